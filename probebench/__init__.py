@@ -1,0 +1,36 @@
+"""probebench: how linearly readable is *right or wrong* inside a language model?
+
+    >>> import probebench
+    >>> run = probebench.evaluate(model="tiny", task="people")
+    >>> run.matrix("auroc")
+
+Names are imported when first used, so that `import probebench` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from probebench._version import __version__
+
+if TYPE_CHECKING:
+    from probebench.api import evaluate
+    from probebench.run import Run
+
+__all__ = ["Run", "__version__", "evaluate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "evaluate":
+        from probebench.api import evaluate
+
+        return evaluate
+    if name == "Run":
+        from probebench.run import Run
+
+        return Run
+    raise AttributeError(f"module 'probebench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,177 @@
+"""The command line. Only click is imported here at the top: `--help` answers in a tenth of a second."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from probebench._version import __version__
+from probebench.errors import ProbebenchError
+
+
+class Group(click.Group):
+    """Turns our errors into one clear line and their exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProbebenchError as error:
+            click.echo(f"probebench: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("probebench: stopped. Finished shards are kept; the same command goes on from there.", err=True)
+            ctx.exit(130)
+
+
+def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """A comma-separated list."""
+    return None if value is None else tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def split_numbers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Layers such as `0,5,10-15`."""
+    if value is None:
+        return None
+    numbers: list[int] = []
+    for part in value.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise click.BadParameter(f"{part!r} is not a layer or a range of layers such as 3 or 10-15.")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(numbers)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="probebench")
+def main() -> None:
+    """How linearly readable is right or wrong inside a language model?"""
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say which model and how to run it."""
+    for option in reversed((
+        click.option("--model", required=True, metavar="M", help="'tiny' (travels in the package), a folder, or a hub id."),
+        click.option("--revision", metavar="REV", help="Commit or tag of a hub model."),
+        click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--attn-implementation", "attention", metavar="NAME", help="As in transformers: eager, sdpa, flash_attention_2."),
+        click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@main.command("eval")
+@model_options
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    metavar="T",
+    help="A task by name, or a task file of your own. Repeat for several.",
+)
+@click.option("--data", metavar="FILE", help="Questions from a local file instead of the task's source.")
+@click.option("--answers", metavar="FILE", help="Answers made elsewhere; goes on from extraction.")
+@click.option("--limit", type=int, metavar="N", help="Only the first N examples.")
+@click.option("--positions", callback=split_names, metavar="A,B", help="Token positions; default: the fifteen published ones.")
+@click.option("--sites", callback=split_names, default="resid", show_default=True, metavar="A,B", help="Where in a block to read.")
+@click.option("--layers", callback=split_numbers, metavar="0,5,10-15", help="Blocks to read; default: all.")
+@click.option("--probe", default="logistic", show_default=True, help="Kind of probe.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For splits, shuffles and resamples.")
+@click.option("--states-dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--out", metavar="DIR", help="Run directory; default: runs/<model>/<task>.")
+@click.option("--discard-states", is_flag=True, help="Delete the hidden states when the run is finished.")
+@click.option("--dry-run", is_flag=True, help="Show what would run, with one rendered prompt, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run record as JSON.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def eval_command(
+    model: str, revision: str | None, dtype: str, device: str, attention: str | None, offline: bool, tasks: tuple[str, ...],
+    out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], **options: Any,
+) -> None:  # fmt: skip
+    """Answer a task's questions, probe the hidden states, and write maps, tables and a record.
+
+    The same command again goes on where it was stopped, or finds the run finished.
+    """
+    from probebench.errors import UsageError
+
+    if out is not None and len(tasks) > 1:
+        raise UsageError("--out names one run directory; with several tasks leave it out.")
+    from rich.console import Console
+
+    from probebench.models import ModelSpec
+    from probebench.pipeline import evaluate, preview
+    from probebench.progress import Progress, TerminalProgress
+    from probebench.settings import Settings
+    from probebench.summary import print_summary
+
+    spec = ModelSpec(model, revision, dtype, device, attention)
+    console = Console(width=max(min(Console().width, 120), 80), highlight=False)
+    records = []
+    for task in tasks or (None,):
+        settings = Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, **options)
+        if dry_run:
+            click.echo(preview(settings))
+            continue
+        run = evaluate(settings, Progress() if quiet or as_json else TerminalProgress())
+        records.append(run.record)
+        if not quiet and not as_json:
+            print_summary(run, console)
+    if as_json and records:
+        json.dump(records[0] if len(records) == 1 else records, sys.stdout, indent=1, ensure_ascii=False)
+        click.echo()
+
+
+@main.group("tasks", invoke_without_command=True)
+@click.pass_context
+def tasks_group(ctx: click.Context) -> None:
+    """What can be asked."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(tasks_list)
+
+
+@tasks_group.command("list")
+def tasks_list() -> None:
+    """Every task of the suite."""
+    from probebench.tasks import list_tasks
+
+    for task in list_tasks():
+        source = task.source.hub or f"embedded, {task.source.embedded}"
+        click.echo(f"{task.name:<14} v{task.version}  {task.kind:<4} {source}")
+
+
+@tasks_group.command("show")
+@click.argument("name")
+def tasks_show(name: str) -> None:
+    """What one task asks, how it is judged, and how to cite it."""
+    from probebench.tasks import load_task
+
+    task = load_task(name)
+    click.echo(f"{task.name} v{task.version} ({task.kind})\n\n{task.description.strip()}\n")
+    click.echo(f"source     {task.source.hub or task.source.embedded}")
+    click.echo(f"judge      {task.judge}\nexact      {task.exact_answer.rule}\ngroup      {', '.join(task.fields.group)}")
+    click.echo(f"licence    {task.licence}\nhash       {task.hash}\n\n{task.citation.strip()}")
+
+
+@main.command("plot")
+@click.argument("run", type=click.Path(), metavar="RUN")
+@click.option("--vmin", type=float, default=0.5, show_default=True)
+@click.option("--vmax", type=float, default=1.0, show_default=True)
+@click.option("--title", help="Instead of model and task.")
+@click.option("--out", type=click.Path(), metavar="DIR", help="Where to write; default: the run directory.")
+def plot_command(run: str, vmin: float, vmax: float, title: str | None, out: str | None) -> None:
+    """Draw a finished run's map again, without torch."""
+    from pathlib import Path
+
+    from probebench.heatmap import save_figure
+    from probebench.run import Run
+
+    finished = Run.load(run)
+    folder = Path(out) if out else finished.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {"vmin": vmin, "vmax": vmax} | ({"title": title} if title else {})
+    for path in save_figure(finished.plot(ax=None, **options), folder, "heatmap"):
+        click.echo(str(path))

@@ -1,0 +1,72 @@
+"""Every error that a user can see.
+
+ProbebenchError             exit code 1
+|-- UsageError              exit code 2: what was asked for is wrong
+|   |-- UnknownNameError    a name that is not in its list, with the nearest one
+|   `-- BadFileError        a file or one of its rows cannot be read as what it should be
+`-- RunError                exit code 1: the run cannot give a result
+    |-- UnavailableError    a model or data set cannot be reached from here
+    |-- LabelError          one class only, or too few examples of one
+    |-- StatesError         hidden states that are not numbers, or stored ones that cannot be trusted
+    |-- MemoryLimitError    the device or the machine is too small for one example
+    `-- LockedError         another process works on this run directory
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ProbebenchError(Exception):
+    """Base of all errors with a message written for the user."""
+
+    exit_code = 1
+
+
+class UsageError(ProbebenchError):
+    """What was asked for is wrong."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in its list."""
+
+    def __init__(self, kind: str, value: str, allowed: Iterable[str], hint: str = "") -> None:
+        names = list(allowed)
+        near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+        message = f"Unknown {kind} {value!r}."
+        if near:
+            message += f" Did you mean {near[0]!r}?"
+        elif names:
+            message += f" Known: {', '.join(names)}."
+        super().__init__(f"{message} {hint}".strip())
+
+
+class BadFileError(UsageError):
+    """A file, or one of its rows, cannot be read as what it should be."""
+
+
+class RunError(ProbebenchError):
+    """The run cannot give a result."""
+
+
+class UnavailableError(RunError):
+    """A model or data set cannot be reached from here."""
+
+
+class LabelError(RunError):
+    """One class only, or too few examples of one."""
+
+
+class StatesError(RunError):
+    """Hidden states that are not numbers, or stored ones that cannot be trusted."""
+
+
+class MemoryLimitError(RunError):
+    """The device or the machine is too small for one example."""
+
+
+class LockedError(RunError):
+    """Another process works on this run directory."""

@@ -1,0 +1,159 @@
+"""The main job: one model, one task, one run directory."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from probebench import tables
+from probebench.errors import LabelError
+from probebench.exact import check_rule
+from probebench.fit import MIN_CLASS, Labels
+from probebench.heatmap import save_figure
+from probebench.judge import get_judge
+from probebench.models import find_model
+from probebench.probes import get_probe
+from probebench.progress import Progress
+from probebench.record import build_record
+from probebench.run import RECORD, Run
+from probebench.score import Result, score_run
+from probebench.settings import Settings
+from probebench.split import split_examples
+from probebench.stages import Stages
+from probebench.store import Lock, clean_json, content_key, write_atomic, write_json
+from probebench.tasks import load_task
+from probebench.types import SPLITS, CellFit, LabelledAnswer
+
+MATRICES = (
+    ("auroc", "auroc", "test"),
+    ("auroc_low", "auroc_low", "test"),
+    ("auroc_high", "auroc_high", "test"),
+    ("n", "n", "test"),
+    ("auroc_validation", "auroc", "validation"),
+)
+"""Written as `matrix_<name>.csv`: name, metric, split."""
+
+
+def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
+    """Run the main job, or find it done.
+
+    Raises:
+        UsageError: what was asked for is wrong.
+        RunError: the run cannot give a result.
+    """
+    settings.check()
+    progress = progress or Progress()
+    started = time.time()
+    task = load_task(settings.task) if settings.task is not None else None
+    if task is not None:
+        check_rule(task.exact_answer, task.path)
+        get_judge(task.judge)
+    handle = find_model(settings.model, offline=settings.offline)
+    stages = Stages(settings, task, handle, progress)
+    with Lock(stages.folder):
+        inputs = stages.inputs()
+        finished = Run.find(stages.folder, content_key(inputs))
+        if finished is not None:
+            return finished
+        answers = stages.labelled()
+        labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
+        _check_labels(labels, answers)
+        reader = stages.states(answers)
+        fits = stages.fits(reader, labels)
+        with progress.stage("Scoring", 1, "map") as counter:
+            result = score_run(answers, labels, fits, reader, settings.probe, settings.seed)
+            counter.advance()
+        return _finish(stages, inputs, answers, fits, result, started)
+
+
+def preview(settings: Settings) -> str:
+    """What a run would do, with its first prompt as the model will see it. Loads no weights.
+
+    Raises:
+        UsageError, RunError: as `evaluate`.
+    """
+    settings.check()
+    task = load_task(settings.task) if settings.task is not None else None
+    handle = find_model(settings.model, offline=settings.offline)
+    stages = Stages(settings, task, handle, Progress())
+    m, splits = handle.identity, split_examples(stages.examples, settings.seed)
+    lengths = [len(ids) for ids in stages.prompt_ids()]
+    states = len(stages.examples) * len(stages.layers) * len(stages.positions) * m.width * np.dtype(settings.states_dtype).itemsize
+    first = stages.examples[0]
+    prompt = handle.tokenizer.decode(stages.prompt_ids()[0])
+    return "\n".join([
+        f"model      {m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, {m.n_parameters:,} parameters",
+        f"           {m.dtype}, attention {m.attention}, on {m.device}",
+        f"task       {stages.name}, {len(stages.examples):,} examples from {stages.facts['origin']}",
+        f"splits     {', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {len({e.group for e in stages.examples}):,} groups",
+        f"prompts    {min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all",
+        f"cells      {len(stages.layers)} layers x {len(stages.positions)} positions, hidden states {states / 1e6:,.1f} MB",
+        f"folder     {stages.folder}",
+        f"references {', '.join(first.references) or 'label given'}",
+        f"first prompt, special tokens included:\n{prompt}",
+    ])  # fmt: skip
+
+
+def _check_labels(labels: Labels, answers: Sequence[LabelledAnswer]) -> None:
+    """One clear error when no probe can be fitted."""
+    n1 = int(labels.y.sum())
+    n0 = len(labels.y) - n1
+    if min(n0, n1) < MIN_CLASS:
+        refused = sum(a.refused for a in answers)
+        what = "one class only" if min(n0, n1) == 0 else f"fewer than {MIN_CLASS} of one class"
+        raise LabelError(
+            f"{n1} correct and {n0} wrong answers ({refused} of them refusals): {what}. A probe needs at least {MIN_CLASS} "
+            f"of each. Take more examples (a larger --limit or --data FILE), or a task that this model gets right and wrong."
+        )
+    for split in SPLITS:
+        y = labels.y[[s == split for s in labels.splits]]
+        if len(set(y.tolist())) < 2:
+            raise LabelError(
+                f"The {split} split holds {len(y)} answers with {int(y.sum())} correct: one class only. "
+                f"Take more examples or more groups."
+            )
+
+
+def _finish(stages: Stages, inputs: Mapping[str, Any], answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], result: Result,
+           started: float) -> Run:  # fmt: skip
+    """Write every result file, the record last."""
+    s, task = stages.settings, stages.task
+    states = None if s.discard_states else str(stages.states_stage.folder.relative_to(stages.folder))
+    head = {
+        "key": content_key(inputs),
+        "model": asdict(stages.handle.identity),
+        "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
+                 "judge": task.judge if task else "aliases", "exact_answer": task.exact_answer.rule if task else "given"},
+        "data": stages.facts,
+        "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid)},
+        "settings": {**asdict(s), "overrides": s.overrides},
+        "states": states,
+    }  # fmt: skip
+    record = build_record(head, answers, stages.positions, fits, result)
+    write_atomic(stages.folder / "answers.parquet", tables.parquet_bytes(tables.answers_table(answers)))
+    write_atomic(
+        stages.folder / "predictions.parquet",
+        tables.parquet_bytes(tables.predictions_table(answers, result)),
+    )
+    scores = tables.scores_table(result.matrices.values(), fits, result.comparison)
+    write_atomic(stages.folder / "scores.parquet", tables.parquet_bytes(scores))
+    run = Run(stages.folder, clean_json(record))
+    files = ["answers.parquet", "predictions.parquet", "scores.parquet"]
+    for name, metric, split in MATRICES:
+        write_atomic(stages.folder / f"matrix_{name}.csv", run.matrix(metric, split=split).to_csv(float_format="%.6f").encode())
+        files.append(f"matrix_{name}.csv")
+    files += [path.name for path in save_figure(run.plot(), stages.folder, "heatmap")]
+    run.record["files"] = files
+    run.record["timing"] = {"started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+                            "seconds": {k: round(v, 2) for k, v in stages.progress.seconds.items()},
+                            "total_seconds": round(time.time() - started, 2)}  # fmt: skip
+    write_json(stages.folder / RECORD, run.record)
+    if s.discard_states:
+        shutil.rmtree(stages.states_stage.folder)
+    return run

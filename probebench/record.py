@@ -1,0 +1,201 @@
+"""The run record: everything that a reader needs to trust, repeat and cite a run, as versioned JSON."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probebench._version import __version__
+from probebench.positions import locate
+from probebench.score import Comparison, DetectorScore, Result, cell_facts
+from probebench.types import SPLITS, CellFit, LabelledAnswer, layer_name
+
+SCHEMA_VERSION = 1
+PROTOCOL_VERSION = 1
+LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "scipy", "pandas", "datasets")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of this package and of the libraries that can change a number."""
+    found = {"probebench": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def commit() -> dict[str, Any]:
+    """Git commit of the package's own folder, when it is a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or Path(top) != here.parent:
+        return {"commit": None, "dirty": None}
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": bool(git("status", "--porcelain", "--", "probebench", "tasks")),
+    }
+
+
+def counts(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
+    """How many answers, how many right, how many exact answers found, in all and by split."""
+    result: dict[str, Any] = {"all": _count(answers)}
+    result |= {split: _count([a for a in answers if a.split == split]) for split in SPLITS}
+    return result
+
+
+def _count(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
+    correct = [a for a in answers if a.label == 1]
+    wrong = [a for a in answers if a.label == 0]
+    return {
+        "n": len(answers),
+        "correct": len(correct),
+        "accuracy": len(correct) / len(answers) if answers else float("nan"),
+        "groups": len({a.example.group for a in answers}),
+        "refused": sum(a.refused for a in answers),
+        "not_stopped": sum(not a.answer.stopped for a in answers),
+        "exact_found": {name: _found(part) for name, part in (("all", answers), ("correct", correct), ("wrong", wrong))},
+    }
+
+
+def _found(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
+    n = sum(a.tokens.exact is not None for a in answers)
+    return {"n": n, "of": len(answers), "rate": n / len(answers) if answers else float("nan")}
+
+
+def position_facts(answers: Sequence[LabelledAnswer], positions: Sequence[str]) -> dict[str, Any]:
+    """How often each position exists, and how often one counted from the end reaches into the prompt."""
+    table = locate([a.tokens for a in answers], positions)
+    prompt = np.array([a.tokens.n_prompt for a in answers])
+    facts = {}
+    for j, name in enumerate(positions):
+        there = table[:, j] >= 0
+        reaches = there & (table[:, j] < prompt) if name.startswith("-") else np.zeros(len(answers), dtype=bool)
+        facts[name] = {"n": int(there.sum()), "in_prompt": int(reaches.sum())}
+    return facts
+
+
+def detector_facts(score: DetectorScore) -> dict[str, Any]:
+    """One row of the table of detectors."""
+    return {
+        "name": score.name,
+        "label": score.label,
+        "n": score.n,
+        "n_correct": score.n_positive,
+        "auroc": score.auroc,
+        "auroc_95": [score.interval.low, score.interval.high],
+        "auroc_95_delong": [score.delong.low, score.delong.high],
+        "auprc": score.auprc,
+        "prevalence": score.n_positive / score.n,
+        "probe_minus_this": score.difference,
+        "probe_minus_this_95": [score.difference_interval.low, score.difference_interval.high],
+        **({"detail": dict(score.detail)} if score.detail else {}),
+    }
+
+
+def selection_facts(result: Result) -> dict[str, Any]:
+    """The cell chosen on validation and its test AUROC on all test examples that have its token."""
+    chosen, test = result.selected, result.matrices["test"]
+    at = test.layers.index(chosen.cell.layer), test.positions.index(chosen.cell.position)
+    return {
+        "rule": "highest validation AUROC among the blocks",
+        **cell_facts(chosen),
+        "test_auroc": float(test.values[at]),
+        "test_auroc_95": [float(test.low[at]), float(test.high[at])],
+        "n_test": int(test.n[at]),
+    }
+
+
+def shuffled_facts(values: Sequence[float]) -> dict[str, Any]:
+    """Mean over repeats with the 95 % interval of that mean (Student's t), and the spread of single repeats."""
+    from scipy.stats import t
+
+    mean, sd, n = float(np.mean(values)), float(np.std(values, ddof=1)), len(values)
+    half = float(t.ppf(0.975, n - 1)) * sd / n**0.5
+    return {"repeats": n, "mean_auroc": mean, "mean_auroc_95": [mean - half, mean + half], "sd": sd, "auroc": list(values)}
+
+
+def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Comparison) -> list[str]:
+    """What a reviewer would raise."""
+    found = []
+    scores = {s.name: s for s in comparison.scores}
+    for name in ("text", "text_question", "text_answer", "probe_emb"):
+        if (s := scores.get(name)) is None:
+            continue
+        if s.difference_interval.low <= 0:
+            found.append(f"The probe is not distinguishable from '{s.label}' (difference {s.difference:+.3f}, interval reaches 0).")
+        if s.interval.high < 0.5:
+            found.append(
+                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}): twins with flipped labels may cross the split."
+            )
+    everything = record["counts"]["all"]
+    if not 0.1 <= everything["accuracy"] <= 0.9:
+        found.append(f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are correct.")
+    rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
+    if abs(rates[0] - rates[1]) > 0.05:
+        found.append(f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers.")
+    for name, facts in record["positions_present"].items():
+        if facts["in_prompt"]:
+            found.append(f"Position {name} reaches into the prompt in {facts['in_prompt']} of {facts['n']} answers.")
+    stuck = sum(not f.converged for f in fits)
+    if stuck:
+        found.append(f"{stuck} of {len(fits)} cells did not converge.")
+    masked = Counter(f.masked for f in fits if f.masked)
+    found += [f"{n} cells are masked: {reason}." for reason, n in masked.items()]
+    if sum(comparison.dropped.values()):
+        d = comparison.dropped
+        found.append(
+            f"Detectors are compared without {d['correct']} correct and {d['wrong']} wrong test answers that some detector cannot score."
+        )
+    return found
+
+
+def build_record(
+    head: Mapping[str, Any],
+    answers: Sequence[LabelledAnswer],
+    positions: Sequence[str],
+    fits: Sequence[CellFit],
+    result: Result,
+) -> dict[str, Any]:
+    """The whole record.
+
+    Args:
+        head: key, model, task, data, probe and settings, as the pipeline resolved them.
+        answers: every labelled answer of the run.
+        positions: columns of the map.
+        fits: every cell's probe.
+        result: what scoring gave.
+    """
+    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "protocol_version": PROTOCOL_VERSION, **head}
+    record["package"] = {"name": "probebench", "version": __version__, **commit()}
+    record["versions"] = versions()
+    record["counts"] = counts(answers)
+    record["layers"] = [layer_name(layer) for layer in result.matrices["test"].layers]
+    record["positions"] = list(positions)
+    record["positions_present"] = position_facts(answers, positions)
+    record["selection"] = selection_facts(result)
+    c = result.comparison
+    record["detectors"] = [detector_facts(s) for s in c.scores]
+    record["comparison"] = {"n_test": c.n_test, "n_compared": len(c.rows), "dropped": c.dropped, "absent": c.absent}
+    record["controls"] = {"shuffled_labels": shuffled_facts(result.shuffled_aurocs)}
+    record["warnings"] = warnings(record, fits, c)
+    return record

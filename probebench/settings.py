@@ -1,0 +1,69 @@
+"""What a user can ask of a run, and where its directory is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from probebench.errors import UsageError
+from probebench.extract import STATE_DTYPES
+from probebench.models import ModelSpec
+from probebench.positions import resolve_positions
+from probebench.probes import get_probe
+from probebench.sites import check_sites
+from probebench.store import content_key
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a user can ask of a run."""
+
+    model: ModelSpec
+    task: str | None = None
+    data: str | None = None
+    answers: str | None = None
+    limit: int | None = None
+    positions: tuple[str, ...] | None = None
+    sites: tuple[str, ...] = ("resid",)
+    layers: tuple[int, ...] | None = None
+    probe: str = "logistic"
+    seed: int = 0
+    states_dtype: str = "float16"
+    offline: bool = False
+    out: str | None = None
+    discard_states: bool = False
+
+    def check(self) -> None:
+        """Complain before anything is loaded.
+
+        Raises:
+            UsageError: a value that cannot be.
+        """
+        if self.task is None and self.answers is None:
+            raise UsageError("Give a task with --task NAME, or answers made elsewhere with --answers FILE.")
+        if self.answers is not None and self.data is not None:
+            raise UsageError("--answers and --data exclude each other: answers carry their own questions.")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit must be 1 or more; got {self.limit}.")
+        if self.states_dtype not in STATE_DTYPES:
+            raise UsageError(f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got {self.states_dtype!r}.")
+        resolve_positions(self.positions)
+        check_sites(self.sites)
+        get_probe(self.probe)
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """Settings that differ from the protocol's, so that the numbers are not comparable with a plain run."""
+        names = ("data", "limit", "positions", "sites", "layers", "probe", "seed", "states_dtype")
+        plain = Settings(self.model)
+        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
+
+    def folder(self, name: str) -> Path:
+        """The run directory: `runs/<model>/<task>`, with a suffix when settings are overridden."""
+        if self.out is not None:
+            return Path(self.out)
+        model = {k: v for k, v in asdict(self.model).items() if k != "name" and v not in (None, "auto")}
+        changed = {**self.overrides, **model, **({"answers": self.answers} if self.answers else {})}
+        suffix = f"--{content_key(changed)[:8]}" if changed else ""
+        return Path("runs") / self.model.slug / f"{name}{suffix}"

@@ -1,0 +1,250 @@
+"""The stages of a run that cost time: answers, exact answers, hidden states, probes. Each is saved shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from probebench import tables
+from probebench._version import __version__
+from probebench.answers import GivenAnswer, read_answers
+from probebench.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply
+from probebench.extract import Extractor, plan_shards
+from probebench.fit import Labels, fit_cells
+from probebench.generate import Request, generate, requests, score_answers, stop_tokens
+from probebench.judge import get_judge
+from probebench.models import LoadedModel, ModelHandle, chat, encode_prompt, load_model, render_prompt
+from probebench.positions import locate, present, resolve_positions
+from probebench.progress import Progress
+from probebench.record import versions
+from probebench.settings import Settings
+from probebench.sites import resolve_layers
+from probebench.sources import load_dataset
+from probebench.spans import token_spans, tokens_of
+from probebench.split import split_examples
+from probebench.states import INDEX, StatesReader, states_bytes
+from probebench.store import Stage, content_key
+from probebench.tasks import Task
+from probebench.types import Answer, Cell, CellFit, Example, LabelledAnswer, Span, TokenizedAnswer
+
+
+class Stages:
+    """The stages of one run up to its probes, each found again by its content key or computed."""
+
+    def __init__(self, settings: Settings, task: Task | None, handle: ModelHandle, progress: Progress) -> None:
+        self.settings, self.task, self.handle, self.progress = settings, task, handle, progress
+        self.name = task.name if task else Path(settings.answers or "").stem
+        self.folder = settings.folder(self.name)
+        self.positions = resolve_positions(settings.positions)
+        self.layers = resolve_layers(settings.layers, handle.identity.n_layers)
+        self._loaded: LoadedModel | None = None
+        self.facts: dict[str, Any] = {}
+        self.given: list[GivenAnswer] | None = None
+        self.examples: Sequence[Example] = ()
+        self._find_examples()
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model, loaded when first needed."""
+        if self._loaded is None:
+            with self.progress.stage("Loading model", 1, "model") as counter:
+                self._loaded = load_model(self.handle, offline=self.settings.offline)
+                counter.advance()
+        return self._loaded
+
+    def _find_examples(self) -> None:
+        s = self.settings
+        if s.answers is not None:
+            tokenizer = self.handle.tokenizer
+            self.given = read_answers(Path(s.answers), tokenizer, self.handle.stop_ids, s.limit)
+            self.examples = [g.example for g in self.given]
+            content = [[g.example.id, g.prompt_ids, g.answer_ids, g.label, g.example.references, g.example.group, g.example.split,
+                        str(g.exact), g.exact_given] for g in self.given]  # fmt: skip
+            self.facts = {
+                "origin": Path(s.answers).name,
+                "revision": None,
+                "sha256": content_key({"rows": content}),
+                "n_dropped": 0,
+            }
+            return
+        assert self.task is not None  # checked in Settings.check
+        data = load_dataset(self.task, s.data, s.limit, offline=s.offline)
+        self.examples = data.examples
+        origin = Path(data.origin).name if s.data else data.origin
+        self.facts = {"origin": origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
+
+    # -- content keys ---------------------------------------------------------------------------------------------------
+
+    def inputs(self) -> dict[str, Any]:
+        """Everything that decides the numbers of this run."""
+        s = self.settings
+        return {
+            "generation": self.answer_inputs(),
+            "probe": s.probe,
+            "seed": s.seed,
+            "positions": self.positions,
+            "layers": self.layers,
+            "sites": s.sites,
+            "states_dtype": s.states_dtype,
+            "versions": versions(),
+        }
+
+    def answer_inputs(self) -> dict[str, Any]:
+        return {
+            "model": self.handle.identity.key(),
+            "task": self.task.hash if self.task else None,
+            "data": self.facts["sha256"],
+            "given": self.given is not None,
+            "package": __version__,
+        }
+
+    # -- answers --------------------------------------------------------------------------------------------------------
+
+    def _sharded(self, name: str, inputs: Mapping[str, Any], lengths: Sequence[int], unit: str, title: str,
+                 compute: Callable[[list[int]], bytes], suffix: str) -> tuple[Stage, list[list[int]]]:  # fmt: skip
+        """Compute the shards of a stage that are not there yet."""
+        stage, shards = Stage(self.folder, name, inputs), plan_shards(lengths)
+        missing = [i for i in range(len(shards)) if not stage.has(shard_name(i, suffix))]
+        if missing:
+            _ = self.loaded
+            with self.progress.stage(title, len(lengths), unit) as counter:
+                counter.advance(sum(len(s) for i, s in enumerate(shards) if i not in missing))
+                for i in missing:
+                    stage.write(shard_name(i, suffix), compute(shards[i]))
+                    counter.advance(len(shards[i]))
+        return stage, shards
+
+    def prompt_ids(self) -> list[tuple[int, ...]]:
+        """Token ids of every prompt."""
+        if self.given is not None:
+            return [g.prompt_ids for g in self.given]
+        assert self.task is not None  # checked in Settings.check
+        tokenizer = self.handle.tokenizer
+        return [encode_prompt(tokenizer, render_prompt(self.task, e, tokenizer)) for e in self.examples]
+
+    def answers(self) -> list[Answer]:
+        """The model's answers, generated or given."""
+        if self.given is not None:
+            given = self.given
+            sequences = [(g.prompt_ids, g.answer_ids) for g in given]
+
+            def score(rows: list[int]) -> bytes:
+                scores = score_answers(self.loaded, [sequences[i] for i in rows])
+                return tables.answers_bytes([Answer(given[i].example.id, given[i].prompt_ids, given[i].answer_ids, given[i].stopped,
+                                                     given[i].text, *x) for i, x in zip(rows, scores, strict=True)])  # fmt: skip
+
+            return self._collect("score", [len(p) + len(a) for p, a in sequences], "Scoring answers", score)
+        task = self.task
+        assert task is not None  # no given answers, so a task
+        wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids(), strict=True)]
+
+        def answer(rows: list[int]) -> bytes:
+            stops = stop_tokens(self.handle, task.generation)
+            return tables.answers_bytes(generate(self.loaded, [wanted[i] for i in rows], task.generation.max_new_tokens, stops))
+
+        return self._collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
+
+    def _collect(self, name: str, lengths: Sequence[int], title: str, compute: Callable[[list[int]], bytes]) -> list[Answer]:
+        stage, shards = self._sharded(name, self.answer_inputs(), lengths, "answers", title, compute, "parquet")
+        found: dict[int, Answer] = {}
+        for i, rows in enumerate(shards):
+            found.update(zip(rows, tables.read_answers_bytes(stage.read(shard_name(i, "parquet"))), strict=True))
+        return [found[i] for i in range(len(lengths))]
+
+    def _exact_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
+        """Where the exact answers stand."""
+        if self.given is not None and (self.task is None or any(g.exact_given for g in self.given)):
+            return [g.exact for g in self.given]
+        assert self.task is not None
+        if self.task.exact_answer.rule != MODEL_RULE:
+            rule = RULES[self.task.exact_answer.rule]
+            return [rule(self.task.exact_answer, e, a.text) for e, a in zip(self.examples, answers, strict=True)]
+        tokenizer = self.handle.tokenizer
+        prompts = [extraction_prompt(e.question, a.text) for e, a in zip(self.examples, answers, strict=True)]
+        if tokenizer.chat_template:
+            prompts = [chat(tokenizer, p) for p in prompts]
+        wanted: list[Request] = requests([a.id for a in answers], prompts, self.handle)
+
+        def ask(rows: list[int]) -> bytes:
+            stops = stop_tokens(self.handle, self.task.generation)  # type: ignore[union-attr]
+            return tables.answers_bytes(generate(self.loaded, [wanted[i] for i in rows], MODEL_MAX_NEW_TOKENS, stops))
+
+        replies = self._collect("exact", [len(w.prompt_ids) for w in wanted], "Finding exact answers", ask)
+        return [find_reply(a.text, r.text) for a, r in zip(answers, replies, strict=True)]
+
+    def labelled(self) -> list[LabelledAnswer]:
+        """Answers with label, exact answer and split."""
+        answers = self.answers()
+        spans = self._exact_spans(answers)
+        splits = split_examples(self.examples, self.settings.seed)
+        judge = get_judge(self.task.judge if self.task else "aliases")
+        tokenizer, result = self.handle.tokenizer, []
+        for i, (example, answer, span) in enumerate(zip(self.examples, answers, spans, strict=True)):
+            given = self.given[i].label if self.given is not None else None
+            verdict = judge(example.references, answer.text) if given is None else None
+            label = int(verdict.correct) if verdict else int(given or 0)
+            exact = tokens_of(span, token_spans(tokenizer, answer.answer_ids)) if span else None
+            n = len(answer.prompt_ids)
+            tokens = TokenizedAnswer(n, len(answer.ids), (exact[0] + n, exact[1] + n) if exact else None)
+            result.append(
+                LabelledAnswer(
+                    example,
+                    answer,
+                    label,
+                    bool(verdict and verdict.refused),
+                    span if exact else None,
+                    tokens,
+                    splits[i],
+                )
+            )
+        return result
+
+    # -- states and probes ------------------------------------------------------------------------------------------------
+
+    def states(self, answers: Sequence[LabelledAnswer]) -> StatesReader:
+        """Hidden states at every position of every layer."""
+        table = locate([a.tokens for a in answers], self.positions)
+        ids = [a.answer.ids for a in answers]
+        inputs = {"answers": self.answer_inputs(), "layers": self.layers, "positions": self.positions, "sites": self.settings.sites,
+                  "dtype": self.settings.states_dtype, "content": content_key({"ids": ids, "table": table.tolist()})}  # fmt: skip
+        extractor: list[Extractor] = []
+
+        def read(rows: list[int]) -> bytes:
+            if not extractor:
+                extractor.append(Extractor(self.loaded, self.layers, self.settings.states_dtype))
+            return states_bytes(extractor[0]([ids[i] for i in rows], table[rows], self.positions), "resid", rows)
+
+        stage, shards = self._sharded(
+            "states", inputs, [len(i) for i in ids], "answers", "Reading hidden states", read, "safetensors"
+        )
+        files = tuple(str(stage.folder / shard_name(i, "safetensors")) for i in range(len(shards)))
+        reader = StatesReader(files, tuple(map(tuple, shards)), self.layers, self.positions, present(table))
+        if not stage.has(INDEX):
+            stage.write(INDEX, reader.index())
+        self.states_stage = stage
+        return reader
+
+    def fits(self, reader: StatesReader, labels: Labels) -> list[CellFit]:
+        """A probe for every cell, saved layer by layer."""
+        inputs = {"states": self.states_stage.key, "y": labels.y.tolist(), "splits": labels.splits, "probe": self.settings.probe,
+                  "versions": versions()}  # fmt: skip
+        stage = Stage(self.folder, "probes", inputs)
+        missing = [layer for layer in self.layers if not stage.has(shard_name(layer + 1, "parquet"))]
+        if missing:
+            cells = [Cell("resid", layer, position) for layer in missing for position in self.positions]
+            with self.progress.stage("Fitting probes", len(self.layers) * len(self.positions), "cells") as counter:
+                counter.advance((len(self.layers) - len(missing)) * len(self.positions))
+                row: list[CellFit] = []
+                for fit in fit_cells(reader, cells, labels, self.settings.probe):
+                    row.append(fit)
+                    counter.advance()
+                    if len(row) == len(self.positions):
+                        stage.write(shard_name(fit.cell.layer + 1, "parquet"), tables.fits_bytes(row))
+                        row = []
+        return [f for layer in self.layers for f in tables.read_fits_bytes(stage.read(shard_name(layer + 1, "parquet")))]
+
+
+def shard_name(i: int, suffix: str) -> str:
+    """File name of shard `i`."""
+    return f"{i:05d}.{suffix}"

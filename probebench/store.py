@@ -1,0 +1,159 @@
+"""Files: written whole or not at all, and found again by what they hold, never by name alone.
+
+A run directory keeps each stage's shards in `stages/<stage>-<key>/`. The key is a hash of everything that decides the
+stage's numbers. A shard counts once the manifest names it, with its checksum; a kill at any moment costs one shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from probebench.errors import LockedError, RunError
+
+SCHEMA_VERSION = 1
+
+
+def content_key(inputs: Mapping[str, Any]) -> str:
+    """SHA-256 of inputs as canonical JSON."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write to a temporary name, sync, rename: the file is either there and whole or not there.
+
+    Raises:
+        RunError: the disk is full or not writable.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise RunError(
+            f"Cannot write {path}: {error.strerror}. Nothing half-written was kept; free space and run the same command again."
+        ) from None
+
+
+def clean_json(value: Any) -> Any:
+    """NaN and infinities as None, numpy scalars as Python numbers."""
+    if isinstance(value, Mapping):
+        return {str(k): clean_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean_json(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON: an undefined number is null."""
+    write_atomic(path, (json.dumps(clean_json(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+class Lock:
+    """One process per run directory; the second one says so and stops."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / ".lock"
+        self.file: IO[str] | None = None
+
+    def __enter__(self) -> Lock:
+        import fcntl
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("a+")
+        except OSError as error:
+            raise RunError(
+                f"Cannot use the run directory {self.path.parent}: {error.strerror}. Choose another with --out."
+            ) from None
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.close()
+            raise LockedError(
+                f"Another process is working in {self.path.parent}. Wait for it, or choose another folder with --out."
+            ) from None
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.file:
+            self.file.close()
+
+
+class Stage:
+    """The shards of one stage of one run.
+
+    Args:
+        folder: the run directory.
+        name: stage name.
+        inputs: everything that decides its numbers; hashed to the key.
+    """
+
+    def __init__(self, folder: Path, name: str, inputs: Mapping[str, Any]) -> None:
+        self.name, self.inputs, self.key = name, inputs, content_key(inputs)
+        self.folder = folder / "stages" / f"{name}-{self.key[:16]}"
+        self.manifest = self.folder / "manifest.jsonl"
+        self.shards: dict[str, str] = {}
+        self._open()
+
+    def _open(self) -> None:
+        """Read the manifest, or begin one."""
+        try:
+            lines = self.manifest.read_text(encoding="utf-8").splitlines()
+            head = json.loads(lines[0])
+        except (OSError, IndexError, json.JSONDecodeError):
+            head, lines = None, []
+        if head is None or head.get("key") != self.key:
+            start = {"schema_version": SCHEMA_VERSION, "stage": self.name, "key": self.key, "inputs": self.inputs}
+            write_atomic(self.manifest, (json.dumps(start, sort_keys=True, default=str) + "\n").encode())
+            return
+        for line in lines[1:]:
+            with suppress(json.JSONDecodeError, KeyError):  # a line torn by a kill names no shard
+                entry = json.loads(line)
+                self.shards[entry["file"]] = entry["sha256"]
+
+    def has(self, name: str) -> bool:
+        """Is this shard there, whole and unchanged?"""
+        expected = self.shards.get(name)
+        try:
+            return expected is not None and hashlib.sha256((self.folder / name).read_bytes()).hexdigest() == expected
+        except OSError:
+            return False
+
+    def write(self, name: str, content: bytes) -> None:
+        """Store one shard, then name it in the manifest."""
+        write_atomic(self.folder / name, content)
+        digest = hashlib.sha256(content).hexdigest()
+        line = json.dumps({"file": name, "sha256": digest, "bytes": len(content)}) + "\n"
+        try:
+            with self.manifest.open("r+b") as file:
+                file.seek(0, os.SEEK_END)
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    torn = file.read(1) != b"\n"
+                    file.write((("\n" if torn else "") + line).encode())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"Cannot write {self.manifest}: {error.strerror}.") from None
+        self.shards[name] = digest
+
+    def read(self, name: str) -> bytes:
+        """One shard's bytes."""
+        return (self.folder / name).read_bytes()

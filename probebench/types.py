@@ -1,0 +1,191 @@
+"""What passes between the stages. Shapes stand beside each array; `None` or a mask means absent, never a number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+EMB = -1
+"""Layer number of the embedding output, the row `emb` of site `resid`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One question of a task."""
+
+    id: str
+    question: str
+    references: tuple[str, ...]
+    """Accepted answers, the canonical one first. Empty when a label is given instead."""
+    group: str
+    """Examples of one group never cross a split."""
+    split: SplitName | None = None
+    """Official split, where the task keeps one."""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """The source row, for prompts that use more than the question."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The model's own reply to one example. Token ids are kept and never re-encoded."""
+
+    id: str
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    """Generated ids, the stop token included when there is one."""
+    stopped: bool
+    """True when the last id is a stop token; False when the answer ran into `max_new_tokens`."""
+    text: str
+    """Decoded answer without the stop token and other special tokens."""
+    logprobs: NDArray[np.float32]
+    """(answer token,) natural-log probability of each generated id."""
+    logits: NDArray[np.float32]
+    """(answer token,) unnormalised score of each generated id."""
+    entropies: NDArray[np.float32]
+    """(answer token,) entropy in nats of the distribution each id was taken from."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Prompt and answer."""
+        return self.prompt_ids + self.answer_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start:end` of an answer's text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says of one answer."""
+
+    correct: bool
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedAnswer:
+    """Where things stand in one sequence of prompt and generated ids; all that a position rule may look at."""
+
+    n_prompt: int
+    n_total: int
+    exact: tuple[int, int] | None
+    """First and last token of the exact answer, as indices into the whole sequence."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledAnswer:
+    """An answer with its label and the place of its exact answer."""
+
+    example: Example
+    answer: Answer
+    label: int
+    """1 = correct, 0 = wrong."""
+    refused: bool
+    exact: Span | None
+    """Where the exact answer stands in `answer.text`; None when no rule found it."""
+    tokens: TokenizedAnswer
+    split: SplitName
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenStates:
+    """Vectors of one site at named token positions."""
+
+    values: NDArray[np.floating[Any]]
+    """(example, layer, position, width). Undefined where `present` is False."""
+    present: NDArray[np.bool_]
+    """(example, position). False where the example has no such token."""
+    layers: tuple[int, ...]
+    """Block indices along the second axis, `EMB` (-1) for the embedding output."""
+    positions: tuple[str, ...]
+    site: str = "resid"
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One (layer, position) of one site."""
+
+    site: str
+    layer: int
+    position: str
+
+    @property
+    def row(self) -> str:
+        """The layer as it is written on maps: `emb` or the block index."""
+        return layer_name(self.layer)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellFit:
+    """The probe of one cell, chosen on validation, with its decisions."""
+
+    cell: Cell
+    decisions: NDArray[np.float64]
+    """(example,) real-valued decision of every example of the run, NaN where the cell is absent."""
+    C: float
+    """Inverse L2 strength chosen by validation AUROC; NaN when the cell is masked or the probe has no such choice."""
+    validation_auroc: float
+    converged: bool
+    iterations: int
+    masked: str
+    """Why there is no probe, or an empty string."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoreMatrix:
+    """One metric over all cells of one site on one split."""
+
+    metric: str
+    site: str
+    split: SplitName
+    layers: tuple[int, ...]
+    positions: tuple[str, ...]
+    values: NDArray[np.float64]
+    """(layer, position); NaN where the cell is masked."""
+    low: NDArray[np.float64]
+    """(layer, position) lower end of the 95 % interval."""
+    high: NDArray[np.float64]
+    """(layer, position) upper end."""
+    n: NDArray[np.int64]
+    """(layer, position) examples scored."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detector:
+    """Anything that scores answers: higher means more likely correct."""
+
+    name: str
+    label: str
+    """Short name for tables."""
+    decisions: NDArray[np.float64]
+    """(example,) for every example of the run, NaN where the detector has no score."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def layer_name(layer: int) -> str:
+    """`emb` or the block index."""
+    return "emb" if layer == EMB else str(layer)
+
+
+def split_index(splits: Sequence[SplitName]) -> dict[SplitName, NDArray[np.int64]]:
+    """Example indices of each split."""
+    names = np.asarray(splits)
+    return {name: np.flatnonzero(names == name) for name in SPLITS}

@@ -1,0 +1,70 @@
+import pytest
+
+from probebench.errors import UnknownNameError, UsageError
+from probebench.exact import RULES, check_rule, extraction_prompt, find_reply
+from probebench.tasks import ExactAnswer
+from probebench.types import Example
+
+EXAMPLE = Example("1", "Who wrote it?", ("Anna",), "g")
+
+
+def found(answer, reply):
+    span = find_reply(answer, reply)
+    return None if span is None else answer[span.start : span.end]
+
+
+def test_pattern_takes_the_named_group():
+    rule = ExactAnswer("pattern", (r"^ It is (?P<exact>[^,]+),",))
+    span = RULES["pattern"](rule, EXAMPLE, " It is Bral Tornwick, as they say.")
+    assert " It is Bral Tornwick,"[span.start : span.end] == "Bral Tornwick"
+    assert RULES["pattern"](rule, EXAMPLE, "No idea.") is None
+
+
+def test_rules_never_see_the_label():
+    # the same answer with other references gives the same span
+    rule = ExactAnswer("pattern", (r"is (?P<exact>\w+)",))
+    spans = {RULES["pattern"](rule, Example("1", "q", refs, "g"), "It is Rome") for refs in (("Rome",), ("Paris",), ())}
+    assert len(spans) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply", "expected"),
+    [
+        ("It was Anna Smith in 1896.", " Anna Smith\n\nQuestion: ...", "Anna Smith"),
+        ("It was Anna Smith.", '"Anna Smith."', "Anna Smith"),
+        ("It was anna smith.", "Anna Smith", "anna smith"),
+        ("He is hisisstory, is he", "is", "is"),
+        ("the cat in the hat", "NONE", None),
+        ("It was Anna.", "Bob", None),
+        ("It was Anna.", "", None),
+        ("Anna  Smith wrote", "Anna Smith", "Anna  Smith"),
+    ],
+)
+def test_reply_must_be_part_of_the_answer(answer, reply, expected):
+    assert found(answer, reply) == expected
+
+
+def test_whole_words_before_parts_of_words():
+    assert find_reply("hisis is", "is").start == 6
+
+
+def test_whole_rule_leaves_outer_spaces():
+    span = RULES["whole"](ExactAnswer("whole"), EXAMPLE, "  Rome \n")
+    assert (span.start, span.end) == (2, 6)
+
+
+def test_prompt_holds_question_and_reply_but_no_reference():
+    prompt = extraction_prompt("Who wrote it?", "It was\nAnna Smith.")
+    assert "Who wrote it?" in prompt
+    assert "It was Anna Smith." in prompt
+
+
+def test_rules_that_cannot_work():
+    with pytest.raises(UnknownNameError, match="Did you mean 'pattern'"):
+        check_rule(ExactAnswer("patern"), "t.yaml")
+    with pytest.raises(UsageError, match="at least one"):
+        check_rule(ExactAnswer("pattern"), "t.yaml")
+    with pytest.raises(UsageError, match="no group named 'exact'"):
+        check_rule(ExactAnswer("pattern", ("a(.*)",)), "t.yaml")
+    with pytest.raises(UsageError, match="not a regular expression"):
+        check_rule(ExactAnswer("pattern", ("(",)), "t.yaml")

@@ -1,0 +1,106 @@
+"""The contract of every task file, and what the schema says of a broken one."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from probebench.errors import BadFileError, UnknownNameError
+from probebench.exact import check_rule
+from probebench.judge import get_judge
+from probebench.sources import load_dataset
+from probebench.split import split_examples
+from probebench.tasks import list_tasks, load_task, read_task, task_folder
+
+TASKS = {task.name: task for task in list_tasks()}
+
+
+def test_the_suite_is_there():
+    assert {"people", "places", "north", "triviaqa"} <= set(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_task_says_all_it_must(name):
+    task = TASKS[name]
+    hint = f"Complete tasks/{name}.yaml; `probebench tasks show {name}` prints it."
+    assert task.citation.strip().startswith("@"), hint
+    assert task.licence.strip(), hint
+    assert len(task.description) > 60, hint
+    assert task.fields.group, hint
+    assert task.judge_examples.accept, hint
+    assert task.judge_examples.reject, hint
+    check_rule(task.exact_answer, task.path)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_judge_accepts_and_rejects_what_the_task_says(name):
+    judge = get_judge(TASKS[name].judge)
+    for reference, answer in TASKS[name].judge_examples.accept:
+        assert judge([reference], answer).correct, (reference, answer)
+    for reference, answer in TASKS[name].judge_examples.reject:
+        assert not judge([reference], answer).correct, (reference, answer)
+
+
+@pytest.mark.parametrize("name", [n for n, t in TASKS.items() if t.source.embedded])
+def test_embedded_tasks_are_large_and_grouped(name):
+    data = load_dataset(TASKS[name])
+    assert len(data.examples) >= 2000
+    assert data.n_dropped == 0
+    splits = split_examples(data.examples)
+    side = {}
+    for example, split in zip(data.examples, splits, strict=True):
+        assert side.setdefault(example.group, split) == split
+    assert min(splits.count(s) for s in ("validation", "test")) > 300
+
+
+def broken(tmp_path: Path, change) -> Path:
+    content = yaml.safe_load((task_folder() / "people.yaml").read_text())
+    change(content)
+    path = tmp_path / "people.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(jugde="aliases"), r"people.yaml: unknown key 'jugde' \(value 'aliases'\); did you mean 'judge'"),
+        (
+            lambda c: c["generation"].update(max_tokens=3),
+            "key 'generation': unknown key 'max_tokens'.*did you mean 'max_new_tokens'",
+        ),
+        (lambda c: c.update(version="1"), "key 'version' must be int; got '1'"),
+        (lambda c: c.update(version=True), "key 'version' must be int; got True"),
+        (lambda c: c.pop("licence"), "key 'licence' is missing"),
+        (lambda c: c.update(kind="quiz"), "key 'kind' must be one of 'qa'; got 'quiz'"),
+        (lambda c: c.update(name="persons"), "must equal the file's name 'people'; got 'persons'"),
+        (lambda c: c["source"].update(hub="a/b"), "exactly one of 'embedded' and 'hub'"),
+        (lambda c: c.update(version=2), "'changelog' has no line for version 2"),
+        (lambda c: c.update(fields=["a"]), "must be a mapping; got"),
+        (lambda c: c["judge_examples"].update(accept=[["one"]]), "must be a list of 2"),
+    ],
+)
+def test_broken_files_name_file_key_value_and_nearest_key(tmp_path, change, message):
+    with pytest.raises(BadFileError, match=message):
+        read_task(broken(tmp_path, change))
+
+
+def test_not_yaml_and_not_there(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: [")
+    with pytest.raises(BadFileError, match="not readable as YAML"):
+        read_task(path)
+    path.write_text("- a")
+    with pytest.raises(BadFileError, match="mapping of keys; got list"):
+        read_task(path)
+    with pytest.raises(BadFileError, match="no task file"):
+        load_task("nowhere/x.yaml")
+    with pytest.raises(UnknownNameError, match="'trivia_qa'. Did you mean 'triviaqa'"):
+        load_task("trivia_qa")
+
+
+def test_hash_ignores_words_and_follows_numbers(tmp_path):
+    plain = read_task(broken(tmp_path, lambda c: None))
+    assert plain.hash == TASKS["people"].hash
+    assert read_task(broken(tmp_path, lambda c: c.update(description="other " * 20))).hash == plain.hash
+    assert read_task(broken(tmp_path, lambda c: c["generation"].update(max_new_tokens=33))).hash != plain.hash
