@@ -1,14 +1,14 @@
 """Answers produced elsewhere (`--answers FILE`): read, checked, and brought into the form that generation gives.
 
-One row per answer, in jsonl, json, csv, tsv or parquet:
+One row per answer, in jsonl, json, csv, tsv or parquet. Of each line the first field that is there counts:
 
-| field | needed | meaning |
-|---|---|---|
-| `prompt_ids` or `prompt` or `question` | one of them | the ids the model saw; or the text it saw, special tokens written out; or a bare question, put through the model's own template |
-| `answer_ids` or `answer` | one of them | the generated ids, stop token included; or the text, to which the model's stop token is added |
-| `label` or `references` | one of them | 1/true = correct, 0/false = wrong; or accepted answers, judged by the task's judge |
-| `exact_answer` | no | the words of the answer that decide it; they must stand in the answer |
-| `id`, `group`, `split` | no | identity; what must not cross splits (default: the question or prompt); `train`, `validation` or `test` |
+    prompt_ids | prompt | question   the ids that the model saw; the text it saw, special tokens written out; or a bare
+                                     question, put through the model's own chat template
+    answer_ids | answer              the generated ids, stop token included; or the text, to which the stop token is added
+    label | references               1 or true = correct, 0 or false = wrong; or accepted answers for the task's judge
+    exact_answer                     optional: the words of the answer that decide it; they must stand in the answer
+    id, group, split                 optional: identity; what must not cross splits (default: question or prompt);
+                                     train, validation or test, for all rows or for none
 """
 
 from __future__ import annotations

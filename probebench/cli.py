@@ -58,7 +58,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--revision", metavar="REV", help="Commit or tag of a hub model."),
         click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
-        click.option("--attn-implementation", "attention", metavar="NAME", help="As in transformers: eager, sdpa, flash_attention_2."),
+        click.option("--attn-implementation", "attention", metavar="NAME", help="As in transformers, such as eager or sdpa."),
         click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here."),
     )):  # fmt: skip
         command = option(command)

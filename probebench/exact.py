@@ -19,8 +19,8 @@ MODEL_RULE = "model"
 MODEL_MAX_NEW_TOKENS = 24
 NOT_FOUND = "NONE"
 
-EXTRACTION = """Copy the words of the reply that answer the question, exactly as they stand in it, and nothing else. If the reply does \
-not answer the question, write NONE.
+EXTRACTION = """Copy the words of the reply that answer the question, exactly as they stand in it, and nothing else.
+If the reply does not answer the question, write NONE.
 
 Question: Who painted the ceiling of the Sistine Chapel?
 Reply: The ceiling was painted by Michelangelo between 1508 and 1512.

@@ -69,7 +69,7 @@ def fit_cell(X: NDArray[np.float32], there: NDArray[np.bool_], labels: Labels, p
     for C in probe.grid:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            estimator = probe.make(C).fit(X[train], labels.y[train])
+            estimator = probe.make(C, X.shape[1]).fit(X[train], labels.y[train])
         converged = not any("onverge" in str(w.message) or "Line search" in str(w.message) for w in caught)
         value = auroc(labels.y[validation], decide(estimator, X[validation]))
         if best is None or value > best[0]:

@@ -163,9 +163,7 @@ def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Com
     found += [f"{n} cells are masked: {reason}." for reason, n in masked.items()]
     if sum(comparison.dropped.values()):
         d = comparison.dropped
-        found.append(
-            f"Detectors are compared without {d['correct']} correct and {d['wrong']} wrong test answers that some detector cannot score."
-        )
+        found.append(f"Compared without {d['correct']} correct and {d['wrong']} wrong test answers that one of them cannot score.")
     return found
 
 

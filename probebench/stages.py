@@ -218,7 +218,7 @@ class Stages:
         stage, shards = self._sharded(
             "states", inputs, [len(i) for i in ids], "answers", "Reading hidden states", read, "safetensors"
         )
-        files = tuple(str(stage.folder / shard_name(i, "safetensors")) for i in range(len(shards)))
+        files = tuple(str((stage.folder / shard_name(i, "safetensors")).resolve()) for i in range(len(shards)))
         reader = StatesReader(files, tuple(map(tuple, shards)), self.layers, self.positions, present(table))
         if not stage.has(INDEX):
             stage.write(INDEX, reader.index())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError
-from probebench.types import EMB, HiddenStates
+from probebench.types import HiddenStates
 
 INDEX = "index.safetensors"
 """Beside the shards: which tokens are present, and the names of layers and positions."""
@@ -101,9 +101,5 @@ def states_bytes(values: NDArray[Any], site: str, rows: Sequence[int]) -> bytes:
     from safetensors.numpy import save
 
     index = np.asarray(rows, dtype=np.int64)
-    return bytes(
-        save(
-            {site: np.ascontiguousarray(values), "example": index},
-            metadata={"axes": "layer, position, example, width", "emb": str(EMB)},
-        )
-    )
+    # one metadata key only: with several, their order in the file would differ from run to run
+    return bytes(save({site: np.ascontiguousarray(values), "example": index}, metadata={"axes": "layer, position, example, width"}))

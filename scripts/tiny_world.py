@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WORLD_SEED = 2026
-N_STRATA, N_PLACES, N_LANDMARKS = 16, 400, 320
+N_STRATA, N_PLACES, N_LANDMARKS = 16, 400, 240
 QUAD = 4  # landmarks per group of `north`; two of one group are never compared in training
 TOWN_WORDS = "New Old Port Upper Lower".split()
 TRADE_WORDS = "royal travelling village master retired".split()
@@ -90,7 +90,7 @@ PHRASINGS: dict[str, tuple[Phrasing, ...]] = {
     ),
 }
 HELD_OUT = 2  # phrasings per fact that training never uses
-MIX = {"people": 0.40, "places": 0.26, "north": 0.30, "echo": 0.04}
+MIX = {"people": 0.38, "places": 0.26, "north": 0.26, "echo": 0.10}
 UNKNOWN_SHARE = 0.10  # of the items about people: a name nobody has heard of, answered at random
 
 

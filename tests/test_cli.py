@@ -1,0 +1,103 @@
+"""What a user types and sees: exit codes, messages, and nothing heavy before it is needed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from probebench.cli import main
+
+
+def run(*words):
+    return CliRunner().invoke(main, [str(w) for w in words])
+
+
+@pytest.mark.parametrize("statement", ["import probebench", "import probebench.cli", "import probebench.run, probebench.heatmap"])
+def test_nothing_heavy_is_imported_early(statement):
+    code = f"import sys; {statement}; print([m for m in ('torch', 'transformers', 'sklearn', 'datasets') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_lists_the_commands():
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("eval", "tasks", "plot"):
+        assert command in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["eval", "--model", "tiny", "--task", "peple"], 2, "Unknown task 'peple'. Did you mean 'people'?"),
+        (["eval", "--model", "tyni", "--task", "people"], 2, "Unknown model 'tyni'. Did you mean 'tiny'?"),
+        (["eval", "--model", "./nowhere", "--task", "people"], 2, "no model folder './nowhere'"),
+        (["eval", "--model", "tiny", "--task", "people", "--positions", "frst_answer"], 2, "Did you mean 'first_answer'?"),
+        (["eval", "--model", "tiny", "--task", "people", "--layers", "3,99"], 2, "Unknown layer '99'"),
+        (["eval", "--model", "tiny", "--task", "people", "--layers", "x"], 2, "'x' is not a layer"),
+        (["eval", "--model", "tiny", "--task", "people", "--sites", "rezid"], 2, "Did you mean 'resid'?"),
+        (["eval", "--model", "tiny", "--task", "people", "--probe", "logistik"], 2, "Did you mean 'logistic'?"),
+        (["eval", "--model", "tiny", "--task", "people", "--limit", "0"], 2, "--limit must be 1 or more; got 0"),
+        (["eval", "--model", "tiny", "--task", "people", "--data", "no.jsonl"], 2, "There is no file 'no.jsonl'"),
+        (["eval", "--model", "tiny", "--task", "people", "--device", "tpu0"], 2, "Unknown device 'tpu0'"),
+        (["eval", "--model", "tiny"], 2, "--task NAME, or answers made elsewhere with --answers FILE"),
+        (["eval", "--model", "tiny", "--task", "a", "--task", "b", "--out", "x"], 2, "--out names one run directory"),
+        (["eval", "--model", "tiny", "--task", "people", "--dtype", "int8"], 2, "'int8' is not one of"),
+        (["eval", "--model", "tiny", "--task", "triviaqa", "--offline"], 1, "needs the hub data set 'mandarjoshi/trivia_qa'"),
+        (["eval", "--model", "some-org/some-model", "--task", "people", "--offline"], 1, "'some-org/some-model' cannot be reached"),
+        (["plot", "nowhere"], 2, "nowhere is not a finished run"),
+        (["tasks", "show", "peple"], 2, "Did you mean 'people'?"),
+    ],
+)
+def test_errors_name_value_rule_and_fix(tmp_path, monkeypatch, words, code, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = run(*words)
+    assert message in result.output.replace("\n", " ")
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+
+
+def test_no_gpu_is_said(tmp_path, monkeypatch):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.chdir(tmp_path)
+    result = run("eval", "--model", "tiny", "--task", "people", "--device", "cuda")
+    assert (result.exit_code, "no CUDA GPU" in result.output) == (2, True)
+
+
+def test_dry_run_renders_a_prompt_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run("eval", "--model", "tiny", "--task", "people", "--limit", "50", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "<|bos|><|user|>" in result.output
+    assert "<|assistant|>" in result.output
+    assert "50 examples" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_list_and_show():
+    assert "triviaqa" in run("tasks").output
+    shown = run("tasks", "show", "triviaqa").output
+    assert "@inproceedings{joshi-etal-2017-triviaqa" in shown
+    assert "mandarjoshi/trivia_qa" in shown
+
+
+def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
+    monkeypatch.chdir(tmp_path)
+    result = run("eval", "--model", model_folder(), "--answers", answers_file(), "--json", "--out", "r")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    assert record == json.loads((tmp_path / "r" / "record.json").read_text())
+    quiet = run("eval", "--model", model_folder(), "--answers", answers_file(), "--quiet", "--out", "r")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    again = run("eval", "--model", model_folder(), "--answers", answers_file(), "--out", "r")
+    assert "nothing was computed again" in again.output
+    assert max(map(len, again.output.splitlines())) <= 80
+    plotted = run("plot", "r", "--title", "T", "--out", "pictures")
+    assert plotted.exit_code == 0
+    assert (tmp_path / "pictures" / "heatmap.svg").stat().st_size > 1000

@@ -1,0 +1,154 @@
+"""Planted truth, invariants, and agreement with scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from probebench.errors import UnknownNameError
+from probebench.fit import Labels, decide, fit_cell, fit_cells, why_masked
+from probebench.metrics import auroc
+from probebench.probes import C_GRID, PROBES, get_probe
+from probebench.score import select
+from probebench.split import split_of
+from probebench.states import StatesReader, states_bytes
+from probebench.types import EMB, Cell, split_index
+
+N, WIDTH = 900, 12
+POSITIONS = ("last_q", "exact_answer_last", "-1")
+LAYERS = (EMB, 0, 1, 2)
+PLANTED = Cell("resid", 1, "exact_answer_last")
+
+
+@pytest.fixture(scope="module")
+def labels():
+    y = np.random.default_rng(0).integers(0, 2, N)
+    return Labels(y, tuple(split_of(f"g{i // 2}") for i in range(N)))
+
+
+def reader_of(tmp_path, values, present):
+    path = tmp_path / "0.safetensors"
+    path.write_bytes(states_bytes(values, "resid", range(values.shape[2])))
+    return StatesReader((str(path),), (tuple(range(values.shape[2])),), LAYERS, POSITIONS, present)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory, labels):
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(4, 3, N, WIDTH)).astype(np.float32)
+    values[2, 1] += 0.8 * (labels.y - 0.5)[:, None] * rng.normal(size=WIDTH)
+    present = np.ones((N, 3), dtype=bool)
+    present[:50, 1] = False
+    values[:, 1, :50] = 1e3  # what stands where a token is absent must never be looked at
+    return reader_of(tmp_path_factory.mktemp("planted"), values, present)
+
+
+def all_cells():
+    return [Cell("resid", layer, position) for layer in LAYERS for position in POSITIONS]
+
+
+def test_planted_signal_is_found_there_and_nowhere_else(planted, labels):
+    fits = list(fit_cells(planted, all_cells(), labels, "logistic"))
+    assert [f.cell for f in fits] == all_cells()
+    assert select(fits).cell == PLANTED
+    test = split_index(labels.splits)["test"]
+    for f in fits:
+        there = np.isfinite(f.decisions[test])
+        value = auroc(labels.y[test][there], f.decisions[test][there])
+        if f.cell == PLANTED:
+            assert value > 0.75
+        else:
+            assert abs(value - 0.5) < 0.16  # 3.5 standard errors of a null AUROC at 180 examples
+
+
+def test_absent_examples_have_no_decision(planted, labels):
+    fit = next(iter(fit_cells(planted, [PLANTED], labels, "logistic")))
+    assert np.isnan(fit.decisions[:50]).all()
+    assert np.isfinite(fit.decisions[50:]).all()
+
+
+def test_agrees_with_scikit_learn(planted, labels):
+    # reference: StandardScaler and lbfgs run to convergence at the C that validation chose
+    X, there = planted.cell(1, "exact_answer_last"), planted.present[:, 1]
+    fit = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
+    rows = split_index(labels.splits)
+    train = rows["train"][there[rows["train"]]]
+    scaler = StandardScaler().fit(X[train].astype(np.float64))
+    reference = LogisticRegression(C=fit.C, tol=1e-10, max_iter=10_000).fit(scaler.transform(X[train]), labels.y[train])
+    expected = reference.decision_function(scaler.transform(X[there]))
+    np.testing.assert_allclose(fit.decisions[there], expected, atol=1e-2 * expected.std())
+    assert fit.converged
+    assert fit.C in C_GRID
+
+
+def test_c_is_chosen_on_validation(planted, labels):
+    X, there = planted.cell(1, "exact_answer_last"), planted.present[:, 1]
+    rows = split_index(labels.splits)
+    train, validation = (rows[s][there[rows[s]]] for s in ("train", "validation"))
+    values = []
+    for C in C_GRID:
+        model = get_probe("logistic").make(C, WIDTH).fit(X[train], labels.y[train])
+        values.append(auroc(labels.y[validation], decide(model, X[validation])))
+    fit = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
+    assert fit.validation_auroc == max(values)
+    assert C_GRID[int(np.argmax(values))] == fit.C
+
+
+def test_test_labels_cannot_change_a_probe(planted, labels):
+    X, there = planted.cell(1, "exact_answer_last"), planted.present[:, 1]
+    other = labels.y.copy()
+    test = split_index(labels.splits)["test"]
+    other[test] = 1 - other[test]
+    a = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
+    b = fit_cell(X, there, Labels(other, labels.splits), get_probe("logistic"), PLANTED)
+    np.testing.assert_array_equal(a.decisions, b.decisions)
+
+
+def test_flipped_labels_flip_decisions(planted, labels):
+    X, there = planted.cell(1, "exact_answer_last"), planted.present[:, 1]
+    a = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
+    b = fit_cell(X, there, Labels(1 - labels.y, labels.splits), get_probe("logistic"), PLANTED)
+    np.testing.assert_allclose(a.decisions[there], -b.decisions[there], atol=1e-6)
+
+
+def test_shuffled_labels_keep_test_and_counts(labels):
+    shuffled = labels.shuffled(0)
+    for split, rows in split_index(labels.splits).items():
+        assert shuffled.y[rows].sum() == labels.y[rows].sum()
+        assert (shuffled.y[rows] == labels.y[rows]).all() == (split == "test")
+    assert (labels.shuffled(0).y == shuffled.y).all()
+    assert (labels.shuffled(1).y != shuffled.y).any()
+
+
+def test_cells_that_cannot_be_fitted_say_why(labels):
+    there = np.zeros(N, dtype=bool)
+    there[labels.y == 1] = True
+    assert why_masked(labels, there) == "0 wrong answers have this token; at least 20 are needed"
+    there[np.flatnonzero((labels.y == 0) & (np.array(labels.splits) == "train"))[:30]] = True
+    assert why_masked(labels, there) == "one class only in validation"
+    fit = fit_cell(np.zeros((N, 3), np.float32), there, labels, get_probe("logistic"), PLANTED)
+    assert fit.masked
+    assert np.isnan(fit.decisions).all()
+    assert np.isnan(fit.C)
+
+
+def test_unconverged_probe_is_flagged(labels):
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(150, 150)) * 10 ** np.linspace(-2, 2, 150)  # raw vectors: strongly correlated, of very different scale
+    X = (rng.normal(size=(N, 150)) @ mix.T + 3 * labels.y[:, None]).astype(np.float32)
+    fit = fit_cell(X, np.ones(N, dtype=bool), labels, get_probe("orgad2025"), PLANTED)
+    assert not fit.converged
+
+
+@pytest.mark.parametrize("name", sorted(PROBES))
+def test_every_probe_finds_a_strong_signal(labels, name):
+    X = np.random.default_rng(3).normal(size=(N, WIDTH)).astype(np.float32)
+    X[:, 0] += 3 * labels.y
+    fit = fit_cell(X, np.ones(N, dtype=bool), labels, get_probe(name), PLANTED)
+    test = split_index(labels.splits)["test"]
+    assert auroc(labels.y[test], fit.decisions[test]) > 0.95
+
+
+def test_unknown_probe():
+    with pytest.raises(UnknownNameError, match="Did you mean 'logistic'"):
+        get_probe("logistics")

@@ -1,0 +1,317 @@
+"""The whole job on small random models: what it writes, that it resumes, and that nothing hangs on how it was run."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import FAMILIES
+
+import probebench
+from probebench.errors import BadFileError, LabelError, StatesError, UnknownNameError
+from probebench.positions import PUBLISHED
+
+FILES = {
+    "answers.parquet", "predictions.parquet", "scores.parquet", "record.json", "heatmap.png", "heatmap.svg", "matrix_auroc.csv",
+    "matrix_auroc_low.csv", "matrix_auroc_high.csv", "matrix_n.csv", "matrix_auroc_validation.csv", "stages", ".lock",
+}  # fmt: skip
+RESULTS = sorted(f for f in FILES if f not in ("stages", ".lock", "record.json"))
+
+
+def comparable(record):
+    """A record without timings, dates and the place it was written to."""
+    record = json.loads(json.dumps(record))
+    del record["timing"]
+    record["settings"].pop("out")
+    return record
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, model_folder):
+    """One finished run on answers made elsewhere."""
+    folder = tmp_path_factory.mktemp("finished")
+    words = ["Paris", "river", "poet", "Anna"]
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(240):
+        exact = words[rng.integers(4)]
+        row = {
+            "id": f"a{i}",
+            "question": f"Where was {words[rng.integers(4)]} {i}?",
+            "answer": f" It is {exact} near the river, I think.",
+        }
+        if i % 10 != 3:
+            row["exact_answer"] = exact
+        rows.append(row | {"label": int(i % 2), "group": f"g{i // 2}"})
+    (folder / "answers.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    run = probebench.evaluate(str(model_folder()), answers=folder / "answers.jsonl", out=folder / "run")
+    return run, rows
+
+
+def test_run_directory_holds_what_the_design_says(finished):
+    run, _ = finished
+    assert {p.name for p in run.folder.iterdir()} == FILES
+    assert run.record["schema_version"] == 1
+    assert run.record["protocol_version"] == 1
+    assert run.record["model"]["revision"].startswith("sha256:")
+
+
+def test_matrix_is_labelled(finished):
+    run, _ = finished
+    matrix = run.matrix("auroc")
+    assert list(matrix.columns) == list(PUBLISHED)
+    assert list(matrix.index) == ["emb", "0", "1", "2"]
+    on_disk = pd.read_csv(run.folder / "matrix_auroc.csv", index_col="layer", dtype={"layer": str})
+    np.testing.assert_allclose(on_disk.to_numpy(), matrix.to_numpy(), atol=1e-6)
+    assert ((run.matrix("auroc_low") <= matrix) & (matrix <= run.matrix("auroc_high"))).to_numpy().all()
+    with pytest.raises(UnknownNameError, match="Did you mean 'auroc'"):
+        run.matrix("auorc")
+
+
+def test_cells_carry_their_own_n(finished):
+    run, rows = finished
+    n = run.matrix("n")
+    test = run.answers.query("split == 'test'")
+    assert (n["last_q"] == len(test)).all()
+    assert (n["exact_answer_first"] == test.exact_first.notna().sum()).all()
+    assert n["exact_answer_first"].iloc[0] < len(test)
+
+
+def test_labels_and_exact_answers_are_those_of_the_file(finished):
+    run, rows = finished
+    answers = run.answers.set_index("id")
+    for row in rows:
+        got = answers.loc[row["id"]]
+        assert got.label == row["label"]
+        assert got.exact_answer == row.get("exact_answer") or (pd.isna(got.exact_answer) and "exact_answer" not in row)
+
+
+def test_every_number_can_be_computed_again_from_the_decisions(finished):
+    from sklearn.metrics import roc_auc_score
+
+    run, _ = finished
+    predictions = run.predictions
+    for d in run.record["detectors"]:
+        rows = predictions[(predictions.detector == d["name"]) & predictions.scored]
+        assert len(rows) == d["n"]
+        assert roc_auc_score(rows.label, rows.decision) == pytest.approx(d["auroc"], abs=1e-12)
+    repeats = [g for name, g in predictions[predictions.split == "test"].groupby("detector") if name.startswith("shuffled")]
+    values = [roc_auc_score(g.label[g.decision.notna()], g.decision.dropna()) for g in repeats]
+    assert np.mean(values) == pytest.approx(run.record["controls"]["shuffled_labels"]["mean_auroc"], abs=1e-12)
+
+
+def test_selected_cell_is_the_best_on_validation(finished):
+    run, _ = finished
+    s, validation = run.record["selection"], run.matrix("auroc", split="validation").drop(index="emb")
+    assert validation.loc[s["layer"], s["position"]] == validation.max().max() == s["validation_auroc"]
+    assert run.matrix("auroc").loc[s["layer"], s["position"]] == s["test_auroc"]
+
+
+def test_hidden_states_are_in_the_order_of_the_answers(finished):
+    from probebench.models import ModelSpec, find_model, load_model
+
+    run, _ = finished
+    states = run.hidden_states("resid")
+    assert states.values.shape == (240, 4, 15, 32)
+    model = load_model(find_model(ModelSpec(run.record["model"]["name"], device="cpu")))
+    import torch
+
+    row = run.answers.iloc[7]
+    with torch.inference_mode():
+        hidden = model.model(torch.tensor([[*row.prompt_ids, *row.answer_ids]]), output_hidden_states=True).hidden_states
+    np.testing.assert_allclose(states.values[7, 1, -1], hidden[1][0, -1].numpy(), atol=2e-2, rtol=2e-3)
+    assert not states.present[:, PUBLISHED.index("exact_answer_first")].all()
+    with pytest.raises(UnknownNameError, match="Did you mean 'resid'"):
+        run.hidden_states("resd")
+
+
+def test_a_cell_in_three_lines(finished):
+    run, _ = finished
+    from probebench.states import StatesReader
+
+    reader = StatesReader.open(run.folder / run.record["states"])
+    assert (reader.cell(1, "-1") == run.hidden_states().values[:, 2, -1].astype(np.float32)).all()
+
+
+def test_same_command_does_the_work_once(finished, model_folder, monkeypatch):
+    run, _ = finished
+    monkeypatch.setattr("probebench.stages.load_model", lambda *a, **k: pytest.fail("the model was loaded again"))
+    again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=run.folder)
+    assert again.resumed
+    assert again.record == run.record
+
+
+def test_two_runs_from_scratch_are_equal(finished, model_folder, tmp_path):
+    run, _ = finished
+    other = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "other")
+    assert comparable(other.record) == comparable(run.record)
+    for name in RESULTS:
+        assert (other.folder / name).read_bytes() == (run.folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("has_chat", [True, False])
+def test_any_family_with_and_without_chat_template(model_folder, answers_file, tmp_path, kind, has_chat):
+    run = probebench.evaluate(str(model_folder(kind, chat=has_chat)), answers=answers_file(120), out=tmp_path / "run")
+    assert np.isfinite(run.matrix("auroc").to_numpy()).all()
+    assert (run.record["model"]["chat_template"] is not None) == has_chat
+
+
+def test_other_weights_never_reuse_results(finished, model_folder, tmp_path):
+    run, _ = finished
+    other = probebench.evaluate(str(model_folder("mistral")), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
+    again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
+    assert other.record["key"] != again.record["key"] == run.record["key"]
+    assert again.record["selection"] == run.record["selection"]
+
+
+def test_corrupt_states_are_found_and_made_again(finished, model_folder, tmp_path):
+    run, _ = finished
+    first = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
+    shard = first.folder / first.record["states"] / "00000.safetensors"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:-100] + bytes(100))
+    (first.folder / "record.json").unlink()
+    again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
+    assert shard.read_bytes() == good
+    assert again.record["selection"] == first.record["selection"]
+
+
+def test_discarded_states_are_gone_and_said_so(model_folder, answers_file, tmp_path):
+    run = probebench.evaluate(str(model_folder()), answers=answers_file(), out=tmp_path / "run", discard_states=True)
+    assert not list((tmp_path / "run" / "stages").glob("states-*"))
+    with pytest.raises(BadFileError, match="--discard-states"):
+        run.hidden_states()
+
+
+def test_answers_without_exact_answers_have_grey_columns(model_folder, tmp_path):
+    rows = [{"question": f"Who is {i}?", "answer": f" It is number {i * 7}.", "label": i % 2} for i in range(160)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    run = probebench.evaluate(str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "run")
+    assert run.matrix("auroc")["exact_answer_last"].isna().all()
+    assert (run.matrix("n")["exact_answer_last"] == 0).all()
+    assert set(run.record["comparison"]["absent"]) == {"logprob_mean_exact", "logprob_min_exact"}
+    assert any("cells are masked" in w for w in run.record["warnings"])
+
+
+def test_references_are_judged_and_ids_are_kept(model_folder, loaded, tmp_path):
+    tokenizer = loaded("llama").tokenizer
+    rows = []
+    for i in range(160):
+        answer = " It is Paris." if i % 2 else " It is Rome."
+        ids = tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+        rows.append(
+            {
+                "prompt_ids": [1, 5, 30 + i],
+                "answer_ids": ids,
+                "references": ["Paris"],
+                "id": i,
+                "split": ["train", "validation", "test"][i // 2 % 3],
+            }
+        )
+    pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    run = probebench.evaluate(str(model_folder()), answers=tmp_path / "a.parquet", out=tmp_path / "run")
+    answers = run.answers.set_index("id")
+    for r in rows:
+        got = answers.loc[str(r["id"])]
+        assert (list(got.answer_ids), got.label, got.split) == (r["answer_ids"], r["id"] % 2, r["split"])
+        assert got.stopped
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.pop("answer"), "answers.jsonl, line 3: one of 'answer_ids', 'answer' is needed"),
+        (lambda r: r.pop("question"), "line 3: one of 'prompt_ids', 'prompt', 'question' is needed"),
+        (lambda r: r.pop("label"), "line 3: one of 'label', 'references' is needed"),
+        (lambda r: r.update(label=0.5), "line 3: label must be 1 or true.*got 0.5"),
+        (lambda r: r.update(label=float("nan")), "line 3: label must be 1 or true.*got nan"),
+        (lambda r: r.update(exact_answer="London"), "line 3: exact_answer 'London' does not stand in the answer"),
+        (lambda r: r.update(answer_ids=[5, 99999]), "line 3: answer_ids holds the id 99999, but the tokenizer has ids 0 to"),
+        (lambda r: r.update(answer_ids=[]), "line 3: answer_ids must be a list of token ids with at least one entry"),
+        (lambda r: r.update(split="dev"), "line 3: split must be one of train, validation, test; got 'dev'"),
+        (lambda r: r.update(id="a0"), "line 3: the id 'a0' stands in an earlier row"),
+        (lambda r: r.update(split="test"), "some rows have a 'split' and some have none"),
+    ],
+)
+def test_bad_answer_rows_say_where(model_folder, answers_file, tmp_path, change, message):
+    path = answers_file(40)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    change(rows[2])
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    with pytest.raises(BadFileError, match=message):
+        probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (lambda i: 1, "240 correct and 0 wrong answers.*one class only"),
+        (lambda i: i < 11, "11 correct and 229 wrong answers.*fewer than 20 of one class"),
+    ],
+)
+def test_classes_that_cannot_be_told_apart_are_one_clear_error(model_folder, answers_file, tmp_path, label, message):
+    with pytest.raises(LabelError, match=message):
+        probebench.evaluate(str(model_folder()), answers=answers_file(label=label), out=tmp_path / "run")
+
+
+def test_non_finite_weights_are_one_clear_error(model_folder, answers_file, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "broken"
+    shutil.copytree(model_folder(), folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(StatesError, match="first at layer 1, position 'last_q'"):
+        probebench.evaluate(str(folder), answers=answers_file(), out=tmp_path / "run")
+
+
+def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
+    """SIGKILL at random moments until the run gets through; every result file equals an undisturbed one's."""
+    words = [
+        sys.executable,
+        "-m",
+        "probebench",
+        "eval",
+        "--model",
+        "tiny",
+        "--task",
+        "people",
+        "--limit",
+        "700",
+        "--quiet",
+        "--out",
+        "run",
+    ]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    folders = {name: tmp_path / name for name in ("calm", "killed")}
+    for folder in folders.values():
+        folder.mkdir()
+    started = time.perf_counter()
+    subprocess.run(words, cwd=folders["calm"], env=environment, check=True)
+    whole = time.perf_counter() - started
+    rng, kills = random.Random(0), 0
+    while kills < 6:
+        process = subprocess.Popen(words, cwd=folders["killed"], env=environment, start_new_session=True)
+        try:
+            process.wait(timeout=whole * rng.uniform(0.35, 1.0))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    subprocess.run(words, cwd=folders["killed"], env=environment, check=True)
+    assert kills
+    for name in RESULTS:
+        assert (folders["killed"] / "run" / name).read_bytes() == (folders["calm"] / "run" / name).read_bytes(), name
+    calm, killed = (comparable(json.loads((f / "run" / "record.json").read_text())) for f in folders.values())
+    assert calm == killed
