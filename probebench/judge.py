@@ -1,6 +1,6 @@
 """Judges: is this answer right? Each is one function, registered under the name that task files use.
 
-A judge sees the question's references and the answer's text. It returns a `Verdict`; a refusal is wrong and marked.
+A judge sees the question, its references and the answer's text. It returns a `Verdict`; a refusal is wrong and marked.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from collections.abc import Callable, Sequence
 from probebench.errors import UnknownNameError
 from probebench.types import Verdict
 
-Judge = Callable[[Sequence[str], str], Verdict]
+Judge = Callable[[str, Sequence[str], str], Verdict]
 JUDGES: dict[str, Judge] = {}
 
 ARTICLES = frozenset({"a", "an", "the"})
+LITTLE = frozenset("in on at of to from by for with and or around about approximately circa typically".split())
+"""Words that decide nothing between an alias and an answer."""
+SAYING = frozenset("is are was were be been it he she they that this there his her their its".split())
+"""Words that only carry the answer in a sentence."""
 NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate(
@@ -51,12 +55,15 @@ def get_judge(name: str) -> Judge:
 
 
 def words(text: str) -> list[str]:
-    """Words for comparison: no case, diacritics, punctuation, articles or plural endings; number words as digits."""
+    """Words for comparison: no case, diacritics, punctuation, little words or plural endings; number words as digits.
+
+    A text of little words only keeps them.
+    """
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
-    plain = re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain)  # 1,000 is one number
+    plain = re.sub(r"(?<=\d),\s?(?=\d{3}\b)", "", plain)  # 1,000 is one number
     plain = re.sub(r"(?<=\w)['’`](?=s\b)", "", plain)  # possessive
-    found = re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+", plain)
-    return [_stem(NUMBER_WORDS.get(w, w)) for w in found if w not in ARTICLES]
+    found = [w for w in re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+", plain) if w not in ARTICLES]
+    return [_stem(NUMBER_WORDS.get(w, w)) for w in [w for w in found if w not in LITTLE] or found]
 
 
 def _stem(word: str) -> str:
@@ -69,23 +76,31 @@ def _stem(word: str) -> str:
 
 
 def mentions(answer: Sequence[str], alias: Sequence[str]) -> bool:
-    """Do the alias's words stand in the answer, in order side by side or in any order within a short window?"""
+    """Do the alias's words stand in the answer, in order side by side or in any order within a short window?
+
+    An initial stands for a name that begins with it ("B. R. Ambedkar"), as long as one word is there in full.
+    """
     n = len(alias)
     if not n:
         return False
-    if any(list(answer[i : i + n]) == list(alias) for i in range(len(answer) - n + 1)):
-        return True
+    for start in range(len(answer) - n + 1):
+        pairs = list(zip(answer[start : start + n], alias, strict=True))
+        if all(_same(x, y) for x, y in pairs) and any(x == y for x, y in pairs):
+            return True
     if n == 1:
         return False
-    wanted = sorted(alias)
-    for start in range(len(answer)):
-        window = list(answer[start : start + n + WINDOW])
-        if window and window[0] in alias and _contains(window, wanted):
-            return True
-    return False
+    windows = (list(answer[start : start + n + WINDOW]) for start, word in enumerate(answer) if word in alias)
+    return any(_contains(window, alias) for window in windows)
 
 
-def _contains(window: list[str], wanted: list[str]) -> bool:
+def _same(x: str, y: str) -> bool:
+    if x == y:
+        return True
+    short, long = sorted((x, y), key=len)
+    return len(short) == 1 and short.isalpha() and long.startswith(short)
+
+
+def _contains(window: list[str], wanted: Sequence[str]) -> bool:
     rest = list(window)
     for word in wanted:
         if word not in rest:
@@ -94,18 +109,33 @@ def _contains(window: list[str], wanted: list[str]) -> bool:
     return True
 
 
+def is_part(answer: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
+    """Is all that the answer says beyond the question a distinctive part of the alias?
+
+    Its words stand in the alias in the same order, and they are at least half of it or its end: "Madeira" for "Madeira
+    Island", "Luke Combs" for "Luke Albert Combs", "1936" for "October 1936".
+    """
+    said = [w for w in answer if w not in question and w not in SAYING]
+    if not said or len(said) >= len(alias):
+        return False
+    rest = iter(alias)
+    in_order = all(word in rest for word in said)
+    return in_order and (2 * len(said) >= len(alias) or said[-1] == alias[-1])
+
+
 @judge
-def aliases_judge(references: Sequence[str], answer: str) -> Verdict:
-    """Right when one accepted alias is mentioned, on whole words; or when a short answer is part of an alias's end."""
-    if REFUSAL.search(answer) and not any(mentions(words(answer), words(r)) for r in references):
+def aliases_judge(question: str, references: Sequence[str], answer: str) -> Verdict:
+    """Right when an accepted alias is mentioned on whole words, or when the answer is a distinctive part of one."""
+    said, asked = words(answer), words(question)
+    aliases = [words(reference) for reference in references]
+    mentioned = any(mentions(said, alias) for alias in aliases)
+    if not mentioned and REFUSAL.search(answer):
         return Verdict(correct=False, refused=True)
-    said = words(answer)
-    correct = any(mentions(said, words(reference)) for reference in references if words(reference))
-    return Verdict(correct=correct)
+    return Verdict(correct=mentioned or any(is_part(said, alias, asked) for alias in aliases))
 
 
 @judge
-def exact_judge(references: Sequence[str], answer: str) -> Verdict:
+def exact_judge(question: str, references: Sequence[str], answer: str) -> Verdict:
     """Right when the answer equals an alias, word for word after normalisation."""
     said = words(answer)
     return Verdict(correct=bool(said) and any(said == words(reference) for reference in references))

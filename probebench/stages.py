@@ -182,7 +182,7 @@ class Stages:
         tokenizer, result = self.handle.tokenizer, []
         for i, (example, answer, span) in enumerate(zip(self.examples, answers, spans, strict=True)):
             given = self.given[i].label if self.given is not None else None
-            verdict = judge(example.references, answer.text) if given is None else None
+            verdict = judge(example.question, example.references, answer.text) if given is None else None
             label = int(verdict.correct) if verdict else int(given or 0)
             exact = tokens_of(span, token_spans(tokenizer, answer.answer_ids)) if span else None
             n = len(answer.prompt_ids)

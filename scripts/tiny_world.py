@@ -27,13 +27,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WORLD_SEED = 2026
-N_STRATA, N_PLACES, N_LANDMARKS = 16, 400, 240
+N_STRATA, N_PLACES, N_RIVERS, N_LANDMARKS = 16, 400, 20, 240
 QUAD = 4  # landmarks per group of `north`; two of one group are never compared in training
-TOWN_WORDS = "New Old Port Upper Lower".split()
-TRADE_WORDS = "royal travelling village master retired".split()
-TRADES = "baker tailor mason printer surgeon teacher painter sailor".split()
-RIVER_WORDS = "White Black Little Great".split()
-SAINT_WORDS = "Elder Younger Meek Bold".split()
+TRADES = (
+    "baker potter sailor tailor weaver miller mason glazier printer surgeon lawyer teacher painter poet actor singer "
+    "dancer farmer shepherd miner smith cooper brewer butcher carpenter plumber clerk banker broker judge soldier "
+    "scout pilot driver porter cook waiter barber florist gardener"
+).split()
+# what stands behind a name is settled by the name: answers are several tokens long, the first one decides
+TOWN_WORDS = "Market Harbour Hill Spa".split()
+TRADE_WORDS = "master apprentice widow".split()
+RIVER_WORDS = "Water Beck Brook".split()
+SAINT_WORDS = "Elder Younger Martyr".split()
 LANDMARKS = "Mount Cape Fort Lake Mill Abbey Castle Bridge".split()
 
 
@@ -111,8 +116,8 @@ def logistic(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-def _pairs(first: list[str], second: list[str]) -> list[str]:
-    return [f"{a} {b}" for a, b in itertools.product(first, second)]
+def _with_second_word(rng: random.Random, names: list[str], words: list[str]) -> list[str]:
+    return [f"{name} {rng.choice(words)}" for name in names]
 
 
 def _words(rng: random.Random, taken: set[str], n: int, syllables: int, endings: str = "") -> list[str]:
@@ -161,21 +166,21 @@ class World:
         rng, taken = random.Random(WORLD_SEED), set()
         self.first = _words(rng, taken, 50, 1) + _words(rng, taken, 50, 2)
         self.last = _words(rng, taken, 150, 2)
-        self.town_names = _words(rng, taken, 8, 1, "burg ton ford mont stad port")
+        self.town_names = _words(rng, taken, len(TRADES), 1, "burg ton ford mont stad port")
         self.place_first = _words(rng, taken, 60, 1)
         self.place_last = _words(rng, taken, 80, 1, "wick dale holm mere by fell")
-        self.river_names = _words(rng, taken, 5, 2)
-        self.saint_names = _words(rng, taken, 5, 1, "us ia ena ald")
+        self.river_names = _words(rng, taken, N_RIVERS, 2)
+        self.saint_names = _words(rng, taken, N_RIVERS, 1, "us ia ena ald")
         self.landmark_names = _words(rng, taken, N_LANDMARKS, 1)
-        self.towns = _pairs(TOWN_WORDS, self.town_names)
-        self.trades = _pairs(TRADE_WORDS, TRADES)
-        self.rivers = _pairs(RIVER_WORDS, self.river_names)
-        self.saints = _pairs(self.saint_names, SAINT_WORDS)
+        self.towns = _with_second_word(rng, self.town_names, TOWN_WORDS)
+        self.trades = _with_second_word(rng, TRADES, TRADE_WORDS)
+        self.rivers = _with_second_word(rng, self.river_names, RIVER_WORDS)
+        self.saints = _with_second_word(rng, self.saint_names, SAINT_WORDS)
         self.people = self._people(rng)
         self.places = self._places(rng)
         self.landmarks = [
-            Landmark(f"{rng.choice(LANDMARKS)} {name}", i // QUAD, rng.random(), rng.random())
-            for i, name in enumerate(self.landmark_names)
+            Landmark(name, i // QUAD, rng.random(), rng.random())
+            for i, name in enumerate(_with_second_word(rng, self.landmark_names, LANDMARKS))
         ]
         self.known = {person.name for person in self.people}
         self._people_cum = list(itertools.accumulate(60**p.fame for p in self.people))

@@ -36,9 +36,9 @@ def test_task_says_all_it_must(name):
 def test_judge_accepts_and_rejects_what_the_task_says(name):
     judge = get_judge(TASKS[name].judge)
     for reference, answer in TASKS[name].judge_examples.accept:
-        assert judge([reference], answer).correct, (reference, answer)
+        assert judge("", [reference], answer).correct, (reference, answer)
     for reference, answer in TASKS[name].judge_examples.reject:
-        assert not judge([reference], answer).correct, (reference, answer)
+        assert not judge("", [reference], answer).correct, (reference, answer)
 
 
 @pytest.mark.parametrize("name", [n for n, t in TASKS.items() if t.source.embedded])
