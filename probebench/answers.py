@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError
 from probebench.exact import find_reply
-from probebench.models import chat, encode_prompt
-from probebench.sources import read_rows, strings
+from probebench.prompts import chat, encode_prompt
+from probebench.rows import read_rows, strings
 from probebench.spans import decode
 from probebench.types import SPLITS, Example, Span
 
@@ -72,8 +72,9 @@ def read_answers(
     """
     given = []
     seen: set[str] = set()
-    for where, row in read_rows(path):
-        answer = _read(row, where, tokenizer, stops)
+    for row in read_rows(path):
+        where = row.where
+        answer = _read(row.fields, where, tokenizer, stops)
         if answer.example.id in seen:
             raise BadFileError(f"{where}: the id {answer.example.id!r} stands in an earlier row too; ids must be unique.")
         seen.add(answer.example.id)
@@ -104,7 +105,7 @@ def _read(row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase
         raise BadFileError(f"{where}: split must be one of {', '.join(SPLITS)}; got {split!r}.")
     group = str(row.get("group", question))
     identity = str(row["id"]) if "id" in row else hashlib.sha256(json.dumps([prompt_ids, answer_ids]).encode()).hexdigest()[:16]
-    example = Example(identity, question, references, group, split, dict(row))
+    example = Example(identity, question, references, group, split, fields=dict(row))
     return GivenAnswer(example, prompt_ids, answer_ids, stopped, text, label, exact, "exact_answer" in row)
 
 

@@ -24,6 +24,8 @@ def evaluate(
     layers: Sequence[int] | None = None,
     probe: str = "logistic",
     seed: int = 0,
+    judge_model: str | None = None,
+    exact_answer: str | None = None,
     out: str | Path | None = None,
     revision: str | None = None,
     dtype: str = "auto",
@@ -47,6 +49,8 @@ def evaluate(
         layers: block indices; None means all. The embedding row is always there.
         probe: kind of probe.
         seed: for splits, shuffles and resamples.
+        judge_model: another model's second opinion on the labels, reported as agreement.
+        exact_answer: `gold` finds the exact answer by the label, for comparison with Orgad et al. 2025 only.
         out: run directory; default `runs/<model>/<task>`.
         revision: commit or tag of a hub model.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
@@ -72,6 +76,8 @@ def evaluate(
         layers=None if layers is None else tuple(layers),
         probe=probe,
         seed=seed,
+        judge_model=None if judge_model is None else ModelSpec(judge_model, device=device),
+        exact_answer=exact_answer,
         states_dtype=states_dtype,
         offline=offline,
         out=None if out is None else str(out),

@@ -17,10 +17,14 @@ TEXT_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 def baselines(answers: Sequence[LabelledAnswer], labels: Labels) -> Iterator[Detector]:
-    """Every baseline that needs no hidden states, in the order of tables."""
-    yield from _text_baselines(answers, labels)
-    yield from _logprob_baselines(answers)
-    yield Detector("length", "answer length (shorter)", np.array([-float(_words(a)) for a in answers]))
+    """Every baseline that needs no hidden states, in the order of tables.
+
+    Of given statements there is one text and no exact answer.
+    """
+    statements = answers[0].example.label is not None
+    yield from _text_baselines(answers, labels, statements=statements)
+    yield from _logprob_baselines(answers, statements=statements)
+    yield Detector("length", "length (shorter)", np.array([-float(_words(a)) for a in answers]))
     yield Detector(
         "majority",
         "majority class",
@@ -33,12 +37,14 @@ def _words(answer: LabelledAnswer) -> int:
     return len(answer.answer.answer_ids) - int(answer.answer.stopped)
 
 
-def _text_baselines(answers: Sequence[LabelledAnswer], labels: Labels) -> Iterator[Detector]:
+def _text_baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, statements: bool) -> Iterator[Detector]:
     texts: dict[str, tuple[str, Callable[[LabelledAnswer], str]]] = {
         "text": ("text only, question + answer", lambda a: f"{a.example.question}\n{a.answer.text}"),
         "text_question": ("text only, question", lambda a: a.example.question),
         "text_answer": ("text only, answer", lambda a: a.answer.text),
     }
+    if statements:
+        texts = {"text": ("text only", lambda a: a.example.question)}
     for name, (label, text) in texts.items():
         decisions, C = fit_text([text(a) for a in answers], labels)
         yield Detector(name, label, decisions, {"C": C})
@@ -80,8 +86,10 @@ def fit_text(texts: Sequence[str], labels: Labels) -> tuple[Floats, float]:
     return best[2], best[1]
 
 
-def _logprob_baselines(answers: Sequence[LabelledAnswer]) -> Iterator[Detector]:
-    places = {"": ("answer", _answer_logprobs), "_exact": ("exact answer", _exact_logprobs)}
+def _logprob_baselines(answers: Sequence[LabelledAnswer], *, statements: bool) -> Iterator[Detector]:
+    places = {"": ("statement" if statements else "answer", _answer_logprobs)}
+    if not statements:
+        places["_exact"] = ("exact answer", _exact_logprobs)
     for suffix, (where, take) in places.items():
         for name, reduce in (("mean", np.mean), ("min", np.min)):
             values = [take(a) for a in answers]

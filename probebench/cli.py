@@ -81,6 +81,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--sites", callback=split_names, default="resid", show_default=True, metavar="A,B", help="Where in a block to read.")
 @click.option("--layers", callback=split_numbers, metavar="0,5,10-15", help="Blocks to read; default: all.")
 @click.option("--probe", default="logistic", show_default=True, help="Kind of probe.")
+@click.option("--judge-model", metavar="M", help="Another model's second opinion on the labels; agreement is reported.")
+@click.option("--exact-answer", metavar="RULE", help="'gold' finds it by the label, for comparison with the paper only.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For splits, shuffles and resamples.")
 @click.option("--states-dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
 @click.option("--out", metavar="DIR", help="Run directory; default: runs/<model>/<task>.")
@@ -90,7 +92,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def eval_command(
     model: str, revision: str | None, dtype: str, device: str, attention: str | None, offline: bool, tasks: tuple[str, ...],
-    out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], **options: Any,
+    out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], judge_model: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Answer a task's questions, probe the hidden states, and write maps, tables and a record.
 
@@ -112,7 +114,8 @@ def eval_command(
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
     records = []
     for task in tasks or (None,):
-        settings = Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, **options)
+        opinion = ModelSpec(judge_model, device=device) if judge_model else None
+        settings = Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, **options)
         if dry_run:
             click.echo(preview(settings))
             continue
@@ -135,25 +138,56 @@ def tasks_group(ctx: click.Context) -> None:
 
 @tasks_group.command("list")
 def tasks_list() -> None:
-    """Every task of the suite."""
+    """Every task of the suite; variants stand below their task."""
     from probebench.tasks import list_tasks
 
     for task in list_tasks():
-        source = task.source.hub or f"embedded, {task.source.embedded}"
-        click.echo(f"{task.name:<14} v{task.version}  {task.kind:<4} {source}")
+        variant = "" if task.path.endswith(f"{task.name}.yaml") else "  "
+        click.echo(f"{variant + task.name:<33} v{task.version}  {task.kind:<11} {task.source.name}")
 
 
 @tasks_group.command("show")
 @click.argument("name")
-def tasks_show(name: str) -> None:
-    """What one task asks, how it is judged, and how to cite it."""
+@click.option("--model", metavar="M", help="Render the examples for this model, special tokens included.")
+@click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
+@click.option("--offline", is_flag=True, help="Never ask the hub.")
+def tasks_show(name: str, model: str | None, data: str | None, offline: bool) -> None:
+    """What one task asks, how it is judged, three examples, and how to cite it."""
+    from probebench.models import ModelSpec
+    from probebench.taskcard import describe
+    from probebench.tasks import load_task
+
+    click.echo(describe(load_task(name), data, ModelSpec(model) if model else None, offline=offline))
+
+
+@tasks_group.command("validate")
+@click.argument("file")
+@click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
+@click.option("--offline", is_flag=True, help="Never ask the hub.")
+def tasks_validate(file: str, data: str | None, offline: bool) -> None:
+    """Check a task by name or file: schema, source, templates on every row, judge, groups."""
+    from probebench.errors import BadFileError
+    from probebench.taskcard import validate
+    from probebench.tasks import load_task
+
+    checks = []
+    for check in validate(load_task(file), data, offline=offline):
+        checks.append(check)
+        click.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
+    failed = sum(not c.ok for c in checks)
+    if failed:
+        raise BadFileError(f"{file}: {failed} of {len(checks)} checks failed.")
+
+
+@tasks_group.command("pin")
+@click.argument("name")
+def tasks_pin(name: str) -> None:
+    """Write the hub commit that is newest now into a task file."""
+    from probebench.taskcard import pin
     from probebench.tasks import load_task
 
     task = load_task(name)
-    click.echo(f"{task.name} v{task.version} ({task.kind})\n\n{task.description.strip()}\n")
-    click.echo(f"source     {task.source.hub or task.source.embedded}")
-    click.echo(f"judge      {task.judge}\nexact      {task.exact_answer.rule}\ngroup      {', '.join(task.fields.group)}")
-    click.echo(f"licence    {task.licence}\nhash       {task.hash}\n\n{task.citation.strip()}")
+    click.echo(f"{task.path}: revision {pin(task)}")
 
 
 @main.command("plot")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 from probebench.errors import UnknownNameError, UsageError
+from probebench.judge import earliest_option, final_number
 from probebench.tasks import ExactAnswer
 from probebench.types import Example, Span
 
@@ -79,6 +80,27 @@ def pattern_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | No
         if match and match.group("exact"):
             return Span(*match.span("exact"))
     return None
+
+
+@rule
+def option_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
+    """The option that is mentioned first."""
+    return earliest_option(example, answer)
+
+
+@rule
+def number_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
+    """The number that the answer ends in: the one that the judge `number` reads."""
+    return final_number(answer)
+
+
+@rule
+def gold_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
+    """The first mention of an accepted answer. It looks at the label, as Orgad et al. 2025 do for right answers; for
+    comparison only, and only with `--exact-answer gold`.
+    """
+    spans = [span for reference in example.references if (span := find_reply(answer, reference))]
+    return min(spans, key=lambda s: (s.start, -s.end)) if spans else None
 
 
 @rule

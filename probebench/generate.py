@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from probebench.errors import MemoryLimitError
-from probebench.models import LoadedModel, ModelHandle, encode_prompt, quiet_libraries, tokens_with
+from probebench.models import LoadedModel, ModelHandle, quiet_libraries
+from probebench.prompts import encode_prompt, tokens_with
 from probebench.spans import decode
 from probebench.tasks import Generation
 from probebench.types import Answer

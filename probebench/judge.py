@@ -1,18 +1,20 @@
 """Judges: is this answer right? Each is one function, registered under the name that task files use.
 
-A judge sees the question, its references and the answer's text. It returns a `Verdict`; a refusal is wrong and marked.
+A judge sees the example (question, references, wrong answers) and the answer's text. It returns a `Verdict`; a refusal
+is wrong and marked.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from probebench.errors import UnknownNameError
-from probebench.types import Verdict
+from probebench.types import Example, Span, Verdict
 
-Judge = Callable[[str, Sequence[str], str], Verdict]
+Judge = Callable[[Example, str], Verdict]
 JUDGES: dict[str, Judge] = {}
 
 ARTICLES = frozenset({"a", "an", "the"})
@@ -33,6 +35,8 @@ REFUSAL = re.compile(
     r"|(?:is|are) (?:not known|unknown to me)|no information (?:about|on|is))\b",
     re.IGNORECASE,
 )
+NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?<![\d.])-?\d+(?:\.\d+)?")
+MARK = re.compile(r"\bA:|####|\banswer(?: is|:)", re.IGNORECASE)
 WINDOW = 2
 """Extra words that may stand among an alias's words when they come in another order."""
 
@@ -124,10 +128,10 @@ def is_part(answer: Sequence[str], alias: Sequence[str], question: Sequence[str]
 
 
 @judge
-def aliases_judge(question: str, references: Sequence[str], answer: str) -> Verdict:
+def aliases_judge(example: Example, answer: str) -> Verdict:
     """Right when an accepted alias is mentioned on whole words, or when the answer is a distinctive part of one."""
-    said, asked = words(answer), words(question)
-    aliases = [words(reference) for reference in references]
+    said, asked = words(answer), words(example.question)
+    aliases = [words(reference) for reference in example.references]
     mentioned = any(mentions(said, alias) for alias in aliases)
     if not mentioned and REFUSAL.search(answer):
         return Verdict(correct=False, refused=True)
@@ -135,7 +139,65 @@ def aliases_judge(question: str, references: Sequence[str], answer: str) -> Verd
 
 
 @judge
-def exact_judge(question: str, references: Sequence[str], answer: str) -> Verdict:
+def exact_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer equals an alias, word for word after normalisation."""
     said = words(answer)
-    return Verdict(correct=bool(said) and any(said == words(reference) for reference in references))
+    return Verdict(correct=bool(said) and any(said == words(reference) for reference in example.references))
+
+
+@judge
+def choice_judge(example: Example, answer: str) -> Verdict:
+    """Right when the option mentioned first in the answer is the right one."""
+    span = earliest_option(example, answer)
+    if span is None:
+        return Verdict(correct=False, refused=bool(REFUSAL.search(answer)))
+    said = words(answer[span.start : span.end])
+    return Verdict(correct=any(said == words(reference) for reference in example.references))
+
+
+@judge
+def number_judge(example: Example, answer: str) -> Verdict:
+    """Right when the answer's number equals the reference as a number."""
+    span = final_number(answer)
+    if span is None:
+        return Verdict(correct=False, refused=bool(REFUSAL.search(answer)))
+    value = number(answer[span.start : span.end])
+    return Verdict(correct=any(value == number(reference) for reference in example.references))
+
+
+@judge
+def closest_judge(example: Example, answer: str) -> Verdict:
+    """Right when the answer shares more words with some right reference than with any wrong one (best F1 of words)."""
+    said = words(answer)
+    right, wrong = (max((_f1(said, words(t)) for t in texts), default=0.0) for texts in (example.references, example.wrong))
+    return Verdict(correct=right > wrong, refused=right == 0.0 and bool(REFUSAL.search(answer)))
+
+
+def _f1(a: Sequence[str], b: Sequence[str]) -> float:
+    shared = sum((Counter(a) & Counter(b)).values())
+    return 2 * shared / (len(a) + len(b)) if shared else 0.0
+
+
+def earliest_option(example: Example, answer: str) -> Span | None:
+    """Where the first option stands in the answer, on whole words; the longest of options that begin at one place."""
+    found: list[tuple[int, int]] = []
+    for option in {*example.references, *example.wrong}:
+        body = r"[\s-]+".join(map(re.escape, option.split()))
+        match = re.search(rf"(?<!\w){body}(?!\w)", answer, re.IGNORECASE) if body else None
+        if match:
+            found.append((match.start(), -match.end()))
+    return Span(min(found)[0], -min(found)[1]) if found else None
+
+
+def final_number(answer: str) -> Span | None:
+    """Where the answer's number stands: the first after the last mark ("A:", "####", "answer is"), else the last of all."""
+    marks = [m.end() for m in MARK.finditer(answer)]
+    after = NUMBER.search(answer, marks[-1]) if marks else None
+    last = after or next(reversed(list(NUMBER.finditer(answer))), None)
+    return Span(*last.span()) if last else None
+
+
+def number(text: str) -> float | None:
+    """A number as written by people: separators of thousands, currency and percent signs left out."""
+    match = NUMBER.search(text)
+    return float(match.group().replace(",", "").replace(" ", "")) if match else None

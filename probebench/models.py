@@ -6,15 +6,13 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import MemoryLimitError, UnavailableError, UnknownNameError, UsageError
-from probebench.tasks import Task
-from probebench.types import Example
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +85,8 @@ class ModelHandle:
     tokenizer: PreTrainedTokenizerBase
     stop_ids: frozenset[int]
     """The model's own end-of-answer tokens."""
+    causal: bool
+    """False for encoders and bare models without a language-model head: they read statements but generate nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,14 +131,14 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         UsageError: a folder that holds no such model, or a device that this machine does not have.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     device = _device(spec.device)
     with quiet_libraries(), _reachable(spec, offline=offline):
         config = AutoConfig.from_pretrained(spec.source, revision=spec.revision)
         tokenizer = AutoTokenizer.from_pretrained(spec.source, revision=spec.revision)
         with torch.device("meta"):
-            shape = AutoModelForCausalLM.from_config(config, attn_implementation=spec.attention)
+            shape = _model_class(config).from_config(config, attn_implementation=spec.attention)
     text = config.get_text_config()
     dtype = spec.dtype if spec.dtype != "auto" else ("float32" if device.type == "cpu" else str(config.dtype or "float32"))
     identity = ModelIdentity(
@@ -154,7 +154,7 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         attention=str(getattr(shape.config, "_attn_implementation", "eager")),
         device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
     )
-    return ModelHandle(spec, identity, tokenizer, _stop_ids(spec, config, tokenizer))
+    return ModelHandle(spec, identity, tokenizer, _stop_ids(spec, config, tokenizer), _is_causal(config))
 
 
 def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
@@ -165,11 +165,11 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
         MemoryLimitError: weights that do not fit on the device.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM
 
     spec, device = handle.spec, _device(handle.spec.device)
     with quiet_libraries(), _reachable(spec, offline=offline):
-        model = AutoModelForCausalLM.from_pretrained(
+        model = (AutoModelForCausalLM if handle.causal else AutoModel).from_pretrained(
             spec.source,
             revision=spec.revision,
             dtype=getattr(torch, handle.identity.dtype),
@@ -184,6 +184,18 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
         ) from None
 
 
+def _is_causal(config: Any) -> bool:
+    """Does the checkpoint say that it has a language-model head that generates? Without a word, assume so."""
+    names = config.architectures or ["ForCausalLM"]
+    return any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names)
+
+
+def _model_class(config: Any) -> Any:
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    return AutoModelForCausalLM if _is_causal(config) else AutoModel
+
+
 def _stop_ids(spec: ModelSpec, config: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     from transformers import GenerationConfig
 
@@ -195,37 +207,6 @@ def _stop_ids(spec: ModelSpec, config: Any, tokenizer: PreTrainedTokenizerBase) 
         ids = getattr(holder, "eos_token_id", None)
         found.update([ids] if isinstance(ids, int) else ids or [])
     return frozenset(found)
-
-
-def render_prompt(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
-    """The prompt as the model sees it: through its chat template when it has one, else the base prompt."""
-    template = task.prompt.chat if tokenizer.chat_template else task.prompt.base
-    try:
-        text = template.format_map({**example.fields, "question": example.question})
-    except KeyError as error:
-        raise UsageError(
-            f"{task.path}: the prompt uses {{{error.args[0]}}}, which no column provides; columns here: "
-            f"{', '.join(map(str, example.fields))}."
-        ) from None
-    return chat(tokenizer, text) if tokenizer.chat_template else text
-
-
-def chat(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """One user message in the model's chat template, generation prompt included."""
-    return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False))
-
-
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    """Token ids of a rendered prompt. A chat template writes its special tokens itself, so none are added to it."""
-    return tuple(tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"])
-
-
-def tokens_with(tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> frozenset[int]:
-    """Tokens whose own text contains one of the stop texts."""
-    if not stops:
-        return frozenset()
-    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
-    return frozenset(i for i, text in enumerate(texts) if any(s in text for s in stops))
 
 
 def folder_hash(folder: Path) -> str:
@@ -277,7 +258,7 @@ def _reachable(spec: ModelSpec, *, offline: bool) -> Iterator[None]:
         reason = " ".join(str(error).split())
         if spec.is_folder or spec.name in EMBEDDED:
             raise UsageError(
-                f"The folder {spec.source!r} is not a causal language model with safetensors weights: {reason[:200]}"
+                f"The folder {spec.source!r} is not a language model of transformers with safetensors weights: {reason[:200]}"
             ) from None
         raise UnavailableError(
             f"The model {spec.name!r} cannot be reached from here ({type(error).__name__}). Without network, download it where "

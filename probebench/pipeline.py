@@ -62,6 +62,7 @@ def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
         if finished is not None:
             return finished
         answers = stages.labelled()
+        opinion = stages.second_opinion(answers)
         labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
         _check_labels(labels, answers)
         reader = stages.states(answers)
@@ -69,7 +70,7 @@ def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
         with progress.stage("Scoring", 1, "map") as counter:
             result = score_run(answers, labels, fits, reader, settings.probe, settings.seed)
             counter.advance()
-        return _finish(stages, inputs, answers, fits, result, started)
+        return _finish(stages, inputs, answers, fits, result, opinion, started)
 
 
 def preview(settings: Settings) -> str:
@@ -121,7 +122,7 @@ def _check_labels(labels: Labels, answers: Sequence[LabelledAnswer]) -> None:
 
 
 def _finish(stages: Stages, inputs: Mapping[str, Any], answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], result: Result,
-           started: float) -> Run:  # fmt: skip
+            opinion: Mapping[str, Any] | None, started: float) -> Run:  # fmt: skip
     """Write every result file, the record last."""
     s, task = stages.settings, stages.task
     states = None if s.discard_states else str(stages.states_stage.folder.relative_to(stages.folder))
@@ -129,11 +130,13 @@ def _finish(stages: Stages, inputs: Mapping[str, Any], answers: Sequence[Labelle
         "key": content_key(inputs),
         "model": asdict(stages.handle.identity),
         "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
-                 "judge": task.judge if task else "aliases", "exact_answer": task.exact_answer.rule if task else "given"},
+                 "kind": task.kind if task else "qa", "judge": task.judge if task else "aliases",
+                 "exact_answer": s.exact_answer or (task.exact_answer.rule if task else "given")},
         "data": stages.facts,
         "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid)},
         "settings": {**asdict(s), "overrides": s.overrides},
         "states": states,
+        "second_opinion": opinion,
     }  # fmt: skip
     record = build_record(head, answers, stages.positions, fits, result)
     write_atomic(stages.folder / "answers.parquet", tables.parquet_bytes(tables.answers_table(answers)))

@@ -86,15 +86,25 @@ PUBLISHED: tuple[str, ...] = tuple(POSITIONS)
 """The fifteen columns of the published heatmap, in its order."""
 
 
-def resolve_positions(names: Sequence[str] | None) -> tuple[str, ...]:
-    """Names in map order, aliases replaced; None means the published fifteen.
+@position
+def statement_last(answer: TokenizedAnswer) -> int | None:
+    """Last token of a given statement; an encoder's closing special token comes after it."""
+    return answer.statement_last
+
+
+STATEMENTS: tuple[str, ...] = (*(f"-{k}" for k in range(8, 0, -1)), "statement_last")
+"""The columns of statement tasks, where nothing is generated."""
+
+
+def resolve_positions(names: Sequence[str] | None, default: tuple[str, ...] = PUBLISHED) -> tuple[str, ...]:
+    """Names in map order, aliases replaced; None means `default`.
 
     Raises:
         UnknownNameError: a name that is no position, with the nearest one.
         UsageError: no name at all.
     """
     if names is None:
-        return PUBLISHED
+        return default
     wanted = set()
     for name in names:
         name = ALIASES.get(name, name)

@@ -86,10 +86,11 @@ def position_facts(answers: Sequence[LabelledAnswer], positions: Sequence[str]) 
     """How often each position exists, and how often one counted from the end reaches into the prompt."""
     table = locate([a.tokens for a in answers], positions)
     prompt = np.array([a.tokens.n_prompt for a in answers])
+    given = answers[0].example.label is not None  # a statement has no prompt
     facts = {}
     for j, name in enumerate(positions):
         there = table[:, j] >= 0
-        reaches = there & (table[:, j] < prompt) if name.startswith("-") else np.zeros(len(answers), dtype=bool)
+        reaches = there & (table[:, j] < prompt) if name.startswith("-") and not given else np.zeros(len(answers), dtype=bool)
         facts[name] = {"n": int(there.sum()), "in_prompt": int(reaches.sum())}
     return facts
 
@@ -151,7 +152,7 @@ def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Com
     if not 0.1 <= everything["accuracy"] <= 0.9:
         found.append(f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are correct.")
     rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
-    if abs(rates[0] - rates[1]) > 0.05:
+    if abs(rates[0] - rates[1]) > 0.05 and record["task"]["exact_answer"] != "given":
         found.append(f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers.")
     for name, facts in record["positions_present"].items():
         if facts["in_prompt"]:
@@ -159,6 +160,8 @@ def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Com
     stuck = sum(not f.converged for f in fits)
     if stuck:
         found.append(f"{stuck} of {len(fits)} cells did not converge.")
+    if record["task"]["exact_answer"] == "gold":
+        found.append("Exact answers were found by the label (--exact-answer gold): for comparison with the paper only.")
     masked = Counter(f.masked for f in fits if f.masked)
     found += [f"{n} cells are masked: {reason}." for reason, n in masked.items()]
     if sum(comparison.dropped.values()):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from probebench.errors import UsageError
+from probebench.errors import UnknownNameError, UsageError
 from probebench.extract import STATE_DTYPES
 from probebench.models import ModelSpec
 from probebench.positions import resolve_positions
@@ -29,6 +29,10 @@ class Settings:
     layers: tuple[int, ...] | None = None
     probe: str = "logistic"
     seed: int = 0
+    judge_model: ModelSpec | None = None
+    """Another model asked for a second opinion on every label; it changes no number."""
+    exact_answer: str | None = None
+    """Overrides the task's rule; `gold` looks at the label, for comparison with Orgad et al. 2025 only."""
     states_dtype: str = "float16"
     offline: bool = False
     out: str | None = None
@@ -51,11 +55,13 @@ class Settings:
         resolve_positions(self.positions)
         check_sites(self.sites)
         get_probe(self.probe)
+        if self.exact_answer not in (None, "gold"):
+            raise UnknownNameError("--exact-answer", str(self.exact_answer), ["gold"])
 
     @property
     def overrides(self) -> dict[str, Any]:
         """Settings that differ from the protocol's, so that the numbers are not comparable with a plain run."""
-        names = ("data", "limit", "positions", "sites", "layers", "probe", "seed", "states_dtype")
+        names = ("data", "limit", "positions", "sites", "layers", "probe", "seed", "states_dtype", "exact_answer")
         plain = Settings(self.model)
         return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+import os
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UnavailableError
-from probebench.tasks import Task
+from probebench.rows import Row, lookup, read_rows, strings
+from probebench.split import official_split
+from probebench.store import write_atomic
+from probebench.tasks import File, Task
 from probebench.types import Example
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+PLAIN = "plain form"
+"""Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,93 +35,70 @@ class Dataset:
     revision: str | None
     """Commit of a hub data set."""
     sha256: str
-    """Hash over ids, questions, references and groups, in order."""
+    """Hash over ids, questions, references, labels and groups, in order."""
     n_dropped: int
-    """Rows left out because they repeat an earlier row (same group, question and references)."""
+    """Rows left out: exact repeats, statements with both labels, test rows of an official split with a twin in train."""
 
 
 def load_dataset(task: Task, data: str | None = None, limit: int | None = None, *, offline: bool = False) -> Dataset:
     """Examples of `task`, or of a local file in its columns or in the plain `question, answers` form.
 
     Raises:
-        BadFileError: a missing file, or a row without question or answers, with its line number.
-        UnavailableError: a hub data set that cannot be reached.
+        BadFileError: a missing file, or a row without question, answers or group, with its line number.
+        UnavailableError: a source that cannot be reached.
     """
-    revision: str | None = None
+    source, revision = task.source, None
+    rows: Iterable[Row]
     if data is not None:
         origin, rows = data, read_rows(Path(data))
-    elif task.source.embedded is not None:
-        path = Path(__file__).parent / "tiny" / task.source.embedded
-        origin, rows = f"embedded:{task.source.embedded}", read_rows(path)
+    elif source.embedded is not None:
+        origin, rows = f"embedded:{source.embedded}", read_rows(Path(__file__).parent / "tiny" / source.embedded)
+    elif source.files:
+        origin = f"files:{source.name}"
+        rows = [row for file in source.files for row in _file_rows(task, file, offline=offline)]
     else:
-        origin = f"hub:{task.source.hub}"
+        origin = f"hub:{source.hub}"
         rows, revision = _hub_rows(task, offline=offline)
-    examples, dropped = _unique(_example(task, row, where) for where, row in rows)
+    wanted = (r for r in rows if all(str(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields))
+    examples, dropped = _unique(to_example(task, row) for row in wanted)
+    if task.split == "official":
+        examples, twins = _without_twins(examples)
+        dropped += twins
     if not examples:
         raise BadFileError(f"{origin} holds no examples.")
     examples = examples[:limit] if limit is not None else examples
     digest = hashlib.sha256()
     for e in examples:
-        digest.update(json.dumps([e.id, e.question, e.references, e.group, e.split]).encode())
+        digest.update(json.dumps([e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]).encode())
     return Dataset(tuple(examples), origin, revision, digest.hexdigest(), dropped)
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows of a jsonl, json, csv, tsv or parquet file, each with where it stands (`file, line 3`).
+def cache_folder() -> Path:
+    """Where downloaded files are kept: `$PROBEBENCH_CACHE`, or `~/.cache/probebench`."""
+    return Path(os.environ.get("PROBEBENCH_CACHE") or Path.home() / ".cache" / "probebench")
 
-    Raises:
-        BadFileError: a missing, empty or unreadable file, with the line number.
-    """
+
+def _file_rows(task: Task, file: File, *, offline: bool) -> list[Row]:
+    """Rows of one pinned file, downloaded once and checked against its sha256."""
+    name = Path(urllib.parse.urlparse(file.url).path).name
+    path = cache_folder() / file.sha256[:16] / name
     if not path.is_file():
-        raise BadFileError(f"There is no file {str(path)!r}.")
-    if path.suffix not in SUFFIXES:
-        raise BadFileError(f"{path.name}: the ending must be one of {', '.join(SUFFIXES)}; got {path.suffix!r}.")
-    if path.stat().st_size == 0:
-        raise BadFileError(f"{path.name} is empty.")
-    try:
-        if path.suffix == ".jsonl":
-            yield from _read_jsonl(path)
-        elif path.suffix == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, list):
-                raise BadFileError(f"{path.name}: a json file must hold a list of rows; got {type(content).__name__}.")
-            for i, row in enumerate(content):
-                yield f"{path.name}, row {i + 1}", _mapping(row, f"{path.name}, row {i + 1}")
-        elif path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            for i, row in enumerate(pq.read_table(path).to_pylist()):
-                yield f"{path.name}, row {i + 1}", row
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-                for line in reader:
-                    yield f"{path.name}, line {reader.line_num}", dict(line)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, OSError, ValueError) as error:
-        raise BadFileError(f"{path.name}: not readable as {path.suffix[1:]}: {error}") from None
+        if offline:
+            raise _unreachable(task, f"the file {file.url}", "--offline forbids to fetch it")
+        try:
+            with urllib.request.urlopen(file.url, timeout=60) as answer:
+                content = answer.read()
+        except OSError as error:
+            raise _unreachable(task, f"the file {file.url}", str(error)) from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != file.sha256:
+            raise UnavailableError(f"{file.url} has sha256 {found}; task {task.name!r} is pinned to {file.sha256}.")
+        write_atomic(path, content)
+    return [Row(r.where, r.fields, file.split) for r in read_rows(path)]
 
 
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                where = f"{path.name}, line {number}"
-                try:
-                    yield where, _mapping(json.loads(line), where)
-                except json.JSONDecodeError as error:
-                    raise BadFileError(f"{where}: not valid JSON: {error.msg} at character {error.pos + 1}.") from None
-
-
-def _mapping(row: Any, where: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise BadFileError(f"{where}: a row must be an object with named fields; got {type(row).__name__}.")
-    return row
-
-
-def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[tuple[str, dict[str, Any]]], str | None]:
+def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
     """Rows of a hub data set and the commit they come from."""
-    import os
-
     source = task.source
     if offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -125,72 +109,130 @@ def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[tuple[str, dict[st
     try:
         table = datasets.load_dataset(source.hub, source.config, split=source.split, revision=source.revision)
     except Exception as error:  # the hub client raises a dozen unrelated types when a data set is out of reach
-        raise UnavailableError(
-            f"Task {task.name!r} needs the hub data set {source.hub!r} (config {source.config!r}, split {source.split!r}), "
-            f"which cannot be reached from here ({type(error).__name__}). Download it where there is a network and give "
-            f"the file with --data FILE, in the same columns or as question and answers."
-        ) from None
+        what = f"the hub data set {source.hub!r} (config {source.config!r}, split {source.split!r})"
+        raise _unreachable(task, what, type(error).__name__) from None
     revision = source.revision
     for url in getattr(table, "download_checksums", None) or {}:
         if "@" in url:  # hf://datasets/<id>@<commit>/<file>
             revision = url.split("@", 1)[1].split("/", 1)[0]
-    return ((f"{source.hub}, row {i + 1}", row) for i, row in enumerate(table)), revision
+    return (Row(f"{source.hub}, row {i + 1}", row) for i, row in enumerate(table)), revision
 
 
-def _example(task: Task, row: Mapping[str, Any], where: str) -> Example:
-    """One example from a row in the publisher's columns, or in the plain `question, answers` form."""
-    question = _lookup(row, task.fields.question) or row.get("question")
+def _unreachable(task: Task, what: str, why: str) -> UnavailableError:
+    return UnavailableError(
+        f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download it where there is a network "
+        f"and give the file with --data FILE, in the same columns or as question and answers."
+    )
+
+
+def to_example(task: Task, row: Row) -> Example:
+    """One example from a row in the publisher's columns, or in the plain `question, answers` form.
+
+    Raises:
+        BadFileError: no question, answers, label or group, with the line.
+    """
+    where, statements = row.where, task.kind == "statements"
+    fields = _from_plain(task, row.fields)
+    question = lookup(fields, task.fields.question) or (fields.get("statement") if statements else None)
     if not isinstance(question, str) or not question.strip():
-        raise BadFileError(f"{where}: no question in field {task.fields.question!r}; fields here: {', '.join(map(str, row))}.")
-    references: dict[str, None] = {}
-    for path in task.fields.answers:
-        references.update(dict.fromkeys(strings(_lookup(row, path))))
-    if not references:
-        references.update(dict.fromkeys(strings(row.get("answers"))))
-    if not references:
-        raise BadFileError(
-            f"{where}: no answer in {' or '.join(map(repr, task.fields.answers))}; fields here: {', '.join(map(str, row))}."
-        )
-    keys = [_lookup(row, path) for path in task.fields.group]
-    group = "\x1f".join(str(question if key is None else key).strip() for key in keys)
-    given = _lookup(row, task.fields.id) if task.fields.id else row.get("id")
-    identity = str(given) if given is not None else hashlib.sha256(f"{group}\x1f{question}".encode()).hexdigest()[:16]
-    return Example(identity, question.strip(), tuple(references), group, fields=dict(row))
+        raise _missing("statement" if statements else "question", [task.fields.question], row)
+    references: tuple[str, ...] = ()
+    label: int | None = None
+    if statements:
+        label = LABELS.get(str(lookup(fields, task.fields.label)).strip().lower())
+        if label is None:
+            value = lookup(fields, task.fields.label)
+            raise BadFileError(f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got {value!r}.")
+    else:
+        references = _answers(task, fields, task.fields.answers)
+        if not references:
+            raise _missing("answer", task.fields.answers, row)
+    wrong = _answers(task, fields, task.fields.wrong)
+    wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
+    group = group_of(task, fields, question, where)
+    given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
+    content = json.dumps([group, question, references, label])
+    identity = given if given is not None else hashlib.sha256(content.encode()).hexdigest()[:16]
+    context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
+    split = row.split if task.split == "official" else None
+    columns = {**fields, "context": context} if context else dict(fields)
+    return Example(str(identity), question.strip(), references, group, split, wrong, label, columns)
 
 
-def _lookup(row: Mapping[str, Any], path: str) -> Any:
-    value: Any = row
-    for key in path.split("."):
-        if not isinstance(value, Mapping) or key not in value:
-            return None
-        value = value[key]
-    return value
+def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of the plain form (`question, answers`, and `wrong_answers` where there are some) in the task's own columns."""
+    own = task.fields
+    if "question" not in fields or "answers" not in fields or any(lookup(fields, path) is not None for path in own.answers):
+        return fields
+    named = {own.question: fields["question"], own.answers[0]: fields["answers"]}
+    if own.wrong:
+        named[own.wrong[0]] = fields.get("wrong_answers")
+    return {**fields, **named, PLAIN: True}
 
 
-def strings(value: Any) -> list[str]:
-    """Non-empty strings in a string, a number, a list, or a JSON list written as text (csv files)."""
-    if value is None:
-        return []
-    if isinstance(value, str) and value.startswith("["):
-        with suppress(json.JSONDecodeError):
-            value = json.loads(value)
-    items = value if isinstance(value, list | tuple) else [value]
-    return [text for item in items if item is not None and (text := str(item).strip())]
+def _answers(task: Task, fields: Mapping[str, Any], paths: Sequence[str]) -> tuple[str, ...]:
+    """Answers in the given columns, cut out, split and renamed as the task says."""
+    found: dict[str, None] = {}
+    for path in paths:
+        for text in strings(lookup(fields, path)):
+            if task.fields.answer_pattern:
+                match = re.search(task.fields.answer_pattern, text)
+                text = match.group("answer") if match else text
+            parts = text.split(task.fields.separator) if task.fields.separator else [text]
+            found.update(dict.fromkeys(task.fields.rename.get(p.strip(), p.strip()) for p in parts if p.strip()))
+    return tuple(found)
+
+
+def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -> str:
+    """The group key of a row: case and outer spaces do not count.
+
+    Raises:
+        BadFileError: the task's pattern does not match.
+    """
+    rule = task.fields.group
+    values = [lookup(fields, column) for column in rule.columns]
+    parts = [question if value is None else " ".join(strings(value)) for value in values]
+    if all(value is None for value in values):
+        parts = [question]
+    if rule.pattern is not None:
+        match = re.search(rule.pattern, parts[0])
+        if match is None:
+            raise BadFileError(
+                f"{where}: the group pattern {rule.pattern!r} of task {task.name!r} does not match {parts[0][:80]!r}."
+            )
+        parts = [v for k, v in match.groupdict().items() if k.startswith("group") and v is not None]
+    parts = [" ".join(part.split()).casefold() for part in parts]
+    return " | ".join(sorted(parts) if rule.unordered else parts)
+
+
+def _missing(what: str, columns: Sequence[str], row: Row) -> BadFileError:
+    wanted = " or ".join(map(repr, columns))
+    return BadFileError(f"{row.where}: no {what} in field {wanted}; fields here: {', '.join(map(str, row.fields))}.")
 
 
 def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
-    """Examples without exact repeats, ids made distinct."""
-    seen: set[tuple[str, str, tuple[str, ...]]] = set()
+    """Examples without exact repeats and without statements that carry both labels, and how many were left out."""
+    kept: dict[tuple[Any, ...], Example] = {}
     ids: set[str] = set()
-    kept, dropped = [], 0
+    labels: dict[str, set[int | None]] = {}
+    n = 0
     for e in examples:
-        key = (e.group, e.question, e.references)
-        if key in seen:
-            dropped += 1
+        n += 1
+        key = (e.group, e.question, e.references, e.label)
+        if key in kept:
             continue
-        seen.add(key)
         if e.id in ids:
             raise BadFileError(f"The id {e.id!r} stands for two different examples; ids must be unique.")
         ids.add(e.id)
-        kept.append(e)
-    return kept, dropped
+        kept[key] = e
+        labels.setdefault(e.question, set()).add(e.label)
+    result = [e for e in kept.values() if len(labels[e.question]) == 1]
+    return result, n - len(result)
+
+
+def _without_twins(examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """An official split without test examples whose group is in train; train gives a quarter of its groups to validation."""
+    train = {e.group for e in examples if e.split == "train"}
+    kept = [e for e in examples if e.split != "test" or e.group not in train]
+    placed = [replace(e, split=official_split(e.group)) if e.split == "train" else e for e in kept]
+    return placed, len(examples) - len(kept)

@@ -18,12 +18,22 @@ def split_examples(examples: Sequence[Example], seed: int = 0) -> list[SplitName
     return [e.split if e.split is not None else split_of(e.group, seed) for e in examples]
 
 
+def official_split(group: str) -> SplitName:
+    """Where a group of an official train split goes: a quarter of the groups to validation, for 60/20 of the whole."""
+    return "validation" if _place(group, "official") < 0.25 else "train"
+
+
 def split_of(group: str, seed: int = 0) -> SplitName:
     """Split of a group: its hash as a uniform number, cut at 0.6 and 0.8."""
-    digest = hashlib.sha256(f"probebench/split/{seed}/{group}".encode()).digest()
-    place, edge = int.from_bytes(digest[:8], "big") / 2**64, 0.0
+    place, edge = _place(group, str(seed)), 0.0
     for name, share in SHARES[:-1]:
         edge += share
         if place < edge:
             return name
     return SHARES[-1][0]
+
+
+def _place(group: str, salt: str) -> float:
+    """The hash of a group as a uniform number."""
+    digest = hashlib.sha256(f"probebench/split/{salt}/{group}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

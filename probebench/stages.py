@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from probebench import tables
 from probebench._version import __version__
 from probebench.answers import GivenAnswer, read_answers
+from probebench.errors import UsageError
 from probebench.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply
 from probebench.extract import Extractor, plan_shards
 from probebench.fit import Labels, fit_cells
 from probebench.generate import Request, generate, requests, score_answers, stop_tokens
 from probebench.judge import get_judge
-from probebench.models import LoadedModel, ModelHandle, chat, encode_prompt, load_model, render_prompt
-from probebench.positions import locate, present, resolve_positions
+from probebench.models import LoadedModel, ModelHandle, find_model, load_model
+from probebench.opinion import MAX_NEW_TOKENS as OPINION_TOKENS
+from probebench.opinion import agreement, opinion_prompt, read_opinion
+from probebench.positions import PUBLISHED, STATEMENTS, locate, present, resolve_positions
 from probebench.progress import Progress
+from probebench.prompts import chat, encode_prompt, encode_statement, render_prompt
 from probebench.record import versions
 from probebench.settings import Settings
 from probebench.sites import resolve_layers
@@ -25,7 +32,7 @@ from probebench.spans import token_spans, tokens_of
 from probebench.split import split_examples
 from probebench.states import INDEX, StatesReader, states_bytes
 from probebench.store import Stage, content_key
-from probebench.tasks import Task
+from probebench.tasks import Generation, Task
 from probebench.types import Answer, Cell, CellFit, Example, LabelledAnswer, Span, TokenizedAnswer
 
 
@@ -36,7 +43,12 @@ class Stages:
         self.settings, self.task, self.handle, self.progress = settings, task, handle, progress
         self.name = task.name if task else Path(settings.answers or "").stem
         self.folder = settings.folder(self.name)
-        self.positions = resolve_positions(settings.positions)
+        self.statements = task is not None and task.kind == "statements"
+        if not handle.causal and not self.statements:
+            raise UsageError(
+                f"{handle.identity.name!r} ({handle.identity.architecture}) generates nothing, so it can only run statement tasks."
+            )
+        self.positions = resolve_positions(settings.positions, STATEMENTS if self.statements else PUBLISHED)
         self.layers = resolve_layers(settings.layers, handle.identity.n_layers)
         self._loaded: LoadedModel | None = None
         self.facts: dict[str, Any] = {}
@@ -87,6 +99,8 @@ class Stages:
             "layers": self.layers,
             "sites": s.sites,
             "states_dtype": s.states_dtype,
+            "exact_answer": s.exact_answer,
+            "judge_model": asdict(s.judge_model) if s.judge_model else None,
             "versions": versions(),
         }
 
@@ -107,7 +121,8 @@ class Stages:
         stage, shards = Stage(self.folder, name, inputs), plan_shards(lengths)
         missing = [i for i in range(len(shards)) if not stage.has(shard_name(i, suffix))]
         if missing:
-            _ = self.loaded
+            if name != "opinion":
+                _ = self.loaded  # so that its progress line comes before this stage's
             with self.progress.stage(title, len(lengths), unit) as counter:
                 counter.advance(sum(len(s) for i, s in enumerate(shards) if i not in missing))
                 for i in missing:
@@ -121,10 +136,14 @@ class Stages:
             return [g.prompt_ids for g in self.given]
         assert self.task is not None  # checked in Settings.check
         tokenizer = self.handle.tokenizer
+        if self.statements:
+            return [encode_statement(tokenizer, e.question)[0] for e in self.examples]
         return [encode_prompt(tokenizer, render_prompt(self.task, e, tokenizer)) for e in self.examples]
 
     def answers(self) -> list[Answer]:
-        """The model's answers, generated or given."""
+        """The model's answers, generated or given; for statements the given text."""
+        if self.statements:
+            return self._statements()
         if self.given is not None:
             given = self.given
             sequences = [(g.prompt_ids, g.answer_ids) for g in given]
@@ -145,8 +164,30 @@ class Stages:
 
         return self._collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
 
-    def _collect(self, name: str, lengths: Sequence[int], title: str, compute: Callable[[list[int]], bytes]) -> list[Answer]:
-        stage, shards = self._sharded(name, self.answer_inputs(), lengths, "answers", title, compute, "parquet")
+    def _statements(self) -> list[Answer]:
+        """Statements as sequences whose first token is the prompt; with log-probabilities where the model has them."""
+        ids = self.prompt_ids()
+        sequences = [(i[:1], i[1:]) for i in ids]
+        none = np.zeros(0, dtype=np.float32)
+
+        def score(rows: list[int]) -> bytes:
+            wanted = [sequences[i] for i in rows]
+            scores = score_answers(self.loaded, wanted) if self.handle.causal else [(none, none, none)] * len(rows)
+            read = [Answer(self.examples[i].id, *sequences[i], False, self.examples[i].question, *x)
+                    for i, x in zip(rows, scores, strict=True)]  # fmt: skip
+            return tables.answers_bytes(read)
+
+        return self._collect("statements", [len(i) for i in ids], "Reading statements", score)
+
+    def _collect(
+        self,
+        name: str,
+        lengths: Sequence[int],
+        title: str,
+        compute: Callable[[list[int]], bytes],
+        inputs: Mapping[str, Any] | None = None,
+    ) -> list[Answer]:
+        stage, shards = self._sharded(name, inputs or self.answer_inputs(), lengths, "answers", title, compute, "parquet")
         found: dict[int, Answer] = {}
         for i, rows in enumerate(shards):
             found.update(zip(rows, tables.read_answers_bytes(stage.read(shard_name(i, "parquet"))), strict=True))
@@ -154,11 +195,14 @@ class Stages:
 
     def _exact_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
         """Where the exact answers stand."""
+        if self.statements:
+            return [None] * len(answers)
         if self.given is not None and (self.task is None or any(g.exact_given for g in self.given)):
             return [g.exact for g in self.given]
         assert self.task is not None
-        if self.task.exact_answer.rule != MODEL_RULE:
-            rule = RULES[self.task.exact_answer.rule]
+        name = self.settings.exact_answer or self.task.exact_answer.rule
+        if name != MODEL_RULE:
+            rule = RULES[name]
             return [rule(self.task.exact_answer, e, a.text) for e, a in zip(self.examples, answers, strict=True)]
         tokenizer = self.handle.tokenizer
         prompts = [extraction_prompt(e.question, a.text) for e, a in zip(self.examples, answers, strict=True)]
@@ -181,12 +225,13 @@ class Stages:
         judge = get_judge(self.task.judge if self.task else "aliases")
         tokenizer, result = self.handle.tokenizer, []
         for i, (example, answer, span) in enumerate(zip(self.examples, answers, spans, strict=True)):
-            given = self.given[i].label if self.given is not None else None
-            verdict = judge(example.question, example.references, answer.text) if given is None else None
+            given = self.given[i].label if self.given is not None else example.label
+            verdict = judge(example, answer.text) if given is None else None
             label = int(verdict.correct) if verdict else int(given or 0)
             exact = tokens_of(span, token_spans(tokenizer, answer.answer_ids)) if span else None
             n = len(answer.prompt_ids)
-            tokens = TokenizedAnswer(n, len(answer.ids), (exact[0] + n, exact[1] + n) if exact else None)
+            last = encode_statement(tokenizer, example.question)[1] if self.statements else None
+            tokens = TokenizedAnswer(n, len(answer.ids), (exact[0] + n, exact[1] + n) if exact else None, last)
             result.append(
                 LabelledAnswer(
                     example,
@@ -199,6 +244,29 @@ class Stages:
                 )
             )
         return result
+
+    def second_opinion(self, answers: Sequence[LabelledAnswer]) -> dict[str, Any] | None:
+        """Agreement of the labels with another model's opinion, when one was asked for."""
+        spec = self.settings.judge_model
+        if spec is None or self.statements:
+            return None
+        handle = find_model(spec, offline=self.settings.offline)
+        prompts = [opinion_prompt(a.example, a.answer.text) for a in answers]
+        if handle.tokenizer.chat_template:
+            prompts = [chat(handle.tokenizer, p) for p in prompts]
+        wanted = requests([a.example.id for a in answers], prompts, handle)
+        loaded: list[LoadedModel] = []
+
+        def ask(rows: list[int]) -> bytes:
+            if not loaded:
+                loaded.append(load_model(handle, offline=self.settings.offline))
+            stops = stop_tokens(handle, Generation())
+            return tables.answers_bytes(generate(loaded[0], [wanted[i] for i in rows], OPINION_TOKENS, stops))
+
+        inputs = {"judge": handle.identity.key(), "prompts": content_key({"ids": [w.prompt_ids for w in wanted]})}
+        replies = self._collect("opinion", [len(w.prompt_ids) for w in wanted], "Asking the judge model", ask, inputs)
+        opinions = [read_opinion(r.text) for r in replies]
+        return {"model": spec.name, "revision": handle.identity.revision, **agreement([a.label for a in answers], opinions)}
 
     # -- states and probes ------------------------------------------------------------------------------------------------
 

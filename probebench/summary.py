@@ -23,15 +23,25 @@ def print_summary(run: Run, console: Console) -> None:
     version = f" v{task['version']}" if task["version"] else ""
     console.print(f"[bold]{escape(model['name'])}[/bold] on [bold]{escape(task['name'])}[/bold]{version}   "
                   f"{model['n_layers']} layers, width {model['width']}, {model['dtype']}", highlight=False)  # fmt: skip
+    what, right = ("statements", "true") if task["kind"] == "statements" else ("answers", "correct")
     console.print(
-        f"answers {everything['n']:,}, correct {everything['accuracy']:.1%}; test {test['n']:,} in {test['groups']:,} groups, "
-        f"{test['correct']:,} correct",
+        f"{what} {everything['n']:,}, {right} {everything['accuracy']:.1%}; test {test['n']:,} in {test['groups']:,} groups, "
+        f"{test['correct']:,} {right}",
         highlight=False,
     )
-    console.print(
-        f"exact answer found: {found['all']['rate']:.1%} (correct {_percent(found['correct'])}, wrong {_percent(found['wrong'])})",
-        highlight=False,
-    )
+    if task["kind"] != "statements":
+        console.print(
+            f"exact answer found: {_percent(found['all'])} "
+            f"(correct {_percent(found['correct'])}, wrong {_percent(found['wrong'])})",
+            highlight=False,
+        )
+    if r["second_opinion"]:
+        o = r["second_opinion"]
+        console.print(
+            f"second opinion of {escape(o['model'])}: agrees on {_percent({'rate': o['agreement']})} of {o['with_opinion']:,}, "
+            f"kappa {_number(o['kappa'])}",
+            highlight=False,
+        )
     s = r["selection"]
     console.print(
         f"best cell by validation: layer [bold]{s['layer']}[/bold], [bold]{s['position']}[/bold]\n"
@@ -58,7 +68,7 @@ def print_summary(run: Run, console: Console) -> None:
     console.print(table, highlight=False)
     c = r["comparison"]
     console.print(
-        f"[dim]n = {c['n_compared']} of {c['n_test']} test answers, the same for every row; positive class: correct;\n"
+        f"[dim]n = {c['n_compared']} of {c['n_test']} test {what}, the same for every row; positive class: {right};\n"
         f"95 % intervals: cluster bootstrap by group.[/dim]",
         highlight=False,
     )

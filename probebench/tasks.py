@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,23 @@ from typing import Any, Literal
 
 from probebench.errors import BadFileError, UnknownNameError
 
-Kind = Literal["qa"]
+Kind = Literal["qa", "choice", "numeric", "statements"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file in a public repository, pinned."""
+
+    url: str
+    """Address with the commit in it."""
+    sha256: str
+    split: Literal["train", "test"] | None = None
+    """The publisher's own split, used when the task's `split` is `official`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the examples come from: exactly one of `embedded` and `hub`."""
+    """Where the examples come from: exactly one of `embedded`, `hub` and `files`."""
 
     embedded: str | None = None
     """A file that travels in the package."""
@@ -34,6 +46,25 @@ class Source:
     split: str | None = None
     revision: str | None = None
     """Commit of the hub data set; None takes the newest and the record says which one that was."""
+    files: tuple[File, ...] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    """Keep only rows whose columns have these values."""
+
+    @property
+    def name(self) -> str:
+        """For lists and messages."""
+        return self.hub or self.embedded or ", ".join(Path(f.url).name for f in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What must not cross a split: the same columns, or the same part of the first one."""
+
+    columns: tuple[str, ...] = ("question",)
+    pattern: str | None = None
+    """Regular expression searched in the first column; its group named `group` (or several, `group1`, ...) is the key."""
+    unordered: bool = False
+    """True where the order of the parts does not matter, as for pairs of options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +72,28 @@ class Fields:
     """Which columns of the source hold what; a dot goes into nested records (`answer.aliases`)."""
 
     question: str = "question"
+    """The question; for kind `statements` the statement."""
     answers: tuple[str, ...] = ("answers",)
+    """Accepted answers."""
+    wrong: tuple[str, ...] = ()
+    """Answers known to be wrong; for kind `choice` the other options."""
+    label: str = "label"
+    """For kind `statements`: 1 = true."""
+    context: str | None = None
+    """Text for `{context}` in prompts; nested lists are joined."""
     id: str | None = None
-    group: tuple[str, ...] = ("question",)
-    """Columns that together name the group; examples of one group never cross a split."""
+    group: Group = field(default_factory=Group)
+    answer_pattern: str | None = None
+    """Regular expression searched in each answer; its group `answer` is the reference."""
+    separator: str | None = None
+    """Splits a column that holds several answers as one text."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Values of the answer columns and what they stand for, such as 0: negative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Templates with `{question}` or any top-level column of the source."""
+    """Templates with `{question}`, `{context}` or any top-level column of the source."""
 
     chat: str = "{question}"
     base: str = "Q: {question}\nA:"
@@ -92,19 +136,24 @@ class Task:
     source: Source
     licence: str
     citation: str
-    judge: str
-    judge_examples: JudgeExamples
-    exact_answer: ExactAnswer
+    judge: str = "aliases"
+    judge_examples: JudgeExamples = field(default_factory=JudgeExamples)
+    exact_answer: ExactAnswer = field(default_factory=ExactAnswer)
+    options: tuple[str, ...] = ()
+    """For kind `choice` with the same options for every question."""
+    split: Literal["hash", "official"] = "hash"
     fields: Fields = field(default_factory=Fields)
     prompt: Prompt = field(default_factory=Prompt)
     generation: Generation = field(default_factory=Generation)
+    variants: Mapping[str, Any] = field(default_factory=dict)
+    """Name -> the keys that differ, for relatives of this task such as its negated statements."""
     path: str = ""
     """File that the task was read from; not part of its hash."""
 
     @property
     def hash(self) -> str:
         """SHA-256 over everything in the file that can change a number."""
-        words = {"description", "changelog", "licence", "citation", "judge_examples", "path"}
+        words = {"description", "changelog", "licence", "citation", "judge_examples", "variants", "path"}
         content = {k: v for k, v in dataclasses.asdict(self).items() if k not in words}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -116,37 +165,53 @@ def task_folder() -> Path:
 
 
 def list_tasks() -> list[Task]:
-    """Every task of the suite, by name."""
-    return [read_task(path) for path in sorted(task_folder().glob("*.yaml"))]
+    """Every task of the suite and its variants, by file."""
+    return [task for path in sorted(task_folder().glob("*.yaml")) for task in read_file(path)]
 
 
 def load_task(name: str) -> Task:
-    """A task of the suite by name, or any task file by path.
+    """A task of the suite or a variant by name, or any task file by path (`mine.yaml`, or `mine.yaml:variant`).
 
     Raises:
         UnknownNameError: no such task, with the nearest name.
         BadFileError: the file breaks the schema.
     """
-    if name.endswith((".yaml", ".yml")):
-        path = Path(name)
+    file, _, variant = name.partition(":")
+    if file.endswith((".yaml", ".yml")):
+        path = Path(file)
         if not path.is_file():
-            raise BadFileError(f"There is no task file {name!r}.")
-        return read_task(path)
-    path = task_folder() / f"{name}.yaml"
-    if not path.is_file() or path.parent != task_folder():
-        known = [p.stem for p in sorted(task_folder().glob("*.yaml"))]
-        raise UnknownNameError(
-            "task", name, known, "`probebench tasks` lists all; a task of your own is given as a path ending in .yaml."
-        )
-    return read_task(path)
+            raise BadFileError(f"There is no task file {file!r}.")
+        found = {task.name: task for task in read_file(path)}
+        if variant and variant not in found:
+            raise UnknownNameError("variant", variant, list(found)[1:])
+        return found[variant] if variant else next(iter(found.values()))
+    if (path := task_folder() / f"{name}.yaml").is_file() and path.parent == task_folder():
+        return read_file(path)[0]
+    found = {task.name: task for task in list_tasks()}
+    if name not in found:
+        hint = "`probebench tasks` lists all; a task of your own is given as a path ending in .yaml."
+        raise UnknownNameError("task", name, found, hint)
+    return found[name]
 
 
-def read_task(path: Path) -> Task:
-    """Read and check one task file.
+def read_file(path: Path) -> list[Task]:
+    """Read and check one task file: the task, then its variants.
 
     Raises:
         BadFileError: names file, key, value and the nearest right key.
     """
+    content = _read_yaml(path)
+    task = _check(_build(Task, content, f"{path}"), path, path.stem)
+    tasks = [task]
+    for name, changes in task.variants.items():
+        if not isinstance(changes, Mapping):
+            raise BadFileError(f"{path}: variant {name!r} must be a mapping of the keys that differ; got {changes!r}.")
+        merged = {k: v for k, v in content.items() if k != "variants"} | {"name": name} | dict(changes)
+        tasks.append(_check(_build(Task, merged, f"{path}, variant {name!r}"), path, name))
+    return tasks
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
@@ -155,14 +220,30 @@ def read_task(path: Path) -> Task:
         raise BadFileError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise BadFileError(f"{path}: a task file is a mapping of keys; got {type(content).__name__}.")
-    content.pop("path", None)
-    task: Task = _build(Task, content, f"{path}")
-    if task.name != path.stem:
-        raise BadFileError(f"{path}: key 'name' must equal the file's name {path.stem!r}; got {task.name!r}.")
-    if (task.source.embedded is None) == (task.source.hub is None):
-        raise BadFileError(f"{path}: key 'source' must name exactly one of 'embedded' and 'hub'.")
+    return content
+
+
+def _check(task: Task, path: Path, name: str) -> Task:
+    """What no single key can say."""
+    if task.name != name:
+        raise BadFileError(f"{path}: key 'name' must equal the file's name {name!r}; got {task.name!r}.")
+    given = [key for key in ("embedded", "hub", "files") if getattr(task.source, key)]
+    if len(given) != 1:
+        raise BadFileError(f"{path}: key 'source' must name exactly one of 'embedded', 'hub' and 'files'; got {given or 'none'}.")
     if task.version not in task.changelog:
         raise BadFileError(f"{path}: key 'changelog' has no line for version {task.version}.")
+    if task.kind == "choice" and not (task.options or task.fields.wrong):
+        raise BadFileError(f"{path}: kind 'choice' needs 'options', or the other options' columns in 'fields: wrong'.")
+    for key, pattern, groups in (
+        ("answer_pattern", task.fields.answer_pattern, ("answer",)),
+        ("pattern", task.fields.group.pattern, ("group", "group1")),
+    ):
+        try:
+            named = re.compile(pattern).groupindex if pattern else groups
+        except re.error as error:
+            raise BadFileError(f"{path}: key {key!r}: {pattern!r} is not a regular expression: {error}.") from None
+        if not set(groups) & set(named):
+            raise BadFileError(f"{path}: key {key!r}: {pattern!r} has no group named {groups[0]!r}, written (?P<{groups[0]}>...).")
     return dataclasses.replace(task, path=str(path))
 
 
@@ -206,10 +287,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(arguments):
             raise BadFileError(f"{where} must be a list of {len(arguments)}; got {value!r}.")
         return tuple(_convert(a, v, where) for a, v in zip(arguments, value, strict=True))
+    if hint is Any:
+        return value
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise BadFileError(f"{where} must be a mapping; got {value!r}.")
-        return {_convert(arguments[0], k, where): _convert(arguments[1], v, where) for k, v in value.items()}
+        keys = {str(k) if arguments[0] is str else k: v for k, v in value.items()}
+        return {_convert(arguments[0], k, where): _convert(arguments[1], v, where) for k, v in keys.items()}
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise BadFileError(f"{where} must be {hint.__name__}; got {value!r}.")
     return value

@@ -27,6 +27,10 @@ class Example:
     """Examples of one group never cross a split."""
     split: SplitName | None = None
     """Official split, where the task keeps one."""
+    wrong: tuple[str, ...] = ()
+    """Answers known to be wrong; the other options of a choice."""
+    label: int | None = None
+    """Given label of a statement: 1 = true."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The source row, for prompts that use more than the question."""
 
@@ -80,6 +84,8 @@ class TokenizedAnswer:
     n_total: int
     exact: tuple[int, int] | None
     """First and last token of the exact answer, as indices into the whole sequence."""
+    statement_last: int | None = None
+    """Last token of a given statement, before closing special tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ from conftest import FAMILIES
 
 from probebench.errors import MemoryLimitError
 from probebench.generate import Request, generate, halving, plan_batches, score_answers, stop_tokens
-from probebench.models import chat, encode_prompt, tokens_with
+from probebench.prompts import chat, encode_prompt, tokens_with
 from probebench.tasks import Generation
 
 QUESTIONS = ["Where?", "Where was the old poet born?", "Who wrote the letter in 1896 near the river?", "Paris?", "東京 🙂?"]

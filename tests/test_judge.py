@@ -1,7 +1,13 @@
 import pytest
 
 from probebench.errors import UnknownNameError
-from probebench.judge import JUDGES, get_judge
+from probebench.judge import JUDGES, final_number, get_judge, number
+from probebench.types import Example
+
+
+def judged(name, references, answer, question="", wrong=()):
+    return get_judge(name)(Example("1", question, tuple(references), "g", wrong=tuple(wrong)), answer)
+
 
 RIGHT = [
     ("5", "There are 5 of them."),
@@ -35,28 +41,28 @@ WRONG = [
 
 @pytest.mark.parametrize(("reference", "answer"), RIGHT)
 def test_accepts(reference, answer):
-    assert get_judge("aliases")("", [reference], answer).correct
+    assert judged("aliases", [reference], answer).correct
 
 
 @pytest.mark.parametrize(("reference", "answer"), WRONG)
 def test_rejects(reference, answer):
-    assert not get_judge("aliases")("", [reference], answer).correct
+    assert not judged("aliases", [reference], answer).correct
 
 
 def test_any_alias_is_enough_and_empty_aliases_match_nothing():
-    assert get_judge("aliases")("", ["London", "Paris"], "Paris").correct
-    assert not get_judge("aliases")("", ["", "the"], "the end").correct
+    assert judged("aliases", ["London", "Paris"], "Paris").correct
+    assert not judged("aliases", ["", "the"], "the end").correct
 
 
 def test_refusal_is_wrong_and_marked():
-    verdict = get_judge("aliases")("", ["Paris"], "I'm not sure, I don't know the answer.")
+    verdict = judged("aliases", ["Paris"], "I'm not sure, I don't know the answer.")
     assert (verdict.correct, verdict.refused) == (False, True)
-    assert not get_judge("aliases")("", ["Paris"], "It is Rome.").refused
+    assert not judged("aliases", ["Paris"], "It is Rome.").refused
 
 
 def test_exact_wants_the_whole_answer():
-    assert get_judge("exact")("", ["Paris"], "paris.").correct
-    assert not get_judge("exact")("", ["Paris"], "It is Paris").correct
+    assert judged("exact", ["Paris"], "paris.").correct
+    assert not judged("exact", ["Paris"], "It is Paris").correct
 
 
 def test_unknown_judge():
@@ -66,13 +72,60 @@ def test_unknown_judge():
 
 @pytest.mark.parametrize("name", sorted(JUDGES))
 def test_every_judge_accepts_its_reference_and_rejects_nothing_said(name):
-    assert get_judge(name)("", ["Anna Smith"], "Anna Smith").correct
-    assert not get_judge(name)("", ["Anna Smith"], "").correct
+    reference = "42" if name == "number" else "Anna Smith"
+    assert judged(name, [reference], reference).correct
+    assert not judged(name, [reference], "").correct
 
 
 def test_words_of_the_question_do_not_make_a_part():
-    judge = get_judge("aliases")
-    assert judge(
-        "Where are the Redskins based?", ["FedExField in Landover, Maryland"], "The Redskins are based in Landover, Maryland"
-    ).correct
-    assert not judge("Which island group holds Madeira Island?", ["Madeira Island"], "Island").correct
+    said = "The Redskins are based in Landover, Maryland"
+    assert judged("aliases", ["FedExField in Landover, Maryland"], said, question="Where are the Redskins based?").correct
+    assert not judged("aliases", ["Madeira Island"], "Island", question="Which island group holds Madeira Island?").correct
+
+
+@pytest.mark.parametrize(
+    ("answer", "correct"),
+    [
+        ("The developer, not the designer.", True),
+        ("designer? No, the developer", False),
+        ("DEVELOPER", True),
+        ("developers", False),
+        ("neither", False),
+    ],
+)
+def test_choice_takes_the_earliest_option(answer, correct):
+    assert judged("choice", ["developer"], answer, wrong=["designer"]).correct is correct
+
+
+def test_longest_of_options_at_one_place():
+    assert judged("choice", ["construction worker"], "the construction worker", wrong=["construction"]).correct
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("6 * 7 = 42", 42),
+        ("It was 12 first. A: 42 of them, not 15", 42),
+        ("#### 1,450,000", 1450000),
+        ("The answer is $3.50.", 3.5),
+        ("5 boxes and 15", 15),
+        ("minus -7", -7),
+        ("20%", 20),
+        ("no idea", None),
+    ],
+)
+def test_numbers_are_taken_as_numbers(answer, value):
+    span = final_number(answer)
+    assert (None if span is None else number(answer[span.start : span.end])) == value
+
+
+def test_number_is_not_a_substring():
+    assert not judged("number", ["5"], "There are 15.").correct
+    assert judged("number", ["9.0"], "There are 9.").correct
+    assert judged("number", ["1,000"], "1000").correct
+
+
+def test_closest_weighs_right_against_wrong():
+    right, wrong = ["Nothing happens if you eat them"], ["You grow a tree in your stomach"]
+    assert judged("closest", right, "Nothing happens.", wrong=wrong).correct
+    assert not judged("closest", right, "A tree would grow in the stomach", wrong=wrong).correct

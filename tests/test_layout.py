@@ -11,14 +11,15 @@ PACKAGE = ROOT / "probebench"
 ORDER = [
     {"_version", "errors"},
     {"types"},
-    {"tasks", "positions", "sites", "probes", "metrics", "spans", "states", "progress", "judge", "split"},
-    {"sources", "models"},
-    {"exact", "generate"},
-    {"answers", "extract", "fit"},
-    {"baselines"},
+    {"tasks", "positions", "sites", "probes", "metrics", "spans", "states", "progress", "judge", "split", "store", "rows", "opinion"},
+    {"sources", "exact", "models"},
+    {"prompts"},
+    {"generate", "answers", "taskcard"},
+    {"extract", "fit"},
+    {"baselines", "settings"},
     {"score"},
-    {"record", "store", "tables", "heatmap"},
-    {"run", "settings"},
+    {"record", "tables", "heatmap"},
+    {"run"},
     {"stages", "summary"},
     {"pipeline"},
     {"api"},
@@ -26,7 +27,7 @@ ORDER = [
     {"cli"},
     {"__main__"},
 ]
-"""Lowest first. A module imports from lower sets only; `store` and its kin may use each other downwards by name."""
+"""Lowest first. A module imports from lower sets only."""
 MODULES = sorted(p.stem for p in PACKAGE.glob("*.py"))
 
 

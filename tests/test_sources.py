@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
-from probebench.sources import load_dataset, read_rows
+from probebench.rows import read_rows
+from probebench.sources import load_dataset
 from probebench.tasks import load_task
 
 TASK = load_task("triviaqa")
@@ -32,7 +33,7 @@ def test_publisher_columns_with_all_aliases(tmp_path, ending):
     data = load_dataset(TASK, write(tmp_path / f"t{ending}", ROWS))
     assert [e.id for e in data.examples] == ["tc_1", "tc_2"]
     assert data.examples[0].references == ("Anna Smith", "A. Smith")
-    assert data.examples[0].group == "Who was Anna?"
+    assert data.examples[0].group == "who was anna?"
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv", ".tsv"])
@@ -62,7 +63,11 @@ def test_limit(tmp_path):
         ("t.jsonl", "", "t.jsonl is empty"),
         ("t.txt", "x", r"must be one of \.jsonl.*got '\.txt'"),
         ("t.jsonl", '{"question": "a", "answers": ["b"]}\n{oops\n', "t.jsonl, line 2: not valid JSON"),
-        ("t.jsonl", '{"question": "a", "answers": ["b"]}\n\n{"question": "c"}\n', r"t.jsonl, line 3: no answer in 'answer.value'"),
+        (
+            "t.jsonl",
+            '{"question": "a", "answers": ["b"]}\n\n{"question": "c"}\n',
+            r"t.jsonl, line 3: no answer in field 'answer.value'",
+        ),
         ("t.jsonl", '{"q": "a", "answers": ["b"]}\n', "line 1: no question in field 'question'; fields here: q, answers"),
         ("t.jsonl", "[1]\n", "line 1: a row must be an object"),
         ("t.json", '{"a": 1}', "must hold a list of rows; got dict"),

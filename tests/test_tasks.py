@@ -1,5 +1,6 @@
 """The contract of every task file, and what the schema says of a broken one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,17 @@ from probebench.exact import check_rule
 from probebench.judge import get_judge
 from probebench.sources import load_dataset
 from probebench.split import split_examples
-from probebench.tasks import list_tasks, load_task, read_task, task_folder
+from probebench.tasks import list_tasks, load_task, read_file, task_folder
+from probebench.types import Example
 
 TASKS = {task.name: task for task in list_tasks()}
 
 
 def test_the_suite_is_there():
-    assert {"people", "places", "north", "triviaqa"} <= set(TASKS)
+    paper = "triviaqa hotpotqa hotpotqa_with_context movies winobias winogrande mnli imdb math natural_questions_with_context"
+    more = "nq_open popqa simpleqa gsm8k truthfulqa webquestions cities neg_cities sp_en_trans element_symb animal_class inventors"
+    more += " facts cities_conj cities_disj cities_de neg_cities_de azaria_mitchell counterfact creak people places north"
+    assert set(f"{paper} {more}".split()) <= set(TASKS)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -27,8 +32,10 @@ def test_task_says_all_it_must(name):
     assert task.licence.strip(), hint
     assert len(task.description) > 60, hint
     assert task.fields.group, hint
-    assert task.judge_examples.accept, hint
-    assert task.judge_examples.reject, hint
+    if task.kind != "statements":  # their labels are given
+        assert task.judge_examples.accept, hint
+        assert task.judge_examples.reject, hint
+    assert task.source.embedded or task.source.hub or all(re.search(r"/[0-9a-f]{40}/", f.url) for f in task.source.files), hint
     check_rule(task.exact_answer, task.path)
 
 
@@ -36,9 +43,13 @@ def test_task_says_all_it_must(name):
 def test_judge_accepts_and_rejects_what_the_task_says(name):
     judge = get_judge(TASKS[name].judge)
     for reference, answer in TASKS[name].judge_examples.accept:
-        assert judge("", [reference], answer).correct, (reference, answer)
+        assert judge(
+            Example("1", "", (reference,), "g", wrong=tuple(o for o in TASKS[name].options if o != reference)), answer
+        ).correct, (reference, answer)
     for reference, answer in TASKS[name].judge_examples.reject:
-        assert not judge("", [reference], answer).correct, (reference, answer)
+        assert not judge(
+            Example("1", "", (reference,), "g", wrong=tuple(o for o in TASKS[name].options if o != reference)), answer
+        ).correct, (reference, answer)
 
 
 @pytest.mark.parametrize("name", [n for n, t in TASKS.items() if t.source.embedded])
@@ -72,9 +83,9 @@ def broken(tmp_path: Path, change) -> Path:
         (lambda c: c.update(version="1"), "key 'version' must be int; got '1'"),
         (lambda c: c.update(version=True), "key 'version' must be int; got True"),
         (lambda c: c.pop("licence"), "key 'licence' is missing"),
-        (lambda c: c.update(kind="quiz"), "key 'kind' must be one of 'qa'; got 'quiz'"),
+        (lambda c: c.update(kind="quiz"), "key 'kind' must be one of 'qa', 'choice', 'numeric', 'statements'; got 'quiz'"),
         (lambda c: c.update(name="persons"), "must equal the file's name 'people'; got 'persons'"),
-        (lambda c: c["source"].update(hub="a/b"), "exactly one of 'embedded' and 'hub'"),
+        (lambda c: c["source"].update(hub="a/b"), "exactly one of 'embedded', 'hub' and 'files'"),
         (lambda c: c.update(version=2), "'changelog' has no line for version 2"),
         (lambda c: c.update(fields=["a"]), "must be a mapping; got"),
         (lambda c: c["judge_examples"].update(accept=[["one"]]), "must be a list of 2"),
@@ -82,17 +93,17 @@ def broken(tmp_path: Path, change) -> Path:
 )
 def test_broken_files_name_file_key_value_and_nearest_key(tmp_path, change, message):
     with pytest.raises(BadFileError, match=message):
-        read_task(broken(tmp_path, change))
+        read_file(broken(tmp_path, change))
 
 
 def test_not_yaml_and_not_there(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text("a: [")
     with pytest.raises(BadFileError, match="not readable as YAML"):
-        read_task(path)
+        read_file(path)
     path.write_text("- a")
     with pytest.raises(BadFileError, match="mapping of keys; got list"):
-        read_task(path)
+        read_file(path)
     with pytest.raises(BadFileError, match="no task file"):
         load_task("nowhere/x.yaml")
     with pytest.raises(UnknownNameError, match="'trivia_qa'. Did you mean 'triviaqa'"):
@@ -100,7 +111,7 @@ def test_not_yaml_and_not_there(tmp_path):
 
 
 def test_hash_ignores_words_and_follows_numbers(tmp_path):
-    plain = read_task(broken(tmp_path, lambda c: None))
+    plain = read_file(broken(tmp_path, lambda c: None))[0]
     assert plain.hash == TASKS["people"].hash
-    assert read_task(broken(tmp_path, lambda c: c.update(description="other " * 20))).hash == plain.hash
-    assert read_task(broken(tmp_path, lambda c: c["generation"].update(max_new_tokens=33))).hash != plain.hash
+    assert read_file(broken(tmp_path, lambda c: c.update(description="other " * 20)))[0].hash == plain.hash
+    assert read_file(broken(tmp_path, lambda c: c["generation"].update(max_new_tokens=33)))[0].hash != plain.hash

@@ -1,0 +1,63 @@
+"""Prompts: from a task's template and an example to the token ids that a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from probebench.errors import UsageError
+from probebench.sources import PLAIN
+from probebench.tasks import Prompt, Task
+from probebench.types import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def render_prompt(task: Task, example: Example, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The prompt as the model sees it: through its chat template when it has one, else the base prompt."""
+    text = fill_prompt(task, example, chat=bool(tokenizer.chat_template))
+    return chat(tokenizer, text) if tokenizer.chat_template else text
+
+
+def fill_prompt(task: Task, example: Example, *, chat: bool) -> str:
+    """The task's prompt with the example's columns; the question alone when a plain row lacks a column.
+
+    Raises:
+        UsageError: a column that neither the row nor the example provides.
+    """
+    template = task.prompt.chat if chat else task.prompt.base
+    try:
+        return template.format_map({**example.fields, "question": example.question})
+    except KeyError as error:
+        if PLAIN in example.fields:
+            return (Prompt().chat if chat else Prompt().base).format(question=example.question)
+        raise UsageError(
+            f"{task.path}: the prompt uses {{{error.args[0]}}}, which no column provides; columns here: "
+            f"{', '.join(map(str, example.fields))}."
+        ) from None
+
+
+def chat(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """One user message in the model's chat template, generation prompt included."""
+    return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False))
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Token ids of a rendered prompt. A chat template writes its special tokens itself, so none are added to it."""
+    return tuple(tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"])
+
+
+def encode_statement(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[tuple[int, ...], int]:
+    """Ids of a statement with the tokenizer's own special tokens, and the index of its last token that is none of them."""
+    ids = tuple(tokenizer(text)["input_ids"])
+    special = set(tokenizer.all_special_ids)
+    return ids, max((i for i, token in enumerate(ids) if token not in special), default=len(ids) - 1)
+
+
+def tokens_with(tokenizer: PreTrainedTokenizerBase, stops: Sequence[str]) -> frozenset[int]:
+    """Tokens whose own text contains one of the stop texts."""
+    if not stops:
+        return frozenset()
+    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    return frozenset(i for i, text in enumerate(texts) if any(s in text for s in stops))
