@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from probebench.errors import UnknownNameError
 from probebench.types import Example, Span, Verdict
@@ -29,6 +29,8 @@ NUMBER_WORDS = {
         "eighteen nineteen twenty".split()
     )
 }
+TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+SUFFIXES = frozenset({"jr", "sr", "ii", "iii"})
 REFUSAL = re.compile(
     r"\b(?:i (?:do not|don't|don’t|can not|cannot|can't|can’t) (?:know|answer|say|recall|remember|tell|provide|determine|find)"
     r"|i(?:'m| am|’m) (?:not (?:sure|certain|aware|able)|unable|sorry)|i have no (?:idea|information|knowledge)"
@@ -63,11 +65,26 @@ def words(text: str) -> list[str]:
 
     A text of little words only keeps them.
     """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).casefold()  # words that have run together
     plain = re.sub(r"(?<=\d),\s?(?=\d{3}\b)", "", plain)  # 1,000 is one number
     plain = re.sub(r"(?<=\w)['’`](?=s\b)", "", plain)  # possessive
     found = [w for w in re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+", plain) if w not in ARTICLES]
-    return [_stem(NUMBER_WORDS.get(w, w)) for w in [w for w in found if w not in LITTLE] or found]
+    kept = [w for w in found if w not in LITTLE] or found
+    return [_stem(w) for w in _numbers(kept)]
+
+
+def _numbers(found: Sequence[str]) -> Iterator[str]:
+    """Number words up to ninety-nine as digits."""
+    rest = iter(range(len(found)))
+    for i in rest:
+        word, following = found[i], found[i + 1] if i + 1 < len(found) else ""
+        unit = NUMBER_WORDS.get(following, "")
+        if word in TENS and unit.isdigit() and 0 < int(unit) < 10:
+            next(rest, None)
+            yield str(TENS[word] + int(unit))
+        else:
+            yield str(TENS[word]) if word in TENS else NUMBER_WORDS.get(word, word)
 
 
 def _stem(word: str) -> str:
@@ -113,6 +130,21 @@ def _contains(window: list[str], wanted: Sequence[str]) -> bool:
     return True
 
 
+def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[str]:
+    """What people write for an alias: without brackets, a place without its region, a name without middle name or suffix.
+
+    "Munich, Bavaria" gives "Munich"; "Voight, John" gives no "Voight" where "John Voight" is among the `known` aliases.
+    """
+    yield re.sub(r"\([^)]*\).*", "", alias)
+    place, comma, region = alias.partition(",")
+    one_comma = bool(comma and place.strip() and "," not in region)
+    if one_comma and not any(c.isdigit() for c in alias) and words(f"{region} {place}") not in known:
+        yield place
+    names = [w for w in alias.replace(",", " ").split() if w.strip(".").casefold() not in SUFFIXES]
+    if len(names) == 3 and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names):
+        yield f"{names[0]} {names[-1]}"
+
+
 def is_part(answer: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
     """Is all that the answer says beyond the question a distinctive part of the alias?
 
@@ -132,6 +164,7 @@ def aliases_judge(example: Example, answer: str) -> Verdict:
     """Right when an accepted alias is mentioned on whole words, or when the answer is a distinctive part of one."""
     said, asked = words(answer), words(example.question)
     aliases = [words(reference) for reference in example.references]
+    aliases += [words(form) for reference in example.references for form in forms(reference, aliases)]
     mentioned = any(mentions(said, alias) for alias in aliases)
     if not mentioned and REFUSAL.search(answer):
         return Verdict(correct=False, refused=True)

@@ -26,6 +26,12 @@ RIGHT = [
     ("in the Gospel of Luke", "Gospel of Luke"),
     ("October 1936", "1936"),
     ("7,826,367", "7, 826, 367"),
+    ("Munich, Bavaria", "It took place in Munich, Germany."),
+    ("Taylor Michel Momsen", "She was played by the young Taylor Momsen."),
+    ("Howard Ellsworth Rollins Jr.", "It was played by Howard Rollins"),
+    ("Twenty-seven", "As of 2021, there have been 27 amendments."),
+    ("Idaho", "The western boundary of Montana isIdaho1."),
+    ("War of the Spanish Succession (1701-1714)", "the War of the Spanish Succession"),
 ]
 WRONG = [
     ("5", "There are 15 of them."),
@@ -35,6 +41,8 @@ WRONG = [
     ("Paris", ""),
     ("twenty-one dogs and nine small cats", "dogs"),
     ("Brussels", "B."),
+    ("December 6, 2001", "December 6, 1999"),
+    ("The Old Man and the Sea", "It was The Blue Sea."),
     ("Smith Jones", "Smith met a man who later knew a woman called Jones"),
 ]
 
@@ -52,6 +60,10 @@ def test_rejects(reference, answer):
 def test_any_alias_is_enough_and_empty_aliases_match_nothing():
     assert judged("aliases", ["London", "Paris"], "Paris").correct
     assert not judged("aliases", ["", "the"], "the end").correct
+
+
+def test_an_inverted_name_is_not_cut_at_its_comma():
+    assert not judged("aliases", ["Voight, John", "John Voight"], "She is the daughter of Jon Voight.").correct
 
 
 def test_refusal_is_wrong_and_marked():

@@ -1,0 +1,48 @@
+"""Every statement task on local copies of its published files, as a Markdown table.
+
+    python scripts/run_statements.py MODEL DIR
+
+DIR holds the files somewhere below it, under their published names. A task whose file is not there is left out, and said
+so; one that cannot give a result stands in the table with the reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import probebench
+from probebench.errors import ProbebenchError
+from probebench.tasks import list_tasks
+
+
+def main(model: str, folder: Path) -> None:
+    files = {path.name: path for path in folder.rglob("*") if path.is_file()}
+    print("| task | statements | groups | selected cell | test AUROC [95 %] | text only | text below 0.5 |")
+    print("|---|---|---|---|---|---|---|")
+    for task in list_tasks():
+        if task.kind != "statements" or not task.source.files:
+            continue
+        path = files.get(Path(task.source.files[0].url).name)
+        if path is None or len(task.source.files) > 1:
+            print(f"{task.name}: left out, needs {task.source.name}", file=sys.stderr)
+            continue
+        try:
+            record = probebench.evaluate(model, task.name, data=path, discard_states=True).record
+        except ProbebenchError as error:
+            print(f"| {task.name} | | | no result: {error} | | | |", flush=True)
+            continue
+        s, n = record["selection"], record["counts"]["all"]
+        text = next(d for d in record["detectors"] if d["name"] == "text")
+        low, high = s["test_auroc_95"]
+        below = "yes" if text["auroc_95"][1] < 0.5 else ""
+        cell = f"{s['layer']}, {s['position']}"
+        print(
+            f"| {task.name} | {n['n']:,} | {n['groups']:,} | {cell} | {s['test_auroc']:.2f} [{low:.2f}, {high:.2f}] "
+            f"| {text['auroc']:.2f} [{text['auroc_95'][0]:.2f}, {text['auroc_95'][1]:.2f}] | {below} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,31 @@
+import math
+
+import probebench
+from probebench.opinion import agreement, opinion_prompt, read_opinion
+from probebench.types import Example
+
+
+def test_prompt_holds_question_references_and_reply():
+    prompt = opinion_prompt(Example("1", "Who?", ("Anna", "A. Smith"), "g"), " It was\nAnna. ")
+    assert "Question: Who?\nAccepted answers: Anna; A. Smith\nReply: It was Anna.\n" in prompt
+
+
+def test_first_yes_or_no_counts():
+    assert [read_opinion(t) for t in (" Yes.", "no, it", "Well, NO or yes", "maybe", "nobody")] == [True, False, False, None, None]
+
+
+def test_agreement_counts_what_it_says():
+    found = agreement([1, 1, 0, 0, 1], [True, False, True, False, None])
+    assert (found["with_opinion"], found["agreement"]) == (4, 0.5)
+    assert (found["only_first_says_correct"], found["only_second_says_correct"]) == (1, 1)
+    assert found["kappa"] == 0.0
+    assert math.isnan(agreement([1, 1], [True, True])["kappa"])
+
+
+def test_a_second_opinion_is_in_the_record_and_changes_nothing(model_folder, answers_file, tmp_path):
+    path = answers_file()
+    plain = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "a")
+    judged = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "b", judge_model=str(model_folder("mistral")))
+    assert plain.record["second_opinion"] is None
+    assert judged.record["second_opinion"]["n"] == 240
+    assert judged.record["detectors"] == plain.record["detectors"]
