@@ -20,9 +20,8 @@ SETS = {"triviaqa": "aliases", "nq": "aliases", "nq301": "aliases", "efficientqa
 
 
 def main(folder: Path) -> None:
-    print(
-        "| human labels | judge | n | accuracy | 95 % | kappa | false positives | false negatives |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("| human labels | judge | n | accuracy | 95 % | kappa | false positives | false negatives |")
+    print("|---|---|---|---|---|---|---|---|")
     for name, judge in SETS.items():
         rows = [json.loads(line) for line in (folder / f"judged_{name}.jsonl").read_text(encoding="utf-8").splitlines()]
         human = [int(r["correct"]) for r in rows]
@@ -32,10 +31,8 @@ def main(folder: Path) -> None:
         false_positives = sum(a < b for a, b in zip(human, ours, strict=True))
         false_negatives = sum(a > b for a, b in zip(human, ours, strict=True))
         kappa = cohen_kappa_score(human, ours)
-        print(
         numbers = f"{same / n:.3f} | {low:.3f}-{high:.3f} | {kappa:.2f} | {false_positives} | {false_negatives}"
         print(f"| {name} | `{judge}` | {n:,} | {numbers} |")
-        )
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
