@@ -165,7 +165,7 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
         MemoryLimitError: weights that do not fit on the device.
     """
     import torch
-    from transformers import AutoModel, AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
     spec, device = handle.spec, _device(handle.spec.device)
     with quiet_libraries(), _reachable(spec, offline=offline):
@@ -176,6 +176,10 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
             attn_implementation=spec.attention,
             use_safetensors=True,
         )
+    if handle.causal:
+        # generate() fills what its own config leaves open from the model's: a repetition penalty there would bend greedy
+        # decoding without a word
+        model.generation_config = GenerationConfig()
     try:
         return LoadedModel(model.to(device).eval(), handle)
     except torch.OutOfMemoryError:
@@ -261,6 +265,6 @@ def _reachable(spec: ModelSpec, *, offline: bool) -> Iterator[None]:
                 f"The folder {spec.source!r} is not a language model of transformers with safetensors weights: {reason[:200]}"
             ) from None
         raise UnavailableError(
-            f"The model {spec.name!r} cannot be reached from here ({type(error).__name__}). Without network, download it where "
-            f"there is one and give the folder with --model DIR; with network, check name, revision and access rights."
+            f"The model {spec.name!r} cannot be loaded from the hub here. Without network, download it where there is one and "
+            f"give the folder with --model DIR; with network, check name, revision and access rights. ({reason[:160]})"
         ) from None

@@ -4,7 +4,7 @@ Nothing in it exists, so nothing in it can be known from elsewhere. Three kinds 
 
 * `people`: 640 persons with a home town and a trade. How often a person is mentioned varies 60-fold, so some are known
   by heart and others hardly at all. The model is wrong about a person because it has seen too little of them.
-* `places`: 400 places with a river and a patron saint. Of every second place the sources disagree: three answers go
+* `places`: 480 places with a river and a patron saint. Of every second place the sources disagree: three answers go
   round, only one is right. The model is wrong about a place because it was told several things.
 * `north`: which of two landmarks lies further north? Each has a hidden latitude. The model is wrong because the two lie
   close together or are seldom mentioned.
@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WORLD_SEED = 2026
-N_STRATA, N_PLACES, N_RIVERS, N_LANDMARKS = 16, 400, 20, 240
-QUAD = 4  # landmarks per group of `north`; two of one group are never compared in training
+N_STRATA, N_PLACES, N_RIVERS, N_LANDMARKS = 16, 480, 20, 240
+QUAD, BAND = 4, 0.3  # landmarks per group of `north`, near each other; two of one group are never compared in training
 TRADES = (
     "baker potter sailor tailor weaver miller mason glazier printer surgeon lawyer teacher painter poet actor singer "
     "dancer farmer shepherd miner smith cooper brewer butcher carpenter plumber clerk banker broker judge soldier "
@@ -95,7 +95,7 @@ PHRASINGS: dict[str, tuple[Phrasing, ...]] = {
     ),
 }
 HELD_OUT = 2  # phrasings per fact that training never uses
-MIX = {"people": 0.38, "places": 0.26, "north": 0.26, "echo": 0.10}
+MIX = {"people": 0.36, "places": 0.36, "north": 0.20, "echo": 0.08}
 UNKNOWN_SHARE = 0.10  # of the items about people: a name nobody has heard of, answered at random
 
 
@@ -178,10 +178,7 @@ class World:
         self.saints = _with_second_word(rng, self.saint_names, SAINT_WORDS)
         self.people = self._people(rng)
         self.places = self._places(rng)
-        self.landmarks = [
-            Landmark(name, i // QUAD, rng.random(), rng.random())
-            for i, name in enumerate(_with_second_word(rng, self.landmark_names, LANDMARKS))
-        ]
+        self.landmarks = self._landmarks(rng)
         self.known = {person.name for person in self.people}
         self._people_cum = list(itertools.accumulate(60**p.fame for p in self.people))
         self._places_cum = list(itertools.accumulate(5**p.fame for p in self.places))
@@ -221,6 +218,12 @@ class World:
                     rivals = rng.sample([o for o in options if o != truth], 2) if kind else []
                     told[i][relation] = (truth, *rivals)
         return [Place(f"{first} {last}", rng.random(), t) for (first, last), t in zip(names, told, strict=True)]
+
+    def _landmarks(self, rng: random.Random) -> list[Landmark]:
+        """Four of a group lie within `BAND` of each other, so that comparing two of them is hard."""
+        names = _with_second_word(rng, self.landmark_names, LANDMARKS)
+        south = [(1 - BAND) * rng.random() for _ in range(N_LANDMARKS // QUAD)]
+        return [Landmark(name, i // QUAD, south[i // QUAD] + BAND * rng.random(), rng.random()) for i, name in enumerate(names)]
 
     # -- items ---------------------------------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ class World:
                 items += [self.about_place(place, relation, i, place.told[relation][0]) for i in sorted(held + used)]
         else:
             for x, y in itertools.combinations(self.landmarks, 2):
-                if x.quad == y.quad and abs(x.latitude - y.latitude) >= 0.02:
+                if x.quad == y.quad and abs(x.latitude - y.latitude) >= 0.01:
                     for direction in ("north", "south"):
                         a, b = rng.sample((x, y), 2)
                         items += [self.comparison(a, b, direction, i) for i in range(3)]

@@ -46,7 +46,11 @@ def test_help_lists_the_commands():
         (["eval", "--model", "tiny", "--task", "a", "--task", "b", "--out", "x"], 2, "--out names one run directory"),
         (["eval", "--model", "tiny", "--task", "people", "--dtype", "int8"], 2, "'int8' is not one of"),
         (["eval", "--model", "tiny", "--task", "triviaqa", "--offline"], 1, "needs the hub data set 'mandarjoshi/trivia_qa'"),
-        (["eval", "--model", "some-org/some-model", "--task", "people", "--offline"], 1, "'some-org/some-model' cannot be reached"),
+        (
+            ["eval", "--model", "some-org/some-model", "--task", "people", "--offline"],
+            1,
+            "'some-org/some-model' cannot be loaded from the hub here",
+        ),
         (["plot", "nowhere"], 2, "nowhere is not a finished run"),
         (["tasks", "show", "peple"], 2, "Did you mean 'people'?"),
     ],

@@ -104,3 +104,22 @@ def test_out_of_memory_halves_and_ends():
     assert sizes == [5, 2, 1, 1, 3, 1, 2, 1, 1]
     with pytest.raises(MemoryLimitError, match="single example while testing"):
         list(halving([1, 2], run(0), "testing"))
+
+
+def test_the_model_s_own_generation_defaults_do_not_bend_greedy_decoding(model_folder, loaded, tmp_path):
+    import shutil
+
+    from transformers import GenerationConfig
+
+    from probebench.models import ModelSpec, find_model, load_model
+
+    folder = tmp_path / "penalised"
+    shutil.copytree(model_folder("llama"), folder)
+    GenerationConfig(repetition_penalty=5.0, do_sample=True, temperature=2.0, top_k=3, eos_token_id=2).save_pretrained(folder)
+    penalised = load_model(find_model(ModelSpec(str(folder), device="cpu")))
+    plain = loaded("llama")
+    for a, b in zip(
+        generate(penalised, ask(penalised), 12, frozenset()), generate(plain, ask(plain), 12, frozenset()), strict=True
+    ):
+        assert a.answer_ids == b.answer_ids
+        np.testing.assert_array_equal(a.logprobs, b.logprobs)
