@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -94,9 +93,9 @@ def _iterations(estimator: object) -> int:
 
 def fit_cells(reader: StatesReader, cells: Sequence[Cell], labels: Labels, probe: str) -> Iterator[CellFit]:
     """Fit many cells, one process per core and one thread each; results in the order of `cells`."""
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, cpu_count, delayed, parallel_config
 
-    n_jobs = min(os.cpu_count() or 1, len(cells))
+    n_jobs = min(cpu_count(), len(cells))  # cores that this process may use
     if n_jobs <= 1:
         yield from (_fit_one(reader, cell, labels, probe) for cell in cells)
         return

@@ -76,7 +76,7 @@ def plot_positions(
     if title:
         ax.set_title(title, fontsize=11, loc="left")
     if caption:
-        ax.figure.supxlabel(caption, fontsize=6.5, color="#555555", x=0.01, ha="left")
+        ax.figure.supxlabel(caption, fontsize=6, color="#555555", x=0.01, ha="left")
     return ax
 
 
@@ -115,14 +115,15 @@ def save_figure(ax: Axes, folder: Path, name: str, formats: Sequence[str] = ("pn
 
 def map_from_record(record: dict[str, Any], matrix: pd.DataFrame, **options: Any) -> Axes:
     """The layer x position map of a finished run."""
-    selection, counts = record["selection"], record["counts"]
-    shown = record["selection"]["test_auroc"]
+    selection, test = record["selection"], record["counts"]["test"]
+    positive = "true" if record["task"]["kind"] == "statements" else "correct"
+    low, high = selection["test_auroc_95"]
     title = f"{record['model']['name']} on {record['task']['name']}"
     caption = (
-        f"{record['probe']['name']} probe on site {selection['site']}, test AUROC, n = {counts['test']['n']} "
-        f"({counts['test']['correct']} correct); marked: cell selected on validation, layer {selection['layer']}, "
-        f"{selection['position']}, {shown:.3f}.\nProtocol {record['protocol_version']}, probebench {record['package']['version']}; "
-        f"correct = positive class; grey: no such token or too few examples."
+        f"{record['probe']['name']} probe on site {selection['site']}, test AUROC, n = {test['n']} ({test['correct']} {positive}); "
+        f"marked: cell selected on validation,\nlayer {selection['layer']}, {selection['position']}, "
+        f"{selection['test_auroc']:.3f} [{low:.2f}, {high:.2f}]. Positive class: {positive}; grey: too few such tokens. "
+        f"Protocol {record['protocol_version']}, probebench {record['package']['version']}."
     )
     settings = {"selected": (selection["layer"], selection["position"]), "title": title, "caption": caption, **options}
     if not set(matrix.columns) & set(PUBLISHED):

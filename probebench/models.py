@@ -39,8 +39,12 @@ class ModelSpec:
     @property
     def slug(self) -> str:
         """Folder name for this model's runs."""
-        name = Path(self.name).resolve().name if self.is_folder else self.name
-        return name.replace("/", "__")
+        return self.shown.replace("/", "__")
+
+    @property
+    def shown(self) -> str:
+        """The name without a machine's path: a folder's own name, or the hub id."""
+        return Path(self.name).resolve().name if self.is_folder else self.name
 
     @property
     def is_folder(self) -> bool:
@@ -57,6 +61,7 @@ class ModelIdentity:
     """What a name was resolved to; goes into content keys and the record."""
 
     name: str
+    """Hub id, `tiny`, or a folder's own name."""
     revision: str
     """Commit on the hub, or `sha256:` of a folder's config and weights."""
     tokenizer: str
@@ -142,7 +147,7 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     text = config.get_text_config()
     dtype = spec.dtype if spec.dtype != "auto" else ("float32" if device.type == "cpu" else str(config.dtype or "float32"))
     identity = ModelIdentity(
-        name=spec.name,
+        name=spec.shown,
         revision=getattr(config, "_commit_hash", None) or folder_hash(Path(spec.source)),
         tokenizer=tokenizer_hash(tokenizer),
         chat_template=hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest() if tokenizer.chat_template else None,

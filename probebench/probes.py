@@ -9,6 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import check_is_fitted, validate_data
+
 from probebench.errors import UnknownNameError
 
 C_GRID: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -54,24 +60,40 @@ def get_probe(name: str) -> Probe:
     return PROBES[name]
 
 
+class OneScale(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Centre each feature, then divide all of them by one number: the root mean square of the centred training vectors.
+
+    Unlike a scale per feature this keeps angles and lengths, so a probe does not depend on the basis that the model
+    happens to write its vectors in. DECISIONS.md has the evidence.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> OneScale:
+        """Learn centre and scale from (example, width) training vectors."""
+        X = validate_data(self, X, dtype=[np.float64, np.float32])
+        self.mean_ = X.mean(axis=0, dtype=np.float64)
+        rms = float(np.sqrt(np.mean((X - self.mean_) ** 2, dtype=np.float64)))
+        self.scale_ = rms if rms > 0 else 1.0
+        return self
+
+    def transform(self, X: Any) -> Any:
+        """(example, width) vectors, centred and scaled, in float64."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return (X - self.mean_) / self.scale_
+
+
 @probe()
 def logistic(C: float, width: int) -> Any:
-    """Standardise each feature on train, then L2 logistic regression with an unpenalised intercept.
+    """Centre, divide by one scale learned on train, then L2 logistic regression with an unpenalised intercept.
 
     The objective is scikit-learn's, C times the summed log loss plus half the squared weights. Up to `WIDE` features it
     is solved by Newton steps with a Cholesky factor, a handful of iterations where lbfgs needs hundreds; above by lbfgs.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     solver = "newton-cholesky" if width <= WIDE else "lbfgs"
-    return make_pipeline(StandardScaler(), LogisticRegression(C=C, solver=solver, tol=TOL, max_iter=MAX_ITER))
+    return make_pipeline(OneScale(), LogisticRegression(C=C, solver=solver, tol=TOL, max_iter=MAX_ITER))
 
 
 @probe(grid=(1.0,))
 def orgad2025(C: float, width: int) -> Any:
     """scikit-learn's defaults on raw vectors, as in Orgad et al. 2025; often not converged, and the record says so."""
-    from sklearn.linear_model import LogisticRegression
-
     return LogisticRegression(C=C)

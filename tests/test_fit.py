@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from probebench.errors import UnknownNameError
 from probebench.fit import Labels, decide, fit_cell, fit_cells, why_masked
 from probebench.metrics import auroc
-from probebench.probes import C_GRID, PROBES, get_probe
+from probebench.probes import C_GRID, PROBES, OneScale, get_probe
 from probebench.score import select
 from probebench.split import split_of
 from probebench.states import StatesReader, states_bytes
@@ -68,14 +67,15 @@ def test_absent_examples_have_no_decision(planted, labels):
 
 
 def test_agrees_with_scikit_learn(planted, labels):
-    # reference: StandardScaler and lbfgs run to convergence at the C that validation chose
+    # reference: the same scaling written out, and lbfgs run to convergence at the C that validation chose
     X, there = planted.cell(1, "exact_answer_last"), planted.present[:, 1]
     fit = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
     rows = split_index(labels.splits)
     train = rows["train"][there[rows["train"]]]
-    scaler = StandardScaler().fit(X[train].astype(np.float64))
-    reference = LogisticRegression(C=fit.C, tol=1e-10, max_iter=10_000).fit(scaler.transform(X[train]), labels.y[train])
-    expected = reference.decision_function(scaler.transform(X[there]))
+    Z = X.astype(np.float64) - X[train].mean(0, dtype=np.float64)
+    Z /= np.sqrt((Z[train] ** 2).mean())
+    reference = LogisticRegression(C=fit.C, tol=1e-10, max_iter=10_000).fit(Z[train], labels.y[train])
+    expected = reference.decision_function(Z[there])
     np.testing.assert_allclose(fit.decisions[there], expected, atol=1e-2 * expected.std())
     assert fit.converged
     assert fit.C in C_GRID
@@ -152,3 +152,18 @@ def test_every_probe_finds_a_strong_signal(labels, name):
 def test_unknown_probe():
     with pytest.raises(UnknownNameError, match="Did you mean 'logistic'"):
         get_probe("logistics")
+
+
+def test_one_scale_passes_scikit_learn_s_own_checks():
+    from sklearn.utils.estimator_checks import check_estimator
+
+    check_estimator(OneScale(), on_skip=None)
+
+
+def test_a_probe_does_not_depend_on_the_basis(planted, labels):
+    X, there = planted.cell(1, "exact_answer_last").copy(), planted.present[:, 1]
+    X[~there] = 0
+    rotation, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(WIDTH, WIDTH)))
+    a = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
+    b = fit_cell((X @ rotation).astype(np.float32), there, labels, get_probe("logistic"), PLANTED)
+    np.testing.assert_allclose(a.decisions[there], b.decisions[there], atol=1e-4)

@@ -119,7 +119,7 @@ def test_hidden_states_are_in_the_order_of_the_answers(finished):
     run, _ = finished
     states = run.hidden_states("resid")
     assert states.values.shape == (240, 4, 15, 32)
-    model = load_model(find_model(ModelSpec(run.record["model"]["name"], device="cpu")))
+    model = load_model(find_model(ModelSpec(run.record["settings"]["model"]["name"], device="cpu")))
     import torch
 
     row = run.answers.iloc[7]
