@@ -95,20 +95,21 @@ def number_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | Non
 
 
 @rule
-def gold_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
-    """The first mention of an accepted answer. It looks at the label, as Orgad et al. 2025 do for right answers; for
-    comparison only, and only with `--exact-answer gold`.
-    """
-    spans = [span for reference in example.references if (span := find_reply(answer, reference))]
-    return min(spans, key=lambda s: (s.start, -s.end)) if spans else None
-
-
-@rule
 def whole_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
     """The whole answer, outer spaces left out."""
     stripped = answer.strip()
     start = answer.find(stripped)
     return Span(start, start + len(stripped)) if stripped else None
+
+
+def gold_span(example: Example, answer: str) -> Span | None:
+    """The first mention of an accepted answer.
+
+    It looks at the label: Orgad et al. 2025 take the exact answer from the references when the answer is right and from a
+    model when it is wrong. For comparison only, with `--exact-answer gold`.
+    """
+    spans = [span for reference in example.references if (span := find_reply(answer, reference))]
+    return min(spans, key=lambda s: (s.start, -s.end)) if spans else None
 
 
 def extraction_prompt(question: str, answer: str) -> str:

@@ -90,6 +90,8 @@ class ModelHandle:
     tokenizer: PreTrainedTokenizerBase
     stop_ids: frozenset[int]
     """The model's own end-of-answer tokens."""
+    max_length: int | None
+    """Tokens that the model's positions are made for; None where its config says nothing."""
     causal: bool
     """False for encoders and bare models without a language-model head: they read statements but generate nothing."""
 
@@ -159,7 +161,8 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         attention=str(getattr(shape.config, "_attn_implementation", "eager")),
         device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
     )
-    return ModelHandle(spec, identity, tokenizer, _stop_ids(spec, config, tokenizer), _is_causal(config))
+    longest = getattr(text, "max_position_embeddings", None)
+    return ModelHandle(spec, identity, tokenizer, _stop_ids(spec, config, tokenizer), longest, _is_causal(config))
 
 
 def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:

@@ -84,10 +84,10 @@ def preview(settings: Settings) -> str:
     handle = find_model(settings.model, offline=settings.offline)
     stages = Stages(settings, task, handle, Progress())
     m, splits = handle.identity, split_examples(stages.examples, settings.seed)
-    lengths = [len(ids) for ids in stages.prompt_ids()]
+    lengths = [len(ids) for ids in stages.prompt_ids]
     states = len(stages.examples) * len(stages.layers) * len(stages.positions) * m.width * np.dtype(settings.states_dtype).itemsize
     first = stages.examples[0]
-    prompt = handle.tokenizer.decode(stages.prompt_ids()[0])
+    prompt = handle.tokenizer.decode(stages.prompt_ids[0])
     return "\n".join([
         f"model      {m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, {m.n_parameters:,} parameters",
         f"           {m.dtype}, attention {m.attention}, on {m.device}",

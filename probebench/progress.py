@@ -23,19 +23,19 @@ class Progress:
         self.done: dict[str, int] = {}
 
     @contextmanager
-    def stage(self, name: str, total: int, unit: str) -> Iterator[Counter]:
-        """Watch one stage of `total` units."""
+    def stage(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[Counter]:
+        """Watch one stage of `total` units, `done` of which an earlier run has finished."""
         tally = _Tally()
         started = time.perf_counter()
         try:
-            with self.show(name, total, unit, tally) as counter:
+            with self.show(name, total, unit, done, tally) as counter:
                 yield counter
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
             self.done[name] = tally.n
 
     @contextmanager
-    def show(self, name: str, total: int, unit: str, tally: _Tally) -> Iterator[Counter]:
+    def show(self, name: str, total: int, unit: str, done: int, tally: _Tally) -> Iterator[Counter]:
         yield tally
 
 
@@ -51,16 +51,14 @@ class TerminalProgress(Progress):
     """Progress on standard error."""
 
     @contextmanager
-    def show(self, name: str, total: int, unit: str, tally: _Tally) -> Iterator[Counter]:
+    def show(self, name: str, total: int, unit: str, done: int, tally: _Tally) -> Iterator[Counter]:
         if not sys.stderr.isatty():
             started = time.perf_counter()
             yield tally
             if tally.n:
-                seconds = time.perf_counter() - started
-                print(
-                    f"{name:<24} {tally.n:>7,} {unit}  {tally.n / max(seconds, 1e-9):,.0f}/s  {seconds:.1f} s",
-                    file=sys.stderr,
-                )
+                seconds = max(time.perf_counter() - started, 1e-9)
+                kept = f"  ({done:,} kept)" if done else ""
+                print(f"{name:<24} {tally.n:>7,} {unit}  {tally.n / seconds:,.0f}/s  {seconds:.1f} s{kept}", file=sys.stderr)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -71,7 +69,7 @@ class TerminalProgress(Progress):
             TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         with Bars(*columns, console=Console(stderr=True)) as bars:
-            yield _Bar(bars, bars.add_task("", total=total, rate=""), tally)
+            yield _Bar(bars, bars.add_task("", total=total, completed=done, rate=""), tally)
 
 
 class _Bar:

@@ -160,6 +160,8 @@ def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Com
     stuck = sum(not f.converged for f in fits)
     if stuck:
         found.append(f"{stuck} of {len(fits)} cells did not converge.")
+    if record["data"]["n_too_long"]:
+        found.append(f"{record['data']['n_too_long']} examples do not fit into the model's context and were left out.")
     if record["task"]["exact_answer"] == "gold":
         found.append("Exact answers were found by the label (--exact-answer gold): for comparison with the paper only.")
     masked = Counter(f.masked for f in fits if f.masked)

@@ -153,7 +153,7 @@ def compare(detectors: Sequence[Detector], labels: Labels, groups: Sequence[str]
         LabelError: the common examples hold one class only.
     """
     test = split_index(labels.splits)["test"]
-    absent = {d.name: "no test example has what it reads" for d in detectors if not np.isfinite(d.decisions[test]).any()}
+    absent = {d.name: reason for d in detectors if (reason := _why_absent(d, labels, test))}
     used = [d for d in detectors if d.name not in absent]
     covered = np.all([np.isfinite(d.decisions[test]) for d in used], axis=0)
     rows, y = test[covered], labels.y[test[covered]]
@@ -184,6 +184,13 @@ def compare(detectors: Sequence[Detector], labels: Labels, groups: Sequence[str]
     left_out = labels.y[test[~covered]]
     dropped = {"correct": int((left_out == 1).sum()), "wrong": int((left_out == 0).sum())}
     return Comparison(scores, rows, len(test), dropped, absent)
+
+
+def _why_absent(detector: Detector, labels: Labels, test: NDArray[np.int64]) -> str:
+    scored = labels.y[test][np.isfinite(detector.decisions[test])]
+    if not len(scored):
+        return "no test example has what it reads"
+    return "" if len(np.unique(scored)) == 2 else "it can score test examples of one class only"
 
 
 def cell_detector(fit: CellFit, name: str, label: str) -> Detector:

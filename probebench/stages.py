@@ -11,29 +11,28 @@ import numpy as np
 
 from probebench import tables
 from probebench._version import __version__
-from probebench.answers import GivenAnswer, read_answers
 from probebench.errors import UsageError
-from probebench.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply
-from probebench.extract import Extractor, plan_shards
+from probebench.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
+from probebench.extract import SHARD, Extractor, plan_shards
 from probebench.fit import Labels, fit_cells
-from probebench.generate import Request, generate, requests, score_answers, stop_tokens
+from probebench.gather import gather
+from probebench.generate import BATCH_TOKENS, MAX_BATCH, Request, generate, requests, score_answers, stop_tokens
 from probebench.judge import get_judge
 from probebench.models import LoadedModel, ModelHandle, find_model, load_model
 from probebench.opinion import MAX_NEW_TOKENS as OPINION_TOKENS
 from probebench.opinion import agreement, opinion_prompt, read_opinion
 from probebench.positions import PUBLISHED, STATEMENTS, locate, present, resolve_positions
 from probebench.progress import Progress
-from probebench.prompts import chat, encode_prompt, encode_statement, render_prompt
+from probebench.prompts import chat, encode_statement
 from probebench.record import versions
 from probebench.settings import Settings
 from probebench.sites import resolve_layers
-from probebench.sources import load_dataset
 from probebench.spans import token_spans, tokens_of
 from probebench.split import split_examples
 from probebench.states import INDEX, StatesReader, states_bytes
 from probebench.store import Stage, content_key
 from probebench.tasks import Generation, Task
-from probebench.types import Answer, Cell, CellFit, Example, LabelledAnswer, Span, TokenizedAnswer
+from probebench.types import Answer, Cell, CellFit, LabelledAnswer, Span, TokenizedAnswer
 
 
 class Stages:
@@ -51,10 +50,8 @@ class Stages:
         self.positions = resolve_positions(settings.positions, STATEMENTS if self.statements else PUBLISHED)
         self.layers = resolve_layers(settings.layers, handle.identity.n_layers)
         self._loaded: LoadedModel | None = None
-        self.facts: dict[str, Any] = {}
-        self.given: list[GivenAnswer] | None = None
-        self.examples: Sequence[Example] = ()
-        self._find_examples()
+        asked = gather(settings, task, handle)
+        self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
 
     @property
     def loaded(self) -> LoadedModel:
@@ -64,27 +61,6 @@ class Stages:
                 self._loaded = load_model(self.handle, offline=self.settings.offline)
                 counter.advance()
         return self._loaded
-
-    def _find_examples(self) -> None:
-        s = self.settings
-        if s.answers is not None:
-            tokenizer = self.handle.tokenizer
-            self.given = read_answers(Path(s.answers), tokenizer, self.handle.stop_ids, s.limit)
-            self.examples = [g.example for g in self.given]
-            content = [[g.example.id, g.prompt_ids, g.answer_ids, g.label, g.example.references, g.example.group, g.example.split,
-                        str(g.exact), g.exact_given] for g in self.given]  # fmt: skip
-            self.facts = {
-                "origin": Path(s.answers).name,
-                "revision": None,
-                "sha256": content_key({"rows": content}),
-                "n_dropped": 0,
-            }
-            return
-        assert self.task is not None  # checked in Settings.check
-        data = load_dataset(self.task, s.data, s.limit, offline=s.offline)
-        self.examples = data.examples
-        origin = Path(data.origin).name if s.data else data.origin
-        self.facts = {"origin": origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
 
     # -- content keys ---------------------------------------------------------------------------------------------------
 
@@ -109,6 +85,7 @@ class Stages:
             "model": self.handle.identity.key(),
             "task": self.task.hash if self.task else None,
             "data": self.facts["sha256"],
+            "batching": [BATCH_TOKENS, MAX_BATCH, SHARD],
             "given": self.given is not None,
             "package": __version__,
         }
@@ -123,22 +100,12 @@ class Stages:
         if missing:
             if name != "opinion":
                 _ = self.loaded  # so that its progress line comes before this stage's
-            with self.progress.stage(title, len(lengths), unit) as counter:
-                counter.advance(sum(len(s) for i, s in enumerate(shards) if i not in missing))
+            done = len(lengths) - sum(len(shards[i]) for i in missing)
+            with self.progress.stage(title, len(lengths), unit, done) as counter:
                 for i in missing:
                     stage.write(shard_name(i, suffix), compute(shards[i]))
                     counter.advance(len(shards[i]))
         return stage, shards
-
-    def prompt_ids(self) -> list[tuple[int, ...]]:
-        """Token ids of every prompt."""
-        if self.given is not None:
-            return [g.prompt_ids for g in self.given]
-        assert self.task is not None  # checked in Settings.check
-        tokenizer = self.handle.tokenizer
-        if self.statements:
-            return [encode_statement(tokenizer, e.question)[0] for e in self.examples]
-        return [encode_prompt(tokenizer, render_prompt(self.task, e, tokenizer)) for e in self.examples]
 
     def answers(self) -> list[Answer]:
         """The model's answers, generated or given; for statements the given text."""
@@ -156,7 +123,7 @@ class Stages:
             return self._collect("score", [len(p) + len(a) for p, a in sequences], "Scoring answers", score)
         task = self.task
         assert task is not None  # no given answers, so a task
-        wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids(), strict=True)]
+        wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids, strict=True)]
 
         def answer(rows: list[int]) -> bytes:
             stops = stop_tokens(self.handle, task.generation)
@@ -166,7 +133,7 @@ class Stages:
 
     def _statements(self) -> list[Answer]:
         """Statements as sequences whose first token is the prompt; with log-probabilities where the model has them."""
-        ids = self.prompt_ids()
+        ids = self.prompt_ids
         sequences = [(i[:1], i[1:]) for i in ids]
         none = np.zeros(0, dtype=np.float32)
 
@@ -193,17 +160,25 @@ class Stages:
             found.update(zip(rows, tables.read_answers_bytes(stage.read(shard_name(i, "parquet"))), strict=True))
         return [found[i] for i in range(len(lengths))]
 
-    def _exact_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
+    def exact_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
         """Where the exact answers stand."""
         if self.statements:
             return [None] * len(answers)
         if self.given is not None and (self.task is None or any(g.exact_given for g in self.given)):
             return [g.exact for g in self.given]
-        assert self.task is not None
-        name = self.settings.exact_answer or self.task.exact_answer.rule
-        if name != MODEL_RULE:
-            rule = RULES[name]
-            return [rule(self.task.exact_answer, e, a.text) for e, a in zip(self.examples, answers, strict=True)]
+        assert self.task is not None  # no given answers, so a task
+        exact = self.task.exact_answer
+        if exact.rule == MODEL_RULE:
+            spans = self._asked_spans(answers)
+        else:
+            spans = [RULES[exact.rule](exact, e, a.text) for e, a in zip(self.examples, answers, strict=True)]
+        if self.settings.exact_answer == "gold":
+            gold = [gold_span(e, a.text) for e, a in zip(self.examples, answers, strict=True)]
+            spans = [g or s for g, s in zip(gold, spans, strict=True)]
+        return spans
+
+    def _asked_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
+        """What the model itself says its exact answers are."""
         tokenizer = self.handle.tokenizer
         prompts = [extraction_prompt(e.question, a.text) for e, a in zip(self.examples, answers, strict=True)]
         if tokenizer.chat_template:
@@ -220,7 +195,7 @@ class Stages:
     def labelled(self) -> list[LabelledAnswer]:
         """Answers with label, exact answer and split."""
         answers = self.answers()
-        spans = self._exact_spans(answers)
+        spans = self.exact_spans(answers)
         splits = split_examples(self.examples, self.settings.seed)
         judge = get_judge(self.task.judge if self.task else "aliases")
         tokenizer, result = self.handle.tokenizer, []
@@ -301,8 +276,8 @@ class Stages:
         missing = [layer for layer in self.layers if not stage.has(shard_name(layer + 1, "parquet"))]
         if missing:
             cells = [Cell("resid", layer, position) for layer in missing for position in self.positions]
-            with self.progress.stage("Fitting probes", len(self.layers) * len(self.positions), "cells") as counter:
-                counter.advance((len(self.layers) - len(missing)) * len(self.positions))
+            total = len(self.layers) * len(self.positions)
+            with self.progress.stage("Fitting probes", total, "cells", total - len(cells)) as counter:
                 row: list[CellFit] = []
                 for fit in fit_cells(reader, cells, labels, self.settings.probe):
                     row.append(fit)

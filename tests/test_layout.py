@@ -31,6 +31,7 @@ ORDER = [
     {"generate", "answers", "taskcard"},
     {"extract", "fit"},
     {"baselines", "settings"},
+    {"gather"},
     {"score"},
     {"record", "tables", "heatmap"},
     {"run"},

@@ -14,7 +14,7 @@ import pytest
 from conftest import FAMILIES
 
 import probebench
-from probebench.errors import BadFileError, LabelError, StatesError, UnknownNameError
+from probebench.errors import BadFileError, LabelError, StatesError, UnknownNameError, UsageError
 from probebench.positions import PUBLISHED
 
 FILES = {
@@ -222,6 +222,32 @@ def test_references_are_judged_and_ids_are_kept(model_folder, loaded, tmp_path):
         got = answers.loc[str(r["id"])]
         assert (list(got.answer_ids), got.label, got.split) == (r["answer_ids"], r["id"] % 2, r["split"])
         assert got.stopped
+
+
+def test_examples_that_do_not_fit_are_left_out_and_counted(model_folder, answers_file, tmp_path):
+    path = answers_file()
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for r in rows[:5]:
+        r["question"] = "Where was the poet? " * 60
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    run = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
+    assert run.record["counts"]["all"]["n"] == 235
+    assert run.record["data"]["n_too_long"] == 5
+    assert any("do not fit" in w for w in run.record["warnings"])
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows[:5]))
+    with pytest.raises(UsageError, match="No example fits into the 256 tokens"):
+        probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "x")
+
+
+def test_gold_exact_answers_are_marked(tmp_path):
+    run = probebench.evaluate("tiny", "people", limit=700, exact_answer="gold", out=tmp_path / "run")
+    assert run.record["counts"]["all"]["exact_found"]["all"]["rate"] == 1.0
+    for row in run.answers.itertuples():  # a reference when right, what the task's own rule finds when wrong
+        assert (row.exact_answer in row.references) == bool(row.label)
+    assert run.record["task"]["exact_answer"] == "gold"
+    assert any("for comparison with the paper only" in w for w in run.record["warnings"])
+    with pytest.raises(UnknownNameError, match="Did you mean 'gold'"):
+        probebench.evaluate("tiny", "people", exact_answer="golden", out=tmp_path / "x")
 
 
 @pytest.mark.parametrize(

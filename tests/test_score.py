@@ -74,7 +74,16 @@ def test_constant_scores_are_exactly_one_half():
 
 
 def test_one_class_left_is_an_error():
+    s, t = noisy(1), noisy(1)
+    s[TEST[: len(TEST) // 2]] = np.nan
+    t[[i for i in TEST[len(TEST) // 2 :] if LABELS.y[i] == 0]] = np.nan
+    with pytest.raises(LabelError, match="one class only"):
+        compare([Detector("a", "a", s), Detector("b", "b", t)], LABELS, GROUPS, 0)
+
+
+def test_a_detector_of_one_class_is_left_out_with_the_reason():
     s = noisy(1)
     s[LABELS.y == 0] = np.nan
-    with pytest.raises(LabelError, match="one class only"):
-        compare([Detector("a", "a", s)], LABELS, GROUPS, 0)
+    c = compare([Detector("a", "a", noisy(1)), Detector("b", "b", s)], LABELS, GROUPS, 0)
+    assert c.absent == {"b": "it can score test examples of one class only"}
+    assert c.scores[0].n == len(TEST)
