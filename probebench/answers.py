@@ -6,6 +6,7 @@ One row per answer, in jsonl, json, csv, tsv or parquet. Of each line the first 
                                      question, put through the model's own chat template
     answer_ids | answer              the generated ids, stop token included; or the text, to which the stop token is added
     label | references               1 or true = correct, 0 or false = wrong; or accepted answers for the task's judge
+    wrong_answers                    the other options, for the judges of choice tasks; optional for others
     exact_answer                     optional: the words of the answer that decide it; they must stand in the answer
     id, group, split                 optional: identity; what must not cross splits (default: question or prompt);
                                      train, validation or test, for all rows or for none
@@ -24,7 +25,9 @@ from probebench.errors import BadFileError
 from probebench.exact import find_reply
 from probebench.prompts import chat, encode_prompt
 from probebench.rows import read_rows, strings
+from probebench.sources import group_of, normalise
 from probebench.spans import decode
+from probebench.tasks import Task
 from probebench.types import SPLITS, Example, Span
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ FIELDS = (
     "answer",
     "label",
     "references",
+    "wrong_answers",
     "exact_answer",
     "group",
     "split",
@@ -63,9 +67,9 @@ class GivenAnswer:
 
 
 def read_answers(
-    path: Path, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], limit: int | None = None
+    path: Path, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], task: Task | None = None, limit: int | None = None
 ) -> list[GivenAnswer]:
-    """Answers of a file.
+    """Answers of a file; with a task, its options and group rule hold where the file says nothing.
 
     Raises:
         BadFileError: a missing file, an unknown or missing field, a value that cannot be; with file and line.
@@ -74,7 +78,7 @@ def read_answers(
     seen: set[str] = set()
     for row in read_rows(path):
         where = row.where
-        answer = _read(row.fields, where, tokenizer, stops)
+        answer = _read(row.fields, where, tokenizer, stops, task)
         if answer.example.id in seen:
             raise BadFileError(f"{where}: the id {answer.example.id!r} stands in an earlier row too; ids must be unique.")
         seen.add(answer.example.id)
@@ -86,10 +90,20 @@ def read_answers(
     splits = {g.example.split for g in given}
     if None in splits and len(splits) > 1:
         raise BadFileError(f"{path.name}: some rows have a 'split' and some have none; give it for all rows or for none.")
+    sides: dict[str, str | None] = {}
+    for g in given:
+        if sides.setdefault(g.example.group, g.example.split) != g.example.split:
+            raise BadFileError(
+                f"{path.name}: the group {g.example.group!r} stands in {sides[g.example.group]} and in {g.example.split}. Rows of "
+                f"one group must be in one split; say which rows belong together with 'group'."
+            )
     return given
 
 
-def _read(row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> GivenAnswer:
+def _read(
+    row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], task: Task | None
+) -> GivenAnswer:
+    told = "exact_answer" in row
     row = {k: v for k, v in row.items() if v is not None and v != ""}
     prompt_ids, question = _prompt(row, where, tokenizer)
     answer_ids, stopped = _answer(row, where, tokenizer, stops)
@@ -103,10 +117,15 @@ def _read(row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase
     split = row.get("split")
     if split is not None and split not in SPLITS:
         raise BadFileError(f"{where}: split must be one of {', '.join(SPLITS)}; got {split!r}.")
-    group = str(row.get("group", question))
+    group = normalise(str(row.get("group", question)))
+    if task is not None and "group" not in row:
+        group = group_of(task, row, question, where)
     identity = str(row["id"]) if "id" in row else hashlib.sha256(json.dumps([prompt_ids, answer_ids]).encode()).hexdigest()[:16]
-    example = Example(identity, question, references, group, split, fields=dict(row))
-    return GivenAnswer(example, prompt_ids, answer_ids, stopped, text, label, exact, "exact_answer" in row)
+    wrong = tuple(strings(row.get("wrong_answers"))) or tuple(o for o in (task.options if task else ()) if o not in references)
+    if task is not None and label is None and task.judge in ("choice", "closest") and not wrong:
+        raise BadFileError(f"{where}: judge {task.judge!r} of task {task.name!r} needs 'wrong_answers' beside 'references'.")
+    example = Example(identity, question, references, group, split, wrong, fields=dict(row))
+    return GivenAnswer(example, prompt_ids, answer_ids, stopped, text, label, exact, told)
 
 
 def _prompt(row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], str]:
@@ -158,6 +177,7 @@ def _ids(value: Any, name: str, where: str, tokenizer: PreTrainedTokenizerBase) 
         items = json.loads(value) if isinstance(value, str) else list(value)
     except (ValueError, TypeError):
         items = None
+    items = [items] if isinstance(items, int) else items
     if not items or not all(isinstance(i, int) and not isinstance(i, bool) for i in items):
         raise BadFileError(f"{where}: {name} must be a list of token ids with at least one entry; got {str(value)[:60]!r}.")
     wrong = [i for i in items if not 0 <= i < len(tokenizer)]

@@ -43,7 +43,7 @@ def evaluate(
         task: a task of the suite, or the path of a task file; may be None when `answers` carries labels.
         data: questions from a local file instead of the task's source.
         answers: answers made elsewhere; see `probebench.answers` for the columns.
-        limit: only the first examples.
+        limit: only so many examples, always the same ones.
         positions: names of token positions; None means the fifteen published ones.
         sites: where in a block to read.
         layers: block indices; None means all. The embedding row is always there.

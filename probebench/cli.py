@@ -76,7 +76,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--data", metavar="FILE", help="Questions from a local file instead of the task's source.")
 @click.option("--answers", metavar="FILE", help="Answers made elsewhere; goes on from extraction.")
-@click.option("--limit", type=int, metavar="N", help="Only the first N examples.")
+@click.option("--limit", type=int, metavar="N", help="Only N examples, always the same ones.")
 @click.option("--positions", callback=split_names, metavar="A,B", help="Token positions; default: the fifteen published ones.")
 @click.option("--sites", callback=split_names, default="resid", show_default=True, metavar="A,B", help="Where in a block to read.")
 @click.option("--layers", callback=split_numbers, metavar="0,5,10-15", help="Blocks to read; default: all.")

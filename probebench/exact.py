@@ -124,9 +124,11 @@ def find_reply(answer: str, reply: str) -> Span | None:
     of words, an exact match to one that ignores case, earlier places to later ones.
     """
     text = reply.strip().splitlines()[0].strip() if reply.strip() else ""
+    if text.strip("\"'`“”‘’ .").casefold() == NOT_FOUND.casefold():
+        return None
     candidates = dict.fromkeys((text.strip("\"'`“”‘’ ."), text.strip("\"'`“”‘’ "), text))
     for candidate in candidates:
-        if not candidate or candidate == NOT_FOUND:
+        if not candidate:
             continue
         body = r"\s+".join(map(re.escape, candidate.split()))
         for expression in (rf"(?<!\w){body}(?!\w)", body):

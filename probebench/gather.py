@@ -39,7 +39,7 @@ def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
         BadFileError: a file that cannot be read as what it should be.
         UnavailableError: a source that cannot be reached.
     """
-    asked = _given(settings, handle) if settings.answers is not None else _from_task(settings, task, handle)
+    asked = _given(settings, task, handle) if settings.answers is not None else _from_task(settings, task, handle)
     limit, new = handle.max_length, 0
     if asked.given is not None:
         lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
@@ -57,11 +57,11 @@ def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
     )
 
 
-def _given(settings: Settings, handle: ModelHandle) -> Asked:
+def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
     path = Path(settings.answers or "")
-    given = read_answers(path, handle.tokenizer, handle.stop_ids, settings.limit)
+    given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
     rows = [
-        [e.id, g.prompt_ids, g.answer_ids, g.label, e.references, e.group, e.split, str(g.exact), g.exact_given]
+        [e.id, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact), g.exact_given]
         for g in given
         for e in [g.example]
     ]

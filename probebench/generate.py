@@ -15,7 +15,7 @@ import numpy as np
 from probebench.errors import MemoryLimitError
 from probebench.models import LoadedModel, ModelHandle, quiet_libraries
 from probebench.prompts import encode_prompt, tokens_with
-from probebench.spans import decode
+from probebench.spans import decode, token_spans
 from probebench.tasks import Generation
 from probebench.types import Answer
 
@@ -64,32 +64,50 @@ def halving(batch: list[int], run: Callable[[list[int]], list[T]], what: str) ->
     import torch
 
     try:
-        yield from run(batch)
+        results: list[T] | None = run(batch)
     except (torch.OutOfMemoryError, MemoryError):
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if len(batch) == 1:
-            raise MemoryLimitError(
-                f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, use --dtype bfloat16, "
-                f"or a device with more memory."
-            ) from None
-        half = len(batch) // 2
-        yield from halving(batch[:half], run, what)
-        yield from halving(batch[half:], run, what)
+        results = None
+    except RuntimeError as error:  # what PyTorch's CPU allocator raises
+        if "alloc" not in str(error):
+            raise
+        results = None
+    if results is not None:
+        yield from results
+        return
+    # out of the except block, so that the failed batch's tensors are free before the next try
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(batch) == 1:
+        raise MemoryLimitError(
+            f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, use --dtype bfloat16, "
+            f"or a device with more memory."
+        )
+    half = len(batch) // 2
+    yield from halving(batch[:half], run, what)
+    yield from halving(batch[half:], run, what)
 
 
-def generate(loaded: LoadedModel, wanted: Sequence[Request], max_new_tokens: int, stops: frozenset[int]) -> list[Answer]:
-    """Answers in the order of `wanted`."""
+def stop_texts(handle: ModelHandle, generation: Generation) -> tuple[str, ...]:
+    """Texts that end an answer, for base prompts; they may be spread over several tokens."""
+    return () if handle.tokenizer.chat_template else generation.stop
+
+
+def generate(
+    loaded: LoadedModel, wanted: Sequence[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...] = ()
+) -> list[Answer]:
+    """Answers in the order of `wanted`, each up to its first stop token or the end of the first stop text."""
     answers: dict[int, Answer] = {}
     for batch in plan_batches([len(r.prompt_ids) + max_new_tokens for r in wanted]):
-        done = halving(batch, lambda b: _generate_batch(loaded, [wanted[i] for i in b], max_new_tokens, stops), "generating")
+        done = halving(batch, lambda b: _generate_batch(loaded, [wanted[i] for i in b], max_new_tokens, stops, texts), "generating")
         answers.update(zip(batch, done, strict=True))
     return [answers[i] for i in range(len(wanted))]
 
 
-def _generate_batch(loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int]) -> list[Answer]:
+def _generate_batch(
+    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...]
+) -> list[Answer]:
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     pad = loaded.tokenizer.pad_token_id
     pad = pad if pad is not None else min(stops, default=0)
@@ -113,27 +131,43 @@ def _generate_batch(loaded: LoadedModel, batch: list[Request], max_new_tokens: i
             attention_mask=mask.to(loaded.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([watch]),
+            stopping_criteria=StoppingCriteriaList([_StopText(loaded, texts, width)] if texts else []),
         )
     generated = out[:, width:].cpu().tolist()
     logprobs, logits, entropies = watch.table()
-    return [_answer(loaded, r, generated[i], stops, logprobs[i], logits[i], entropies[i]) for i, r in enumerate(batch)]
+    return [_answer(loaded, r, generated[i], stops, texts, logprobs[i], logits[i], entropies[i]) for i, r in enumerate(batch)]
 
 
-def _answer(loaded: LoadedModel, request: Request, ids: list[int], stops: frozenset[int], *scores: Any) -> Answer:
+def _answer(
+    loaded: LoadedModel, request: Request, ids: list[int], stops: frozenset[int], texts: tuple[str, ...], *scores: Any
+) -> Answer:
     end = next((i + 1 for i, token in enumerate(ids) if token in stops), None)
+    whole = decode(loaded.tokenizer, ids[:end])
+    at = min((whole.find(t) for t in texts if t in whole), default=None)
+    if at is not None:  # up to the token that completes the stop text
+        until = next(at + len(t) for t in texts if whole.startswith(t, at))
+        pieces = token_spans(loaded.tokenizer, ids[:end])
+        end = next(i + 1 for i, piece in enumerate(pieces) if piece.end >= until)
     kept = tuple(ids[:end])
     words = kept[:-1] if end is not None else kept
+    text = whole[:at] if at is not None else decode(loaded.tokenizer, words)
     logprobs, logits, entropies = (np.asarray(s[: len(kept)], dtype=np.float32) for s in scores)
-    return Answer(
-        request.id,
-        request.prompt_ids,
-        kept,
-        end is not None,
-        decode(loaded.tokenizer, words),
-        logprobs,
-        logits,
-        entropies,
-    )
+    return Answer(request.id, request.prompt_ids, kept, end is not None, text, logprobs, logits, entropies)
+
+
+class _StopText:
+    """Ends each row whose last tokens spell a stop text."""
+
+    def __init__(self, loaded: LoadedModel, texts: tuple[str, ...], start: int) -> None:
+        self.tokenizer, self.texts, self.start = loaded.tokenizer, texts, start
+        self.tail = max(map(len, texts)) + 2  # a token is at least one byte
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        import torch
+
+        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :].tolist()
+        ended = [any(t in text for t in self.texts) for text in self.tokenizer.batch_decode(tails, skip_special_tokens=True)]
+        return torch.tensor(ended, device=input_ids.device)
 
 
 class _Watch:
@@ -194,7 +228,7 @@ def _score_batch(
         for row, (p, a) in enumerate(batch):
             own = logits[row, len(p) - 1 : len(p) + len(a) - 1].float()
             logprobs = torch.log_softmax(own, dim=-1)
-            chosen = torch.tensor(a, device=own.device)[:, None]
+            chosen = torch.tensor(a, device=own.device, dtype=torch.long)[:, None]
             entropy = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1)
             results.append(
                 (

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from probebench.positions import PUBLISHED
-
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -117,15 +115,13 @@ def map_from_record(record: dict[str, Any], matrix: pd.DataFrame, **options: Any
     """The layer x position map of a finished run."""
     selection, test = record["selection"], record["counts"]["test"]
     positive = "true" if record["task"]["kind"] == "statements" else "correct"
-    low, high = selection["test_auroc_95"]
+    low, high = ("n/a" if end is None else f"{end:.2f}" for end in selection["test_auroc_95"])
     title = f"{record['model']['name']} on {record['task']['name']}"
     caption = (
         f"{record['probe']['name']} probe on site {selection['site']}, test AUROC, n = {test['n']} ({test['correct']} {positive}); "
         f"marked: cell selected on validation,\nlayer {selection['layer']}, {selection['position']}, "
-        f"{selection['test_auroc']:.3f} [{low:.2f}, {high:.2f}]. Positive class: {positive}; grey: too few such tokens. "
+        f"{selection['test_auroc']:.3f} [{low}, {high}]. Positive class: {positive}; grey: too few such tokens. "
         f"Protocol {record['protocol_version']}, probebench {record['package']['version']}."
     )
     settings = {"selected": (selection["layer"], selection["position"]), "title": title, "caption": caption, **options}
-    if not set(matrix.columns) & set(PUBLISHED):
-        settings["selected"] = None
     return plot_positions(matrix, **settings)

@@ -37,7 +37,7 @@ REFUSAL = re.compile(
     r"|(?:is|are) (?:not known|unknown to me)|no information (?:about|on|is))\b",
     re.IGNORECASE,
 )
-NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?<![\d.])-?\d+(?:\.\d+)?")
+NUMBER = re.compile(r"(?<![\w.])-?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|(?<![\d.])-?(?:\d+(?:\.\d+)?|\.\d+)")
 MARK = re.compile(r"\bA:|####|\banswer(?: is|:)", re.IGNORECASE)
 WINDOW = 2
 """Extra words that may stand among an alias's words when they come in another order."""
@@ -60,13 +60,13 @@ def get_judge(name: str) -> Judge:
     return JUDGES[name]
 
 
-def words(text: str) -> list[str]:
+def words(text: str, *, cut: bool = False) -> list[str]:
     """Words for comparison: no case, diacritics, punctuation, little words or plural endings; number words as digits.
 
-    A text of little words only keeps them.
+    A text of little words only keeps them. With `cut`, words that have run together ("isIdaho") are cut before capitals.
     """
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).casefold()  # words that have run together
+    plain = (re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain) if cut else plain).casefold()
     plain = re.sub(r"(?<=\d),\s?(?=\d{3}\b)", "", plain)  # 1,000 is one number
     plain = re.sub(r"(?<=\w)['’`](?=s\b)", "", plain)  # possessive
     found = [w for w in re.findall(r"\d+(?:\.\d+)?|[^\W\d_]+", plain) if w not in ARTICLES]
@@ -166,6 +166,8 @@ def aliases_judge(example: Example, answer: str) -> Verdict:
     aliases = [words(reference) for reference in example.references]
     aliases += [words(form) for reference in example.references for form in forms(reference, aliases)]
     mentioned = any(mentions(said, alias) for alias in aliases)
+    if not mentioned and (apart := words(answer, cut=True)) != said:
+        mentioned = any(mentions(apart, words(reference, cut=True)) for reference in example.references)
     if not mentioned and REFUSAL.search(answer):
         return Verdict(correct=False, refused=True)
     return Verdict(correct=mentioned or any(is_part(said, alias, asked) for alias in aliases))

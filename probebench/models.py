@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,7 +38,10 @@ class ModelSpec:
     @property
     def slug(self) -> str:
         """Folder name for this model's runs."""
-        return self.shown.replace("/", "__")
+        if self.is_folder:  # two folders of one name are two models
+            where = hashlib.sha256(str(Path(self.name).resolve()).encode()).hexdigest()[:6]
+            return f"{self.shown}-{where}"
+        return self.name.replace("/", "__")
 
     @property
     def shown(self) -> str:
@@ -141,9 +143,9 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     from transformers import AutoConfig, AutoTokenizer
 
     device = _device(spec.device)
-    with quiet_libraries(), _reachable(spec, offline=offline):
-        config = AutoConfig.from_pretrained(spec.source, revision=spec.revision)
-        tokenizer = AutoTokenizer.from_pretrained(spec.source, revision=spec.revision)
+    with quiet_libraries(), _reachable(spec):
+        config = AutoConfig.from_pretrained(spec.source, revision=spec.revision, local_files_only=offline)
+        tokenizer = AutoTokenizer.from_pretrained(spec.source, revision=spec.revision, local_files_only=offline)
         with torch.device("meta"):
             shape = _model_class(config).from_config(config, attn_implementation=spec.attention)
     text = config.get_text_config()
@@ -162,7 +164,7 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         device=device.type if device.type == "cpu" else torch.cuda.get_device_name(device),
     )
     longest = getattr(text, "max_position_embeddings", None)
-    return ModelHandle(spec, identity, tokenizer, _stop_ids(spec, config, tokenizer), longest, _is_causal(config))
+    return ModelHandle(spec, identity, tokenizer, _stop_ids(spec, config, tokenizer, offline=offline), longest, _is_causal(config))
 
 
 def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
@@ -176,13 +178,14 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
     from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig
 
     spec, device = handle.spec, _device(handle.spec.device)
-    with quiet_libraries(), _reachable(spec, offline=offline):
+    with quiet_libraries(), _reachable(spec):
         model = (AutoModelForCausalLM if handle.causal else AutoModel).from_pretrained(
             spec.source,
             revision=spec.revision,
             dtype=getattr(torch, handle.identity.dtype),
             attn_implementation=spec.attention,
             use_safetensors=True,
+            local_files_only=offline,
         )
     if handle.causal:
         # generate() fills what its own config leaves open from the model's: a repetition penalty there would bend greedy
@@ -208,12 +211,12 @@ def _model_class(config: Any) -> Any:
     return AutoModelForCausalLM if _is_causal(config) else AutoModel
 
 
-def _stop_ids(spec: ModelSpec, config: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def _stop_ids(spec: ModelSpec, config: Any, tokenizer: PreTrainedTokenizerBase, *, offline: bool) -> frozenset[int]:
     from transformers import GenerationConfig
 
     holders: list[Any] = [config, tokenizer]
     with suppress(OSError):  # many folders have no generation_config.json
-        holders.append(GenerationConfig.from_pretrained(spec.source, revision=spec.revision))
+        holders.append(GenerationConfig.from_pretrained(spec.source, revision=spec.revision, local_files_only=offline))
     found: set[int] = set()
     for holder in holders:
         ids = getattr(holder, "eos_token_id", None)
@@ -248,18 +251,19 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UnknownNameError("device", name, ["auto", "cpu", "cuda", "cuda:0"]) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: this machine has no CUDA GPU that PyTorch can use. Use --device cpu.")
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UnknownNameError("device", name, ["auto", "cpu", "cuda", "cuda:0"])
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        here = f"{torch.cuda.device_count()} CUDA GPUs" if torch.cuda.is_available() else "no CUDA GPU"
+        raise UsageError(f"--device {name}: this machine has {here} that PyTorch can use. Use --device auto or cpu.")
     return device
 
 
 @contextmanager
-def _reachable(spec: ModelSpec, *, offline: bool) -> Iterator[None]:
+def _reachable(spec: ModelSpec) -> Iterator[None]:
     """One clear line when a model cannot be had."""
     if spec.name not in EMBEDDED and not spec.is_folder:
-        if offline:
-            os.environ["HF_HUB_OFFLINE"] = "1"
         if spec.name.count("/") > 1 or spec.name.startswith((".", "/")):
             raise UsageError(f"There is no model folder {spec.name!r}.")
         if "/" not in spec.name:

@@ -59,8 +59,9 @@ def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
     with Lock(stages.folder):
         inputs = stages.inputs()
         finished = Run.find(stages.folder, content_key(inputs))
-        if finished is not None:
+        if finished is not None and (settings.discard_states or finished.has_states):
             return finished
+        _check_splits(stages)
         answers = stages.labelled()
         opinion = stages.second_opinion(answers)
         labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
@@ -101,6 +102,18 @@ def preview(settings: Settings) -> str:
     ])  # fmt: skip
 
 
+def _check_splits(stages: Stages) -> None:
+    """Complain about an empty split before anything is computed."""
+    splits = stages.splits
+    for name in SPLITS:
+        if name not in splits:
+            groups = len({e.group for e in stages.examples})
+            raise LabelError(
+                f"The {name} split is empty: {len(splits)} examples in {groups} groups. Take more examples (a larger --limit or "
+                f"--data FILE), or say the split of each row with --answers."
+            )
+
+
 def _check_labels(labels: Labels, answers: Sequence[LabelledAnswer]) -> None:
     """One clear error when no probe can be fitted."""
     n1 = int(labels.y.sum())
@@ -131,7 +144,7 @@ def _finish(stages: Stages, inputs: Mapping[str, Any], answers: Sequence[Labelle
         "model": asdict(stages.handle.identity),
         "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
                  "kind": task.kind if task else "qa", "judge": task.judge if task else "aliases",
-                 "exact_answer": s.exact_answer or (task.exact_answer.rule if task else "given")},
+                 "exact_answer": stages.exact_rule},
         "data": stages.facts,
         "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid)},
         "settings": {**asdict(s), "overrides": s.overrides},

@@ -10,6 +10,9 @@ from probebench.sources import PLAIN
 from probebench.tasks import Prompt, Task
 from probebench.types import Example
 
+DATE = "26 Jul 2024"
+"""For chat templates that write a date: the same one every day, so that the same command gives the same prompts."""
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -29,6 +32,8 @@ def fill_prompt(task: Task, example: Example, *, chat: bool) -> str:
     template = task.prompt.chat if chat else task.prompt.base
     try:
         return template.format_map({**example.fields, "question": example.question})
+    except (ValueError, IndexError, AttributeError) as error:
+        raise UsageError(f"{task.path}: the prompt {template!r} is not a template of {{columns}}: {error}.") from None
     except KeyError as error:
         if PLAIN in example.fields:
             return (Prompt().chat if chat else Prompt().base).format(question=example.question)
@@ -40,7 +45,8 @@ def fill_prompt(task: Task, example: Example, *, chat: bool) -> str:
 
 def chat(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """One user message in the model's chat template, generation prompt included."""
-    return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, tokenize=False))
+    messages = [{"role": "user", "content": text}]
+    return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, date_string=DATE))
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:

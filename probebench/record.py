@@ -151,6 +151,8 @@ def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Com
     everything = record["counts"]["all"]
     if not 0.1 <= everything["accuracy"] <= 0.9:
         found.append(f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are correct.")
+    if everything["not_stopped"] > 0.1 * everything["n"] and record["task"]["kind"] != "statements":
+        found.append(f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens and were cut off.")
     rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
     if abs(rates[0] - rates[1]) > 0.05 and record["task"]["exact_answer"] != "given":
         found.append(f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,13 +92,22 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def _written_list(text: str) -> Any:
+    """A list that a csv file holds as text: JSON, or as Python and numpy print one; else the text itself."""
+    with suppress(ValueError):
+        return json.loads(text)
+    quoted = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)  # numpy leaves out the commas
+    with suppress(ValueError, SyntaxError):
+        return ast.literal_eval(quoted)
+    return text
+
+
 def strings(value: Any) -> list[str]:
     """Non-empty strings in a string, a number, nested lists, or a list written as text (csv files)."""
     if value is None:
         return []
     if isinstance(value, str) and value.startswith("["):
-        with suppress(ValueError):
-            value = json.loads(value)
+        value = _written_list(value)
     if isinstance(value, list | tuple):
         return [text for item in value for text in strings(item)]
     text = str(value).strip()

@@ -55,6 +55,11 @@ class Run:
         return cls(folder, run.record, resumed=True) if whole else None
 
     @property
+    def has_states(self) -> bool:
+        """Are the hidden states still there?"""
+        return bool(self.record["states"]) and (self.folder / self.record["states"] / "index.safetensors").is_file()
+
+    @property
     def scores(self) -> pd.DataFrame:
         """One row per site, layer, position, detector, split and metric."""
         return pd.read_parquet(self.folder / "scores.parquet")

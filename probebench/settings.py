@@ -48,6 +48,8 @@ class Settings:
             raise UsageError("Give a task with --task NAME, or answers made elsewhere with --answers FILE.")
         if self.answers is not None and self.data is not None:
             raise UsageError("--answers and --data exclude each other: answers carry their own questions.")
+        if self.exact_answer is not None and self.answers is not None:
+            raise UsageError("--exact-answer and --answers exclude each other: the file says where the exact answers are.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit must be 1 or more; got {self.limit}.")
         if self.states_dtype not in STATE_DTYPES:

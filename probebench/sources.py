@@ -66,7 +66,7 @@ def load_dataset(task: Task, data: str | None = None, limit: int | None = None, 
         dropped += twins
     if not examples:
         raise BadFileError(f"{origin} holds no examples.")
-    examples = examples[:limit] if limit is not None else examples
+    examples = _sample(examples, limit)
     digest = hashlib.sha256()
     for e in examples:
         digest.update(json.dumps([e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]).encode())
@@ -100,9 +100,10 @@ def _file_rows(task: Task, file: File, *, offline: bool) -> list[Row]:
 def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
     """Rows of a hub data set and the commit they come from."""
     source = task.source
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     import datasets
+
+    if offline:
+        datasets.config.HF_HUB_OFFLINE = True
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
@@ -201,8 +202,13 @@ def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -
                 f"{where}: the group pattern {rule.pattern!r} of task {task.name!r} does not match {parts[0][:80]!r}."
             )
         parts = [v for k, v in match.groupdict().items() if k.startswith("group") and v is not None]
-    parts = [" ".join(part.split()).casefold() for part in parts]
+    parts = [normalise(part) for part in parts]
     return " | ".join(sorted(parts) if rule.unordered else parts)
+
+
+def normalise(text: str) -> str:
+    """A group key without differences of case and spaces."""
+    return " ".join(text.split()).casefold()
 
 
 def _missing(what: str, columns: Sequence[str], row: Row) -> BadFileError:
@@ -228,6 +234,14 @@ def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
         labels.setdefault(e.question, set()).add(e.label)
     result = [e for e in kept.values() if len(labels[e.question]) == 1]
     return result, n - len(result)
+
+
+def _sample(examples: list[Example], limit: int | None) -> list[Example]:
+    """`limit` examples, always the same ones whatever the order of the source, in its order."""
+    if limit is None or limit >= len(examples):
+        return examples
+    ranked = sorted(range(len(examples)), key=lambda i: hashlib.sha256(examples[i].id.encode()).digest())
+    return [examples[i] for i in sorted(ranked[:limit])]
 
 
 def _without_twins(examples: Sequence[Example]) -> tuple[list[Example], int]:

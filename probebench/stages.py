@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from probebench import tables
-from probebench._version import __version__
 from probebench.errors import UsageError
 from probebench.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
 from probebench.extract import SHARD, Extractor, plan_shards
 from probebench.fit import Labels, fit_cells
 from probebench.gather import gather
-from probebench.generate import BATCH_TOKENS, MAX_BATCH, Request, generate, requests, score_answers, stop_tokens
+from probebench.generate import BATCH_TOKENS, MAX_BATCH, Request, generate, requests, score_answers, stop_texts, stop_tokens
 from probebench.judge import get_judge
 from probebench.models import LoadedModel, ModelHandle, find_model, load_model
 from probebench.opinion import MAX_NEW_TOKENS as OPINION_TOKENS
@@ -32,7 +31,7 @@ from probebench.split import split_examples
 from probebench.states import INDEX, StatesReader, states_bytes
 from probebench.store import Stage, content_key
 from probebench.tasks import Generation, Task
-from probebench.types import Answer, Cell, CellFit, LabelledAnswer, Span, TokenizedAnswer
+from probebench.types import Answer, Cell, CellFit, LabelledAnswer, Span, SplitName, TokenizedAnswer
 
 
 class Stages:
@@ -50,8 +49,14 @@ class Stages:
         self.positions = resolve_positions(settings.positions, STATEMENTS if self.statements else PUBLISHED)
         self.layers = resolve_layers(settings.layers, handle.identity.n_layers)
         self._loaded: LoadedModel | None = None
+        self.exact_rule = "given"
         asked = gather(settings, task, handle)
         self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
+
+    @property
+    def splits(self) -> list[SplitName]:
+        """The split of each example."""
+        return split_examples(self.examples, self.settings.seed)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -85,9 +90,10 @@ class Stages:
             "model": self.handle.identity.key(),
             "task": self.task.hash if self.task else None,
             "data": self.facts["sha256"],
+            "prompts": content_key({"ids": self.prompt_ids}),
             "batching": [BATCH_TOKENS, MAX_BATCH, SHARD],
             "given": self.given is not None,
-            "package": __version__,
+            "versions": versions(),
         }
 
     # -- answers --------------------------------------------------------------------------------------------------------
@@ -126,8 +132,10 @@ class Stages:
         wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids, strict=True)]
 
         def answer(rows: list[int]) -> bytes:
-            stops = stop_tokens(self.handle, task.generation)
-            return tables.answers_bytes(generate(self.loaded, [wanted[i] for i in rows], task.generation.max_new_tokens, stops))
+            stops, texts = stop_tokens(self.handle, task.generation), stop_texts(self.handle, task.generation)
+            return tables.answers_bytes(
+                generate(self.loaded, [wanted[i] for i in rows], task.generation.max_new_tokens, stops, texts)
+            )
 
         return self._collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
 
@@ -168,6 +176,7 @@ class Stages:
             return [g.exact for g in self.given]
         assert self.task is not None  # no given answers, so a task
         exact = self.task.exact_answer
+        self.exact_rule = self.settings.exact_answer or exact.rule
         if exact.rule == MODEL_RULE:
             spans = self._asked_spans(answers)
         else:
@@ -196,7 +205,7 @@ class Stages:
         """Answers with label, exact answer and split."""
         answers = self.answers()
         spans = self.exact_spans(answers)
-        splits = split_examples(self.examples, self.settings.seed)
+        splits = self.splits
         judge = get_judge(self.task.judge if self.task else "aliases")
         tokenizer, result = self.handle.tokenizer, []
         for i, (example, answer, span) in enumerate(zip(self.examples, answers, spans, strict=True)):
@@ -238,7 +247,8 @@ class Stages:
             stops = stop_tokens(handle, Generation())
             return tables.answers_bytes(generate(loaded[0], [wanted[i] for i in rows], OPINION_TOKENS, stops))
 
-        inputs = {"judge": handle.identity.key(), "prompts": content_key({"ids": [w.prompt_ids for w in wanted]})}
+        prompt_key = content_key({"ids": [w.prompt_ids for w in wanted]})
+        inputs = {"judge": handle.identity.key(), "prompts": prompt_key, "versions": versions()}
         replies = self._collect("opinion", [len(w.prompt_ids) for w in wanted], "Asking the judge model", ask, inputs)
         opinions = [read_opinion(r.text) for r in replies]
         return {"model": spec.name, "revision": handle.identity.revision, **agreement([a.label for a in answers], opinions)}

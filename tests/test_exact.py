@@ -36,6 +36,8 @@ def test_rules_never_see_the_label():
         ("He is hisisstory, is he", "is", "is"),
         ("the cat in the hat", "NONE", None),
         ("It was Anna.", "Bob", None),
+        ("There are none.", "NONE.", None),
+        ("None of them", "None", None),
         ("It was Anna.", "", None),
         ("Anna  Smith wrote", "Anna Smith", "Anna  Smith"),
     ],

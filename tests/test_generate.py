@@ -123,3 +123,26 @@ def test_the_model_s_own_generation_defaults_do_not_bend_greedy_decoding(model_f
     ):
         assert a.answer_ids == b.answer_ids
         np.testing.assert_array_equal(a.logprobs, b.logprobs)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_stop_text_over_several_tokens_ends_the_answer(loaded, n):
+    model = loaded("llama", chat=False)
+    request = ask(model)[1]
+    free = generate(model, [request], 16, frozenset())[0]
+    assert "\n" not in free.text
+    stop = model.tokenizer.decode(free.answer_ids[4 : 4 + n], skip_special_tokens=True)
+    stopped = generate(model, [request], 16, frozenset(), (stop,))[0]
+    assert stopped.stopped
+    assert stopped.text == free.text[: free.text.index(stop)]
+    assert stopped.answer_ids == free.answer_ids[: len(stopped.answer_ids)]
+    assert len(stopped.answer_ids) <= 4 + n
+    assert len(stopped.logprobs) == len(stopped.answer_ids)
+
+
+def test_dates_in_chat_templates_stand_still(loaded):
+    import copy
+
+    tokenizer = copy.deepcopy(loaded("llama").tokenizer)
+    tokenizer.chat_template = "{{ date_string }} {{ messages[0]['content'] }}"
+    assert chat(tokenizer, "Who?") == "26 Jul 2024 Who?"

@@ -30,6 +30,8 @@ RIGHT = [
     ("Taylor Michel Momsen", "She was played by the young Taylor Momsen."),
     ("Howard Ellsworth Rollins Jr.", "It was played by Howard Rollins"),
     ("Twenty-seven", "As of 2021, there have been 27 amendments."),
+    ("YouTube", "Youtube"),
+    ("McDonald", "mcdonald"),
     ("Idaho", "The western boundary of Montana isIdaho1."),
     ("War of the Spanish Succession (1701-1714)", "the War of the Spanish Succession"),
 ]

@@ -212,6 +212,7 @@ def test_references_are_judged_and_ids_are_kept(model_folder, loaded, tmp_path):
                 "answer_ids": ids,
                 "references": ["Paris"],
                 "id": i,
+                "group": i,
                 "split": ["train", "validation", "test"][i // 2 % 3],
             }
         )
@@ -237,6 +238,68 @@ def test_examples_that_do_not_fit_are_left_out_and_counted(model_folder, answers
     path.write_text("".join(json.dumps(r) + "\n" for r in rows[:5]))
     with pytest.raises(UsageError, match="No example fits into the 256 tokens"):
         probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "x")
+
+
+def test_a_task_s_judge_options_and_groups_hold_for_answers_made_elsewhere(model_folder, tmp_path):
+    rows = []
+    for i in range(200):
+        right, wrong = ("Anna", "the poet") if i % 3 else ("the poet", "Anna")
+        said = f" {right}, not {wrong}." if i % 2 else f" {wrong}, not {right}."
+        rows.append({"question": f"Who is it in story {i}?", "answer": said, "references": [right], "wrong_answers": [wrong]})
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(r | {"Answer": r["references"][0], "Wrong_Answer": f"{r['wrong_answers'][0]} {i // 4}"})
+                            + "\n" for i, r in enumerate(rows)))  # fmt: skip
+    run = probebench.evaluate(str(model_folder()), "winogrande", answers=path, out=tmp_path / "run")
+    assert run.answers.label.tolist() == [i % 2 for i in range(200)]
+    assert run.answers.groupby("group").split.nunique().max() == 1
+    assert run.answers.group.nunique() < 120  # pairs of options, not questions
+    assert (run.answers.exact_answer == [r["references"][0] if i % 2 else r["wrong_answers"][0] for i, r in enumerate(rows)]).all()
+    path.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "wrong_answers"}) + "\n" for r in rows))
+    with pytest.raises(BadFileError, match="line 1: judge 'choice' of task 'winogrande' needs 'wrong_answers'"):
+        probebench.evaluate(str(model_folder()), "winogrande", answers=path, out=tmp_path / "x")
+
+
+def test_a_group_in_two_given_splits_is_an_error(model_folder, answers_file, tmp_path):
+    path = answers_file(60, split=lambda i: ["train", "validation", "test"][i % 3])
+    with pytest.raises(BadFileError, match="the group 'g0' stands in train and in validation"):
+        probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
+
+
+def test_an_empty_split_is_said_before_anything_is_computed(model_folder, answers_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("probebench.stages.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
+    with pytest.raises(LabelError, match="split is empty: 2 examples in 1 groups"):
+        probebench.evaluate(str(model_folder()), answers=answers_file(2), out=tmp_path / "run")
+
+
+def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_path):
+    path = answers_file()
+    first = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True)
+    again = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True)
+    assert again.resumed
+    with_states = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
+    assert not with_states.resumed
+    assert with_states.hidden_states().values.shape[0] == 240
+    assert with_states.record["selection"] == first.record["selection"]
+
+
+def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
+    from probebench.gather import gather
+    from probebench.models import ModelSpec, find_model
+    from probebench.progress import Progress
+    from probebench.settings import Settings
+    from probebench.stages import Stages
+    from probebench.tasks import load_task
+
+    keys = set()
+    handle = find_model(ModelSpec("tiny"))
+    task = load_task("natural_questions_with_context")
+    for context in ("The river is cold.", "The river is warm."):
+        path = tmp_path / "q.jsonl"
+        path.write_text(json.dumps({"question": "How is it?", "answers": ["cold"], "context": context}) + "\n")
+        settings = Settings(ModelSpec("tiny"), task.name, data=str(path), out=str(tmp_path))
+        assert context in handle.tokenizer.decode(gather(settings, task, handle).prompt_ids[0])
+        keys.add(json.dumps(Stages(settings, task, handle, Progress()).answer_inputs(), sort_keys=True))
+    assert len(keys) == 2
 
 
 def test_gold_exact_answers_are_marked(tmp_path):

@@ -113,3 +113,16 @@ def test_hub_rows_come_through_datasets(monkeypatch):
     data = load_dataset(TASK)
     assert asked == {"path": "mandarjoshi/trivia_qa", "name": "rc.nocontext", "split": "validation", "revision": None}
     assert data.examples[1].references == ("France",)
+
+
+@pytest.mark.parametrize("text", ['["Paris", "City of Light"]', "['Paris', 'City of Light']", "['Paris' 'City of Light']"])
+def test_lists_in_csv_files_as_json_python_or_numpy_write_them(tmp_path, text):
+    (tmp_path / "t.csv").write_text("question,answers\n" + f'Where?,"{text.replace(chr(34), chr(34) * 2)}"\n')
+    assert load_dataset(TASK, str(tmp_path / "t.csv")).examples[0].references == ("Paris", "City of Light")
+
+
+def test_limit_takes_the_same_examples_in_any_order(tmp_path):
+    rows = [{"question": f"Who is {i}?", "answers": ["x"], "id": i} for i in range(50)]
+    few = {e.question for e in load_dataset(TASK, write(tmp_path / "a.jsonl", rows), limit=10).examples}
+    assert few == {e.question for e in load_dataset(TASK, write(tmp_path / "b.jsonl", rows[::-1]), limit=10).examples}
+    assert few != {r["question"] for r in rows[:10]}
