@@ -1,9 +1,9 @@
 """Every statement task on local copies of its published files, as a Markdown table.
 
-    python scripts/run_statements.py MODEL DIR
+    python scripts/run_statements.py MODEL DIR [TASK ...]
 
 DIR holds the files somewhere below it, under their published names. A task whose file is not there is left out, and said
-so; one that cannot give a result stands in the table with the reason.
+so; one that cannot give a result stands in the table with the reason. Of larger files `LIMIT` statements are used.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ import probebench
 from probebench.errors import ProbebenchError
 from probebench.tasks import list_tasks
 
+LIMIT = 8000
 
-def main(model: str, folder: Path) -> None:
+
+def main(model: str, folder: Path, wanted: list[str]) -> None:
     files = {path.name: path for path in folder.rglob("*") if path.is_file()}
     print("| task | statements | groups | selected cell | test AUROC [95 %] | text only | text below 0.5 |")
     print("|---|---|---|---|---|---|---|")
     for task in list_tasks():
-        if task.kind != "statements" or not task.source.files:
+        if task.kind != "statements" or not task.source.files or (wanted and task.name not in wanted):
             continue
         path = files.get(Path(task.source.files[0].url).name)
         if path is None or len(task.source.files) > 1:
             print(f"{task.name}: left out, needs {task.source.name}", file=sys.stderr)
             continue
         try:
-            record = probebench.evaluate(model, task.name, data=path, discard_states=True).record
+            record = probebench.evaluate(model, task.name, data=path, limit=LIMIT, discard_states=True).record
         except ProbebenchError as error:
             print(f"| {task.name} | | | no result: {error} | | | |", flush=True)
             continue
         s, n = record["selection"], record["counts"]["all"]
         text = next(d for d in record["detectors"] if d["name"] == "text")
-        low, high = s["test_auroc_95"]
+        low, high = (float("nan") if end is None else end for end in s["test_auroc_95"])
         below = "yes" if text["auroc_95"][1] < 0.5 else ""
         cell = f"{s['layer']}, {s['position']}"
         print(
@@ -45,4 +47,4 @@ def main(model: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
