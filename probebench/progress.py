@@ -58,7 +58,8 @@ class TerminalProgress(Progress):
             if tally.n:
                 seconds = max(time.perf_counter() - started, 1e-9)
                 kept = f"  ({done:,} kept)" if done else ""
-                print(f"{name:<24} {tally.n:>7,} {unit}  {tally.n / seconds:,.0f}/s  {seconds:.1f} s{kept}", file=sys.stderr)
+                rate = f"{tally.n / seconds:,.0f}/s  " if tally.n > 1 else ""
+                print(f"{name:<24} {tally.n:>7,} {unit}  {rate}{seconds:.1f} s{kept}", file=sys.stderr)
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -80,4 +81,4 @@ class _Bar:
     def advance(self, n: int = 1) -> None:
         self.tally.advance(n)
         rate = self.tally.n / max(time.perf_counter() - self.started, 1e-9)
-        self.bars.update(self.task, advance=n, rate=f"{rate:,.0f}/s")  # type: ignore[attr-defined]
+        self.bars.update(self.task, advance=n, rate=f"{rate:,.0f}/s" if self.tally.n > 1 else "")  # type: ignore[attr-defined]

@@ -80,9 +80,7 @@ def print_summary(run: Run, console: Console) -> None:
     if run.resumed:
         console.print("This run was finished before; nothing was computed again.", highlight=False)
     console.print(
-        f"files: {escape(str(run.folder))}/  heatmap.png, record.json, scores.parquet, ...",
-        highlight=False,
-        soft_wrap=True,
+        f"heatmap.png, record.json, scores.parquet and more in {escape(str(run.folder))}/", highlight=False, soft_wrap=True
     )
 
 
