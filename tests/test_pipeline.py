@@ -389,11 +389,10 @@ def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
     subprocess.run(words, cwd=folders["calm"], env=environment, check=True)
     whole = time.perf_counter() - started
     rng, kills = random.Random(0), 0
-    while kills < 6:
+    for share in (rng.uniform(0.25, 0.9) for _ in range(4)):
         process = subprocess.Popen(words, cwd=folders["killed"], env=environment, start_new_session=True)
         try:
-            process.wait(timeout=whole * rng.uniform(0.35, 1.0))
-            break
+            process.wait(timeout=whole * share if kills else min(whole * 0.4, 5))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
