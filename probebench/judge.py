@@ -183,21 +183,21 @@ def exact_judge(example: Example, answer: str) -> Verdict:
 @judge
 def choice_judge(example: Example, answer: str) -> Verdict:
     """Right when the option mentioned first in the answer is the right one."""
-    span = earliest_option(example, answer)
-    if span is None:
-        return Verdict(correct=False, refused=bool(REFUSAL.search(answer)))
-    said = words(answer[span.start : span.end])
-    return Verdict(correct=any(said == words(reference) for reference in example.references))
+    return _compare(example, answer, earliest_option(example, answer), words)
 
 
 @judge
 def number_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer's number equals the reference as a number."""
-    span = final_number(answer)
+    return _compare(example, answer, final_number(answer), number)
+
+
+def _compare(example: Example, answer: str, span: Span | None, read: Callable[[str], object]) -> Verdict:
+    """Right when the deciding part of the answer reads the same as a reference; without one the answer is wrong."""
     if span is None:
         return Verdict(correct=False, refused=bool(REFUSAL.search(answer)))
-    value = number(answer[span.start : span.end])
-    return Verdict(correct=any(value == number(reference) for reference in example.references))
+    said = read(answer[span.start : span.end])
+    return Verdict(correct=any(said == read(reference) for reference in example.references))
 
 
 @judge

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,12 @@ class Stages:
     def splits(self) -> list[SplitName]:
         """The split of each example."""
         return split_examples(self.examples, self.settings.seed)
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """Tokens that end an answer; looked up once, since base prompts need a pass over the whole vocabulary."""
+        assert self.task is not None  # asked for only where the model answers a task
+        return stop_tokens(self.handle, self.task.generation)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -132,7 +139,7 @@ class Stages:
         wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids, strict=True)]
 
         def answer(rows: list[int]) -> bytes:
-            stops, texts = stop_tokens(self.handle, task.generation), stop_texts(self.handle, task.generation)
+            stops, texts = self.stops, stop_texts(self.handle, task.generation)
             return tables.answers_bytes(
                 generate(self.loaded, [wanted[i] for i in rows], task.generation.max_new_tokens, stops, texts)
             )
@@ -195,8 +202,7 @@ class Stages:
         wanted: list[Request] = requests([a.id for a in answers], prompts, self.handle)
 
         def ask(rows: list[int]) -> bytes:
-            stops = stop_tokens(self.handle, self.task.generation)  # type: ignore[union-attr]
-            return tables.answers_bytes(generate(self.loaded, [wanted[i] for i in rows], MODEL_MAX_NEW_TOKENS, stops))
+            return tables.answers_bytes(generate(self.loaded, [wanted[i] for i in rows], MODEL_MAX_NEW_TOKENS, self.stops))
 
         replies = self._collect("exact", [len(w.prompt_ids) for w in wanted], "Finding exact answers", ask)
         return [find_reply(a.text, r.text) for a, r in zip(answers, replies, strict=True)]
@@ -239,12 +245,12 @@ class Stages:
         if handle.tokenizer.chat_template:
             prompts = [chat(handle.tokenizer, p) for p in prompts]
         wanted = requests([a.example.id for a in answers], prompts, handle)
+        stops = stop_tokens(handle, Generation())
         loaded: list[LoadedModel] = []
 
         def ask(rows: list[int]) -> bytes:
             if not loaded:
                 loaded.append(load_model(handle, offline=self.settings.offline))
-            stops = stop_tokens(handle, Generation())
             return tables.answers_bytes(generate(loaded[0], [wanted[i] for i in rows], OPINION_TOKENS, stops))
 
         prompt_key = content_key({"ids": [w.prompt_ids for w in wanted]})
