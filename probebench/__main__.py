@@ -1,5 +1,5 @@
 """`python -m probebench`."""
 
-from probebench.cli import main
+from probebench.cli.main import main
 
 main(prog_name="probebench")

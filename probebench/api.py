@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from probebench.models import ModelSpec
+from probebench.models.loading import ModelSpec
 from probebench.pipeline import evaluate as run_job
 from probebench.progress import Progress, TerminalProgress
 from probebench.run import Run
@@ -54,7 +54,7 @@ def evaluate(
         model: `tiny`, a folder, or a hub id.
         task: a task of the suite, or the path of a task file; may be None when `answers` carries labels.
         data: questions from a local file instead of the task's source.
-        answers: answers made elsewhere; see `probebench.answers` for the columns.
+        answers: answers made elsewhere; see `probebench.tasks.given` for the columns.
         limit: only so many examples, always the same ones.
         positions: names of token positions, or `all`; None means the fifteen published ones.
         sites: where in a block to read, or `all`.

@@ -14,17 +14,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench import tables
-from probebench.attribution import LIMIT, ProbeTarget, attribution
-from probebench.devices import pick_device
 from probebench.errors import UsageError
-from probebench.extract import Extractor, site_layouts
-from probebench.fit import Job, Labels, fit_cells, masked_cell
-from probebench.positions import locate, present
-from probebench.probes import get_probe, linear_map
+from probebench.models.devices import pick_device
+from probebench.models.sites import SITES, SitePlan, plan_sites
+from probebench.probes.fit import Job, Labels, fit_cells, masked_cell
+from probebench.probes.kinds import get_probe, linear_map
 from probebench.record import versions
-from probebench.sites import SITES, SitePlan, plan_sites
 from probebench.stages import Stages, shard_name
-from probebench.states import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.attribution import LIMIT, ProbeTarget, attribution
+from probebench.states.extract import Extractor, site_layouts
+from probebench.states.positions import locate, present
+from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
 from probebench.store import Stage, content_key
 from probebench.types import Cell, CellFit, LabelledAnswer, layer_name
 

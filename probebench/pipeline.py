@@ -16,27 +16,27 @@ import pandas as pd
 from probebench import tables
 from probebench._version import __version__
 from probebench.cells import ATTRIBUTION, Cells, plan_run
-from probebench.draw import draw
 from probebench.errors import LabelError, UsageError
-from probebench.exact import check_rule
-from probebench.exchange import CONVENTION
-from probebench.fit import MIN_CLASS, Labels
-from probebench.judge import get_judge
-from probebench.models import find_model
-from probebench.positions import POSITIONS
-from probebench.probes import get_probe
+from probebench.maps.draw import draw
+from probebench.models.loading import find_model
+from probebench.models.sites import COMPONENTS
+from probebench.probes.fit import MIN_CLASS, Labels
+from probebench.probes.kinds import get_probe
+from probebench.probes.saved import ProbeMeta, save_probe
 from probebench.progress import Progress
 from probebench.record import build_record
 from probebench.run import PROBE, RECORD, Run
-from probebench.saved import ProbeMeta, save_probe
-from probebench.score import Result, score_run
+from probebench.scoring.score import Result, score_run
 from probebench.settings import Settings
-from probebench.sites import COMPONENTS
-from probebench.split import split_examples
 from probebench.stages import Stages
-from probebench.states import SiteLayout
+from probebench.states.exchange import CONVENTION
+from probebench.states.positions import POSITIONS
+from probebench.states.reader import SiteLayout
 from probebench.store import Lock, clean_json, content_key, write_atomic, write_json
-from probebench.tasks import load_task
+from probebench.tasks.exact import check_rule
+from probebench.tasks.judge import get_judge
+from probebench.tasks.schema import load_task
+from probebench.tasks.split import split_examples
 from probebench.types import SPLITS, CellFit, LabelledAnswer
 
 MATRICES = (

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from probebench._version import __version__
-from probebench.positions import POSITIONS, locate
-from probebench.score import Comparison, DetectorScore, Result, cell_facts
-from probebench.sites import SitePlan
-from probebench.states import SiteLayout
+from probebench.models.sites import SitePlan
+from probebench.scoring.score import Comparison, DetectorScore, Result, cell_facts
+from probebench.states.positions import POSITIONS, locate
+from probebench.states.reader import SiteLayout
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
 SCHEMA_VERSION = 1

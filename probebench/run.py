@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probebench.errors import BadFileError, UnknownNameError
-from probebench.maps import (
+from probebench.maps.numbers import (
     MAPS,
     attribution_table,
     cell_table,
@@ -27,8 +27,8 @@ from probebench.types import HiddenStates
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from probebench.saved import SavedProbe
-    from probebench.states import StatesReader
+    from probebench.probes.saved import SavedProbe
+    from probebench.states.reader import StatesReader
 
 RECORD = "record.json"
 PROBE = "probe"
@@ -143,7 +143,7 @@ class Run:
         return pd.read_parquet(self.folder / name) if name in self.record["files"] else None
 
     def plot(self, map: str = "positions", **options: Any) -> Axes:
-        """One of the run's maps: `positions`, `components` or `sublayers`; options as in `probebench.maps`."""
+        """One of the run's maps: `positions`, `components` or `sublayers`; options as in `probebench.maps.numbers`."""
         return self.plot_with_table(map, **options)[0]
 
     def plot_with_table(self, map: str = "positions", **options: Any) -> tuple[Axes, pd.DataFrame | None]:
@@ -162,7 +162,7 @@ class Run:
         Raises:
             BadFileError: it was not saved, or cannot be read.
         """
-        from probebench.saved import load_probe
+        from probebench.probes.saved import load_probe
 
         if f"{PROBE}.json" not in self.record["files"]:
             raise BadFileError(f"{self.folder} keeps no probe; its record says why, under warnings.")
@@ -184,7 +184,7 @@ class Run:
             BadFileError: the run was made with `--discard-states`.
             StatesError: the files are gone.
         """
-        from probebench.states import StatesReader
+        from probebench.states.reader import StatesReader
 
         if not self.record["states"]:
             raise BadFileError(f"{self.folder} keeps no hidden states: it was run with --discard-states. Run it again without.")

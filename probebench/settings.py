@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.extract import BATCHINGS, STATE_DTYPES
-from probebench.fit import MIN_CLASS, MOVED, ROUGH
-from probebench.models import ModelSpec
-from probebench.positions import resolve_positions
-from probebench.probes import get_probe
-from probebench.sites import check_sites
-from probebench.solver import MAX_ITER, TOL
+from probebench.models.loading import ModelSpec
+from probebench.models.sites import check_sites
+from probebench.probes.fit import MIN_CLASS, MOVED, ROUGH
+from probebench.probes.kinds import get_probe
+from probebench.probes.solver import MAX_ITER, TOL
+from probebench.states.extract import BATCHINGS, STATE_DTYPES
+from probebench.states.positions import resolve_positions
 from probebench.store import content_key
 
 

@@ -12,24 +12,24 @@ import numpy as np
 
 from probebench import tables
 from probebench.errors import UsageError
-from probebench.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
-from probebench.extract import SHARD, plan_shards
-from probebench.gather import gather
-from probebench.generate import BATCH_TOKENS, MAX_BATCH, Request, generate, requests, score_answers, stop_texts, stop_tokens
-from probebench.judge import get_judge
-from probebench.models import LoadedModel, ModelHandle, find_model, load_model
-from probebench.opinion import MAX_NEW_TOKENS as OPINION_TOKENS
-from probebench.opinion import agreement, opinion_prompt, read_opinion
-from probebench.positions import PUBLISHED, STATEMENTS, resolve_positions
+from probebench.models.generate import BATCH_TOKENS, MAX_BATCH, Request, generate, requests, score_answers, stop_texts, stop_tokens
+from probebench.models.loading import LoadedModel, ModelHandle, find_model, load_model
+from probebench.models.sites import resolve_layers
 from probebench.progress import Progress
-from probebench.prompts import encode_statement, short_question
 from probebench.record import versions
 from probebench.settings import Settings
-from probebench.sites import resolve_layers
-from probebench.split import split_examples
+from probebench.states.extract import SHARD, plan_shards
+from probebench.states.positions import PUBLISHED, STATEMENTS, resolve_positions
 from probebench.store import Background, Stage, content_key
-from probebench.tasks import Generation, Task
-from probebench.thinking import place_answer, reply_start, thinking_ids
+from probebench.tasks.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
+from probebench.tasks.gather import gather
+from probebench.tasks.judge import get_judge
+from probebench.tasks.opinion import MAX_NEW_TOKENS as OPINION_TOKENS
+from probebench.tasks.opinion import agreement, opinion_prompt, read_opinion
+from probebench.tasks.prompts import encode_statement, short_question
+from probebench.tasks.schema import Generation, Task
+from probebench.tasks.split import split_examples
+from probebench.tasks.thinking import place_answer, reply_start, thinking_ids
 from probebench.types import Answer, LabelledAnswer, Span, SplitName
 
 T = TypeVar("T")

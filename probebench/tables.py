@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probebench.score import Comparison, Result
+from probebench.scoring.score import Comparison, Result
 from probebench.types import Answer, Cell, CellFit, LabelledAnswer, ScoreMatrix, layer_name
 
 

@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from probebench.extract import Extractor
-from probebench.generate import pad_right, plan_batches
-from probebench.models import LoadedModel
-from probebench.positions import PUBLISHED, locate
-from probebench.sites import plan_sites
+from probebench.models.generate import pad_right, plan_batches
+from probebench.models.loading import LoadedModel
+from probebench.models.sites import plan_sites
+from probebench.states.extract import Extractor
+from probebench.states.positions import PUBLISHED, locate
 from probebench.types import EMB, TokenizedAnswer
 
 SHAPES = {"small": (8, 512, 1376, 8, 32_000), "7b": (32, 4096, 14336, 32, 32_000)}

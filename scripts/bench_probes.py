@@ -35,9 +35,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from probebench.estimators import OneScale
-from probebench.probes import C_GRID
-from probebench.solver import LogisticSolver
+from probebench.probes.estimators import OneScale
+from probebench.probes.kinds import C_GRID
+from probebench.probes.solver import LogisticSolver
 
 SIZES = ((2000, 4096), (2000, 1024), (800, 4096), (8000, 4096))
 SHUFFLES, RMS = 100, np.float32(20)

@@ -13,10 +13,10 @@ import sys
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from probebench.metrics import auroc
-from probebench.probes import C_GRID
+from probebench.probes.kinds import C_GRID
 from probebench.run import Run
-from probebench.states import StatesReader
+from probebench.scoring.metrics import auroc
+from probebench.states.reader import StatesReader
 from probebench.types import EMB, split_index
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sklearn.metrics import cohen_kappa_score
 
-from probebench.judge import get_judge
+from probebench.tasks.judge import get_judge
 from probebench.types import Example
 
 SETS = {"triviaqa": "aliases", "nq": "aliases", "nq301": "aliases", "efficientqa": "aliases", "gsm8k": "number"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import probebench
 from probebench.errors import ProbebenchError
-from probebench.tasks import list_tasks
+from probebench.tasks.schema import list_tasks
 
 LIMIT = 8000
 

@@ -104,7 +104,7 @@ def model_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def loaded(model_folder):
     """A small random model with its weights: `loaded("llama", chat=True)`."""
-    from probebench.models import ModelSpec, find_model, load_model
+    from probebench.models.loading import ModelSpec, find_model, load_model
 
     made = {}
 

@@ -7,14 +7,16 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from probebench.cli import main
+from probebench.cli.main import main
 
 
 def run(*words):
     return CliRunner().invoke(main, [str(w) for w in words])
 
 
-@pytest.mark.parametrize("statement", ["import probebench", "import probebench.cli", "import probebench.run, probebench.heatmap"])
+@pytest.mark.parametrize(
+    "statement", ["import probebench", "import probebench.cli.main", "import probebench.run, probebench.maps.heatmap"]
+)
 def test_nothing_heavy_is_imported_early(statement):
     code = f"import sys; {statement}; print([m for m in ('torch', 'transformers', 'sklearn', 'datasets') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from probebench.judge import get_judge
-from probebench.models import ModelSpec
+from probebench.models.loading import ModelSpec
 from probebench.pipeline import evaluate, preview
-from probebench.rows import read_rows
 from probebench.settings import Settings
-from probebench.sources import load_dataset
-from probebench.split import split_examples
-from probebench.tasks import list_tasks, load_task
+from probebench.tasks.judge import get_judge
+from probebench.tasks.rows import read_rows
+from probebench.tasks.schema import list_tasks, load_task
+from probebench.tasks.sources import load_dataset
+from probebench.tasks.split import split_examples
 from probebench.types import Example
 
 SHARED = Path(os.environ.get("PROBEBENCH_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -96,7 +96,7 @@ def test_a_statement_and_its_negation_have_one_group(base):
     plain, negated = (load_task(n) for n in (base, f"neg_{base}"))
     rows = [list(read_rows(LOCAL[f"{n}.csv"])) for n in (base, f"neg_{base}")]
     assert len(rows[0]) == len(rows[1])
-    from probebench.sources import group_of
+    from probebench.tasks.sources import group_of
 
     for a, b in zip(*rows, strict=True):
         assert group_of(plain, a.fields, a.fields["statement"], a.where) == group_of(
@@ -106,7 +106,7 @@ def test_a_statement_and_its_negation_have_one_group(base):
 
 @needs_data
 def test_official_split_keeps_no_twin():
-    from probebench.sources import _without_twins
+    from probebench.tasks.sources import _without_twins
 
     task = load_task("mnli")
     assert task.split == "official"

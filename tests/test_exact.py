@@ -1,8 +1,8 @@
 import pytest
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.exact import RULES, check_rule, extraction_prompt, find_reply
-from probebench.tasks import ExactAnswer
+from probebench.tasks.exact import RULES, check_rule, extraction_prompt, find_reply
+from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example
 
 EXAMPLE = Example("1", "Who wrote it?", ("Anna",), "g")

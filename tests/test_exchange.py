@@ -15,19 +15,19 @@ import torch
 from click.testing import CliRunner
 
 import probebench
-from probebench.arrays import read_array
-from probebench.cli import main
-from probebench.conventions import entries_of, inspect
+from probebench.cli.main import main
 from probebench.errors import BadFileError, RunError, StatesError, UnknownNameError, UsageError
-from probebench.exchange import describe, find_states, open_states, ranges, states_of
-from probebench.export import export
-from probebench.foreign import import_states
-from probebench.models import ModelSpec, find_model
+from probebench.models.loading import ModelSpec, find_model
 from probebench.run import Run
-from probebench.states import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.arrays import read_array
+from probebench.states.conventions import entries_of, inspect
+from probebench.states.exchange import describe, find_states, open_states, ranges, states_of
+from probebench.states.export import export
+from probebench.states.foreign import import_states
+from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.verify import verify
 from probebench.store import Stage
 from probebench.types import EMB
-from probebench.verify import verify
 
 N = 100
 POSITIONS = ("last_q", "exact_answer_last", "-1", "answer_mean")
@@ -337,7 +337,7 @@ def test_a_run_is_shown_verified_and_exported_without_torch(finished, tmp_path):
     run, _, _ = finished
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
-        "from probebench.cli import main\n"
+        "from probebench.cli.main import main\n"
         f"for words in (['info'], ['verify'], ['export', '--to', 'npy', '--out', {str(tmp_path / 'o')!r}]):\n"
         f"    main(['states', words[0], {str(run.folder)!r}, *words[1:]], standalone_mode=False)\n"
     )
@@ -619,7 +619,7 @@ def test_files_that_cannot_be_read_say_so(finished, elsewhere, tmp_path):
         with pytest.raises(BadFileError, match=f"{name} (cannot be read|is neither)"):
             brought(finished, tmp_path / name, "hf", tmp_path / "out")
     np.savez(tmp_path / "p.npz", a0=np.array([None]), **{"a0.ids": np.array([1])})
-    from probebench.arrays import Array
+    from probebench.states.arrays import Array
 
     with pytest.raises(BadFileError, match="cannot be read"):  # a pickle inside is never loaded
         read_array(Array(tmp_path / "p.npz", "a0"))
@@ -655,7 +655,7 @@ def test_the_page_s_code_runs_in_a_fresh_process(finished, tmp_path):
               for b in re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)]  # fmt: skip
     assert len(blocks) == 5
     convert = (
-        "from probebench.cli import main\nmain(['states', 'import', 'states.npz', '--model', './my-model', '--answers', "
+        "from probebench.cli.main import main\nmain(['states', 'import', 'states.npz', '--model', './my-model', '--answers', "
         "'answers.jsonl', '--convention', 'hf', '--out', 'imported'], standalone_mode=False)\n"
     )
     code = "\n".join([*blocks[:4], convert, blocks[4], "print(X.shape, there.sum())"])

@@ -4,10 +4,10 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import RunError, StatesError, UnknownNameError
-from probebench.extract import Extractor as SiteExtractor
-from probebench.extract import plan_shards
-from probebench.sites import check_sites, find_blocks, plan_sites, resolve_layers
-from probebench.states import SiteLayout, StatesReader, states_bytes
+from probebench.models.sites import check_sites, find_blocks, plan_sites, resolve_layers
+from probebench.states.extract import Extractor as SiteExtractor
+from probebench.states.extract import plan_shards
+from probebench.states.reader import SiteLayout, StatesReader, states_bytes
 from probebench.types import EMB
 
 LAYERS = (EMB, 0, 1, 2)
@@ -155,7 +155,7 @@ def test_blocks_returning_tuples_are_read_too(loaded):
         def forward(self, hidden_states, *args, **kwargs):
             return (self.block(hidden_states, *args, **kwargs), None)
 
-    from probebench.sites import watch
+    from probebench.models.sites import watch
 
     seen = {}
     blocks = [OldStyle(b) for b in model.model.model.layers]

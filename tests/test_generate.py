@@ -4,9 +4,9 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import MemoryLimitError
-from probebench.generate import Request, generate, halving, plan_batches, score_answers, stop_tokens
-from probebench.prompts import chat, encode_prompt, tokens_with
-from probebench.tasks import Generation
+from probebench.models.generate import Request, generate, halving, plan_batches, score_answers, stop_tokens
+from probebench.tasks.prompts import chat, encode_prompt, tokens_with
+from probebench.tasks.schema import Generation
 
 QUESTIONS = ["Where?", "Where was the old poet born?", "Who wrote the letter in 1896 near the river?", "Paris?", "東京 🙂?"]
 
@@ -111,7 +111,7 @@ def test_the_model_s_own_generation_defaults_do_not_bend_greedy_decoding(model_f
 
     from transformers import GenerationConfig
 
-    from probebench.models import ModelSpec, find_model, load_model
+    from probebench.models.loading import ModelSpec, find_model, load_model
 
     folder = tmp_path / "penalised"
     shutil.copytree(model_folder("llama"), folder)

@@ -1,7 +1,7 @@
 import pytest
 
 from probebench.errors import UnknownNameError
-from probebench.judge import JUDGES, final_number, get_judge, number
+from probebench.tasks.judge import JUDGES, final_number, get_judge, number
 from probebench.types import Example
 
 

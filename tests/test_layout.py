@@ -9,55 +9,60 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "probebench"
 ORDER = [
-    {"_version", "errors", "backends"},
-    {"types", "layouts", "descent", "extras"},
+    {"_version", "errors", "probes.backends"},
+    {"types", "models.layouts", "probes.descent", "extras"},
     {
-        "tasks",
-        "positions",
-        "sites",
-        "solver",
-        "metrics",
-        "spans",
-        "states",
+        "tasks.schema",
+        "states.positions",
+        "models.sites",
+        "probes.solver",
+        "scoring.metrics",
+        "tasks.spans",
+        "states.reader",
         "progress",
-        "judge",
-        "split",
+        "tasks.judge",
+        "tasks.split",
         "store",
-        "rows",
-        "opinion",
-        "devices",
-        "checkpoints",
-        "adapters",
-        "heatmap",
+        "tasks.rows",
+        "tasks.opinion",
+        "models.devices",
+        "models.checkpoints",
+        "models.adapters",
+        "maps.heatmap",
     },
-    {"estimators", "sources", "exact", "specs", "maps", "thinking"},
-    {"models"},
-    {"probes", "prompts", "arrays", "conventions"},
-    {"generate", "answers", "taskcard", "saved"},
-    {"extract", "fit", "run"},
-    {"baselines", "settings", "attribution", "transfer", "exchange"},
-    {"gather", "draw", "summary", "verify", "export"},
-    {"score", "foreign"},
+    {"probes.estimators", "tasks.sources", "tasks.exact", "models.specs", "maps.numbers", "tasks.thinking"},
+    {"models.loading"},
+    {"probes.kinds", "tasks.prompts", "states.arrays", "states.conventions"},
+    {"models.generate", "tasks.given", "tasks.card", "probes.saved"},
+    {"states.extract", "probes.fit", "run"},
+    {"scoring.baselines", "settings", "states.attribution", "scoring.transfer", "states.exchange"},
+    {"tasks.gather", "maps.draw", "summary", "states.verify", "states.export"},
+    {"scoring.score", "states.foreign"},
     {"record", "tables"},
     {"stages"},
     {"cells"},
     {"pipeline"},
-    {"api", "cli_states"},
+    {"api", "cli.states"},
     {"__init__"},
-    {"cli"},
+    {"cli.main"},
     {"__main__"},
 ]
 """Lowest first. A module imports from lower sets only."""
-MODULES = sorted(p.stem for p in PACKAGE.glob("*.py"))
+MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py")
+                 if p.name != "__init__.py" or p.parent == PACKAGE)  # fmt: skip
+
+
+def source(name: str) -> str:
+    return (PACKAGE / f"{name.replace('.', '/')}.py").read_text()
 
 
 def imports(name: str) -> set[str]:
     """Modules of the package that this one imports, lazily or not."""
     found = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{name}.py").read_text())):
+    for node in ast.walk(ast.parse(source(name))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "probebench":
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {a.name for a in node.names}
+            whole = node.module.removeprefix("probebench").removeprefix(".")
+            found |= {whole, *(f"{whole}.{a.name}".removeprefix(".") for a in node.names)}
     return found & set(MODULES)
 
 
@@ -74,18 +79,29 @@ def test_imports_go_down(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_files_stay_readable(name):
-    lines = (PACKAGE / f"{name}.py").read_text().count("\n")
+    lines = source(name).count("\n")
     assert lines <= 320, f"{name}.py has {lines} lines; a file has one subject"
 
 
+def test_packages_hold_no_code():
+    for package in PACKAGE.glob("*/__init__.py"):
+        tree = ast.parse(package.read_text())
+        assert ast.get_docstring(tree) and len(tree.body) == 1, f"{package} is for the docstring only"
+
+
 def test_readme_tree_is_the_disk():
-    tree = re.search(r"```text\n(probebench/\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    tree = re.search(r"```text\n(probebench/\n.*?)\n\S", (ROOT / "README.md").read_text(), re.DOTALL)
     assert tree, "README.md has no tree"
-    said = set(re.findall(r"^  (\S+\.py|\S+/) ", tree.group(1), re.MULTILINE))
-    here = {p.name for p in PACKAGE.glob("*.py")} | {f"{p.name}/" for p in PACKAGE.iterdir() if p.is_dir() and p.name[0] != "_"}
+    said, folder = set(), ""
+    for indent, name in re.findall(r"^(  |    )(\S+) ", tree.group(1), re.MULTILINE):
+        folder = folder if indent == "    " else ""
+        said.add(folder + name)
+        folder = name if name.endswith("/") else folder
+    here = {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent == PACKAGE}
+    here |= {f"{p.name}/" for p in PACKAGE.iterdir() if p.is_dir() and p.name[0] != "_"}
     assert said == here
 
 
 def test_every_module_says_what_it_is_for():
     for name in MODULES:
-        assert ast.get_docstring(ast.parse((PACKAGE / f"{name}.py").read_text())), name
+        assert ast.get_docstring(ast.parse(source(name))), name

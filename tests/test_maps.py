@@ -6,12 +6,12 @@ import pytest
 from click.testing import CliRunner
 
 import probebench
-from probebench.cli import main
-from probebench.draw import draw
+from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer, save_figure, style
-from probebench.layouts import COMPONENTS
-from probebench.maps import sublayers_table
+from probebench.maps.draw import draw
+from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer, save_figure, style
+from probebench.maps.numbers import sublayers_table
+from probebench.models.layouts import COMPONENTS
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_maps_draw_without_torch(run):
 
     code = (
         "import sys\n"
-        "from probebench.run import Run; from probebench.draw import draw\n"
+        "from probebench.run import Run; from probebench.maps.draw import draw\n"
         f"run = Run.load({str(run.folder)!r})\n"
         "for kind in ('positions', 'components', 'sublayers'): draw([run], run.folder, kind=kind, formats=('svg',))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'"

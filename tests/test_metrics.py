@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from probebench.metrics import (
+from probebench.scoring.metrics import (
     Resamples,
     auroc,
     auroc_labels,
@@ -171,7 +171,7 @@ def test_bootstrap_in_blocks_changes_nothing(monkeypatch):
     y, scores = ragged_map(2, 150, 3)
     draws = Resamples.draw([str(i) for i in range(150)], seed=0, n=300)
     whole = draws.auroc_many(y, scores)
-    monkeypatch.setattr("probebench.metrics.BLOCK", 1)
+    monkeypatch.setattr("probebench.scoring.metrics.BLOCK", 1)
     np.testing.assert_array_equal(draws.auroc_many(y, scores), whole)
 
 

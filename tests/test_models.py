@@ -15,12 +15,12 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import probebench
-from probebench.cli import main
+from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.extract import Extractor
-from probebench.generate import Request, generate
-from probebench.models import LoadedModel, ModelSpec, find_model, load_model
-from probebench.sites import ALL, plan_sites
+from probebench.models.generate import Request, generate
+from probebench.models.loading import LoadedModel, ModelSpec, find_model, load_model
+from probebench.models.sites import ALL, plan_sites
+from probebench.states.extract import Extractor
 from probebench.types import EMB
 
 IDS = [(5, 9, 17, 30, 8, 11, 60, 7), (6, 40, 41, 9)]
@@ -142,7 +142,7 @@ def test_a_hub_model_is_known_by_its_commit(model_folder, tmp_path):
     weights = cache / "snapshots" / commits[1] / "model.safetensors"
     save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
     code = (
-        "from probebench.models import *; "
+        "from probebench.models.loading import *; "
         "handles = [find_model(ModelSpec('org/small', r, device='cpu'), offline=True) for r in (None, 'b' * 40)]; "
         "print(*(h.identity.revision for h in handles)); "
         f"open({str(cache / 'refs' / 'main')!r}, 'w').write('b' * 40); "  # the hub moves on between finding and loading
@@ -346,7 +346,7 @@ def test_quantisation_excludes(changed, monkeypatch):
         find(changed(), quantization="int8")
     with pytest.raises(UsageError, match="--peft and --quantization exclude each other"):
         find(changed("other"), quantization="int8", peft="x")
-    monkeypatch.setattr("probebench.models._libraries", lambda *a: {})
+    monkeypatch.setattr("probebench.models.loading._libraries", lambda *a: {})
     with pytest.raises(UsageError, match=r"is quantised already \(fp8\). Leave --quantization int4 out"):
         find(changed("third", quantization_config={"quant_method": "fp8"}), quantization="int4")
     assert find(changed("fourth"), quantization="int4").identity.quantization == "bitsandbytes-4bit-nf4"

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from probebench.fit import Labels, fit_cell
-from probebench.metrics import auroc, fdr, max_statistic_p, permutation_p
-from probebench.probes import get_probe
-from probebench.split import split_of
+from probebench.probes.fit import Labels, fit_cell
+from probebench.probes.kinds import get_probe
+from probebench.scoring.metrics import auroc, fdr, max_statistic_p, permutation_p
+from probebench.tasks.split import split_of
 from probebench.types import Cell, split_index
 
 N, WIDTH, CELLS, MAPS, SHUFFLES = 240, 5, 6, 200, 39

@@ -1,7 +1,7 @@
 import math
 
 import probebench
-from probebench.opinion import agreement, opinion_prompt, read_opinion
+from probebench.tasks.opinion import agreement, opinion_prompt, read_opinion
 from probebench.types import Example
 
 

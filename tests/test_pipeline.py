@@ -15,7 +15,7 @@ from conftest import FAMILIES
 
 import probebench
 from probebench.errors import BadFileError, LabelError, StatesError, UnknownNameError, UsageError
-from probebench.positions import PUBLISHED
+from probebench.states.positions import PUBLISHED
 
 FILES = {
     "answers.parquet", "predictions.parquet", "scores.parquet", "record.json", "heatmap.png", "heatmap.svg", "heatmap.pdf",
@@ -115,7 +115,7 @@ def test_selected_cell_is_the_best_on_validation(finished):
 
 
 def test_hidden_states_are_in_the_order_of_the_answers(finished):
-    from probebench.models import ModelSpec, find_model, load_model
+    from probebench.models.loading import ModelSpec, find_model, load_model
 
     run, _ = finished
     states = run.hidden_states("resid")
@@ -159,7 +159,7 @@ def test_every_cell_has_its_control(finished):
 
 def test_a_cell_in_three_lines(finished):
     run, _ = finished
-    from probebench.states import StatesReader
+    from probebench.states.reader import StatesReader
 
     reader = StatesReader.open(run.folder / run.record["states"])
     assert (reader.cell(1, "-1") == run.hidden_states().values[:, 2, -1].astype(np.float32)).all()
@@ -309,12 +309,12 @@ def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_pat
 
 
 def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
-    from probebench.gather import gather
-    from probebench.models import ModelSpec, find_model
+    from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
     from probebench.settings import Settings
     from probebench.stages import Stages
-    from probebench.tasks import load_task
+    from probebench.tasks.gather import gather
+    from probebench.tasks.schema import load_task
 
     keys = set()
     handle = find_model(ModelSpec("tiny"))

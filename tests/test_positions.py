@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.positions import FURTHER, POSITIONS, PUBLISHED, STATEMENTS, locate, present, resolve_positions
+from probebench.states.positions import FURTHER, POSITIONS, PUBLISHED, STATEMENTS, locate, present, resolve_positions
 from probebench.types import Thinking, TokenizedAnswer
 
 

@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
-from probebench.estimators import L2Logistic, OneScale
-from probebench.probes import PROBES, get_probe
-from probebench.saved import ProbeMeta, load_probe, paths, save_probe
+from probebench.probes.estimators import L2Logistic, OneScale
+from probebench.probes.kinds import PROBES, get_probe
+from probebench.probes.saved import ProbeMeta, load_probe, paths, save_probe
 
 WIDTH = 24
 META = ProbeMeta(

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from probebench.errors import LabelError
-from probebench.fit import Labels
-from probebench.metrics import Resamples, auroc
-from probebench.score import compare, score_matrix, select
-from probebench.split import split_of
+from probebench.probes.fit import Labels
+from probebench.scoring.metrics import Resamples, auroc
+from probebench.scoring.score import compare, score_matrix, select
+from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
 
 N = 600

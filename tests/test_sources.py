@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
-from probebench.rows import read_rows
-from probebench.sources import load_dataset
-from probebench.tasks import load_task
+from probebench.tasks.rows import read_rows
+from probebench.tasks.schema import load_task
+from probebench.tasks.sources import load_dataset
 
 TASK = load_task("triviaqa")
 ROWS = [

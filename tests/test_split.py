@@ -1,4 +1,4 @@
-from probebench.split import split_examples, split_of
+from probebench.tasks.split import split_examples, split_of
 from probebench.types import Example
 
 

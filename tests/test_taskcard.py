@@ -7,11 +7,11 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from probebench.cli import main
+from probebench.cli.main import main
 from probebench.errors import BadFileError, UnavailableError
-from probebench.sources import load_dataset
-from probebench.taskcard import describe, pin, validate
-from probebench.tasks import load_task
+from probebench.tasks.card import describe, pin, validate
+from probebench.tasks.schema import load_task
+from probebench.tasks.sources import load_dataset
 
 NAMES = "Abel Boris Clara Dora Emil Fritz Greta Hans Irma Jon".split()
 ROWS = [{"question": f"Who wrote book {i}?", "answers": [f"Author {NAMES[i]}"]} for i in range(10)]
@@ -67,7 +67,7 @@ def test_a_task_of_ones_own_is_valid_and_shown(mine):
 
 
 def test_rendered_examples_have_the_model_s_special_tokens():
-    from probebench.models import ModelSpec
+    from probebench.models.loading import ModelSpec
 
     shown = describe(load_task("people"), model=ModelSpec("tiny"))
     assert shown.count("<|bos|><|user|>") == 3

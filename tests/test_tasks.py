@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from probebench.errors import BadFileError, UnknownNameError
-from probebench.exact import check_rule
-from probebench.judge import get_judge
-from probebench.sources import load_dataset
-from probebench.split import split_examples
-from probebench.tasks import list_tasks, load_task, read_file, task_folder
+from probebench.tasks.exact import check_rule
+from probebench.tasks.judge import get_judge
+from probebench.tasks.schema import list_tasks, load_task, read_file, task_folder
+from probebench.tasks.sources import load_dataset
+from probebench.tasks.split import split_examples
 from probebench.types import Example
 
 TASKS = {task.name: task for task in list_tasks()}

@@ -3,9 +3,9 @@
 import pytest
 from conftest import TEXT
 
-from probebench.positions import FURTHER, locate, present
-from probebench.prompts import chat, encode_prompt, short_question
-from probebench.thinking import FAMILIES, find_thinking, occurrences, thinking_ids
+from probebench.states.positions import FURTHER, locate, present
+from probebench.tasks.prompts import chat, encode_prompt, short_question
+from probebench.tasks.thinking import FAMILIES, find_thinking, occurrences, thinking_ids
 from probebench.types import Thinking, TokenizedAnswer
 
 USER = "{{ '<|im_start|>user\n' + messages[-1].content + '<|im_end|>\n<|im_start|>assistant\n' }}"
@@ -204,7 +204,7 @@ def thinking_answers(folder, n=200):
 
 
 def test_what_is_judged_comes_after_thinking(thinker, tmp_path):
-    from probebench.models import ModelSpec, find_model
+    from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
     from probebench.settings import Settings
     from probebench.stages import Stages

@@ -83,7 +83,7 @@ def test_accuracy_and_answers(runs, task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_all_fifteen_positions_are_different_tokens(runs, task):
-    from probebench.positions import PUBLISHED, locate
+    from probebench.states.positions import PUBLISHED, locate
     from probebench.types import TokenizedAnswer
 
     answers = runs[task].answers.dropna(subset="exact_first")

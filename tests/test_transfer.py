@@ -6,10 +6,10 @@ from click.testing import CliRunner
 from test_maps import answers_in
 
 import probebench
-from probebench.cli import main
+from probebench.cli.main import main
 from probebench.errors import UsageError
-from probebench.metrics import auroc
-from probebench.transfer import transfer_scores
+from probebench.scoring.metrics import auroc
+from probebench.scoring.transfer import transfer_scores
 
 
 @pytest.fixture(scope="module")

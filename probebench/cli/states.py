@@ -1,0 +1,111 @@
+"""The command group `states`. Only click is imported here at the top."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """A comma-separated list."""
+    if value is None:
+        return None
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not names:
+        raise click.BadParameter(f"{value!r} names nothing.")
+    return names
+
+
+def split_layers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Layers such as `emb,0,5,10-15`; `emb` is -1."""
+    layers: list[int] = []
+    for part in (value or "").split(",") if value is not None else ():
+        first, _, last = part.strip().partition("-")
+        if first == "emb" and not last:
+            layers.append(-1)
+            continue
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise click.BadParameter(f"{part!r} is not a layer or a range of layers such as emb, 3 or 10-15.")
+        layers += range(int(first), int(last or first) + 1)
+    return None if value is None else tuple(layers)
+
+
+@click.group("states")
+def states_group() -> None:
+    """Stored hidden states: shown, checked, exported, and brought in from elsewhere."""
+
+
+@states_group.command("info")
+@click.argument("path", metavar="RUN|DIR")
+def states_info(path: str) -> None:
+    """Sites, layers, widths, positions with their numbers of examples, and where it all came from."""
+    from probebench.states.exchange import describe, open_states
+
+    click.echo(describe(open_states(path)))
+
+
+@states_group.command("verify")
+@click.argument("path", metavar="RUN|DIR")
+def states_verify(path: str) -> None:
+    """Check every shard: checksum, shapes, order, finite where present, zero where absent."""
+    from probebench.errors import StatesError
+    from probebench.states.verify import verify
+
+    checks = []
+    for check in verify(path):
+        checks.append(check)
+        click.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
+    if failed := [c for c in checks if not c.ok]:
+        raise StatesError(f"{path}: {len(failed)} of {len(checks)} checks failed, the first {failed[0].name}: {failed[0].detail}.")
+
+
+@states_group.command("export")
+@click.argument("run", metavar="RUN|DIR")
+@click.option("--to", required=True, type=click.Choice(["npy", "parquet"]), help="One array per site, or one row per vector.")
+@click.option("--out", required=True, metavar="DIR", help="A new or empty folder.")
+@click.option("--site", "sites", callback=split_names, metavar="A,B", help="Only these sites; default: all that are stored.")
+@click.option("--layers", callback=split_layers, metavar="emb,0,10-15", help="Only these layers.")
+@click.option("--positions", callback=split_names, metavar="A,B", help="Only these positions.")
+def states_export(run: str, to: str, out: str, **options: Any) -> None:
+    """Write the stored vectors in a form that numpy or any parquet reader takes, with ids, labels and splits."""
+    from probebench.states.export import export
+
+    folder = export(run, to, out, **options)
+    for path in sorted(folder.iterdir()):
+        click.echo(f"{path.stat().st_size:>15,} {path}")
+
+
+@states_group.command("import")
+@click.argument("source", metavar="FILE|DIR")
+@click.option("--model", required=True, metavar="M", help="The model that made them: a folder, a hub id, or 'tiny'.")
+@click.option("--revision", metavar="REV", help="Commit or tag of a hub model.")
+@click.option("--answers", required=True, metavar="FILE", help="The answers they are of, as for eval --answers.")
+@click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder.")
+@click.option("--convention", required=True, type=click.Choice(["hf", "blocks", "tl"]), help="What the layer axis holds.")
+@click.option("--positions", callback=split_names, metavar="A,B", help="Token positions, or all; default: the published fifteen.")
+@click.option("--states-dtype", "dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the splits written beside the states.")
+@click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here.")
+def states_import(source: str, model: str, revision: str | None, answers: str, out: str, convention: str, **options: Any) -> None:
+    """Bring in hidden states made by vLLM, nnsight, TransformerLens or plain transformers; no weights are loaded.
+
+    \b
+    hf      hidden_states of transformers: the last entry, after the final norm,
+            is left out, and the last block is absent
+    blocks  the output of each block, before the final norm
+    tl      resid_post of TransformerLens; before it, optionally, resid_pre of
+            block 0
+    """
+    from probebench.models.loading import ModelSpec
+    from probebench.progress import TerminalProgress
+    from probebench.states.exchange import ranges
+    from probebench.states.foreign import import_states
+    from probebench.types import layer_name
+
+    done = import_states(
+        source, ModelSpec(model, revision, device="cpu"), answers, out, convention, progress=TerminalProgress(), **options
+    )
+    click.echo(f"{done.folder}\n{done.n_examples:,} examples, layers {ranges(done.layers)}")
+    for line in (*(f"no layer {layer_name(k)}: {why}" for k, why in done.absent.items()), *done.notes):
+        click.echo(line)

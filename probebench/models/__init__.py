@@ -1,0 +1,1 @@
+"""Models: from a name to weights on a device, where their components stand, and what they answer."""

@@ -1,0 +1,1 @@
+"""Probes: kinds, solver, one fit per cell, and fitted probes on disk."""

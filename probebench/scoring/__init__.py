@@ -1,0 +1,1 @@
+"""Scoring: metrics with intervals, baselines, selection, and what carries over."""

@@ -1,0 +1,1 @@
+"""Hidden states: named positions, extraction, storage, and exchange with other tools."""

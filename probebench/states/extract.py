@@ -1,0 +1,247 @@
+"""Hidden states at named positions: one forward pass, gathered on the device, one copy per batch.
+
+Sequences are padded on the right and run through the base model without vocabulary projection or cache. Each hook takes
+the wanted tokens of its site and layer while the pass goes on, so tokens x layers x width never exists; means over a
+stretch of tokens are taken there too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.errors import StatesError
+from probebench.models.generate import halving, pad_right, plan_batches
+from probebench.models.loading import LoadedModel
+from probebench.models.sites import SITES, SitePlan, watch
+from probebench.states.positions import present
+from probebench.states.reader import SiteLayout
+from probebench.types import layer_name
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_TOKENS = 8192
+SHARD = 256
+"""Examples per stored shard."""
+STATE_DTYPES = ("float16", "float32")
+BATCHINGS = ("default", "exact")
+
+
+def plan_shards(lengths: Sequence[int]) -> list[list[int]]:
+    """Example indices of each shard: similar lengths together, so that padding is small and shards are independent."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    return [order[i : i + SHARD] for i in range(0, len(order), SHARD)]
+
+
+def site_layouts(plan: SitePlan) -> dict[str, SiteLayout]:
+    """What will be stored of each site: its layers, and the width of each."""
+    sites: dict[str, dict[int, int]] = {}
+    for (site, layer), tap in sorted(plan.taps.items(), key=lambda item: item[0][1]):
+        sites.setdefault(site, {})[layer] = tap.width
+    return {site: SiteLayout(tuple(sites[site]), tuple(sites[site].values())) for site in SITES if site in sites}
+
+
+class Extractor:
+    """Reads the vectors of a model's sites at given tokens.
+
+    Args:
+        loaded: the model.
+        plan: which sites of which layers, and where they pass by.
+        dtype: `float16` or `float32`, of the stored vectors.
+        batching: `default`: batches of similar length; `exact`: the numbers of one example at a time, to the last bit.
+    """
+
+    def __init__(self, loaded: LoadedModel, plan: SitePlan, dtype: str = "float16", batching: str = "default") -> None:
+        self.loaded, self.plan, self.dtype, self.batching = loaded, plan, dtype, batching
+        self.base = loaded.base
+        self.layout = site_layouts(plan)
+
+    def __call__(
+        self, sequences: Sequence[tuple[int, ...]], table: NDArray[np.int64], names: Sequence[str]
+    ) -> dict[str, NDArray[Any]]:
+        """Vectors of one shard.
+
+        Args:
+            sequences: token ids per example.
+            table: (example, position, 2) first and last token of each place, -1 where absent.
+            names: position names, for messages.
+
+        Returns:
+            Of each site (layer, position, example, width); zeros where a position is absent, and beyond the width of a layer
+            that is narrower than the site's widest.
+
+        Raises:
+            StatesError: a vector that is not finite, with its site, layer and position.
+        """
+        out = {
+            site: np.zeros((len(at.layers), table.shape[1], len(sequences), max(at.widths)), dtype=self.dtype)
+            for site, at in self.layout.items()
+        }
+        waiting: tuple[list[int], Copy] | None = None
+        for batch in self.batches([len(s) for s in sequences]):
+            parts = halving(batch, lambda b: [(b, self._batch([sequences[i] for i in b], table[b]))], "reading hidden states")
+            for rows, copy in parts:
+                if waiting is not None:  # the batch before, while the device is busy with this one
+                    self._keep(*waiting, table, names, out)
+                waiting = rows, copy
+        if waiting is not None:
+            self._keep(*waiting, table, names, out)
+        return out
+
+    def batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Examples that go through the model together.
+
+        `exact` takes one at a time: even batches of equal length change the last bits, on a CPU as on a GPU, since the kernels
+        of a matrix product depend on how many rows it has (DECISIONS.md).
+        """
+        if self.batching == "exact":
+            return [[i] for i in range(len(lengths))]
+        return plan_batches(lengths, tokens=BATCH_TOKENS)
+
+    def deviation(self, sequences: Sequence[tuple[int, ...]], table: NDArray[np.int64]) -> float:
+        """Largest relative distance between a vector read in a batch and the same one read alone, in float32."""
+        plain = Extractor(self.loaded, self.plan, "float32", self.batching)
+        names = [""] * table.shape[1]
+        together = plain(sequences, table, names)
+        worst = 0.0
+        for i, sequence in enumerate(sequences):
+            alone = plain([sequence], table[[i]], names)
+            for site, values in together.items():
+                a, b = values[:, :, i], alone[site][:, :, 0]
+                size = np.linalg.norm(b, axis=-1)
+                distance = np.linalg.norm(a - b, axis=-1)
+                worst = max(worst, float(np.max(distance / np.where(size > 0, size, 1.0))))
+        return worst
+
+    def _batch(self, sequences: list[tuple[int, ...]], table: NDArray[np.int64]) -> Copy:
+        import torch
+
+        ids, mask = pad_right(sequences)
+        gather = Gather(table, ids.shape[1], getattr(torch, self.dtype))
+        kept: dict[tuple[str, int], torch.Tensor] = {}
+
+        def sink(site: str, layer: int, states: torch.Tensor) -> None:
+            if (site, layer) in kept:
+                raise StatesError(
+                    f"Site {site} of layer {layer_name(layer)} passes by twice in one pass; such models cannot be read."
+                )
+            kept[site, layer] = gather(states, max(self.layout[site].widths))
+
+        hooks = watch(self.plan, sink)
+        try:
+            with torch.inference_mode():
+                self.base(input_ids=ids.to(self.loaded.device), attention_mask=mask.to(self.loaded.device), use_cache=False)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        order = [(site, layer) for site, at in self.layout.items() for layer in at.layers]
+        if missing := [key for key in order if key not in kept]:
+            site, layer = missing[0]
+            raise StatesError(f"Site {site} of layer {layer_name(layer)} did not pass by during the forward pass.")
+        return Copy([kept[key] for key in order])
+
+    def _keep(
+        self, rows: list[int], copy: Copy, table: NDArray[np.int64], names: Sequence[str], out: dict[str, NDArray[Any]]
+    ) -> None:
+        """Put a batch's vectors, layer by layer, where they belong."""
+        pieces = iter(copy.arrays())
+        for site, at in self.layout.items():
+            for k in range(len(at.layers)):
+                out[site][k][:, rows] = next(pieces)
+            if not copy.finite:
+                self._check(out[site][:, :, rows], table[rows], names, site)
+
+    def _check(self, values: NDArray[Any], table: NDArray[np.int64], names: Sequence[str], site: str) -> None:
+        finite = np.isfinite(values).all(axis=3)  # (layer, position, example)
+        bad = np.argwhere(~finite & present(table).T[None])
+        if len(bad):
+            layer, place = layer_name(self.layout[site].layers[bad[0][0]]), names[bad[0][1]]
+            raise StatesError(
+                f"{len(bad)} vectors of {site} are not finite in {self.dtype}, the first at layer {layer}, position {place!r}. "
+                f"If the model itself gives finite values, keep them with --states-dtype float32; if not, try --dtype float32."
+            )
+
+
+class Copy:
+    """One copy of a batch's vectors to the host, under way while the device goes on.
+
+    Args:
+        parts: (position, example, width) of each layer and site, on their devices.
+    """
+
+    def __init__(self, parts: Sequence[torch.Tensor]) -> None:
+        import torch
+
+        self.shapes = [tuple(part.shape) for part in parts]
+        device = parts[-1].device
+        flat = torch.cat([part.to(device).flatten() for part in parts])
+        good = torch.isfinite(flat).all()
+        self.done: torch.cuda.Event | None = None
+        if device.type == "cuda":
+            self.flat = torch.empty(flat.shape, dtype=flat.dtype, pin_memory=True).copy_(flat, non_blocking=True)
+            self.good = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(good, non_blocking=True)
+            self.done = torch.cuda.Event()
+            self.done.record(torch.cuda.current_stream(device))
+        else:
+            self.flat, self.good = flat, good
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """The vectors on the host, once they are there."""
+        if self.done is not None:
+            self.done.synchronize()
+        sizes = [int(np.prod(shape)) for shape in self.shapes]
+        return [part.numpy().reshape(shape) for part, shape in zip(self.flat.split(sizes), self.shapes, strict=True)]
+
+    @property
+    def finite(self) -> bool:
+        """Is every number one? Known once the vectors are there."""
+        return bool(self.good)
+
+
+class Gather:
+    """Takes the vectors at named places out of one module's states, on the device they are on.
+
+    Args:
+        table: (example, position, 2) first and last token of each place, -1 where absent.
+        n_tokens: padded length of the batch.
+        dtype: of what is kept.
+    """
+
+    def __init__(self, table: NDArray[np.int64], n_tokens: int, dtype: torch.dtype) -> None:
+        self.table, self.n_tokens, self.dtype = table, n_tokens, dtype
+        self.means = np.flatnonzero((table[:, :, 0] != table[:, :, 1]).any(axis=0))
+        self.places: dict[torch.device, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    def __call__(self, states: torch.Tensor, width: int) -> torch.Tensor:
+        """(position, example, width) of (example, token, module width) states; zeros where a place is absent."""
+        import torch
+
+        index, absent, weights = self._on(states.device)
+        rows = torch.arange(len(index), device=states.device)[:, None]
+        vectors = states[rows, index]
+        if len(self.means):
+            vectors = vectors.float()  # a sum over many tokens would not fit into half precision
+            vectors[:, self.means] = weights @ states.float()
+        kept = vectors.transpose(0, 1).to(self.dtype).masked_fill(absent, 0)
+        return torch.nn.functional.pad(kept, (0, width - kept.shape[2])) if kept.shape[2] < width else kept
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Indices, absence and weights of the means, once per device."""
+        import torch
+
+        if device not in self.places:
+            first, last = self.table[:, self.means, 0, None], self.table[:, self.means, 1, None]
+            token = np.arange(self.n_tokens)
+            inside = (token >= first) & (token <= last) & (first >= 0)
+            weights = inside / np.maximum(inside.sum(axis=2, keepdims=True), 1)
+            absent = (self.table[:, :, 0] < 0).T[:, :, None]
+            self.places[device] = (
+                torch.from_numpy(np.maximum(self.table[:, :, 1], 0)).to(device),
+                torch.from_numpy(absent).to(device),
+                torch.from_numpy(weights.astype(np.float32)).to(device),
+            )
+        return self.places[device]

@@ -1,0 +1,185 @@
+"""Hidden states made elsewhere (`states import`): checked, and gathered at our positions into shards of our own form.
+
+The weights are never loaded; places, labels and splits are those that `eval --answers` finds for the same file. The files'
+form is in `arrays`, what their layer axis may hold in `conventions`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from probebench._version import __version__
+from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
+from probebench.models.loading import ModelHandle, ModelSpec, find_model
+from probebench.progress import Progress
+from probebench.settings import Settings
+from probebench.states.arrays import Array, check_array, find_arrays, read_array
+from probebench.states.conventions import CONVENTIONS, Entries, entries_of, inspect
+from probebench.states.exchange import EXAMPLES, SOURCE
+from probebench.states.extract import STATE_DTYPES, plan_shards
+from probebench.states.positions import locate, present, resolve_positions
+from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.verify import checksum, verify
+from probebench.store import Lock, Stage, content_key
+from probebench.tasks.gather import gather
+from probebench.tasks.given import GivenAnswer
+from probebench.tasks.split import split_examples
+from probebench.tasks.thinking import place_answer, thinking_ids
+from probebench.types import TokenizedAnswer, layer_name
+
+INSPECTED = 32
+"""Answers held against the convention before anything is written."""
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import gave."""
+
+    folder: Path
+    """With manifest, shards and index; `StatesReader.open` reads it."""
+    n_examples: int
+    layers: tuple[int, ...]
+    absent: Mapping[int, str]
+    notes: tuple[str, ...]
+    """What was left out, or could not be checked."""
+
+
+def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out: str | Path, convention: str, *,
+                  positions: Sequence[str] | None = None, dtype: str = "float16", seed: int = 0, offline: bool = False,
+                  progress: Progress | None = None) -> Imported:  # fmt: skip
+    """Bring hidden states made elsewhere into our own form, at our positions.
+
+    Args:
+        source: an .npz or .safetensors file, or a folder with examples.jsonl.
+        model: the model that made them.
+        answers: the answers they are of; see `probebench.tasks.given`.
+        out: a run directory, or a new folder.
+        convention: what the layer axis holds: `hf`, `blocks` or `tl`.
+        positions: names of token positions; None means the fifteen published ones.
+        dtype: `float16` or `float32`, of what is stored.
+        seed: of the splits that are written beside them.
+        offline: never ask the hub.
+        progress: where to report to.
+
+    Raises:
+        UsageError: files, arrays or options that are not what they should be.
+        StatesError: vectors that cannot be trusted.
+    """
+    if convention not in CONVENTIONS:
+        raise UnknownNameError("convention", convention, CONVENTIONS)
+    if dtype not in STATE_DTYPES:
+        raise UsageError(f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got {dtype!r}.")
+    names, arrays = resolve_positions(positions), find_arrays(Path(source))
+    handle = find_model(model, offline=offline)
+    asked = gather(Settings(model, answers=str(answers), offline=offline), None, handle)
+    given = asked.given or ()
+    notes = _match(arrays, given, Path(answers).name)
+    sequences = [g.prompt_ids + g.answer_ids for g in given]
+    table, n_layers = locate(tokenized(given, handle), names), handle.identity.n_layers
+
+    n_entries = len(read_array(arrays[given[0].example.id])[0])
+    entries = entries_of(convention, n_entries, n_layers)
+
+    def read(i: int) -> Floats:
+        values, ids = read_array(arrays[given[i].example.id])
+        check_array(given[i].example.id, values, ids, sequences[i], handle.identity)
+        if len(values) != n_entries:
+            entries_of(convention, len(values), n_layers)
+            raise BadFileError(
+                f"States of {given[i].example.id!r} have {len(values)} entries along the layer axis, those of "
+                f"{given[0].example.id!r} have {n_entries}. Import them one after the other, with an answers file each."
+            )
+        return values
+
+    some = [int(i) for i in np.linspace(0, len(given) - 1, min(INSPECTED, len(given)))]
+    notes += inspect(((read(i), sequences[i]) for i in some), convention, handle)
+    sums = {file: checksum(file) for file in sorted({a.file for a in arrays.values()})}
+    used = [[sums[a.file], a.key] for a in (arrays[g.example.id] for g in given)]
+    unknown = ("dtype", "attention", "device")  # of the machine that made the states
+    inputs = {"imported": convention, "arrays": content_key({"used": used}), "layers": entries.layers, "positions": names,
+              "model": {k: v for k, v in handle.identity.key().items() if k not in unknown}, "sites": ["resid"], "dtype": dtype,
+              "content": content_key({"ids": sequences, "table": table.tolist()}), "probebench": __version__}  # fmt: skip
+    about = {"model": {k: v for k, v in asdict(handle.identity).items() if k not in unknown}, "convention": convention,
+             "meaning": CONVENTIONS[convention], "absent": entries.absent, "notes": notes}  # fmt: skip
+    progress, shards = progress or Progress(), plan_shards([len(s) for s in sequences])
+    files = [f"{k:05d}.safetensors" for k in range(len(shards))]
+    with Lock(Path(out)):
+        stage = Stage(Path(out), "states", inputs)
+        with progress.stage("Importing states", len(given), "answers") as counter:
+            for file, rows in zip(files, shards, strict=True):
+                if not stage.has(file):
+                    stage.write(file, states_bytes({"resid": gather_places(read, rows, entries, table[rows], names, dtype)}, rows))
+                counter.advance(len(rows))
+        stage.write(SOURCE, (json.dumps(about, indent=1) + "\n").encode())
+        stage.write(EXAMPLES, _examples(given, seed))
+        layout = {"resid": SiteLayout(entries.layers, (handle.identity.width,) * len(entries.layers))}
+        stage.write(INDEX, StatesReader(tuple(files), tuple(map(tuple, shards)), layout, names, present(table)).index())
+        for check in verify(stage.folder):
+            if not check.ok:
+                (stage.folder / INDEX).unlink()  # without it the folder holds no states
+                raise StatesError(f"What was imported is not sound: {check.name}: {check.detail}.")
+    return Imported(stage.folder, len(given), entries.layers, entries.absent, tuple(notes))
+
+
+def _match(arrays: Mapping[str, Array], given: Sequence[GivenAnswer], name: str) -> list[str]:
+    """Every answer has its array; arrays of no answer are counted."""
+    wanted = [g.example.id for g in given]
+    if missing := [i for i in wanted if i not in arrays]:
+        raise BadFileError(
+            f"{len(missing)} of {len(wanted)} answers of {name} have no states, the first {missing[0]!r}. Ids must be those of the "
+            f"answers; leave answers without states out of the file."
+        )
+    extra = len(arrays.keys() - set(wanted))
+    return [f"{extra} arrays are of no answer in {name} and were left out."] if extra else []
+
+
+def tokenized(given: Sequence[GivenAnswer], handle: ModelHandle) -> list[TokenizedAnswer]:
+    """Where things stand in each sequence, as in a run on the same answers."""
+    tokenizer, marks = handle.tokenizer, thinking_ids(handle.tokenizer)
+    return [place_answer(tokenizer, marks, (g.prompt_ids, g.answer_ids), stopped=g.stopped, exact=g.exact) for g in given]
+
+
+def gather_places(read: Callable[[int], Floats], rows: Sequence[int], entries: Entries, table: NDArray[np.int64],
+                  names: Sequence[str], dtype: str) -> Floats:  # fmt: skip
+    """(layer, position, example, width) vectors of one shard; zeros where a position is absent.
+
+    Raises:
+        StatesError: a vector that `dtype` cannot hold.
+    """
+    out: Floats | None = None
+    for i, row in enumerate(rows):
+        values = read(row)
+        if out is None:
+            out = np.zeros((len(entries.layers), len(names), len(rows), values.shape[2]), dtype=dtype)
+        for j, (first, last) in enumerate(table[i]):
+            if first < 0:
+                continue
+            vectors = values[list(entries.at), first : last + 1]
+            with np.errstate(over="ignore"):  # said below, with its place
+                out[:, j, i] = vectors[:, 0] if first == last else vectors.astype(np.float64).mean(axis=1)
+            if not np.isfinite(out[:, j, i]).all():
+                layer = layer_name(entries.layers[int(np.argwhere(~np.isfinite(out[:, j, i]).all(axis=1))[0, 0])])
+                raise StatesError(f"Layer {layer} at {names[j]!r} is too large for {dtype}. Keep it with --states-dtype float32.")
+    assert out is not None  # no shard is empty
+    return out
+
+
+def _examples(given: Sequence[GivenAnswer], seed: int) -> bytes:
+    """The examples as parquet; the label is null where a judge is to decide."""
+    examples = [g.example for g in given]
+    labels = pd.array([g.label for g in given], dtype="Int64")
+    buffer = io.BytesIO()
+    pd.DataFrame({
+        "id": [e.id for e in examples], "label": labels, "split": split_examples(examples, seed),
+        "group": [e.group for e in examples],
+    }).to_parquet(buffer, index=False)  # fmt: skip
+    return buffer.getvalue()

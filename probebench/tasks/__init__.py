@@ -1,0 +1,1 @@
+"""Tasks: examples, prompts, judges, exact answers, and how they are split."""

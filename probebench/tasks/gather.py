@@ -1,0 +1,82 @@
+"""What a run asks: examples and prompts from a task's source, a local file, or answers made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probebench.errors import UsageError
+from probebench.models.loading import ModelHandle
+from probebench.settings import Settings
+from probebench.store import content_key
+from probebench.tasks.given import GivenAnswer, read_answers
+from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
+from probebench.tasks.schema import Task
+from probebench.tasks.sources import load_dataset
+from probebench.types import Example
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """The examples of a run, with their prompts."""
+
+    examples: Sequence[Example]
+    prompt_ids: Sequence[tuple[int, ...]]
+    """Token ids of each prompt; of each whole statement for statement tasks."""
+    given: Sequence[GivenAnswer] | None
+    """Answers made elsewhere, one per example; None when the model is to answer."""
+    facts: Mapping[str, Any]
+    """Origin, revision, content hash, and how many rows were left out."""
+
+
+def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+    """Examples and prompts, without those that do not fit into the model's context; the facts count these.
+
+    Raises:
+        UsageError: no example fits.
+        BadFileError: a file that cannot be read as what it should be.
+        UnavailableError: a source that cannot be reached.
+    """
+    asked = _given(settings, task, handle) if settings.answers is not None else _from_task(settings, task, handle)
+    limit, new = handle.max_length, 0
+    if asked.given is not None:
+        lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
+    else:
+        new = 0 if task is None or task.kind == "statements" else settings.max_new_tokens or task.generation.max_new_tokens
+        lengths = [len(ids) + new for ids in asked.prompt_ids]
+    kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
+    if not kept:
+        raise UsageError(f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest needs {min(lengths)}.")
+    return Asked(
+        examples=[asked.examples[i] for i in kept],
+        prompt_ids=[asked.prompt_ids[i] for i in kept],
+        given=None if asked.given is None else [asked.given[i] for i in kept],
+        facts={**asked.facts, "n_too_long": len(lengths) - len(kept)},
+    )
+
+
+def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+    path = Path(settings.answers or "")
+    given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
+    rows = [
+        [e.id, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact), g.exact_given]
+        for g in given
+        for e in [g.example]
+    ]
+    facts = {"origin": path.name, "revision": None, "sha256": content_key({"rows": rows}), "n_dropped": 0}
+    return Asked([g.example for g in given], [g.prompt_ids for g in given], given, facts)
+
+
+def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+    assert task is not None  # checked in Settings.check
+    data = load_dataset(task, settings.data, settings.limit, offline=settings.offline)
+    tokenizer = handle.tokenizer
+    if task.kind == "statements":
+        prompts = [encode_statement(tokenizer, e.question)[0] for e in data.examples]
+    else:
+        prompts = [encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking)) for e in data.examples]
+    origin = Path(data.origin).name if settings.data else data.origin
+    facts = {"origin": origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
+    return Asked(data.examples, prompts, None, facts)

@@ -1,0 +1,299 @@
+"""Tasks: one declarative file each, read strictly.
+
+A task file says everything that decides a number: source, fields, prompts, generation limits, judge, exact-answer rule,
+group key, split. It holds no code. Files of the suite lie in `tasks/`; a path to any other file works the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from probebench.errors import BadFileError, UnknownNameError
+
+Kind = Literal["qa", "choice", "numeric", "statements"]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file in a public repository, pinned."""
+
+    url: str
+    """Address with the commit in it."""
+    sha256: str
+    split: Literal["train", "test"] | None = None
+    """The publisher's own split, used when the task's `split` is `official`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the examples come from: exactly one of `embedded`, `hub` and `files`."""
+
+    embedded: str | None = None
+    """A file that travels in the package."""
+    hub: str | None = None
+    """A data set id on the hub, loaded with `datasets`."""
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    """Commit of the hub data set; None takes the newest and the record says which one that was."""
+    files: tuple[File, ...] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+    """Keep only rows whose columns have these values."""
+
+    @property
+    def name(self) -> str:
+        """For lists and messages."""
+        return self.hub or self.embedded or ", ".join(Path(f.url).name for f in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What must not cross a split: the same columns, or the same part of the first one."""
+
+    columns: tuple[str, ...] = ("question",)
+    pattern: str | None = None
+    """Regular expression searched in the first column; its group named `group` (or several, `group1`, ...) is the key."""
+    unordered: bool = False
+    """True where the order of the parts does not matter, as for pairs of options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Which columns of the source hold what; a dot goes into nested records (`answer.aliases`)."""
+
+    question: str = "question"
+    """The question; for kind `statements` the statement."""
+    answers: tuple[str, ...] = ("answers",)
+    """Accepted answers."""
+    wrong: tuple[str, ...] = ()
+    """Answers known to be wrong; for kind `choice` the other options."""
+    label: str = "label"
+    """For kind `statements`: 1 = true."""
+    context: str | None = None
+    """Text for `{context}` in prompts; nested lists are joined."""
+    id: str | None = None
+    group: Group = field(default_factory=Group)
+    answer_pattern: str | None = None
+    """Regular expression searched in each answer; its group `answer` is the reference."""
+    separator: str | None = None
+    """Splits a column that holds several answers as one text."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Values of the answer columns and what they stand for, such as 0: negative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Templates with `{question}`, `{context}` or any top-level column of the source."""
+
+    chat: str = "{question}"
+    base: str = "Q: {question}\nA:"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Greedy decoding until the model stops, a stop text appears (base prompts) or the limit is reached."""
+
+    max_new_tokens: int = 100
+    stop: tuple[str, ...] = ("\n",)
+
+
+@dataclass(frozen=True, slots=True)
+class ExactAnswer:
+    """How the exact answer is found, never looking at the label."""
+
+    rule: str = "model"
+    patterns: tuple[str, ...] = ()
+    """Regular expressions with a group named `exact`, for the rule `pattern`."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeExamples:
+    """What the judge must accept and reject, as (reference, answer) pairs."""
+
+    accept: tuple[tuple[str, str], ...] = ()
+    reject: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task file."""
+
+    name: str
+    version: int
+    kind: Kind
+    description: str
+    changelog: Mapping[int, str]
+    source: Source
+    licence: str
+    citation: str
+    judge: str = "aliases"
+    judge_examples: JudgeExamples = field(default_factory=JudgeExamples)
+    exact_answer: ExactAnswer = field(default_factory=ExactAnswer)
+    options: tuple[str, ...] = ()
+    """For kind `choice` with the same options for every question."""
+    split: Literal["hash", "official"] = "hash"
+    fields: Fields = field(default_factory=Fields)
+    prompt: Prompt = field(default_factory=Prompt)
+    generation: Generation = field(default_factory=Generation)
+    variants: Mapping[str, Any] = field(default_factory=dict)
+    """Name -> the keys that differ, for relatives of this task such as its negated statements."""
+    path: str = ""
+    """File that the task was read from; not part of its hash."""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over everything in the file that can change a number."""
+        words = {"description", "changelog", "licence", "citation", "judge_examples", "variants", "path"}
+        content = {k: v for k, v in dataclasses.asdict(self).items() if k not in words}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def task_folder() -> Path:
+    """`tasks/` of the checkout, or its copy inside an installed wheel."""
+    installed = Path(__file__).parent.parent / "_tasks"
+    return installed if installed.is_dir() else Path(__file__).parent.parent.parent / "tasks"
+
+
+def list_tasks() -> list[Task]:
+    """Every task of the suite and its variants, by file."""
+    return [task for path in sorted(task_folder().glob("*.yaml")) for task in read_file(path)]
+
+
+def load_task(name: str) -> Task:
+    """A task of the suite or a variant by name, or any task file by path (`mine.yaml`, or `mine.yaml:variant`).
+
+    Raises:
+        UnknownNameError: no such task, with the nearest name.
+        BadFileError: the file breaks the schema.
+    """
+    file, _, variant = name.partition(":")
+    if file.endswith((".yaml", ".yml")):
+        path = Path(file)
+        if not path.is_file():
+            raise BadFileError(f"There is no task file {file!r}.")
+        found = {task.name: task for task in read_file(path)}
+        if variant and variant not in found:
+            raise UnknownNameError("variant", variant, list(found)[1:])
+        return found[variant] if variant else next(iter(found.values()))
+    if (path := task_folder() / f"{name}.yaml").is_file() and path.parent == task_folder():
+        return read_file(path)[0]
+    found = {task.name: task for task in list_tasks()}
+    if name not in found:
+        hint = "`probebench tasks` lists all; a task of your own is given as a path ending in .yaml."
+        raise UnknownNameError("task", name, found, hint)
+    return found[name]
+
+
+def read_file(path: Path) -> list[Task]:
+    """Read and check one task file: the task, then its variants.
+
+    Raises:
+        BadFileError: names file, key, value and the nearest right key.
+    """
+    content = _read_yaml(path)
+    task = _check(_build(Task, content, f"{path}"), path, path.stem)
+    tasks = [task]
+    for name, changes in task.variants.items():
+        if not isinstance(changes, Mapping):
+            raise BadFileError(f"{path}: variant {name!r} must be a mapping of the keys that differ; got {changes!r}.")
+        merged = {k: v for k, v in content.items() if k != "variants"} | {"name": name} | dict(changes)
+        tasks.append(_check(_build(Task, merged, f"{path}, variant {name!r}"), path, name))
+    return tasks
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadFileError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise BadFileError(f"{path}: a task file is a mapping of keys; got {type(content).__name__}.")
+    return content
+
+
+def _check(task: Task, path: Path, name: str) -> Task:
+    """What no single key can say."""
+    if task.name != name:
+        raise BadFileError(f"{path}: key 'name' must equal the file's name {name!r}; got {task.name!r}.")
+    given = [key for key in ("embedded", "hub", "files") if getattr(task.source, key)]
+    if len(given) != 1:
+        raise BadFileError(f"{path}: key 'source' must name exactly one of 'embedded', 'hub' and 'files'; got {given or 'none'}.")
+    if task.version not in task.changelog:
+        raise BadFileError(f"{path}: key 'changelog' has no line for version {task.version}.")
+    if task.kind == "choice" and not (task.options or task.fields.wrong):
+        raise BadFileError(f"{path}: kind 'choice' needs 'options', or the other options' columns in 'fields: wrong'.")
+    for key, pattern, groups in (
+        ("answer_pattern", task.fields.answer_pattern, ("answer",)),
+        ("pattern", task.fields.group.pattern, ("group", "group1")),
+    ):
+        try:
+            named = re.compile(pattern).groupindex if pattern else groups
+        except re.error as error:
+            raise BadFileError(f"{path}: key {key!r}: {pattern!r} is not a regular expression: {error}.") from None
+        if not set(groups) & set(named):
+            raise BadFileError(f"{path}: key {key!r}: {pattern!r} has no group named {groups[0]!r}, written (?P<{groups[0]}>...).")
+    return dataclasses.replace(task, path=str(path))
+
+
+def _build(cls: Any, content: Mapping[str, Any], where: str) -> Any:
+    """A dataclass from a mapping; unknown and missing keys are errors."""
+    if not isinstance(content, Mapping):
+        raise BadFileError(f"{where}: must be a mapping; got {content!r}.")
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls) if f.name != "path"]
+    values = {}
+    for key, value in content.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}."
+            raise BadFileError(f"{where}: unknown key {key!r} (value {value!r}); {hint}")
+        values[key] = _convert(hints[key], value, f"{where}: key {key!r}")
+    required = [f.name for f in dataclasses.fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise BadFileError(f"{where}: key {missing[0]!r} is missing.")
+    return cls(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type that the schema asks for, strictly."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise BadFileError(f"{where} must be one of {', '.join(map(repr, arguments))}; got {value!r}.")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _convert(arguments[0], value, where)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, Sequence):
+            raise BadFileError(f"{where} must be a list; got {value!r}.")
+        return tuple(_convert(arguments[0], item, where) for item in items)
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(arguments):
+            raise BadFileError(f"{where} must be a list of {len(arguments)}; got {value!r}.")
+        return tuple(_convert(a, v, where) for a, v in zip(arguments, value, strict=True))
+    if hint is Any:
+        return value
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise BadFileError(f"{where} must be a mapping; got {value!r}.")
+        keys = {str(k) if arguments[0] is str else k: v for k, v in value.items()}
+        return {_convert(arguments[0], k, where): _convert(arguments[1], v, where) for k, v in keys.items()}
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise BadFileError(f"{where} must be {hint.__name__}; got {value!r}.")
+    return value

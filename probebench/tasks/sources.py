@@ -1,0 +1,252 @@
+"""Examples of a task: from the package, the hub, or a local file in the same columns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from probebench.errors import BadFileError, UnavailableError
+from probebench.store import write_atomic
+from probebench.tasks.rows import Row, lookup, read_rows, strings
+from probebench.tasks.schema import File, Task
+from probebench.tasks.split import official_split
+from probebench.types import Example
+
+LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
+PLAIN = "plain form"
+"""Marks a row that came as `question, answers`: prompts then use the question as it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The examples of one run, with what is needed to find them again."""
+
+    examples: tuple[Example, ...]
+    origin: str
+    """Embedded file, hub id or local file name."""
+    revision: str | None
+    """Commit of a hub data set."""
+    sha256: str
+    """Hash over ids, questions, references, labels and groups, in order."""
+    n_dropped: int
+    """Rows left out: exact repeats, statements with both labels, test rows of an official split with a twin in train."""
+
+
+def load_dataset(task: Task, data: str | None = None, limit: int | None = None, *, offline: bool = False) -> Dataset:
+    """Examples of `task`, or of a local file in its columns or in the plain `question, answers` form.
+
+    Raises:
+        BadFileError: a missing file, or a row without question, answers or group, with its line number.
+        UnavailableError: a source that cannot be reached.
+    """
+    source, revision = task.source, None
+    rows: Iterable[Row]
+    if data is not None:
+        origin, rows = data, read_rows(Path(data))
+    elif source.embedded is not None:
+        origin, rows = f"embedded:{source.embedded}", read_rows(Path(__file__).parent.parent / "tiny" / source.embedded)
+    elif source.files:
+        origin = f"files:{source.name}"
+        rows = [row for file in source.files for row in _file_rows(task, file, offline=offline)]
+    else:
+        origin = f"hub:{source.hub}"
+        rows, revision = _hub_rows(task, offline=offline)
+    wanted = (r for r in rows if all(str(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields))
+    examples, dropped = _unique(to_example(task, row) for row in wanted)
+    if task.split == "official":
+        examples, twins = _without_twins(examples)
+        dropped += twins
+    if not examples:
+        raise BadFileError(f"{origin} holds no examples.")
+    examples = _sample(examples, limit)
+    digest = hashlib.sha256()
+    for e in examples:
+        digest.update(json.dumps([e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]).encode())
+    return Dataset(tuple(examples), origin, revision, digest.hexdigest(), dropped)
+
+
+def cache_folder() -> Path:
+    """Where downloaded files are kept: `$PROBEBENCH_CACHE`, or `~/.cache/probebench`."""
+    return Path(os.environ.get("PROBEBENCH_CACHE") or Path.home() / ".cache" / "probebench")
+
+
+def _file_rows(task: Task, file: File, *, offline: bool) -> list[Row]:
+    """Rows of one pinned file, downloaded once and checked against its sha256."""
+    name = Path(urllib.parse.urlparse(file.url).path).name
+    path = cache_folder() / file.sha256[:16] / name
+    if not path.is_file():
+        if offline:
+            raise _unreachable(task, f"the file {file.url}", "--offline forbids to fetch it")
+        try:
+            with urllib.request.urlopen(file.url, timeout=60) as answer:
+                content = answer.read()
+        except OSError as error:
+            raise _unreachable(task, f"the file {file.url}", str(error)) from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != file.sha256:
+            raise UnavailableError(f"{file.url} has sha256 {found}; task {task.name!r} is pinned to {file.sha256}.")
+        write_atomic(path, content)
+    return [Row(r.where, r.fields, file.split) for r in read_rows(path)]
+
+
+def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
+    """Rows of a hub data set and the commit they come from."""
+    source = task.source
+    import datasets
+
+    if offline:
+        datasets.config.HF_HUB_OFFLINE = True
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    try:
+        table = datasets.load_dataset(source.hub, source.config, split=source.split, revision=source.revision)
+    except Exception as error:  # the hub client raises a dozen unrelated types when a data set is out of reach
+        what = f"the hub data set {source.hub!r} (config {source.config!r}, split {source.split!r})"
+        raise _unreachable(task, what, type(error).__name__) from None
+    revision = source.revision
+    for url in getattr(table, "download_checksums", None) or {}:
+        if "@" in url:  # hf://datasets/<id>@<commit>/<file>
+            revision = url.split("@", 1)[1].split("/", 1)[0]
+    return (Row(f"{source.hub}, row {i + 1}", row) for i, row in enumerate(table)), revision
+
+
+def _unreachable(task: Task, what: str, why: str) -> UnavailableError:
+    return UnavailableError(
+        f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download it where there is a network "
+        f"and give the file with --data FILE, in the same columns or as question and answers."
+    )
+
+
+def to_example(task: Task, row: Row) -> Example:
+    """One example from a row in the publisher's columns, or in the plain `question, answers` form.
+
+    Raises:
+        BadFileError: no question, answers, label or group, with the line.
+    """
+    where, statements = row.where, task.kind == "statements"
+    fields = _from_plain(task, row.fields)
+    question = lookup(fields, task.fields.question) or (fields.get("statement") if statements else None)
+    if not isinstance(question, str) or not question.strip():
+        raise _missing("statement" if statements else "question", [task.fields.question], row)
+    references: tuple[str, ...] = ()
+    label: int | None = None
+    if statements:
+        label = LABELS.get(str(lookup(fields, task.fields.label)).strip().lower())
+        if label is None:
+            value = lookup(fields, task.fields.label)
+            raise BadFileError(f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got {value!r}.")
+    else:
+        references = _answers(task, fields, task.fields.answers)
+        if not references:
+            raise _missing("answer", task.fields.answers, row)
+    wrong = _answers(task, fields, task.fields.wrong)
+    wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
+    group = group_of(task, fields, question, where)
+    given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
+    content = json.dumps([group, question, references, label])
+    identity = given if given is not None else hashlib.sha256(content.encode()).hexdigest()[:16]
+    context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
+    split = row.split if task.split == "official" else None
+    columns = {**fields, "context": context} if context else dict(fields)
+    return Example(str(identity), question.strip(), references, group, split, wrong, label, columns)
+
+
+def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row of the plain form (`question, answers`, and `wrong_answers` where there are some) in the task's own columns."""
+    own = task.fields
+    if "question" not in fields or "answers" not in fields or any(lookup(fields, path) is not None for path in own.answers):
+        return fields
+    named = {own.question: fields["question"], own.answers[0]: fields["answers"]}
+    if own.wrong:
+        named[own.wrong[0]] = fields.get("wrong_answers")
+    return {**fields, **named, PLAIN: True}
+
+
+def _answers(task: Task, fields: Mapping[str, Any], paths: Sequence[str]) -> tuple[str, ...]:
+    """Answers in the given columns, cut out, split and renamed as the task says."""
+    found: dict[str, None] = {}
+    for path in paths:
+        for text in strings(lookup(fields, path)):
+            if task.fields.answer_pattern:
+                match = re.search(task.fields.answer_pattern, text)
+                text = match.group("answer") if match else text
+            parts = text.split(task.fields.separator) if task.fields.separator else [text]
+            found.update(dict.fromkeys(task.fields.rename.get(p.strip(), p.strip()) for p in parts if p.strip()))
+    return tuple(found)
+
+
+def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -> str:
+    """The group key of a row: case and outer spaces do not count.
+
+    Raises:
+        BadFileError: the task's pattern does not match.
+    """
+    rule = task.fields.group
+    values = [lookup(fields, column) for column in rule.columns]
+    parts = [question if value is None else " ".join(strings(value)) for value in values]
+    if all(value is None for value in values):
+        parts = [question]
+    if rule.pattern is not None:
+        match = re.search(rule.pattern, parts[0])
+        if match is None:
+            raise BadFileError(
+                f"{where}: the group pattern {rule.pattern!r} of task {task.name!r} does not match {parts[0][:80]!r}."
+            )
+        parts = [v for k, v in match.groupdict().items() if k.startswith("group") and v is not None]
+    parts = [normalise(part) for part in parts]
+    return " | ".join(sorted(parts) if rule.unordered else parts)
+
+
+def normalise(text: str) -> str:
+    """A group key without differences of case and spaces."""
+    return " ".join(text.split()).casefold()
+
+
+def _missing(what: str, columns: Sequence[str], row: Row) -> BadFileError:
+    wanted = " or ".join(map(repr, columns))
+    return BadFileError(f"{row.where}: no {what} in field {wanted}; fields here: {', '.join(map(str, row.fields))}.")
+
+
+def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
+    """Examples without exact repeats and without statements that carry both labels, and how many were left out."""
+    kept: dict[tuple[Any, ...], Example] = {}
+    ids: set[str] = set()
+    labels: dict[str, set[int | None]] = {}
+    n = 0
+    for e in examples:
+        n += 1
+        key = (e.group, e.question, e.references, e.label)
+        if key in kept:
+            continue
+        if e.id in ids:
+            raise BadFileError(f"The id {e.id!r} stands for two different examples; ids must be unique.")
+        ids.add(e.id)
+        kept[key] = e
+        labels.setdefault(e.question, set()).add(e.label)
+    result = [e for e in kept.values() if len(labels[e.question]) == 1]
+    return result, n - len(result)
+
+
+def _sample(examples: list[Example], limit: int | None) -> list[Example]:
+    """`limit` examples, always the same ones whatever the order of the source, in its order."""
+    if limit is None or limit >= len(examples):
+        return examples
+    ranked = sorted(range(len(examples)), key=lambda i: hashlib.sha256(examples[i].id.encode()).digest())
+    return [examples[i] for i in sorted(ranked[:limit])]
+
+
+def _without_twins(examples: Sequence[Example]) -> tuple[list[Example], int]:
+    """An official split without test examples whose group is in train; train gives a quarter of its groups to validation."""
+    train = {e.group for e in examples if e.split == "train"}
+    kept = [e for e in examples if e.split != "test" or e.group not in train]
+    placed = [replace(e, split=official_split(e.group)) if e.split == "train" else e for e in kept]
+    return placed, len(examples) - len(kept)
