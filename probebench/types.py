@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+DetectorKind = Literal["probe", "ensemble", "baseline", "control"]
+When = Literal["before", "after"]
 EMB = -1
 """Layer number of the embedding output, the row `emb` of site `resid`."""
 
@@ -219,6 +221,9 @@ class Detector:
     """Short name for tables."""
     decisions: NDArray[np.float64]
     """(example,) for every example of the run, NaN where the detector has no score."""
+    kind: DetectorKind = "baseline"
+    when: When = "after"
+    """Whether it can be read before the model answers, or only after."""
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "probebench"
 ORDER = [
-    {"_version", "errors", "probes.backends"},
+    {"_version", "errors", "probes.backends", "cli.values"},
     {"types", "models.layouts", "probes.descent", "extras"},
     {
         "tasks.schema",
@@ -42,7 +42,7 @@ ORDER = [
     {"stages"},
     {"cells"},
     {"pipeline"},
-    {"api", "cli.states"},
+    {"api", "cli.states", "cli.tasks", "cli.results"},
     {"__init__"},
     {"cli.main"},
     {"__main__"},

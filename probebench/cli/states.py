@@ -6,29 +6,7 @@ from typing import Any
 
 import click
 
-
-def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    """A comma-separated list."""
-    if value is None:
-        return None
-    names = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not names:
-        raise click.BadParameter(f"{value!r} names nothing.")
-    return names
-
-
-def split_layers(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Layers such as `emb,0,5,10-15`; `emb` is -1."""
-    layers: list[int] = []
-    for part in (value or "").split(",") if value is not None else ():
-        first, _, last = part.strip().partition("-")
-        if first == "emb" and not last:
-            layers.append(-1)
-            continue
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise click.BadParameter(f"{part!r} is not a layer or a range of layers such as emb, 3 or 10-15.")
-        layers += range(int(first), int(last or first) + 1)
-    return None if value is None else tuple(layers)
+from probebench.cli.values import layers, split_names
 
 
 @click.group("states")
@@ -65,7 +43,7 @@ def states_verify(path: str) -> None:
 @click.option("--to", required=True, type=click.Choice(["npy", "parquet"]), help="One array per site, or one row per vector.")
 @click.option("--out", required=True, metavar="DIR", help="A new or empty folder.")
 @click.option("--site", "sites", callback=split_names, metavar="A,B", help="Only these sites; default: all that are stored.")
-@click.option("--layers", callback=split_layers, metavar="emb,0,10-15", help="Only these layers.")
+@click.option("--layers", callback=layers(emb=True), metavar="emb,0,10-15", help="Only these layers.")
 @click.option("--positions", callback=split_names, metavar="A,B", help="Only these positions.")
 def states_export(run: str, to: str, out: str, **options: Any) -> None:
     """Write the stored vectors in a form that numpy or any parquet reader takes, with ids, labels and splits."""

@@ -29,6 +29,7 @@ def baselines(answers: Sequence[LabelledAnswer], labels: Labels) -> Iterator[Det
         "majority",
         "majority class",
         np.full(len(answers), float(labels.y[split_index(labels.splits)["train"]].mean() >= 0.5)),
+        when="before",
     )
 
 
@@ -47,7 +48,7 @@ def _text_baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, statem
         texts = {"text": ("text only", lambda a: a.example.question)}
     for name, (label, text) in texts.items():
         decisions, C = fit_text([text(a) for a in answers], labels)
-        yield Detector(name, label, decisions, {"C": C})
+        yield Detector(name, label, decisions, when="before" if name == "text_question" else "after", detail={"C": C})
 
 
 def fit_text(texts: Sequence[str], labels: Labels) -> tuple[Floats, float]:

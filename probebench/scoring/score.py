@@ -24,6 +24,7 @@ from probebench.scoring.metrics import (
     percentile_interval,
     permutation_p,
 )
+from probebench.states.positions import POSITIONS
 from probebench.types import EMB, Cell, CellFit, Detector, Interval, LabelledAnswer, ScoreMatrix, SplitName, split_index
 
 Floats = NDArray[np.float64]
@@ -130,7 +131,7 @@ def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], t
     for k, decisions in enumerate(found):
         whole = np.full(len(job.labels.y), np.nan)
         whole[places] = decisions
-        detectors.append(Detector(f"shuffled_labels_{k}", f"shuffled labels {k}", whole, cell_facts(chosen)))
+        detectors.append(Detector(f"shuffled_labels_{k}", f"shuffled labels {k}", whole, "control", detail=cell_facts(chosen)))
     return tuple(detectors), tuple(auroc(y[rows["test"]], d[rows["test"]]) for d in found)
 
 
@@ -271,7 +272,7 @@ def _why_absent(detector: Detector, labels: Labels, test: NDArray[np.int64]) -> 
 
 def cell_detector(fit: CellFit, name: str, label: str) -> Detector:
     """A cell's probe as a detector."""
-    return Detector(name, label, fit.decisions, cell_facts(fit))
+    return Detector(name, label, fit.decisions, "probe", POSITIONS[fit.cell.position].when, cell_facts(fit))
 
 
 def cell_facts(fit: CellFit) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""The command group `tasks`, and `models`. Only click is imported here at the top."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group("tasks", invoke_without_command=True)
+@click.pass_context
+def tasks_group(ctx: click.Context) -> None:
+    """What can be asked."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(tasks_list)
+
+
+@tasks_group.command("list")
+def tasks_list() -> None:
+    """Every task of the suite; variants stand below their task."""
+    from probebench.tasks.schema import list_tasks
+
+    for task in list_tasks():
+        variant = "" if task.path.endswith(f"{task.name}.yaml") else "  "
+        click.echo(f"{variant + task.name:<33} v{task.version}  {task.kind:<11} {task.source.name}")
+
+
+@tasks_group.command("show")
+@click.argument("name")
+@click.option("--model", metavar="M", help="Render the examples for this model, special tokens included.")
+@click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
+@click.option("--offline", is_flag=True, help="Never ask the hub.")
+def tasks_show(name: str, model: str | None, data: str | None, offline: bool) -> None:
+    """What one task asks, how it is judged, three examples, and how to cite it."""
+    from probebench.models.loading import ModelSpec
+    from probebench.tasks.card import describe
+    from probebench.tasks.schema import load_task
+
+    click.echo(describe(load_task(name), data, ModelSpec(model) if model else None, offline=offline))
+
+
+@tasks_group.command("validate")
+@click.argument("file")
+@click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
+@click.option("--offline", is_flag=True, help="Never ask the hub.")
+def tasks_validate(file: str, data: str | None, offline: bool) -> None:
+    """Check a task by name or file: schema, source, templates on every row, judge, groups."""
+    from probebench.errors import BadFileError
+    from probebench.tasks.card import validate
+    from probebench.tasks.schema import load_task
+
+    checks = []
+    for check in validate(load_task(file), data, offline=offline):
+        checks.append(check)
+        click.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
+    failed = sum(not c.ok for c in checks)
+    if failed:
+        raise BadFileError(f"{file}: {failed} of {len(checks)} checks failed.")
+
+
+@tasks_group.command("pin")
+@click.argument("name")
+def tasks_pin(name: str) -> None:
+    """Write the hub commit that is newest now into a task file."""
+    from probebench.tasks.card import pin
+    from probebench.tasks.schema import load_task
+
+    task = load_task(name)
+    click.echo(f"{task.path}: revision {pin(task)}")
+
+
+@click.command("models")
+def models_command() -> None:
+    """Families of models whose components can be read by name, and which sites each has."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from probebench.models.sites import SITES, known_families
+
+    console = Console(width=max(min(Console().width, 120), 80), highlight=False)
+    sites, types = (Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim") for _ in range(2))
+    shown = [site for site in SITES if site != "resid"]
+    for table in (sites, types):
+        table.add_column("family", no_wrap=True)
+    for site in shown:
+        sites.add_column(site.replace(".", "\n"), justify="center")
+    types.add_column("model types of transformers")
+    for family in known_families():
+        sites.add_row(family.name, *("x" if site in family.sites else "" for site in shown))
+        types.add_row(family.name, ", ".join(family.model_types))
+    console.print(types)
+    console.print()
+    console.print(sites)
+    console.print(
+        "\nEvery decoder has resid. x: some of its layers have it; one that does not\n"
+        "(linear attention, a mixture of experts, shared keys) is absent, with the\n"
+        "reason in the record. Other models are read by the names that most models\n"
+        "share, and what is not recognised is absent too."
+    )

@@ -1,0 +1,53 @@
+"""How the command line reads lists: names, and layers with ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+EMB = -1
+"""The row `emb`, as `probebench.types.EMB`, which would import numpy here."""
+
+
+def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    """A comma-separated list."""
+    if value is None:
+        return None
+    names = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not names:
+        raise click.BadParameter(f"{value!r} names nothing.")
+    return names
+
+
+def layers(*, emb: bool) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+    """A reader of layers such as `0,5,10-15`; where `emb` may stand too, it is -1."""
+    example = "emb, 3 or 10-15" if emb else "3 or 10-15"
+
+    def split(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+        if value is None:
+            return None
+        numbers: list[int] = []
+        for part in value.split(","):
+            first, _, last = part.strip().partition("-")
+            if emb and first == "emb" and not last:
+                numbers.append(EMB)
+                continue
+            if not first.isdigit() or (last and not last.isdigit()):
+                raise click.BadParameter(f"{part!r} is not a layer or a range of layers such as {example}.")
+            if last and int(last) < int(first):
+                raise click.BadParameter(f"{part!r} runs backwards; write {last}-{first}.")
+            numbers += range(int(first), int(last or first) + 1)
+        return tuple(numbers)
+
+    return split
+
+
+def counts(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Whole numbers such as `50,100,200`."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if wrong := [part for part in parts if not part.isdigit()]:
+        raise click.BadParameter(f"{wrong[0]!r} is not a whole number.")
+    return tuple(map(int, parts))
