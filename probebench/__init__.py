@@ -16,8 +16,10 @@ from probebench._version import __version__
 if TYPE_CHECKING:
     from probebench.api import evaluate
     from probebench.run import Run
+    from probebench.scoring.compare import compare
+    from probebench.scoring.transfer import transfer
 
-__all__ = ["Run", "__version__", "evaluate"]
+__all__ = ["Run", "__version__", "compare", "evaluate", "transfer"]
 
 
 def __getattr__(name: str) -> Any:
@@ -29,6 +31,14 @@ def __getattr__(name: str) -> Any:
         from probebench.run import Run
 
         return Run
+    if name == "compare":
+        from probebench.scoring.compare import compare
+
+        return compare
+    if name == "transfer":
+        from probebench.scoring.transfer import transfer
+
+        return transfer
     raise AttributeError(f"module 'probebench' has no attribute {name!r}")
 
 

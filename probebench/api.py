@@ -33,6 +33,11 @@ def evaluate(
     seed: int = 0,
     judge_model: str | None = None,
     exact_answer: str | None = None,
+    train_sizes: Sequence[int] | None = None,
+    label_noise: str | None = None,
+    controls: Sequence[str] = (),
+    neutral: str | Path | None = None,
+    encoder: str | Path | None = None,
     out: str | Path | None = None,
     revision: str | None = None,
     dtype: str = "auto",
@@ -42,8 +47,10 @@ def evaluate(
     quantization: str = "none",
     peft: str | Path | None = None,
     trust_remote_code: bool = False,
+    states: str | Path | None = None,
     states_dtype: str = "float16",
     batching: str = "default",
+    generation: str | None = None,
     discard_states: bool = False,
     offline: bool = False,
     quiet: bool = True,
@@ -69,6 +76,11 @@ def evaluate(
         seed: for splits, shuffles and resamples.
         judge_model: another model's second opinion on the labels, reported as agreement.
         exact_answer: `gold` finds the exact answer by the label, for comparison with Orgad et al. 2025 only.
+        train_sizes: numbers of train examples for a learning curve of the selected cell.
+        label_noise: a second judge to evaluate under, by name; `model` takes the opinions of `judge_model`.
+        controls: further controls, by name: `random-model`, the same probe on a randomly initialised model of the same config.
+        neutral: a finished run of the same model, a neutral control set: its correct answers place a second alarm threshold.
+        encoder: a text encoder, by folder or hub id, for the text-embedding baseline.
         out: run directory; default `runs/<model>/<task>`.
         revision: commit or tag of a hub model.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
@@ -78,8 +90,10 @@ def evaluate(
         quantization: `int8` or `int4`, by bitsandbytes while loading; `none` leaves the checkpoint as it is.
         peft: folder of an adapter, which is merged into the weights.
         trust_remote_code: run Python code that comes with the model, with your rights.
-        states_dtype: `float16` or `float32`, of the stored vectors.
+        states: hidden states of `answers` that are there already, such as an import; nothing is extracted then.
+        states_dtype: `float16`, `bfloat16` or `float32`, of the stored vectors.
         batching: `default`, or `exact` for hidden states to the last bit those of one example at a time.
+        generation: `plain`, or `fast` for a static, compiled cache; None is fast on a GPU where the model can.
         discard_states: delete the hidden states when the run is finished.
         offline: never ask the hub.
         quiet: no progress on standard error.
@@ -109,8 +123,15 @@ def evaluate(
         seed=seed,
         judge_model=None if judge_model is None else ModelSpec(judge_model, device=device),
         exact_answer=exact_answer,
+        train_sizes=None if train_sizes is None else tuple(train_sizes),
+        label_noise=label_noise,
+        controls=tuple(controls),
+        neutral=None if neutral is None else str(neutral),
+        encoder=None if encoder is None else str(encoder),
+        states=None if states is None else str(states),
         states_dtype=states_dtype,
         batching=batching,
+        generation=generation,
         offline=offline,
         out=None if out is None else str(out),
         discard_states=discard_states,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from probebench import tables
 from probebench.errors import UsageError
+from probebench.models.batches import Budget
 from probebench.models.devices import pick_device
 from probebench.models.sites import SITES, SitePlan, plan_sites
 from probebench.probes.fit import Job, Labels, fit_cells, masked_cell
@@ -22,7 +24,9 @@ from probebench.probes.kinds import get_probe, linear_map
 from probebench.record import versions
 from probebench.stages import Stages, shard_name
 from probebench.states.attribution import LIMIT, ProbeTarget, attribution
+from probebench.states.exchange import Stored
 from probebench.states.extract import Extractor, site_layouts
+from probebench.states.given import given_states, restrict, source_facts
 from probebench.states.positions import locate, present
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
 from probebench.store import Stage, content_key
@@ -57,6 +61,8 @@ def plan_run(stages: Stages) -> Asked:
     if width is not None and width > min(narrow.values()):
         site = min(narrow, key=lambda name: narrow[name])
         raise UsageError(f"--width {width} is wider than {site}, which has {narrow[site]}. Take {narrow[site]} or less.")
+    if stages.settings.states is not None:
+        return restrict(plan, layout, stages.settings.states, stages.settings.layers)
     return plan, layout
 
 
@@ -67,6 +73,7 @@ class Cells:
         self.stages, self.settings, self.answers = stages, stages.settings, answers
         self.positions = stages.positions
         self.plan, self.layout = asked
+        self.states_stage: Stage | Stored
         self.table = locate([a.tokens for a in answers], self.positions)
         self.labels = Labels(
             np.array([a.label for a in answers]), tuple(a.split for a in answers), tuple(a.example.group for a in answers)
@@ -86,11 +93,15 @@ class Cells:
                   "sites": self.plan.sites, "dtype": s.states_dtype, "batching": s.batching,
                   "content": content_key({"ids": ids, "table": self.table.tolist()})}  # fmt: skip
 
+        if s.states is not None:
+            return self._given(s.states, str(inputs["content"]))
+        budget = stages.budgets.get("states", inputs, Budget)
+
         @cache
         def extractor() -> Extractor:
             loaded = stages.loaded
             plan = plan_sites(loaded.base, stages.handle.identity.n_layers, self.plan.sites, stages.layers)
-            return Extractor(loaded, plan, s.states_dtype, s.batching)
+            return Extractor(loaded, plan, s.states_dtype, s.batching, budget())
 
         def read(rows: list[int]) -> dict[str, NDArray[Any]]:
             return extractor()([ids[i] for i in rows], self.table[rows], self.positions)
@@ -108,6 +119,19 @@ class Cells:
             stage.write(INDEX, reader.index())
         self.states_stage = stage
         return reader
+
+    def _given(self, path: str, content: str) -> StatesReader:
+        """Hidden states that are there already; the folder stays as it is."""
+        ids = [a.example.id for a in self.answers]
+        stored = given_states(path, asdict(self.stages.handle.identity), content, self.positions, ids)
+        self.states_stage = stored
+        self.batching = {"batching": None, "source": source_facts(stored, self.states_place)}
+        return stored.reader
+
+    @property
+    def states_place(self) -> str:
+        """The folder of the hidden states, as seen from the run directory."""
+        return os.path.relpath(self.states_stage.folder, self.stages.folder)
 
     def job(self, reader: StatesReader) -> Job:
         """What is the same for every cell."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,28 +14,33 @@ import pandas as pd
 
 from probebench import tables
 from probebench._version import __version__
+from probebench.beside import detectors_beside
 from probebench.cells import ATTRIBUTION, Cells, plan_run
 from probebench.errors import LabelError, UsageError
 from probebench.maps.draw import draw
+from probebench.models.devices import hardware
 from probebench.models.loading import find_model
 from probebench.models.sites import COMPONENTS
+from probebench.opinions import check_second, model_opinions, opinion_facts, second_labels
 from probebench.probes.fit import MIN_CLASS, Labels
 from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta, save_probe
 from probebench.progress import Progress
 from probebench.record import build_record
 from probebench.run import PROBE, RECORD, Run
-from probebench.scoring.score import Result, score_run
+from probebench.scoring.curves import check_sizes
+from probebench.scoring.ensembles import ensembles
+from probebench.scoring.neutral import open_neutral
+from probebench.scoring.score import Result, score_run, select
 from probebench.settings import Settings
 from probebench.stages import Stages
 from probebench.states.exchange import CONVENTION
 from probebench.states.positions import POSITIONS
-from probebench.states.reader import SiteLayout
 from probebench.store import Lock, clean_json, content_key, write_atomic, write_json
+from probebench.studies import neutral_alarms, studies
 from probebench.tasks.exact import check_rule
 from probebench.tasks.judge import get_judge
 from probebench.tasks.schema import load_task
-from probebench.tasks.split import split_examples
 from probebench.types import SPLITS, CellFit, LabelledAnswer
 
 MATRICES = (
@@ -66,65 +70,32 @@ def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
     handle = find_model(settings.model, offline=settings.offline)
     stages = Stages(settings, task, handle, progress)
     with Lock(stages.folder):
-        inputs = stages.inputs()
+        neutral = open_neutral(settings.neutral, asdict(handle.identity)) if settings.neutral else None
+        inputs = {**stages.inputs(), "train_sizes": settings.train_sizes, "label_noise": settings.label_noise,
+                  "neutral": neutral.record["key"] if neutral else None}  # fmt: skip
         finished = Run.find(stages.folder, content_key(inputs))
         if finished is not None and (settings.discard_states or finished.has_states):
             return finished
         _check_splits(stages)
+        check_sizes(settings.train_sizes, stages.splits.count("train"))
+        check_second(stages)
         asked = plan_run(stages)
         answers = stages.labelled()
-        opinion = stages.second_opinion(answers)
+        opinions = model_opinions(stages, answers)
         cells = Cells(stages, answers, asked)
         _check_labels(cells.labels, answers)
         job = cells.job(cells.states())
         fits = cells.fits(job)
+        more = detectors_beside(cells, job, fits)
         with progress.stage("Scoring", 1, "map") as counter:
-            result = score_run(answers, fits, job)
+            result = score_run(answers, fits, job, [*more, *ensembles(fits, cells.labels, select(fits), given=stages.statements)])
+            beside = studies(cells, job, fits, result, second_labels(stages, answers, opinions))
             counter.advance()
         fitted = cells.selected_probe(job, result.selected)
+        beside["neutral"] = None if neutral is None else neutral_alarms(cells, job, result, fitted, neutral)
         attribution = cells.attribution(fitted, result.selected) if settings.attribution else None
-        return _finish(cells, inputs, fits, result, opinion, fitted, attribution, started)
-
-
-def preview(settings: Settings) -> str:
-    """What a run would do, with its first prompt as the model will see it. Loads no weights.
-
-    Raises:
-        UsageError, RunError: as `evaluate`.
-    """
-    settings.check()
-    task = load_task(settings.task) if settings.task is not None else None
-    handle = find_model(settings.model, offline=settings.offline)
-    stages = Stages(settings, task, handle, Progress())
-    m, splits = handle.identity, split_examples(stages.examples, settings.seed)
-    lengths = [len(ids) for ids in stages.prompt_ids]
-    layout = plan_run(stages)[1]
-    vectors = sum(len(at.layers) * max(at.widths) for at in layout.values())
-    states = len(stages.examples) * len(stages.positions) * vectors * np.dtype(settings.states_dtype).itemsize
-    n_cells = sum(len(at.layers) for at in layout.values()) * len(stages.positions)
-    first = stages.examples[0]
-    prompt = handle.tokenizer.decode(stages.prompt_ids[0])
-    return "\n".join([
-        f"model      {m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, {m.n_parameters:,} parameters",
-        f"           {m.dtype}, attention {m.attention}, on {m.device}",
-        f"task       {stages.name}, {len(stages.examples):,} examples from {stages.facts['origin']}",
-        f"splits     {', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {len({e.group for e in stages.examples}):,} groups",
-        f"prompts    {min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all",
-        textwrap.fill(f"sites      {_site_words(layout)}", 79, subsequent_indent=" " * 11),
-        f"cells      {n_cells:,} at {len(stages.positions)} positions, hidden states {states / 1e6:,.1f} MB",
-        *(f"note       {note}" for note in handle.notes),
-        f"folder     {stages.folder}",
-        f"references {', '.join(first.references) or 'label given'}",
-        f"first prompt, special tokens included:\n{prompt}",
-    ])  # fmt: skip
-
-
-def _site_words(layout: Mapping[str, SiteLayout]) -> str:
-    """Sites with their numbers of layers."""
-    by_size: dict[int, list[str]] = {}
-    for site, at in layout.items():
-        by_size.setdefault(len(at.layers), []).append(site)
-    return "; ".join(f"{', '.join(sites)} in {n} layers" for n, sites in by_size.items())
+        opinion = opinion_facts(stages, answers, opinions)
+        return _finish(cells, inputs, fits, result, (beside, opinion), fitted, attribution, started)
 
 
 def _check_splits(stages: Stages) -> None:
@@ -176,12 +147,14 @@ def _save_selected(cells: Cells, chosen: CellFit, fitted: Any) -> tuple[str | No
     return PROBE, ""
 
 
-def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], result: Result, opinion: Mapping[str, Any] | None,
-            fitted: Any, attribution: pd.DataFrame | None, started: float) -> Run:  # fmt: skip
-    """Write every result file, the record last."""
+def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], result: Result,
+            beside: tuple[Mapping[str, Any], Mapping[str, Any] | None], fitted: Any, attribution: pd.DataFrame | None,
+            started: float) -> Run:  # fmt: skip
+    """Write every result file, the record last; `beside` is what studies found, and the second opinion."""
     stages, answers = cells.stages, cells.answers
     s, task = stages.settings, stages.task
-    states = None if s.discard_states else str(cells.states_stage.folder.relative_to(stages.folder))
+    discard = s.discard_states and s.states is None  # what was given is not ours to delete
+    states = None if discard else cells.states_place
     head = {
         "key": content_key(inputs),
         "model": asdict(stages.handle.identity),
@@ -194,9 +167,11 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
         "settings": {**asdict(s), "overrides": s.overrides},
         "states": states,
         "extraction": cells.batching,
-        "second_opinion": opinion,
+        "generation": {"how": stages.generation, "budgets": stages.budgets.facts()},
+        "second_opinion": beside[1],
     }  # fmt: skip
-    record = build_record(head, answers, stages.positions, (cells.plan, cells.layout), fits, result)
+    (stages.folder / RECORD).unlink(missing_ok=True)  # of an earlier run, whose files are about to be replaced
+    record = build_record(head, answers, stages.positions, (cells.plan, cells.layout), fits, result, beside[0])
     write_atomic(stages.folder / "answers.parquet", tables.parquet_bytes(tables.answers_table(answers)))
     write_atomic(
         stages.folder / "predictions.parquet",
@@ -227,11 +202,11 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
         if old not in files:  # of an earlier run into this folder
             (stages.folder / old).unlink(missing_ok=True)
     run.record["timing"] = {"started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-                            "seconds": {k: round(v, 2) for k, v in stages.progress.seconds.items()},
+                            "device": hardware(stages.handle.placement.device), "stages": stages.progress.facts(),
                             "tokens": {"prompts": sum(len(a.answer.prompt_ids) for a in answers),
                                        "answers": sum(len(a.answer.answer_ids) for a in answers)},
                             "total_seconds": round(time.time() - started, 2)}  # fmt: skip
     write_json(stages.folder / RECORD, run.record)
-    if s.discard_states:
+    if discard:
         shutil.rmtree(cells.states_stage.folder)
     return run

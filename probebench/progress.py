@@ -21,6 +21,7 @@ class Progress:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.done: dict[str, int] = {}
+        self.tokens: dict[str, int] = {}
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[Counter]:
@@ -32,7 +33,18 @@ class Progress:
                 yield counter
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
-            self.done[name] = tally.n
+            self.done[name] = self.done.get(name, 0) + tally.n
+
+    def count_tokens(self, name: str, n: int) -> None:
+        """Note tokens that went through the model in a stage."""
+        self.tokens[name] = self.tokens.get(name, 0) + n
+
+    def facts(self) -> dict[str, dict[str, float]]:
+        """Seconds, units done and tokens of each stage, of this process alone."""
+        return {
+            name: {"seconds": round(seconds, 2), "done": self.done[name], "tokens": self.tokens.get(name, 0)}
+            for name, seconds in self.seconds.items()
+        }
 
     @contextmanager
     def show(self, name: str, total: int, unit: str, done: int, tally: _Tally) -> Iterator[Counter]:

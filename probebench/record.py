@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,12 +14,15 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.models.sites import SitePlan
-from probebench.scoring.score import Comparison, DetectorScore, Result, cell_facts
-from probebench.states.positions import POSITIONS, locate
+from probebench.scoring.evaluate import detector_facts
+from probebench.scoring.published import published
+from probebench.scoring.score import Result, cell_facts
+from probebench.scoring.warnings import warnings
+from probebench.states.positions import POSITIONS, locate, readable_when
 from probebench.states.reader import SiteLayout
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PROTOCOL_VERSION = 1
 LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "scipy", "pandas", "datasets")
 
@@ -95,26 +97,8 @@ def position_facts(answers: Sequence[LabelledAnswer], positions: Sequence[str]) 
         there = table[:, j, 0] >= 0
         after = POSITIONS[name].when == "after" and name != "exact_answer_before_first" and not given
         reaches = there & (table[:, j, 0] < prompt) if after else np.zeros(len(answers), dtype=bool)
-        facts[name] = {"n": int(there.sum()), "in_prompt": int(reaches.sum()), "readable": POSITIONS[name].when}
+        facts[name] = {"n": int(there.sum()), "in_prompt": int(reaches.sum()), "readable": readable_when(name, given=given)}
     return facts
-
-
-def detector_facts(score: DetectorScore) -> dict[str, Any]:
-    """One row of the table of detectors."""
-    return {
-        "name": score.name,
-        "label": score.label,
-        "n": score.n,
-        "n_correct": score.n_positive,
-        "auroc": score.auroc,
-        "auroc_95": [score.interval.low, score.interval.high],
-        "auroc_95_delong": [score.delong.low, score.delong.high],
-        "auprc": score.auprc,
-        "prevalence": score.n_positive / score.n,
-        "probe_minus_this": score.difference,
-        "probe_minus_this_95": [score.difference_interval.low, score.difference_interval.high],
-        **({"detail": dict(score.detail)} if score.detail else {}),
-    }
 
 
 def selection_facts(result: Result) -> dict[str, Any]:
@@ -178,61 +162,6 @@ def shuffled_facts(values: Sequence[float]) -> dict[str, Any]:
     return {"repeats": n, "mean_auroc": mean, "mean_auroc_95": [mean - half, mean + half], "sd": sd, "auroc": list(values)}
 
 
-def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Comparison) -> list[str]:
-    """What a reviewer would raise."""
-    found = []
-    scores = {s.name: s for s in comparison.scores}
-    for name in ("text", "text_question", "text_answer", "probe_emb"):
-        if (s := scores.get(name)) is None:
-            continue
-        if s.difference_interval.low <= 0:
-            found.append(f"The probe is not distinguishable from '{s.label}' (difference {s.difference:+.3f}, interval reaches 0).")
-        if s.interval.high < 0.5:
-            found.append(
-                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}): twins with flipped labels may cross the split."
-            )
-    everything = record["counts"]["all"]
-    if not 0.1 <= everything["accuracy"] <= 0.9:
-        found.append(f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are correct.")
-    if everything["not_stopped"] > 0.1 * everything["n"] and record["task"]["kind"] != "statements":
-        found.append(f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens and were cut off.")
-    rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
-    if abs(rates[0] - rates[1]) > 0.05 and record["task"]["exact_answer"] != "given":
-        found.append(f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers.")
-    for name, facts in record["positions_present"].items():
-        if facts["in_prompt"]:
-            found.append(f"Position {name} reaches into the prompt in {facts['in_prompt']} of {facts['n']} answers.")
-    stuck = [f.cell for f in fits if not f.converged]
-    if stuck:
-        first = f"{stuck[0].site}, layer {stuck[0].row}, {stuck[0].position}"
-        found.append(f"{len(stuck)} of {len(fits)} cells did not converge, the first: {first}.")
-    others = sum(f.unconverged for f in fits)
-    if others:
-        found.append(f"{others} fits at other values of C or to shuffled labels did not converge.")
-    permutation = record["controls"]["permutation"]
-    if permutation["shuffles"] and not np.isfinite(permutation["max_statistic_p"]):
-        found.append("Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no p-value is given.")
-    p = permutation["max_statistic_p"]
-    if p > 0.05:
-        found.append(f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} (max-statistic).")
-    thinks = record["counts"]["all"]["thinking"]
-    if thinks and "first_answer" in record["positions"]:
-        found.append(
-            f"The model thinks before it answers ({thinks} of {everything['n']}): first_answer and second_answer are its first "
-            f"generated tokens, inside the thinking; the final answer begins at final_first (--positions all)."
-        )
-    if record["data"]["n_too_long"]:
-        found.append(f"{record['data']['n_too_long']} examples do not fit into the model's context and were left out.")
-    if record["task"]["exact_answer"] == "gold":
-        found.append("Exact answers were found by the label (--exact-answer gold): for comparison with the paper only.")
-    masked = Counter(f.masked for f in fits if f.masked)
-    found += [f"{n} cells are masked: {reason}." for reason, n in masked.items()]
-    if sum(comparison.dropped.values()):
-        d = comparison.dropped
-        found.append(f"Compared without {d['correct']} correct and {d['wrong']} wrong test answers that one of them cannot score.")
-    return found
-
-
 def build_record(
     head: Mapping[str, Any],
     answers: Sequence[LabelledAnswer],
@@ -240,6 +169,7 @@ def build_record(
     sites: tuple[SitePlan, Mapping[str, SiteLayout]],
     fits: Sequence[CellFit],
     result: Result,
+    studies: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The whole record.
 
@@ -250,6 +180,7 @@ def build_record(
         sites: what was asked for and is absent, and what was read.
         fits: every cell's probe.
         result: what scoring gave.
+        studies: what `probebench.studies` found beside the map.
     """
     record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "protocol_version": PROTOCOL_VERSION, **head}
     record["package"] = {"name": "probebench", "version": __version__, **commit()}
@@ -259,13 +190,17 @@ def build_record(
     record["positions"] = list(positions)
     record["sites"] = sites_facts(result, *sites)
     record["positions_present"] = position_facts(answers, positions)
-    record["selection"] = selection_facts(result)
+    given = answers[0].example.label is not None
+    record["selection"] = {**selection_facts(result), "readable": readable_when(result.selected.cell.position, given=given)}
     c = result.comparison
     record["detectors"] = [detector_facts(s) for s in c.scores]
     record["comparison"] = {"n_test": c.n_test, "n_compared": len(c.rows), "dropped": c.dropped, "absent": c.absent}
+    record["calibration"] = c.calibration
     record["controls"] = {
         "shuffled_labels": shuffled_facts(result.shuffled_aurocs),
         "permutation": permutation_facts(result, fits),
     }
+    record |= studies
+    record["published"] = published(record)
     record["warnings"] = warnings(record, fits, c)
     return record

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import UnknownNameError, UsageError
+from probebench.models.generate import GENERATIONS
 from probebench.models.loading import ModelSpec
 from probebench.models.sites import check_sites
 from probebench.probes.fit import MIN_CLASS, MOVED, ROUGH
@@ -15,6 +16,12 @@ from probebench.probes.solver import MAX_ITER, TOL
 from probebench.states.extract import BATCHINGS, STATE_DTYPES
 from probebench.states.positions import resolve_positions
 from probebench.store import content_key
+from probebench.tasks.judge import JUDGES
+
+BY_MODEL = "model"
+"""Name of the second judge that is `judge_model`."""
+CONTROLS = ("random-model",)
+"""Controls that are asked for by name; shuffled labels are always there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,23 @@ class Settings:
     """Another model asked for a second opinion on every label; it changes no number."""
     exact_answer: str | None = None
     """Overrides the task's rule; `gold` looks at the label, for comparison with Orgad et al. 2025 only."""
+    train_sizes: tuple[int, ...] | None = None
+    """Numbers of train examples of the learning curve; it changes no other number."""
+    label_noise: str | None = None
+    """A second judge to evaluate under: a registered one, or `model` for the judge model. It changes no other number."""
+    controls: tuple[str, ...] = ()
+    """Further controls, by name: `random-model`."""
+    encoder: str | None = None
+    """A text encoder, a folder or a hub id, for the text-embedding baseline; it changes no other number."""
+    neutral: str | None = None
+    """A finished run of the same model whose correct answers place a second alarm threshold; it changes no other number."""
+    states: str | None = None
+    """Hidden states of these answers that are there already: an import, or a run directory. Nothing is extracted then."""
     states_dtype: str = "float16"
     batching: str = "default"
     """`exact`: hidden states to the last bit those of one example at a time."""
+    generation: str | None = None
+    """`plain`, or `fast` for a static, compiled cache; None: fast on a GPU where the model can, plain elsewhere."""
     offline: bool = False
     out: str | None = None
     discard_states: bool = False
@@ -66,12 +87,18 @@ class Settings:
             raise UsageError("--answers and --data exclude each other: answers carry their own questions.")
         if self.exact_answer is not None and self.answers is not None:
             raise UsageError("--exact-answer and --answers exclude each other: the file says where the exact answers are.")
+        if self.states is not None and self.answers is None:
+            raise UsageError("--states needs --answers FILE: the answers that the hidden states are of.")
+        if self.neutral is not None and self.width is not None:
+            raise UsageError("--neutral and --width exclude each other: the vectors of the other run are not projected.")
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit must be 1 or more; got {self.limit}.")
         if self.states_dtype not in STATE_DTYPES:
             raise UsageError(f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got {self.states_dtype!r}.")
         if self.batching not in BATCHINGS:
             raise UnknownNameError("--batching", self.batching, BATCHINGS)
+        if self.generation not in (None, *GENERATIONS):
+            raise UnknownNameError("--generation", str(self.generation), GENERATIONS)
         for name in ("width", "max_new_tokens"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}.")
@@ -81,6 +108,17 @@ class Settings:
         check_sites(self.sites)
         if get_probe(self.probe, self.solver).batched is get_probe(self.probe).batched and self.solver != "batched":
             raise UsageError(f"--solver {self.solver} is for the logistic probe; {self.probe!r} has a solver of its own.")
+        if self.train_sizes is not None and min(self.train_sizes, default=0) < 2:
+            raise UsageError(f"--train-sizes must be numbers of 2 or more; got {', '.join(map(str, self.train_sizes)) or 'none'}.")
+        if self.label_noise not in (None, BY_MODEL, *JUDGES):
+            raise UnknownNameError("--label-noise", str(self.label_noise), [*JUDGES, BY_MODEL])
+        if self.label_noise == BY_MODEL and self.judge_model is None:
+            raise UsageError("--label-noise model takes the labels of the judge model; name one with --judge-model M.")
+        for name in self.controls:
+            if name not in CONTROLS:
+                raise UnknownNameError("--control", name, CONTROLS)
+        if self.controls and self.states is not None:
+            raise UsageError("--control random-model and --states exclude each other: an untrained model has no such states.")
         if self.exact_answer not in (None, "gold"):
             raise UnknownNameError("--exact-answer", str(self.exact_answer), ["gold"])
 
@@ -103,6 +141,7 @@ class Settings:
         if self.out is not None:
             return Path(self.out)
         model = {f.name: v for f in fields(self.model) if f.name != "name" and (v := getattr(self.model, f.name)) != f.default}
-        changed = {**self.overrides, **model, **({"answers": self.answers} if self.answers else {})}
+        given = {name: value for name in ("answers", "states", "generation") if (value := getattr(self, name))}
+        changed = {**self.overrides, **model, **given}
         suffix = f"--{content_key(changed)[:8]}" if changed else ""
         return Path("runs") / self.model.slug / f"{name}{suffix}"

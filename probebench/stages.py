@@ -1,33 +1,37 @@
-"""The stages up to labelled answers: generation, exact answers, a second opinion. Each is saved shard by shard."""
+"""The stages up to labelled answers: generation and exact answers. Each is saved shard by shard."""
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from probebench import tables
+from probebench.budgets import Budgets
 from probebench.errors import UsageError
-from probebench.models.generate import BATCH_TOKENS, MAX_BATCH, Request, generate, requests, score_answers, stop_texts, stop_tokens
-from probebench.models.loading import LoadedModel, ModelHandle, find_model, load_model
+from probebench.models.batches import BATCH_TOKENS, MAX_BATCH, Budget
+from probebench.models.embed import find_encoder
+from probebench.models.generate import Request, generate, pick_generation, requests, score_answers, stop_texts, stop_tokens
+from probebench.models.loading import LoadedModel, ModelHandle, load_model
 from probebench.models.sites import resolve_layers
+from probebench.models.untrained import check_untrained
 from probebench.progress import Progress
 from probebench.record import versions
 from probebench.settings import Settings
+from probebench.states.exchange import find_states, read_manifest
 from probebench.states.extract import SHARD, plan_shards
 from probebench.states.positions import PUBLISHED, STATEMENTS, resolve_positions
 from probebench.store import Background, Stage, content_key
 from probebench.tasks.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
 from probebench.tasks.gather import gather
 from probebench.tasks.judge import get_judge
-from probebench.tasks.opinion import MAX_NEW_TOKENS as OPINION_TOKENS
-from probebench.tasks.opinion import agreement, opinion_prompt, read_opinion
 from probebench.tasks.prompts import encode_statement, short_question
-from probebench.tasks.schema import Generation, Task
+from probebench.tasks.schema import Task
 from probebench.tasks.split import split_examples
 from probebench.tasks.thinking import place_answer, reply_start, thinking_ids
 from probebench.types import Answer, LabelledAnswer, Span, SplitName
@@ -42,15 +46,19 @@ class Stages:
         self.settings, self.task, self.handle, self.progress = settings, task, handle, progress
         self.name = task.name if task else Path(settings.answers or "").stem
         self.folder = settings.folder(self.name)
+        self.budgets = Budgets(self.folder)
         self.statements = task is not None and task.kind == "statements"
         if not handle.causal and not self.statements:
             raise UsageError(
                 f"{handle.identity.name!r} ({handle.identity.architecture}) generates nothing, so it can only run statement tasks."
             )
+        self.generation = pick_generation(handle, settings.generation) if handle.causal else "plain"
         self.positions = resolve_positions(settings.positions, STATEMENTS if self.statements else PUBLISHED)
         self.layers = resolve_layers(settings.layers, handle.identity.n_layers)
         self.marks = thinking_ids(handle.tokenizer)
         self._loaded: LoadedModel | None = None
+        if "random-model" in settings.controls:
+            check_untrained(handle)
         self.exact_rule = "given"
         asked = gather(settings, task, handle)
         self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
@@ -75,6 +83,21 @@ class Stages:
                 counter.advance()
         return self._loaded
 
+    def free(self) -> None:
+        """Give the model's memory back; it is loaded again when it is next needed."""
+        import torch
+
+        self._loaded = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    @cached_property
+    def encoder(self) -> ModelHandle | None:
+        """The text encoder of the text-embedding baseline, found but not loaded; None where none was given."""
+        s = self.settings
+        return None if s.encoder is None else find_encoder(s.encoder, device=s.model.device, offline=s.offline)
+
     # -- content keys ---------------------------------------------------------------------------------------------------
 
     def inputs(self) -> dict[str, Any]:
@@ -87,10 +110,13 @@ class Stages:
             "positions": self.positions,
             "layers": self.layers,
             "sites": s.sites,
+            "states": None if s.states is None else read_manifest(find_states(s.states))[0]["key"],
             "states_dtype": s.states_dtype,
             "batching": s.batching,
             "exact_answer": s.exact_answer,
             "judge_model": asdict(s.judge_model) if s.judge_model else None,
+            "controls": sorted(set(s.controls)),
+            "encoder": self.encoder.identity.key() if self.encoder else None,
             "versions": versions(),
         }
 
@@ -101,12 +127,23 @@ class Stages:
             "data": self.facts["sha256"],
             "prompts": content_key({"ids": self.prompt_ids}),
             "batching": [BATCH_TOKENS, MAX_BATCH, SHARD],
+            "generation": self.generation,
             "given": self.given is not None,
             "max_new_tokens": self.settings.max_new_tokens,
             "versions": versions(),
         }
 
     # -- answers --------------------------------------------------------------------------------------------------------
+
+    def budget(self, name: str, inputs: Mapping[str, Any], longest: int, loaded: Callable[[], LoadedModel]) -> Callable[[], Budget]:
+        """What a batch of generated answers may hold: measured when first needed, then kept."""
+
+        def find() -> Budget:
+            from probebench.models.memory import probe_budget
+
+            return probe_budget(loaded(), longest)
+
+        return self.budgets.get(name, inputs, find)
 
     def sharded(self, name: str, inputs: Mapping[str, Any], lengths: Sequence[int], title: str,
                 compute: Callable[[list[int]], T], pack: Callable[[T, list[int]], bytes], suffix: str,
@@ -127,6 +164,7 @@ class Stages:
                     content = pack(found, shards[i])
                     del found  # before the next shard is computed
                     writer.submit(stage.write, shard_name(i, suffix), content)
+                    self.progress.count_tokens(title, sum(lengths[k] for k in shards[i]))
                     counter.advance(len(shards[i]))
         return stage, shards
 
@@ -138,38 +176,44 @@ class Stages:
             given = self.given
             sequences = [(g.prompt_ids, g.answer_ids) for g in given]
 
+            budget = self.budgets.get("score", self.answer_inputs(), lambda: Budget(BATCH_TOKENS // 2))
+
             def score(rows: list[int]) -> list[Answer]:
-                scores = score_answers(self.loaded, [sequences[i] for i in rows])
+                scores = score_answers(self.loaded, [sequences[i] for i in rows], budget=budget())
                 return [Answer(given[i].example.id, given[i].prompt_ids, given[i].answer_ids, given[i].stopped, given[i].text, *x)
                         for i, x in zip(rows, scores, strict=True)]  # fmt: skip
 
-            return self._collect("score", [len(p) + len(a) for p, a in sequences], "Scoring answers", score)
+            return self.collect("score", [len(p) + len(a) for p, a in sequences], "Scoring answers", score)
         task = self.task
         assert task is not None  # no given answers, so a task
         wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids, strict=True)]
         new = self.settings.max_new_tokens or task.generation.max_new_tokens
+        longest = max(len(w.prompt_ids) for w in wanted) + new
+        budget = self.budget("answers", self.answer_inputs(), longest, lambda: self.loaded)
 
         def answer(rows: list[int]) -> list[Answer]:
             texts = stop_texts(self.handle, task.generation)
-            return generate(self.loaded, [wanted[i] for i in rows], new, self.stops, texts)
+            some = [wanted[i] for i in rows]
+            return generate(self.loaded, some, new, self.stops, texts, how=self.generation, budget=budget())
 
-        return self._collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
+        return self.collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
 
     def _statements(self) -> list[Answer]:
         """Statements as sequences whose first token is the prompt; with log-probabilities where the model has them."""
         ids = self.prompt_ids
         sequences = [(i[:1], i[1:]) for i in ids]
         none = np.zeros(0, dtype=np.float32)
+        budget = self.budgets.get("score", self.answer_inputs(), lambda: Budget(BATCH_TOKENS // 2))
 
         def score(rows: list[int]) -> list[Answer]:
             wanted = [sequences[i] for i in rows]
-            scores = score_answers(self.loaded, wanted) if self.handle.causal else [(none, none, none)] * len(rows)
+            scores = score_answers(self.loaded, wanted, budget=budget()) if self.handle.causal else [(none, none, none)] * len(rows)
             return [Answer(self.examples[i].id, *sequences[i], False, self.examples[i].question, *x)
                     for i, x in zip(rows, scores, strict=True)]  # fmt: skip
 
-        return self._collect("statements", [len(i) for i in ids], "Reading statements", score)
+        return self.collect("statements", [len(i) for i in ids], "Reading statements", score)
 
-    def _collect(
+    def collect(
         self,
         name: str,
         lengths: Sequence[int],
@@ -178,7 +222,11 @@ class Stages:
         inputs: Mapping[str, Any] | None = None,
         loaded: Callable[[], LoadedModel] | None = None,
     ) -> list[Answer]:
+        """Answers of a stage, shard by shard, in the order of `lengths`."""
+
         def pack(found: list[Answer], rows: list[int]) -> bytes:
+            if name not in ("score", "statements"):  # whose lengths have the answers in them
+                self.progress.count_tokens(title, sum(len(a.answer_ids) for a in found))
             return tables.answers_bytes(found)
 
         stage, shards = self.sharded(
@@ -221,10 +269,14 @@ class Stages:
         prompts = [short_question(tokenizer, extraction_prompt(e.question, t)) for e, t in zip(self.examples, said, strict=True)]
         wanted: list[Request] = requests([a.id for a in answers], prompts, self.handle)
 
-        def ask(rows: list[int]) -> list[Answer]:
-            return generate(self.loaded, [wanted[i] for i in rows], MODEL_MAX_NEW_TOKENS, self.stops)
+        longest = max(len(w.prompt_ids) for w in wanted) + MODEL_MAX_NEW_TOKENS
+        budget = self.budget("exact", self.answer_inputs(), longest, lambda: self.loaded)
 
-        replies = self._collect("exact", [len(w.prompt_ids) for w in wanted], "Finding exact answers", ask)
+        def ask(rows: list[int]) -> list[Answer]:
+            some = [wanted[i] for i in rows]
+            return generate(self.loaded, some, MODEL_MAX_NEW_TOKENS, self.stops, how=self.generation, budget=budget())
+
+        replies = self.collect("exact", [len(w.prompt_ids) for w in wanted], "Finding exact answers", ask)
         return [find_reply(text, self.reply(r)[1]) for text, r in zip(said, replies, strict=True)]
 
     def labelled(self) -> list[LabelledAnswer]:
@@ -245,26 +297,6 @@ class Stages:
             exact = span if tokens.exact else None
             result.append(LabelledAnswer(example, answer, label, bool(verdict and verdict.refused), exact, tokens, splits[i]))
         return result
-
-    def second_opinion(self, answers: Sequence[LabelledAnswer]) -> dict[str, Any] | None:
-        """Agreement of the labels with another model's opinion, when one was asked for."""
-        spec = self.settings.judge_model
-        if spec is None or self.statements:
-            return None
-        handle = find_model(spec, offline=self.settings.offline)
-        prompts = [short_question(handle.tokenizer, opinion_prompt(a.example, self.reply(a.answer)[1])) for a in answers]
-        wanted = requests([a.example.id for a in answers], prompts, handle)
-        stops = stop_tokens(handle, Generation())
-        judge = cache(lambda: load_model(handle, offline=self.settings.offline))
-
-        def ask(rows: list[int]) -> list[Answer]:
-            return generate(judge(), [wanted[i] for i in rows], OPINION_TOKENS, stops)
-
-        prompt_key = content_key({"ids": [w.prompt_ids for w in wanted]})
-        inputs = {"judge": handle.identity.key(), "prompts": prompt_key, "versions": versions()}
-        replies = self._collect("opinion", [len(w.prompt_ids) for w in wanted], "Asking the judge model", ask, inputs, judge)
-        opinions = [read_opinion(r.text) for r in replies]
-        return {"model": spec.name, "revision": handle.identity.revision, **agreement([a.label for a in answers], opinions)}
 
 
 def shard_name(i: int, suffix: str) -> str:

@@ -6,9 +6,11 @@ stage's numbers. A shard counts once the manifest names it, with its checksum; a
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +23,8 @@ import numpy as np
 from probebench.errors import LockedError, RunError
 
 SCHEMA_VERSION = 1
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says when a disk, or a user's part of it, is full."""
 
 
 def content_key(inputs: Mapping[str, Any]) -> str:
@@ -46,8 +50,43 @@ def write_atomic(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise RunError(
-            f"Cannot write {path}: {error.strerror}. Nothing half-written was kept; free space and run the same command again."
+            f"Cannot write {path}, {len(content):,} bytes: {error.strerror or error}{_room(path, error)}. Nothing half-written was "
+            f"kept; free space and run the same command again."
         ) from None
+
+
+def _room(path: Path, error: OSError) -> str:
+    """How much is free, where that is the trouble."""
+    if error.errno not in FULL:
+        return ""
+    try:
+        return f" ({shutil.disk_usage(path.parent).free:,} bytes are free)"
+    except OSError:
+        return ""
+
+
+def _sweep(folder: Path, mine: int | None = None) -> None:
+    """Remove what processes that are gone left half-written in a run directory; no one reads it, but a shard can be gigabytes.
+
+    Args:
+        folder: a run directory, locked.
+        mine: this process, when it is about to leave.
+    """
+    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.tmp.*"), *folder.glob("stages/*/.*.tmp")):
+        pid = path.name.split(".")[-2]  # figures have none
+        if not pid.isdigit() or int(pid) == mine or not _alive(int(pid)):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # someone else's
+        return True
+    return True
 
 
 def clean_json(value: Any) -> Any:
@@ -90,11 +129,20 @@ class Lock:
             raise LockedError(
                 f"Another process is working in {self.path.parent}. Wait for it, or choose another folder with --out."
             ) from None
+        _sweep(self.path.parent)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            _sweep(self.path.parent, os.getpid())
         if self.file:
             self.file.close()
+        if isinstance(error, OSError) and error.errno in FULL:  # whatever wrote without `write_atomic`, such as a figure
+            place = Path(error.filename or self.path.parent)
+            raise RunError(
+                f"Cannot write {place}: {error.strerror}{_room(place, error)}. Nothing half-written was kept; free space and run "
+                f"the same command again."
+            ) from None
 
 
 class Background:
@@ -175,7 +223,10 @@ class Stage:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(f"Cannot write {self.manifest}: {error.strerror}.") from None
+            raise RunError(
+                f"Cannot write {self.manifest}, {len(line):,} bytes: {error.strerror or error}{_room(self.manifest, error)}. The "
+                f"shard {name} is not believed; free space and run the same command again."
+            ) from None
         self.shards[name] = digest
 
     def read(self, name: str) -> bytes:

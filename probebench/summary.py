@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from probebench.scoring.published import shown as short
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from probebench.run import Run
+
+CONTROLS = "controls"
+ALWAYS = ("text_embedding", "p_true", "p_true_exact")
+"""Baselines that are shown whatever else of their family is."""
 
 
 def print_summary(run: Run, console: Console) -> None:
     """Model, task, counts, the selected cell, all detectors, warnings, and where the files are."""
     from rich.markup import escape
-    from rich.table import Table
 
     r = run.record
     everything, test = r["counts"]["all"], r["counts"]["test"]
@@ -43,36 +49,24 @@ def print_summary(run: Run, console: Console) -> None:
             f"kappa {_number(o['kappa'])}",
             highlight=False,
         )
-    s = r["selection"]
-    console.print(
-        f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], [bold]{s['position']}[/bold]\n"
-        f"test AUROC there: [bold]{_number(s['test_auroc'])}[/bold] {_interval(s['test_auroc_95'])}",
-        highlight=False,
-    )
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("detector", overflow="fold")
-    table.add_column("AUROC", justify="right", no_wrap=True)
-    table.add_column("95 %", no_wrap=True)
-    table.add_column("probe - this", no_wrap=True)
-    for d in r["detectors"]:
-        difference = (
-            ""
-            if d["probe_minus_this"] is None
-            else f"{d['probe_minus_this']:+.3f} {_interval(d['probe_minus_this_95'], signed=True)}"
-        )
-        table.add_row(escape(d["label"]), _number(d["auroc"]), _interval(d["auroc_95"]), difference)
-    shuffled = r["controls"]["shuffled_labels"]
-    table.add_row(
-        f"shuffled labels, mean of {shuffled['repeats']}", _number(shuffled["mean_auroc"]), _interval(shuffled["mean_auroc_95"]), ""
-    )
+    for line in headline(r):
+        console.print(line, highlight=False)
     console.print()
-    console.print(table, highlight=False)
+    console.print(_positions(r["by_position"], r["selection"]), highlight=False)
+    console.print()
+    console.print(_detectors(r), highlight=False)
     c = r["comparison"]
     console.print(
         f"[dim]n = {c['n_compared']} of {c['n_test']} test {what}, the same for every row; positive class: {right};\n"
         f"95 % intervals: cluster bootstrap by group.[/dim]",
         highlight=False,
     )
+    if r["published"]:
+        console.print()
+        console.print(_published(r["published"]), highlight=False)
+        source = r["published"]["rows"][0]["source"]
+        differs = len(r["published"]["differs"])
+        console.print(f"[dim]{escape(source)}; {differs} things differ: see record.json[/dim]", highlight=False)
     for name, reason in c["absent"].items():
         console.print(f"[dim]not in the table: {name}, {reason}[/dim]", highlight=False)
     for line in absent_sites(r["sites"]):
@@ -85,6 +79,131 @@ def print_summary(run: Run, console: Console) -> None:
     console.print(
         f"heatmap.png, record.json, scores.parquet and more in {escape(str(run.folder))}/", highlight=False, soft_wrap=True
     )
+
+
+def headline(r: Mapping[str, Any]) -> list[str]:
+    """The selected cell, and the best cell and baseline of before and after the answer, as lines with console markup."""
+    from rich.markup import escape
+
+    s = r["selection"]
+    lines = [
+        f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], [bold]{s['position']}[/bold]",
+        f"test AUROC there: [bold]{_number(s['test_auroc'])}[/bold] {_interval(s['test_auroc_95'])}",
+    ]
+    for when in ("before", "after"):
+        found = r["readable"][when]
+        if found is None:
+            continue
+        cell, base = found["cell"], found["best_baseline"]
+        time = "beside it" if r["task"]["kind"] == "statements" else f"{when} the answer"
+        lines += [
+            f"{time}: probe {_number(cell['auroc'])} (layer {cell['layer']}, {cell['position']})",
+            f"  best baseline {_number(base['auroc'])} ({escape(base['label'])})",
+            f"  probe minus baseline {_signed(found['difference'])} {_interval(found['difference_95'], signed=True)}",
+        ]
+    left = r["confounds"]["residual"]
+    if left:
+        lines.append(f"without what length, place and source explain: {_number(left['auroc'])} {_interval(left['auroc_95'])}")
+    if curve := r["learning_curve"]:
+        points = [*curve["points"], curve["all"]]
+        lines.append("by train examples: " + ", ".join(f"{p['n']:,}: {_number(p['auroc'])}" for p in points))
+    if noise := r["label_noise"]:
+        own = noise["scores"]["fitted_to_first"]["scored_under_second"]
+        lines.append(
+            f"labels of {escape(noise['judge'])}: kappa {_number(noise['kappa'])}; the probe's AUROC under them "
+            f"{_number(own['auroc'])} {_interval(own['auroc_95'])}"
+        )
+    return lines
+
+
+def _positions(rows: Sequence[Mapping[str, Any]], selection: Mapping[str, Any]) -> Table:
+    """The best layer of each position of the paper's tables, and of the selected one."""
+    table = _table("position", "layer", "AUROC", "95 %", "n")
+    table.title, table.title_justify, table.title_style = "best layer of a position, by validation", "left", "dim"
+    for row in rows:
+        if not (row["paper"] or row["position"] == selection["position"]):
+            continue
+        mark = "[bold]" if row["position"] == selection["position"] else ""
+        if row["layer"] is None:
+            table.add_row(row["position"], "-", "not defined", "", "")
+        else:
+            table.add_row(f"{mark}{row['position']}", row["layer"], _number(row["test_auroc"]), _interval(row["test_auroc_95"]),
+                          f"{row['n_test']:,}")  # fmt: skip
+    return table
+
+
+def _detectors(r: Mapping[str, Any]) -> Table:
+    """All probes, ensembles and controls; of the baselines, before and after the answer, the best one of each family."""
+    from rich.markup import escape
+
+    table = _table("detector", "AUROC", "95 %", "probe - this")
+    for title, rows in sections(r["detectors"]):
+        if r["task"]["kind"] == "statements":
+            title = title.removesuffix(" before the answer")
+        shown = best_of_family(rows)
+        table.add_row(f"[dim]{title}[/dim]")
+        for d in shown:
+            none = d["probe_minus_this"] is None
+            difference = "" if none else f"{_signed(d['probe_minus_this'])} {_interval(d['probe_minus_this_95'], signed=True)}"
+            table.add_row(f"  {escape(d['label'])}", _number(d["auroc"]), _interval(d["auroc_95"]), difference)
+        if len(shown) < len(rows):
+            table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
+        if title == CONTROLS:
+            found = r["controls"]["shuffled_labels"]
+            label = f"  shuffled labels, mean of {found['repeats']}"
+            table.add_row(label, _number(found["mean_auroc"]), _interval(found["mean_auroc_95"]), "")
+    return table
+
+
+def sections(detectors: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Detectors by kind; baselines by when they can be read, the highest test AUROC first."""
+
+    def of(kind: str, when: str | None = None) -> list[Mapping[str, Any]]:
+        return [d for d in detectors if d["kind"] == kind and when in (None, d["when"])]
+
+    def falling(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return sorted(rows, key=lambda d: -(d["auroc"] if d["auroc"] is not None else -1.0))
+
+    found = [
+        ("probes", of("probe")),
+        ("ensembles of probes", of("ensemble")),
+        ("baselines before the answer", falling(of("baseline", "before"))),
+        ("baselines after the answer", falling(of("baseline", "after"))),
+    ]
+    return [*((title, rows) for title, rows in found if rows), (CONTROLS, of("control"))]
+
+
+def best_of_family(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of baselines that differ only in what they average over the first one; all others."""
+    seen: set[str] = set()
+    kept = []
+    for row in rows:
+        family = row["name"].split("_")[0] if row["kind"] == "baseline" and row["name"] not in ALWAYS else row["name"]
+        if family not in seen:
+            seen.add(family)
+            kept.append(row)
+    return kept
+
+
+def _published(found: Mapping[str, Any]) -> Table:
+    """What a paper prints, beside this run."""
+    table = _table("published", "AUROC", "here", "95 %")
+    for row in short(found["rows"]):
+        own = row["our_auroc"]
+        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", "" if own is None else _number(own),
+                      "" if own is None else _interval(row["our_auroc_95"]))  # fmt: skip
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """A plain table whose first column is text and whose numbers stand right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for i, name in enumerate(columns):
+        right = name in ("AUROC", "n", "layer", "here")
+        table.add_column(name, justify="right" if right else "left", no_wrap=i > 0, overflow="fold" if i == 0 else "ellipsis")
+    return table
 
 
 def absent_sites(sites: Mapping[str, Any]) -> list[str]:
@@ -101,6 +220,10 @@ def absent_sites(sites: Mapping[str, Any]) -> list[str]:
 
 def _number(value: float | None) -> str:
     return "not defined" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:+.3f}"
 
 
 def _interval(ends: list[float | None], *, signed: bool = False) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probebench.scoring.score import Comparison, Result
+from probebench.scoring.evaluate import Comparison
+from probebench.scoring.score import Result
 from probebench.types import Answer, Cell, CellFit, LabelledAnswer, ScoreMatrix, layer_name
 
 
@@ -93,6 +94,7 @@ def answers_table(answers: Sequence[LabelledAnswer]) -> pd.DataFrame:
             **_answer_row(a.answer), "question": a.example.question, "references": list(a.example.references),
             "group": a.example.group, "split": a.split, "label": a.label, "refused": a.refused, "exact_answer": exact,
             "exact_first": first, "exact_last": last,
+            "topic": a.example.fields.get("topic"),
         })  # fmt: skip
     table = pd.DataFrame(rows)
     return table.astype({"exact_first": "Int64", "exact_last": "Int64"})
@@ -136,5 +138,6 @@ def scores_table(matrices: Iterable[ScoreMatrix], fits: Sequence[CellFit], compa
     for s in comparison.scores:
         common = {"site": "", "layer": "", "position": "", "detector": s.name, "split": "test", "n": s.n}
         rows.append({**common, "metric": "auroc", "value": s.auroc, "low": s.interval.low, "high": s.interval.high})
-        rows.append({**common, "metric": "auprc", "value": s.auprc, "low": np.nan, "high": np.nan})
+        rows += [{**common, "metric": name, "value": m.value, "low": m.interval.low, "high": m.interval.high, "n": m.n}
+                 for name, m in s.metrics.items()]  # fmt: skip
     return pd.DataFrame(rows)

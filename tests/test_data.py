@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from probebench.models.loading import ModelSpec
-from probebench.pipeline import evaluate, preview
+from probebench.pipeline import evaluate
+from probebench.preview import preview
 from probebench.settings import Settings
 from probebench.tasks.judge import get_judge
 from probebench.tasks.rows import read_rows
@@ -128,7 +129,9 @@ def test_statements_are_probed_fully(tmp_path):
     assert list(run.matrix("auroc").columns) == ["-8", "-7", "-6", "-5", "-4", "-3", "-2", "-1", "statement_last"]
     assert run.matrix("auroc_low").notna().to_numpy().all()
     names = [d["name"] for d in run.record["detectors"]]
-    assert names == ["probe", "probe_emb", "text", "logprob_mean", "logprob_min", "length", "majority"]
+    tokens = [f"{score}_{of}" for score in ("logit", "prob", "logprob") for of in ("mean", "min", "max")][:-1]
+    expected = ["probe", "probe_emb", "text", *tokens, "logprob_sum", "perplexity", "length", "majority", "p_true"]
+    assert [n for n in names if not n.startswith("ensemble")] == expected, "one text, nothing generated, no exact answer"
 
 
 @needs_data

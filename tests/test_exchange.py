@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.numpy import save
 
 import probebench
 from probebench.cli.main import main
@@ -131,7 +132,10 @@ def test_wrong_shapes_and_names_are_found(tmp_path):
     assert failures(folder) == {"shapes": "1.safetensors has resid [3, 2, 3, 8], expected [3, 3, 3, 8]"}
     good.write("1.safetensors", states_bytes({"resid": values["resid"][:, :, [2, 1, 3]]}, (2, 1, 3)))
     assert "1.safetensors holds example, resid; expected example, resid, attn.q" in failures(folder)["shapes"]
-    good.write("1.safetensors", states_bytes({s: v[:, :, [2, 1, 3]].astype(np.float64) for s, v in values.items()}, (2, 1, 3)))
+    wide = {s: v[:, :, [2, 1, 3]].astype(np.float64) for s, v in values.items()}
+    with pytest.raises(ValueError, match="float64"):
+        states_bytes(wide, (2, 1, 3))
+    good.write("1.safetensors", save(wide | {"example": np.array([2, 1, 3])}))
     assert "F64" in failures(folder)["shapes"]
 
 
@@ -453,6 +457,103 @@ def test_imported_states_say_what_they_are_of(finished, elsewhere, tmp_path):
             states_of(tmp_path / "out", *of)
 
 
+def again(finished, tmp_path, states, **options):
+    _, answers, folder = finished
+    words = {"positions": POSITIONS, "shuffles": 0, "device": "cpu", "out": tmp_path / "run"} | options
+    return probebench.evaluate(str(folder), answers=answers, states=states, **words)
+
+
+def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_path, monkeypatch):
+    run, _, _ = finished
+    folder = brought(finished, saved(tmp_path / "x.npz", elsewhere, "tl"), "tl", tmp_path / "out", dtype="float32").folder
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    monkeypatch.setattr("probebench.cells.Extractor", lambda *a, **k: pytest.fail("hidden states were extracted"))
+    other = again(finished, tmp_path, folder, discard_states=True)
+    assert other.record["key"] != run.record["key"]
+    # the same vectors but for half precision
+    np.testing.assert_allclose(other.matrix("auroc").to_numpy(), run.matrix("auroc").to_numpy(), atol=0.02)
+    assert other.record["selection"]["position"] in POSITIONS
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before  # --discard-states is for what a run extracts
+    source = other.record["extraction"]["source"]
+    assert (tmp_path / "run" / source["folder"]).resolve() == folder.resolve()
+    assert (source["convention"], source["dtype"]) == ("tl", "float32")
+    assert source["key"] == open_states(folder).key
+    assert source["model"]["revision"] == run.record["model"]["revision"]
+    assert np.array_equal(other.states().cell(1, "-1"), StatesReader.open(folder).cell(1, "-1"))
+    assert again(finished, tmp_path, folder, discard_states=True).resumed
+    bent = saved(tmp_path / "y.npz", elsewhere, "tl", lambda v, i: (v * 1.5, i))
+    changed = brought(finished, bent, "tl", tmp_path / "bent", dtype="float32").folder
+    assert not again(finished, tmp_path, changed).resumed  # other states under the same answers
+
+
+def test_what_given_states_lack_is_absent_with_the_reason(finished, elsewhere, tmp_path):
+    folder = brought(finished, saved(tmp_path / "x.npz", elsewhere, "hf"), "hf", tmp_path / "out").folder
+    run = again(finished, tmp_path, folder)
+    matrix = run.matrix("auroc")
+    assert matrix.loc["2"].isna().all()
+    assert matrix.drop(index="2").notna().all().all()
+    assert "after the final norm" in run.record["sites"]["resid"]["absent"]["2"]
+    (tmp_path / "blocks").mkdir()
+    blocks = brought(finished, saved(tmp_path / "y.npz", elsewhere, "blocks"), "blocks", tmp_path / "blocks").folder
+    run = again(finished, tmp_path / "blocks", blocks)
+    assert run.matrix("auroc").loc["emb"].isna().all()
+    assert "before block 0" in run.record["sites"]["resid"]["absent"]["emb"]
+    assert "probe_emb" not in [d["name"] for d in run.record["detectors"]]
+    assert run.plot() is not None
+
+
+def test_given_states_of_something_else_are_refused(finished, elsewhere, tmp_path):
+    source = saved(tmp_path / "x.npz", elsewhere, "hf")
+    folder = brought(finished, source, "hf", tmp_path / "out").folder
+    run, answers, model = finished
+    for options, error, message in (
+        ({"sites": ["resid", "attn.q"]}, UsageError, "holds resid and not attn.q. Give --sites resid, or leave"),
+        ({"layers": [1, 2]}, UsageError, "has no layer 2 of resid .the last entry of hidden_states is after the final norm"),
+        ({"positions": POSITIONS[:2]}, StatesError, "Ask for theirs: --positions last_q,exact_answer_last,-1,answer_mean"),
+        ({"limit": 50}, StatesError, "They are of 100 answers, this run is on 50; --limit would leave some out"),
+    ):
+        with pytest.raises(error, match=message):
+            again(finished, tmp_path / "x", folder, **options)
+    with pytest.raises(UsageError, match="--states needs --answers"):
+        probebench.evaluate(str(model), "people", states=folder)
+    with pytest.raises(BadFileError, match="holds no hidden states"):
+        again(finished, tmp_path / "x", tmp_path / "nowhere")
+    rows = answers.read_text().splitlines()
+    (tmp_path / "turned.jsonl").write_text("\n".join([rows[1], rows[0], *rows[2:]]) + "\n")
+    with pytest.raises(StatesError, match="in another order.*Row 0 is of 'a0' there and of 'a1' here"):
+        again((run, tmp_path / "turned.jsonl", model), tmp_path / "x", folder)
+    shard = next(folder.glob("0*.safetensors"))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(StatesError, match="00000.safetensors is not what its manifest says"):
+        again(finished, tmp_path / "x", folder)
+
+
+def test_bfloat16_is_imported_verified_and_exported(finished, elsewhere, tmp_path):
+    done = brought(finished, saved(tmp_path / "x.npz", elsewhere, "tl"), "tl", tmp_path / "out", dtype="bfloat16")
+    ids, arrays = elsewhere
+    assert not failures(tmp_path / "out")
+    assert "bfloat16" in describe(open_states(tmp_path / "out"))
+    reader = StatesReader.open(done.folder)
+    last = np.stack([arrays[name]["tl"][2, -1] for name in ids])
+    expected = torch.from_numpy(last).bfloat16().float().numpy()
+    np.testing.assert_array_equal(reader.cell(1, "-1"), expected)
+    about = json.loads((export(tmp_path / "out", "npy", tmp_path / "npy") / "states.json").read_text())["sites"]["resid"]
+    assert (about["dtype"], about["stored_dtype"]) == ("float32", "bfloat16")
+    np.testing.assert_array_equal(np.load(tmp_path / "npy" / "resid.npy")[:, 2, 2], expected)
+    table = pd.read_parquet(export(tmp_path / "out", "parquet", tmp_path / "pq") / "resid.parquet")
+    row = table[(table.layer == 1) & (table.position == "-1") & (table.example == 3)].iloc[0]
+    np.testing.assert_array_equal(row.vector, expected[3])
+
+    def infinite(values, ids):
+        values[1, -1] = 3.4e38
+        return values, ids
+
+    with pytest.raises(StatesError, match="too large for bfloat16. Keep it with --states-dtype float32"):
+        brought(finished, saved(tmp_path / "y.npz", elsewhere, "tl", infinite), "tl", tmp_path / "o2", dtype="bfloat16")
+
+
 def test_import_is_found_again_by_content(finished, elsewhere, tmp_path):
     source = saved(tmp_path / "x.npz", elsewhere, "hf")
     first = brought(finished, source, "hf", tmp_path / "out")
@@ -516,7 +617,7 @@ def too_large(values, ids):
         (with_nan, StatesError, "'a7': 1 of [0-9]+ vectors are not finite, the first at entry 1, token 2"),
         (with_zero, StatesError, "'a7': 1 of [0-9]+ vectors are all zero, the first at entry 2, token 3"),
         (lambda v, i: ((v * 100).astype(np.int8), i), BadFileError, "are int8; they must be floats"),
-        (too_large, StatesError, "Layer 0 at '-1' is too large for float16. Keep it with --states-dtype float32"),
+        (too_large, StatesError, "Layer 0 at '-1' is too large for float16. Keep it with --states-dtype bfloat16 or float32"),
     ],
 )  # fmt: skip
 def test_what_is_silently_wrong_is_refused(finished, elsewhere, tmp_path, change, error, message):

@@ -4,10 +4,12 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import RunError, StatesError, UnknownNameError
+from probebench.models.batches import Budget
 from probebench.models.sites import check_sites, find_blocks, plan_sites, resolve_layers
 from probebench.states.extract import Extractor as SiteExtractor
 from probebench.states.extract import plan_shards
-from probebench.states.reader import SiteLayout, StatesReader, states_bytes
+from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.shards import Shard, from_bfloat16, shard_size, to_bfloat16, widened
 from probebench.types import EMB
 
 LAYERS = (EMB, 0, 1, 2)
@@ -136,7 +138,7 @@ def test_non_finite_states_name_layer_and_position(loaded):
     block = model.model.model.layers[1]
     hook = block.register_forward_hook(lambda m, a, out: out * float("inf"))
     try:
-        with pytest.raises(StatesError, match="first at layer 1, position 'a'.*--states-dtype float32"):
+        with pytest.raises(StatesError, match="first at layer 1, position 'a'.*--states-dtype bfloat16"):
             Extractor(model, LAYERS)(seqs, places(seqs), NAMES)
     finally:
         hook.remove()
@@ -212,6 +214,105 @@ def test_layers_of_different_width_come_back_as_wide_as_they_are(tmp_path):
     reader = StatesReader((str(tmp_path / "0.safetensors"),), ((0, 1, 2),), layout, ("a",), np.ones((3, 1), dtype=bool))
     assert (reader.cell(1, "a", "attn.q") == values[0, 0]).all()
     assert (reader.cell(5, "a", "attn.q") == values[1, 0, :, :2]).all()
+
+
+def test_bfloat16_rounds_as_torch_does():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=20_000) * 10.0 ** rng.integers(-40, 39, size=20_000)).astype(np.float32)
+    ties = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 3.4e38, np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45], dtype=np.float32)
+    x = np.concatenate([x, ties])
+    expected = torch.from_numpy(x).to(torch.bfloat16)
+    ours = from_bfloat16(to_bfloat16(x))
+    np.testing.assert_array_equal(ours, expected.float().numpy())
+    assert (np.signbit(ours) == np.signbit(expected.float().numpy()))[~np.isnan(x)].all()
+    wide = x.reshape(2, -1)[:, ::2]  # not contiguous
+    np.testing.assert_array_equal(to_bfloat16(wide), to_bfloat16(x).reshape(2, -1)[:, ::2])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_stored_types_come_back_without_torch_and_others_read_them(loaded, tmp_path, dtype):
+    from safetensors.torch import load_file
+
+    model = loaded("llama")
+    seqs = sequences(model)
+    plan = plan_sites(model.base, 3, ["resid", "attn.q"], LAYERS)
+    exact = SiteExtractor(model, plan, "float32")(seqs, places(seqs), NAMES)
+    values = SiteExtractor(model, plan, dtype)(seqs, places(seqs), NAMES)
+    content = states_bytes(values, range(len(seqs)))
+    assert len(content) == shard_size({site: v.shape for site, v in values.items()}, dtype, len(seqs))
+    (tmp_path / "0.safetensors").write_bytes(content)
+    theirs = load_file(tmp_path / "0.safetensors")
+    layout = {"resid": SiteLayout(LAYERS, (32,) * 4), "attn.q": SiteLayout(LAYERS[1:], (32,) * 3)}
+    rows = tuple(range(len(seqs)))
+    reader = StatesReader((str(tmp_path / "0.safetensors"),), (rows,), layout, NAMES, np.ones((len(seqs), 3), dtype=bool))
+    for site in layout:
+        expected = torch.from_numpy(exact[site]).to(getattr(torch, dtype))
+        assert theirs[site].dtype == getattr(torch, dtype)
+        assert torch.equal(theirs[site], expected)
+        cell = reader.cell(1, "b", site)
+        assert cell.dtype == np.float32
+        assert (cell == expected[layout[site].layers.index(1), 1].float().numpy()).all()
+        loaded_values = reader.load(site).values
+        assert loaded_values.dtype == (np.float32 if dtype == "bfloat16" else np.dtype(dtype))
+        assert (loaded_values[:, 2 if site == "resid" else 1, 1] == cell).all()
+
+
+def test_vectors_beyond_float16_are_kept_by_bfloat16(loaded):
+    model = loaded("llama")
+    seqs = sequences(model)
+    plan = plan_sites(model.base, 3, ["resid"], LAYERS)
+    hook = model.model.model.layers[1].register_forward_hook(lambda m, a, out: out * 1e6)
+    try:
+        with pytest.raises(StatesError, match="--states-dtype bfloat16 .or float32.: float16 ends at 65,504"):
+            SiteExtractor(model, plan)(seqs, places(seqs), NAMES)
+        values = widened(SiteExtractor(model, plan, "bfloat16")(seqs, places(seqs), NAMES)["resid"])
+    finally:
+        hook.remove()
+    assert np.isfinite(values).all()
+    assert np.abs(values).max() > 65_504
+
+
+def test_out_of_memory_shrinks_the_batches_of_the_whole_shard_for_good(loaded, monkeypatch):
+    model = loaded("llama")
+    seqs = [(s * 20)[:20] for s in sequences(model)]
+    plan = plan_sites(model.base, 3, ["resid"], LAYERS)
+    kept = []
+    budget = Budget(10_000, keep=lambda b: kept.append((b.tokens, b.halvings)))
+    extract = SiteExtractor(model, plan, "float32", budget=budget)
+    whole, sizes = SiteExtractor._batch, []
+
+    def small(self, some, table):
+        sizes.append(len(some))
+        if len(some) > 3:
+            raise torch.OutOfMemoryError("no")
+        return whole(self, some, table)
+
+    monkeypatch.setattr(SiteExtractor, "_batch", small)
+    first = extract(seqs, places(seqs), NAMES)
+    assert sizes == [9, 4, 2, 2, 2, 2, 1]
+    assert kept == [(80, 1), (40, 2)]
+    sizes.clear()
+    again = extract(seqs, places(seqs), NAMES)  # no failure any more, and the same batches
+    assert sizes == [2, 2, 2, 2, 1]
+    assert (first["resid"] == again["resid"]).all()
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-3], lambda c: c + b"x", lambda c: b"", lambda c: c[:8] + b"[" + c[9:],
+                                    lambda c: (2**40).to_bytes(8, "little") + c[8:], lambda c: c[:8] + b" " * 200])  # fmt: skip
+def test_damaged_shards_are_one_clear_error(tmp_path, damage):
+    content = states_bytes({"resid": np.ones((1, 1, 3, 4), dtype=np.float16)}, (0, 1, 2))
+    (tmp_path / "0.safetensors").write_bytes(damage(content))
+    with pytest.raises(StatesError, match="not there or not whole"):
+        Shard(tmp_path / "0.safetensors")
+
+
+def test_damaged_indexes_are_one_clear_error(tmp_path):
+    from safetensors.numpy import save
+
+    for metadata in (None, {"index": "7"}, {"index": "{"}, {"index": '{"files": 3}'}, {"index": '{"files": [], "sites": []}'}):
+        (tmp_path / INDEX).write_bytes(save({"present": np.ones((1, 1), dtype=bool)}, metadata=metadata))
+        with pytest.raises(StatesError, match="Run the same command again"):
+            StatesReader.open(tmp_path)
 
 
 def test_missing_states_say_what_to_do(tmp_path):

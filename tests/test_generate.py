@@ -3,8 +3,10 @@ import pytest
 import torch
 from conftest import FAMILIES
 
-from probebench.errors import MemoryLimitError
-from probebench.models.generate import Request, generate, halving, plan_batches, score_answers, stop_tokens
+from probebench.errors import MemoryLimitError, UsageError
+from probebench.models.batches import Budget, halving, in_batches, plan_batches
+from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_tokens
+from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.tasks.prompts import chat, encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
 
@@ -88,6 +90,122 @@ def test_batches_hold_everything_once_within_the_budget():
     assert all(len(b) * max(lengths[i] for i in b) <= 128 for b in batches)
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_cache_of_fixed_size_changes_nothing(loaded, kind):
+    """The plain path is the reference: same ids in float32, same scores."""
+    model = loaded(kind)
+    assert pick_generation(model.handle, None) == "plain"  # there is no GPU here
+    assert pick_generation(model.handle, "fast") == "fast"
+    wanted, stops = ask(model), stop_tokens(model.handle, Generation())
+    plain = generate(model, wanted, 14, stops)
+    fast = generate(model, wanted, 14, stops, how="fast")
+    for a, b in zip(plain, fast, strict=True):
+        assert a.answer_ids == b.answer_ids
+        assert a.text == b.text
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4)
+        np.testing.assert_allclose(a.logits, b.logits, atol=1e-3)
+        np.testing.assert_allclose(a.entropies, b.entropies, atol=1e-3)
+
+
+def test_a_cache_of_fixed_size_with_stop_texts(loaded):
+    model = loaded("llama", chat=False)
+    wanted = ask(model)
+    free = generate(model, wanted, 16, frozenset())
+    stop = model.tokenizer.decode(free[1].answer_ids[4:6], skip_special_tokens=True)
+    plain, fast = (generate(model, wanted, 16, frozenset(), (stop,), how=how) for how in ("plain", "fast"))
+    assert [a.answer_ids for a in plain] == [a.answer_ids for a in fast]
+    assert len(plain[1].answer_ids) < 16
+
+
+def test_models_without_such_a_cache_say_so(loaded, monkeypatch):
+    handle = loaded("llama").handle
+    monkeypatch.setattr(type(handle.skeleton), "_can_compile_fullgraph", False)
+    assert pick_generation(handle, None) == "plain"
+    with pytest.raises(UsageError, match="LlamaForCausalLM. Take --generation plain"):
+        pick_generation(handle, "fast")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_compiled_generation_equals_the_plain_path_on_a_gpu(model_folder, kind):
+    model = load_model(find_model(ModelSpec(str(model_folder(kind)), dtype="float32", device="cuda")))
+    assert pick_generation(model.handle, None) == "fast"
+    wanted, stops = ask(model), stop_tokens(model.handle, Generation())
+    plain, fast = (generate(model, wanted, 14, stops, how=how) for how in ("plain", "fast"))
+    for a, b in zip(plain, fast, strict=True):
+        assert a.answer_ids == b.answer_ids
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_the_budget_of_a_gpu_is_what_fits(model_folder):
+    from probebench.models.memory import MOST_TOKENS, probe_budget
+
+    model = load_model(find_model(ModelSpec(str(model_folder()), dtype="float32", device="cuda")))
+    budget = probe_budget(model, 64)
+    assert 64 <= budget.tokens <= MOST_TOKENS
+    assert budget.tokens & (budget.tokens - 1) == 0
+
+
+def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
+    from probebench.models.memory import LiveBytes, cached_pass, counted
+
+    with LiveBytes() as live:
+        a = torch.zeros(1000)
+        b = a[10:].view(-1)  # not its own
+        a.add_(1)  # nor this
+        c = torch.zeros(500) + b[:500]
+        del c
+        d = torch.zeros(100)
+    assert (live.now, live.peak) == (4 * 1100, 4 * 2000)
+    del a, b, d
+    assert live.now == 0
+    model = loaded("llama")
+    for rows in (1, 5):
+        with LiveBytes() as live:
+            cached_pass(model.model, rows, 40, torch.device("cpu"))
+        without = counted(model.handle, lambda m, n=rows: cached_pass(m, n, 40, torch.device("cpu")))
+        assert without == pytest.approx(live.peak, rel=0.05)
+
+
+def test_the_budget_of_a_cpu_shrinks_with_free_memory_only(loaded):
+    from probebench.models.batches import BATCH_TOKENS, MAX_BATCH
+    from probebench.models.memory import cached_pass, counted, host_budget
+
+    handle = loaded("llama").handle
+    assert host_budget(handle, 40, 2**40) == Budget(BATCH_TOKENS, MAX_BATCH)
+    whole = BATCH_TOKENS // 40
+    assert counted(handle, lambda m: cached_pass(m, whole, 40, torch.device("cpu"))) < 2**26  # what it takes to be sure uncounted
+    small = host_budget(handle, 40, 2**21)
+    assert 40 < small.tokens < BATCH_TOKENS
+    rows = small.tokens // 40
+    assert counted(handle, lambda m: cached_pass(m, rows, 40, torch.device("cpu"))) <= 2**20
+    assert host_budget(handle, 40, 0).tokens == 1  # one example at a time
+
+
+def test_out_of_memory_shrinks_the_budget_for_good_and_begins_again():
+    sizes, kept = [], []
+
+    def run(batch):
+        sizes.append(len(batch))
+        if len(batch) > 3:
+            raise torch.OutOfMemoryError("no")
+        return [i * 10 for i in batch]
+
+    lengths = [10] * 8
+    budget = Budget(80, 100, keep=lambda b: kept.append(b.tokens))
+    assert in_batches(lengths, run, "testing", budget) == [i * 10 for i in range(8)]
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    assert kept == [40, 20]
+    sizes.clear()
+    assert in_batches(lengths, run, "testing", budget) == [i * 10 for i in range(8)]
+    assert sizes == [2, 2, 2, 2]
+    with pytest.raises(MemoryLimitError, match="single example of 10 tokens while testing"):
+        in_batches(lengths, lambda batch: (_ for _ in ()).throw(MemoryError), "testing", Budget())
+
+
 def test_out_of_memory_halves_and_ends():
     sizes = []
 
@@ -110,8 +228,6 @@ def test_the_model_s_own_generation_defaults_do_not_bend_greedy_decoding(model_f
     import shutil
 
     from transformers import GenerationConfig
-
-    from probebench.models.loading import ModelSpec, find_model, load_model
 
     folder = tmp_path / "penalised"
     shutil.copytree(model_folder("llama"), folder)

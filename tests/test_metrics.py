@@ -4,12 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from probebench.scoring.intervals import auroc_interval, bootstrap_interval, difference_interval
 from probebench.scoring.metrics import (
     Resamples,
     auroc,
     auroc_labels,
     auroc_many,
     auroc_rows,
+    delong_difference,
     delong_interval,
     delong_many,
     fdr,
@@ -98,7 +100,7 @@ def test_intervals_cover_the_truth(method):
         if method == "delong":
             interval = delong_interval(y, s)
         else:
-            interval = percentile_interval(Resamples.draw([str(i) for i in range(160)], k, 400).auroc(y, s))
+            interval = auroc_interval(Resamples.draw([str(i) for i in range(160)], k, 400), y, s)
         hits += interval.low <= truth <= interval.high
     assert 0.95 - 3.5 * np.sqrt(0.95 * 0.05 / 400) <= hits / 400 <= 1.0
 
@@ -292,3 +294,82 @@ def test_auroc_rows_is_each_row_s_own():
     expected = [auroc(y, s) for y, s in zip(labels, scores, strict=True)]
     np.testing.assert_allclose(auroc_rows(labels, scores), expected, atol=1e-12)
     assert np.isnan(expected[3])
+
+
+def quadratic_delong(y, a, b):
+    """Difference of two correlated AUROCs and its standard error, as DeLong et al. (1988) write it: S10 and S01 over all pairs."""
+    kernels = [(s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0]) for s in (a, b)]
+    v10, v01 = (np.array([k.mean(axis=axis) for k in kernels]) for axis in (1, 0))
+    covariance = np.cov(v10) / v10.shape[1] + np.cov(v01) / v01.shape[1]
+    contrast = np.array([1.0, -1.0])
+    return kernels[0].mean() - kernels[1].mean(), np.sqrt(contrast @ covariance @ contrast)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 2))
+def test_paired_delong_equals_the_quadratic_definition(seed, decimals):
+    rng = np.random.default_rng(seed)
+    y = np.r_[0, 0, 1, 1, rng.integers(0, 2, 40)]
+    a = np.round(rng.normal(size=44) + y, decimals)
+    b = np.round(0.5 * a + rng.normal(size=44), decimals)
+    difference, se = quadratic_delong(y, a, b)
+    interval = delong_difference(y, a, b)
+    assert interval.low == pytest.approx(max(-1, difference - 1.959963984540054 * se), abs=1e-12)
+    assert interval.high == pytest.approx(min(1, difference + 1.959963984540054 * se), abs=1e-12)
+    turned = delong_difference(y, b, a)
+    assert (turned.low, turned.high) == pytest.approx((-interval.high, -interval.low), abs=1e-12)
+
+
+def test_paired_delong_of_a_score_and_its_monotone_twin_is_exactly_nothing():
+    rng = np.random.default_rng(0)
+    y, s = rng.integers(0, 2, 50), rng.normal(size=50)
+    interval = delong_difference(y, s, np.exp(s))
+    assert (interval.low, interval.high) == (0, 0)
+    assert np.isnan(delong_difference(np.r_[1, np.zeros(9, int)], s[:10], -s[:10]).low)
+
+
+def test_interval_is_the_textbook_one_on_each_scale():
+    # logit: Pepe (2003), p. 107; written out for value .8, standard deviation .05, 30 groups
+    from scipy.stats import t
+
+    replicates = 0.8 + 0.05 * np.tile([-1, 1], 500)
+    half = t.ppf(0.975, 29) * replicates.std(ddof=1) * np.sqrt(30 / 29)
+    logit, back = np.log(0.8 / 0.2), lambda x: 1 / (1 + np.exp(-x))
+    i = bootstrap_interval(0.8, replicates, 30)
+    assert (i.low, i.high) == pytest.approx((back(logit - half / 0.16), back(logit + half / 0.16)), abs=1e-12)
+    i = bootstrap_interval(0.8, replicates, 30, "difference")
+    assert (i.low, i.high) == pytest.approx((0.8 - half, 0.8 + half), abs=1e-12)
+    i = bootstrap_interval(-0.4, replicates - 1.2, 30, "below_one")
+    assert (i.low, i.high) == pytest.approx((1 - 1.4 * np.exp(half / 1.4), 1 - 1.4 * np.exp(-half / 1.4)), abs=1e-12)
+
+
+def test_a_proportion_that_never_varies_has_the_interval_of_clopper_and_pearson():
+    from scipy.stats import binomtest
+
+    for value, k in ((0.0, 0), (1.0, 12)):
+        found, expected = bootstrap_interval(value, np.full(100, value), 12), binomtest(k, 12).proportion_ci(0.95)
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert np.isnan(bootstrap_interval(0.5, np.r_[np.full(60, np.nan), np.full(40, 0.5)], 12).low), "undefined in most resamples"
+    assert np.isnan(bootstrap_interval(0.5, np.full(100, 0.5), 1).low), "one group has no spread"
+
+
+def test_flipping_labels_mirrors_the_interval():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 80)
+    s = rng.normal(size=80) + y
+    draws = Resamples.draw([str(i // 2) for i in range(80)], 0)
+    a, b = auroc_interval(draws, y, s), auroc_interval(draws, 1 - y, s)
+    assert (a.low, a.high) == pytest.approx((1 - b.high, 1 - b.low), abs=1e-9)
+    d = difference_interval(draws, y, s, -s)
+    assert d.low < auroc(y, s) - auroc(y, -s) < d.high
+
+
+def test_independent_observations_are_groups_of_the_rarer_class():
+    draws = Resamples.draw([f"g{i // 2}" for i in range(20)], 0, 5)
+    y = np.zeros(20, int)
+    y[:6] = 1
+    assert draws.independent(y) == 6
+    y[:] = np.tile([0, 1], 10)
+    assert draws.independent(y) == 10, "at most all groups"
+    assert draws.independent(np.where(np.arange(20) < 8, y, -1)) == 4, "-1 = not scored"
+    assert draws.take(np.arange(8)).independent(y[:8]) == 4

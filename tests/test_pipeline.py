@@ -58,7 +58,7 @@ def finished(tmp_path_factory, model_folder):
 def test_run_directory_holds_what_the_design_says(finished):
     run, _ = finished
     assert {p.name for p in run.folder.iterdir()} == FILES
-    assert run.record["schema_version"] == 1
+    assert run.record["schema_version"] == 2
     assert run.record["protocol_version"] == 1
     assert run.record["model"]["revision"].startswith("sha256:")
 
@@ -222,7 +222,9 @@ def test_answers_without_exact_answers_have_grey_columns(model_folder, tmp_path)
     run = probebench.evaluate(str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "run")
     assert run.matrix("auroc")["exact_answer_last"].isna().all()
     assert (run.matrix("n")["exact_answer_last"] == 0).all()
-    assert set(run.record["comparison"]["absent"]) == {"logprob_mean_exact", "logprob_min_exact"}
+    absent = set(run.record["comparison"]["absent"])
+    assert {"logit_mean_exact", "logprob_min_exact", "p_true_exact"} <= absent
+    assert all("exact" in name for name in absent)
     assert any("cells are masked" in w for w in run.record["warnings"])
 
 

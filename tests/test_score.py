@@ -1,10 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from probebench.errors import LabelError
 from probebench.probes.fit import Labels
+from probebench.scoring.evaluate import detector_facts, evaluate_detectors, evaluate_predictions
 from probebench.scoring.metrics import Resamples, auroc
 from probebench.scoring.score import compare, score_matrix, select
+from probebench.store import clean_json
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
 
@@ -94,3 +97,110 @@ def test_a_detector_of_one_class_is_left_out_with_the_reason():
     c = compare([Detector("a", "a", noisy(1)), Detector("b", "b", s)], LABELS, GROUPS, 0)
     assert c.absent == {"b": "it can score test examples of one class only"}
     assert c.scores[0].n == len(TEST)
+
+
+METRICS = ("auprc", "accuracy", "brier", "ece", "prr", "recall_at_fpr_01", "recall_at_fpr_05")
+
+
+def some_detectors():
+    """A probe, a baseline that lacks some test and validation examples, and one that says the same of all."""
+    partial = noisy(0.5, 2)
+    partial[TEST[:15]] = np.nan
+    partial[split_index(LABELS.splits)["validation"][:5]] = np.nan
+    return [Detector("probe", "p", noisy(2), "probe"), Detector("partial", "o", partial), Detector("majority", "m", np.ones(N))]
+
+
+def test_every_metric_has_value_interval_n_and_positive_class():
+    c = compare(some_detectors(), LABELS, GROUPS, 0)
+    for s in c.scores:
+        assert tuple(s.metrics) == METRICS
+        for name, m in s.metrics.items():
+            assert (m.n, m.positive) == (len(TEST) - 15, "wrong" if name.startswith("recall") else "correct")
+            assert np.isnan(m.value) or m.interval.low <= m.value <= m.interval.high
+    assert [s.n_missing for s in c.scores] == [0, 15, 0]
+    probe, _, same = (s.metrics for s in c.scores)
+    assert probe["auprc"].value > same["auprc"].value
+    assert probe["brier"].value < same["brier"].value
+    assert probe["prr"].value > 0.5
+    assert same["prr"].value == pytest.approx(0, abs=1e-12)
+    y = LABELS.y[c.rows]
+    assert same["auprc"].value == pytest.approx(y.mean())
+    assert same["accuracy"].value in (pytest.approx(y.mean()), pytest.approx(1 - y.mean()))
+    assert same["recall_at_fpr_05"].value == 0, "whoever says the same of all raises no alarm"
+
+
+def test_a_quantile_that_validation_cannot_place_is_not_defined():
+    c = compare(some_detectors(), LABELS, GROUPS, 0)
+    validation = split_index(LABELS.splits)["validation"][5:]
+    assert 19 <= LABELS.y[validation].sum() < 99
+    first = c.scores[0].metrics
+    assert np.isnan(first["recall_at_fpr_01"].value)
+    assert np.isnan(first["recall_at_fpr_01"].interval.low)
+    assert np.isfinite(first["recall_at_fpr_05"].value)
+    assert first["recall_at_fpr_05"].detail["n_threshold"] == LABELS.y[validation].sum()
+    wrong, flagged = LABELS.y[c.rows] == 0, noisy(2)[c.rows] <= first["recall_at_fpr_05"].detail["threshold"]
+    assert first["recall_at_fpr_05"].value == pytest.approx(flagged[wrong].mean())
+    assert first["recall_at_fpr_05"].detail["false_alarms"]["value"] == pytest.approx(flagged[~wrong].mean())
+
+
+def test_thresholds_are_placed_on_validation_and_not_on_test():
+    detectors = some_detectors()
+    before = compare(detectors, LABELS, GROUPS, 0).scores[0].metrics
+    moved = detectors[0].decisions.copy()
+    moved[TEST] -= 100  # every test answer now looks wrong
+    after = compare([Detector("probe", "p", moved), *detectors[1:]], LABELS, GROUPS, 0).scores[0]
+    assert after.auroc == pytest.approx(compare(detectors, LABELS, GROUPS, 0).scores[0].auroc)
+    assert after.metrics["accuracy"].detail["threshold"] == before["accuracy"].detail["threshold"]
+    assert after.metrics["accuracy"].value == pytest.approx(1 - LABELS.y[TEST[15:]].mean())
+    assert after.metrics["recall_at_fpr_05"].value == after.metrics["recall_at_fpr_05"].detail["false_alarms"]["value"] == 1
+
+
+def test_metrics_of_validation_are_not_defined_without_it():
+    decisions = noisy(2)
+    decisions[split_index(LABELS.splits)["validation"]] = np.nan
+    c = compare([Detector("probe", "p", noisy(1)), Detector("d", "d", decisions)], LABELS, GROUPS, 0)
+    own = c.scores[1].metrics
+    assert [name for name, m in own.items() if np.isfinite(m.value)] == ["auprc", "prr"]
+    assert np.isfinite([m.value for name, m in c.scores[0].metrics.items() if name != "recall_at_fpr_01"]).all()
+
+
+def test_order_of_examples_changes_no_number():
+    detectors, order = some_detectors(), np.random.default_rng(0).permutation(N)
+    shuffled = [Detector(d.name, d.label, d.decisions[order]) for d in detectors]
+    a = compare(detectors, LABELS, GROUPS, 0)
+    b = evaluate_detectors(shuffled, LABELS.y[order], [LABELS.splits[i] for i in order], [GROUPS[i] for i in order], 0)
+    for s, t in zip(a.scores, b.scores, strict=True):
+        for name, m in s.metrics.items():
+            np.testing.assert_allclose(
+                [t.metrics[name].value, t.metrics[name].interval.low, t.metrics[name].interval.high],
+                [m.value, m.interval.low, m.interval.high], rtol=1e-9, atol=1e-12,
+            )  # fmt: skip
+
+
+def predictions_table(detectors):
+    """As `predictions.parquet` holds them: no train rows, one row per example and detector, and repeats of the control."""
+    rows = np.array([split != "train" for split in LABELS.splits])
+    base = pd.DataFrame({"id": [f"e{i}" for i in range(N)], "group": GROUPS, "split": LABELS.splits, "label": LABELS.y})
+    control = Detector("shuffled_labels_0", "", noisy(0))
+    return pd.concat([base.assign(detector=d.name, decision=d.decisions)[rows] for d in (*detectors, control)], ignore_index=True)
+
+
+def test_predictions_alone_give_the_same_numbers_to_the_last_digit(tmp_path):
+    ran = compare(some_detectors(), LABELS, GROUPS, 3)
+    predictions_table(some_detectors()).to_parquet(tmp_path / "predictions.parquet")
+    again = evaluate_predictions(pd.read_parquet(tmp_path / "predictions.parquet"), 3)
+    named = {"label": "", "kind": "", "detail": None}
+    assert [clean_json({**detector_facts(s), **named}) for s in again.scores] == [
+        clean_json({**detector_facts(s), **named}) for s in ran.scores
+    ]
+    assert clean_json(again.calibration) == clean_json(ran.calibration)
+
+
+def test_calibration_of_the_first_detector_is_binned():
+    c = compare(some_detectors(), LABELS, GROUPS, 0)
+    facts = c.calibration
+    assert facts["detector"] == "probe"
+    assert facts["slope"] > 0
+    assert sum(b["n"] for b in facts["bins"]) == facts["n"] == len(c.rows)
+    assert all(b["low"] <= b["fraction_correct"] <= b["high"] for b in facts["bins"])
+    assert [b["mean_predicted"] for b in facts["bins"]] == sorted(b["mean_predicted"] for b in facts["bins"])

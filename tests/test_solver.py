@@ -235,3 +235,17 @@ def test_vectors_that_say_nothing_converge_to_the_intercept(n, d):
         assert fits.converged.all()
         assert (fits.iterations <= 100).all()
         np.testing.assert_allclose(fits.decisions(X.astype(np.float32)), np.log(y.mean() / (1 - y.mean())), atol=1e-4)
+
+
+def test_two_distinct_vectors_at_a_weak_penalty():
+    # the Gram matrix has rank one, so v is not determined by the scores and once ran away
+    at = np.random.default_rng(0).standard_normal((2, 128)) * 1e-3 + 0.3
+    which = np.array([1, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0])
+    X = at[which] / np.linalg.norm(at[1] - at[0]) * 2
+    y = which.copy()
+    y[[0, 2]] = 1 - y[[0, 2]]
+    for labels in (which, y):
+        for C in (0.1, 1.0, 10.0, 100.0):
+            fit, expected = LogisticSolver(X.astype(np.float32)).solve(labels, C), reference_fit(X, labels, C)
+            assert fit.converged.all()
+            np.testing.assert_allclose(fit.decisions(X), expected.decisions(X), rtol=5e-3)

@@ -10,10 +10,13 @@ from typing import Any
 import click
 
 from probebench._version import __version__
-from probebench.cli.results import plot_command
+from probebench.cli.cite import cite_command, export_command
+from probebench.cli.leaderboard import leaderboard_group
+from probebench.cli.report import report_command
+from probebench.cli.results import compare_command, plot_command, transfer_command
 from probebench.cli.states import states_group
 from probebench.cli.tasks import models_command, tasks_group
-from probebench.cli.values import layers, split_names
+from probebench.cli.values import counts, layers, split_names
 from probebench.errors import ProbebenchError
 
 
@@ -82,10 +85,18 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--max-new-tokens", type=int, metavar="N", help="Instead of the task's limit, for models that think first.")
 @click.option("--judge-model", metavar="M", help="Another model's second opinion on the labels; agreement is reported.")
 @click.option("--exact-answer", metavar="RULE", help="'gold' finds it by the label, for comparison with the paper only.")
+@click.option("--train-sizes", callback=counts, metavar="N,N", help="Learning curve of the selected cell, such as 50,100,200.")
+@click.option("--label-noise", metavar="JUDGE", help="Evaluate under a second judge too; model: that of --judge-model.")
+@click.option("--control", "controls", multiple=True, metavar="C", help="random-model: the same probe on untrained weights.")
+@click.option("--neutral", metavar="RUN", help="A run of this model whose correct answers say where alarms begin.")
+@click.option("--encoder", metavar="DIR", help="A text encoder, folder or hub id, for the text-embedding baseline.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For splits, shuffles and resamples.")
-@click.option("--states-dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--states", metavar="DIR", help="Hidden states of these answers made elsewhere, as by states import.")
+@click.option("--states-dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True,
+              help="Of the stored vectors; bfloat16 holds what is beyond 65,504.")  # fmt: skip
 @click.option("--batching", type=click.Choice(["default", "exact"]), default="default", show_default=True,
               help="exact: bit by bit the states of one example at a time; slower.")  # fmt: skip
+@click.option("--generation", type=click.Choice(["fast", "plain"]), help="fast: a static, compiled cache; default: on a GPU.")
 @click.option("--out", metavar="DIR", help="Run directory; default: runs/<model>/<task>.")
 @click.option("--discard-states", is_flag=True, help="Delete the hidden states when the run is finished.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, with one rendered prompt, and stop.")
@@ -107,7 +118,8 @@ def eval_command(
     from rich.console import Console
 
     from probebench.models.loading import ModelSpec
-    from probebench.pipeline import evaluate, preview
+    from probebench.pipeline import evaluate
+    from probebench.preview import preview
     from probebench.progress import Progress, TerminalProgress
     from probebench.settings import Settings
     from probebench.summary import print_summary
@@ -130,5 +142,6 @@ def eval_command(
         click.echo()
 
 
-for command in (tasks_group, models_command, plot_command, states_group):
+for command in (tasks_group, models_command, plot_command, transfer_command, compare_command, states_group, report_command,
+                leaderboard_group, cite_command, export_command):  # fmt: skip
     main.add_command(command)

@@ -45,3 +45,82 @@ def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None
     loaded = [Run.load(run) for run in runs]
     for path in draw(loaded, Path(out) if out else loaded[0].folder, **options):
         click.echo(str(path))
+
+
+@click.command("transfer")
+@click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
+@click.option("--topics", type=click.Path(), multiple=True, metavar="FILE",
+              help="Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for several.")  # fmt: skip
+@click.option("--formats", callback=split_names, default="png,svg", show_default=True, help="Which pictures to write.")
+@click.option("--out", type=click.Path(), metavar="DIR", help="Where to write; default: the first run directory.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def transfer_command(
+    runs: tuple[str, ...], topics: tuple[str, ...], formats: tuple[str, ...], out: str | None, as_json: bool
+) -> None:
+    """Score the probe of each task on every other task of the same model.
+
+    With the tables, matrices and maps it writes; from the stored states, without torch. A run of statements on several topics
+    may stand alone: each topic is then held out in turn.
+    """
+    from pathlib import Path
+
+    from probebench.errors import UnknownNameError
+    from probebench.maps.heatmap import FORMATS
+    from probebench.run import Run
+    from probebench.scoring.shown import transfer_lines
+    from probebench.scoring.transfer import predicted_by_angle, transfer, write_transfer
+
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise UnknownNameError("format", unknown[0], FORMATS)
+    loaded = [Run.load(run) for run in runs]
+    table, record = transfer(loaded, topics=topics), loaded[0].record
+    paths = write_transfer(table, record, Path(out) if out else loaded[0].folder, formats)
+    if as_json:
+        _print_json({
+            "protocol_version": record["protocol_version"], "model": record["model"], "probe": record["probe"],
+            "runs": [str(run.folder) for run in loaded], "predicted_by_angle": predicted_by_angle(table),
+            "rows": table.to_dict("records"), "files": [str(path) for path in paths],
+        })  # fmt: skip
+        return
+    for line in [*transfer_lines(table, record), "", *map(str, paths)]:
+        click.echo(line)
+
+
+@click.command("compare")
+@click.argument("a", type=click.Path(), metavar="RUN_A")
+@click.argument("b", type=click.Path(), metavar="RUN_B")
+@click.option("--detector", default="probe", show_default=True, metavar="NAME",
+              help="A detector of the run's table, or a site such as mlp.down: its best cell's probe.")  # fmt: skip
+@click.option("--detector-b", metavar="NAME", help="Of the second run; default: the same.")
+@click.option("--different-labels", is_flag=True, help="Where labels differ, score each run against its own.")
+@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the comparison as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare_command(
+    a: str, b: str, detector: str, detector_b: str | None, different_labels: bool, out: str | None, as_json: bool
+) -> None:
+    """Compare a detector of two runs, paired on the test examples that both have.
+
+    For two models, two probes, two sites or two versions; the same run twice with --detector-b compares two of its detectors.
+    """
+    from pathlib import Path
+
+    from probebench.scoring.compare import compare
+    from probebench.scoring.shown import compare_lines
+    from probebench.store import write_json
+
+    found = compare(a, b, detector=detector, detector_b=detector_b, different_labels=different_labels)
+    if out:
+        write_json(Path(out), found.to_dict())
+    if as_json:
+        _print_json(found.to_dict())
+        return
+    for line in compare_lines(found):
+        click.echo(line)
+
+
+def _print_json(content: Any) -> None:
+    import json
+
+    from probebench.store import clean_json
+
+    click.echo(json.dumps(clean_json(content), indent=1, ensure_ascii=False))

@@ -62,7 +62,9 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
 @click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder.")
 @click.option("--convention", required=True, type=click.Choice(["hf", "blocks", "tl"]), help="What the layer axis holds.")
 @click.option("--positions", callback=split_names, metavar="A,B", help="Token positions, or all; default: the published fifteen.")
-@click.option("--states-dtype", "dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option(
+    "--states-dtype", "dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the splits written beside the states.")
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here.")
 def states_import(source: str, model: str, revision: str | None, answers: str, out: str, convention: str, **options: Any) -> None:

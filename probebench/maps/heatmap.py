@@ -188,7 +188,8 @@ def plot_transfer(
     """Train task x test task map with the numbers in the cells; the diagonal is the probe on its own task.
 
     Args:
-        matrix: train tasks down, test tasks across, NaN where a probe cannot be applied.
+        matrix: train tasks down, test tasks across, NaN where a probe cannot be applied. A line parts rows that are no test
+            task, such as a probe of several tasks, from what is above them.
         ax: where to draw; a new figure when None.
         vmin: value drawn white; 0.5 when None.
         vmax: value drawn darkest; 1.0 when None.
@@ -206,7 +207,9 @@ def plot_transfer(
     for i, name in enumerate(matrix.index):
         if name in matrix.columns:
             at = list(matrix.columns).index(name), i
-            ax.add_patch(plt.Rectangle(at, 1, 1, fill=False, edgecolor="#777777", linewidth=1.0))
+            ax.add_patch(plt.Rectangle(at, 1, 1, fill=False, edgecolor="#777777", linewidth=1.0, clip_on=False))
+        else:
+            ax.axhline(i, color="#666666", linewidth=0.8)
     ax.set_xticks(np.arange(matrix.shape[1]) + 0.5, list(matrix.columns), rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(np.arange(matrix.shape[0]) + 0.5, list(matrix.index), rotation=0)
     return _words(ax, "Test task", "Train task", title, caption)

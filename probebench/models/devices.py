@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -125,6 +126,21 @@ def check_map(modules: Mapping[str, str], model: nn.Module) -> None:
         parts = name.split(".")
         if not any(".".join(parts[:k]) in modules for k in range(1, len(parts) + 1)):
             raise UsageError(f'--device-map does not say where {name} goes. Name its module, or add "": "cpu" for all the rest.')
+
+
+def hardware(device: torch.device) -> str:
+    """The device by its maker's name, a CPU with the threads that PyTorch takes of it."""
+    import torch
+
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        name = platform.processor() or platform.machine()
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'s' * (threads != 1)}"
 
 
 def pick_device(name: str, option: str = "--device") -> torch.device:

@@ -1,18 +1,24 @@
 """Greedy generation in batches, with log-probabilities from the same pass.
 
 The chosen token's log-probability, logit and the entropy of its distribution are taken while the model decodes; the
-vocabulary-wide scores are never kept.
+vocabulary-wide scores are never kept. `plain` decodes with a cache that grows; `fast` with one of fixed size, for which
+transformers compiles the model on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probebench.errors import MemoryLimitError
+from probebench.errors import UsageError
+from probebench.models.batches import BATCH_TOKENS as BATCH_TOKENS
+from probebench.models.batches import MAX_BATCH as MAX_BATCH
+from probebench.models.batches import Budget, in_batches
+from probebench.models.batches import halving as halving
+from probebench.models.batches import plan_batches as plan_batches
 from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
 from probebench.tasks.prompts import encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
@@ -22,10 +28,9 @@ from probebench.types import Answer
 if TYPE_CHECKING:
     import torch
 
-BATCH_TOKENS = 8192
-"""Prompt and answer tokens of one batch, padding included."""
-MAX_BATCH = 128
-T = TypeVar("T")
+GENERATIONS = ("fast", "plain")
+CACHE_STEP, ROW_STEP = 128, 16
+"""A cache of fixed size is a multiple of these, in tokens and examples, so that few shapes have to be compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,44 +52,19 @@ def stop_tokens(handle: ModelHandle, generation: Generation) -> frozenset[int]:
     return handle.stop_ids | extra
 
 
-def plan_batches(lengths: Sequence[int], tokens: int = BATCH_TOKENS, largest: int = MAX_BATCH) -> list[list[int]]:
-    """Indices in batches of similar length, `tokens` padded tokens each at most, longest first."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    batches: list[list[int]] = []
-    for i in order:
-        if batches and len(batches[-1]) < largest and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= tokens:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches
+def pick_generation(handle: ModelHandle, asked: str | None) -> str:
+    """`fast` or `plain`: what was asked for, or fast on a GPU where the model can.
 
-
-def halving(batch: list[int], run: Callable[[list[int]], list[T]], what: str) -> Iterator[T]:
-    """Run a batch; out of memory halves it, down to one example, then gives up with advice."""
-    import torch
-
-    try:
-        results: list[T] | None = run(batch)
-    except (torch.OutOfMemoryError, MemoryError):
-        results = None
-    except RuntimeError as error:  # what PyTorch's CPU allocator raises
-        if "alloc" not in str(error):
-            raise
-        results = None
-    if results is not None:
-        yield from results
-        return
-    # out of the except block, so that the failed batch's tensors are free before the next try
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if len(batch) == 1:
-        raise MemoryLimitError(
-            f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, use --dtype bfloat16, "
-            f"or a device with more memory."
+    Raises:
+        UsageError: fast was asked of a model that cannot.
+    """
+    can = bool(getattr(type(handle.skeleton), "_can_compile_fullgraph", False))
+    if asked == "fast" and not can:
+        raise UsageError(
+            f"--generation fast needs a cache of fixed size, which transformers does not have for {handle.identity.architecture}. "
+            f"Take --generation plain."
         )
-    half = len(batch) // 2
-    yield from halving(batch[:half], run, what)
-    yield from halving(batch[half:], run, what)
+    return asked or ("fast" if can and handle.placement.device.type == "cuda" else "plain")
 
 
 def stop_texts(handle: ModelHandle, generation: Generation) -> tuple[str, ...]:
@@ -93,28 +73,45 @@ def stop_texts(handle: ModelHandle, generation: Generation) -> tuple[str, ...]:
 
 
 def generate(
-    loaded: LoadedModel, wanted: Sequence[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...] = ()
-) -> list[Answer]:
-    """Answers in the order of `wanted`, each up to its first stop token or the end of the first stop text."""
-    answers: dict[int, Answer] = {}
-    for batch in plan_batches([len(r.prompt_ids) + max_new_tokens for r in wanted]):
-        done = halving(batch, lambda b: _generate_batch(loaded, [wanted[i] for i in b], max_new_tokens, stops, texts), "generating")
-        answers.update(zip(batch, done, strict=True))
-    return [answers[i] for i in range(len(wanted))]
+    loaded: LoadedModel, wanted: Sequence[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...] = (), *,
+    how: str = "plain", budget: Budget | None = None,
+) -> list[Answer]:  # fmt: skip
+    """Answers in the order of `wanted`, each up to its first stop token or the end of the first stop text.
+
+    Args:
+        loaded: the model.
+        wanted: prompts.
+        max_new_tokens: where an answer is cut off.
+        stops: tokens that end an answer.
+        texts: texts that end an answer; they may be spread over several tokens.
+        how: `plain` or `fast`.
+        budget: what a batch may hold; None: the fixed one.
+    """
+
+    def run(rows: list[int]) -> list[Answer]:
+        return _generate_batch(loaded, [wanted[i] for i in rows], max_new_tokens, stops, texts, how)
+
+    return in_batches([len(r.prompt_ids) + max_new_tokens for r in wanted], run, "generating", budget)
 
 
 def _generate_batch(
-    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...]
+    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...], how: str
 ) -> list[Answer]:
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+    from transformers import GenerationConfig, LogitsProcessorList, StaticCache, StoppingCriteriaList
 
     pad = loaded.tokenizer.pad_token_id
     pad = pad if pad is not None else min(stops, default=0)
-    width = max(len(r.prompt_ids) for r in batch)
-    ids = torch.full((len(batch), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(batch), width), dtype=torch.long)
-    for row, r in enumerate(batch):  # generation continues at the right end, so prompts are padded on the left
+    width, rows, cache = max(len(r.prompt_ids) for r in batch), list(batch), {}
+    if how == "fast":
+        room = _up(width + max_new_tokens, CACHE_STEP)
+        width = room - max_new_tokens
+        rows += [batch[-1]] * (_up(len(batch), ROW_STEP) - len(batch))  # answered too, and dropped
+        # made here, because generate() would never take a shorter one than before, however many more rows it has
+        cache = {"past_key_values": StaticCache(config=loaded.model.config.get_text_config(decoder=True), max_cache_len=room)}
+    ids = torch.full((len(rows), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.long)
+    for row, r in enumerate(rows):  # generation continues at the right end, so prompts are padded on the left
         ids[row, width - len(r.prompt_ids) :] = torch.tensor(r.prompt_ids)
         mask[row, width - len(r.prompt_ids) :] = 1
     watch = _Watch()
@@ -132,10 +129,16 @@ def _generate_batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([watch]),
             stopping_criteria=StoppingCriteriaList([_StopText(loaded, texts, width)] if texts else []),
+            **cache,
         )
     generated = out[:, width:].cpu().tolist()
     logprobs, logits, entropies = watch.table()
     return [_answer(loaded, r, generated[i], stops, texts, logprobs[i], logits[i], entropies[i]) for i, r in enumerate(batch)]
+
+
+def _up(n: int, step: int) -> int:
+    """The next multiple."""
+    return -(-n // step) * step
 
 
 def _answer(
@@ -207,21 +210,24 @@ def pad_right(sequences: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch
 
 
 def score_answers(
-    loaded: LoadedModel, sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+    loaded: LoadedModel, sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], *, budget: Budget | None = None
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Log-probabilities, logits and entropies of given answers, by one forward pass over prompt + answer.
 
     Args:
+        loaded: the model.
         sequences: (prompt ids, answer ids) per example.
+        budget: what a batch may hold; None: half of the fixed one, since the scores of every token stand there at once.
 
     Returns:
         Per example three (answer token,) float32 arrays.
     """
-    results: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-    for batch in plan_batches([len(p) + len(a) for p, a in sequences], tokens=BATCH_TOKENS // 2):
-        done = halving(batch, lambda b: _score_batch(loaded, [sequences[i] for i in b]), "scoring given answers")
-        results.update(zip(batch, done, strict=True))
-    return [results[i] for i in range(len(sequences))]
+
+    def run(rows: list[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        return _score_batch(loaded, [sequences[i] for i in rows])
+
+    limit = budget if budget is not None else Budget(BATCH_TOKENS // 2)
+    return in_batches([len(p) + len(a) for p, a in sequences], run, "scoring given answers", limit)
 
 
 def _score_batch(

@@ -221,7 +221,7 @@ class WideCell:
             rows = np.flatnonzero(near)
             w, columns.now[rows], gradient = self.check(columns[rows], factor)
             found.put(columns.index[rows], self.lib.host(w), columns.now[rows], gradient)
-            leave = spent[rows] | (gradient <= tol) | (gradient > 0.7 * best[rows])
+            leave = spent[rows] | (gradient <= tol) | (gradient > 0.7 * best[rows]) | ~np.isfinite(gradient)
             limit[rows] *= np.clip(0.7 * tol / np.maximum(gradient, tol), 0.05, 0.3)
             best[rows] = gradient
             stay = np.setdiff1d(np.arange(len(near)), rows[leave])

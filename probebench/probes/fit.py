@@ -190,7 +190,9 @@ def fit_cell(
     fits = fits_of(X[places], train, probe, device)
     found, converged, iterations = fits.decisions(np.tile(y[train], (len(probe.grid), 1)), probe.grid)
     values = [auroc(y[validation], d[validation]) for d in found]
-    best = int(np.argmax(values))  # the first, and so the smallest C, on a tie
+    if not np.isfinite(values).any():
+        return masked_cell(cell, len(X), "the probe gives no finite decisions")
+    best = int(np.nanargmax(values))  # the first, and so the smallest C, on a tie
     decisions[places] = found[best]
     control = null = np.zeros(0)
     stuck = int((~converged).sum()) - int(not converged[best])

@@ -9,7 +9,8 @@ The objective is scikit-learn's: C * sum_i s_i * log(1 + exp(-y_i f_i)) + |w|^2 
 3. Scores are linear in the step. So a column minimises the true objective over the plane of its direction and its last
    move by Newton steps on n scores alone: what conjugate gradients do on a quadratic, with no further product.
 4. Convergence is judged by the gradient at scores computed afresh from w, in the metric of the shared Hessian. Columns
-   that single precision cannot take to the tolerance go on in double.
+   that single precision cannot take to the tolerance go on in double; a column that leaves the numbers even there, as with
+   a handful of distinct vectors at a weak penalty, is fitted by plain Newton steps in the space that the vectors span.
 """
 
 from __future__ import annotations
@@ -152,15 +153,26 @@ class LogisticSolver:
         m = len(problem.C)
         start = Point(array(np.zeros((m, min(n, d)))), array(np.zeros((m, n))), array(np.zeros(m)))
         found = Found(np.zeros((m, d), np.float32), start, np.full(m, np.inf), np.zeros(m, np.int64))
-        self._pass(self._single, problem, found, np.arange(m), tol, max_iter)
-        stuck = np.flatnonzero((found.gradient > tol) & (found.used < max_iter))
+        with np.errstate(over="ignore", invalid="ignore"):  # seen in the gradient, and mended below
+            self._pass(self._single, problem, found, np.arange(m), tol, max_iter)
+        stuck = np.flatnonzero((found.gradient > tol) & (found.used < max_iter) & np.isfinite(found.gradient))
         if len(stuck):
             found.coef = found.coef.astype(np.float64)
-            self._pass(self._double, problem, found, stuck, tol, max_iter)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._pass(self._double, problem, found, stuck, tol, max_iter)
         b = self._single.lib.host(found.now.b).astype(np.float64)
-        return LogisticFits(
-            found.coef, b - found.coef @ self.centre, found.gradient <= tol, found.used, found.gradient, self.centre
-        )
+        b -= found.coef @ self.centre
+        for i in np.flatnonzero(~np.isfinite(found.gradient)):
+            self._plain(problem, int(i), found, b)
+        return LogisticFits(found.coef, b, found.gradient <= tol, found.used, found.gradient, self.centre)
+
+    def _plain(self, problem: _Problem, i: int, found: Found, b: NDArray[np.float64]) -> None:
+        """Fit one column by `reference_fit`."""
+        sign, weight = (values[i if len(values) > 1 else 0] for values in (problem.sign, problem.weight))
+        X = self._single.lib.host(self._single.X).astype(np.float64)
+        fit = reference_fit(X, sign > 0, problem.C[i], np.broadcast_to(weight, len(X)))
+        found.coef[i], b[i] = fit.coef[0], fit.intercept[0] - fit.coef[0] @ self.centre
+        found.gradient[i], found.used[i] = fit.gradient[0], fit.iterations[0]
 
     @staticmethod
     def _pass(cell: WideCell, problem: _Problem, found: Found, which: NDArray[np.int64], tol: float, max_iter: int) -> None:
@@ -180,16 +192,23 @@ def _require(rule: str, values: NDArray[Any], good: NDArray[np.bool_]) -> None:
         raise ValueError(f"{rule}. Got {values[~good].flat[0]} instead.")
 
 
+def _span(X: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(feature, direction) orthonormal directions that the rows of X span, beyond rounding."""
+    _, size, directions = np.linalg.svd(X, full_matrices=False)
+    return np.asarray(directions[size > size[0] * max(X.shape) * np.finfo(np.float64).eps].T)
+
+
 def reference_fit(X: ArrayLike, y: ArrayLike, C: float, sample_weight: ArrayLike | None = None) -> LogisticFits:
     """One fit by Newton's method in double precision to a relative gradient of 1e-9: slow, plain, and what tests trust.
 
-    It shares nothing with `LogisticSolver` but the objective. Features are rotated to at most n by a QR factorisation, the
-    intercept is one more column, and every step solves the full Hessian and is halved until the objective falls.
+    It shares nothing with `LogisticSolver` but the objective. More features than examples are rotated to the directions that
+    the examples span, the intercept is one more column, and every step solves the full Hessian and is halved until
+    the objective falls.
     """
     X, sign = np.asarray(X, dtype=np.float64), 2 * np.asarray(y, dtype=np.float64) - 1
     s = C * (np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64))
     centre = X.mean(axis=0)
-    Q = np.linalg.qr((X - centre).T)[0] if X.shape[1] > len(X) else np.eye(X.shape[1])
+    Q = _span(X - centre) if X.shape[1] > len(X) else np.eye(X.shape[1])
     Z = np.column_stack([(X - centre) @ Q, np.ones(len(X))])
     ridge = np.append(np.ones(Z.shape[1] - 1), 0.0)
 

@@ -88,29 +88,39 @@ def midranks(scores: Floats) -> Floats:
     return ranks
 
 
-def auprc(y: NDArray[np.integer], scores: Floats) -> float:
-    """Average precision of the class `correct`; read it beside the prevalence. NaN when a class is missing."""
-    from sklearn.metrics import average_precision_score
-
-    if len(np.unique(y)) < 2:
-        return float("nan")
-    return float(average_precision_score(y, scores))
-
-
 def delong_interval(y: NDArray[np.integer], scores: Floats) -> Interval:
     """95 % interval of the AUROC after DeLong et al. (1988), by midranks (Sun and Xu 2014), examples independent."""
+    return _normal_interval(*_placements(y, scores), 0.0)
+
+
+def delong_difference(y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
+    """95 % interval of AUROC(a) - AUROC(b) on the same examples, by DeLong's covariance of two correlated curves (1988).
+
+    The variance of the difference is that of the differences of the placements, so the covariance needs no matrix.
+    """
+    (a1, a0), (b1, b0) = _placements(y, a), _placements(y, b)
+    return _normal_interval(a1 - b1, a0 - b0, -1.0)
+
+
+def _placements(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
+    """Of each correct answer the share of wrong ones below it, and of each wrong one the share of correct ones above it."""
     from scipy.stats import rankdata
 
     positive, negative = scores[y == 1], scores[y == 0]
     n1, n0 = len(positive), len(negative)
-    if n1 < 2 or n0 < 2:
-        return Interval(float("nan"), float("nan"))
+    if not n1 or not n0:
+        return np.full(n1, np.nan), np.full(n0, np.nan)
     ranks = rankdata(np.concatenate([positive, negative]))
-    v1 = (ranks[:n1] - rankdata(positive)) / n0  # placement of each positive among the negatives
-    v0 = 1 - (ranks[n1:] - rankdata(negative)) / n1
-    half = Z95 * float(np.sqrt(v1.var(ddof=1) / n1 + v0.var(ddof=1) / n0))
+    return (ranks[:n1] - rankdata(positive)) / n0, 1 - (ranks[n1:] - rankdata(negative)) / n1
+
+
+def _normal_interval(v1: Floats, v0: Floats, lowest: float) -> Interval:
+    """Mean of `v1` and normal interval from two independent sets of placements; NaN with fewer than two in either."""
+    if len(v1) < 2 or len(v0) < 2:
+        return Interval(float("nan"), float("nan"))
+    half = Z95 * float(np.sqrt(v1.var(ddof=1) / len(v1) + v0.var(ddof=1) / len(v0)))
     centre = float(v1.mean())
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(max(lowest, centre - half), min(1.0, centre + half))
 
 
 def delong_many(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
@@ -135,6 +145,8 @@ class Resamples:
 
     counts: NDArray[np.float32]
     """(resample, example) how often each example was drawn."""
+    group: NDArray[np.integer] | None = None
+    """(example,) number of each example's group; None: each its own."""
 
     @classmethod
     def draw(cls, groups: Sequence[str], seed: int, n: int = RESAMPLES) -> Resamples:
@@ -142,11 +154,23 @@ class Resamples:
         names, index = np.unique(np.asarray(groups), return_inverse=True)
         rng = np.random.default_rng(seed)
         drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-        return cls(drawn[:, index].astype(np.float32))
+        return cls(drawn[:, index].astype(np.float32), index)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Resamples:
         """The same draws for a subset of the examples."""
-        return Resamples(self.counts[:, rows])
+        return Resamples(self.counts[:, rows], None if self.group is None else self.group[rows])
+
+    def n_groups(self, rows: NDArray[np.bool_]) -> int:
+        """How many groups have one of these examples."""
+        return int(rows.sum()) if self.group is None else len(np.unique(self.group[rows]))
+
+    def independent(self, y: NDArray[np.integer]) -> int:
+        """Independent observations behind a number that needs both classes: twice the groups of the class that has fewer.
+
+        At most all groups. This decides the quantile of Student's t in `intervals.bootstrap_interval`.
+        """
+        y = np.asarray(y)
+        return min(self.n_groups(np.isin(y, (0, 1))), 2 * self.n_groups(y == 1), 2 * self.n_groups(y == 0))
 
     def auroc(self, y: NDArray[np.integer], scores: Floats) -> Floats:
         """(resample,) AUROC of each resample, NaN where it drew one class only."""

@@ -12,58 +12,23 @@ from numpy.typing import NDArray
 from probebench.errors import LabelError
 from probebench.probes.fit import Job, Labels, fits_of
 from probebench.scoring.baselines import baselines
+from probebench.scoring.evaluate import SHUFFLED, Comparison, evaluate_detectors
+from probebench.scoring.intervals import bootstrap_interval
 from probebench.scoring.metrics import (
     Resamples,
-    auprc,
     auroc,
     auroc_many,
-    delong_interval,
     delong_many,
     fdr,
     max_statistic_p,
-    percentile_interval,
     permutation_p,
 )
-from probebench.states.positions import POSITIONS
-from probebench.types import EMB, Cell, CellFit, Detector, Interval, LabelledAnswer, ScoreMatrix, SplitName, split_index
+from probebench.states.positions import readable_when
+from probebench.types import EMB, Cell, CellFit, Detector, LabelledAnswer, ScoreMatrix, SplitName, split_index
 
 Floats = NDArray[np.float64]
 SHUFFLES = 20
 """Repeats of the shuffled-label control at the selected cell."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DetectorScore:
-    """One detector's row in the table, on the test examples that every detector could score."""
-
-    name: str
-    label: str
-    n: int
-    n_positive: int
-    auroc: float
-    interval: Interval
-    """Cluster bootstrap by group."""
-    delong: Interval
-    auprc: float
-    difference: float
-    """AUROC of the selected probe minus this one's; NaN for the probe itself."""
-    difference_interval: Interval
-    """Paired cluster bootstrap."""
-    detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
-    """All detectors on the same examples."""
-
-    scores: tuple[DetectorScore, ...]
-    rows: NDArray[np.int64]
-    """Test examples that every detector scored."""
-    n_test: int
-    dropped: Mapping[str, int]
-    """Test examples left out, by class, because some detector has no score for them."""
-    absent: Mapping[str, str]
-    """Detectors without any score, and why they are not in the table."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,8 +51,14 @@ class Result:
     """Test AUROC of each repeat."""
 
 
-def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: Job) -> Result:
+def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: Job, extra: Sequence[Detector] = ()) -> Result:
     """Score matrices, the selected cell, and every detector beside it.
+
+    Args:
+        answers: every labelled answer of the run.
+        fits: every cell's probe.
+        job: labels, hidden states and kind of probe.
+        extra: further detectors, compared after all others.
 
     One repeat of the shuffled-label control says little: a probe of random labels still lies along some strong direction
     of the cell, and when that direction carries the signal its AUROC lands far from 0.5 on either side. The mean counts.
@@ -104,10 +75,12 @@ def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: J
     best = {site: chosen for site in sites if (chosen := best_of(fits, site)) is not None}
     chosen = select(fits)
     control, repeats = shuffled_control(job, chosen)
-    detectors = [cell_detector(chosen, "probe", "probe, selected cell")]
+    given = answers[0].example.label is not None
+    detectors = [cell_detector(chosen, "probe", "probe, selected cell", given=given)]
     if any(f.cell.layer == EMB and not f.masked for f in fits):
-        detectors.append(cell_detector(select(fits, embedding=True), "probe_emb", "probe, embedding row"))
+        detectors.append(cell_detector(select(fits, embedding=True), "probe_emb", "probe, embedding row", given=given))
     detectors += baselines(answers, labels)
+    detectors += extra
     return Result(
         matrices=matrices,
         selected=chosen,
@@ -131,7 +104,7 @@ def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], t
     for k, decisions in enumerate(found):
         whole = np.full(len(job.labels.y), np.nan)
         whole[places] = decisions
-        detectors.append(Detector(f"shuffled_labels_{k}", f"shuffled labels {k}", whole, "control", detail=cell_facts(chosen)))
+        detectors.append(Detector(f"{SHUFFLED}{k}", f"shuffled labels {k}", whole, "control", detail=cell_facts(chosen)))
     return tuple(detectors), tuple(auroc(y[rows["test"]], d[rows["test"]]) for d in found)
 
 
@@ -168,7 +141,10 @@ def score_matrix(
     rows = split_index(labels.splits)[split]
     y, scores = labels.y[rows], np.array([f.decisions[rows] for f in fits])
     values = auroc_many(y, scores)
-    intervals = [percentile_interval(values) for values in draws.auroc_many(y, scores)]
+    intervals = [
+        bootstrap_interval(value, found, draws.independent(np.where(np.isfinite(row), y, -1)))
+        for value, found, row in zip(values, draws.auroc_many(y, scores), scores, strict=True)
+    ]
     low, high = np.array([[i.low, i.high] for i in intervals]).T
     delong_low, delong_high = delong_many(y, scores)
     nothing = np.full(len(fits), np.nan)
@@ -229,50 +205,12 @@ def compare(detectors: Sequence[Detector], labels: Labels, groups: Sequence[str]
     Raises:
         LabelError: the common examples hold one class only.
     """
-    test = split_index(labels.splits)["test"]
-    absent = {d.name: reason for d in detectors if (reason := _why_absent(d, labels, test))}
-    used = [d for d in detectors if d.name not in absent]
-    covered = np.all([np.isfinite(d.decisions[test]) for d in used], axis=0)
-    rows, y = test[covered], labels.y[test[covered]]
-    if len(np.unique(y)) < 2:
-        raise LabelError(
-            f"The {len(rows)} test examples that every detector can score hold one class only, so nothing can be compared."
-        )
-    draws = Resamples.draw([groups[i] for i in rows], seed)
-    replicates = [draws.auroc(y, d.decisions[rows]) for d in used]
-    values = [auroc(y, d.decisions[rows]) for d in used]
-    nan = float("nan")
-    scores = tuple(
-        DetectorScore(
-            name=d.name,
-            label=d.label,
-            n=len(rows),
-            n_positive=int(y.sum()),
-            auroc=values[i],
-            interval=percentile_interval(replicates[i]),
-            delong=delong_interval(y, d.decisions[rows]),
-            auprc=auprc(y, d.decisions[rows]),
-            difference=values[0] - values[i] if i else nan,
-            difference_interval=percentile_interval(replicates[0] - replicates[i]) if i else Interval(nan, nan),
-            detail=d.detail,
-        )
-        for i, d in enumerate(used)
-    )
-    left_out = labels.y[test[~covered]]
-    dropped = {"correct": int((left_out == 1).sum()), "wrong": int((left_out == 0).sum())}
-    return Comparison(scores, rows, len(test), dropped, absent)
+    return evaluate_detectors(detectors, labels.y, labels.splits, groups, seed)
 
 
-def _why_absent(detector: Detector, labels: Labels, test: NDArray[np.int64]) -> str:
-    scored = labels.y[test][np.isfinite(detector.decisions[test])]
-    if not len(scored):
-        return "no test example has what it reads"
-    return "" if len(np.unique(scored)) == 2 else "it can score test examples of one class only"
-
-
-def cell_detector(fit: CellFit, name: str, label: str) -> Detector:
+def cell_detector(fit: CellFit, name: str, label: str, *, given: bool) -> Detector:
     """A cell's probe as a detector."""
-    return Detector(name, label, fit.decisions, "probe", POSITIONS[fit.cell.position].when, cell_facts(fit))
+    return Detector(name, label, fit.decisions, "probe", readable_when(fit.cell.position, given=given), cell_facts(fit))
 
 
 def cell_facts(fit: CellFit) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError
 from probebench.run import RECORD, Run
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
+from probebench.states.shards import NAMES, Shard
 from probebench.types import EMB, layer_name
 
 CONVENTION = "block k counts from 0 and is read after it, before any final norm; -1 (emb) is the stream before block 0"
@@ -48,15 +48,12 @@ class Stored:
     """The finished run they belong to."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the stored vectors."""
-        from safetensors import safe_open
-
+    def dtype(self) -> str:
+        """What the vectors are stored as: `float16`, `bfloat16` or `float32`."""
         if not self.reader.files:
             raise StatesError(f"The hidden states in {self.folder} hold no examples.")
-        with safe_open(self.reader.files[0], framework="numpy") as shard:
-            dtype: np.dtype[Any] = shard.get_slice(next(iter(self.reader.sites)))[:1, :1, :1, :1].dtype
-        return dtype
+        code = Shard(self.reader.files[0]).dtype(next(iter(self.reader.sites)))
+        return NAMES.get(code, code)
 
     def examples(self) -> pd.DataFrame:
         """Id, label, split and group of each example, in the order of the states.
@@ -109,7 +106,7 @@ def open_states(path: str | Path) -> Stored:
     told = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
     inputs = head["inputs"]
     model = run.record["model"] if run else told.get("model") or inputs.get("model") or inputs.get("answers", {}).get("model", {})
-    return Stored(folder, _reader(folder), head["key"], inputs, shards, model, told.get("absent", {}), run)
+    return Stored(folder, StatesReader.open(folder), head["key"], inputs, shards, model, told.get("absent", {}), run)
 
 
 def states_of(path: str | Path, model: Mapping[str, Any], content: str, positions: Sequence[str]) -> Stored:
@@ -161,14 +158,6 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
             entry = json.loads(line)
             shards[entry["file"]] = entry["sha256"]
     return head, shards
-
-
-def _reader(folder: Path) -> StatesReader:
-    """The reader; whatever is wrong with the index is a `StatesError`."""
-    try:
-        return StatesReader.open(folder)
-    except (TypeError, ValueError) as error:  # an index without its metadata
-        raise StatesError(f"{folder / INDEX} cannot be read: {error}. Run the same command again to make it.") from None
 
 
 def _run_of(folder: Path, path: Path) -> Run | None:
@@ -229,13 +218,9 @@ def widths(at: SiteLayout) -> str:
 
 
 def parts(reader: StatesReader, site: str, layers: Sequence[int]) -> Iterator[tuple[list[int], int, NDArray[Any]]]:
-    """Examples, layer, and (position, example, width) vectors of each layer of each shard."""
-    from safetensors import safe_open
-
+    """Examples, layer, and (position, example, width) vectors of each layer of each shard; bfloat16 as float32."""
     at = reader.site(site)
     for file, rows in zip(reader.files, reader.order, strict=True):
-        with safe_open(file, framework="numpy") as shard:
-            tensor = shard.get_slice(site)
-            for layer in layers:
-                k = at.layers.index(layer)
-                yield list(rows), layer, tensor[k : k + 1][0]
+        shard = Shard(file)
+        for layer in layers:
+            yield list(rows), layer, shard.vectors(site, at.layers.index(layer))

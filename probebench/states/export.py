@@ -17,6 +17,7 @@ from probebench.errors import RunError, UnknownNameError, UsageError
 from probebench.states.exchange import CONVENTION, EXAMPLES, Stored, open_states, parts
 from probebench.states.positions import ALIASES
 from probebench.states.reader import StatesReader
+from probebench.states.shards import read_dtype
 from probebench.store import write_json
 from probebench.types import layer_name
 
@@ -130,15 +131,16 @@ def _npy(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict[str
     facts = _facts(stored, site, chosen, f"{site}.npy")
     columns = [reader.positions.index(p) for p in chosen.positions]
     shape = (len(reader.present), len(layers), len(columns), max(facts["widths"]))
-    size, free = int(np.prod(shape)) * stored.dtype.itemsize, shutil.disk_usage(folder).free
+    dtype = read_dtype(stored.dtype)  # npy has no bfloat16
+    size, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(folder).free
     if size > free:  # a full disk kills a process that writes through a memory map, without a word
         raise RunError(f"{site}.npy needs {size / 1e9:,.1f} GB and {folder.parent} has {free / 1e9:,.1f} GB free. "
                        f"Export fewer --layers or --positions.")  # fmt: skip
-    array = np.lib.format.open_memmap(folder / facts["file"], mode="w+", dtype=stored.dtype, shape=shape)
+    array = np.lib.format.open_memmap(folder / facts["file"], mode="w+", dtype=dtype, shape=shape)
     for rows, layer, part in parts(reader, site, layers):
         array[rows, layers.index(layer)] = part[columns].transpose(1, 0, 2)[:, :, : shape[3]]
     array.flush()
-    return facts | {"shape": shape, "dtype": str(stored.dtype)}
+    return facts | {"shape": shape, "dtype": str(dtype), "stored_dtype": stored.dtype}
 
 
 def _parquet(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict[str, Any]:
@@ -168,4 +170,4 @@ def _parquet(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict
             table = pa.table([pa.array(example), pa.array(ids[example], pa.string()), same[0], names, same[1], flat], schema=schema)
             writer.write_table(table, row_group_size=max(len(where), 1))
             n += len(where)
-    return facts | {"rows": n, "dtype": "float32"}
+    return facts | {"rows": n, "dtype": "float32", "stored_dtype": stored.dtype}

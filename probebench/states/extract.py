@@ -14,20 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError
-from probebench.models.generate import halving, pad_right, plan_batches
+from probebench.models.batches import BATCH_TOKENS, Budget, attempt
+from probebench.models.generate import pad_right
 from probebench.models.loading import LoadedModel
 from probebench.models.sites import SITES, SitePlan, watch
 from probebench.states.positions import present
 from probebench.states.reader import SiteLayout
+from probebench.states.shards import STATE_DTYPES as STATE_DTYPES
+from probebench.states.shards import host_dtype, widened
 from probebench.types import layer_name
 
 if TYPE_CHECKING:
     import torch
 
-BATCH_TOKENS = 8192
 SHARD = 256
 """Examples per stored shard."""
-STATE_DTYPES = ("float16", "float32")
 BATCHINGS = ("default", "exact")
 
 
@@ -51,11 +52,15 @@ class Extractor:
     Args:
         loaded: the model.
         plan: which sites of which layers, and where they pass by.
-        dtype: `float16` or `float32`, of the stored vectors.
+        dtype: `float16`, `bfloat16` or `float32`, of the stored vectors.
         batching: `default`: batches of similar length; `exact`: the numbers of one example at a time, to the last bit.
+        budget: what a batch may hold; None: the fixed one.
     """
 
-    def __init__(self, loaded: LoadedModel, plan: SitePlan, dtype: str = "float16", batching: str = "default") -> None:
+    def __init__(
+        self, loaded: LoadedModel, plan: SitePlan, dtype: str = "float16", batching: str = "default", budget: Budget | None = None
+    ) -> None:
+        self.budget = budget if budget is not None else Budget(BATCH_TOKENS)
         self.loaded, self.plan, self.dtype, self.batching = loaded, plan, dtype, batching
         self.base = loaded.base
         self.layout = site_layouts(plan)
@@ -72,25 +77,40 @@ class Extractor:
 
         Returns:
             Of each site (layer, position, example, width); zeros where a position is absent, and beyond the width of a layer
-            that is narrower than the site's widest.
+            that is narrower than the site's widest. bfloat16 comes as its bits, in uint16.
 
         Raises:
             StatesError: a vector that is not finite, with its site, layer and position.
         """
         out = {
-            site: np.zeros((len(at.layers), table.shape[1], len(sequences), max(at.widths)), dtype=self.dtype)
+            site: np.zeros((len(at.layers), table.shape[1], len(sequences), max(at.widths)), dtype=host_dtype(self.dtype))
             for site, at in self.layout.items()
         }
+        lengths = [len(s) for s in sequences]
+        while (failed := self._read(sequences, table, names, out, self.batches(lengths))) is not None:
+            self.budget.halve(failed, lengths, "reading hidden states")
+        return out
+
+    def _read(
+        self,
+        sequences: Sequence[tuple[int, ...]],
+        table: NDArray[np.int64],
+        names: Sequence[str],
+        out: dict[str, NDArray[Any]],
+        batches: Sequence[list[int]],
+    ) -> list[int] | None:
+        """Fill `out` batch by batch; the batch that memory was too small for, or None when all are there."""
         waiting: tuple[list[int], Copy] | None = None
-        for batch in self.batches([len(s) for s in sequences]):
-            parts = halving(batch, lambda b: [(b, self._batch([sequences[i] for i in b], table[b]))], "reading hidden states")
-            for rows, copy in parts:
-                if waiting is not None:  # the batch before, while the device is busy with this one
-                    self._keep(*waiting, table, names, out)
-                waiting = rows, copy
+        for batch in batches:
+            copy = attempt(lambda b: self._batch([sequences[i] for i in b], table[b]), batch)
+            if copy is None:
+                return batch
+            if waiting is not None:  # the batch before, while the device is busy with this one
+                self._keep(*waiting, table, names, out)
+            waiting = batch, copy
         if waiting is not None:
             self._keep(*waiting, table, names, out)
-        return out
+        return None
 
     def batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Examples that go through the model together.
@@ -100,11 +120,11 @@ class Extractor:
         """
         if self.batching == "exact":
             return [[i] for i in range(len(lengths))]
-        return plan_batches(lengths, tokens=BATCH_TOKENS)
+        return self.budget.plan(lengths)
 
     def deviation(self, sequences: Sequence[tuple[int, ...]], table: NDArray[np.int64]) -> float:
         """Largest relative distance between a vector read in a batch and the same one read alone, in float32."""
-        plain = Extractor(self.loaded, self.plan, "float32", self.batching)
+        plain = Extractor(self.loaded, self.plan, "float32", self.batching, self.budget)
         names = [""] * table.shape[1]
         together = plain(sequences, table, names)
         worst = 0.0
@@ -156,13 +176,14 @@ class Extractor:
                 self._check(out[site][:, :, rows], table[rows], names, site)
 
     def _check(self, values: NDArray[Any], table: NDArray[np.int64], names: Sequence[str], site: str) -> None:
-        finite = np.isfinite(values).all(axis=3)  # (layer, position, example)
+        finite = np.isfinite(widened(values)).all(axis=3)  # (layer, position, example)
         bad = np.argwhere(~finite & present(table).T[None])
         if len(bad):
             layer, place = layer_name(self.layout[site].layers[bad[0][0]]), names[bad[0][1]]
+            wider = "bfloat16 (or float32): float16 ends at 65,504" if self.dtype == "float16" else "float32"
             raise StatesError(
                 f"{len(bad)} vectors of {site} are not finite in {self.dtype}, the first at layer {layer}, position {place!r}. "
-                f"If the model itself gives finite values, keep them with --states-dtype float32; if not, try --dtype float32."
+                f"If the model itself gives finite values, keep them with --states-dtype {wider}. If not, try --dtype float32."
             )
 
 
@@ -190,11 +211,14 @@ class Copy:
             self.flat, self.good = flat, good
 
     def arrays(self) -> list[NDArray[Any]]:
-        """The vectors on the host, once they are there."""
+        """The vectors on the host, once they are there; bits of bfloat16 as uint16."""
+        import torch
+
         if self.done is not None:
             self.done.synchronize()
         sizes = [int(np.prod(shape)) for shape in self.shapes]
-        return [part.numpy().reshape(shape) for part, shape in zip(self.flat.split(sizes), self.shapes, strict=True)]
+        flat = self.flat.view(torch.uint16) if self.flat.dtype == torch.bfloat16 else self.flat  # numpy has no bfloat16
+        return [part.numpy().reshape(shape) for part, shape in zip(flat.split(sizes), self.shapes, strict=True)]
 
     @property
     def finite(self) -> bool:

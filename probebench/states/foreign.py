@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +25,10 @@ from probebench.settings import Settings
 from probebench.states.arrays import Array, check_array, find_arrays, read_array
 from probebench.states.conventions import CONVENTIONS, Entries, entries_of, inspect
 from probebench.states.exchange import EXAMPLES, SOURCE
-from probebench.states.extract import STATE_DTYPES, plan_shards
+from probebench.states.extract import plan_shards
 from probebench.states.positions import locate, present, resolve_positions
-from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.reader import INDEX, SiteLayout, StatesReader
+from probebench.states.shards import STATE_DTYPES, host_dtype, states_bytes, to_bfloat16, widened
 from probebench.states.verify import checksum, verify
 from probebench.store import Lock, Stage, content_key
 from probebench.tasks.gather import gather
@@ -65,7 +67,7 @@ def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out
         out: a run directory, or a new folder.
         convention: what the layer axis holds: `hf`, `blocks` or `tl`.
         positions: names of token positions; None means the fifteen published ones.
-        dtype: `float16` or `float32`, of what is stored.
+        dtype: `float16`, `bfloat16` or `float32`, of what is stored.
         seed: of the splits that are written beside them.
         offline: never ask the hub.
         progress: where to report to.
@@ -149,26 +151,29 @@ def tokenized(given: Sequence[GivenAnswer], handle: ModelHandle) -> list[Tokeniz
 
 
 def gather_places(read: Callable[[int], Floats], rows: Sequence[int], entries: Entries, table: NDArray[np.int64],
-                  names: Sequence[str], dtype: str) -> Floats:  # fmt: skip
-    """(layer, position, example, width) vectors of one shard; zeros where a position is absent.
+                  names: Sequence[str], dtype: str) -> NDArray[Any]:  # fmt: skip
+    """(layer, position, example, width) vectors of one shard; zeros where a position is absent, bfloat16 as its bits.
 
     Raises:
         StatesError: a vector that `dtype` cannot hold.
     """
-    out: Floats | None = None
+    out: NDArray[Any] | None = None
     for i, row in enumerate(rows):
         values = read(row)
         if out is None:
-            out = np.zeros((len(entries.layers), len(names), len(rows), values.shape[2]), dtype=dtype)
+            out = np.zeros((len(entries.layers), len(names), len(rows), values.shape[2]), dtype=host_dtype(dtype))
         for j, (first, last) in enumerate(table[i]):
             if first < 0:
                 continue
             vectors = values[list(entries.at), first : last + 1]
+            vector = vectors[:, 0] if first == last else vectors.astype(np.float64).mean(axis=1)
             with np.errstate(over="ignore"):  # said below, with its place
-                out[:, j, i] = vectors[:, 0] if first == last else vectors.astype(np.float64).mean(axis=1)
-            if not np.isfinite(out[:, j, i]).all():
-                layer = layer_name(entries.layers[int(np.argwhere(~np.isfinite(out[:, j, i]).all(axis=1))[0, 0])])
-                raise StatesError(f"Layer {layer} at {names[j]!r} is too large for {dtype}. Keep it with --states-dtype float32.")
+                out[:, j, i] = to_bfloat16(vector) if dtype == "bfloat16" else vector
+            finite = np.isfinite(widened(out[:, j, i])).all(axis=1)
+            if not finite.all():
+                layer = layer_name(entries.layers[int(np.argmin(finite))])
+                wider = "bfloat16 or float32" if dtype == "float16" else "float32"
+                raise StatesError(f"Layer {layer} at {names[j]!r} is too large for {dtype}. Keep it with --states-dtype {wider}.")
     assert out is not None  # no shard is empty
     return out
 

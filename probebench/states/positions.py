@@ -183,6 +183,11 @@ STATEMENTS: tuple[str, ...] = (*(f"-{k}" for k in range(8, 0, -1)), "statement_l
 """The columns of statement tasks, where nothing is generated."""
 
 
+def readable_when(position: str, *, given: bool) -> When:
+    """Whether a position can be read before the answer. Given statements are there from the start: all of theirs can."""
+    return "before" if given else POSITIONS[position].when
+
+
 def resolve_positions(names: Sequence[str] | None, default: tuple[str, ...] = PUBLISHED) -> tuple[str, ...]:
     """Names in map order, aliases replaced; None means `default`, `all` every column that can exist beside it.
 

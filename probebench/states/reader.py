@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError, UnknownNameError
+from probebench.states.shards import Shard
+from probebench.states.shards import states_bytes as states_bytes
 from probebench.types import HiddenStates, layer_name
 
 INDEX = "index.safetensors"
@@ -57,16 +59,13 @@ class StatesReader:
             with safe_open(folder / INDEX, framework="numpy") as index:
                 head, present = json.loads(index.metadata()["index"]), index.get_tensor("present")
             files = tuple(str(folder / name) for name in head["files"])
-            order = []
-            for file in files:
-                with safe_open(file, framework="numpy") as shard:
-                    order.append(tuple(shard.get_tensor("example").tolist()))
+            order = [tuple(Shard(file).raw("example").tolist()) for file in files]
             sites = {name: SiteLayout(tuple(at["layers"]), tuple(at["widths"])) for name, at in head["sites"].items()}
-        except (OSError, SafetensorError, KeyError) as error:
+            return cls(files, tuple(order), sites, tuple(head["positions"]), present.astype(bool))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, StatesError) as error:
             raise StatesError(
                 f"The hidden states in {folder} are not there or not whole ({error}). Run the same command again to make them."
             ) from None
-        return cls(files, tuple(order), sites, tuple(head["positions"]), present.astype(bool))
 
     def index(self) -> bytes:
         """What `open` needs, as safetensors."""
@@ -100,8 +99,6 @@ class StatesReader:
         Raises:
             UnknownNameError: a site, layer or position that was not read.
         """
-        from safetensors import safe_open
-
         at = self.site(site)
         if layer not in at.layers:
             raise UnknownNameError(f"layer of {site}", layer_name(layer), map(layer_name, at.layers))
@@ -110,33 +107,18 @@ class StatesReader:
         row, column = at.layers.index(layer), self.positions.index(position)
         out = np.zeros((len(self.present), at.widths[row]), dtype=np.float32)
         for file, rows in zip(self.files, self.order, strict=True):
-            with safe_open(file, framework="numpy") as shard:
-                part = shard.get_slice(site)[row : row + 1, column : column + 1][0, 0]
-            out[list(rows)] = part[:, : at.widths[row]]
+            out[list(rows)] = Shard(file).vectors(site, row, column)[:, : at.widths[row]]
         return out
 
     def load(self, site: str = "resid") -> HiddenStates:
-        """All cells of one site at once, in memory."""
-        from safetensors import safe_open
-
+        """All cells of one site at once, in memory; what is stored as bfloat16 comes as float32."""
         at = self.site(site)
         values: NDArray[Any] | None = None
         for file, rows in zip(self.files, self.order, strict=True):
-            with safe_open(file, framework="numpy") as shard:
-                part = shard.get_tensor(site)
+            part = Shard(file).vectors(site)
             if values is None:
                 values = np.zeros((len(self.present), *part.shape[:2], part.shape[3]), dtype=part.dtype)
             values[list(rows)] = part.transpose(2, 0, 1, 3)
         if values is None:
             raise StatesError("These hidden states hold no examples.")
         return HiddenStates(values, self.present, at.layers, self.positions, site)
-
-
-def states_bytes(values: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> bytes:
-    """One shard of hidden states as safetensors: one tensor per site."""
-    from safetensors.numpy import save
-
-    tensors = {site: np.ascontiguousarray(part) for site, part in values.items()}
-    tensors["example"] = np.asarray(rows, dtype=np.int64)
-    # one metadata key only: with several, their order in the file would differ from run to run
-    return bytes(save(tensors, metadata={"axes": "layer, position, example, width"}))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from probebench.errors import BadFileError, StatesError
 from probebench.states.exchange import Stored, find_states, open_states, parts, read_manifest
 from probebench.states.reader import INDEX, StatesReader
+from probebench.states.shards import NAMES, Shard
 from probebench.store import content_key
 from probebench.tasks.card import Check
 from probebench.types import EMB, layer_name
@@ -76,22 +77,20 @@ def _sum(folder: Path, name: str, sums: Mapping[str, str], detail: str = "") -> 
 
 def _shapes(reader: StatesReader) -> Check:
     """Names, shapes and dtypes of all tensors against the index."""
-    from safetensors import safe_open
-
     dtypes: set[str] = set()
     for file, rows in zip(reader.files, reader.order, strict=True):
-        with safe_open(file, framework="numpy") as shard:
-            if set(shard.keys()) != {*reader.sites, "example"}:
-                return Check("shapes", False, f"{Path(file).name} holds {', '.join(sorted(shard.keys()))}; "
-                             f"expected example, {', '.join(reader.sites)}")  # fmt: skip
-            for site, at in reader.sites.items():
-                tensor = shard.get_slice(site)
-                shape = [len(at.layers), len(reader.positions), len(rows), max(at.widths)]
-                if list(tensor.get_shape()) != shape:
-                    return Check("shapes", False, f"{Path(file).name} has {site} {list(tensor.get_shape())}, expected {shape}")
-                dtypes.add(tensor.get_dtype())
-    if not dtypes <= {"F16", "F32"} or len(dtypes) != 1:
-        return Check("shapes", False, f"stored as {', '.join(sorted(dtypes)) or 'nothing'}; expected F16 or F32 throughout")
+        shard = Shard(file)
+        if set(shard.tensors) != {*reader.sites, "example"}:
+            return Check("shapes", False, f"{Path(file).name} holds {', '.join(sorted(shard.tensors))}; "
+                         f"expected example, {', '.join(reader.sites)}")  # fmt: skip
+        for site, at in reader.sites.items():
+            shape = [len(at.layers), len(reader.positions), len(rows), max(at.widths)]
+            if list(shard.shape(site)) != shape:
+                return Check("shapes", False, f"{Path(file).name} has {site} {list(shard.shape(site))}, expected {shape}")
+            dtypes.add(shard.dtype(site))
+    if not dtypes <= set(NAMES) or len(dtypes) != 1:
+        allowed = f"{', '.join(sorted(NAMES)[:-1])} or {max(NAMES)}"
+        return Check("shapes", False, f"stored as {', '.join(sorted(dtypes)) or 'nothing'}; expected {allowed} throughout")
     return Check("shapes", True, f"{', '.join(reader.sites)} as (layer, position, example, width), {dtypes.pop()}")
 
 

@@ -1,0 +1,102 @@
+"""The command group `leaderboard`. Only click is imported here at the top."""
+
+from __future__ import annotations
+
+import click
+
+ROOT = "leaderboards"
+
+
+@click.group("leaderboard")
+def leaderboard_group() -> None:
+    """Submissions: written from a run, checked by computing every number again, and shown."""
+
+
+@leaderboard_group.command("submit")
+@click.argument("run", metavar="RUN")
+@click.option("--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/ of your fork.")
+def submit_command(run: str, root: str) -> None:
+    """Write the files of a submission from a finished run, check them, and say what comes next."""
+    from pathlib import Path
+
+    from probebench.leaderboard.steps import next_steps, submit
+
+    done = submit(Path(run), Path(root))
+    click.echo(next_steps(done))
+
+
+@leaderboard_group.command("validate")
+@click.argument("path", metavar="[PATH]", default=ROOT)
+@click.option("--base", metavar="DIR", help="That folder before the change: its rows may not change or go.")
+@click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True, help="Processes; 0: this one.")
+@click.option("--comment", metavar="FILE", help="Also write what is new, as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON, one per line.")
+@click.pass_context
+def validate_command(ctx: click.Context, path: str, base: str | None, workers: int, comment: str | None, as_json: bool) -> None:
+    """Check submissions as data: formats, names, task, and every number computed again from the decisions.
+
+    Exit code 1 when one fails. Nothing of a submission is run, and nothing is fetched.
+    """
+    import json
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from probebench.leaderboard.difference import comment as write_comment
+    from probebench.leaderboard.validate import lines_of, validate
+    from probebench.store import write_atomic
+
+    kept, failed, total, unchanged = [], 0, 0, 0
+    for report in validate(Path(path), Path(base) if base else None, workers):
+        total, failed, unchanged = total + 1, failed + (not report.ok), unchanged + report.unchanged
+        if as_json:
+            click.echo(json.dumps({"ok": report.ok, **asdict(report)}))
+        else:
+            for line in lines_of(report):
+                click.echo(line)
+        if comment and not report.unchanged:
+            kept.append(report)
+    if comment:
+        write_atomic(Path(comment), write_comment(kept, Path(base) if base else None).encode())
+    if not as_json:
+        click.echo(f"{total} submissions: {total - failed} valid ({unchanged} unchanged), {failed} failed")
+    if failed:
+        ctx.exit(1)
+
+
+@leaderboard_group.command("rerun")
+@click.argument("submission", metavar="SUBMISSION")
+@click.argument("run", metavar="RUN")
+@click.pass_context
+def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
+    """For maintainers: hold a run of your own against a submission, and write rerun.json beside it.
+
+    Exit code 1 when they do not agree.
+    """
+    from pathlib import Path
+
+    from probebench.leaderboard.rerun import rerun
+    from probebench.run import Run
+
+    facts = rerun(Path(submission), Run.load(run))
+    for row in facts["detectors"]:
+        if row["rerun"] is None:
+            click.echo(f"{row['name']:<24} {row['submitted']:.3f}  not in this run")
+        else:
+            low, high = row["submitted_95"]
+            word = "within" if row["within"] else "OUTSIDE"
+            click.echo(f"{row['name']:<24} {row['submitted']:.3f} [{low:.3f}, {high:.3f}]  again {row['rerun']:.3f}  {word}")
+    click.echo("They agree." if facts["agrees"] else "They do not agree.")
+    if not facts["agrees"]:
+        ctx.exit(1)
+
+
+@leaderboard_group.command("build")
+@click.option("--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/.")
+@click.option("--out", default="site", show_default=True, metavar="DIR", help="Where the static site goes.")
+def build_command(root: str, out: str) -> None:
+    """Tables and the static site from all rows: README.md, csv and LaTeX below --root, pages below --out."""
+    from pathlib import Path
+
+    from probebench.leaderboard.build import build
+
+    build(Path(root), Path(out))

@@ -1,0 +1,1 @@
+"""Submissions to the leaderboard: written, read strictly as data, recomputed, ranked, shown."""

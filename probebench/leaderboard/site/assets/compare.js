@@ -1,0 +1,67 @@
+"use strict";
+// Two models side by side: the same detector on the tasks both have.
+(() => {
+  const index = PB.get("index"), place = document.getElementById("compare");
+  if (!index || !place) return;
+  const models = index.standings.map(([name, slug]) => ({ name, slug })).sort((a, b) => a.name.localeCompare(b.name));
+  const asked = new URLSearchParams(location.hash.slice(1));
+  const pick = (title, wanted, fallback) => {
+    const select = PB.el("select", {}, ...models.map((m) => PB.el("option", { value: m.slug }, m.name)));
+    select.value = models.some((m) => m.slug === wanted) ? wanted : models[Math.min(fallback, models.length - 1)].slug;
+    select.addEventListener("change", draw);
+    return [PB.el("label", { class: "grow" }, title, select), select];
+  };
+  const [labelA, a] = pick("First model", asked.get("a"), 0);
+  const [labelB, b] = pick("Second model", asked.get("b"), models[0].slug === a.value ? 1 : 0);
+  const detector = PB.el("select", {});
+  detector.addEventListener("change", draw);
+  const result = PB.el("div", {});
+  const note = PB.el("p", { class: "status", role: "status", "aria-live": "polite" });
+  place.append(PB.el("div", { class: "controls" }, labelA, labelB, PB.el("label", {}, "Detector", detector)), note, result);
+
+  const Z = 1.959963984540054;
+  // One figure per task: a run counts before a published figure, and only rows on the current version of the task.
+  function figures(data, name) {
+    const found = new Map();
+    for (const row of PB.records(data)) {
+      if (!row.current || !PB.known(row.auroc) || !(name === "headline" ? row.headline : row.detector === name)) continue;
+      const key = `${row.task} ${row.published ? "published" : "run"}`;
+      if (!found.has(key)) found.set(key, row);
+    }
+    return found;
+  }
+
+  async function draw() {
+    history.replaceState(null, "", `#a=${encodeURIComponent(a.value)}&b=${encodeURIComponent(b.value)}`);
+    let one, two;
+    try { [one, two] = await Promise.all([PB.load(`models/${a.value}`), PB.load(`models/${b.value}`)]); } catch (error) { note.textContent = error.message; return; }
+    const names = new Map([...PB.records(one), ...PB.records(two)].map((r) => [r.detector, r.label]));
+    const wanted = names.has(detector.value) ? detector.value : "headline";
+    detector.replaceChildren(PB.el("option", { value: "headline" }, "headline probe"), ...[...names].map(([name, label]) => PB.el("option", { value: name }, label)));
+    detector.value = wanted;
+    const left = figures(one, wanted), right = figures(two, wanted);
+    const shared = [...left.keys()].filter((key) => right.has(key)).map((key) => [left.get(key), right.get(key)]);
+    note.textContent = shared.length ? `${shared.length} figure${shared.length === 1 ? "" : "s"} on the same task under the same kind of protocol.` : "No task has this detector for both models.";
+    if (!shared.length) { result.replaceChildren(); return; }
+    const scale = PB.aurocScale(shared.flat(), 190);
+    const reach = Math.max(0.1, d3.max(shared, ([x, y]) => Math.abs(x.auroc - y.auroc)) + 0.05);
+    const around = d3.scaleLinear([-reach, reach], [4, 150]).clamp(true);
+    const figure = (row) => PB.auroc(row, scale);
+    const rows = shared.map(([x, y]) => {
+      const difference = x.auroc - y.auroc;
+      const known = [x.low, x.high, y.low, y.high].every(PB.known);
+      const half = known ? Z * Math.hypot((x.high - x.low) / (2 * Z), (y.high - y.low) / (2 * Z)) : null;
+      const [low, high] = known ? [difference - half, difference + half] : [null, null];
+      const words = known ? `[${PB.signed(low)}, ${PB.signed(high)}]` : "";
+      const clear = known && (low > 0 || high < 0);
+      return PB.el("tr", {}, PB.el("th", { scope: "row" }, PB.taskLink(x.task, x.taskSlug), " ", PB.tag(x.published ? "published" : x.tier)), 
+        PB.el("td", {}, PB.el("div", { class: "figure" }, PB.el("span", { class: clear ? "clear" : null }, PB.el("span", { class: "num" }, PB.signed(difference)), " ", PB.el("span", { class: "interval" }, words)),
+          PB.glyph(around, difference, low, high, 0))),
+        PB.el("td", {}, figure(x)), PB.el("td", {}, figure(y)));
+    });
+    const head = ["Task", "First minus second", PB.modelLink(one.name, a.value), PB.modelLink(two.name, b.value)].map((title) => PB.el("th", { scope: "col" }, title));
+    result.replaceChildren(PB.el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Comparison" },
+      PB.el("table", { class: "compact" }, PB.el("caption", { class: "hidden" }, `${one.name} and ${two.name}`), PB.el("thead", {}, PB.el("tr", {}, ...head)), PB.el("tbody", {}, ...rows))));
+  }
+  draw();
+})();

@@ -1,0 +1,297 @@
+"""Files of strangers read as data: sizes before contents, contents before meaning. Nothing here runs what it reads.
+
+Every problem is a `Broken` that names file, field, what was given and what is expected.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+JSON_BYTES = 2 * 2**20
+JSON_DEPTH = 16
+JSON_VALUES = 200_000
+TEXT = 4_000
+"""Characters of one string."""
+INTEGER_DIGITS = 15
+"""Digits of a whole number: what a float holds exactly."""
+CSV_BYTES = 8 * 2**20
+CSV_ROWS = 50_000
+PARQUET_BYTES = 16 * 2**20
+PARQUET_UNPACKED = 256 * 2**20
+PARQUET_ROWS = 100_000
+PARQUET_COLUMNS = 256
+PARQUET_GROUPS = 64
+STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?")
+FLOATS = ("float", "double")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or worth a look."""
+
+    file: str
+    field: str
+    given: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.field}: given {self.given}, expected {self.expected}"
+
+
+class Broken(Exception):
+    """A file that cannot be read as what it should be."""
+
+    def __init__(self, finding: Finding) -> None:
+        self.finding = finding
+        super().__init__(str(finding))
+
+
+def shown(value: Any, longest: int = 100) -> str:
+    """A stranger's value in messages: ASCII, one line, not long, and without the marks that tables and code spans end with."""
+    try:
+        text = ascii(value) if isinstance(value, str) else ascii(str(value)) if not isinstance(value, int | float) else repr(value)
+    except (ValueError, RecursionError, MemoryError):
+        text = f"a {type(value).__name__}"
+    text = text.replace("`", "'").replace("|", "/").replace("<", "(").replace(">", ")")
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def broken(file: str, field: str, given: Any, expected: str) -> Broken:
+    """A `Broken` with the given value made safe to show."""
+    return Broken(Finding(file, shown(field).strip("'\""), shown(given), expected))
+
+
+def read_bytes(folder: Path, name: str, most: int) -> bytes:
+    """A regular file of at most `most` bytes: no link, no device, no pipe.
+
+    Raises:
+        Broken: it is not there, or something else.
+    """
+    path = folder / name
+    try:
+        facts = path.lstat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise broken(name, "file", "a link or special file", "a regular file")
+        if facts.st_size > most:
+            raise broken(name, "size", facts.st_size, f"at most {most:,} bytes")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise broken(name, "file", "nothing", "a file of this name") from None
+    except OSError as error:
+        raise broken(name, "file", error.strerror, "a readable file") from None
+    if len(content) > most:
+        raise broken(name, "size", len(content), f"at most {most:,} bytes")
+    return content
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON object: UTF-8, no NaN or infinity, no repeated key, no deep nesting, no endless number or text.
+
+    Raises:
+        Broken: anything else.
+    """
+    text = _text(name, read_bytes(folder, name, JSON_BYTES))
+    _check_depth(name, text)
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) < len(items):
+            keys = [key for key, _ in items]
+            raise broken(name, next(k for k in keys if keys.count(k) > 1), "the key more than once", "each key once")
+        return found
+
+    def constant(word: str) -> Any:
+        raise broken(name, "number", word, "a finite number, or null")
+
+    def whole(digits: str) -> int:
+        if len(digits.lstrip("-")) > INTEGER_DIGITS:
+            raise broken(name, "number", digits[:40], f"at most {INTEGER_DIGITS} digits")
+        return int(digits)
+
+    def real(digits: str) -> float:
+        if len(digits) > 64 or not np.isfinite(value := float(digits)):
+            raise broken(name, "number", digits[:40], "a finite number of at most 64 characters")
+        return value
+
+    try:
+        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_int=whole, parse_float=real)
+    except (ValueError, RecursionError) as error:
+        raise broken(name, "JSON", error, "JSON as of RFC 8259") from None
+    if not isinstance(value, dict):
+        raise broken(name, "JSON", type(value).__name__, "an object")
+    _check_values(name, value)
+    return value
+
+
+def _text(name: str, content: bytes) -> str:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise broken(name, f"byte {error.start}", content[error.start : error.end].hex(), "UTF-8") from None
+    if "\0" in text:
+        raise broken(name, "text", "a NUL character", "text")
+    return text
+
+
+def _check_depth(name: str, text: str) -> None:
+    """Before parsing: parsers recurse."""
+    depth = 0
+    for mark in re.finditer(r"[\[\]{}]", STRINGS.sub("", text)):
+        depth += 1 if mark.group() in "[{" else -1
+        if depth > JSON_DEPTH:
+            raise broken(name, "JSON", f"more than {JSON_DEPTH} levels", f"at most {JSON_DEPTH} levels of nesting")
+
+
+def _check_values(name: str, value: Any) -> None:
+    waiting, n = [("", value)], 0
+    while waiting:
+        path, item = waiting.pop()
+        n += 1
+        if n > JSON_VALUES:
+            raise broken(name, "JSON", f"more than {JSON_VALUES:,} values", f"at most {JSON_VALUES:,} values")
+        if isinstance(item, str):
+            _check_string(name, path, item)
+        elif isinstance(item, Mapping):
+            for key, inner in item.items():
+                _check_string(name, path, key)
+                waiting.append((f"{path}.{key}".lstrip("."), inner))
+        elif isinstance(item, list):
+            waiting.extend((f"{path}[{i}]", inner) for i, inner in enumerate(item))
+
+
+def _check_string(name: str, path: str, text: str) -> None:
+    if len(text) > TEXT:
+        raise broken(name, path, f"{len(text):,} characters", f"at most {TEXT:,}")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise broken(name, path, text, "text without half of a surrogate pair")
+
+
+def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file with exactly these columns.
+
+    Raises:
+        Broken: anything else.
+    """
+    text = _text(name, read_bytes(folder, name, CSV_BYTES))
+    rows: list[dict[str, str]] = []
+    try:
+        lines = csv.reader(text.splitlines(), strict=True)
+        header = next(lines, [])
+        if header != list(columns):
+            raise broken(name, "header", ",".join(header), ",".join(columns))
+        for line in lines:
+            if len(line) != len(header):
+                raise broken(name, f"line {lines.line_num}", f"{len(line)} fields", f"{len(header)} fields")
+            if len(rows) == CSV_ROWS:
+                raise broken(name, "rows", f"more than {CSV_ROWS:,}", f"at most {CSV_ROWS:,}")
+            rows.append(dict(zip(header, line, strict=True)))
+    except csv.Error as error:
+        raise broken(name, "CSV", error, "comma-separated values") from None
+    return rows
+
+
+def number(name: str, field: str, text: str) -> float | None:
+    """A number of a CSV file; an empty field is None.
+
+    Raises:
+        Broken: anything but a finite decimal number.
+    """
+    if text == "":
+        return None
+    if not NUMBER.fullmatch(text) or not np.isfinite(value := float(text)):
+        raise broken(name, field, text, "a finite decimal number, or nothing")
+    return value
+
+
+def read_parquet(folder: Path, name: str, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]) -> dict[str, NDArray[Any]]:
+    """Flat columns of a parquet file as arrays, NaN where a number is null.
+
+    Args:
+        folder: where.
+        name: file name.
+        kinds: columns that must be there, without nulls, and their allowed Arrow types.
+        others: names of further columns; they hold real numbers.
+
+    Raises:
+        Broken: anything else. Sizes are read from the footer before any column is.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = read_bytes(folder, name, PARQUET_BYTES)
+    if len(content) < 12 or content[:4] != b"PAR1" or content[-4:] != b"PAR1":
+        raise broken(name, "file", content[:4].hex(), "a parquet file")
+    try:
+        limits = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 10**5}
+        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, **limits)
+        _check_footer(name, file.metadata)
+        _check_columns(name, file.schema_arrow, kinds, others)
+        table = file.read(use_threads=False)
+        table.validate(full=True)
+        if table.num_rows != file.metadata.num_rows:
+            raise broken(name, "rows", table.num_rows, f"the {file.metadata.num_rows} that the footer says")
+        return {c: _column(name, c, table.column(c), real=c not in kinds) for c in table.column_names}
+    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError, KeyError, IndexError) as error:
+        raise broken(name, "parquet", str(error).split("\n")[0], "a whole parquet file") from None
+
+
+def _check_footer(name: str, facts: Any) -> None:
+    """What the footer claims, before anything is unpacked."""
+    for field, given, most in (("rows", facts.num_rows, PARQUET_ROWS), ("columns", facts.num_columns, PARQUET_COLUMNS),
+                               ("row groups", facts.num_row_groups, PARQUET_GROUPS)):  # fmt: skip
+        if not 0 < given <= most:
+            raise broken(name, field, given, f"1 to {most:,}")
+    if facts.metadata:
+        raise broken(name, "metadata", sorted(k.decode("ascii", "replace") for k in facts.metadata), "no key-value metadata")
+    unpacked = 0
+    for g in range(facts.num_row_groups):
+        group = facts.row_group(g)
+        if group.num_columns != facts.num_columns:
+            raise broken(name, f"row group {g}", f"{group.num_columns} columns", f"{facts.num_columns}")
+        for c in range(facts.num_columns):
+            size = group.column(c).total_uncompressed_size
+            unpacked += size
+            if size < 0 or unpacked > PARQUET_UNPACKED:
+                raise broken(name, f"row group {g}", f"{unpacked:,} bytes unpacked", f"at most {PARQUET_UNPACKED:,}")
+    for c in range(facts.num_columns):
+        column = facts.schema.column(c)
+        if column.max_repetition_level or column.max_definition_level > 1 or column.path != column.name:
+            raise broken(name, column.path, "a nested column", "a flat column")
+
+
+def _check_columns(name: str, schema: Any, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]) -> None:
+    if repeated := {c for c in schema.names if schema.names.count(c) > 1}:
+        raise broken(name, min(repeated), "the column more than once", "each column once")
+    for column in kinds:
+        if column not in schema.names:
+            raise broken(name, column, "no such column", "a column of this name")
+    for field in schema:
+        allowed = kinds.get(field.name) or (FLOATS if others.fullmatch(field.name) else None)
+        if allowed is None:
+            raise broken(name, field.name, "a column", f"only {', '.join(kinds)} and {others.pattern}")
+        if str(field.type) not in allowed:
+            raise broken(name, field.name, field.type, " or ".join(allowed))
+
+
+def _column(name: str, column: str, values: Any, *, real: bool) -> NDArray[Any]:
+    """One column as an array."""
+    if not real:
+        if values.null_count:
+            raise broken(name, column, f"{values.null_count} nulls", "a value in every row")
+        return np.asarray(values.to_numpy(zero_copy_only=False))
+    found = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
+    if (~np.isfinite(found)).sum() > values.null_count:
+        raise broken(name, column, "NaN or infinity", "finite numbers, null where there is none")
+    return found

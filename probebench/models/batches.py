@@ -1,0 +1,128 @@
+"""How much goes through a model at once: batches of similar length, within a budget that memory decides.
+
+The budget of a run is found once and kept, because in half precision the size of a batch moves the last bits. Out of memory
+halves it for good and begins the shard again, so that a shard's numbers depend on the budget alone and not on what failed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from probebench.errors import MemoryLimitError
+
+BATCH_TOKENS = 8192
+"""Prompt and answer tokens of one batch, padding included, where memory is not asked."""
+MAX_BATCH = 128
+"""Examples of one batch, where memory is not asked."""
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+def plan_batches(lengths: Sequence[int], tokens: int = BATCH_TOKENS, largest: int = MAX_BATCH) -> list[list[int]]:
+    """Indices in batches of similar length, `tokens` padded tokens each at most, longest first."""
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    batches: list[list[int]] = []
+    for i in order:
+        if batches and len(batches[-1]) < largest and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= tokens:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+@dataclass(slots=True)
+class Budget:
+    """What one batch may hold. It only ever shrinks, and each time by half of what failed: there is no endless loop."""
+
+    tokens: int = BATCH_TOKENS
+    """Prompt and answer tokens, padding included."""
+    largest: int = MAX_BATCH
+    """Examples."""
+    keep: Callable[[Budget], None] | None = field(default=None, repr=False)
+    """Told of every change, so that a resumed run goes on with the same batches."""
+    halvings: int = 0
+    """How often memory ran out."""
+
+    def plan(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Batches of these lengths; an example longer than the budget goes alone."""
+        return plan_batches(lengths, self.tokens, self.largest)
+
+    def halve(self, batch: Sequence[int], lengths: Sequence[int], what: str) -> None:
+        """Take half of a batch that did not fit as the most from now on.
+
+        Raises:
+            MemoryLimitError: the batch was a single example.
+        """
+        if len(batch) == 1:
+            raise MemoryLimitError(
+                f"Out of memory with a single example of {lengths[batch[0]]:,} tokens while {what}. Lower --max-new-tokens, use "
+                f"--dtype bfloat16, or a device with more memory."
+            )
+        # of the batch that failed, not of the budget, which it may have used only in part: so every halving makes it smaller
+        self.tokens = len(batch) // 2 * max(lengths[i] for i in batch)
+        self.halvings += 1
+        if self.keep is not None:
+            self.keep(self)
+
+
+def in_batches(lengths: Sequence[int], run: Callable[[list[int]], list[T]], what: str, budget: Budget | None = None) -> list[T]:
+    """Results of all examples in their order, computed batch by batch; out of memory begins again with half the budget.
+
+    Args:
+        lengths: tokens of each example, with those that it will generate.
+        run: results of some examples, given by index.
+        what: for messages, such as `generating`.
+        budget: what a batch may hold; None: the fixed one, for this call.
+
+    Raises:
+        MemoryLimitError: a single example does not fit.
+    """
+    budget = budget if budget is not None else Budget()
+    while True:
+        found: dict[int, T] = {}
+        failed: list[int] | None = None
+        for batch in budget.plan(lengths):
+            results = attempt(run, batch)
+            if results is None:
+                failed = batch
+                break
+            found.update(zip(batch, results, strict=True))
+        if failed is None:
+            return [found[i] for i in range(len(lengths))]
+        budget.halve(failed, lengths, what)
+
+
+def attempt(run: Callable[[E], T], batch: E) -> T | None:
+    """`run(batch)`, or None when memory ran out; by then the failed batch's tensors are free."""
+    import torch
+
+    results: T | None
+    try:
+        results = run(batch)
+    except (torch.OutOfMemoryError, MemoryError):
+        results = None
+    except RuntimeError as error:  # what PyTorch's CPU allocator raises
+        if "alloc" not in str(error):
+            raise
+        results = None
+    if results is None and torch.cuda.is_available():  # out of the except block, whose traceback holds on to tensors
+        torch.cuda.empty_cache()
+    return results
+
+
+def halving(batch: list[int], run: Callable[[list[int]], list[T]], what: str) -> Iterator[T]:
+    """Run one batch; out of memory halves it, down to one example, then gives up with advice."""
+    results = attempt(run, batch)
+    if results is not None:
+        yield from results
+        return
+    if len(batch) == 1:
+        raise MemoryLimitError(
+            f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, use --dtype bfloat16, "
+            f"or a device with more memory."
+        )
+    half = len(batch) // 2
+    yield from halving(batch[:half], run, what)
+    yield from halving(batch[half:], run, what)

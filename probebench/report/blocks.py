@@ -1,0 +1,180 @@
+"""What a report is made of: sections of prose, tables, figures and examples, before any markup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Tone = Literal["plain", "lead", "small", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number of the record, with the way it is written."""
+
+    value: float | None
+    """As in the record; None where it is not defined."""
+    digits: int = 3
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A 95 % interval of the record."""
+
+    low: float | None
+    high: float | None
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Words that lead to a section of the same page."""
+
+    text: str
+    section: str
+    """Its `Section.id`."""
+
+
+Cell = str | Number | Interval | Link
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Head of a column."""
+
+    head: str
+    right: bool = False
+    """Right-aligned, as numbers are."""
+    optional: bool = False
+    """May be left out where there is little room (LaTeX)."""
+
+
+AUROC, INTERVAL, N = Column("AUROC", True), Column("95 % interval", True), Column("n", True)
+"""Columns that most tables have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table; its first cell is its head."""
+
+    cells: tuple[Cell, ...]
+    strong: bool = False
+    """The row that the others are read against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its caption."""
+
+    name: str
+    """Unique within its section's run; used in LaTeX labels."""
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    folded: bool = False
+    """True for long tables behind a picture that shows the same: closed until asked for, and not in LaTeX."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture that can be drawn in each style, with the words that stand for it."""
+
+    caption: str
+    alt: str
+    """What it shows, numbers included, for readers who do not see it."""
+    plot: Callable[[], Axes]
+    """Draws it into a new figure."""
+    wide: bool = False
+    """True where a phone must scroll sideways to read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """One paragraph."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Names and what they stand for."""
+
+    items: tuple[tuple[str, str], ...]
+    tone: Literal["plain", "code", "big"] = "plain"
+    """`code` for hashes and commits, `big` for the few figures at the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text to be copied as it is, such as BibTeX."""
+
+    text: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One answer as the probe saw it. All texts come from data sets and models and are not to be trusted."""
+
+    id: str
+    question: str
+    answer: str
+    exact: str | None
+    """The part that decides; None where none was found."""
+    references: tuple[str, ...]
+    label: int
+    verdict: str
+    """`correct`, `wrong`, `true` or `false`."""
+    decision: float
+    rank: int
+    """1 for the highest decision among the test examples compared."""
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Answers chosen by one rule."""
+
+    title: str
+    rule: str
+    right: bool
+    """Is the probe right about them?"""
+    items: tuple[Example, ...]
+
+
+Block = Prose | Bullets | Facts | Table | Figure | Code | Examples
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and what stands under it."""
+
+    id: str
+    """Unique on the page."""
+    title: str
+    blocks: Sequence[Block] = ()
+    sections: Sequence[Section] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole report."""
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]

@@ -1,0 +1,69 @@
+"""A report as files: one call writes what `probebench report` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from probebench.errors import UnknownNameError, UsageError
+from probebench.report.blocks import Report
+from probebench.report.content import build_report
+from probebench.report.html import to_html
+from probebench.report.inputs import read_transfer
+from probebench.report.latex import to_latex
+from probebench.report.markdown import to_markdown
+from probebench.run import Run
+from probebench.store import write_atomic
+
+FORMATS: dict[str, Callable[[Report], str]] = {"html": to_html, "md": to_markdown, "tex": to_latex}
+"""Ending of a file -> what writes it."""
+NAME = "report.html"
+
+
+def write_report(
+    runs: Sequence[Run | str | Path], out: str | Path | None = None, *, formats: Sequence[str] = ("html",),
+    title: str | None = None, examples: int = 3, transfer: str | Path | None = None,
+) -> list[Path]:  # fmt: skip
+    """Write the report over some finished runs.
+
+    Args:
+        runs: finished runs, or their directories.
+        out: name of the page; the other formats stand beside it with their own endings. Default: `report.html` in the run's
+            directory, for several runs in the current folder.
+        formats: of `html`, `md` and `tex`.
+        title: instead of model and task.
+        examples: how many answers in each of the four lists of examples; 0 for none.
+        transfer: a table of train task by test task, as `probebench transfer` writes it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: no run, an unknown format, or a place that cannot be written to.
+        BadFileError: a directory is not a finished run, or one of its files cannot be read.
+    """
+    if not runs:
+        raise UsageError("A report needs a finished run: probebench report RUN [RUN ...].")
+    if examples < 0:
+        raise UsageError(f"--examples takes a number from 0 on; got {examples}.")
+    if not formats:
+        raise UsageError(f"No format given. Name at least one of {', '.join(FORMATS)}.")
+    for kind in formats:
+        if kind not in FORMATS:
+            raise UnknownNameError("format", kind, FORMATS)
+    loaded = [run if isinstance(run, Run) else Run.load(run) for run in runs]
+    path = Path(out) if out is not None else loaded[0].folder / NAME if len(loaded) == 1 else Path(NAME)
+    if path.is_dir():
+        path /= NAME
+    report = build_report(loaded, title=title, examples=examples, transfer=read_transfer(Path(transfer)) if transfer else None)
+    written = []
+    for kind in dict.fromkeys(formats):
+        target = path.with_suffix(f".{kind}")
+        content = FORMATS[kind](report)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, content.encode())
+        except OSError as error:
+            raise UsageError(f"Cannot write {target}: {error.strerror}. Choose another place with --out.") from None
+        written.append(target)
+    return written

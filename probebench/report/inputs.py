@@ -1,0 +1,62 @@
+"""What a report reads beside the record, checked before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from probebench.errors import BadFileError
+from probebench.run import Run
+
+TABLES = {
+    "scores.parquet": ("site", "layer", "position", "detector", "split", "metric", "value", "n"),
+    "predictions.parquet": ("id", "group", "split", "label", "scored", "detector", "decision"),
+    "answers.parquet": ("id", "question", "text", "exact_answer", "references"),
+}
+"""Tables of a run, and the columns that a report reads of them."""
+
+
+def check_tables(run: Run) -> None:
+    """Are a run's tables there, with their columns?
+
+    Raises:
+        BadFileError: names the table, and the column that it lacks.
+    """
+    import pyarrow.parquet
+
+    for name, columns in TABLES.items():
+        path = run.folder / name
+        try:
+            known = pyarrow.parquet.read_schema(path).names
+        except FileNotFoundError:
+            raise BadFileError(f"{run.folder} is not a whole run: it has no {name}. Run `probebench eval` again.") from None
+        except (OSError, ValueError) as error:
+            raise BadFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        if absent := [column for column in columns if column not in known]:
+            raise BadFileError(f"{path} has no column {absent[0]!r}. Run `probebench eval` again.")
+
+
+def read_columns(run: Run, name: str) -> pd.DataFrame:
+    """The columns of a run's table that a report reads."""
+    return pd.read_parquet(run.folder / name, columns=list(TABLES[name]))
+
+
+def read_transfer(path: Path) -> pd.DataFrame:
+    """AUROC, train tasks down and test tasks across: out of `transfer.csv` (each probe at its own task's cell) or such a matrix.
+
+    Raises:
+        BadFileError: no such table.
+    """
+    from probebench.scoring.transfer import transfer_matrix
+
+    try:
+        table = pd.read_csv(path)
+        if {"kind", "at", "train_task", "test_task", "auroc"} <= set(table.columns):
+            return transfer_matrix(table)
+        return table.set_index(table.columns[0]).astype(float)
+    except FileNotFoundError:
+        raise BadFileError(f"There is no table {str(path)!r}. `probebench transfer` writes one.") from None
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        reason = (str(error).splitlines() or ["empty"])[0]
+        raise BadFileError(f"{path} is not a table of train task by test task: {reason}") from None

@@ -1,0 +1,163 @@
+"""One shard of hidden states: a safetensors file, written in one piece and read by memory map, without torch.
+
+numpy has no bfloat16. Its bits are kept as uint16, the upper half of a float32, and widened to float32 when they are read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.errors import StatesError
+
+STATE_DTYPES = ("float16", "bfloat16", "float32")
+"""What vectors can be stored as."""
+CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
+"""Name -> what safetensors calls it."""
+HELD = {"F16": np.float16, "BF16": np.uint16, "F32": np.float32, "F64": np.float64, "I64": np.int64}
+"""What safetensors calls it -> how numpy holds it."""
+NAMES = {code: name for name, code in CODES.items()}
+
+
+def host_dtype(name: str) -> np.dtype[Any]:
+    """How numpy holds vectors that are stored as `name`; the bits of bfloat16 as uint16."""
+    return np.dtype(HELD[CODES[name]])
+
+
+def read_dtype(name: str) -> np.dtype[Any]:
+    """What vectors that are stored as `name` are read as: bfloat16 as float32, which holds every one of its values."""
+    return np.dtype(np.float32 if name == "bfloat16" else name)
+
+
+def to_bfloat16(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
+    """Bits of the nearest bfloat16, ties to even; what is not finite stays so, and what is too large becomes infinite."""
+    single = np.ascontiguousarray(values, dtype=np.float32)
+    bits = single.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    quiet = (bits >> np.uint32(16)) | np.uint32(0x40)  # rounding could turn a NaN into something else
+    return np.where(np.isnan(single), quiet, rounded).astype(np.uint16)
+
+
+def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The values of bfloat16 bits."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def widened(values: NDArray[Any]) -> NDArray[Any]:
+    """Vectors as numbers: bits of bfloat16 as float32, all others as they are."""
+    return from_bfloat16(values) if values.dtype == np.uint16 else values
+
+
+def header_of(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> bytes:
+    """The first bytes of a shard: everything before its numbers.
+
+    Args:
+        shapes: site -> (layer, position, example, width).
+        dtype: one of `STATE_DTYPES`.
+        n_rows: examples in the shard.
+    """
+    # one metadata key only: with several, a reader that writes them again may change their order
+    head: dict[str, Any] = {"__metadata__": {"axes": "layer, position, example, width"}}
+    at = 0
+    sizes = {"example": ("I64", (n_rows,), 8)} | {
+        site: (CODES[dtype], tuple(shape), host_dtype(dtype).itemsize) for site, shape in shapes.items()
+    }
+    for name, (code, shape, size) in sizes.items():
+        end = at + size * int(np.prod(shape, dtype=np.int64))
+        head[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def shard_size(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> int:
+    """Bytes of a shard's file, exactly; arguments as in `header_of`."""
+    values = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()) * host_dtype(dtype).itemsize
+    return len(header_of(shapes, dtype, n_rows)) + 8 * n_rows + values
+
+
+def states_bytes(values: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> bytes:
+    """One shard as safetensors: one tensor per site, and which examples they are.
+
+    Args:
+        values: site -> (layer, position, example, width); uint16 holds the bits of bfloat16.
+        rows: index of each example.
+    """
+    example = np.asarray(rows, dtype=np.int64)
+    arrays = {site: np.ascontiguousarray(part) for site, part in values.items()}
+    dtype = _name(next(iter(arrays.values())).dtype) if arrays else "float32"
+    head = header_of({site: part.shape for site, part in arrays.items()}, dtype, len(example))
+    # joined, so that beside the arrays there is one copy of the shard and not several
+    return b"".join([head, *(part.view(np.uint8).data for part in (example, *arrays.values()) if part.size)])
+
+
+def _name(dtype: np.dtype[Any]) -> str:
+    """The name of stored vectors that numpy holds so."""
+    name = "bfloat16" if dtype == np.uint16 else dtype.name
+    if name not in CODES:
+        raise ValueError(f"Hidden states are stored as {', '.join(STATE_DTYPES)}; got {dtype}.")
+    return name
+
+
+class Shard:
+    """One file of hidden states, read by memory map.
+
+    Raises:
+        StatesError: a file that is not there, is not safetensors, or is not whole.
+    """
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        self.file = os.fspath(file)
+        try:
+            size = Path(self.file).stat().st_size
+            with Path(self.file).open("rb") as opened:
+                n = int.from_bytes(opened.read(8), "little")
+                if n > size:
+                    raise ValueError("its first bytes say that it is longer than it is")
+                head = json.loads(opened.read(n))
+            head.pop("__metadata__", None)
+            self.start = 8 + n
+            self.tensors = {name: (str(t["dtype"]), tuple(t["shape"]), tuple(t["data_offsets"])) for name, t in head.items()}
+            end = max((offsets[1] for _, _, offsets in self.tensors.values()), default=0)
+            if self.start + end != size:
+                raise ValueError(f"{size:,} bytes instead of {self.start + end:,}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise StatesError(f"The hidden states in {self.file} are not there or not whole ({reason}).") from None
+
+    def dtype(self, name: str) -> str:
+        """How safetensors calls a tensor's type, such as `BF16`."""
+        return self.tensors[name][0]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of one tensor."""
+        return self.tensors[name][1]
+
+    def raw(self, name: str) -> NDArray[Any]:
+        """A tensor as it is in the file; nothing is read until it is looked at.
+
+        Raises:
+            StatesError: a tensor that is not there, or of a type that hidden states are not stored as.
+        """
+        if name not in self.tensors or self.tensors[name][0] not in HELD:
+            what = f"holds {name!r} as {self.dtype(name)}" if name in self.tensors else f"has no {name!r}"
+            raise StatesError(f"{self.file} {what}. Run the same command again to make it.")
+        code, shape, (begin, end) = self.tensors[name]
+        if end == begin:
+            return np.zeros(shape, dtype=HELD[code])
+        try:
+            return np.memmap(self.file, dtype=HELD[code], mode="r", offset=self.start + begin, shape=shape)
+        except (OSError, ValueError) as error:
+            raise StatesError(f"{self.file} cannot be read: {error}.") from None
+
+    def vectors(self, name: str, *at: int | slice) -> NDArray[Any]:
+        """A part of a tensor as numbers; bfloat16 as float32."""
+        part = self.raw(name)[at] if at else self.raw(name)
+        return widened(np.asarray(part))

@@ -1,0 +1,310 @@
+"""Rank groups against resampling and references, and the files that are built from them."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rows_made import HOSTILE, decisions, detector, paper_entry, run_entry
+from scipy.stats import binomtest
+
+import probebench.leaderboard.entries
+from probebench.errors import UsageError
+from probebench.leaderboard.board import family_of, gather, safe_slug, size_in_name
+from probebench.leaderboard.build import build
+from probebench.leaderboard.groups import Estimate, difference_se, holm, influence, p_values, rank_groups, standard_error, wilson
+from probebench.leaderboard.pages import HERE, script_text
+from probebench.leaderboard.texts import md, tex, to_csv, to_latex, to_markdown
+from probebench.scoring.metrics import Resamples, auroc, delong_interval
+
+D3 = ("7.9.2", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1")
+"""Version and SHA-256 of dist/d3.min.js in the npm package d3."""
+
+
+@pytest.fixture
+def measured():
+    """Two detectors' scores on 600 examples in 150 groups; labels and scores share a part within a group."""
+    rng = np.random.default_rng(3)
+    group = np.repeat(np.arange(150), 4)
+    shared = rng.normal(size=150)[group]
+    y = (shared + rng.normal(size=600) > 0).astype(int)
+    a = y + shared + rng.normal(size=600)
+    return y, a, a + 0.8 * rng.normal(size=600), group
+
+
+def estimate(y, score, group):
+    sums = influence(y, score, group, int(group.max()) + 1)
+    return Estimate(auroc(y, score), float(standard_error(sums)), sums)
+
+
+def test_standard_errors_are_those_of_the_cluster_bootstrap(measured):
+    y, a, b, group = measured
+    first, second = estimate(y, a, group), estimate(y, b, group)
+    draws = Resamples.draw([str(g) for g in group], seed=0, n=4000)
+    ra, rb = draws.auroc(y, a), draws.auroc(y, b)
+    assert first.se == pytest.approx(ra.std(), rel=0.06)
+    assert difference_se([first, second])[0, 1] == pytest.approx((ra - rb).std(), rel=0.06)
+    assert difference_se([first, second])[0, 1] < 0.6 * np.hypot(first.se, second.se)  # pairing is worth something here
+
+
+def test_of_single_examples_it_is_delong(measured):
+    y, a, _, _ = measured
+    sums = influence(y, a, np.arange(600), 600)
+    ends = delong_interval(y, a)
+    assert float(np.sqrt(np.square(sums.astype(float)).sum())) == pytest.approx((ends.high - ends.low) / 2 / 1.96, rel=5e-3)
+
+
+def test_pairing_finds_what_intervals_alone_do_not(measured):
+    y, a, _, group = measured
+    rng = np.random.default_rng(0)
+    pair = [estimate(y, a, group), estimate(y, a + 1.0 * rng.normal(size=600), group)]
+    alone = [Estimate(e.auroc, e.se) for e in pair]
+    assert rank_groups(pair) == [1, 2]
+    assert rank_groups(alone) == [1, 1]
+
+
+def test_equal_decisions_share_a_group(measured):
+    y, a, _, group = measured
+    same = estimate(y, a, group)
+    assert rank_groups([same, same, same]) == [1, 1, 1]
+    assert p_values(np.zeros(1), np.zeros(1)) == 1
+
+
+def test_groups_follow_their_leader():
+    rows = [Estimate(v, 0.01) for v in (0.70, 0.90, 0.89, 0.80, 0.69)]
+    assert rank_groups(rows) == [3, 1, 1, 2, 3]
+
+
+def test_an_imprecise_row_never_climbs_above_a_better_one():
+    assert rank_groups([Estimate(0.9, 0.001), Estimate(0.85, 0.001), Estimate(0.8, 0.2)]) == [1, 2, 2]
+
+
+def test_a_row_without_an_error_is_not_ranked():
+    assert rank_groups([Estimate(0.9, float("nan")), Estimate(0.8, 0.01), Estimate(float("nan"), 0.1)]) == [None, 1, None]
+
+
+def test_holm_by_its_definition():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        p = rng.random(6) ** 3
+        wanted, steps = np.zeros(6, bool), sorted(range(6), key=lambda i: p[i])
+        for k, i in enumerate(steps):
+            if p[i] > 0.05 / (6 - k):
+                break
+            wanted[i] = True
+        assert np.array_equal(holm(p), wanted)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 3), (7, 10), (10, 10), (1, 1), (412, 1000)])
+def test_wilson_is_scipys(k, n):
+    ends = binomtest(k, n).proportion_ci(method="wilson")
+    assert (wilson(k, n).low, wilson(k, n).high) == pytest.approx((ends.low, ends.high), abs=1e-12)
+
+
+def test_planted_order_is_found_and_equals_share():
+    board = gather(
+        [run_entry("weak", strength=0.4, seed=1), run_entry("best", strength=3.0, seed=2), run_entry("twin", strength=2.9, seed=3)]
+    )
+    ranks = {r.model.name: r.rank for r in board.rows if r.headline}
+    assert ranks == {"best": 1, "twin": 1, "weak": 2}
+    assert {r.rank for r in board.rows if r.detector == "length"} == {1}
+
+
+def test_examples_are_matched_by_id_not_by_place():
+    """A submission with the same decisions in another order and other group numbers is the same measurement."""
+    one = run_entry("one", n=300)
+    old = one.carried
+    turn = np.random.default_rng(0).permutation(300)
+    shuffled = decisions({k: v[turn] for k, v in old.values.items()}, old.label[turn], group=np.argsort(turn) + 1000)
+    other = replace(run_entry("two", n=300), carried=replace(shuffled, id=old.id[turn]))
+    worse = replace(other, detectors=(replace(other.detectors[0], auroc=other.detectors[0].auroc - 1e-3), other.detectors[1]))
+    ranks = {r.model.name: r.rank for r in gather([one, worse]).rows if r.headline}
+    assert ranks == {"one": 1, "two": 2}  # the paired error is 0, so that any difference would count
+
+
+def test_old_versions_and_papers_are_not_ranked_with_runs():
+    entries = [run_entry("new", seed=1), run_entry("old", seed=2, current=False, task_version=0), run_entry("rival", seed=3),
+               run_entry("older", seed=4, current=False, task_version=0),
+               paper_entry("org/Paper-7B", 0.99, task="people"), paper_entry("org/Other-8B", 0.5, task="people")]  # fmt: skip
+    rows = {r.model.name: r for r in gather(entries).rows if r.headline}
+    assert rows["old"].rank is None and rows["older"].rank is None
+    assert rows["new"].rivals == rows["rival"].rivals == 2
+    assert (rows["org/Paper-7B"].rank, rows["org/Other-8B"].rank) == (1, 2)
+    assert [r.model.name for r in gather(entries).of_task("people") if r.headline][-2:] == ["old", "older"]
+
+
+def test_protocols_are_not_mixed():
+    rows = gather([run_entry("one"), run_entry("two", protocol_version=2)]).rows
+    assert all(r.rank is None and r.rivals == 1 for r in rows)
+
+
+def test_standings_count_contested_tasks_only():
+    entries = [
+        run_entry("a", "people", strength=3, seed=1),
+        run_entry("b", "people", strength=0.2, seed=2),
+        run_entry("a", "places", seed=3),
+    ]
+    by = {s.model.name: s for s in gather(entries).standings()}
+    assert (by["a"].first, by["a"].contested, by["a"].tasks) == (1, 1, 2)
+    assert (by["b"].first, by["b"].contested) == (0, 1)
+    assert by["a"].share == wilson(1, 1)
+
+
+def test_duels_count_paired_intervals():
+    ends = [(0.1, 0.3), (-0.1, 0.1), (-0.3, -0.1), (0.2, 0.3)]
+    entries = []
+    for i, (low, high) in enumerate(ends):
+        made = run_entry(f"m{i}", seed=i)
+        entries.append(
+            replace(made, detectors=(made.detectors[0], replace(made.detectors[1], difference_low=low, difference_high=high)))
+        )
+    (duel,) = gather(entries).duels()
+    assert (duel.detector, duel.better, duel.level, duel.worse) == ("length", 2, 1, 1)
+
+
+def test_csv_reads_back_and_absent_is_empty():
+    board = gather([run_entry("org/one"), run_entry("=cmd()"), paper_entry("org/Paper-7B", 0.8, spread=None)])
+    rows = list(csv.DictReader(io.StringIO(to_csv(board.rows))))
+    assert len(rows) == len(board.rows)
+    paper = next(r for r in rows if r["tier"] == "published")
+    assert (paper["n"], paper["low"], paper["spread"], paper["protocol"], paper["auroc"]) == ("", "", "", "paper", "0.8")
+    assert {r["model"] for r in rows} == {"org/one", "'=cmd()", "org/Paper-7B"}
+
+
+def test_markdown_and_latex_show_hostile_names_as_text():
+    board = gather([run_entry(HOSTILE, slug="x"), run_entry("a|b\n# c")])
+    text = to_markdown(board)
+    assert "<img" not in text.replace(r"\<img", "") and "\n# c" not in text
+    assert r"a\|b \# c" in text
+    assert not re.search(r"(?<!\\)[<|`]", md(HOSTILE))
+    assert tex(r"\input{x}_%&") == r"\textbackslash{}input\{x\}\_\%\&"
+    assert to_latex(board).count(r"\begin{table}") == 1
+
+
+def test_published_figures_keep_their_printed_form():
+    board = gather([paper_entry("org/A-7B", 0.85), paper_entry("org/B-7B", 0.84, spread=0.02)])
+    assert "| P1 | org/A-7B | 0.85 ± 0.004 |" in to_markdown(board)
+    assert r"\textbf{0.85} {\scriptsize$\pm$0.004}" in to_latex(board)
+
+
+@given(st.text(max_size=120))
+def test_slugs_cannot_leave_their_folder(name):
+    slug = safe_slug(name)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,110}|x-[0-9a-f]{8}", slug) and ".." not in slug
+
+
+@given(st.lists(st.text(alphabet="aA/.-_<é ", min_size=1, max_size=8), unique=True, min_size=2, max_size=6))
+def test_slugs_keep_names_apart(names):
+    assert len({safe_slug(n) for n in names}) == len(names)
+
+
+@given(st.text())
+def test_script_text_is_one_harmless_string(text):
+    quoted = script_text(text)
+    assert json.loads(quoted) == text
+    assert not set("<>&'\u2028\u2029") & set(quoted)
+
+
+def test_families_and_sizes_in_names():
+    assert family_of("meta-llama/Meta-Llama-3-8B", None) == "Llama"
+    assert family_of("any/name", "Qwen2") == "Qwen"
+    assert size_in_name("mistralai/Mistral-7B-v0.3") == 7e9
+    assert size_in_name("EleutherAI/pythia-410m") == 410e6
+    assert size_in_name("tiny") is None
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch):
+    """Builds a site from given entries."""
+
+    def make(*entries):
+        monkeypatch.setattr(probebench.leaderboard.entries, "read_entries", lambda root, published=True: iter(entries))
+        (tmp_path / "leaderboards").mkdir(exist_ok=True)
+        build(tmp_path / "leaderboards", tmp_path / "site")
+        return tmp_path
+
+    return make
+
+
+def test_build_writes_every_page_and_the_same_csv_twice(built):
+    folder = built(run_entry("org/one"), run_entry("two", "places"), paper_entry("org/P-7B", 0.8))
+    pages = {str(p.relative_to(folder / "site")) for p in (folder / "site").rglob("*.html")}
+    assert pages == {"index.html", "compare.html", "about.html", "tasks/people.html", "tasks/places.html", "tasks/triviaqa.html",
+                     "models/org__one.html", "models/two.html", "models/org__P-7B.html"}  # fmt: skip
+    assert (folder / "site/data/leaderboard.csv").read_text() == (folder / "leaderboards/leaderboard.csv").read_text()
+    assert (folder / "site/data/tasks/people.csv").read_text().count("\n") == 3  # the probe and its baseline, and the names
+    assert (folder / "leaderboards/tables/people.csv").read_text() == (folder / "site/data/tasks/people.csv").read_text()
+    assert "## people" in (folder / "leaderboards/README.md").read_text()
+
+
+def test_a_rebuild_forgets_what_is_gone_and_spares_other_folders(built, tmp_path):
+    built(run_entry("one"), run_entry("two", "places"))
+    folder = built(run_entry("one"))
+    assert not (folder / "site/models/two.html").exists() and not (folder / "leaderboards/tables/places.csv").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="mine exists and is not a site"):
+        build(tmp_path / "leaderboards", tmp_path / "mine")
+    assert (tmp_path / "mine/thesis.tex").exists()
+
+
+def test_hostile_text_stays_text_in_every_file(built):
+    hostile = replace(
+        run_entry(HOSTILE, slug="../../etc/passwd"), warnings=(HOSTILE,), family=HOSTILE, dtype=HOSTILE, revision=HOSTILE
+    )
+    hostile = replace(hostile, detectors=(replace(hostile.detectors[0], label=HOSTILE), hostile.detectors[1]))
+    folder = built(hostile, run_entry("good"))
+    written = [p for p in (folder / "site").rglob("*") if p.is_file()]
+    assert not (folder / "etc").exists() and all(folder / "site" in p.parents for p in written)
+    for path in written:
+        if path.suffix == ".html" or "data" in path.parts[-3:]:
+            text = path.read_text()
+            assert path.suffix == ".csv" or ("<img" not in text and "<script>" not in text), path
+            assert "\u2028" not in text or path.suffix in {".html", ".csv"}
+
+
+def test_pages_allow_no_inline_code_and_no_other_server():
+    for path in (HERE / "templates").glob("*.html"):
+        text = path.read_text()
+        assert not re.search(r"\sstyle=|\son\w+=|javascript:|<script(?![^>]*\ssrc=)|<style", text), path
+        assert "|safe" not in text and "https://" not in text, path
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (HERE / "templates/base.html").read_text())[1]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    for path in (HERE / "assets").glob("*.js"):
+        if path.name != "d3.min.js":
+            assert not re.search(
+                r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.html\(", path.read_text()
+            ), path
+
+
+def test_the_chart_library_is_the_published_file():
+    content = (HERE / "assets/d3.min.js").read_bytes()
+    assert D3[0].encode() in content[:60] and hashlib.sha256(content).hexdigest() == D3[1]
+    assert "Permission to use, copy, modify" in (HERE / "assets/d3.LICENSE").read_text()
+    assert all(word in (Path(__file__).parent.parent / "DECISIONS.md").read_text() for word in (D3[0], D3[1]))
+
+
+def test_building_needs_no_torch():
+    code = "import sys; import probebench.leaderboard.build, probebench.leaderboard.entries; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_a_detector_of_one_class_is_shown_without_a_rank():
+    y = np.ones(50, dtype=np.int64)
+    made = run_entry("odd", n=50)
+    odd = replace(
+        made, carried=decisions({"probe": np.arange(50.0)}, y), detectors=(replace(made.detectors[0], low=None, high=None),)
+    )
+    rows = {r.model.name: r for r in gather([odd, run_entry("good")]).rows if r.headline}
+    assert rows["odd"].rank is None and rows["good"].rank is None
+    assert detector("probe", "p", made.carried.label, made.carried.values["probe"]).auroc == made.detectors[0].auroc

@@ -1,0 +1,75 @@
+"""Alarm thresholds from a neutral control run."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from probebench.errors import UsageError
+from probebench.run import RECORD, Run
+from probebench.scoring.evaluate import Sample
+from probebench.scoring.metrics import Resamples
+from probebench.scoring.neutral import neutral_facts, open_neutral
+from probebench.store import write_json
+from probebench.types import Cell
+
+CELL = Cell("resid", 1, "-1")
+PROBE = SimpleNamespace(decision_function=lambda X: X[:, 0])
+IDENTITY = {"revision": "r", "tokenizer": "t", "chat_template": None, "dtype": "float32", "attention": "sdpa"}
+
+
+def control(shift, n=400, absent=10, position="-1"):
+    """A run whose vectors hold one number each: its decisions, `shift` above those of the tested run's correct answers."""
+    rng = np.random.default_rng(0)
+    label = np.tile([1, 1, 1, 0], n // 4)
+    X = (rng.normal(size=(n, 1)) + shift).astype(np.float32)
+    there = np.arange(n) >= absent
+    states = SimpleNamespace(
+        positions=(position,), sites={"resid": None}, site=lambda _: SimpleNamespace(layers=(0, 1)), there=lambda _: there,
+        cell=lambda *_: X,
+    )  # fmt: skip
+    answers = pd.DataFrame({"question": [f"n{i}" for i in range(n)], "label": label})
+    record = {"key": "k", "task": {"name": "neutral"}, "model": IDENTITY}
+    return SimpleNamespace(folder="there", record=record, states=lambda: states, answers=answers), X[:, 0], label, there
+
+
+def judged(n=2000):
+    rng = np.random.default_rng(1)
+    y = np.tile([0, 1], n // 2)
+    X = rng.normal(size=(n, 1)) - 2 * (y[:, None] == 0)
+    return Sample.of(y, y[:0], Resamples.draw([str(i) for i in range(n)], 0, 100)), X
+
+
+def test_a_neutral_set_like_the_correct_answers_gives_the_rate_asked_for():
+    run, decisions, label, there = control(0.0)
+    sample, X = judged()
+    facts = neutral_facts(run, CELL, PROBE, ["n399", "n398", "other"], sample, X)
+    used = decisions[there & (label == 1) & ~np.isin(np.arange(400), (398, 399))]
+    assert (facts["n"], facts["n_seen"]) == (len(used), 2)
+    found = facts["recall_at_fpr_05"]
+    assert found["threshold"] == pytest.approx(np.sort(used)[int(0.05 * (len(used) + 1)) - 1])
+    assert found["false_alarms"]["value"] == pytest.approx(0.05, abs=0.03)
+    assert found["value"] == pytest.approx((X[sample.y == 0, 0] <= found["threshold"]).mean())
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_a_neutral_set_that_lies_elsewhere_shows_in_the_false_alarms():
+    sample, X = judged()
+    facts = neutral_facts(control(3.0)[0], CELL, PROBE, [], sample, X)
+    assert facts["recall_at_fpr_05"]["false_alarms"]["value"] > 0.8
+
+
+def test_what_cannot_be_a_control_is_refused(tmp_path):
+    sample, X = judged()
+    with pytest.raises(UsageError, match="did not read resid, layer 1, -1"):
+        neutral_facts(control(0.0, position="-2")[0], CELL, PROBE, [], sample, X)
+    with pytest.raises(UsageError, match="no correct answer"):
+        neutral_facts(control(0.0)[0], CELL, PROBE, [f"n{i}" for i in range(400)], sample, X)
+    write_json(tmp_path / RECORD, {"model": {**IDENTITY, "dtype": "float16"}, "states": None})
+    with pytest.raises(UsageError, match="not a run of this model: it differs in dtype"):
+        open_neutral(tmp_path, IDENTITY)
+    write_json(tmp_path / RECORD, {"model": IDENTITY, "states": None})
+    with pytest.raises(UsageError, match="keeps no hidden states"):
+        open_neutral(tmp_path, IDENTITY)
+    assert Run.load(tmp_path).record["model"] == IDENTITY

@@ -1,0 +1,103 @@
+"""What a person sees: the headline, detectors by kind, and no line longer than eighty columns."""
+
+import copy
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import probebench
+from probebench.run import Run
+from probebench.scoring.readable import PAPER
+from probebench.summary import best_of_family, headline, print_summary, sections
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, model_folder):
+    """A finished run on answers made elsewhere, with everything that can be asked for beside the map."""
+    folder = tmp_path_factory.mktemp("summary")
+    rng, words = np.random.default_rng(0), ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
+    rows = []
+    for i in range(240):
+        said = "Paris" if i % 2 else "Anna"
+        question = f"Where was {' '.join(rng.choice(words, 4))} {i}?"
+        rows.append({"id": f"a{i}", "question": question, "answer": f" It is {said} near the {rng.choice(words[1:3])}.",
+                     "exact_answer": said, "label": int(i % 4 > 1), "group": f"g{i // 2}", "references": ["Paris"]})  # fmt: skip
+    (folder / "answers.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return probebench.evaluate(str(model_folder()), answers=folder / "answers.jsonl", out=folder / "run", train_sizes=(30, 60),
+                               label_noise="aliases", shuffles=2, layers=(0, 2),
+                               positions=(*PAPER, "first_answer"))  # fmt: skip
+
+
+def text_of(record):
+    console = Console(width=80, highlight=False, record=True, file=io.StringIO())
+    print_summary(SimpleNamespace(record=record, folder="runs/x", resumed=False), console)
+    return console.export_text()
+
+
+def test_everything_fits_into_eighty_columns(run):
+    text = text_of(run.record)
+    assert max(map(len, text.splitlines())) <= 80
+    wanted = ["best cell by validation", "before the answer: probe", "after the answer: probe", "by train examples: 30:"]
+    wanted += ["labels of aliases: kappa", "ensembles of probes", "baselines before the answer", "controls", "note:"]
+    assert [words for words in wanted if words not in text] == []
+
+
+def test_each_position_of_the_paper_has_a_line(run):
+    text = text_of(run.record)
+    for name in ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1", run.record["selection"]["position"]):
+        assert any(line.split()[:1] == [name] for line in text.splitlines())
+
+
+def test_every_detector_has_a_section_and_families_are_shown_once(run):
+    found = sections(run.record["detectors"])
+    assert sum(len(rows) for _, rows in found) == len(run.record["detectors"])
+    for title, rows in found:
+        if title.startswith("baselines"):
+            values = [d["auroc"] for d in rows]
+            assert values == sorted(values, reverse=True)
+    names = ["logit_mean", "logit_min", "text_embedding", "text", "text_answer", "p_true", "p_true_exact", "length"]
+    kept = best_of_family([{"name": n, "kind": "baseline"} for n in names])
+    assert [d["name"] for d in kept] == ["logit_mean", "text_embedding", "text", "p_true", "p_true_exact", "length"]
+
+
+def test_absent_numbers_are_words(run):
+    record = copy.deepcopy(run.record)
+    record["readable"]["before"] = None
+    record["confounds"]["residual"] = None
+    record["selection"]["test_auroc"] = None
+    lines = "\n".join(headline(record))
+    assert "before the answer" not in lines
+    assert "not defined" in lines
+
+
+def test_published_figures_stand_beside_ours(run):
+    from probebench.scoring.published import published
+
+    record = copy.deepcopy(run.record)
+    record["model"]["name"], record["task"]["name"] = "mistralai/Mistral-7B-v0.3", "triviaqa"
+    record["published"] = published(record)
+    text = text_of(record)
+    assert "probe@exact_answer_last" in text
+    assert "arXiv:2410.02707v4 Table 4" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "published" not in text_of(run.record)
+
+
+def test_the_record_says_what_was_asked_for(run):
+    record = Run.load(run.folder).record
+    assert record["schema_version"] == 2
+    assert [p["n"] for p in record["learning_curve"]["points"]] == [30, 60]
+    assert record["learning_curve"]["all"]["auroc"] == pytest.approx(record["selection"]["test_auroc"], abs=1e-12)
+    noise = record["label_noise"]
+    assert (noise["judge"], noise["n"]) == ("aliases", 240)
+    assert noise["agreement"] == pytest.approx(0.5)
+    own = noise["scores"]["fitted_to_first"]["scored_under_first"]["auroc"]
+    assert own == pytest.approx(record["selection"]["test_auroc"], abs=1e-12)
+    assert {d["name"] for d in record["detectors"]} >= {"probe", "ensemble_mean", "ensemble_stacked"}
+    assert record["readable"][record["selection"]["readable"]]["cell"]["position"] == record["selection"]["position"]
+    at = next(p for p in record["by_position"] if p["position"] == record["selection"]["position"])
+    assert (at["layer"], at["test_auroc"]) == (record["selection"]["layer"], record["selection"]["test_auroc"])

@@ -1,0 +1,137 @@
+"""Warnings: a clean run has none but the missing encoder; each planted fault is named."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from probebench.scoring.evaluate import evaluate_detectors
+from probebench.scoring.warnings import CONCERNS, warnings
+from probebench.tasks.split import split_of
+from probebench.types import Cell, CellFit, Detector
+
+N = 1500
+GROUPS = [f"g{i // 2}" for i in range(N)]
+SPLITS = tuple(split_of(g) for g in GROUPS)
+Y = np.random.default_rng(0).integers(0, 2, N)
+
+
+def noisy(strength, seed):
+    return strength * Y + np.random.default_rng(seed).normal(size=N)
+
+
+def comparison(**more):
+    """The probe, text baselines and a text embedding; `more` replaces decisions by name."""
+    decisions = {"probe": noisy(2, 1), "text": noisy(0.1, 2), "text_embedding": noisy(0.1, 3)} | more
+    kinds = {"probe": "probe"}
+    detectors = [Detector(name, name, d, kinds.get(name, "baseline")) for name, d in decisions.items() if d is not None]
+    return evaluate_detectors(detectors, Y, SPLITS, GROUPS, 0)
+
+
+def clean():
+    found = {"rate": 1.0}
+    side = {
+        "best_baseline": {"label": "log-prob mean"}, "difference": 0.2, "difference_95": [0.15, 0.25], "n": 300,
+        "detectable_difference": 0.07,
+    }  # fmt: skip
+    return {
+        "selection": {"readable": "after"},
+        "readable": {"before": None, "after": side},
+        "confounds": {
+            "features": ["answer_tokens", "question_tokens"],
+            "linear": {"auroc": 0.55, "probe_minus_this": 0.3, "probe_minus_this_95": [0.2, 0.4]},
+            "residual": {"auroc": 0.84, "auroc_95": [0.8, 0.88], "probe_auroc": 0.85},
+            "answer_in_prompt": {"flag": False, "all": {"rate": 0.01}},
+        },
+        "task": {"kind": "qa", "exact_answer": "model"},
+        "counts": {"all": {"n": N, "correct": N // 2, "accuracy": 0.5, "not_stopped": 0, "thinking": 0,
+                           "exact_found": {"correct": found, "wrong": found}}},
+        "positions_present": {"-8": {"n": N, "in_prompt": 0}},
+        "positions": ["first_answer", "-8"],
+        "controls": {"permutation": {"shuffles": 100, "max_statistic_p": 0.01},
+                     "shuffled_labels": {"mean_auroc": 0.46, "sd": 0.09, "repeats": 20}},
+        "data": {"n_too_long": 0},
+        "label_noise": None,
+    }  # fmt: skip
+
+
+def fit(converged=True, unconverged=0, masked=""):
+    return CellFit(Cell("resid", 3, "-1"), np.zeros(N), 1.0, 0.8, converged, 3, masked, unconverged=unconverged)
+
+
+def put(record, path, value):
+    *way, last = path.split(".")
+    for key in way:
+        record = record[key]
+    record[last] = value
+
+
+def test_a_clean_run_has_no_warnings():
+    assert warnings(clean(), [fit()], comparison()) == []
+
+
+def test_a_missing_encoder_is_said():
+    (only,) = warnings(clean(), [fit()], comparison(text_embedding=None))
+    assert "--encoder" in only
+
+
+FAULTS = {
+    "the best baseline wins": ({"readable.after.difference": -0.2, "readable.after.difference_95": [-0.3, -0.1]},
+                               "'log-prob mean', beats the probe: probe minus baseline is -0.200 (95 % interval -0.300 to -0.100)"),
+    "or may": ({"readable.after.difference": -0.1, "readable.after.difference_95": [-0.3, 0.1]}, "(may be chance)"),
+    "too little power": ({"readable.after.difference": 0.05}, "too small for a difference of +0.050 to 'log-prob mean': with 300 "
+                         "answers a difference of 0.070 is found 4 times out of 5"),
+    "a linear model does as well": ({"confounds.linear.probe_minus_this_95": [-0.01, 0.1]},
+                                    "not distinguishable from a linear model of answer tokens and question tokens"),
+    "nothing left": ({"confounds.residual.auroc": 0.52, "confounds.residual.auroc_95": [0.47, 0.57]},
+                     "goes from 0.850 to 0.520, not distinguishable from 0.5"),
+    "answer in the prompt": ({"confounds.answer_in_prompt": {"flag": True, "all": {"rate": 0.98}}}, "in 98% of prompts"),
+    "unbalanced": ({"counts.all.accuracy": 0.95, "counts.all.correct": 1425}, "1425 of 1500 answers are correct"),
+    "cut off": ({"counts.all.not_stopped": 400}, "400 of 1500 answers ran into max_new_tokens"),
+    "exact answers": ({"counts.all.exact_found.wrong": {"rate": 0.8}}, "found in 100% of correct and 80% of wrong"),
+    "into the prompt": ({"positions_present.-8.in_prompt": 7}, "Position -8 reaches into the prompt in 7 of 1500"),
+    "no signal": ({"controls.permutation.max_statistic_p": 0.3}, "p = 0.30"),
+    "no null": ({"controls.permutation.max_statistic_p": float("nan")}, "too little to shuffle"),
+    "control off": ({"controls.shuffled_labels": {"mean_auroc": 0.6, "sd": 0.1, "repeats": 20}}, "score 0.600 on average"),
+    "thinking": ({"counts.all.thinking": 5}, "thinks before it answers (5 of 1500)"),
+    "too long": ({"data.n_too_long": 3}, "3 examples do not fit"),
+    "gold": ({"task.exact_answer": "gold"}, "found by the label"),
+    "label noise": ({"label_noise": {"judge": "exact", "change": 0.05, "change_95": [0.02, 0.08], "agreement": 0.9, "kappa": 0.8,
+                                     "refit": {"C": 1.0}}}, "Under the labels of exact the probe's AUROC changes by +0.050"),
+    "no second fit": ({"label_noise": {"judge": "exact", "change": 0.0, "change_95": [-0.1, 0.1], "agreement": 0.9, "kappa": 0.8,
+                                       "refit": {"C": None, "reason": "3 wrong answers"}}},
+                      "cannot be fitted to the labels of exact"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_named_and_nothing_else(name):
+    changes, words = FAULTS[name]
+    record = copy.deepcopy(clean())
+    for path, value in changes.items():
+        put(record, path, value)
+    (only,) = warnings(record, [fit()], comparison())
+    assert words in only
+
+
+def test_faults_of_fits_and_detectors():
+    def of(fits=None, **more):
+        return warnings(clean(), fits or [fit()], comparison(**more))
+
+    assert of([fit(), fit(converged=False)]) == ["1 of 2 cells did not converge, the first: resid, layer 3, -1."]
+    assert of([fit(unconverged=4)]) == ["4 fits at other values of C or to shuffled labels did not converge."]
+    assert of([fit(), fit(masked="few"), fit(masked="few")]) == ["2 cells are masked: few."]
+    assert "not distinguishable from 'text'" in of(text=noisy(2, 1))[0]
+    probe = comparison().scores[0]
+    near = noisy(2, 1) + 0.6 * np.random.default_rng(5).normal(size=N)
+    lies = [w for w in of(text=near) if "within the probe's 95 % interval" in w]
+    assert len(lies) == 1
+    assert f"from {probe.interval.low:.3f}" in lies[0]
+    assert any("significantly below 0.5" in w for w in of(text=-noisy(1, 7)))
+    absent = noisy(0.1, 2)
+    absent[::3] = np.nan
+    assert "which some detector cannot score" in of(text=absent)[-1]
+
+
+def test_every_concern_says_what_it_is_about():
+    assert all(rule.__doc__ for rule in CONCERNS)
