@@ -102,13 +102,12 @@ def evaluate(
         UsageError: what was asked for is wrong.
         RunError: the run cannot give a result.
     """
-    spread = json.dumps(dict(device_map)) if isinstance(device_map, Mapping) else None if device_map is None else str(device_map)
-    adapter = None if peft is None else str(peft)
+    spread = json.dumps(dict(device_map)) if isinstance(device_map, Mapping) else _text(device_map)
     settings = Settings(
-        model=ModelSpec(model, revision, dtype, device, attn_implementation, spread, quantization, adapter, trust_remote_code),
+        model=ModelSpec(model, revision, dtype, device, attn_implementation, spread, quantization, _text(peft), trust_remote_code),
         task=task,
-        data=None if data is None else str(data),
-        answers=None if answers is None else str(answers),
+        data=_text(data),
+        answers=_text(answers),
         limit=limit,
         positions=None if positions is None else tuple(positions),
         sites=tuple(sites),
@@ -126,14 +125,18 @@ def evaluate(
         train_sizes=None if train_sizes is None else tuple(train_sizes),
         label_noise=label_noise,
         controls=tuple(controls),
-        neutral=None if neutral is None else str(neutral),
-        encoder=None if encoder is None else str(encoder),
-        states=None if states is None else str(states),
+        neutral=_text(neutral),
+        encoder=_text(encoder),
+        states=_text(states),
         states_dtype=states_dtype,
         batching=batching,
         generation=generation,
         offline=offline,
-        out=None if out is None else str(out),
+        out=_text(out),
         discard_states=discard_states,
     )
     return run_job(settings, Progress() if quiet else TerminalProgress())
+
+
+def _text(value: str | Path | None) -> str | None:
+    return None if value is None else str(value)

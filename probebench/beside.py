@@ -27,7 +27,7 @@ from probebench.scoring.score import cell_facts, select
 from probebench.scoring.text import fit_rows, whole_text
 from probebench.stages import Stages, shard_name
 from probebench.states.extract import Extractor, site_layouts
-from probebench.states.positions import POSITIONS, present
+from probebench.states.positions import present, readable_when
 from probebench.states.reader import StatesReader, states_bytes
 from probebench.store import Stage, content_key
 from probebench.tasks.prompts import encode_prompt
@@ -178,7 +178,8 @@ def random_model(cells: Cells, job: Job, cell: Cell) -> Detector:
     there = test[np.isfinite(best.decisions[test])]
     own_best = {**cell_facts(best), "test_auroc": auroc(cells.labels.y[there], best.decisions[there]), "n_test": len(there)}
     detail = {**cell_facts(chosen), "seed": s.seed, "best_layer": own_best}
-    return Detector("probe_random_model", "probe, random model", chosen.decisions, "control", POSITIONS[cell.position].when, detail)
+    when = readable_when(cell.position, given=stages.statements)
+    return Detector("probe_random_model", "probe, random model", chosen.decisions, "control", when, detail)
 
 
 def _random_states(cells: Cells, cell: Cell, inputs: dict[str, Any], ids: Sequence[Ids],

@@ -17,6 +17,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 40
+"""Names that a message lists at most: the layers of most models fit, the tasks of the suite do not."""
+
 
 class ProbebenchError(Exception):
     """Base of all errors with a message written for the user."""
@@ -40,7 +43,8 @@ class UnknownNameError(UsageError):
         if near:
             message += f" Did you mean {near[0]!r}?"
         elif names:
-            message += f" Known: {', '.join(names)}."
+            more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            message += f" Known: {', '.join(names[:SHOWN])}{more}."
         super().__init__(f"{message} {hint}".strip())
 
 

@@ -277,7 +277,7 @@ class Timer:
 
 
 def fit_seconds(n: int, width: int, n_train: int, probe: Probe, shuffles: int, device: str | None) -> float:
-    """Seconds of one cell's probe, fitted to random vectors of the same shape with two fifths of their variance in one direction."""
+    """Seconds of one cell's probe, fitted to random vectors of the same shape, much of their variance in one direction."""
     rng = np.random.default_rng(0)
     y = np.arange(n) % 2
     X = rng.standard_normal((n, width), dtype=np.float32)

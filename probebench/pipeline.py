@@ -147,15 +147,11 @@ def _save_selected(cells: Cells, chosen: CellFit, fitted: Any) -> tuple[str | No
     return PROBE, ""
 
 
-def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], result: Result,
-            beside: tuple[Mapping[str, Any], Mapping[str, Any] | None], fitted: Any, attribution: pd.DataFrame | None,
-            started: float) -> Run:  # fmt: skip
-    """Write every result file, the record last; `beside` is what studies found, and the second opinion."""
-    stages, answers = cells.stages, cells.answers
+def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, as it was resolved: the first part of the record."""
+    stages = cells.stages
     s, task = stages.settings, stages.task
-    discard = s.discard_states and s.states is None  # what was given is not ours to delete
-    states = None if discard else cells.states_place
-    head = {
+    return {
         "key": content_key(inputs),
         "model": asdict(stages.handle.identity),
         "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
@@ -165,11 +161,18 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
         "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid), "width": s.width,
                   "solver": s.solver if get_probe(s.probe).batched else None},
         "settings": {**asdict(s), "overrides": s.overrides},
-        "states": states,
         "extraction": cells.batching,
         "generation": {"how": stages.generation, "budgets": stages.budgets.facts()},
-        "second_opinion": beside[1],
     }  # fmt: skip
+
+
+def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], result: Result,
+            beside: tuple[Mapping[str, Any], Mapping[str, Any] | None], fitted: Any, attribution: pd.DataFrame | None,
+            started: float) -> Run:  # fmt: skip
+    """Write every result file, the record last; `beside` is what studies found, and the second opinion."""
+    stages, answers = cells.stages, cells.answers
+    discard = stages.settings.discard_states and stages.settings.states is None  # what was given is not ours to delete
+    head = {**_head(cells, inputs), "states": None if discard else cells.states_place, "second_opinion": beside[1]}
     (stages.folder / RECORD).unlink(missing_ok=True)  # of an earlier run, whose files are about to be replaced
     record = build_record(head, answers, stages.positions, (cells.plan, cells.layout), fits, result, beside[0])
     write_atomic(stages.folder / "answers.parquet", tables.parquet_bytes(tables.answers_table(answers)))

@@ -26,8 +26,8 @@ from probebench.types import EMB, SPLITS
 
 SAMPLE = 32
 """Examples whose prompts of a later stage are rendered to know how long those are."""
-REST = 10.0
-"""Seconds of what is not measured: imports, scores of all cells, tables and figures."""
+REST = 15.0
+"""Seconds of what is not measured: imports, processes that fit probes, scores of all cells, tables and figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,14 @@ def preview(settings: Settings) -> str:
 def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     """Disk, memory and time, and what was assumed."""
     low, mid, high = cost.total
+    span = f" ({_duration(low)} to {_duration(high)})" if _duration(low) != _duration(high) else ""
     free = next(shutil.disk_usage(place).free for place in (folder, *folder.absolute().parents) if place.is_dir())
     parts = ", ".join(f"{name} {_duration(part[1])}" for name, part in cost.seconds.items())
     lines = [
         f"disk       {cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; {free / 1e9:,.1f} GB free)",
         f"memory     {cost.memory.total / 1e6:,.1f} MB on {device}: weights {cost.memory.weights / 1e6:,.1f}, and "
         f"{cost.memory.largest / 1e6:,.1f} in the largest batch ({cost.memory.which})",
-        textwrap.fill(f"time       about {_duration(mid)} ({_duration(low)} to {_duration(high)}): {parts}, all else "
+        textwrap.fill(f"time       about {_duration(mid)}{span}: {parts}, all else "
                       f"{_duration(REST)}", 79, subsequent_indent=" " * 11),
     ]  # fmt: skip
     typical, most = cost.tokens

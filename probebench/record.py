@@ -14,15 +14,16 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.models.sites import SitePlan
-from probebench.scoring.evaluate import detector_facts
+from probebench.run import SCHEMA_VERSION
+from probebench.scoring.evaluate import detector_facts, ends
+from probebench.scoring.intervals import mean_interval
 from probebench.scoring.published import published
-from probebench.scoring.score import Result, cell_facts
+from probebench.scoring.score import Result, cell_facts, tested
 from probebench.scoring.warnings import warnings
 from probebench.states.positions import POSITIONS, locate, readable_when
 from probebench.states.reader import SiteLayout
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
-SCHEMA_VERSION = 2
 PROTOCOL_VERSION = 1
 LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "scipy", "pandas", "datasets")
 
@@ -115,9 +116,7 @@ def tested_facts(result: Result, chosen: CellFit) -> dict[str, Any]:
     at = test.layers.index(chosen.cell.layer), test.positions.index(chosen.cell.position)
     return {
         **cell_facts(chosen),
-        "test_auroc": float(test.values[at]),
-        "test_auroc_95": [float(test.low[at]), float(test.high[at])],
-        "n_test": int(test.n[at]),
+        **tested(test, chosen.cell),
         "selectivity": float(test.values[at] - test.shuffled[at]),
         "p": float(test.p[at]),
         "q": float(test.q[at]),
@@ -155,11 +154,9 @@ def permutation_facts(result: Result, fits: Sequence[CellFit]) -> dict[str, Any]
 
 def shuffled_facts(values: Sequence[float]) -> dict[str, Any]:
     """Mean over repeats with the 95 % interval of that mean (Student's t), and the spread of single repeats."""
-    from scipy.stats import t
-
-    mean, sd, n = float(np.mean(values)), float(np.std(values, ddof=1)), len(values)
-    half = float(t.ppf(0.975, n - 1)) * sd / n**0.5
-    return {"repeats": n, "mean_auroc": mean, "mean_auroc_95": [mean - half, mean + half], "sd": sd, "auroc": list(values)}
+    found = np.array(values)
+    return {"repeats": len(found), "mean_auroc": float(found.mean()), "mean_auroc_95": ends(mean_interval(found)),
+            "sd": float(found.std(ddof=1)), "auroc": list(values)}  # fmt: skip
 
 
 def build_record(

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from probebench.states.reader import StatesReader
 
 RECORD = "record.json"
+SCHEMA_VERSION = 2
+"""Of `record.json`: raised when what a field means changes, or one goes."""
 PROBE = "probe"
 """File stem of the selected cell's probe."""
 METRICS = {"auroc": "value", "auroc_low": "low", "auroc_high": "high", "n": "n", "delong_low": "delong_low",
@@ -49,20 +51,39 @@ class Run:
     """True when this call found the run finished and computed nothing."""
 
     @classmethod
-    def load(cls, folder: str | Path) -> Run:
-        """Open a run directory.
+    def load(cls, folder: str | Path | Run) -> Run:
+        """Open a run directory; a run that is open already is given back.
 
         Raises:
             BadFileError: no readable record there.
         """
+        if isinstance(folder, Run):
+            return folder
         folder = Path(folder)
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise BadFileError(f"{folder} is not a finished run: it has no {RECORD}.") from None
-        except (OSError, json.JSONDecodeError) as error:
+        except NotADirectoryError:
+            raise BadFileError(f"{folder} is a file; give the run's folder, such as {folder.parent}.") from None
+        except (OSError, ValueError) as error:  # JSON or UTF-8 that is broken is a ValueError
             raise BadFileError(f"{folder / RECORD} cannot be read: {error}") from None
+        version = record.get("schema_version") if isinstance(record, dict) else None
+        if version is None:
+            raise BadFileError(f"{folder / RECORD} is not a finished run's record: it has no schema version.")
+        if version != SCHEMA_VERSION:
+            raise BadFileError(
+                f"{folder / RECORD} has schema version {version!r}; this version of probebench reads {SCHEMA_VERSION}. "
+                "Run the same `probebench eval` again: stages that are finished are kept."
+            )
         return cls(folder, record)
+
+    def __repr__(self) -> str:
+        """One line: what was measured, and where it lies. The record itself is thousands of lines."""
+        model, task, cell = (self.record.get(name) or {} for name in ("model", "task", "selection"))
+        auroc = cell.get("test_auroc")
+        found = "" if auroc is None else f": layer {cell['layer']}, {cell['position']}, test AUROC {auroc:.3f}"
+        return f"<Run {model.get('name')} on {task.get('name')}{found}; {self.folder}>"
 
     @classmethod
     def find(cls, folder: Path, key: str) -> Run | None:
@@ -79,20 +100,29 @@ class Run:
         """Are the hidden states still there?"""
         return bool(self.record["states"]) and (self.folder / self.record["states"] / "index.safetensors").is_file()
 
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.folder / name
+        try:
+            return pd.read_parquet(path)
+        except FileNotFoundError:
+            raise BadFileError(f"{self.folder} is not a whole run: it has no {name}. Run `probebench eval` again.") from None
+        except (OSError, ValueError) as error:  # what arrow cannot read is a ValueError
+            raise BadFileError(f"{path} cannot be read: {error}") from None
+
     @property
     def scores(self) -> pd.DataFrame:
         """One row per site, layer, position, detector, split and metric."""
-        return pd.read_parquet(self.folder / "scores.parquet")
+        return self._table("scores.parquet")
 
     @property
     def predictions(self) -> pd.DataFrame:
         """One decision per validation and test example and reported detector."""
-        return pd.read_parquet(self.folder / "predictions.parquet")
+        return self._table("predictions.parquet")
 
     @property
     def answers(self) -> pd.DataFrame:
         """Questions, answers, labels, exact answers and splits."""
-        return pd.read_parquet(self.folder / "answers.parquet")
+        return self._table("answers.parquet")
 
     def matrix(self, metric: str = "auroc", *, split: str = "test", site: str = "resid") -> pd.DataFrame:
         """One metric over all cells: layers down (`emb`, `0`, ...), positions across, NaN where a cell is masked.
@@ -140,7 +170,7 @@ class Run:
     def attribution(self) -> pd.DataFrame | None:
         """Mean gradient x activation per target, site and layer; None when it was not measured."""
         name = "attribution.parquet"  # a file of an earlier run into the same folder does not count
-        return pd.read_parquet(self.folder / name) if name in self.record["files"] else None
+        return self._table(name) if name in self.record["files"] else None
 
     def plot(self, map: str = "positions", **options: Any) -> Axes:
         """One of the run's maps: `positions`, `components` or `sublayers`; options as in `probebench.maps.numbers`."""

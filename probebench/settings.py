@@ -102,6 +102,8 @@ class Settings:
         for name in ("width", "max_new_tokens"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}.")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"--seed must lie between 0 and {2**32 - 1}; got {self.seed}.")
         if self.shuffles is not None and self.shuffles < 0:
             raise UsageError(f"--shuffles must be 0 or more; got {self.shuffles}.")
         resolve_positions(self.positions)

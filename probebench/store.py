@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from probebench.errors import LockedError, RunError
+from probebench.errors import LockedError, RunError, UsageError
 
 SCHEMA_VERSION = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -53,6 +53,18 @@ def write_atomic(path: Path, content: bytes) -> None:
             f"Cannot write {path}, {len(content):,} bytes: {error.strerror or error}{_room(path, error)}. Nothing half-written was "
             f"kept; free space and run the same command again."
         ) from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that a user named, if it is not there.
+
+    Raises:
+        UsageError: it cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"Cannot write into {folder}: {error.strerror}. Choose another folder with --out.") from None
 
 
 def _room(path: Path, error: OSError) -> str:

@@ -56,6 +56,6 @@ def neutral_alarms(cells: Cells, job: Job, result: Result, fitted: Any, neutral:
         neutral: the control run.
     """
     rows, labels, cell = result.comparison.rows, job.labels, result.selected.cell
-    draws = Resamples.draw([labels.groups[i] for i in rows], cells.settings.seed)
+    draws = Resamples.draw(labels.group_names(rows), cells.settings.seed)
     sample = Sample.of(labels.y[rows], labels.y[:0], draws)
     return neutral_facts(neutral, cell, fitted, [a.example.question for a in cells.answers], sample, job.vectors(cell)[rows])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from probebench.scoring.published import shown as short
+from probebench.words import interval, number, what_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ def print_summary(run: Run, console: Console) -> None:
     version = f" v{task['version']}" if task["version"] else ""
     console.print(f"[bold]{escape(model['name'])}[/bold] on [bold]{escape(task['name'])}[/bold]{version}   "
                   f"{model['n_layers']} layers, width {model['width']}, {model['dtype']}", highlight=False)  # fmt: skip
-    what, right = ("statements", "true") if task["kind"] == "statements" else ("answers", "correct")
+    what, right, _ = what_words(r)
     console.print(
         f"{what} {everything['n']:,}, {right} {everything['accuracy']:.1%}; test {test['n']:,} in {test['groups']:,} groups, "
         f"{test['correct']:,} {right}",
@@ -46,15 +47,15 @@ def print_summary(run: Run, console: Console) -> None:
         o = r["second_opinion"]
         console.print(
             f"second opinion of {escape(o['model'])}: agrees on {_percent({'rate': o['agreement']})} of {o['with_opinion']:,}, "
-            f"kappa {_number(o['kappa'])}",
+            f"kappa {number(o['kappa'])}",
             highlight=False,
         )
     for line in headline(r):
         console.print(line, highlight=False)
     console.print()
-    console.print(_positions(r["by_position"], r["selection"]), highlight=False)
+    print_table(_positions(r["by_position"], r["selection"]), console)
     console.print()
-    console.print(_detectors(r), highlight=False)
+    print_table(_detectors(r), console)
     c = r["comparison"]
     console.print(
         f"[dim]n = {c['n_compared']} of {c['n_test']} test {what}, the same for every row; positive class: {right};\n"
@@ -63,7 +64,7 @@ def print_summary(run: Run, console: Console) -> None:
     )
     if r["published"]:
         console.print()
-        console.print(_published(r["published"]), highlight=False)
+        print_table(_published(r["published"]), console)
         source = r["published"]["rows"][0]["source"]
         differs = len(r["published"]["differs"])
         console.print(f"[dim]{escape(source)}; {differs} things differ: see record.json[/dim]", highlight=False)
@@ -81,6 +82,16 @@ def print_summary(run: Run, console: Console) -> None:
     )
 
 
+def print_table(table: Table, console: Console) -> None:
+    """A table without the blanks that rich puts behind its last column, for pipes, files and copies."""
+    from rich.text import Text
+
+    for line in console.render_lines(table, pad=False):
+        text = Text.assemble(*((part.text, part.style or "") for part in line))
+        text.rstrip()
+        console.print(text, highlight=False, no_wrap=True)
+
+
 def headline(r: Mapping[str, Any]) -> list[str]:
     """The selected cell, and the best cell and baseline of before and after the answer, as lines with console markup."""
     from rich.markup import escape
@@ -88,7 +99,7 @@ def headline(r: Mapping[str, Any]) -> list[str]:
     s = r["selection"]
     lines = [
         f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], [bold]{s['position']}[/bold]",
-        f"test AUROC there: [bold]{_number(s['test_auroc'])}[/bold] {_interval(s['test_auroc_95'])}",
+        f"test AUROC there: [bold]{number(s['test_auroc'])}[/bold] {interval(s['test_auroc_95'], 2)}",
     ]
     for when in ("before", "after"):
         found = r["readable"][when]
@@ -97,21 +108,21 @@ def headline(r: Mapping[str, Any]) -> list[str]:
         cell, base = found["cell"], found["best_baseline"]
         time = "beside it" if r["task"]["kind"] == "statements" else f"{when} the answer"
         lines += [
-            f"{time}: probe {_number(cell['auroc'])} (layer {cell['layer']}, {cell['position']})",
-            f"  best baseline {_number(base['auroc'])} ({escape(base['label'])})",
-            f"  probe minus baseline {_signed(found['difference'])} {_interval(found['difference_95'], signed=True)}",
+            f"{time}: probe {number(cell['auroc'])} (layer {cell['layer']}, {cell['position']})",
+            f"  best baseline {number(base['auroc'])} ({escape(base['label'])})",
+            f"  probe minus baseline {number(found['difference'], signed=True)} {interval(found['difference_95'], 2, signed=True)}",
         ]
     left = r["confounds"]["residual"]
     if left:
-        lines.append(f"without what length, place and source explain: {_number(left['auroc'])} {_interval(left['auroc_95'])}")
+        lines.append(f"without what length, place and source explain: {number(left['auroc'])} {interval(left['auroc_95'], 2)}")
     if curve := r["learning_curve"]:
         points = [*curve["points"], curve["all"]]
-        lines.append("by train examples: " + ", ".join(f"{p['n']:,}: {_number(p['auroc'])}" for p in points))
+        lines.append("by train examples: " + ", ".join(f"{p['n']:,}: {number(p['auroc'])}" for p in points))
     if noise := r["label_noise"]:
         own = noise["scores"]["fitted_to_first"]["scored_under_second"]
         lines.append(
-            f"labels of {escape(noise['judge'])}: kappa {_number(noise['kappa'])}; the probe's AUROC under them "
-            f"{_number(own['auroc'])} {_interval(own['auroc_95'])}"
+            f"labels of {escape(noise['judge'])}: kappa {number(noise['kappa'])}; the probe's AUROC under them "
+            f"{number(own['auroc'])} {interval(own['auroc_95'], 2)}"
         )
     return lines
 
@@ -127,7 +138,7 @@ def _positions(rows: Sequence[Mapping[str, Any]], selection: Mapping[str, Any]) 
         if row["layer"] is None:
             table.add_row(row["position"], "-", "not defined", "", "")
         else:
-            table.add_row(f"{mark}{row['position']}", row["layer"], _number(row["test_auroc"]), _interval(row["test_auroc_95"]),
+            table.add_row(f"{mark}{row['position']}", row["layer"], number(row["test_auroc"]), interval(row["test_auroc_95"], 2),
                           f"{row['n_test']:,}")  # fmt: skip
     return table
 
@@ -143,15 +154,15 @@ def _detectors(r: Mapping[str, Any]) -> Table:
         shown = best_of_family(rows)
         table.add_row(f"[dim]{title}[/dim]")
         for d in shown:
-            none = d["probe_minus_this"] is None
-            difference = "" if none else f"{_signed(d['probe_minus_this'])} {_interval(d['probe_minus_this_95'], signed=True)}"
-            table.add_row(f"  {escape(d['label'])}", _number(d["auroc"]), _interval(d["auroc_95"]), difference)
+            gap, ends = d["probe_minus_this"], d["probe_minus_this_95"]
+            difference = "" if gap is None else f"{number(gap, signed=True)} {interval(ends, 2, signed=True)}"
+            table.add_row(f"  {escape(d['label'])}", number(d["auroc"]), interval(d["auroc_95"], 2), difference)
         if len(shown) < len(rows):
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
         if title == CONTROLS:
             found = r["controls"]["shuffled_labels"]
             label = f"  shuffled labels, mean of {found['repeats']}"
-            table.add_row(label, _number(found["mean_auroc"]), _interval(found["mean_auroc_95"]), "")
+            table.add_row(label, number(found["mean_auroc"]), interval(found["mean_auroc_95"], 2), "")
     return table
 
 
@@ -190,8 +201,8 @@ def _published(found: Mapping[str, Any]) -> Table:
     table = _table("published", "AUROC", "here", "95 %")
     for row in short(found["rows"]):
         own = row["our_auroc"]
-        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", "" if own is None else _number(own),
-                      "" if own is None else _interval(row["our_auroc_95"]))  # fmt: skip
+        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", "" if own is None else number(own),
+                      "" if own is None else interval(row["our_auroc_95"], 2))  # fmt: skip
     return table
 
 
@@ -216,20 +227,6 @@ def absent_sites(sites: Mapping[str, Any]) -> list[str]:
             own[site] = own.get(site, 0) + 1
     return [f"{', '.join(own)} in {'-'.join(dict.fromkeys(map(str, sorted(set(own.values())))))} layers: {reason}"
             for reason, own in found.items()]  # fmt: skip
-
-
-def _number(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.3f}"
-
-
-def _signed(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:+.3f}"
-
-
-def _interval(ends: list[float | None], *, signed: bool = False) -> str:
-    if ends[0] is None or ends[1] is None:
-        return "[n/a]"
-    return f"\\[{ends[0]:+.2f}, {ends[1]:+.2f}]" if signed else f"\\[{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
 def _percent(found: Mapping[str, Any]) -> str:

@@ -9,7 +9,10 @@ import sys
 
 from probebench.run import Run
 
-ROWS = ("probe", "probe_emb", "text", "text_question", "text_answer", "logprob_mean", "logprob_min_exact", "length")
+ROWS = (
+    "probe", "probe_emb", "ensemble_mean", "ensemble_stacked", "text", "text_question", "text_answer", "logprob_mean",
+    "logprob_min_exact", "entropy_exact_first", "p_true", "length", "probe_random_model",
+)  # fmt: skip
 
 
 def main(folders: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from probebench.leaderboard.rules import ANSWERS
+from probebench.leaderboard.signalrules import LABELS
 from probebench.leaderboard.submit import FORMAT, cells_csv, decisions_bytes
 from probebench.leaderboard.taskdata import suite, task_data
-from probebench.record import PROTOCOL_VERSION, SCHEMA_VERSION, shuffled_facts
+from probebench.record import PROTOCOL_VERSION, shuffled_facts
+from probebench.run import SCHEMA_VERSION
 from probebench.scoring.evaluate import detector_facts, evaluate_detectors
 from probebench.scoring.intervals import auroc_interval
 from probebench.scoring.metrics import Resamples, auroc, delong_interval, fdr
@@ -21,7 +24,7 @@ from probebench.states.positions import PUBLISHED
 from probebench.store import clean_json, write_atomic, write_json
 from probebench.types import Detector
 
-REPEATS = 5
+REPEATS = 20
 LAYERS = ("emb", "0", "1", "2")
 BEST, BEST_EMB = ("1", "exact_answer_last"), ("emb", "-1")
 
@@ -60,12 +63,13 @@ def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.Dat
 
     decisions = {"probe": noisy(strength), "probe_emb": noisy(0.3)} | {name: noisy(0.3) for name in sorted(ANSWERS)}
     decisions |= {"length": -rng.integers(3, 20, len(ids)).astype(float), "majority": np.ones(len(ids))}
+    decisions |= _signals(noisy)
     shuffled = [noisy(0.0) for _ in range(REPEATS)]
     facts, rows = _map(rng, decisions, y, test, validation, splits, groups)
     details = {"probe": {"site": "resid", "layer": BEST[0], "position": BEST[1]},
                "probe_emb": {"site": "resid", "layer": BEST_EMB[0], "position": BEST_EMB[1]}}  # fmt: skip
     detectors = [
-        Detector(n, n.replace("_", " "), d, "probe" if n.startswith("probe") else "baseline", "after", details.get(n, {}))
+        Detector(n, words_of(n), d, "probe" if n.startswith("probe") else "baseline", "after", details.get(n, {}))
         for n, d in decisions.items()
     ]
     found = evaluate_detectors(detectors, y, splits, groups, 0)
@@ -117,6 +121,27 @@ def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.Dat
     keep = ["site", "layer", "position", "split", "value", "low", "high", "n", "selectivity", "p", "q", "masked"]
     scores = pd.concat([values[keep], other[keep]], ignore_index=True).assign(detector="cell", metric="auroc")
     return predictions, clean_json(record), scores
+
+
+def words_of(name: str) -> str:
+    """A label that the pattern of a detector's labels takes."""
+    plain = re.sub(r"\(answer\|statement\)", "answer", LABELS[name][1])
+    return re.sub(r"\((, [^()]*)\)\?", r"\1", plain.replace(r"\+", "+")).replace("\\", "")
+
+
+def _signals(noisy) -> dict[str, np.ndarray]:
+    """Scores of tokens that are to one another what such scores must be."""
+    found = {}
+    for kind in ("logit", "prob"):
+        at = np.sort([noisy(0.3) for _ in range(6)], axis=0)
+        at = np.float32(1 / (1 + np.exp(-at))).astype(np.float64) if kind == "prob" else at
+        names = ("min", "min_exact", "mean_exact", "mean", "max_exact", "max")
+        found |= {f"{kind}_{name}": values for name, values in zip(names, at, strict=True)}
+    for where in ("", "_exact"):
+        found[f"logprob_min{where}"] = np.log(found[f"prob_min{where}"])
+        found[f"logprob_mean{where}"] = 0.5 * found[f"logprob_min{where}"]
+    found["p_true"] = 1 / (1 + np.exp(-noisy(0.3)))
+    return found
 
 
 def _map(rng, decisions, y, test, validation, splits, groups):

@@ -21,9 +21,11 @@ import probebench.leaderboard.entries
 from probebench.errors import UsageError
 from probebench.leaderboard.board import family_of, gather, safe_slug, size_in_name
 from probebench.leaderboard.build import build
-from probebench.leaderboard.groups import Estimate, difference_se, holm, influence, p_values, rank_groups, standard_error, wilson
+from probebench.leaderboard.groups import Estimate, difference_se, holm, influence, p_values, rank_groups, standard_error
 from probebench.leaderboard.pages import HERE, script_text
-from probebench.leaderboard.texts import md, tex, to_csv, to_latex, to_markdown
+from probebench.leaderboard.texts import to_csv, to_latex, to_markdown
+from probebench.markup import latex, markdown
+from probebench.scoring.intervals import wilson
 from probebench.scoring.metrics import Resamples, auroc, delong_interval
 
 D3 = ("7.9.2", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1")
@@ -185,8 +187,8 @@ def test_markdown_and_latex_show_hostile_names_as_text():
     text = to_markdown(board)
     assert "<img" not in text.replace(r"\<img", "") and "\n# c" not in text
     assert r"a\|b \# c" in text
-    assert not re.search(r"(?<!\\)[<|`]", md(HOSTILE))
-    assert tex(r"\input{x}_%&") == r"\textbackslash{}input\{x\}\_\%\&"
+    assert not re.search(r"(?<!\\)[<|`]", markdown(HOSTILE))
+    assert latex(r"\input{x}_%&") == r"\textbackslash{}input\{x\}\_\%\&"
     assert to_latex(board).count(r"\begin{table}") == 1
 
 
@@ -308,3 +310,25 @@ def test_a_detector_of_one_class_is_shown_without_a_rank():
     rows = {r.model.name: r for r in gather([odd, run_entry("good")]).rows if r.headline}
     assert rows["odd"].rank is None and rows["good"].rank is None
     assert detector("probe", "p", made.carried.label, made.carried.values["probe"]).auroc == made.detectors[0].auroc
+
+
+def test_runs_and_published_figures_of_a_model_are_never_counted_together():
+    entries = [run_entry("org/M-7B", "triviaqa", strength=3.0, seed=1), run_entry("org/N-7B", "triviaqa", strength=1.0, seed=2),
+               paper_entry("org/M-7B", 0.7), paper_entry("org/O-7B", 0.9)]  # fmt: skip
+    found = [(s.model.name, s.tiers, s.first, s.contested) for s in gather(entries).standings()]
+    assert found == [("org/M-7B", ("recomputed",), 1, 1), ("org/N-7B", ("recomputed",), 0, 1),
+                     ("org/O-7B", ("published",), 1, 1), ("org/M-7B", ("published",), 0, 1)]  # fmt: skip
+
+
+def test_what_has_nothing_to_rank_has_no_rank():
+    made = [run_entry(f"m{i}", seed=i) for i in range(3)]
+    majority = [replace(e.detectors[1], name="majority", auroc=0.5, low=0.5, high=0.5) for e in made]
+    flat = [replace(e, detectors=(e.detectors[0], m)) for e, m in zip(made, majority, strict=True)]
+    rows = gather(flat).rows
+    assert {r.rank for r in rows if r.detector == "majority"} == {None} and all(r.rank for r in rows if r.headline)
+
+
+def test_ensembles_are_no_simpler_signals():
+    made = run_entry("m", seed=0)
+    stack = replace(made.detectors[1], name="ensemble_stacked", kind="ensemble")
+    assert [d.detector for d in gather([replace(made, detectors=(*made.detectors, stack))]).duels()] == ["length"]

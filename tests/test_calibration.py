@@ -13,7 +13,6 @@ from probebench.scoring.calibration import (
     equal_mass_bins,
     fit_platt,
     reliability,
-    wilson,
 )
 from probebench.scoring.evaluate import Sample, all_metrics
 from probebench.scoring.metrics import Resamples
@@ -111,12 +110,6 @@ def test_perfect_calibration_is_not_excluded_and_a_planted_error_is():
     assert right.value == pytest.approx(right.if_calibrated, abs=0.02)
     assert wrong.interval.low > 0.05
     assert wrong.interval.low < wrong.value < wrong.interval.high
-
-
-def test_wilson_equals_statsmodels():
-    # statsmodels.stats.proportion.proportion_confint(17, 20, method="wilson") = (0.6396, 0.9476) ; (0, 10) -> (0, 0.2775)
-    assert (wilson(17 / 20, 20).low, wilson(17 / 20, 20).high) == pytest.approx((0.6396, 0.9476), abs=1e-4)
-    assert (wilson(0.0, 10).low, wilson(0.0, 10).high) == pytest.approx((0.0, 0.2775), abs=1e-4)
 
 
 def test_a_bin_of_few_groups_is_less_certain():

@@ -9,10 +9,10 @@ import yaml
 from click.testing import CliRunner
 
 from probebench._version import __version__
-from probebench.cite import PHRASE, RELEASED, SOURCES, cite, entries, key_of
 from probebench.cli.main import main
 from probebench.errors import UsageError
-from probebench.probecard import lacking, present, probe_card, to_markdown, write_card
+from probebench.report.cite import PHRASE, RELEASED, SOURCES, cite, entries, key_of
+from probebench.report.probecard import lacking, present, probe_card, to_markdown, write_card
 from probebench.run import Run
 from probebench.tasks.schema import list_tasks
 
@@ -139,7 +139,7 @@ def test_card_as_text(run):
     text = to_markdown(probe_card(run(model={"name": "a|b<script>", "revision": "r"}, warnings=["Watch | out"]), licence="mit"))
     assert (
         "**0.810** [0.77, 0.85], n = 540" in text
-        and r"a\|b&lt;script>" in text
+        and r"a\|b&lt;script&gt;" in text
         and "| brier | 0.200 | [0.100, 0.300] | 540 |" in text
     )
     assert "| licence | mit |" in text and r"- Watch \| out" in text and "None" not in text

@@ -3,11 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
+from inspect import signature
 
 import pytest
 from click.testing import CliRunner
 
-from probebench.cli.main import main
+from probebench.api import evaluate
+from probebench.cli.main import eval_command, main
+from probebench.models.generate import GENERATIONS
+from probebench.models.specs import ModelSpec
+from probebench.settings import Settings
+from probebench.states.extract import BATCHINGS, STATE_DTYPES
 
 
 def run(*words):
@@ -28,6 +35,19 @@ def test_help_lists_the_commands():
     assert result.exit_code == 0
     for command in ("eval", "tasks", "plot"):
         assert command in result.output
+
+
+def test_command_and_function_take_what_settings_hold():
+    settings = {f.name for f in fields(Settings)} - {"model"} | {f.name for f in fields(ModelSpec)} - {"name"} | {"model"}
+    called = {"attn_implementation": "attention", "tasks": "task"}
+    assert {called.get(name, name) for name in signature(evaluate).parameters} - {"quiet"} == settings
+    options = {o.name: o for o in eval_command.params}
+    assert {called.get(name, name) for name in options} - {"quiet", "dry_run", "as_json"} == settings
+    for name, known in {"states_dtype": STATE_DTYPES, "batching": BATCHINGS, "generation": GENERATIONS}.items():
+        assert set(options[name].type.choices) == set(known), f"--{name} offers other values than the package knows"
+    plain = Settings(ModelSpec("tiny"))
+    for name in {f.name for f in fields(Settings)} - {"model", "task", "judge_model"}:
+        assert signature(evaluate).parameters[name].default == getattr(plain, name), name
 
 
 @pytest.mark.parametrize(

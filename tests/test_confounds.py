@@ -70,6 +70,18 @@ def test_residuals_are_those_of_least_squares(found):
     assert r2 == pytest.approx(model.score(found.values[ROWS["train"]], decisions[ROWS["train"]]))
 
 
+def test_as_many_features_as_examples_leave_nothing_to_say():
+    """Least squares then explains anything: zeros would look like a probe that the features explain wholly."""
+    rng = np.random.default_rng(0)
+    X, d = rng.normal(size=(400, 40)), rng.normal(size=400)
+    left, r2 = residual(X, d, np.arange(30))
+    assert np.isnan(left).all()
+    assert np.isnan(r2)
+    assert np.isfinite(residual(X, d, np.arange(60))[0]).all()
+    doubled = np.repeat(X[:, :5], 9, axis=1)  # 45 columns of five features
+    assert np.isfinite(residual(doubled, d, np.arange(30))[0]).all()
+
+
 def test_linear_model_looks_at_no_test_label_and_n_is_the_probe_s(found):
     decisions = Y + np.random.default_rng(6).normal(size=N)
     decisions[ROWS["test"][:30]] = np.nan

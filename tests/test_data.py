@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from probebench.estimate import Memory
 from probebench.models.loading import ModelSpec
 from probebench.pipeline import evaluate
-from probebench.preview import preview
+from probebench.preview import Costs, preview
 from probebench.settings import Settings
 from probebench.tasks.judge import get_judge
 from probebench.tasks.rows import read_rows
@@ -34,6 +35,8 @@ FLOORS = {"triviaqa": 0.94, "nq": 0.885, "nq301": 0.77, "efficientqa": 0.80}
 @pytest.mark.parametrize(("name", "path"), CASES, ids=[f"{n}-{p.name}" for n, p in CASES])
 def test_every_task_runs_dry_on_its_file(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    cost = Costs(0, Memory(0, 0, "reading hidden states"))  # what it takes is measured, which would take a minute for all tasks
+    monkeypatch.setattr("probebench.preview.costs", lambda *a: cost)
     shown = preview(Settings(ModelSpec("tiny"), name, data=str(path), limit=50))
     assert f"task       {name}" in shown
     assert "<|bos|>" in shown or TASKS[name].kind == "statements"

@@ -6,6 +6,8 @@ import pytest
 from probebench.probes.fit import Labels
 from probebench.scoring.ensembles import candidates, ensembles, present_mean
 from probebench.scoring.metrics import auroc
+from probebench.scoring.ranking import alarm_threshold
+from probebench.states.positions import PUBLISHED as POSITIONS_15
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, split_index
 
@@ -50,6 +52,27 @@ def test_two_independent_halves_of_a_signal_beat_each():
         assert d.kind == "ensemble"
         assert test_auroc(d) == pytest.approx(0.841, abs=0.03)
         assert test_auroc(d) > single + 0.05
+
+
+def test_thresholds_of_the_stack_are_not_placed_on_what_it_was_fitted_to():
+    """Of cells without signal a stack still learns validation by heart: decisions there must be those of other folds."""
+    n_validation, aurocs, alarms = 100, [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        n = 2 * n_validation + 2000
+        splits = ("train",) * n_validation + ("validation",) * n_validation + ("test",) * 2000
+        labels = Labels(rng.integers(0, 2, n), splits, tuple(map(str, range(n))))
+        v, t = (split_index(splits)[name] for name in ("validation", "test"))
+        fits = []
+        for position in POSITIONS_15:
+            d = rng.normal(size=n)
+            fits.append(CellFit(Cell("resid", 0, position), d, 1.0, auroc(labels.y[v], d[v]), True, 1, ""))
+        stack = by_name(fits, labels)["ensemble_stacked"].decisions
+        aurocs.append(auroc(labels.y[v], stack[v]))
+        limit = alarm_threshold(stack[v][labels.y[v] == 1], 0.05)
+        alarms.append((stack[t][labels.y[t] == 1] <= limit).mean())
+    assert np.mean(aurocs) < 0.6, "fitted and judged on the same examples it is far above"
+    assert np.mean(alarms) < 0.08
 
 
 def test_scale_and_offset_of_a_cell_change_nothing():

@@ -177,7 +177,7 @@ def test_states_are_found_or_the_message_says_why(tmp_path):
     shutil.copytree(folder, folder.with_name("states-other"))
     with pytest.raises(BadFileError, match="stages/states-other"):
         find_states(tmp_path)
-    (tmp_path / "record.json").write_text('{"states": null}')
+    (tmp_path / "record.json").write_text('{"schema_version": 2, "states": null}')
     with pytest.raises(BadFileError, match="--discard-states"):
         find_states(tmp_path)
 

@@ -174,7 +174,7 @@ def drive(folder):
         if pid == 0:
             run("random")
             os._exit(0)
-        time.sleep(rng.uniform(0.1, 2))
+        time.sleep(rng.uniform(0.05, 0.7))
         os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         tell("random", code=code)

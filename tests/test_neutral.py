@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from probebench.errors import UsageError
+from probebench.record import SCHEMA_VERSION
 from probebench.run import RECORD, Run
 from probebench.scoring.evaluate import Sample
 from probebench.scoring.metrics import Resamples
@@ -44,7 +45,7 @@ def judged(n=2000):
 def test_a_neutral_set_like_the_correct_answers_gives_the_rate_asked_for():
     run, decisions, label, there = control(0.0)
     sample, X = judged()
-    facts = neutral_facts(run, CELL, PROBE, ["n399", "n398", "other"], sample, X)
+    facts = neutral_facts(run, CELL, PROBE, ["N399 ", "n398", "other"], sample, X)
     used = decisions[there & (label == 1) & ~np.isin(np.arange(400), (398, 399))]
     assert (facts["n"], facts["n_seen"]) == (len(used), 2)
     found = facts["recall_at_fpr_05"]
@@ -66,10 +67,11 @@ def test_what_cannot_be_a_control_is_refused(tmp_path):
         neutral_facts(control(0.0, position="-2")[0], CELL, PROBE, [], sample, X)
     with pytest.raises(UsageError, match="no correct answer"):
         neutral_facts(control(0.0)[0], CELL, PROBE, [f"n{i}" for i in range(400)], sample, X)
-    write_json(tmp_path / RECORD, {"model": {**IDENTITY, "dtype": "float16"}, "states": None})
+    record = {"schema_version": SCHEMA_VERSION, "model": IDENTITY, "states": None}
+    write_json(tmp_path / RECORD, {**record, "model": {**IDENTITY, "dtype": "float16"}})
     with pytest.raises(UsageError, match="not a run of this model: it differs in dtype"):
         open_neutral(tmp_path, IDENTITY)
-    write_json(tmp_path / RECORD, {"model": IDENTITY, "states": None})
+    write_json(tmp_path / RECORD, record)
     with pytest.raises(UsageError, match="keeps no hidden states"):
         open_neutral(tmp_path, IDENTITY)
     assert Run.load(tmp_path).record["model"] == IDENTITY

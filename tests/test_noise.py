@@ -9,6 +9,7 @@ import probebench
 from probebench.errors import UnknownNameError, UsageError
 from probebench.probes.fit import Job, Labels, fit_cell
 from probebench.probes.kinds import get_probe
+from probebench.scoring.intervals import bootstrap_interval
 from probebench.scoring.metrics import Resamples, auroc
 from probebench.scoring.noise import attenuation, label_noise
 from probebench.tasks.split import split_of
@@ -111,6 +112,21 @@ def test_answers_without_a_second_label_are_left_out(judged):
     assert found["scores"]["fitted_to_second"]["scored_under_second"]["auroc"] == pytest.approx(
         auroc(truth[rows], alone.decisions[rows]), abs=1e-12
     )
+
+
+def test_the_interval_of_the_change_knows_the_judge_with_fewer_of_a_class(judged):
+    job, fit, _ = judged
+    test = split_index(job.labels.splits)["test"]
+    strict = np.zeros(N, dtype=bool)
+    strict[test[np.argsort(-fit.decisions[test])[[0, 3, 9]]]] = True  # three correct ones, each in a group of its own
+    found = label_noise(job, fit, strict.tolist(), "strict")
+    draws = Resamples.draw([job.labels.groups[i] for i in test], job.seed)
+    first, second = job.labels.y[test], strict[test].astype(int)
+    apart = draws.auroc(second, fit.decisions[test]) - draws.auroc(first, fit.decisions[test])
+    few = min(draws.independent(first), draws.independent(second))
+    assert few < draws.independent(first)
+    expected = bootstrap_interval(found["change"], apart, few, "difference")
+    assert found["change_95"] == [expected.low, expected.high]
 
 
 def test_a_judge_of_one_class_cannot_be_fitted_to(judged):

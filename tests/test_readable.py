@@ -8,7 +8,7 @@ import pytest
 from probebench.probes.fit import Labels
 from probebench.scoring.intervals import difference_interval
 from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.readable import PAPER, against, best_baseline, by_position, readable
+from probebench.scoring.readable import PAPER, against, best_baseline, by_position, readable, split_auroc
 from probebench.scoring.score import score_matrix, select
 from probebench.states.positions import POSITIONS, PUBLISHED
 from probebench.tasks.split import split_of
@@ -88,6 +88,30 @@ def test_after_the_answer_what_could_be_read_before_counts_too():
     few = [d for d in DETECTORS if d.name != "strong"]
     assert best_baseline(few, LABELS, "after").name == "early"
     assert best_baseline(DETECTORS[:1], LABELS, "after") is None
+
+
+def test_baselines_are_chosen_on_the_same_examples():
+    """One that scores easy examples only looks better than the one that beats it there."""
+    easy = np.arange(N) % 2 == 0
+    y, rng = LABELS.y, np.random.default_rng(20)
+    strong = Detector("strong", "strong", y * np.where(easy, 3, 0.3) + rng.normal(size=N))
+    partial = Detector("partial", "partial", np.where(easy, 1.8 * y + rng.normal(size=N), np.nan))
+    assert split_auroc(partial.decisions, LABELS, "validation") > split_auroc(strong.decisions, LABELS, "validation")
+    assert best_baseline([partial, strong], LABELS, "after").name == "strong"
+    handful = np.where(np.cumsum(np.asarray(LABELS.splits) == "validation") <= 8, y + 0.0, np.nan)
+    rare = Detector("rare", "rare", np.where(np.asarray(LABELS.splits) == "test", y + 0.0, handful))
+    assert best_baseline([rare, partial, strong], LABELS, "after").name == "strong", "a handful of examples decides nothing"
+    found = against(FITS[4], partial, LABELS, 0)["best_baseline"]
+    assert found["validation_auroc"] == split_auroc(partial.decisions, LABELS, "validation")
+
+
+def test_only_examples_of_the_cell_choose_its_baseline():
+    y, rng, half = LABELS.y, np.random.default_rng(21), np.arange(N) % 2 == 0
+    here = Detector("here", "here", y * np.where(half, 2.0, -2.0) + rng.normal(size=N))
+    all_over = Detector("all over", "all over", 0.8 * y + rng.normal(size=N))
+    own = np.where(half, FITS[4].decisions, np.nan)
+    assert best_baseline([here, all_over], LABELS, "after").name == "all over"
+    assert best_baseline([here, all_over], LABELS, "after", np.isfinite(own)).name == "here"
 
 
 def test_test_labels_choose_nothing(result):

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import probebench
+from probebench import markup
 from probebench.cli.report import report_command
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.report import latex, markdown
@@ -24,7 +25,7 @@ from probebench.report.examples import examples_of
 from probebench.report.files import write_report
 from probebench.report.headline import headline, sentences
 from probebench.report.html import clip
-from probebench.report.words import interval, number, p_value, readable_text
+from probebench.report.words import interval, number, p_value
 from probebench.run import Run
 
 ASKED = "<script>alert('x')</script> | a_b $x^2$ 100 % #1"
@@ -347,19 +348,19 @@ def test_latex_tables_are_well_formed(run, tmp_path):
 
 @pytest.mark.parametrize("character", list('\\&%$#_{}~^<>|"`'))
 def test_latex_escapes_every_special_character(character):
-    assert latex.escape(character) == latex.SPECIAL[character]
-    assert latex.escape(f"a{character}b") == f"a{latex.SPECIAL[character]}b"
+    assert markup.latex(character) == markup.SPECIAL[character]
+    assert markup.latex(f"a{character}b") == f"a{markup.SPECIAL[character]}b"
 
 
 def test_markdown_escapes_what_it_would_read():
-    assert markdown.escape("a|b") == r"a\|b"
-    assert markdown.escape("<b> & *x* _y_ `z` [l](u)") == r"&lt;b&gt; &amp; \*x\* \_y\_ \`z\` \[l\](u)"
-    assert markdown.escape("1. not a list") == r"1\. not a list"
+    assert markup.markdown("a|b") == r"a\|b"
+    assert markup.markdown("<b> & *x* _y_ `z` [l](u)") == r"&lt;b&gt; &amp; \*x\* \_y\_ \`z\` \[l\](u)"
+    assert markup.markdown("1. not a list") == r"1\. not a list"
     for word in ("0.536 is a number", "+0.381", "-1"):
-        assert markdown.escape(word) == word
-    assert markdown.escape("---") == r"\---"
-    assert markdown.escape("- nor this\n# nor a heading") == r"\- nor this \# nor a heading"
-    assert "http:" not in markdown.escape("see http://evil.example")
+        assert markup.markdown(word) == word
+    assert markup.markdown("---") == r"\---"
+    assert markup.markdown("- nor this\n# nor a heading") == r"\- nor this \# nor a heading"
+    assert "http:" not in markup.markdown("see http://evil.example")
 
 
 def test_words():
@@ -368,7 +369,7 @@ def test_words():
     assert number(-1.5) == "\u22121.500"
     assert number(None) == number(float("nan")) == interval((None, 0.5)) == p_value(None) == "n/a"
     assert p_value(1e-9) == "< 0.001"
-    assert readable_text("a\x00b\r\nc\u202ed") == "a\u2400b\ncd"
+    assert markup.readable_text("a\x00b\r\nc\u202ed") == "a\u2400b\ncd"
     head, rest = clip("word " * 400)
     assert (head + rest).split() == ["word"] * 400
     assert len(head) < 300

@@ -4,7 +4,7 @@ import pytest
 
 from probebench.errors import LabelError
 from probebench.probes.fit import Labels
-from probebench.scoring.evaluate import detector_facts, evaluate_detectors, evaluate_predictions
+from probebench.scoring.evaluate import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.metrics import Resamples, auroc
 from probebench.scoring.score import compare, score_matrix, select
 from probebench.store import clean_json
@@ -85,10 +85,10 @@ def test_constant_scores_are_exactly_one_half():
 
 def test_one_class_left_is_an_error():
     s, t = noisy(1), noisy(1)
-    s[TEST[: len(TEST) // 2]] = np.nan
+    s[[i for i in TEST[: len(TEST) // 2] if LABELS.y[i] == 0]] = np.nan
     t[[i for i in TEST[len(TEST) // 2 :] if LABELS.y[i] == 0]] = np.nan
     with pytest.raises(LabelError, match="one class only"):
-        compare([Detector("a", "a", s), Detector("b", "b", t)], LABELS, GROUPS, 0)
+        compare([Detector("p", "p", noisy(1)), Detector("a", "a", s), Detector("b", "b", t)], LABELS, GROUPS, 0)
 
 
 def test_a_detector_of_one_class_is_left_out_with_the_reason():
@@ -97,6 +97,20 @@ def test_a_detector_of_one_class_is_left_out_with_the_reason():
     c = compare([Detector("a", "a", noisy(1)), Detector("b", "b", s)], LABELS, GROUPS, 0)
     assert c.absent == {"b": "it can score test examples of one class only"}
     assert c.scores[0].n == len(TEST)
+
+
+def test_a_detector_of_few_examples_does_not_shrink_the_table():
+    """Six scores must not decide on which six examples all the others are judged; the selected probe is the measure."""
+    rare = np.full(len(LABELS.y), np.nan)
+    six = [*np.flatnonzero(LABELS.y[TEST] == 1)[:3], *np.flatnonzero(LABELS.y[TEST] == 0)[:3]]
+    rare[TEST[six]] = 1.0
+    c = compare([Detector("a", "a", noisy(1)), Detector("rare", "rare", rare)], LABELS, GROUPS, 0)
+    assert c.absent == {"rare": f"it can score 6 of {len(TEST)} test examples of the probe, fewer than half"}
+    assert c.scores[0].n == len(TEST)
+    own = np.where(np.isfinite(rare), noisy(1), np.nan)
+    same = compare([Detector("a", "a", own), Detector("rare", "rare", rare)], LABELS, GROUPS, 0)
+    assert not same.absent
+    assert same.scores[0].n == 6
 
 
 METRICS = ("auprc", "accuracy", "brier", "ece", "prr", "recall_at_fpr_01", "recall_at_fpr_05")
@@ -127,6 +141,20 @@ def test_every_metric_has_value_interval_n_and_positive_class():
     assert same["auprc"].value == pytest.approx(y.mean())
     assert same["accuracy"].value in (pytest.approx(y.mean()), pytest.approx(1 - y.mean()))
     assert same["recall_at_fpr_05"].value == 0, "whoever says the same of all raises no alarm"
+
+
+@pytest.mark.parametrize("wrong", [2, 7, 40])
+def test_a_perfect_ranking_has_a_rejection_ratio_of_one_and_no_interval_of_it(wrong):
+    """Resamples say nothing of what lies beyond 1, whichever way the ratio is rounded; half an interval would be none."""
+    y = np.r_[np.ones(50, dtype=int), np.zeros(wrong, dtype=int)]
+    n = len(y)
+    found = evaluate_detectors(
+        [Detector("probe", "probe", np.tile(y + 0.0, 2))], np.tile(y, 2), ["validation"] * n + ["test"] * n,
+        [str(i) for i in range(2 * n)], 0,
+    )  # fmt: skip
+    prr = found.scores[0].metrics["prr"]
+    assert prr.value == pytest.approx(1, abs=1e-12)
+    assert np.isnan([prr.interval.low, prr.interval.high]).all()
 
 
 def test_a_quantile_that_validation_cannot_place_is_not_defined():
@@ -185,10 +213,19 @@ def predictions_table(detectors):
     return pd.concat([base.assign(detector=d.name, decision=d.decisions)[rows] for d in (*detectors, control)], ignore_index=True)
 
 
+def evaluated_again(predictions, seed):
+    """The table of detectors from `predictions.parquet` alone, as a reader of a run would compute it."""
+    own = predictions[~predictions.detector.str.startswith(SHUFFLED)]
+    by_name = {name: part.set_index("id") for name, part in own.groupby("detector", sort=False)}
+    base = next(iter(by_name.values()))
+    detectors = [Detector(name, name, part.decision.reindex(base.index).to_numpy()) for name, part in by_name.items()]
+    return evaluate_detectors(detectors, base.label.to_numpy(), list(base.split), list(base.group), seed)
+
+
 def test_predictions_alone_give_the_same_numbers_to_the_last_digit(tmp_path):
     ran = compare(some_detectors(), LABELS, GROUPS, 3)
     predictions_table(some_detectors()).to_parquet(tmp_path / "predictions.parquet")
-    again = evaluate_predictions(pd.read_parquet(tmp_path / "predictions.parquet"), 3)
+    again = evaluated_again(pd.read_parquet(tmp_path / "predictions.parquet"), 3)
     named = {"label": "", "kind": "", "detail": None}
     assert [clean_json({**detector_facts(s), **named}) for s in again.scores] == [
         clean_json({**detector_facts(s), **named}) for s in ran.scores

@@ -71,7 +71,7 @@ def test_absent_numbers_are_words(run):
     record["selection"]["test_auroc"] = None
     lines = "\n".join(headline(record))
     assert "before the answer" not in lines
-    assert "not defined" in lines
+    assert "n/a" in lines
 
 
 def test_published_figures_stand_beside_ours(run):

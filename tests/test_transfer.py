@@ -22,7 +22,7 @@ from probebench.scoring.metrics import Resamples, auroc
 from probebench.scoring.refit import Stored
 from probebench.scoring.shown import transfer_lines
 from probebench.scoring.topics import topics_of
-from probebench.scoring.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix, transfer_scores
+from probebench.scoring.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix
 from probebench.scoring.union import common_cell, union_probe
 from probebench.types import Cell
 
@@ -125,6 +125,18 @@ def test_the_best_label_free_baseline_is_chosen_on_validation_and_paired_on_comm
     none = indexed(transfer([source, planted("t", {0: 2 * axis(0)})])).loc[("source", "s", "t")]
     assert none.baseline is None
     assert np.isnan(none.difference)
+
+
+def test_a_baseline_that_scores_a_handful_does_not_choose_for_the_others():
+    y, rng = np.random.default_rng(5).integers(0, 2, 600), np.random.default_rng(7)
+    target = planted("t", {0: 2 * axis(0)}, y=y)
+    early = np.flatnonzero(target.answers.split == "validation")[:6]
+    few = np.full(600, np.nan)
+    few[early] = y[early]
+    good = y + 0.5 * rng.normal(size=600)
+    good[early] = -y[early]  # the worst of all on these six
+    run = planted("t", {0: 2 * axis(0)}, y=y, detectors={"logprob_mean": good, "length": rng.normal(size=600), "p_true_exact": few})
+    assert Stored(run).baseline == "logprob_mean"
 
 
 def test_one_class_is_said_and_not_a_number():
@@ -311,7 +323,8 @@ def runs(model_folder, tmp_path_factory):
 
 
 def test_own_task_gives_the_run_s_own_number_and_others_are_computed_from_stored_states(runs):
-    scores = transfer_scores(runs).set_index(["train_task", "test_task"])
+    table = transfer(runs)
+    scores = table[(table.kind == "pair") & (table["at"] == "source")].set_index(["train_task", "test_task"])
     for run in runs:
         name = run.record["task"]["name"]
         assert scores.loc[(name, name), "auroc"] == pytest.approx(run.record["selection"]["test_auroc"], abs=2e-3)

@@ -131,3 +131,12 @@ def test_main_numbers_do_not_hang_on_the_control(planted, model_folder, tmp_path
     plain = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", **{**SETTINGS, "controls": []})
     with_control = run.predictions[lambda t: t.detector != "probe_random_model"].reset_index(drop=True)
     assert with_control.equals(plain.predictions)
+
+
+def test_of_a_given_statement_the_control_is_readable_before(tmp_path):
+    path = tmp_path / "statements.csv"
+    rows = [f"The city of {WORDS[i % 8]}{i} is in {WORDS[i % 3]},{i % 2},{WORDS[i % 8]}{i},{WORDS[i % 3]}" for i in range(160)]
+    path.write_text("\n".join(["statement,label,city,country", *rows]) + "\n")
+    run = probebench.evaluate("tiny", "cities", data=path, out=tmp_path / "run", shuffles=0, positions=["-1"],
+                              controls=["random-model"])  # fmt: skip
+    assert {d["when"] for d in run.record["detectors"]} == {"before"}

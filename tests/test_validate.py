@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from made import make_submission
 
-from probebench.leaderboard import recompute, strict
+from probebench.leaderboard import columns, recompute
 from probebench.leaderboard.difference import comment
 from probebench.leaderboard.strict import JSON_BYTES, shown
 from probebench.leaderboard.submission import read_decisions, read_submission
@@ -346,7 +346,7 @@ def test_other_files_beside_a_submission(folder):
 @pytest.mark.parametrize(("field", "n", "most"), [("rows", 200_000, 2**28), ("row group", 20_000, 2**20)])
 def test_a_footer_that_claims_too_much(folder, monkeypatch, field, n, most):
     """Zeros by the million pack into a few kilobytes: what the footer says is looked at before anything is unpacked."""
-    monkeypatch.setattr(strict, "PARQUET_UNPACKED", most)
+    monkeypatch.setattr(columns, "PARQUET_UNPACKED", most)
     table = pq.read_table(folder / "decisions.parquet").slice(0, 1)
     many = pa.table({c: pa.repeat(table[c][0], n) for c in table.column_names})
     pq.write_table(many, folder / "decisions.parquet", compression="zstd", store_schema=False, use_dictionary=False)
@@ -531,5 +531,5 @@ def test_strangers_words_cannot_leave_their_place():
 
 def test_reading_gives_the_numbers_back(valid):
     s = read_submission(valid)
-    assert len(s.cells) == 60 and s.decisions.shuffled.shape[0] == 5
+    assert len(s.cells) == 60 and s.decisions.shuffled.shape[0] == 20
     assert np.isnan(s.decisions.shuffled[:, s.decisions.split == "validation"]).all()

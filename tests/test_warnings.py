@@ -89,6 +89,10 @@ FAULTS = {
     "unbalanced": ({"counts.all.accuracy": 0.95, "counts.all.correct": 1425}, "1425 of 1500 answers are correct"),
     "cut off": ({"counts.all.not_stopped": 400}, "400 of 1500 answers ran into max_new_tokens"),
     "exact answers": ({"counts.all.exact_found.wrong": {"rate": 0.8}}, "found in 100% of correct and 80% of wrong"),
+    "given exact answers": ({"counts.all.exact_found.wrong": {"rate": 0.8}, "task.exact_answer": "given"},
+                            "found in 100% of correct and 80% of wrong"),
+    "a draw": ({"readable.after.difference": 0.0, "readable.after.difference_95": [-0.01, 0.01]},
+               "too small for a difference of +0.000"),
     "into the prompt": ({"positions_present.-8.in_prompt": 7}, "Position -8 reaches into the prompt in 7 of 1500"),
     "no signal": ({"controls.permutation.max_statistic_p": 0.3}, "p = 0.30"),
     "no null": ({"controls.permutation.max_statistic_p": float("nan")}, "too little to shuffle"),
@@ -131,6 +135,17 @@ def test_faults_of_fits_and_detectors():
     absent = noisy(0.1, 2)
     absent[::3] = np.nan
     assert "which some detector cannot score" in of(text=absent)[-1]
+
+
+def test_confounds_are_not_blamed_for_a_probe_that_reads_nothing():
+    record = copy.deepcopy(clean())
+    put(record, "confounds.residual.auroc", 0.51)
+    put(record, "confounds.residual.auroc_95", [0.45, 0.57])
+    nothing = comparison(probe=noisy(0.0, 8))
+    assert nothing.scores[0].interval.low < 0.5
+    said = warnings(record, [fit()], nothing)
+    assert not any("regressed out" in w for w in said)
+    assert any("regressed out" in w for w in warnings(record, [fit()], comparison()))
 
 
 def test_every_concern_says_what_it_is_about():

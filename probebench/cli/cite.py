@@ -5,24 +5,24 @@ from __future__ import annotations
 import click
 
 
-@click.command("cite")
+@click.command("cite", short_help="Print BibTeX of the suite and of what a run rests on.")
 @click.argument("runs", type=click.Path(), metavar="[RUN...]", nargs=-1)
 def cite_command(runs: tuple[str, ...]) -> None:
     """Print BibTeX: of the suite, and of a run's task and methods."""
-    from probebench.cite import cite
+    from probebench.report.cite import cite
     from probebench.run import Run
 
     click.echo(cite(*[Run.load(run).record for run in runs]), nl=False)
 
 
-@click.command("export")
+@click.command("export", short_help="Describe the selected probe for others, as a card.")
 @click.argument("run", type=click.Path(), metavar="RUN")
 @click.option("--to", "kind", type=click.Choice(["probe-card"]), required=True, help="What to write.")
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="A .json or .md file; default: both, in the run.")
 @click.option("--licence", type=click.Choice(["apache-2.0", "mit", "cc-by-4.0", "cc0"]), help="Under which you give the probe on.")
 def export_command(run: str, kind: str, out: str | None, licence: str | None) -> None:
     """Write a finished run's selected probe as a card that others can read. Unmeasured fields are absent."""
-    from probebench.probecard import write_card
+    from probebench.report.probecard import write_card
     from probebench.run import Run
 
     paths, absent = write_card(Run.load(run), out, licence)

@@ -7,12 +7,12 @@ import click
 ROOT = "leaderboards"
 
 
-@click.group("leaderboard")
+@click.group("leaderboard", short_help="Submissions: written, checked, ranked and shown.")
 def leaderboard_group() -> None:
     """Submissions: written from a run, checked by computing every number again, and shown."""
 
 
-@leaderboard_group.command("submit")
+@leaderboard_group.command("submit", short_help="Write a finished run as a submission, and check it.")
 @click.argument("run", metavar="RUN")
 @click.option("--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/ of your fork.")
 def submit_command(run: str, root: str) -> None:
@@ -25,7 +25,7 @@ def submit_command(run: str, root: str) -> None:
     click.echo(next_steps(done))
 
 
-@leaderboard_group.command("validate")
+@leaderboard_group.command("validate", short_help="Compute every number of submissions again.")
 @click.argument("path", metavar="[PATH]", default=ROOT)
 @click.option("--base", metavar="DIR", help="That folder before the change: its rows may not change or go.")
 @click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True, help="Processes; 0: this one.")
@@ -63,7 +63,7 @@ def validate_command(ctx: click.Context, path: str, base: str | None, workers: i
         ctx.exit(1)
 
 
-@leaderboard_group.command("rerun")
+@leaderboard_group.command("rerun", short_help="Hold a second run against a submission.")
 @click.argument("submission", metavar="SUBMISSION")
 @click.argument("run", metavar="RUN")
 @click.pass_context
@@ -90,13 +90,19 @@ def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
         ctx.exit(1)
 
 
-@leaderboard_group.command("build")
+@leaderboard_group.command("build", short_help="Write the tables and the static site of all rows.")
 @click.option("--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/.")
 @click.option("--out", default="site", show_default=True, metavar="DIR", help="Where the static site goes.")
 def build_command(root: str, out: str) -> None:
     """Tables and the static site from all rows: README.md, csv and LaTeX below --root, pages below --out."""
     from pathlib import Path
 
+    from probebench.errors import UsageError
     from probebench.leaderboard.build import build
 
-    build(Path(root), Path(out))
+    if not Path(root).is_dir():
+        raise UsageError(f"There is no folder {root!r}. A checkout of the repository has leaderboards/; give it with --root DIR.")
+
+    board = build(Path(root), Path(out))
+    parts = ((board.models, "model"), (board.tasks, "task"), (board.rows, "row"))
+    click.echo(f"{', '.join(f'{len(p):,} {word}' + 's' * (len(p) != 1) for p, word in parts)}: {Path(out) / 'index.html'}")

@@ -11,6 +11,7 @@ import click
 
 from probebench._version import __version__
 from probebench.cli.cite import cite_command, export_command
+from probebench.cli.groups import Headed
 from probebench.cli.leaderboard import leaderboard_group
 from probebench.cli.report import report_command
 from probebench.cli.results import compare_command, plot_command, transfer_command
@@ -45,8 +46,9 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed((
         click.option("--model", required=True, metavar="M", help="'tiny' (travels in the package), a folder, or a hub id."),
         click.option("--revision", metavar="REV", help="Commit or tag of a hub model."),
-        click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True,
+                     help="Of the weights; auto: as the checkpoint on a GPU, float32 on a CPU."),
+        click.option("--device", default="auto", show_default=True, metavar="D", help="auto, cpu, cuda or cuda:N."),
         click.option("--device-map", metavar="MAP", help="Spread over devices: auto, balanced, a JSON file or object."),
         click.option("--attn-implementation", "attention", metavar="NAME", help="As in transformers, such as eager or sdpa."),
         click.option("--quantization", type=click.Choice(["none", "int8", "int4"]), default="none", show_default=True,
@@ -59,7 +61,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@main.command("eval")
+@main.command("eval", cls=Headed, short_help="Ask, probe, and write maps, tables and a record.")
 @model_options
 @click.option(
     "--task",
@@ -90,7 +92,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--control", "controls", multiple=True, metavar="C", help="random-model: the same probe on untrained weights.")
 @click.option("--neutral", metavar="RUN", help="A run of this model whose correct answers say where alarms begin.")
 @click.option("--encoder", metavar="DIR", help="A text encoder, folder or hub id, for the text-embedding baseline.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For splits, shuffles and resamples.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For splits, shuffles and resamples.")
 @click.option("--states", metavar="DIR", help="Hidden states of these answers made elsewhere, as by states import.")
 @click.option("--states-dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True,
               help="Of the stored vectors; bfloat16 holds what is beyond 65,504.")  # fmt: skip

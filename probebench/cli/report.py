@@ -7,11 +7,16 @@ import click
 from probebench.cli.values import split_names
 
 
-@click.command("report")
+@click.command("report", short_help="Write finished runs as one page, Markdown or LaTeX.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(), metavar="FILE", help="The page; default: report.html in the run, or here for several.")
 @click.option(
-    "--formats", callback=split_names, default="html", show_default=True, help="Of html, md and tex; named like the page."
+    "--formats",
+    callback=split_names,
+    default="html",
+    show_default=True,
+    metavar="A,B",
+    help="Of html, md and tex; named like the page.",
 )
 @click.option("--title", help="Instead of model and task.")
 @click.option("--examples", type=int, default=3, show_default=True, metavar="N", help="Answers in each list; 0 for none.")

@@ -9,7 +9,7 @@ import click
 from probebench.cli.values import layers, split_names
 
 
-@click.command("plot")
+@click.command("plot", short_help="Draw a map of finished runs.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
 @click.option("--map", "kind", type=click.Choice(["positions", "components", "sublayers", "transfer"]), default="positions",
               show_default=True, help="Which map.")  # fmt: skip
@@ -22,8 +22,10 @@ from probebench.cli.values import layers, split_names
 @click.option("--top", type=int, metavar="K", help="sublayers: select the K best by validation; default: 10.")
 @click.option("--significant", is_flag=True, help="sublayers: select those above shuffled labels at a 5 % false-discovery rate.")
 @click.option("--hatch", is_flag=True, help="positions: hatch cells that are not distinguishable from chance.")
-@click.option("--vmin", type=float, help="Value at the lower end of the colours; default: 0.5, components: the smallest.")
-@click.option("--vmax", type=float, help="Value at the upper end; default: 1.0, components: the largest.")
+@click.option(
+    "--vmin", type=float, metavar="X", help="Value at the lower end of the colours; default: 0.5, components: the smallest."
+)
+@click.option("--vmax", type=float, metavar="X", help="Value at the upper end; default: 1.0, components: the largest.")
 @click.option("--title", help="Instead of model and task.")
 @click.option(
     "--style",
@@ -33,7 +35,9 @@ from probebench.cli.values import layers, split_names
     show_default=True,
     help="Light or dark.",
 )
-@click.option("--formats", callback=split_names, default="png,svg,pdf", show_default=True, help="Which files to write.")
+@click.option(
+    "--formats", callback=split_names, default="png,svg,pdf", show_default=True, metavar="A,B", help="Which files to write."
+)
 @click.option("--out", type=click.Path(), metavar="DIR", help="Where to write; default: the (first) run directory.")
 def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None:
     """Draw a map of a finished run, or of several for transfer, without torch."""
@@ -47,11 +51,13 @@ def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None
         click.echo(str(path))
 
 
-@click.command("transfer")
+@click.command("transfer", short_help="Score the probe of each task on the other tasks.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
 @click.option("--topics", type=click.Path(), multiple=True, metavar="FILE",
               help="Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for several.")  # fmt: skip
-@click.option("--formats", callback=split_names, default="png,svg", show_default=True, help="Which pictures to write.")
+@click.option(
+    "--formats", callback=split_names, default="png,svg", show_default=True, metavar="A,B", help="Which pictures to write."
+)
 @click.option("--out", type=click.Path(), metavar="DIR", help="Where to write; default: the first run directory.")
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def transfer_command(
@@ -86,7 +92,7 @@ def transfer_command(
         click.echo(line)
 
 
-@click.command("compare")
+@click.command("compare", short_help="Compare a detector of two runs, paired by example.")
 @click.argument("a", type=click.Path(), metavar="RUN_A")
 @click.argument("b", type=click.Path(), metavar="RUN_B")
 @click.option("--detector", default="probe", show_default=True, metavar="NAME",

@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from probebench.cli.values import layers, split_names
+from probebench.cli.values import echo_checks, layers, split_names
 
 
-@click.group("states")
+@click.group("states", short_help="Stored hidden states: shown, checked, exported, imported.")
 def states_group() -> None:
     """Stored hidden states: shown, checked, exported, and brought in from elsewhere."""
 
 
-@states_group.command("info")
+@states_group.command("info", short_help="Show what is stored, and where it came from.")
 @click.argument("path", metavar="RUN|DIR")
 def states_info(path: str) -> None:
     """Sites, layers, widths, positions with their numbers of examples, and where it all came from."""
@@ -23,22 +23,18 @@ def states_info(path: str) -> None:
     click.echo(describe(open_states(path)))
 
 
-@states_group.command("verify")
+@states_group.command("verify", short_help="Check every shard.")
 @click.argument("path", metavar="RUN|DIR")
 def states_verify(path: str) -> None:
     """Check every shard: checksum, shapes, order, finite where present, zero where absent."""
     from probebench.errors import StatesError
     from probebench.states.verify import verify
 
-    checks = []
-    for check in verify(path):
-        checks.append(check)
-        click.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
-    if failed := [c for c in checks if not c.ok]:
-        raise StatesError(f"{path}: {len(failed)} of {len(checks)} checks failed, the first {failed[0].name}: {failed[0].detail}.")
+    if failed := echo_checks(verify(path)):
+        raise StatesError(f"{path}: {failed}")
 
 
-@states_group.command("export")
+@states_group.command("export", short_help="Write the vectors as npy or parquet.")
 @click.argument("run", metavar="RUN|DIR")
 @click.option("--to", required=True, type=click.Choice(["npy", "parquet"]), help="One array per site, or one row per vector.")
 @click.option("--out", required=True, metavar="DIR", help="A new or empty folder.")
@@ -54,7 +50,7 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
         click.echo(f"{path.stat().st_size:>15,} {path}")
 
 
-@states_group.command("import")
+@states_group.command("import", short_help="Bring in hidden states made elsewhere.")
 @click.argument("source", metavar="FILE|DIR")
 @click.option("--model", required=True, metavar="M", help="The model that made them: a folder, a hub id, or 'tiny'.")
 @click.option("--revision", metavar="REV", help="Commit or tag of a hub model.")
@@ -63,9 +59,14 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
 @click.option("--convention", required=True, type=click.Choice(["hf", "blocks", "tl"]), help="What the layer axis holds.")
 @click.option("--positions", callback=split_names, metavar="A,B", help="Token positions, or all; default: the published fifteen.")
 @click.option(
-    "--states-dtype", "dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True
+    "--states-dtype",
+    "dtype",
+    type=click.Choice(["float16", "bfloat16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Of the stored vectors; bfloat16 holds what is beyond 65,504.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the splits written beside the states.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the splits written beside the states.")
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here.")
 def states_import(source: str, model: str, revision: str | None, answers: str, out: str, convention: str, **options: Any) -> None:
     """Bring in hidden states made by vLLM, nnsight, TransformerLens or plain transformers; no weights are loaded.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from probebench.cli.values import echo_checks
 
-@click.group("tasks", invoke_without_command=True)
+
+@click.group("tasks", invoke_without_command=True, short_help="What can be asked: list, show, validate, pin.")
 @click.pass_context
 def tasks_group(ctx: click.Context) -> None:
-    """What can be asked."""
+    """What can be asked; without a command, the list."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(tasks_list)
 
@@ -20,10 +22,12 @@ def tasks_list() -> None:
 
     for task in list_tasks():
         variant = "" if task.path.endswith(f"{task.name}.yaml") else "  "
-        click.echo(f"{variant + task.name:<33} v{task.version}  {task.kind:<11} {task.source.name}")
+        first, *more = task.source.name.split(", ")
+        source = f"{first} and {len(more)} more" if more else first
+        click.echo(f"{variant + task.name:<30} v{task.version}  {task.kind:<11} {source}")
 
 
-@tasks_group.command("show")
+@tasks_group.command("show", short_help="Show one task, its judge and three examples.")
 @click.argument("name")
 @click.option("--model", metavar="M", help="Render the examples for this model, special tokens included.")
 @click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
@@ -37,7 +41,7 @@ def tasks_show(name: str, model: str | None, data: str | None, offline: bool) ->
     click.echo(describe(load_task(name), data, ModelSpec(model) if model else None, offline=offline))
 
 
-@tasks_group.command("validate")
+@tasks_group.command("validate", short_help="Check a task by name or file.")
 @click.argument("file")
 @click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
@@ -47,13 +51,8 @@ def tasks_validate(file: str, data: str | None, offline: bool) -> None:
     from probebench.tasks.card import validate
     from probebench.tasks.schema import load_task
 
-    checks = []
-    for check in validate(load_task(file), data, offline=offline):
-        checks.append(check)
-        click.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
-    failed = sum(not c.ok for c in checks)
-    if failed:
-        raise BadFileError(f"{file}: {failed} of {len(checks)} checks failed.")
+    if failed := echo_checks(validate(load_task(file), data, offline=offline)):
+        raise BadFileError(f"{file}: {failed}")
 
 
 @tasks_group.command("pin")
@@ -67,13 +66,14 @@ def tasks_pin(name: str) -> None:
     click.echo(f"{task.path}: revision {pin(task)}")
 
 
-@click.command("models")
+@click.command("models", short_help="Model families, and the sites that each has.")
 def models_command() -> None:
     """Families of models whose components can be read by name, and which sites each has."""
     from rich.console import Console
     from rich.table import Table
 
     from probebench.models.sites import SITES, known_families
+    from probebench.summary import print_table
 
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
     sites, types = (Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim") for _ in range(2))
@@ -86,9 +86,9 @@ def models_command() -> None:
     for family in known_families():
         sites.add_row(family.name, *("x" if site in family.sites else "" for site in shown))
         types.add_row(family.name, ", ".join(family.model_types))
-    console.print(types)
+    print_table(types, console)
     console.print()
-    console.print(sites)
+    print_table(sites, console)
     console.print(
         "\nEvery decoder has resid. x: some of its layers have it; one that does not\n"
         "(linear attention, a mixture of experts, shared keys) is absent, with the\n"

@@ -1,8 +1,9 @@
-"""How the command line reads lists: names, and layers with ranges."""
+"""How the command line reads lists, names and layers with ranges, and shows checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import click
 
@@ -51,3 +52,19 @@ def counts(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     if wrong := [part for part in parts if not part.isdigit()]:
         raise click.BadParameter(f"{wrong[0]!r} is not a whole number.")
     return tuple(map(int, parts))
+
+
+def echo_checks(checks: Iterable[Any]) -> str:
+    """Print each check as it is done; how many failed and the first of them, or nothing.
+
+    Args:
+        checks: with `name`, `ok` and `detail`.
+    """
+    done = []
+    for check in checks:
+        done.append(check)
+        click.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
+    failed = [check for check in done if not check.ok]
+    if not failed:
+        return ""
+    return f"{len(failed)} of {len(done)} checks failed, the first {failed[0].name}: {failed[0].detail.rstrip('.')}."

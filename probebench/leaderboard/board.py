@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.leaderboard.groups import Estimate, influence, rank_groups, standard_error, wilson
+from probebench.leaderboard.groups import Estimate, influence, rank_groups, standard_error
+from probebench.scoring.intervals import wilson
 from probebench.scoring.metrics import Z95
 from probebench.types import Interval
+from probebench.words import cell_words
 
 if TYPE_CHECKING:
     from probebench.leaderboard.entries import Decisions, DetectorRow, Entry
@@ -123,20 +125,26 @@ class Board:
         return sorted((r for r in self.rows if r.task == task), key=row_order)
 
     def standings(self) -> list[Standing]:
-        """Every model, most first places first; ties by the lower end of the interval, then by name."""
+        """Every model, most first places first; ties by the lower end of the interval, then by name.
+
+        Runs come before published figures, and a model that has both stands there twice: their ranks are never counted together.
+        """
         mine: dict[str, list[Row]] = {m.slug: [] for m in self.models}
         for row in self.rows:
             if row.headline:
                 mine[row.model.slug].append(row)
         table = []
-        for model in self.models:
-            rows = mine[model.slug]
+        pools = ((model, published) for published in (False, True) for model in self.models)
+        for model, published in pools:
+            rows = [r for r in mine[model.slug] if (r.protocol is None) is published]
+            if not rows:
+                continue
             contested = [r for r in rows if r.rank is not None]
             first = sum(r.rank == 1 for r in contested)
             tiers = tuple(t for t in TIERS if any(r.tier == t for r in rows))
             share = wilson(first, len(contested))
             table.append(Standing(model, tiers, len({r.task for r in rows}), first, len(contested), share))
-        return sorted(table, key=lambda s: (-s.first, -s.share.low, s.model.name))
+        return sorted(table, key=lambda s: ("published" in s.tiers, -s.first, -s.share.low, s.model.name))
 
     def duels(self) -> list[Duel]:
         """The probe against every other detector with paired intervals, in the order of first appearance."""
@@ -145,6 +153,8 @@ class Board:
         for row in self.rows:
             if row.protocol is None or not row.current or row.difference_low is None or row.difference_high is None:
                 continue
+            if row.kind in ("ensemble", "control"):
+                continue  # an ensemble of cells is no simpler than the probe, and a control is no signal
             labels.setdefault(row.detector, row.label)
             count = counts.setdefault(row.detector, [0, 0, 0])
             count[0 if row.difference_low > 0 else 2 if row.difference_high < 0 else 1] += 1
@@ -188,6 +198,8 @@ def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
     ranks: dict[tuple[int, str], tuple[int | None, int]] = {}
     names = dict.fromkeys(d.name for entry in pool for d in entry.detectors)
     for name in names if pool[0].current else ():
+        if name == "majority":
+            continue  # 0.5 by construction: there is nothing to rank
         there = [(i, d) for i, entry in enumerate(pool) if (d := entry.detector(name)) is not None]
         groups = rank_groups([_estimate(d, influences[i].get(name)) for i, d in there])
         rivals = sum(g is not None for g in groups)
@@ -202,7 +214,7 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         half = Z95 * float(np.hypot(d.spread, PRINTED))
         low, high = max(0.0, d.auroc - half), min(1.0, d.auroc + half)
     chosen = entry.selection or {}
-    cell = f"{chosen.get('site')}, layer {chosen.get('layer')}, {chosen.get('position')}" if chosen and d.name == "probe" else None
+    cell = cell_words(chosen) if chosen and d.name == "probe" else None
     return Row(
         model, entry.task, entry.task_version, entry.current, entry.protocol_version, entry.tier, d.name, d.label, d.kind, d.when,
         d.auroc, low, high, d.n, d.difference, d.difference_low, d.difference_high, d.name in HEADLINE, d.spread,

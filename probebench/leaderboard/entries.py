@@ -194,11 +194,16 @@ def read_entry(folder: Path) -> Entry:
     )
 
 
+ENSEMBLES = {"ensemble_mean": "mean of the best cells", "ensemble_stacked": "stack of the best cells"}
+"""Words for tables: how many cells they take differs from run to run, and one name stands for all."""
+
+
 def _detector(d: Mapping[str, Any]) -> DetectorRow:
     low, high = d.get("auroc_95") or (None, None)
     difference_low, difference_high = d.get("probe_minus_this_95") or (None, None)
     return DetectorRow(
-        name=d["name"], label=d["label"], kind=d.get("kind", "probe" if d["name"].startswith("probe") else "baseline"),
+        name=d["name"], label=ENSEMBLES.get(d["name"], d["label"]),
+        kind=d.get("kind", "probe" if d["name"].startswith("probe") else "baseline"),
         when=d.get("when"), n=d.get("n"), n_correct=d.get("n_correct"), auroc=d["auroc"], low=low, high=high,
         difference=d.get("probe_minus_this"), difference_low=difference_low, difference_high=difference_high,
         metrics=d.get("metrics") or {}, n_missing=d.get("n_missing"),

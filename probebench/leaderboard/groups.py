@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.scoring.metrics import Z95
-from probebench.types import Interval
+from probebench.scoring.metrics import placements
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -44,18 +43,12 @@ def influence(label: NDArray[np.integer], score: Floats, group: NDArray[np.integ
         group: (example,) index of the group that an example belongs to, below `n_groups`.
         n_groups: length of the result.
     """
-    from scipy.stats import rankdata
-
     positive = label == 1
-    n1, n0 = int(positive.sum()), int((~positive).sum())
-    if not n1 or not n0:
+    correct, wrong = placements(label, score)
+    if not len(correct) or not len(wrong):
         return None
-    ranks = rankdata(score)
-    placed = np.empty(len(score))
-    placed[positive] = (ranks[positive] - rankdata(score[positive])) / n0  # share of the wrong ones below
-    placed[~positive] = 1 - (ranks[~positive] - rankdata(score[~positive])) / n1  # share of the correct ones above
-    value = placed[positive].mean()
-    each = (placed - value) / np.where(positive, n1, n0)
+    each = np.empty(len(score))
+    each[positive], each[~positive] = (correct - correct.mean()) / len(correct), (wrong - correct.mean()) / len(wrong)
     return np.bincount(group, weights=each, minlength=n_groups).astype(np.float32)
 
 
@@ -121,13 +114,3 @@ def rank_groups(estimates: Sequence[Estimate]) -> list[int | None]:
             groups[i] = group
         start = end
     return groups
-
-
-def wilson(k: int, n: int) -> Interval:
-    """95 % interval of a share of k in n (Wilson 1927); the whole range where n is 0."""
-    if n == 0:
-        return Interval(0.0, 1.0)
-    share, z2 = k / n, Z95**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * float(np.sqrt(share * (1 - share) / n + z2 / (4 * n * n)))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))

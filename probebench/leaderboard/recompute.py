@@ -69,6 +69,8 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
             yield finding(f"{path}.metrics.{name}", "a metric", "only metrics that this suite computes")
     facts = {"n_test": found.n_test, "n_compared": len(found.rows), "dropped": dict(found.dropped)}
     yield from differences("comparison", record["comparison"], facts)
+    if isinstance(record.get("calibration"), Mapping):
+        yield from differences("calibration", record["calibration"], clean_json(dict(found.calibration)))
     scored = np.zeros(len(d.id), dtype=bool)
     scored[found.rows] = True
     if len(wrong := np.flatnonzero(scored != d.scored)):

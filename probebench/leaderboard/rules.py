@@ -18,6 +18,7 @@ from probebench.leaderboard.maprules import (
 from probebench.leaderboard.names import DETECTOR, folder_problem, model_folder, model_problem, task_folder
 from probebench.leaderboard.recompute import TOLERANCE, check_detectors, check_selected, check_shuffled, differences
 from probebench.leaderboard.shape import finding
+from probebench.leaderboard.signalrules import check_names, check_signals
 from probebench.leaderboard.strict import Finding, shown
 from probebench.leaderboard.submission import DECISIONS, FILES, RERUN, Decisions, Submission
 from probebench.leaderboard.submit import ADDITIVE
@@ -31,6 +32,8 @@ OVER_TOKENS = [f"{kind}_{how}" for kind in ("logit", "prob") for how in ("mean",
 ANSWERS = (*ALWAYS, "text_question", "text_answer", "logprob_mean_exact", "logprob_min_exact", "p_true",
            *(name + where for name in OVER_TOKENS for where in ("", "_exact")))  # fmt: skip
 """Baselines that must stand in the table, or among the absent with a reason."""
+REPEATS, SHUFFLES = 20, 100
+"""Shuffled-label fits of the selected cell, and of every cell of the map: as many as the protocol makes."""
 
 
 def check_place(s: Submission) -> Iterator[Finding]:
@@ -88,6 +91,8 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
         ("probe.name", record["probe"]["name"], "logistic"),
         ("model.remote_code", record["model"]["remote_code"], None),
         ("positions", record["positions"], list(positions)),
+        ("controls.shuffled_labels.repeats", record["controls"]["shuffled_labels"]["repeats"], REPEATS),
+        ("controls.permutation.shuffles", record["controls"]["permutation"]["shuffles"], SHUFFLES),
         ("layers", record["layers"], ["emb", *map(str, range(record["model"]["n_layers"]))]),
     ):
         if given != expected:
@@ -97,7 +102,7 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
 def check_counts(s: Submission) -> Iterator[Finding]:
     """Numbers of examples, right answers and groups, of each split and of all."""
     counts, d = s.record["counts"], s.decisions
-    for name in ("n", "correct"):
+    for name in ("n", "correct", "groups", "refused", "not_stopped"):
         total = sum(counts[split][name] for split in SPLITS)
         if counts["all"][name] != total:
             yield finding(f"counts.all.{name}", counts["all"][name], f"{total}, the sum over the splits")
@@ -173,6 +178,7 @@ def check_baselines(s: Submission) -> Iterator[Finding]:
 
 RULES: tuple[Rule, ...] = (
     check_place, check_task, check_protocol, check_counts, check_examples, check_baselines, check_map, check_selection,
-    check_positions, check_permutation, check_embedding, check_detectors, check_selected, check_shuffled, check_mentions,
+    check_positions, check_permutation, check_embedding, check_names, check_signals, check_detectors, check_selected,
+    check_shuffled, check_mentions,
 )  # fmt: skip
 """In the order of their messages."""

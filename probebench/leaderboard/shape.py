@@ -10,7 +10,8 @@ from probebench.leaderboard.names import DETECTOR
 from probebench.leaderboard.strict import Finding, shown
 from probebench.leaderboard.submission import RECORD
 from probebench.leaderboard.submit import FORMAT
-from probebench.record import PROTOCOL_VERSION, SCHEMA_VERSION
+from probebench.record import PROTOCOL_VERSION
+from probebench.run import SCHEMA_VERSION
 from probebench.types import SPLITS
 
 Check = Callable[[str, Any], Iterator[Finding]]

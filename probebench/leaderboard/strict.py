@@ -15,25 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 JSON_BYTES = 2 * 2**20
 JSON_DEPTH = 16
 JSON_VALUES = 200_000
 TEXT = 4_000
 """Characters of one string."""
+WORD = 1_000
+"""Bytes of one text of a table, in a column or as a reason."""
 INTEGER_DIGITS = 15
 """Digits of a whole number: what a float holds exactly."""
 CSV_BYTES = 8 * 2**20
 CSV_ROWS = 50_000
-PARQUET_BYTES = 16 * 2**20
-PARQUET_UNPACKED = 256 * 2**20
-PARQUET_ROWS = 100_000
-PARQUET_COLUMNS = 256
-PARQUET_GROUPS = 64
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?")
-FLOATS = ("float", "double")
+HIDDEN = re.compile(
+    "[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+"""Controls, marks that turn the direction of writing, and characters without width: a text with them is not what it looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +105,11 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
     _check_depth(name, text)
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) < len(items):
-            keys = [key for key, _ in items]
-            raise broken(name, next(k for k in keys if keys.count(k) > 1), "the key more than once", "each key once")
+        found: dict[str, Any] = {}
+        for key, value in items:
+            if key in found:
+                raise broken(name, key, "the key more than once", "each key once")
+            found[key] = value
         return found
 
     def constant(word: str) -> Any:
@@ -174,8 +174,8 @@ def _check_values(name: str, value: Any) -> None:
 def _check_string(name: str, path: str, text: str) -> None:
     if len(text) > TEXT:
         raise broken(name, path, f"{len(text):,} characters", f"at most {TEXT:,}")
-    if any("\ud800" <= c <= "\udfff" for c in text):
-        raise broken(name, path, text, "text without half of a surrogate pair")
+    if hidden := HIDDEN.search(text):
+        raise broken(name, path, hidden.group(), "text without half of a surrogate pair and without characters that nobody sees")
 
 
 def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -213,85 +213,3 @@ def number(name: str, field: str, text: str) -> float | None:
     if not NUMBER.fullmatch(text) or not np.isfinite(value := float(text)):
         raise broken(name, field, text, "a finite decimal number, or nothing")
     return value
-
-
-def read_parquet(folder: Path, name: str, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]) -> dict[str, NDArray[Any]]:
-    """Flat columns of a parquet file as arrays, NaN where a number is null.
-
-    Args:
-        folder: where.
-        name: file name.
-        kinds: columns that must be there, without nulls, and their allowed Arrow types.
-        others: names of further columns; they hold real numbers.
-
-    Raises:
-        Broken: anything else. Sizes are read from the footer before any column is.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    content = read_bytes(folder, name, PARQUET_BYTES)
-    if len(content) < 12 or content[:4] != b"PAR1" or content[-4:] != b"PAR1":
-        raise broken(name, "file", content[:4].hex(), "a parquet file")
-    try:
-        limits = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 10**5}
-        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, **limits)
-        _check_footer(name, file.metadata)
-        _check_columns(name, file.schema_arrow, kinds, others)
-        table = file.read(use_threads=False)
-        table.validate(full=True)
-        if table.num_rows != file.metadata.num_rows:
-            raise broken(name, "rows", table.num_rows, f"the {file.metadata.num_rows} that the footer says")
-        return {c: _column(name, c, table.column(c), real=c not in kinds) for c in table.column_names}
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError, KeyError, IndexError) as error:
-        raise broken(name, "parquet", str(error).split("\n")[0], "a whole parquet file") from None
-
-
-def _check_footer(name: str, facts: Any) -> None:
-    """What the footer claims, before anything is unpacked."""
-    for field, given, most in (("rows", facts.num_rows, PARQUET_ROWS), ("columns", facts.num_columns, PARQUET_COLUMNS),
-                               ("row groups", facts.num_row_groups, PARQUET_GROUPS)):  # fmt: skip
-        if not 0 < given <= most:
-            raise broken(name, field, given, f"1 to {most:,}")
-    if facts.metadata:
-        raise broken(name, "metadata", sorted(k.decode("ascii", "replace") for k in facts.metadata), "no key-value metadata")
-    unpacked = 0
-    for g in range(facts.num_row_groups):
-        group = facts.row_group(g)
-        if group.num_columns != facts.num_columns:
-            raise broken(name, f"row group {g}", f"{group.num_columns} columns", f"{facts.num_columns}")
-        for c in range(facts.num_columns):
-            size = group.column(c).total_uncompressed_size
-            unpacked += size
-            if size < 0 or unpacked > PARQUET_UNPACKED:
-                raise broken(name, f"row group {g}", f"{unpacked:,} bytes unpacked", f"at most {PARQUET_UNPACKED:,}")
-    for c in range(facts.num_columns):
-        column = facts.schema.column(c)
-        if column.max_repetition_level or column.max_definition_level > 1 or column.path != column.name:
-            raise broken(name, column.path, "a nested column", "a flat column")
-
-
-def _check_columns(name: str, schema: Any, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]) -> None:
-    if repeated := {c for c in schema.names if schema.names.count(c) > 1}:
-        raise broken(name, min(repeated), "the column more than once", "each column once")
-    for column in kinds:
-        if column not in schema.names:
-            raise broken(name, column, "no such column", "a column of this name")
-    for field in schema:
-        allowed = kinds.get(field.name) or (FLOATS if others.fullmatch(field.name) else None)
-        if allowed is None:
-            raise broken(name, field.name, "a column", f"only {', '.join(kinds)} and {others.pattern}")
-        if str(field.type) not in allowed:
-            raise broken(name, field.name, field.type, " or ".join(allowed))
-
-
-def _column(name: str, column: str, values: Any, *, real: bool) -> NDArray[Any]:
-    """One column as an array."""
-    if not real:
-        if values.null_count:
-            raise broken(name, column, f"{values.null_count} nulls", "a value in every row")
-        return np.asarray(values.to_numpy(zero_copy_only=False))
-    found = np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
-    if (~np.isfinite(found)).sum() > values.null_count:
-        raise broken(name, column, "NaN or infinity", "finite numbers, null where there is none")
-    return found

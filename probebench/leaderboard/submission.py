@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.leaderboard.columns import read_parquet
 from probebench.leaderboard.names import DETECTOR
-from probebench.leaderboard.strict import broken, number, read_bytes, read_csv, read_json, read_parquet
+from probebench.leaderboard.strict import HIDDEN, WORD, broken, number, read_bytes, read_csv, read_json
 from probebench.types import Detector
 
 Floats = NDArray[np.float64]
@@ -123,6 +124,8 @@ def read_cells(folder: Path) -> tuple[CellRow, ...]:
         if name in seen:
             raise broken(CELLS, f"line {i + 2}", " ".join(name), "each cell once")
         seen.add(name)
+        if len(r["masked"]) > WORD or HIDDEN.search(r["masked"]):
+            raise broken(CELLS, f"line {i + 2}, masked", r["masked"], f"at most {WORD:,} characters, all of them to be seen")
         values = {c: number(CELLS, f"line {i + 2}, {c}", r[c]) for c in CELL_COLUMNS[3:-1]}
         counts = {c: _count(f"line {i + 2}, {c}", values.pop(c)) for c in ("n_test", "n_validation")}
         rows.append(CellRow(*name, counts["n_test"], values["auroc"], values["auroc_low"], values["auroc_high"],
@@ -147,6 +150,8 @@ def read_decisions(folder: Path) -> Decisions:
     ids, splits, labels = table["id"], table["split"], table["label"].astype(np.int64)
     if len(set(ids.tolist())) < len(ids):
         raise broken(DECISIONS, "id", "an id more than once", "each example once")
+    if hidden := next((i for i in ids if HIDDEN.search(i)), None):
+        raise broken(DECISIONS, "id", hidden, "text without characters that nobody sees")
     if longest := max((i for i in ids if len(i) > ID_LENGTH), key=len, default=None):
         raise broken(DECISIONS, "id", longest, f"at most {ID_LENGTH} characters")
     for column, values, allowed in (("split", splits, ("validation", "test")), ("label", labels, (0, 1))):

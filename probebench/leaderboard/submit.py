@@ -45,7 +45,8 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
     if (states := changed.pop("states", settings.get("states"))) is not None:
         yield f"The hidden states were made elsewhere: --states {states}."
     for name, value in changed.items():
-        yield f"A setting of the protocol is overridden: --{name.replace('_', '-')} {value}. Run it without."
+        words = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+        yield f"A setting of the protocol is overridden: --{name.replace('_', '-')} {words}. Run it without."
     if record.get("probe", {}).get("name") != "logistic" and "probe" not in changed:
         yield f"The probe is {record.get('probe', {}).get('name')!r}; the protocol's is 'logistic'."
     known = {(t.name, t.version): t.hash for t in list_tasks()}

@@ -41,7 +41,7 @@ def task_data(name: str) -> TaskData | str:
     try:
         found = load_dataset(suite()[name], offline=True)
     except ProbebenchError as error:
-        return str(error)
+        return str(error).split(". ")[0]  # what follows is advice for runs
     splits = split_examples(found.examples)
     return TaskData(
         sha256=found.sha256,

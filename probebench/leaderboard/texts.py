@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Sequence
 
 from probebench._version import __version__
 from probebench.leaderboard.board import Board, Row, Standing
+from probebench.markup import latex as tex
+from probebench.markup import markdown as md
 
 SHOWN = 20
 """Rows per table of the Markdown file; the CSV file has all."""
@@ -57,7 +58,7 @@ def to_markdown(board: Board) -> str:
         "see [docs/leaderboard.md](../docs/leaderboard.md).", "",
         "## Models", "",
         "How many of the tasks on which models can be compared have the model's headline probe in the first group, with the 95 %",
-        "interval of that share.", "",
+        "interval of that share. Published figures are counted by themselves, below the runs.", "",
         "| model | first group | tasks | tier |", "|---|---|---|---|",
     ]  # fmt: skip
     standings = board.standings()
@@ -98,25 +99,10 @@ def figure(r: Row) -> str:
     return f"{r.auroc:.3f}" + (f" [{r.low:.2f}, {r.high:.2f}]" if r.low is not None and r.high is not None else "")
 
 
-def md(text: str) -> str:
-    """Text that Markdown shows as it is: no markup, no link, no new cell."""
-    flat = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]<>#!|~&$@])", r"\\\1", flat)
-
-
-TEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
-       "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}"}  # fmt: skip
-
-
-def tex(text: str) -> str:
-    """Text that LaTeX sets as it is."""
-    return "".join(TEX.get(c, c) for c in " ".join(text.split()))
-
-
 def to_latex(board: Board) -> str:
-    """Headline probes, models down and tasks across, rows of the first group in bold; needs the package booktabs."""
+    """Headline probes, models down and tasks across, rows of the first group in bold; needs fontenc and booktabs."""
     parts = [_table(board.rows, published) for published in (False, True)]
-    head = f"% Built by probebench {__version__}. Needs \\usepackage{{booktabs}}."
+    head = f"% Built by probebench {__version__}. Needs \\usepackage[T1]{{fontenc}} and \\usepackage{{booktabs}}."
     return "\n\n".join([head, *(p for p in parts if p)]) + "\n"
 
 

@@ -15,12 +15,21 @@ from probebench.errors import BadFileError
 from probebench.leaderboard.names import folder_problem
 from probebench.leaderboard.rules import RULES
 from probebench.leaderboard.shape import check_shape
-from probebench.leaderboard.strict import Broken, Finding, read_bytes, read_json, shown
-from probebench.leaderboard.submission import FILES, RECORD, RERUN, VERSION_FOLDER, find_submissions, fingerprint, read_submission
-from probebench.leaderboard.suspicious import probe_digest, suspicious
+from probebench.leaderboard.strict import JSON_BYTES, Broken, Finding, read_bytes, read_json, shown
+from probebench.leaderboard.submission import (
+    DECISIONS,
+    FILES,
+    RECORD,
+    RERUN,
+    VERSION_FOLDER,
+    find_submissions,
+    fingerprint,
+    read_submission,
+)
+from probebench.leaderboard.suspicious import example_digests, probe_digest, suspicious
 from probebench.leaderboard.taskdata import suite, task_data
 
-MEMORY = 12 * 2**30
+MEMORY = 6 * 2**30
 """Bytes of address space of a worker, where the system can limit it."""
 AHEAD = 4
 """Submissions per worker that wait: results come in order, and memory does not grow with their number."""
@@ -60,23 +69,18 @@ def check(folder: Path, base: Path | None = None) -> Report:
     """
     path = "/".join(folder.parts[-3:])
     try:
+        _check_folder(folder)
         if base is not None and (old := base / path).is_dir():
             same = (old / RECORD).exists() and fingerprint(old) == fingerprint(folder)
-            if same and _rerun_bytes(old) == _rerun_bytes(folder):
-                return Report(path, unchanged=True)
             if not same:
-                return Report(
-                    path,
-                    (
-                        Finding(
-                            RECORD,
-                            "row",
-                            "other files than in the base",
-                            "an unchanged row: a wrong one is "
-                            "corrected as docs/leaderboard.md says, an old branch is merged with its base",
-                        ),
-                    ),
+                due = (
+                    "an unchanged row: a wrong one is corrected as docs/leaderboard.md says, an old branch is merged with its base"
                 )
+                return Report(path, (Finding(RECORD, "row", "other files than in the base", due),))
+            if extra := _names(folder) - _names(old) - {RERUN}:
+                return Report(path, (Finding(shown(min(extra)).strip("'"), "file", "a new file", f"only {', '.join(FILES)}"),))
+            if _rerun_bytes(old) == _rerun_bytes(folder):
+                return Report(path, unchanged=True)
         if base is not None and (folder / RERUN).exists():
             return Report(path, (Finding(RERUN, "file", "a file", "nothing: maintainers write it after merging"),))
         return _check_files(folder, path)
@@ -87,16 +91,28 @@ def check(folder: Path, base: Path | None = None) -> Report:
         return Report(path, (Finding(RECORD, "content", what, "a submission that can be checked"),))
 
 
-def _rerun_bytes(folder: Path) -> bytes | None:
-    return (folder / RERUN).read_bytes() if (folder / RERUN).is_file() else None
+def _check_folder(folder: Path) -> None:
+    """A folder of its own, in a folder of its own.
 
-
-def _check_files(folder: Path, path: str) -> Report:
+    Raises:
+        Broken: a file or a link, or a name that could leave its place.
+    """
     if folder.is_symlink() or not folder.is_dir() or folder.parent.is_symlink():
         raise Broken(Finding("folder", "path", "a file or link", f"a folder with {', '.join(FILES)}"))
     for name in (folder.parent.name, folder.name.partition("@")[0]):
         if problem := folder_problem(name):
             raise Broken(Finding("folder", "name", shown(name), problem))
+
+
+def _names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def _rerun_bytes(folder: Path) -> bytes | None:
+    return read_bytes(folder, RERUN, JSON_BYTES) if RERUN in _names(folder) else None
+
+
+def _check_files(folder: Path, path: str) -> Report:
     s = read_submission(folder)
     if failures := check_shape(s.record):
         return Report(path, tuple(failures[:MOST_FINDINGS]))
@@ -110,6 +126,7 @@ def _check_files(folder: Path, path: str) -> Report:
         "model": folder.parent.name, "task": folder.name, "task_name": task["name"], "auroc": first["auroc"],
         "auroc_95": first["auroc_95"], "n": first["n"], "layer": s.record["selection"]["layer"],
         "position": s.record["selection"]["position"], "key": s.record["key"], "digest": probe_digest(s),
+        "examples": example_digests(s.decisions),
         "data": (task["name"], task["version"], s.record["data"]["revision"], s.record["data"]["sha256"]),
     }  # fmt: skip
     return Report(path, tuple(failures[:MOST_FINDINGS]), tuple(suspicious(s)), tuple(_unchecked(s.record)), facts=facts)
@@ -173,6 +190,9 @@ def validate(path: Path, base: Path | None = None, workers: int = 2) -> Iterator
         BadFileError: there is nothing to check.
     """
     root, folders = resolve(path)
+    if base is not None and root.is_symlink():
+        yield Report(root.name, (Finding("folder", "path", "a link", "the folder of the submissions"),))
+        return
     seen, changed = Together(), 0
     for report in run_checks(folders, base, workers):
         changed += base is not None and not report.unchanged
@@ -217,6 +237,8 @@ class Together:
         self.keys: dict[str, str] = {}
         self.digests: dict[str, str] = {}
         self.data: dict[tuple[Any, ...], tuple[str, str]] = {}
+        self.models: dict[str, str] = {}
+        self.groups: dict[tuple[Any, ...], tuple[str, str]] = {}
 
     def add(self, report: Report) -> Report:
         """The report, with what the submissions before it say of it."""
@@ -225,6 +247,10 @@ class Together:
         if other != report.path:
             due = f"a row that is not there yet: {shown(other)} differs in case only"
             failures.append(Finding("folder", "name", shown(report.path), due))
+        model = report.path.rpartition("/")[0]
+        if (other := self.models.setdefault(model.casefold(), model)) != model:
+            due = f"a folder that is not there yet: {shown(other)} differs in case only"
+            failures.append(Finding("folder", "name", shown(model), due))
         if report.facts:
             if (other := self.keys.setdefault(report.facts["key"], report.path)) != report.path:
                 failures.append(Finding(RECORD, "key", shown(report.facts["key"]), f"a run of its own; {shown(other)} is this one"))
@@ -234,6 +260,11 @@ class Together:
             first, where = self.data.setdefault(tuple(kind), (digest, report.path))
             if first != digest:
                 strange.append(Finding(RECORD, "data.sha256", shown(digest), f"{first}, as in {shown(where)}"))
+            ids, digest = report.facts["examples"]
+            first, where = self.groups.setdefault((*kind, ids), (digest, report.path))
+            if first != digest:
+                due = f"those of {shown(where)}, which has the same examples"
+                strange.append(Finding(DECISIONS, "split, group", "other splits or groups", due))
         return replace(report, failures=tuple(failures), suspicious=tuple(strange))
 
 

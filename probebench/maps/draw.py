@@ -13,7 +13,7 @@ from probebench.maps.heatmap import FORMATS, VMAX, VMIN, save_figure, style
 from probebench.maps.numbers import MAPS
 from probebench.run import Run
 from probebench.scoring.transfer import transfer_map
-from probebench.store import content_key, write_atomic
+from probebench.store import content_key, make_folder, write_atomic
 
 TAKES = {
     "positions": ("site", "layers", "positions", "hatch"),
@@ -55,10 +55,7 @@ def draw(
     _check(runs, kind, formats, given, colours)
     name = _name(kind, given, style_name)
     given |= colours | ({"title": title} if title is not None else {})
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"Cannot write into {folder}: {error.strerror}. Choose another folder with --out.") from None
+    make_folder(folder)
     with style(style_name):
         ax, table = transfer_map(runs, **given) if kind == "transfer" else runs[0].plot_with_table(kind, **given)
         paths = save_figure(ax, folder, name, formats)

@@ -5,6 +5,7 @@ Every map is a function of a table and an optional Axes, so that it can be drawn
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UnknownNameError
+from probebench.store import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -222,12 +224,11 @@ def save_figure(ax: Axes, folder: Path, name: str, formats: Sequence[str] = FORM
     paths, figure = [], ax.get_figure(root=True)
     assert figure is not None  # a map is always drawn on a figure
     for kind in formats:
-        path = folder / f"{name}.{kind}"
-        temporary = folder / f".{name}.tmp.{kind}"
+        path, content = folder / f"{name}.{kind}", io.BytesIO()
         metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
         with plt.rc_context({"svg.hashsalt": "probebench", "svg.fonttype": "none", "pdf.fonttype": 42}):
-            figure.savefig(temporary, format=kind, dpi=200, metadata=metadata)
-        temporary.replace(path)
+            figure.savefig(content, format=kind, dpi=200, metadata=metadata)
+        write_atomic(path, content.getvalue())
         paths.append(path)
     plt.close(figure)
     return paths

@@ -56,12 +56,13 @@ class Checkpoint:
             raise
         except (OSError, ValueError, ImportError, RuntimeError, KeyError, StrictDataclassError, SafetensorError) as error:
             reason = " ".join(str(error).split())
+            first = reason.split(". ")[0][:160]
             if self.local:
                 raise UsageError(f"The folder {self.source!r} is not {what}: {reason[:300]}") from None
             if isinstance(error, OSError):
                 raise UnavailableError(
                     f"The model {self.name!r} cannot be loaded from the hub here. Without network, download it where there is one "
-                    f"and give the folder with --model DIR; with network, check name, revision and access rights. ({reason[:160]})"
+                    f"and give the folder with --model DIR; with network, check name, revision and access rights. ({first})"
                 ) from None
             raise UsageError(f"The model {self.name!r} is not {what}: {reason[:300]}") from None
 

@@ -40,6 +40,10 @@ class Labels:
     groups: tuple[str, ...] = ()
     """(example,) group of each example; empty when every example is a group of its own."""
 
+    def group_names(self, rows: NDArray[np.int64]) -> list[str]:
+        """Group of each of these examples; its own number where every example is a group of its own."""
+        return [str(self.groups[i] if self.groups else i) for i in rows]
+
     def rows(self, places: NDArray[np.int64]) -> dict[SplitName, NDArray[np.int64]]:
         """Of each split, where its examples stand among those at `places`."""
         there = np.isin(np.arange(len(self.y)), places)

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from probebench.report.blocks import AUROC, INTERVAL, Block, Bullets, Column, Facts, Figure, N, Number, Prose, Row, Table
-from probebench.report.headline import what_words
 from probebench.report.pictures import plot_learning_curve, plot_reliability
 from probebench.report.words import between, count, interval, name_words, number, percent
+from probebench.words import cell_words, what_words
 
 Record = Mapping[str, Any]
 CONFOUNDS = {
@@ -55,7 +55,7 @@ def learning_blocks(record: Record) -> list[Block]:
         "n_train": [p["n"] for p in points], "auroc": [p["auroc"] for p in points],
         "low": [p["auroc_95"][0] for p in points], "high": [p["auroc_95"][1] for p in points],
     }, dtype=float).dropna(subset=["auroc"])  # fmt: skip
-    where = f"{facts['site']}, layer {facts['layer']}, {facts['position']}"
+    where = cell_words(facts)
     caption = (
         f"Test AUROC at {where} when the probe is trained on fewer examples, C chosen on validation each time; "
         f"n = {facts['n_test']:,}. Means over random orders of the groups; the band says how much hangs on which examples were "

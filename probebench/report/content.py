@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from probebench.cite import cite
 from probebench.errors import BadFileError
 from probebench.maps.heatmap import plot_transfer
 from probebench.report.blocks import (
@@ -29,22 +28,24 @@ from probebench.report.blocks import (
     Table,
 )
 from probebench.report.checks import calibration_blocks, confounds_blocks, learning_blocks, noise_blocks, published_blocks
+from probebench.report.cite import cite
 from probebench.report.evidence import (
     controls_blocks,
     counts_table,
     detectors_table,
     metrics_tables,
     positions_tables,
+    provenance_blocks,
     readable_blocks,
 )  # fmt: skip
 from probebench.report.examples import examples_of, threshold_words
-from probebench.report.headline import OUTCOMES, headline, key_figures, sentences, what_words
+from probebench.report.headline import OUTCOMES, headline, key_figures, sentences
 from probebench.report.inputs import check_tables
 from probebench.report.pictures import component_figures, detectors_figure, matrix_table, positions_figure, spread
-from probebench.report.provenance import provenance_blocks
-from probebench.report.words import between, slug
+from probebench.report.words import between
 from probebench.run import RECORD, Run
 from probebench.summary import absent_sites
+from probebench.words import slug, what_words
 
 T = TypeVar("T")
 NAMED = 4
@@ -161,7 +162,7 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
     parts += [
         Section(f"{at}-controls", "Controls", tuple(controls_blocks(r))),
         Section(f"{at}-counts", f"The {what_words(r)[0]}", (counts_table(r),)),
-        Section(f"{at}-provenance", "Where the numbers come from", tuple(provenance_blocks(run))),
+        Section(f"{at}-provenance", "Where the numbers come from", tuple(provenance_blocks(r))),
     ]
     if unmeasured := tuple(reason for field, _, _, reason in OPTIONAL if field in r and r[field] is None):
         parts.append(Section(f"{at}-unmeasured", "Not measured", (Bullets(unmeasured),)))

@@ -1,4 +1,4 @@
-"""Tables of a report: what the record says of detectors, positions, controls, confounds and published figures."""
+"""Tables of a report: what the record says of detectors, positions, controls and counts, and where its numbers come from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from probebench.report.blocks import AUROC, INTERVAL, Block, Cell, Column, Facts, N, Number, Prose, Row, Table
-from probebench.report.headline import readable_when, what_words
 from probebench.report.words import between, count, number, p_value, percent, value_words
+from probebench.words import what_words
 
 METRICS = {
     "auprc": "AUPRC", "accuracy": "Accuracy", "brier": "Brier", "ece": "ECE", "prr": "PRR",
@@ -85,7 +85,7 @@ def positions_tables(record: Mapping[str, Any]) -> list[Table]:
         if r["layer"] is None:
             return Row((name, r["when"], f"masked: {r['masked']}" if r.get("masked") else "masked", *[""] * 5))
         return Row((
-            name, r.get("when") or readable_when(record), str(r["layer"]), "" if r["C"] is None else f"{r['C']:g}",
+            name, r.get("when") or r["readable"], str(r["layer"]), "" if r["C"] is None else f"{r['C']:g}",
             Number(r["validation_auroc"]), Number(r["test_auroc"]), between(r["test_auroc_95"]), count(r["n_test"]),
         ), strong)  # fmt: skip
 
@@ -162,6 +162,51 @@ def counts_table(record: Mapping[str, Any]) -> Table:
                Column(f"Exact found, {right}", True), Column(f"Exact found, {wrong}", True))  # fmt: skip
     note = "Cut off: ran into the limit of new tokens. Exact found: answers in which the deciding span was found, by class."
     return Table("counts", f"{what.capitalize()} by split", columns, tuple(rows), (note,))
+
+
+def provenance_blocks(r: Mapping[str, Any]) -> list[Block]:
+    """Model, task, data, probe, package and libraries, with everything that identifies them."""
+    model, task, data, package = r["model"], r["task"], r["data"], r["package"]
+    version = f" v{task['version']}" if task.get("version") else ""
+    items = [
+        ("Model", f"{model['name']}, {model['architecture']}, {model['n_layers']} layers, width {model['width']:,}"),
+        ("Precision", f"{model['dtype']}; quantization {model.get('quantization') or 'none'}"),
+        ("Attention", value_words(model.get("attention") or "default")),
+        ("Task", f"{task['name']}{version}, {task['kind']}; judge {task['judge']}; exact answer {task['exact_answer']}"),
+        ("Data", f"{data['origin']}; {data['n_dropped']:,} rows dropped, {data['n_too_long']:,} too long"),
+        ("Probe", f"{r['probe']['name']}; C from {', '.join(f'{c:g}' for c in r['probe'].get('grid') or ()) or 'no grid'}"),
+        ("Hidden states", f"{(r.get('settings') or {}).get('states_dtype', 'not recorded')}, sites {', '.join(r['sites'])}"),
+        ("Seed", value_words((r.get("settings") or {}).get("seed", "not recorded"))),
+        ("Protocol", f"version {r['protocol_version']}; record schema {r['schema_version']}"),
+        ("Package", f"{package['name']} {package['version']}{', with uncommitted changes' if package.get('dirty') else ''}"),
+        ("Libraries", ", ".join(f"{k} {v}" for k, v in r["versions"].items() if k != "probebench")),
+        *_timing(r),
+    ]  # fmt: skip
+    codes = [
+        ("Model revision", model.get("revision")),
+        ("Tokenizer", model.get("tokenizer")),
+        ("Chat template", model.get("chat_template")),
+        ("Task hash", task.get("hash")),
+        ("Data revision", data.get("revision")),
+        ("Data SHA-256", data.get("sha256")),
+        ("Package commit", package.get("commit")),
+        ("Run key", r.get("key")),
+    ]
+    known = tuple((name, str(value) if value else "not known") for name, value in codes)
+    return [Facts(tuple(items)), Facts(known, "code")]
+
+
+def _timing(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """On what and how long the run took, where the record says."""
+    timing = record.get("timing")
+    if not timing:
+        return []
+    stages = "; ".join(f"{name} {number(facts['seconds'], 1)}" for name, facts in timing["stages"].items())
+    return [
+        ("Device", timing["device"]),
+        ("Started", timing["started"]),
+        ("Seconds", f"{number(timing['total_seconds'], 1)} in all: {stages}"),
+    ]
 
 
 def _lean(table: Table) -> Table:

@@ -8,10 +8,10 @@ import pandas as pd
 
 from probebench.errors import BadFileError
 from probebench.report.blocks import Example, Examples
-from probebench.report.headline import what_words
 from probebench.report.inputs import read_columns
 from probebench.report.words import number
 from probebench.run import Run
+from probebench.words import what_words
 
 PROBE = "probe"
 

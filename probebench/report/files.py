@@ -13,7 +13,7 @@ from probebench.report.inputs import read_transfer
 from probebench.report.latex import to_latex
 from probebench.report.markdown import to_markdown
 from probebench.run import Run
-from probebench.store import write_atomic
+from probebench.store import make_folder, write_atomic
 
 FORMATS: dict[str, Callable[[Report], str]] = {"html": to_html, "md": to_markdown, "tex": to_latex}
 """Ending of a file -> what writes it."""
@@ -51,19 +51,15 @@ def write_report(
     for kind in formats:
         if kind not in FORMATS:
             raise UnknownNameError("format", kind, FORMATS)
-    loaded = [run if isinstance(run, Run) else Run.load(run) for run in runs]
+    loaded = [Run.load(run) for run in runs]
     path = Path(out) if out is not None else loaded[0].folder / NAME if len(loaded) == 1 else Path(NAME)
     if path.is_dir():
         path /= NAME
+    make_folder(path.parent)
     report = build_report(loaded, title=title, examples=examples, transfer=read_transfer(Path(transfer)) if transfer else None)
     written = []
     for kind in dict.fromkeys(formats):
         target = path.with_suffix(f".{kind}")
-        content = FORMATS[kind](report)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, content.encode())
-        except OSError as error:
-            raise UsageError(f"Cannot write {target}: {error.strerror}. Choose another place with --out.") from None
+        write_atomic(target, FORMATS[kind](report).encode())
         written.append(target)
     return written

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from probebench.report.blocks import Facts
 from probebench.report.words import interval, number
+from probebench.words import cell_words, defined, what_words
 
 Outcome = Literal["better", "worse", "undecided", "alone"]
 NO_RIVALS = ("majority",)
@@ -44,21 +44,6 @@ class Headline:
         return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
 
-def what_words(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What is judged, and what the two labels are called: `answers`, `correct`, `wrong`."""
-    return ("statements", "true", "false") if record["task"]["kind"] == "statements" else ("answers", "correct", "wrong")
-
-
-def cell_words(cell: Mapping[str, Any]) -> str:
-    """A cell: its site, layer and position."""
-    return f"{cell['site']}, layer {cell['layer']}, {cell['position']}"
-
-
-def readable_when(record: Mapping[str, Any]) -> str:
-    """`before` when the selected cell can be read before the answer is generated, else `after`."""
-    return str(record["positions_present"][record["selection"]["position"]]["readable"])
-
-
 def headline(record: Mapping[str, Any]) -> Headline:
     """The comparison that the first sentence of a run is about.
 
@@ -66,7 +51,7 @@ def headline(record: Mapping[str, Any]) -> Headline:
     choice gets the baseline with the highest test AUROC, which is the harder comparison.
     """
     probe = record["detectors"][0]
-    chosen = (record.get("readable") or {}).get(readable_when(record))
+    chosen = (record.get("readable") or {}).get(record["selection"]["readable"])
     if chosen and chosen.get("best_baseline"):
         return Headline(
             probe,
@@ -76,7 +61,7 @@ def headline(record: Mapping[str, Any]) -> Headline:
             chosen["n"],
             "chosen by validation",
         )
-    rivals = [d for d in record["detectors"] if d["kind"] == "baseline" and d["name"] not in NO_RIVALS and _finite(d["auroc"])]
+    rivals = [d for d in record["detectors"] if d["kind"] == "baseline" and d["name"] not in NO_RIVALS and defined(d["auroc"])]
     if not rivals:
         return Headline(probe, None, None, (None, None), probe["n"], "")
     best = max(rivals, key=lambda d: d["auroc"])
@@ -132,7 +117,3 @@ def key_figures(record: Mapping[str, Any]) -> Facts:
         (f"Test {what}", f"{h.probe['n']:,} ({h.probe['n_correct']:,} {right})"),
     ]
     return Facts(tuple(items), "big")
-
-
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

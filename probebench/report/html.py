@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from probebench.markup import one_line, readable_text
 from probebench.report.blocks import Block, Report
 from probebench.report.pictures import data_uri
-from probebench.report.words import defined, number, plain, readable_text
+from probebench.report.words import number, plain
+from probebench.words import defined
 
 TEMPLATES = Path(__file__).parent / "templates"
 CLIP, MOST, SHORT = 280, 6000, 200
@@ -59,7 +61,7 @@ def clip(text: str, at: int = CLIP) -> tuple[str, str]:
 
 def short(text: str) -> str:
     """A text of one line that ends where it is too long."""
-    text = " ".join(text.split())
+    text = one_line(text)
     return text if len(text) <= SHORT else text[: SHORT - 1] + "\u2026"
 
 

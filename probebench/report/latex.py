@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Iterator
 
+from probebench.markup import latex as escape
+from probebench.markup import one_line
 from probebench.report.blocks import Cell, Interval, Link, Number, Report, Row, Section, Table
-from probebench.report.words import MINUS, plain, readable_text, slug
+from probebench.report.words import MINUS, plain
+from probebench.words import slug
 
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", MINUS: "$-$", "\u2013": "--", "\u2014": "---", "\u2026": r"\ldots{}",
-    "\u00a0": "~", "\u00d7": r"$\times$", "\u2192": r"$\rightarrow$",
-}  # fmt: skip
-"""Characters that mean something to LaTeX, or that its fonts lack."""
 WIDE = 7
 """From this many columns on a table is set smaller."""
 
@@ -23,31 +17,14 @@ WIDE = 7
 def to_latex(report: Report) -> str:
     r"""Every table that is not folded away, to be read with `\input`; its first lines say which packages it needs."""
     parts = [
-        f"% {_comment(report.title)}",
-        f"% {_comment(report.subtitle)}",
+        f"% {one_line(report.title)}",
+        f"% {one_line(report.subtitle)}",
         r"% Needs \usepackage[T1]{fontenc} and \usepackage{booktabs}.",
         "",
     ]
     for at, name, table in _tables(report):
         parts += [*_table(table, at, name), ""]
     return "\n".join(parts)
-
-
-def escape(text: str) -> str:
-    """One line of text that LaTeX sets as the same text.
-
-    Letters beyond ASCII are kept: LaTeX reads UTF-8 and names those that the font lacks. Other signs become question marks.
-    """
-    text = " ".join(readable_text(text).split())
-    return "".join(SPECIAL.get(c) or _kept(c) for c in text)
-
-
-def _kept(c: str) -> str:
-    return c if c.isascii() or unicodedata.category(c)[0] in "LMN" else "?"
-
-
-def _comment(text: str) -> str:
-    return re.sub(r"\s+", " ", readable_text(text))
 
 
 def _tables(report: Report) -> Iterator[tuple[str, str, Table]]:
@@ -66,18 +43,17 @@ def _tables(report: Report) -> Iterator[tuple[str, str, Table]]:
 
 
 def _table(table: Table, label: str, name: str) -> Iterator[str]:
-    keep = range(len(table.columns))
     caption = escape(table.caption if not name else f"{name}. {table.caption}")
     notes = " ".join(escape(note) for note in table.notes)
     yield r"\begin{table}[tbp]"
     yield r"\centering"
     yield rf"\caption{{{caption}.{' ' + notes if notes else ''}}}"
     yield rf"\label{{tab:{label}}}"
-    if len(keep) >= WIDE:
+    if len(table.columns) >= WIDE:
         yield r"\footnotesize\setlength{\tabcolsep}{4pt}"
-    yield rf"\begin{{tabular}}{{@{{}}{''.join('r' if table.columns[j].right else 'l' for j in keep)}@{{}}}}"
+    yield rf"\begin{{tabular}}{{@{{}}{''.join('r' if c.right else 'l' for c in table.columns)}@{{}}}}"
     yield r"\toprule"
-    yield " & ".join(escape(table.columns[j].head) for j in keep) + r" \\"
+    yield " & ".join(escape(c.head) for c in table.columns) + r" \\"
     yield r"\midrule"
     for row in table.rows:
         yield _row(row)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from probebench.markup import markdown as escape
+from probebench.markup import readable_text
 from probebench.report.blocks import Block, Bullets, Code, Example, Examples, Facts, Figure, Prose, Report, Section, Table
-from probebench.report.words import number, plain, readable_text
+from probebench.report.words import number, plain
 
 LONGEST = 600
 """Letters of a question or an answer; the HTML page and answers.parquet have the rest."""
@@ -18,15 +20,6 @@ def to_markdown(report: Report) -> str:
     for section in report.sections:
         lines += _section(section, 2)
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip() + "\n"
-
-
-def escape(text: str) -> str:
-    """One line of text that Markdown reads as the same text: no emphasis, links, code, tables, HTML, lists or headings."""
-    text = " ".join(readable_text(text).split())
-    text = re.sub(r"([\\`*_{}\[\]<>|#~$!])", r"\\\1", text).replace("&", "&amp;").replace("\\<", "&lt;").replace("\\>", "&gt;")
-    text = re.sub(r"^([-+=])(?=[-+=\s]|$)", r"\\\1", text)
-    text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
-    return re.sub(r"(?i)\b(https?|ftp|www)(:|\.)", r"\1&#8203;\2", text)  # bare addresses of foreign texts do not become links
 
 
 def _section(section: Section, level: int) -> Iterator[str]:

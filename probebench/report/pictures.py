@@ -16,9 +16,9 @@ from probebench.errors import UsageError
 from probebench.maps.heatmap import SELECTED, style
 from probebench.maps.numbers import default_position
 from probebench.report.blocks import Column, Figure, Number, Row, Table
-from probebench.report.headline import what_words
 from probebench.report.words import interval, number
 from probebench.run import Run
+from probebench.words import what_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

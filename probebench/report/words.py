@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from probebench import words
 from probebench.report.blocks import Cell, Interval, Link, Number
+from probebench.words import UNDEFINED, defined
 
 MINUS = "\u2212"
-UNDEFINED = "n/a"
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
     """A number with a true minus sign, or `n/a`."""
-    if value is None or not math.isfinite(value):
-        return UNDEFINED
-    text = f"{value:{'+' if signed else ''},.{digits}f}"
-    if not float(text.replace(",", "")):  # no "-0.000"
-        text = f"{0:.{digits}f}"
-    return text.replace("-", MINUS)
+    return words.number(value, digits, signed=signed).replace("-", MINUS)
 
 
-def interval(ends: Sequence[float | None] | None, *, digits: int = 3, signed: bool = False) -> str:
+def interval(ends: Sequence[float | None] | None, *, signed: bool = False) -> str:
     """A 95 % interval in brackets, or `n/a`."""
-    if ends is None or ends[0] is None or ends[1] is None:
-        return UNDEFINED
-    low, high = (number(end, digits, signed=signed) for end in ends)
-    return f"[{low}, {high}]"
+    return words.interval(ends, signed=signed).replace("-", MINUS)
 
 
 def count(value: int | None) -> str:
@@ -39,12 +29,12 @@ def count(value: int | None) -> str:
 
 def percent(value: float | None) -> str:
     """A share, to a tenth of a percent."""
-    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.1%}".replace("%", "\u00a0%")
+    return f"{value:.1%}".replace("%", "\u00a0%") if defined(value) else UNDEFINED
 
 
 def p_value(value: float | None) -> str:
     """A p-value; very small ones by their order of magnitude."""
-    if value is None or not math.isfinite(value):
+    if not defined(value):
         return UNDEFINED
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
@@ -85,28 +75,3 @@ def value_words(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(value_words(v) for v in value) or "none"
     return str(value)
-
-
-def readable_text(text: str) -> str:
-    """Foreign text without what a page cannot hold: control characters become pictures, direction marks are dropped."""
-    kept = []
-    for c in text.replace("\r\n", "\n").replace("\r", "\n"):
-        if c in "\n\t":
-            kept.append(c)
-        elif ord(c) < 32:
-            kept.append(chr(0x2400 + ord(c)))
-        elif unicodedata.category(c) in ("Cc", "Cs") or c in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff":
-            kept.append("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else "")
-        else:
-            kept.append(c)
-    return "".join(kept)
-
-
-def slug(text: str) -> str:
-    """A name for anchors and labels: lower-case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
-
-
-def defined(value: float | None) -> bool:
-    """Is there a number?"""
-    return value is not None and math.isfinite(value)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.scoring.metrics import Z95
+from probebench.scoring.intervals import wilson
 from probebench.types import Interval
 
 Floats = NDArray[np.float64]
@@ -156,15 +156,8 @@ def reliability(y: NDArray[np.integer], p: Floats, groups: Sequence[str], bins: 
         at = index == b
         if not at.any():
             continue
-        share = float(right[at].mean())
-        interval = wilson(share, len(np.unique(names[at])))
+        share, n_groups = float(right[at].mean()), len(np.unique(names[at]))
+        interval = wilson(share * n_groups, n_groups)
         rows.append({"mean_predicted": float(p[at].mean()), "fraction_correct": share, "n": int(at.sum()),
                      "low": interval.low, "high": interval.high})  # fmt: skip
     return rows
-
-
-def wilson(share: float, n: int) -> Interval:
-    """95 % score interval of a proportion of `n` independent observations (Wilson 1927)."""
-    centre = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
-    half = Z95 / (1 + Z95**2 / n) * np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n**2))
-    return Interval(float(min(share, max(0.0, centre - half))), float(max(share, min(1.0, centre + half))))  # rounding at 0 and 1

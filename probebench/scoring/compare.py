@@ -122,7 +122,7 @@ def compare(
         UsageError: no common examples, or the same example with different labels and no permission to go on.
         LabelError: the common examples hold one class only.
     """
-    runs = [run if isinstance(run, Run) else Run.load(run) for run in (a, b)]
+    runs = [Run.load(run) for run in (a, b)]
     names = (detector, detector if detector_b is None else detector_b)
     tables = [_table(run, name) for run, name in zip(runs, names, strict=True)]
     pairs, n_by_text = matched(*(run.answers for run in runs))

@@ -149,7 +149,7 @@ def linear(found: Features, labels: Labels, decisions: Floats, seed: int) -> dic
     there = np.isfinite(decisions)
     rows = {name: at[there[at]] for name, at in split_index(labels.splits).items()}
     test, y = rows["test"], labels.y[rows["test"]]
-    draws = Resamples.draw([str(labels.groups[i] if labels.groups else i) for i in test], seed)
+    draws = Resamples.draw(labels.group_names(test), seed)
     own, C = _logistic(found.values, labels, rows)
     facts = {"n": len(test), "n_correct": int(y.sum()), "probe_auroc": auroc(y, decisions[test])}
 
@@ -185,10 +185,13 @@ def _logistic(X: Floats, labels: Labels, rows: Mapping[Any, NDArray[np.int64]]) 
 def residual(X: Floats, decisions: Floats, rows: NDArray[np.int64]) -> tuple[Floats, float]:
     """Decisions minus their least-squares prediction from the features, fitted on `rows`, and the R^2 there.
 
-    Decisions that the features explain wholly leave zeros, not the order of rounding errors.
+    Decisions that the features explain wholly leave zeros, not the order of rounding errors. NaN where there are no more
+    examples than coefficients: least squares then explains anything.
     """
     A = np.column_stack([np.ones(len(X)), X])
-    weight = np.linalg.lstsq(A[rows], decisions[rows], rcond=None)[0]
+    weight, _, rank, _ = np.linalg.lstsq(A[rows], decisions[rows], rcond=None)
+    if len(rows) <= rank:
+        return np.full(len(X), np.nan), float("nan")
     left = decisions - A @ weight
     spread, rest = decisions[rows].std(), left[rows].std()
     if rest <= EXPLAINED * max(spread, np.abs(decisions[rows]).max()):
@@ -200,8 +203,8 @@ def _embedding(result: Result) -> dict[str, Any]:
     """The row of the text-embedding baseline, or how to get one."""
     for s in result.comparison.scores:
         if s.name == "text_embedding":
-            return {"auroc": s.auroc, "auroc_95": [s.interval.low, s.interval.high], "n": s.n, "probe_minus_this": s.difference,
-                    "probe_minus_this_95": [s.difference_interval.low, s.difference_interval.high]}  # fmt: skip
+            return {"auroc": s.auroc, "auroc_95": ends(s.interval), "n": s.n, "probe_minus_this": s.difference,
+                    "probe_minus_this_95": ends(s.difference_interval)}  # fmt: skip
     reason = result.comparison.absent.get("text_embedding", "no encoder was given; give one with --encoder DIR")
     return {"auroc": float("nan"), "reason": reason}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from probebench.errors import UsageError
 from probebench.probes.fit import Job, fits_of
 from probebench.scoring.evaluate import ends
-from probebench.scoring.intervals import auroc_interval
+from probebench.scoring.intervals import auroc_interval, mean_interval
 from probebench.scoring.metrics import Resamples, auroc
 from probebench.types import CellFit
 
@@ -54,7 +54,7 @@ def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int
     places = np.flatnonzero(job.reader.there(chosen.cell.position))
     X, y, rows = job.vectors(chosen.cell)[places], job.labels.y[places], job.labels.rows(places)
     train, validation, test = (rows[name] for name in ("train", "validation", "test"))
-    groups = np.array([str(job.labels.groups[i] if job.labels.groups else i) for i in places])
+    groups = np.array(job.labels.group_names(places))
 
     def fit(subset: NDArray[np.int64]) -> tuple[float, float, NDArray[np.float64]]:
         """Test AUROC, C and decisions of the probe fitted on these rows."""
@@ -99,11 +99,7 @@ def nested(groups: NDArray[np.str_], seed: int, k: int) -> NDArray[np.int64]:
 
 def _over(values: NDArray[np.float64]) -> dict[str, Any]:
     """Mean over orders with Student's interval of that mean; NaN where a subset held one class only."""
-    from scipy.stats import t
-
     there = values[np.isfinite(values)]
-    n, nan = len(there), float("nan")
-    mean = float(there.mean()) if n else nan
-    sd = float(there.std(ddof=1)) if n > 1 else nan
-    half = float(t.ppf(0.975, n - 1)) * sd / n**0.5 if n > 1 else nan
-    return {"repeats": n, "auroc": mean, "auroc_95": [mean - half, mean + half], "sd": sd, "aurocs": values.tolist()}
+    mean = float(there.mean()) if len(there) else float("nan")
+    sd = float(there.std(ddof=1)) if len(there) > 1 else float("nan")
+    return {"repeats": len(there), "auroc": mean, "auroc_95": ends(mean_interval(there)), "sd": sd, "aurocs": values.tolist()}

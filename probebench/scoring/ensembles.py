@@ -94,7 +94,11 @@ def present_mean(Z: Floats) -> Floats:
 
 
 def _stack(Z: Floats, used: Sequence[CellFit], labels: Labels, validation: NDArray[np.int64]) -> list[Detector]:
-    """Logistic regression on decisions, fitted on validation, since the cells have seen train; C by folds of groups inside it."""
+    """Logistic regression on decisions, fitted on validation, since the cells have seen train; C by folds of groups inside it.
+
+    Validation examples get the decision of the fit that left out their fold, so that thresholds and probabilities placed on
+    them are not placed on what the stack knows by heart.
+    """
     rows, there = validation, np.isfinite(Z).any(axis=0)
     X = np.nan_to_num(Z.T).astype(np.float32)  # after standardising, 0 leaves a cell's term out of the sum
     y, folds = labels.y[rows], _folds(labels, rows)
@@ -110,9 +114,23 @@ def _stack(Z: Floats, used: Sequence[CellFit], labels: Labels, validation: NDArr
     means = present_mean(values)
     best = int(np.nanargmax(means))
     decisions = np.where(there, _fit(X, rows, labels, (STACK_GRID[best],))[0], np.nan)
+    decisions[rows] = _left_out(X, rows, labels, folds, STACK_GRID[best]) + decisions[rows].mean()
     detail = {"k": len(used), "cells": [_facts(f) for f in used], "C": STACK_GRID[best], "fitted_on": "validation", "folds": FOLDS,
               "cross_validated_auroc": float(means[best]), "n_fit": len(rows)}  # fmt: skip
     return [Detector("ensemble_stacked", f"stack of {len(used)} cells", decisions, "ensemble", _when(used), detail)]
+
+
+def _left_out(X: NDArray[np.float32], rows: NDArray[np.int64], labels: Labels, folds: NDArray[np.int64], C: float) -> Floats:
+    """(row,) decisions of fits without the row's own fold, around 0; NaN for all where the rest of a fold holds one class only."""
+    found = np.full(len(rows), np.nan)
+    for fold in np.unique(folds):
+        fit_on, held = rows[folds != fold], rows[folds == fold]
+        if len(np.unique(labels.y[fit_on])) < 2:
+            return np.full(len(rows), np.nan)
+        # C counts against a sum over examples: with fewer of them weights would be shorter, and decisions nearer together
+        decisions = _fit(X, fit_on, labels, (C * len(rows) / len(fit_on),))[0]
+        found[folds == fold] = decisions[held] - decisions[fit_on].mean()  # without the fold's own intercept
+    return found
 
 
 def _fit(X: NDArray[np.float32], rows: NDArray[np.int64], labels: Labels, grid: Sequence[float]) -> Floats:

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import LabelError
 from probebench.scoring.calibration import calibration_gaps, calibration_interval, fit_platt, reliability
+from probebench.scoring.common import LEAST
 from probebench.scoring.intervals import Scale, bootstrap_interval
 from probebench.scoring.metrics import Resamples, auroc, delong_difference, delong_interval
 from probebench.scoring.ranking import accuracy_threshold, alarm_threshold, ranked
 from probebench.types import Detector, DetectorKind, Interval, SplitName, When, split_index
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Floats = NDArray[np.float64]
 ALARM_RATES = {"recall_at_fpr_01": 0.01, "recall_at_fpr_05": 0.05}
@@ -102,11 +100,17 @@ class Sample:
     """Resamples of the test examples."""
     counts: Floats
     """(1 + resample, test example) how often each was drawn; row 0 is the sample itself, every example once."""
+    whole: NDArray[np.float32]
+    """The same in half the memory: sums of whole numbers stay exact."""
+    classes: Floats
+    """(1 + resample, 2) wrong and correct examples drawn."""
 
     @classmethod
     def of(cls, y: NDArray[np.integer], y_validation: NDArray[np.integer], draws: Resamples) -> Sample:
         """Put the sample itself above its resamples."""
-        return cls(y, y_validation, draws, np.concatenate([np.ones((1, len(y))), draws.counts]))
+        whole = np.concatenate([np.ones((1, len(y)), dtype=np.float32), draws.counts.astype(np.float32, copy=False)])
+        classes = whole @ np.column_stack([y != 1, y == 1]).astype(np.float32)
+        return cls(y, y_validation, draws, whole.astype(np.float64), whole, classes.astype(np.float64))
 
 
 def evaluate_detectors(
@@ -129,7 +133,8 @@ def evaluate_detectors(
     """
     y, index = np.asarray(y), split_index(splits)
     test, validation = index["test"], index["validation"]
-    absent = {d.name: reason for d in detectors if (reason := why_absent(d, y, test))}
+    own = test[np.isfinite(detectors[0].decisions[test])]
+    absent = {d.name: reason for d in detectors if (reason := why_absent(d, y, test, own))}
     used = [d for d in detectors if d.name not in absent]
     covered = np.all([np.isfinite(d.decisions[test]) for d in used], axis=0)
     rows = test[covered]
@@ -193,7 +198,7 @@ def all_metrics(sample: Sample, test: Floats, validation: Floats) -> dict[str, M
     p = platt(test)
     columns = [(test >= cut) == correct, (p - correct) ** 2]
     sums = sample.counts @ np.column_stack([*columns, calibration_gaps(y, p)]).astype(np.float64)
-    total, groups = sample.counts.sum(axis=1), sample.draws.independent(y)
+    total, groups = sample.classes.sum(axis=1), sample.draws.independent(y)
     order, error = ranked(y, test, sample.counts), calibration_interval(sums[:, 2:] / total[:, None], groups)
 
     def metric(replicates: Floats, scale: Scale = "logit", **detail: Any) -> Metric:
@@ -207,7 +212,7 @@ def all_metrics(sample: Sample, test: Floats, validation: Floats) -> dict[str, M
         "accuracy": metric(_defined(cut) * sums[:, 0] / total, threshold=cut, n_validation=len(held)),
         "brier": metric(sums[:, 1] / total),
         "ece": Metric(error.value, error.interval, n, "correct", {"if_calibrated": error.if_calibrated}),
-        "prr": replace(prr, interval=Interval(max(worst, prr.interval.low), prr.interval.high)),
+        "prr": replace(prr, interval=Interval(float(np.maximum(worst, prr.interval.low)), prr.interval.high)),
         **{name: recall(sample, test, alarm_threshold(held_correct, r), len(held_correct)) for name, r in ALARM_RATES.items()},
     }
 
@@ -222,10 +227,11 @@ def recall(sample: Sample, test: Floats, threshold: float, n_threshold: int) -> 
         n_threshold: correct answers that placed it.
     """
     alarm, parts = test <= threshold, []
-    for among in (sample.y != 1, sample.y == 1):
-        sums = sample.counts @ np.column_stack([alarm & among, among]).astype(np.float64)
+    classes = (sample.y != 1, sample.y == 1)
+    flagged = (sample.whole @ np.column_stack([alarm & among for among in classes]).astype(np.float32)).astype(np.float64)
+    for k, among in enumerate(classes):
         with np.errstate(invalid="ignore", divide="ignore"):
-            share = _defined(threshold) * sums[:, 0] / sums[:, 1]
+            share = _defined(threshold) * flagged[:, k] / sample.classes[:, k]
         parts.append((float(share[0]), bootstrap_interval(float(share[0]), share[1:], sample.draws.n_groups(among))))
     (caught, interval), (false, ends_of_false) = parts
     alarms = {"value": false, "low": ends_of_false.low, "high": ends_of_false.high}
@@ -246,32 +252,23 @@ def calibration_facts(sample: Sample, test: Floats, validation: Floats, groups: 
     return {"n": len(test), "n_validation": int(known.sum()), "slope": platt.slope, "intercept": platt.intercept, "bins": bins}
 
 
-def why_absent(detector: Detector, y: NDArray[np.integer], test: NDArray[np.int64]) -> str:
-    """Why a detector cannot stand in the table; empty when it can."""
+def why_absent(detector: Detector, y: NDArray[np.integer], test: NDArray[np.int64], own: NDArray[np.int64]) -> str:
+    """Why a detector cannot stand in the table; empty when it can.
+
+    Args:
+        detector: which.
+        y: (example,) 1 = correct.
+        test: test examples.
+        own: those that the selected probe scores. One that scores less than half of them would shrink the table for all.
+    """
     scored = np.asarray(y)[test][np.isfinite(detector.decisions[test])]
     if not len(scored):
         return "no test example has what it reads"
-    return "" if len(np.unique(scored)) == 2 else "it can score test examples of one class only"
-
-
-def evaluate_predictions(predictions: pd.DataFrame, seed: int) -> Comparison:
-    """The table of detectors, recomputed from a run's `predictions.parquet` and its seed.
-
-    Labels, kinds and details of detectors are no part of that file: `label` is the name and `detail` empty.
-
-    Args:
-        predictions: columns id, group, split, label, detector, decision; the detector `probe` first.
-        seed: the run's.
-    """
-    names = [n for n in dict.fromkeys(predictions["detector"]) if not n.startswith(SHUFFLED)]
-    by_name = {n: part.set_index("id") for n, part in predictions.groupby("detector", sort=False)}
-    base = by_name[names[0]]
-    detectors = [
-        Detector(n, n, by_name[n]["decision"].reindex(base.index).to_numpy(dtype=np.float64)) for n in names
-    ]  # fmt: skip
-    return evaluate_detectors(
-        detectors, base["label"].to_numpy(), cast("list[SplitName]", list(base["split"])), [str(g) for g in base["group"]], seed
-    )
+    if len(np.unique(scored)) < 2:
+        return "it can score test examples of one class only"
+    shared = int(np.isfinite(detector.decisions[own]).sum())
+    few = shared < LEAST * len(own)
+    return f"it can score {shared} of {len(own)} test examples of the probe, fewer than half" if few else ""
 
 
 def detector_facts(score: DetectorScore) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.scoring.metrics import Resamples, auroc
+from probebench.scoring.metrics import Z95, Resamples, auroc
 from probebench.types import Interval
 
 Floats = NDArray[np.float64]
 Scale = Literal["logit", "below_one", "difference"]
+ROUNDING = 1e-9
+"""Nearer to 1 than this is 1: sums of fractions are not exact."""
 
 
 def auroc_interval(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Interval:
@@ -40,8 +42,8 @@ def bootstrap_interval(value: float, replicates: Floats, groups: int, scale: Sca
             differences of values between 0 and 1.
 
     Returns:
-        NaN when fewer than half of the replicates are defined or G < 2. A proportion that is 0 or 1 in every resample gets the
-        interval of Clopper and Pearson (1934) for G observations that are all alike.
+        NaN when fewer than half of the replicates are defined or G < 2, or where a value of `below_one` is 1. A proportion
+        that is 0 or 1 in every resample gets the interval of Clopper and Pearson (1934) for G observations that are all alike.
     """
     from scipy.stats import t as student
 
@@ -52,10 +54,33 @@ def bootstrap_interval(value: float, replicates: Floats, groups: int, scale: Sca
     if scale == "difference":
         return Interval(max(-1.0, value - half), min(1.0, value + half))
     if scale == "below_one":
-        grow = float(np.exp(half / (1 - value))) if value < 1 else float("nan")
+        if value > 1 - ROUNDING:
+            return Interval(float("nan"), float("nan"))  # no scale goes through its end
+        grow = float(np.exp(half / (1 - value)))
         return Interval(1 - (1 - value) * grow, 1 - (1 - value) / grow)
     if value in (0.0, 1.0):
         alike = 0.025 ** (1 / groups)
         return Interval(alike, 1.0) if value else Interval(0.0, 1 - alike)
     ratio, grow = (1 - value) / value, float(np.exp(half / (value * (1 - value))))
     return Interval(1 / (1 + ratio * grow), 1 / (1 + ratio / grow))
+
+
+def mean_interval(values: Floats) -> Interval:
+    """Student's 95 % interval of the mean of independent values; NaN below two."""
+    from scipy.stats import t as student
+
+    n = len(values)
+    if n < 2:
+        return Interval(float("nan"), float("nan"))
+    centre, half = float(np.mean(values)), float(student.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+    return Interval(centre - half, centre + half)
+
+
+def wilson(k: float, n: int) -> Interval:
+    """95 % score interval of a share of k in n independent observations (Wilson 1927); the whole range where n is 0."""
+    if n == 0:
+        return Interval(0.0, 1.0)
+    share, z2 = k / n, Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * float(np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)))
+    return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))  # rounding at 0 and 1

@@ -90,7 +90,7 @@ def midranks(scores: Floats) -> Floats:
 
 def delong_interval(y: NDArray[np.integer], scores: Floats) -> Interval:
     """95 % interval of the AUROC after DeLong et al. (1988), by midranks (Sun and Xu 2014), examples independent."""
-    return _normal_interval(*_placements(y, scores), 0.0)
+    return _normal_interval(*placements(y, scores), 0.0)
 
 
 def delong_difference(y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
@@ -98,11 +98,11 @@ def delong_difference(y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
 
     The variance of the difference is that of the differences of the placements, so the covariance needs no matrix.
     """
-    (a1, a0), (b1, b0) = _placements(y, a), _placements(y, b)
+    (a1, a0), (b1, b0) = placements(y, a), placements(y, b)
     return _normal_interval(a1 - b1, a0 - b0, -1.0)
 
 
-def _placements(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
+def placements(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
     """Of each correct answer the share of wrong ones below it, and of each wrong one the share of correct ones above it."""
     from scipy.stats import rankdata
 

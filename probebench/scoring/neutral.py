@@ -17,10 +17,9 @@ from probebench.errors import UsageError
 from probebench.run import Run
 from probebench.scoring.evaluate import ALARM_RATES, Sample, metric_facts, recall
 from probebench.scoring.ranking import alarm_threshold
+from probebench.scoring.refit import other_model
+from probebench.tasks.sources import normalise
 from probebench.types import Cell
-
-SAME = ("revision", "tokenizer", "chat_template", "dtype", "attention")
-"""What must agree for two runs to be of one model."""
 
 
 def open_neutral(folder: str | Path, model: dict[str, Any]) -> Run:
@@ -35,8 +34,7 @@ def open_neutral(folder: str | Path, model: dict[str, Any]) -> Run:
         BadFileError: it is no finished run.
     """
     run = Run.load(folder)
-    different = [name for name in SAME if run.record["model"].get(name) != model[name]]
-    if different:
+    if different := other_model(run, model):
         raise UsageError(f"--neutral {run.folder} is not a run of this model: it differs in {', '.join(different)}.")
     if not run.has_states:
         raise UsageError(f"--neutral {run.folder} keeps no hidden states: it was run with --discard-states. Run it again without.")
@@ -48,7 +46,8 @@ def neutral_facts(
 ) -> dict[str, Any]:
     """Recall of wrong answers at thresholds from the control run's correct answers, all splits of it.
 
-    Answers to a question that also stands in the tested run are left out, so that the probe has seen none of them.
+    Answers to a question that also stands in the tested run, case and spaces apart, are left out, so that the probe has seen
+    none of them.
 
     Args:
         run: the control run.
@@ -67,7 +66,8 @@ def neutral_facts(
             f"--neutral {run.folder} did not read {cell.site}, layer {cell.row}, {cell.position}: the selected cell of this run."
         )
     there = states.there(cell.position)
-    unseen = ~answers["question"].isin(set(questions)).to_numpy()
+    asked = {normalise(question) for question in questions}
+    unseen = np.array([normalise(question) not in asked for question in answers["question"]], dtype=bool)
     rows = np.flatnonzero(there & unseen & (answers["label"] == 1).to_numpy())
     if not len(rows):
         raise UsageError(

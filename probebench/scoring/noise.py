@@ -48,7 +48,7 @@ def label_noise(job: Job, chosen: CellFit, second: Sequence[bool | None], judge:
              "by_split": {name: _agreement(first[at], y2[at]) for name, at in rows.items()}}  # fmt: skip
     test = rows["test"][np.isfinite(chosen.decisions[rows["test"]])]
     again, why = refit(job, chosen, y2)
-    draws = Resamples.draw([str(job.labels.groups[i] if job.labels.groups else i) for i in test], job.seed)
+    draws = Resamples.draw(job.labels.group_names(test), job.seed)
     decisions = {"first": chosen.decisions} | ({} if again is None else {"second": again.decisions})
     scored: dict[str, Any] = {}
     for fitted, d in decisions.items():
@@ -60,13 +60,14 @@ def label_noise(job: Job, chosen: CellFit, second: Sequence[bool | None], judge:
     own = scored["fitted_to_first"]
     change = own["scored_under_second"]["auroc"] - own["scored_under_first"]["auroc"]
     apart = draws.auroc(y2[test], chosen.decisions[test]) - draws.auroc(first[test], chosen.decisions[test])
+    groups = min(draws.independent(first[test]), draws.independent(y2[test]))
     return {
         **facts,
         "n_test": len(test),
         "scores": scored,
         "refit": {"C": None, "reason": why} if again is None else {"C": again.C, "validation_auroc": again.validation_auroc},
         "change": change,
-        "change_95": ends(bootstrap_interval(change, apart, draws.independent(first[test]), "difference")),
+        "change_95": ends(bootstrap_interval(change, apart, groups, "difference")),
         "attenuation": attenuation(first[test], y2[test], chosen.decisions[test], draws),
     }
 
@@ -130,5 +131,4 @@ def _agreement(first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[str,
 
 def _ends(values: Floats) -> list[float]:
     """Percentiles: what is cut at 0 and 1, or may be negative, has no scale of its own."""
-    interval = percentile_interval(values)
-    return [interval.low, interval.high]
+    return ends(percentile_interval(values))

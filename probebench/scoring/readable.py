@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.probes.fit import Labels
+from probebench.scoring.common import best_on_common
 from probebench.scoring.evaluate import ends
 from probebench.scoring.intervals import auroc_interval, difference_interval
-from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.score import Result, cell_facts
+from probebench.scoring.metrics import Z95, Resamples, auroc
+from probebench.scoring.score import Result, cell_facts, tested
 from probebench.states.positions import readable_when
 from probebench.types import EMB, CellFit, Detector, When, split_index
 
 PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
 """Positions in the tables of Orgad et al. (2025), arXiv:2410.02707, in map order."""
-POWER = 1.959963984540054 + 0.8416212335729143
+POWER = Z95 + 0.8416212335729143
 """97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors is found 4 times out of 5 by a
 two-sided test at 5 %."""
 
@@ -36,11 +37,9 @@ def by_position(result: Result, fits: Sequence[CellFit], positions: Sequence[str
             reasons = sorted({f.masked for f in own if f.masked})
             rows.append({**row, "layer": None, "masked": "; ".join(reasons)})
             continue
-        at = test.layers.index(best.cell.layer), test.positions.index(name)
         rows.append({
             **row, "layer": best.cell.row, "C": best.C, "validation_auroc": best.validation_auroc,
-            "test_auroc": float(test.values[at]), "test_auroc_95": [float(test.low[at]), float(test.high[at])],
-            "n_test": int(test.n[at]),
+            **tested(test, best.cell),
         })  # fmt: skip
     return rows
 
@@ -62,16 +61,32 @@ def readable(result: Result, fits: Sequence[CellFit], labels: Labels, seed: int,
     for when in ("before", "after"):
         blocks = [f for f in fits if f.cell.site == site and f.cell.layer != EMB]
         own = [f for f in blocks if readable_when(f.cell.position, given=given) == when]
-        cell, baseline = best_cell(own), best_baseline(result.detectors, labels, when)
+        cell = best_cell(own)
+        baseline = None if cell is None else best_baseline(result.detectors, labels, when, np.isfinite(cell.decisions))
         facts[when] = None if cell is None or baseline is None else against(cell, baseline, labels, seed)
     return facts
 
 
-def best_baseline(detectors: Sequence[Detector], labels: Labels, when: When) -> Detector | None:
-    """The baseline with the highest validation AUROC among those that can be read by then; None where none has one."""
+def best_baseline(
+    detectors: Sequence[Detector], labels: Labels, when: When, scored: NDArray[np.bool_] | None = None
+) -> Detector | None:
+    """The baseline with the highest validation AUROC among those that can be read by then; None where none has one.
+
+    All are judged on the validation examples that every one of them scores (see `best_on_common`).
+
+    Args:
+        detectors: of the run, of all kinds.
+        labels: labels and splits.
+        when: by when they must be readable.
+        scored: (example,) those that the cell scores which they are compared with; None for all.
+    """
     usable = [d for d in detectors if d.kind == "baseline" and (when == "after" or d.when == "before")]
-    scored = [(value, -i, d) for i, d in enumerate(usable) if np.isfinite(value := split_auroc(d.decisions, labels, "validation"))]
-    return max(scored, key=lambda row: row[:2])[2] if scored else None
+    if not usable:
+        return None
+    rows = split_index(labels.splits)["validation"]
+    rows = rows if scored is None else rows[scored[rows]]
+    best = best_on_common(labels.y[rows], np.array([d.decisions[rows] for d in usable]))
+    return None if best is None else usable[best]
 
 
 def split_auroc(decisions: NDArray[np.float64], labels: Labels, split: str) -> float:
@@ -85,17 +100,18 @@ def against(cell: CellFit, baseline: Detector, labels: Labels, seed: int) -> dic
     test = split_index(labels.splits)["test"]
     rows = test[np.isfinite(cell.decisions[test]) & np.isfinite(baseline.decisions[test])]
     y = labels.y[rows]
-    draws = Resamples.draw([str(labels.groups[i] if labels.groups else i) for i in rows], seed)
+    draws = Resamples.draw(labels.group_names(rows), seed)
     own, other = (draws.auroc(y, d[rows]) for d in (cell.decisions, baseline.decisions))
     groups, apart = draws.independent(y), (own - other)[np.isfinite(own - other)]
     se = float(apart.std(ddof=1) * np.sqrt(groups / (groups - 1))) if len(apart) > 1 < groups else float("nan")
     values = [auroc(y, d[rows]) for d in (cell.decisions, baseline.decisions)]
+    shared = np.where(np.isfinite(cell.decisions), baseline.decisions, np.nan)
     return {
         "cell": {**cell_facts(cell), "auroc": values[0], "auroc_95": ends(auroc_interval(draws, y, cell.decisions[rows]))},
         "best_baseline": {
             "name": baseline.name,
             "label": baseline.label,
-            "validation_auroc": split_auroc(baseline.decisions, labels, "validation"),
+            "validation_auroc": split_auroc(shared, labels, "validation"),
             "auroc": values[1],
             "auroc_95": ends(auroc_interval(draws, y, baseline.decisions[rows])),
         },

@@ -15,12 +15,15 @@ from probebench.errors import UsageError
 from probebench.probes.fit import Job, Labels, decide, fits_of, project, why_masked
 from probebench.probes.kinds import Probe, get_probe, linear_map
 from probebench.run import PROBE, Run
+from probebench.scoring.common import best_on_common
 from probebench.scoring.metrics import auroc
 from probebench.tasks.sources import normalise
 from probebench.types import EMB, Cell
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+ONE_MODEL = ("revision", "tokenizer", "chat_template", "dtype", "attention")
+"""What must agree for two runs to be of one model."""
 LABEL_FREE = ("logit_", "prob_", "logprob_", "perplexity", "entropy", "p_true", "length")
 """How the names of detectors begin that were fitted to no label."""
 
@@ -41,6 +44,11 @@ class CellProbe:
     def decisions(self, X: NDArray[np.float32]) -> Floats:
         """(example,) decisions of raw (example, width) vectors."""
         return decide(self.estimator, X)
+
+
+def other_model(run: Run, model: Mapping[str, Any]) -> list[str]:
+    """In what a run's model differs from another run's, as records describe them; empty where they are one."""
+    return [name for name in ONE_MODEL if run.record["model"].get(name) != model[name]]
 
 
 def no_probe(why: str) -> CellProbe:
@@ -167,14 +175,14 @@ class Stored:
     def baseline(self) -> str | None:
         """The detector with the best validation AUROC among those fitted to no label, all on the same examples.
 
-        None where none has scores of both classes on validation.
+        None where there is none (see `best_on_common`).
         """
         validation = np.flatnonzero(self.split == "validation")
-        free = {k: v[validation] for k, v in self.reported.items() if k.startswith(LABEL_FREE) and np.isfinite(v[validation]).any()}
-        common = np.all([np.isfinite(v) for v in free.values()], axis=0) if free else np.zeros(len(validation), dtype=bool)
-        values = {k: auroc(self.labels.y[validation][common], v[common]) for k, v in free.items()}
-        defined = {k: v for k, v in values.items() if np.isfinite(v)}
-        return max(defined, key=lambda k: defined[k]) if defined else None
+        free = [name for name in self.reported if name.startswith(LABEL_FREE)]
+        if not free:
+            return None
+        best = best_on_common(self.labels.y[validation], np.array([self.reported[name][validation] for name in free]))
+        return None if best is None else free[best]
 
 
 def fit_probe(

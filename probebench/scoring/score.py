@@ -68,7 +68,7 @@ def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: J
     sites = list(dict.fromkeys(f.cell.site for f in fits))
     matrices: dict[tuple[str, SplitName], ScoreMatrix] = {}
     for split in ("validation", "test"):
-        draws = Resamples.draw([labels.groups[i] for i in rows[split]], seed)
+        draws = Resamples.draw(labels.group_names(rows[split]), seed)
         for site in sites:
             own = [f for f in fits if f.cell.site == site]
             matrices[site, split] = score_matrix(own, labels, draws, split, job.reader.positions, job.reader.present)
@@ -225,3 +225,10 @@ def cell_facts(fit: CellFit) -> dict[str, Any]:
         "converged": fit.converged,
         "iterations": fit.iterations,
     }
+
+
+def tested(test: ScoreMatrix, cell: Cell) -> dict[str, Any]:
+    """A cell's test AUROC on all test examples that have its token, as records hold it."""
+    at = test.layers.index(cell.layer), test.positions.index(cell.position)
+    interval = [float(test.low[at]), float(test.high[at])]
+    return {"test_auroc": float(test.values[at]), "test_auroc_95": interval, "n_test": int(test.n[at])}

@@ -12,6 +12,7 @@ import pandas as pd
 from probebench.scoring.compare import RunComparison
 from probebench.scoring.transfer import AT, predicted_by_angle, transfer_matrix
 from probebench.types import Interval
+from probebench.words import interval, number
 
 WIDTH = 80
 NAME = 22
@@ -73,7 +74,7 @@ def _matrix(table: pd.DataFrame, at: str) -> list[str]:
         columns = list(numbered)[start : start + per_block]
         lines.append(" " * (NAME + 5) + "".join(f"{numbered[c]:>{COLUMN}}" for c in columns))
         for name in matrix.index:
-            values = "".join(f"{_number(matrix.loc[name, c]):>{COLUMN}}" for c in columns)
+            values = "".join(f"{_narrow(matrix.loc[name, c]):>{COLUMN}}" for c in columns)
             lines.append(f"{numbered.get(name, ''):<5}{_short(name):<{NAME}}{values}")
     return lines
 
@@ -85,14 +86,14 @@ def _pair_lines(rows: pd.DataFrame) -> list[str]:
     lines = [f"{'':<{PAIR}}{'AUROC':>5} {'95 %':<11} {'free':>4} {'- baseline':<19} {last}"]
     for row in rows.itertuples():
         name = str(row.test_task).split(": ", 1)[-1] if topic else f"{_short(row.train_task, 11)} > {_short(row.test_task, 11)}"
-        difference = f"{_signed(row.difference)} {_ends(row.difference_low, row.difference_high, signed=True)}"
+        difference = f"{_narrow(row.difference, signed=True)} {_narrow(row.difference_low, row.difference_high, signed=True)}"
         if not np.isfinite(row.difference):
             difference = "none"
-        last = f"{_signed(row.cosine):>5} {_signed(row.mahalanobis_cosine):>5}"
+        last = f"{_narrow(row.cosine, signed=True):>5} {_narrow(row.mahalanobis_cosine, signed=True):>5}"
         if topic:
-            last = f"{_number(row.own_auroc):>5} {row.n:>5}"
-        value, free = _number(row.auroc), _number(row.direction_free)
-        lines.append(f"{_short(name, PAIR):<{PAIR}}{value:>5} {_ends(row.low, row.high):<11} {free:>4} {difference:<19} {last}")
+            last = f"{_narrow(row.own_auroc):>5} {row.n:>5}"
+        value, free = _narrow(row.auroc), _narrow(row.direction_free)
+        lines.append(f"{_short(name, PAIR):<{PAIR}}{value:>5} {_narrow(row.low, row.high):<11} {free:>4} {difference:<19} {last}")
     return lines
 
 
@@ -119,11 +120,12 @@ def compare_lines(found: RunComparison) -> list[str]:
         lines += _wrapped(f"{name}  {side.model} on {side.task}{version}, {side.label}  ({side.folder})")
     lines += ["", f"{'':<22}{'AUROC':>6}  95 %"]
     for name, side in (("A", found.a), ("B", found.b)):
-        lines.append(f"{name + ' ' + _short(side.detector, 19):<22}{_number(side.auroc, 3):>6}  {_interval(side.auroc_95)}")
-    lines.append(f"{'A - B':<22}{found.difference:>+6.3f}  {_interval(found.difference_95, signed=True)}  paired, by group")
+        lines.append(f"{name + ' ' + _short(side.detector, 19):<22}{number(side.auroc):>6}  {_ends(side.auroc_95)}")
+    difference, ends = number(found.difference, signed=True), _ends(found.difference_95, signed=True)
+    lines.append(f"{'A - B':<22}{difference:>6}  {ends}  paired, by group")
     if np.isfinite(found.difference_95_delong.low):
         p = f", p = {found.delong_p:.2g}" if np.isfinite(found.delong_p) else ""
-        lines.append(f"{'':<28}  {_interval(found.difference_95_delong, signed=True)}  paired, DeLong{p}")
+        lines.append(f"{'':<28}  {_ends(found.difference_95_delong, signed=True)}  paired, DeLong{p}")
     right = f"{found.a.correct}" if not found.own_labels else f"{found.a.correct} in A and {found.b.correct} in B"
     lines += ["", *_wrapped(f"n = {found.n} common test examples in {found.n_groups} groups, {right} correct.")]
     for name, other, side in (("A", "B", found.a), ("B", "A", found.b)):
@@ -146,21 +148,11 @@ def _short(name: str, letters: int = NAME) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "~"
 
 
-def _number(value: float, digits: int = 2) -> str:
-    return "n/a" if not np.isfinite(value) else f"{value:.{digits}f}".removeprefix("0")  # .87, 1.00
+def _narrow(*values: float, signed: bool = False) -> str:
+    """A number from -1 to 1, or an interval of two, without the noughts before the points: columns are narrow."""
+    text = interval(values, 2, signed=signed) if len(values) > 1 else number(values[0], 2, signed=signed)
+    return text.replace("0.", ".")
 
 
-def _signed(value: float) -> str:
-    return "n/a" if not np.isfinite(value) else f"{value:+.2f}".replace("0.", ".", 1)
-
-
-def _ends(low: float, high: float, *, signed: bool = False) -> str:
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return "[n/a]"
-    return f"[{_signed(low)}, {_signed(high)}]" if signed else f"[{_number(low)}, {_number(high)}]"
-
-
-def _interval(ends: Interval, *, signed: bool = False) -> str:
-    if not (np.isfinite(ends.low) and np.isfinite(ends.high)):
-        return "[n/a]"
-    return f"[{ends.low:+.3f}, {ends.high:+.3f}]" if signed else f"[{_number(ends.low, 3)}, {_number(ends.high, 3)}]"
+def _ends(found: Interval, *, signed: bool = False) -> str:
+    return interval((found.low, found.high), signed=signed)

@@ -17,18 +17,16 @@ from probebench.run import Run
 from probebench.scoring.angles import cosine, mahalanobis_cosine
 from probebench.scoring.intervals import auroc_interval, difference_interval
 from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.refit import CellProbe, Stored, no_probe
+from probebench.scoring.refit import CellProbe, Stored, no_probe, other_model
 from probebench.scoring.topics import topic_probes, topics_of
 from probebench.scoring.union import common_cell, union_probe
-from probebench.store import write_atomic
+from probebench.store import make_folder, write_atomic
 from probebench.types import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
-SAME = ("revision", "tokenizer", "chat_template", "dtype", "attention")
-"""What must agree for two runs to be of one model."""
 AT = ("source", "target")
 """Whose selected cell is read."""
 OTHERS = "all others"
@@ -55,7 +53,7 @@ def transfer(runs: Sequence[Run | str | Path], *, topics: Sequence[str | Path] =
             not read the cell of another.
         BadFileError, StatesError: a run without hidden states.
     """
-    loaded = [run if isinstance(run, Run) else Run.load(run) for run in runs]
+    loaded = [Run.load(run) for run in runs]
     _check(loaded)
     stored = [Stored(run) for run in loaded]
     labelled = topics_of(stored, topics)
@@ -77,8 +75,7 @@ def _check(runs: Sequence[Run]) -> None:
     first = runs[0].record
     for run in runs[1:]:
         pair = f"{runs[0].folder} and {run.folder}"
-        different = [name for name in SAME if run.record["model"][name] != first["model"][name]]
-        if different:
+        if different := other_model(run, first["model"]):
             raise UsageError(f"{pair} are not runs of one model: they differ in {', '.join(different)}.")
         if run.record["settings"]["seed"] != first["settings"]["seed"]:
             raise UsageError(f"{pair} were split with different seeds: groups may stand in both splits.")
@@ -166,7 +163,7 @@ def _pair(
     numbers = {**empty, **_baseline(target, rows, None), "cosine": nan, "mahalanobis_cosine": nan}
     if not why:
         decisions = probe.decisions(X[rows])
-        draws = Resamples.draw([target.labels.groups[i] for i in rows], target.seed)
+        draws = Resamples.draw(target.labels.group_names(rows), target.seed)
         value, interval = auroc(y, decisions), auroc_interval(draws, y, decisions)
         numbers |= {"auroc": value, "low": interval.low, "high": interval.high, "direction_free": max(value, 1 - value)}
         numbers |= _baseline(target, rows, decisions)
@@ -208,17 +205,11 @@ def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None)
     if len(np.unique(y[common])) < 2:
         return none
     y, ours, theirs = y[common], decisions[common], baseline[common]
-    draws = Resamples.draw([target.labels.groups[i] for i in rows[common]], target.seed)
+    draws = Resamples.draw(target.labels.group_names(rows[common]), target.seed)
     interval = difference_interval(draws, y, ours, theirs)
     value = auroc(y, theirs)
     return {**none, "baseline_auroc": value, "difference": auroc(y, ours) - value, "difference_low": interval.low,
             "difference_high": interval.high}  # fmt: skip
-
-
-def transfer_scores(runs: Sequence[Run]) -> pd.DataFrame:
-    """The pairs of `transfer` at the source's cell: what the map shows."""
-    table = transfer(runs)
-    return table[(table.kind == "pair") & (table["at"] == "source")].reset_index(drop=True)
 
 
 def transfer_matrix(table: pd.DataFrame, column: str = "auroc", at: str = "source") -> pd.DataFrame:
@@ -269,10 +260,7 @@ def write_transfer(
     Raises:
         UsageError: the folder cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"Cannot write into {folder}: {error.strerror}. Choose another folder with --out.") from None
+    make_folder(folder)
     files = {"transfer.csv": table.to_csv(index=False, float_format="%.6f")}
     several = table[table.kind == "pair"].test_task.nunique() > 1
     for at in AT if several else ():

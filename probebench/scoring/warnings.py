@@ -61,7 +61,7 @@ def _beaten(run: Concern) -> Iterator[str]:
         found["difference_95"],
         found["detectable_difference"],
     )
-    if d <= 0:
+    if d < 0:
         sure = "may be chance" if ends[1] >= 0 else f"95 % interval {ends[0]:+.3f} to {ends[1]:+.3f}"
         yield f"The best baseline, '{name}', beats the probe: probe minus baseline is {d:+.3f} ({sure})."
     if np.isfinite(least) and abs(d) < least:
@@ -99,7 +99,8 @@ def _confounded(run: Concern) -> Iterator[str]:
             f"The probe is not distinguishable from a linear model of {_names(found['features'])} "
             f"(AUROC {linear['auroc']:.3f}, difference {linear['probe_minus_this']:+.3f})."
         )
-    if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and left["probe_auroc"] > 0.5:
+    above = run.comparison.scores[0].interval.low > 0.5  # else there was nothing to explain
+    if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and above:
         yield (
             f"With {_names(found['features'])} regressed out, the probe's AUROC goes from {left['probe_auroc']:.3f} to "
             f"{left['auroc']:.3f}, not distinguishable from 0.5."
@@ -124,7 +125,7 @@ def _classes(run: Concern) -> Iterator[str]:
     if everything["not_stopped"] > 0.1 * everything["n"] and task["kind"] != "statements":
         yield f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens and were cut off."
     rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
-    if abs(rates[0] - rates[1]) > RATE_APART and task["exact_answer"] != "given":
+    if abs(rates[0] - rates[1]) > RATE_APART:
         yield f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers."
 
 

@@ -134,7 +134,7 @@ def _npy(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict[str
     dtype = read_dtype(stored.dtype)  # npy has no bfloat16
     size, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(folder).free
     if size > free:  # a full disk kills a process that writes through a memory map, without a word
-        raise RunError(f"{site}.npy needs {size / 1e9:,.1f} GB and {folder.parent} has {free / 1e9:,.1f} GB free. "
+        raise RunError(f"{site}.npy needs {size / 1e6:,.1f} MB and {folder.parent} has {free / 1e6:,.1f} MB free. "
                        f"Export fewer --layers or --positions.")  # fmt: skip
     array = np.lib.format.open_memmap(folder / facts["file"], mode="w+", dtype=dtype, shape=shape)
     for rows, layer, part in parts(reader, site, layers):

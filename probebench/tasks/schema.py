@@ -187,6 +187,8 @@ def load_task(name: str) -> Task:
         return found[variant] if variant else next(iter(found.values()))
     if (path := task_folder() / f"{name}.yaml").is_file() and path.parent == task_folder():
         return read_file(path)[0]
+    if "/" in name:
+        raise BadFileError(f"There is no task file {name!r}: a task of your own is a path ending in .yaml.")
     found = {task.name: task for task in list_tasks()}
     if name not in found:
         hint = "`probebench tasks` lists all; a task of your own is given as a path ending in .yaml."

@@ -19,7 +19,6 @@
   const note = PB.el("p", { class: "status", role: "status", "aria-live": "polite" });
   place.append(PB.el("div", { class: "controls" }, labelA, labelB, PB.el("label", {}, "Detector", detector)), note, result);
 
-  const Z = 1.959963984540054;
   // One figure per task: a run counts before a published figure, and only rows on the current version of the task.
   function figures(data, name) {
     const found = new Map();
@@ -44,13 +43,14 @@
     note.textContent = shared.length ? `${shared.length} figure${shared.length === 1 ? "" : "s"} on the same task under the same kind of protocol.` : "No task has this detector for both models.";
     if (!shared.length) { result.replaceChildren(); return; }
     const scale = PB.aurocScale(shared.flat(), 190);
-    const reach = Math.max(0.1, d3.max(shared, ([x, y]) => Math.abs(x.auroc - y.auroc)) + 0.05);
+    const spread = (x, y) => [x.low, x.high, y.low, y.high].every(PB.known) ? Math.hypot(x.high - x.low, y.high - y.low) / 2 : 0;
+    const reach = Math.max(0.1, d3.max(shared, ([x, y]) => Math.abs(x.auroc - y.auroc) + spread(x, y)));
     const around = d3.scaleLinear([-reach, reach], [4, 150]).clamp(true);
     const figure = (row) => PB.auroc(row, scale);
     const rows = shared.map(([x, y]) => {
       const difference = x.auroc - y.auroc;
       const known = [x.low, x.high, y.low, y.high].every(PB.known);
-      const half = known ? Z * Math.hypot((x.high - x.low) / (2 * Z), (y.high - y.low) / (2 * Z)) : null;
+      const half = known ? spread(x, y) : null;
       const [low, high] = known ? [difference - half, difference + half] : [null, null];
       const words = known ? `[${PB.signed(low)}, ${PB.signed(high)}]` : "";
       const clear = known && (low > 0 || high < 0);

@@ -51,10 +51,10 @@ const PB = (() => {
   const signed = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
   const count = (n) => (known(n) ? n.toLocaleString("en") : "not stated");
   const size = (n) => (!known(n) ? "unknown" : n >= 1e9 ? `${+(n / 1e9).toPrecision(3)} B` : `${+(n / 1e6).toPrecision(3)} M`);
-  // A line may break after the owner of a model.
-  const broken = (name) => name.split(/(?<=\/)/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
+  // A line may break after the owner of a model, and between the words of a name.
+  const broken = (name) => name.split(/(?<=[\/_])/).flatMap((part, i) => (i ? [el("wbr"), part] : [part]));
   const modelLink = (name, slug) => el("a", { href: `${root}models/${encodeURIComponent(slug)}.html` }, ...broken(name));
-  const taskLink = (name, slug) => el("a", { href: `${root}tasks/${encodeURIComponent(slug)}.html` }, name);
+  const taskLink = (name, slug) => el("a", { href: `${root}tasks/${encodeURIComponent(slug)}.html` }, ...broken(name));
   const tag = (name) => el("span", { class: `tag ${["published", "recomputed", "rerun"].includes(name) ? name : ""}` }, name);
 
   // Dot and whisker on a common axis; the words beside it say the same, so it is hidden from screen readers.

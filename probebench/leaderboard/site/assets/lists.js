@@ -23,7 +23,7 @@
       withTask ? { title: "Task", head: true, value: (r) => r.task, show: (r) => PB.taskLink(r.task, r.taskSlug) } : null,
       { title: "AUROC", down: true, value: (r) => r.auroc, show: (r) => PB.auroc(r, scale) },
       { title: "Detector", words: true, value: (r) => r.label, show: (r) => r.label },
-      { title: "n", right: true, down: true, value: (r) => r.n, show: (r) => (PB.known(r.n) ? PB.el("span", { class: "num" }, PB.count(r.n)) : PB.el("span", { class: "absent" }, "not stated")) },
+      { title: "n", right: true, down: true, value: (r) => r.n, show: (r) => (PB.known(r.n) ? PB.el("span", { class: "num" }, PB.count(r.n)) : PB.el("span", { class: "absent line" }, "not stated")) },
       { title: "Tier", value: (r) => r.tier, show: (r) => PB.el("span", { title: r.source }, PB.tag(r.tier), r.current ? null : PB.el("span", { class: "tag old" }, `version ${r.version}`)) },
     ].filter(Boolean);
     PB.table(box, {
@@ -46,6 +46,7 @@
       ({ order, name, slug, family, size, parameters, tiers: mine.map((t) => index.tiers[t]), tasks, first, contested, low, high }));
     PB.table(models, {
       rows, search: (r) => `${r.name} ${r.family}`,
+      grouped: (r) => r.tiers.includes("published"),
       filters: [{ ...tiers, test: (r, v) => r.tiers.includes(v) }, families(rows), sizes],
       columns: [
         { title: "Model", head: true, value: (r) => r.name, show: (r) => PB.modelLink(r.name, r.slug) },
@@ -55,7 +56,7 @@
           : PB.el("span", { class: "absent" }, "no rival yet")) },
         { title: "Tasks", right: true, down: true, value: (r) => r.tasks, show: (r) => PB.el("span", { class: "num" }, String(r.tasks)) },
         { title: "Family", value: (r) => r.family, show: (r) => r.family },
-        { title: "Size", right: true, down: true, value: (r) => r.parameters, show: (r) => (PB.known(r.parameters) ? PB.size(r.parameters) : PB.el("span", { class: "absent" }, "unknown")) },
+        { title: "Size", right: true, down: true, value: (r) => r.parameters, show: (r) => (PB.known(r.parameters) ? PB.el("span", { class: "num" }, PB.size(r.parameters)) : PB.el("span", { class: "absent" }, "unknown")) },
         { title: "Tier", show: (r) => PB.el("span", {}, ...r.tiers.map(PB.tag)) },
       ],
     });

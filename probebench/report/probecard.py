@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from probebench.errors import ProbebenchError, UsageError
+from probebench.markup import markdown as flat
 from probebench.run import PROBE, Run
 from probebench.store import clean_json, write_atomic
+from probebench.words import cell_words, interval, number, slug
 
 CARD = "probe_card"
 """File stem of a card beside its run."""
@@ -48,7 +49,7 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
     share = train.get("accuracy")
     card = {
         "schema_version": "0.1",
-        "probe_id": _slug("probebench", model["name"], task["name"], chosen["site"], f"l{chosen['layer']}", chosen["position"]),
+        "probe_id": slug(f"probebench-{model['name']}-{task['name']}-{chosen['site']}-l{chosen['layer']}-{chosen['position']}"),
         "name": f"{r['probe']['name']} probe for correct answers of {model['name']} on {task['name']}",
         "model_target": {
             "model_id": model["name"], "architecture": model.get("architecture"), "layer": layer,
@@ -178,55 +179,45 @@ def lacking(card: Mapping[str, Any]) -> list[str]:
     return absent
 
 
-def _slug(*parts: str) -> str:
-    return "-".join(re.sub(r"[^a-z0-9]+", "-", p.lower()).strip("-") for p in parts)
-
-
 def to_markdown(card: Mapping[str, Any]) -> str:
     """The card to be read."""
     own, score = card["probebench"], card["performance"]
-    interval = "[{:.2f}, {:.2f}]".format(*score["auroc_ci_95"]) if "auroc_ci_95" in score else "(no interval)"
     target = card["model_target"]
     lines = [
-        f"# {_flat(card['name'])}", "",
-        f"Test AUROC of *correct*: **{score['auroc']:.3f}** {interval}, n = {score['n_eval']:,}.", "",
+        f"# {flat(card['name'])}", "",
+        f"Test AUROC of *correct*: **{score['auroc']:.3f}** {interval(score.get('auroc_ci_95'), 2)}, n = {score['n_eval']:,}.", "",
         "| | |", "|---|---|",
-        f"| model | {_flat(target['model_id'])}{_revision(own)} |",
-        f"| reads | {own['site']}, layer {own['layer']}, {_flat(target['position'])} |",
-        f"| probe | {_flat(card['training']['regularization'])} |",
-        f"| task | {_flat(own['task']['name'])}, version {own['task']['version']} |",
-        f"| labels | {_flat(card['task']['label_source'])} |",
+        f"| model | {flat(target['model_id'])}{_revision(own)} |",
+        f"| reads | {flat(cell_words(own))} |",
+        f"| probe | {flat(card['training']['regularization'])} |",
+        f"| task | {flat(own['task']['name'])}, version {own['task']['version']} |",
+        f"| labels | {flat(card['task']['label_source'])} |",
         f"| trained on | {card['training']['n_train']:,} answers, {card['training']['splits']} |",
         f"| tested on | {card['training']['n_test']:,} answers |",
     ]  # fmt: skip
     lines += [f"| licence | {card['license']} |"] if "license" in card else []
     lines += ["", "## Beside simpler signals", "", "| detector | AUROC | 95 % | n |", "|---|---|---|---|"]
     for d in own["detectors"]:
-        ends = "[{:.2f}, {:.2f}]".format(*d["auroc_95"]) if "auroc_95" in d else ""
-        lines.append(f"| {_flat(d['label'])} | {format(d['auroc'], '.3f') if 'auroc' in d else ''} | {ends} | {d.get('n', '')} |")
+        row = (flat(d["label"]), number(d.get("auroc")), interval(d.get("auroc_95"), 2), str(d.get("n", "")))
+        lines.append(f"| {' | '.join(row)} |")
     metrics = own["detectors"][0].get("metrics", {})
     if metrics:
         lines += ["", "## Further metrics of the probe", "", "| metric | value | 95 % | n |", "|---|---|---|---|"]
         for name, m in metrics.items():
-            ends = f"[{m['low']:.3f}, {m['high']:.3f}]" if "low" in m and "high" in m else ""
-            lines.append(f"| {name} | {m['value']:.3f} | {ends} | {m.get('n', '')} |")
+            row = (name, number(m["value"]), interval((m.get("low"), m.get("high"))), str(m.get("n", "")))
+            lines.append(f"| {' | '.join(row)} |")
     lines += ["", "## Use and limits", "", own["intended_use"], "", *(f"- {words}" for words in own["limits"])]
     for title, words in (("Assumptions", card.get("assumptions", [])), ("Warnings of the run", _warnings(card))):
-        lines += ["", f"## {title}", "", *(f"- {_flat(w)}" for w in words)] if words else []
+        lines += ["", f"## {title}", "", *(f"- {flat(w)}" for w in words)] if words else []
     return "\n".join([*lines, ""])
 
 
 def _revision(own: Mapping[str, Any]) -> str:
-    return f", revision `{_flat(own['model']['revision'])}`" if "revision" in own["model"] else ""
+    return f", revision {flat(own['model']['revision'])}" if "revision" in own["model"] else ""
 
 
 def _warnings(card: Mapping[str, Any]) -> list[str]:
     return [w["description"] for w in card.get("known_failure_modes", [])]
-
-
-def _flat(text: str) -> str:
-    """Text that keeps to its cell."""
-    return " ".join(str(text).split()).replace("|", r"\|").replace("<", "&lt;")
 
 
 def write_card(run: Run, out: str | None = None, licence: str | None = None) -> tuple[list[Path], list[str]]:

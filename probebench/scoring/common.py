@@ -1,0 +1,33 @@
+"""Which of several detectors is best, where not all of them score the same examples."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.scoring.metrics import auroc_many
+
+LEAST = 0.5
+"""Part of the examples that a detector must score to be chosen: else a handful would decide for all."""
+
+
+def best_on_common(y: NDArray[np.integer], decisions: NDArray[np.float64]) -> int | None:
+    """The detector with the highest AUROC on the examples that all of them score, the first of equals.
+
+    Detectors that score less than half of the examples take no part. On examples of its own, one that scores the easy ones
+    only would look better than another that beats it there.
+
+    Args:
+        y: (example,) 1 = correct.
+        decisions: (detector, example), NaN where a detector has no score.
+
+    Returns:
+        None where no detector scores half of the examples, or the common ones hold one class only.
+    """
+    finite = np.isfinite(decisions)
+    able = np.flatnonzero(finite.sum(axis=1) >= max(1.0, LEAST * len(y)))
+    if not len(able):
+        return None
+    common = finite[able].all(axis=0)
+    values = auroc_many(np.asarray(y)[common], decisions[np.ix_(able, common)])
+    return int(able[np.nanargmax(values)]) if np.isfinite(values).any() else None

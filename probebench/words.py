@@ -1,0 +1,46 @@
+"""How numbers, intervals, labels and cells are written, wherever a person reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+UNDEFINED = "n/a"
+
+
+def defined(value: float | None) -> TypeGuard[float]:
+    """Is there a number?"""
+    return value is not None and math.isfinite(value)
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """A number, or `n/a`; what rounds to zero has no sign."""
+    if not defined(value):
+        return UNDEFINED
+    text = f"{value:{'+' if signed else ''},.{digits}f}"
+    return text if float(text.replace(",", "")) else f"{0:.{digits}f}"
+
+
+def interval(ends: Sequence[float | None] | None, digits: int = 3, *, signed: bool = False) -> str:
+    """Both ends in brackets, or `n/a` where one of them is not known."""
+    if ends is None or not all(map(defined, ends)):
+        return UNDEFINED
+    low, high = (number(end, digits, signed=signed) for end in ends)
+    return f"[{low}, {high}]"
+
+
+def what_words(record: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What is judged, and what the two labels are called: `answers`, `correct`, `wrong`."""
+    return ("statements", "true", "false") if record["task"]["kind"] == "statements" else ("answers", "correct", "wrong")
+
+
+def cell_words(cell: Mapping[str, Any]) -> str:
+    """A cell of a record: its site, layer and position."""
+    return f"{cell['site']}, layer {cell['layer']}, {cell['position']}"
+
+
+def slug(text: str) -> str:
+    """A name for anchors, labels and ids: lower-case letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
