@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from probebench.cells import SHUFFLES, plan_run
-from probebench.estimate import ANSWER_SHARE, Memory, Timer, device_memory, fit_seconds, planned_budget, states_size
+from probebench.estimate import ANSWER_SHARE, Memory, Timer, device_memory, fit_seconds, planned_budget, start_seconds, states_size
 from probebench.models.batches import Budget
 from probebench.models.loading import find_model
 from probebench.probes.kinds import get_probe
@@ -26,8 +27,9 @@ from probebench.types import EMB, SPLITS
 
 SAMPLE = 32
 """Examples whose prompts of a later stage are rendered to know how long those are."""
-REST = 15.0
-"""Seconds of what is not measured: imports, processes that fit probes, scores of all cells, tables and figures."""
+REST = 7.5
+"""All else, in starts of a process (`start_seconds`): imports and the model's files 3.3, labels and prompts 1.3, scores of all
+cells and detectors 1.5, tables and figures 1.3. Measured in processor time on the embedded tasks (docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,25 @@ class Costs:
     memory: Memory
     seconds: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     """Stage -> shortest, expected, longest."""
+    rest: float = 0.0
+    """Seconds of all else."""
     tokens: tuple[float, int] = (0, 0)
     """Tokens that an answer is taken to have until its batch stops, and may have."""
 
     @property
     def total(self) -> tuple[float, float, float]:
         """Seconds: shortest, expected, longest."""
-        low, mid, high = (REST + sum(part[k] for part in self.seconds.values()) for k in range(3))
+        low, mid, high = (self.rest + sum(part[k] for part in self.seconds.values()) for k in range(3))
         return low, mid, high
 
 
-def costs(stages: Stages, layout: Mapping[str, SiteLayout]) -> Costs:
+def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], float] = time.perf_counter) -> Costs:
     """Disk, memory and time of a run; takes a few seconds of its own.
 
     Args:
         stages: the run, before its model is loaded.
         layout: what would be stored of each site.
+        clock: what seconds are counted by; `time.process_time` gives those of all processors together.
     """
     s, handle, task = stages.settings, stages.handle, stages.task
     prompts = [len(ids) for ids in stages.prompt_ids]
@@ -66,7 +71,7 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout]) -> Costs:
         new = s.max_new_tokens or task.generation.max_new_tokens
     budget = planned_budget(handle, max(prompts) + new) if new else Budget()
     memory = device_memory(handle, prompts, new, budget)
-    typical, timer = ANSWER_SHARE * new, Timer(handle)
+    typical, timer = ANSWER_SHARE * new, Timer(handle, clock)
     seconds: dict[str, tuple[float, float, float]] = {}
     if new:
         run = timer.generation(prompts, new, budget, stages.generation)
@@ -85,12 +90,14 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout]) -> Costs:
         seconds["hidden states"] = _sure(timer.reading(whole, s.sites, len(stages.positions), share, s.states_dtype))
     probe, splits = get_probe(s.probe, s.solver), stages.splits
     shuffles = s.shuffles if s.shuffles is not None else SHUFFLES * probe.batched
-    cores = _cores()
-    fits = 0.0
+    n_cells = sum(len(at.layers) for at in layout.values()) * len(stages.positions)
+    processes, start = min(_cores(), n_cells), start_seconds(clock)
+    together = clock is not time.process_time
+    fits = start if together else start * processes
     for width in {w for at in layout.values() for w in at.widths}:
         cells = sum(list(at.widths).count(width) for at in layout.values()) * len(stages.positions)
-        one = fit_seconds(len(splits), min(width, s.width or width), splits.count("train"), probe, shuffles, None)
-        fits += cells * one / min(cores, cells)
+        one = fit_seconds(len(splits), min(width, s.width or width), splits.count("train"), probe, shuffles, None, clock)
+        fits += cells * one / (min(processes, cells) if together else 1)
     seconds["probes"] = _sure(fits)
     if handle.causal:
         said = (lambda e: None) if stages.statements else (lambda e: e.question)  # about as long as an answer
@@ -100,7 +107,7 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout]) -> Costs:
         lengths = _spread(asked_of, 2 * kinds * (len(splits) - splits.count("train")))
         seconds["p(True)"] = _sure(timer.reading(lengths, ["resid"], 1, 0.0, s.states_dtype))
     disk = 0 if s.states is not None else states_size(layout, len(stages.positions), prompts, s.states_dtype)
-    return Costs(disk, memory, seconds, (typical, new))
+    return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
 
 
 def _sure(seconds: float) -> tuple[float, float, float]:
@@ -162,7 +169,7 @@ def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
         f"memory     {cost.memory.total / 1e6:,.1f} MB on {device}: weights {cost.memory.weights / 1e6:,.1f}, and "
         f"{cost.memory.largest / 1e6:,.1f} in the largest batch ({cost.memory.which})",
         textwrap.fill(f"time       about {_duration(mid)}{span}: {parts}, all else "
-                      f"{_duration(REST)}", 79, subsequent_indent=" " * 11),
+                      f"{_duration(cost.rest)}", 79, subsequent_indent=" " * 11),
     ]  # fmt: skip
     typical, most = cost.tokens
     if most:

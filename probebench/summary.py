@@ -59,7 +59,7 @@ def print_summary(run: Run, console: Console) -> None:
     c = r["comparison"]
     console.print(
         f"[dim]n = {c['n_compared']} of {c['n_test']} test {what}, the same for every row; positive class: {right};\n"
-        f"95 % intervals: cluster bootstrap by group.[/dim]",
+        f"95 % intervals: cluster bootstrap by group; of shuffled labels: over repeats.[/dim]",
         highlight=False,
     )
     if r["published"]:

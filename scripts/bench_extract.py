@@ -1,16 +1,21 @@
 """What reading hidden states costs beside the forward pass, in time and memory: both sides in one run, medians and ratios.
 
     python scripts/bench_extract.py                      # this machine, 8 layers x 512
+    python scripts/bench_extract.py --only memory --answers 200 600 --examples 32
     python scripts/bench_extract.py --device cuda --shape 7b --examples 512 --long 64
 
 Baselines: the bare forward pass of the same batches, and one example at a time with output_hidden_states=True and logits, as
-the code of arXiv:2410.02707 does. Models are random. Memory is the peak beyond the weights, each path in a process of its own.
+the code of arXiv:2410.02707 does. Models are random. Memory is the peak beyond the weights, each path in a process of its own; the
+padded paths keep every hidden state of the same batches, with or without logits. Processor time is that of this process: on a
+machine that others use too it says more than the clock. What glibc gives back to the system and takes again costs up to a sixth
+of a pass and falls on either side by chance; with --steady (Linux) it keeps what it has.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,10 +37,12 @@ from probebench.types import EMB, TokenizedAnswer
 
 SHAPES = {"small": (8, 512, 1376, 8, 32_000), "7b": (32, 4096, 14336, 32, 32_000)}
 """Layers, width, MLP width, heads, vocabulary."""
+STEADY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_TOP_PAD_": str(2**26)}
+"""glibc's settings for memory that stays with the process."""
 
 
 class Bench:
-    """A random model, answers of 30 to 120 tokens, and the paths to compare."""
+    """A random model, answers of random tokens, and the paths to compare."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         layers, width, mlp, heads, vocabulary = SHAPES[args.shape]
@@ -47,7 +54,8 @@ class Bench:
             model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
         self.loaded, self.layers = LoadedModel(model, None), layers  # type: ignore[arg-type]
         rng = np.random.default_rng(0)
-        lengths = rng.integers(30, 121, args.examples) if not args.long else np.full(args.long, 1024)
+        low, high = args.answers
+        lengths = rng.integers(low, high + 1, args.examples) if not args.long else np.full(args.long, 1024)
         self.sequences = [tuple(rng.integers(5, vocabulary, size=int(n)).tolist()) for n in lengths]
         answers = [TokenizedAnswer(len(s) // 2, len(s), (len(s) // 2 + 2, len(s) // 2 + 4)) for s in self.sequences]
         self.table = locate(answers, PUBLISHED)
@@ -76,53 +84,56 @@ class Bench:
             kept.append(np.stack([h[0, places].half().cpu().numpy() for h in out.hidden_states]))
         return kept
 
-    def padded(self) -> list[Any]:
-        """The same batches as ours with output_hidden_states=True."""
+    def padded(self, logits: bool = True) -> list[Any]:
+        """The same batches as ours with output_hidden_states=True, one batch at a time."""
         kept = []
+        model = self.loaded.model if logits else self.loaded.base
         for batch in plan_batches([len(s) for s in self.sequences]):
             ids, mask = pad_right([self.sequences[i] for i in batch])
             with torch.inference_mode():
-                out = self.loaded.base(
-                    ids.to(self.device), attention_mask=mask.to(self.device), output_hidden_states=True, use_cache=False
-                )
+                out = model(ids.to(self.device), attention_mask=mask.to(self.device), output_hidden_states=True, use_cache=False)
             rows = torch.arange(len(batch), device=self.device)[:, None]
             places = torch.from_numpy(self.table[batch, :, 0].clip(0)).to(self.device)
             kept.append(torch.stack([h[rows, places] for h in out.hidden_states]).half().cpu().numpy())
+            del out  # else two batches would be there at once
         return kept
 
 
-def seconds(run: Callable[[], Any], device: torch.device) -> float:
-    started = time.perf_counter()
+def seconds(run: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """By the clock, and of the processor."""
+    started, used = time.perf_counter(), time.process_time()
     run()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - used
+
+
+PEAKS = ("bare", "extract", "all", "padded", "padded without logits")
 
 
 def peak(args: argparse.Namespace, path: str) -> float:
     """Peak bytes beyond the weights of one path, in a process of its own."""
-    words = [
-        sys.executable,
-        __file__,
-        "--peak",
-        path,
-        "--device",
-        args.device,
-        "--shape",
-        args.shape,
-        "--examples",
-        str(args.examples),
-    ]
+    words = [sys.executable, __file__, "--peak", path, "--device", args.device, "--shape", args.shape,
+             "--examples", str(args.examples), "--long", str(args.long), "--answers", *map(str, args.answers)]  # fmt: skip
     return float(json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[-1]))
 
 
 def measure_peak(bench: Bench, path: str) -> float:
-    run = {"extract": bench.extract("resid"), "padded": bench.padded, "bare": bench.bare}[path]
+    run = {
+        "bare": bench.bare,
+        "extract": bench.extract("resid"),
+        "all": bench.extract("all"),
+        "padded": bench.padded,
+        "padded without logits": lambda: bench.padded(logits=False),
+    }[path]
+    with torch.inference_mode():
+        bench.loaded.model(torch.zeros((1, 8), dtype=torch.long, device=bench.device))  # what the first pass takes once
     if bench.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run()
         return float(torch.cuda.max_memory_allocated() - before)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model
     before = status("VmRSS")
     run()
     return status("VmHWM") - before
@@ -154,42 +165,61 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--long", type=int, default=0, help="instead: so many answers of 1,024 tokens, against the matmul peak")
-    parser.add_argument("--peak", choices=["extract", "padded", "bare"])
+    parser.add_argument("--answers", type=int, nargs=2, default=(30, 120), metavar=("LOW", "HIGH"), help="tokens of an answer")
+    parser.add_argument("--only", choices=["time", "memory"], help="one of the two tables")
+    parser.add_argument("--steady", action="store_true", help="let the C library keep freed memory while times are measured")
+    parser.add_argument("--peak", choices=PEAKS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.steady and not args.peak and STEADY.items() - os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **STEADY})
     bench = Bench(args)
     if args.peak:
         print(json.dumps(measure_peak(bench, args.peak)))
         return
+    if args.only != "memory":
+        times(bench, args)
+    if args.only != "time":
+        memory(args)
+
+
+def times(bench: Bench, args: argparse.Namespace) -> None:
+    """Table of seconds and ratios, and what follows from them."""
     paths = {"bare forward": bench.bare, "resid, 15 positions": bench.extract("resid"), "all sites": bench.extract("all")}
     if not args.long:
         paths["one at a time, output_hidden_states"] = bench.one_by_one
     for run in paths.values():
         run()  # warm up
-    taken: dict[str, list[float]] = {name: [] for name in paths}
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
     for _ in range(args.repeats):  # interleaved, so that a busy moment hits all
         for name, run in paths.items():
             taken[name].append(seconds(run, bench.device))
+
+    def ratio(name: str, to: str, clock: int) -> float:
+        return statistics.median(v[clock] / b[clock] for v, b in zip(taken[name], taken[to], strict=True))
+
     n, threads = len(bench.sequences), torch.get_num_threads()
     print(f"{args.shape}, {n} answers, {bench.tokens:,} tokens, {bench.device}, {threads} threads, median of {args.repeats}\n")
-    print("| path | seconds | ratio to the bare forward pass (median of ratios per round) |\n|---|---|---|")
+    print("| path | seconds | ratio to the bare forward pass (median of rounds) | processor, s | ratio |\n|---|---|---|---|---|")
     for name, values in taken.items():
-        ratio = statistics.median(v / b for v, b in zip(values, taken["bare forward"], strict=True))
-        print(f"| {name} | {statistics.median(values):.3f} | {ratio:.2f} |")
+        wall, used = (statistics.median(v[k] for v in values) for k in (0, 1))
+        print(f"| {name} | {wall:.3f} | {ratio(name, 'bare forward', 0):.2f} | {used:.3f} | {ratio(name, 'bare forward', 1):.2f} |")
     if args.long:
-        matrices = [p for name, p in bench.loaded.base.named_parameters() if p.ndim == 2 and "embed" not in name]
-        flops = 2 * bench.tokens * sum(p.numel() for p in matrices)
-        ratio = flops / statistics.median(taken["resid, 15 positions"]) / matmul_peak(bench.device)
-        print(f"\nshare of the matrix-product peak on long answers: {ratio:.2f}")
+        if bench.device.type == "cuda":
+            matrices = [p for name, p in bench.loaded.base.named_parameters() if p.ndim == 2 and "embed" not in name]
+            flops = 2 * bench.tokens * sum(p.numel() for p in matrices)
+            rate = flops / statistics.median(v[0] for v in taken["resid, 15 positions"])
+            print(f"\nshare of the matrix-product peak on long answers: {rate / matmul_peak(bench.device):.2f}")
         return
-    faster = statistics.median(
-        o / e for o, e in zip(taken["one at a time, output_hidden_states"], taken["resid, 15 positions"], strict=True)
-    )
-    print(f"\nfaster than one at a time: {faster:.2f} times")
-    memory = {path: peak(args, path) for path in ("bare", "extract", "padded")}
-    print("\n| path | peak beyond the weights, MB |\n|---|---|")
-    for path, size in memory.items():
-        print(f"| {path} | {size / 1e6:,.0f} |")
-    print(f"\nshare of the padded output_hidden_states path: {memory['extract'] / memory['padded']:.2f}")
+    wall, used = (ratio("one at a time, output_hidden_states", "resid, 15 positions", k) for k in (0, 1))
+    print(f"\nfaster than one at a time: {wall:.2f} times by the clock, {used:.2f} in processor time")
+
+
+def memory(args: argparse.Namespace) -> None:
+    """Table of peaks."""
+    found = {path: peak(args, path) for path in PEAKS}
+    print("\n| path | peak beyond the weights, MB | share of padded |\n|---|---|---|")
+    for path, size in found.items():
+        print(f"| {path} | {size / 1e6:,.0f} | {size / found['padded']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,15 @@
     python scripts/bench_preview.py --repeats 3
 
 Each round asks for the preview and then runs, in fresh processes, so that a busy moment hits both. Device memory is what lives at
-once of the tensors of a real run, beside the weights; time is that of the whole command.
+once of the tensors of a real run, beside the weights; time is that of the whole command, by the clock and of the processor, that of
+its processes included: on a machine that others use too only the second says something. Set OMP_NUM_THREADS=1 for it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -34,9 +36,11 @@ def stages_of(task: str, folder: Path) -> Stages:
 
 def predicted(task: str, folder: Path) -> dict[str, float]:
     stages = stages_of(task, folder)
-    cost = costs(stages, plan_run(stages)[1])
+    layout = plan_run(stages)[1]
+    cost, used = costs(stages, layout), costs(stages, layout, time.process_time)
     low, mid, high = cost.total
-    return {"disk": cost.disk, "memory": cost.memory.largest, "seconds": mid, "low": low, "high": high}
+    print({name: round(part[1], 1) for name, part in used.seconds.items()} | {"rest": round(used.rest, 1)}, file=sys.stderr)
+    return {"disk": cost.disk, "memory": cost.memory.largest, "seconds": mid, "low": low, "high": high, "cpu": used.total[1]}
 
 
 def counted(task: str, folder: Path) -> dict[str, float]:
@@ -49,8 +53,14 @@ def counted(task: str, folder: Path) -> dict[str, float]:
     return {"memory": live.peak}
 
 
+def children() -> float:
+    """Processor seconds of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def fresh(*words: str) -> dict[str, float]:
-    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -59,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="people")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-memory", action="store_true", help="leave out the run whose memory is counted")
     parser.add_argument("--part", choices=["predicted", "counted"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -66,20 +77,29 @@ def main() -> None:
         if args.part:
             print(json.dumps({"predicted": predicted, "counted": counted}[args.part](args.task, folder)))
             return
-        memory = fresh("--part", "counted", "--task", args.task)["memory"]
-        ratios: dict[str, list[float]] = {"disk": [], "memory": [], "seconds": []}
-        print("| said, s | range, s | taken, s | disk | memory | time |\n|---|---|---|---|---|---|")
+        memory = float("nan") if args.no_memory else fresh("--part", "counted", "--task", args.task)["memory"]
+        ratios: dict[str, list[float]] = {"disk": [], "memory": [], "seconds": [], "cpu": []}
+        print(
+            "| said, s | range, s | taken, s | processor said, s | taken, s | disk | memory | time | processor |\n"
+            "|---|---|---|---|---|---|---|---|---|"
+        )
         for k in range(args.repeats):
             said = fresh("--part", "predicted", "--task", args.task)
-            out, started = Path(name) / str(k), time.perf_counter()
+            out, started, used = Path(name) / str(k), time.perf_counter(), children()
             words = ["--model", "tiny", "--task", args.task, "--device", "cpu", "--offline", "--quiet", "--out", str(out)]
             subprocess.run([sys.executable, "-m", "probebench", "eval", *words], check=True)
-            taken = time.perf_counter() - started
+            taken, used = time.perf_counter() - started, children() - used
             disk = sum(p.stat().st_size for p in out.glob("stages/states-*/0*.safetensors"))
-            row = {"disk": said["disk"] / disk, "memory": said["memory"] / memory, "seconds": said["seconds"] / taken}
+            row = {
+                "disk": said["disk"] / disk,
+                "memory": said["memory"] / memory,
+                "seconds": said["seconds"] / taken,
+                "cpu": said["cpu"] / used,
+            }
             for what, ratio in row.items():
                 ratios[what].append(ratio)
             print(f"| {said['seconds']:.0f} | {said['low']:.0f} to {said['high']:.0f} | {taken:.0f} | "
+                  f"{said['cpu']:.0f} | {used:.0f} | "
                   + " | ".join(f"{r:.3f}" for r in row.values()) + " |", flush=True)  # fmt: skip
         print("\nmedian of said / taken: " + ", ".join(f"{what} {statistics.median(r):.3f}" for what, r in ratios.items()))
 

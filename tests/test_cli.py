@@ -62,6 +62,8 @@ def test_command_and_function_take_what_settings_hold():
         (["eval", "--model", "tiny", "--task", "people", "--sites", "rezid"], 2, "Did you mean 'resid'?"),
         (["eval", "--model", "tiny", "--task", "people", "--probe", "logistik"], 2, "Did you mean 'logistic'?"),
         (["eval", "--model", "tiny", "--task", "people", "--limit", "0"], 2, "--limit must be 1 or more; got 0"),
+        (["eval", "--model", "tiny", "--task", "people", "--revision", "main"], 2, "is for models of the hub"),
+        (["eval", "--model", "tiny", "--task", "people", "--data", "."], 2, "is a folder, not a file"),
         (["eval", "--model", "tiny", "--task", "people", "--data", "no.jsonl"], 2, "There is no file 'no.jsonl'"),
         (["eval", "--model", "tiny", "--task", "people", "--device", "tpu0"], 2, "Unknown device 'tpu0'"),
         (["eval", "--model", "tiny"], 2, "--task NAME, or answers made elsewhere with --answers FILE"),

@@ -7,7 +7,7 @@ from probebench.errors import RunError, StatesError, UnknownNameError
 from probebench.models.batches import Budget
 from probebench.models.sites import check_sites, find_blocks, plan_sites, resolve_layers
 from probebench.states.extract import Extractor as SiteExtractor
-from probebench.states.extract import plan_shards
+from probebench.states.extract import _finite, plan_shards
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
 from probebench.states.shards import Shard, from_bfloat16, shard_size, to_bfloat16, widened
 from probebench.types import EMB
@@ -255,6 +255,15 @@ def test_stored_types_come_back_without_torch_and_others_read_them(loaded, tmp_p
         loaded_values = reader.load(site).values
         assert loaded_values.dtype == (np.float32 if dtype == "bfloat16" else np.dtype(dtype))
         assert (loaded_values[:, 2 if site == "resid" else 1, 1] == cell).all()
+
+
+def test_finiteness_from_the_bits_is_that_of_torch():
+    every = torch.arange(2**16, dtype=torch.int32).to(torch.int16)  # all numbers of 16 bits
+    some = torch.tensor([0.0, -0.0, 3.4e38, -3.4e38, 1e-45, torch.inf, -torch.inf, torch.nan, -torch.nan])
+    for values in (every.view(torch.float16), every.view(torch.bfloat16), some):
+        assert [bool(_finite(x[None])) for x in values[::7]] == torch.isfinite(values[::7]).tolist()
+        assert bool(_finite(values)) == bool(torch.isfinite(values).all())
+    assert bool(_finite(torch.zeros(0, 4)))
 
 
 def test_vectors_beyond_float16_are_kept_by_bfloat16(loaded):

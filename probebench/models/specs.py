@@ -83,13 +83,15 @@ class ModelSpec:
 
         Raises:
             UnknownNameError: neither an embedded name, a folder nor a hub id.
-            UsageError: a path at which there is no folder.
+            UsageError: a path at which there is no folder, or a revision of a folder.
         """
         local = self.is_folder or self.name in EMBEDDED
         if not local and (self.name.count("/") > 1 or self.name.startswith((".", "/"))):
             raise UsageError(f"There is no model folder {self.name!r}.")
         if not local and "/" not in self.name:
             raise UnknownNameError("model", self.name, EMBEDDED, "Give an embedded name, a folder, or a hub id such as 'org/name'.")
+        if local and self.revision is not None:
+            raise UsageError(f"--revision {self.revision} is for models of the hub; {self.name!r} is a folder of this machine.")
         return Checkpoint(self.name, self.source, self.revision, local, offline, self.trust_remote_code)
 
 

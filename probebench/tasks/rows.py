@@ -35,7 +35,7 @@ def read_rows(path: Path) -> Iterator[Row]:
         BadFileError: a missing, empty or unreadable file, with the line number.
     """
     if not path.is_file():
-        raise BadFileError(f"There is no file {str(path)!r}.")
+        raise BadFileError(f"{str(path)!r} is a folder, not a file." if path.is_dir() else f"There is no file {str(path)!r}.")
     if path.suffix not in SUFFIXES:
         raise BadFileError(f"{path.name}: the ending must be one of {', '.join(SUFFIXES)}; got {path.suffix!r}.")
     if path.stat().st_size == 0:
