@@ -172,7 +172,7 @@ class Extractor:
         """(position, example, width) for each vector of a batch, in one piece of host memory.
 
         Pieces taken one by one during the pass would lie between the model's own buffers, whose memory then goes back to the
-        system and comes again page by page: a sixth of the pass's time with all sites.
+        system and comes again page by page: which can cost up to a sixth of the pass's time with all sites.
         """
         import torch
 
