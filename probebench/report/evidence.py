@@ -39,7 +39,8 @@ def detectors_table(record: Mapping[str, Any]) -> Table:
     c = record["comparison"]
     notes = [
         f"n = {c['n_compared']:,} of {c['n_test']:,} test {what}, the same for every row; positive class: {right}. "
-        "95 % intervals: cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. Signs are fixed in advance, nothing is flipped."
+        "95 % intervals: cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. "
+        "Signs are fixed in advance, nothing is flipped."
     ]
     if sum(c["dropped"].values()):
         notes.append("Left out because a detector cannot score them: " + value_words(c["dropped"]) + ".")
