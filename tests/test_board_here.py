@@ -1,0 +1,24 @@
+"""The leaderboard of this repository: every submission is valid, and its tables are those that `build` writes."""
+
+import shutil
+from pathlib import Path
+
+from probebench.leaderboard.build import build
+from probebench.leaderboard.validate import validate
+
+HERE = Path(__file__).parent.parent / "leaderboards"
+
+
+def test_submissions_are_valid():
+    reports = list(validate(HERE, workers=0))
+    assert len(reports) >= 3
+    assert not [report for report in reports if not report.ok]
+
+
+def test_tables_are_up_to_date(tmp_path):
+    copy = tmp_path / "leaderboards"
+    shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("*.md", "tables", "leaderboard.*"))
+    build(copy, tmp_path / "site")
+    for name in ("README.md", "leaderboard.csv", "leaderboard.tex", *(f"tables/{p.name}" for p in (HERE / "tables").iterdir())):
+        expected, found = (HERE / name).read_text(), (copy / name).read_text()
+        assert found == expected, f"leaderboards/{name} is not what `probebench leaderboard build` writes"
