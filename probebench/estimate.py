@@ -28,14 +28,13 @@ from probebench.models.memory import (
     SHARE,
     Slope,
     bare_model,
-    base_of,
     cached_pass,
     counted,
     gpu_free,
     host_budget,
     host_free,
 )
-from probebench.models.sites import plan_sites
+from probebench.models.sites import base_of, plan_sites
 from probebench.probes.fit import Labels, fit_cell
 from probebench.probes.kinds import Probe
 from probebench.states.extract import Extractor, plan_shards

@@ -17,6 +17,7 @@ from probebench.models.adapters import Adapter, find_adapter, merge
 from probebench.models.checkpoints import Checkpoint, check_loaded, code_hash, folder_hash, stored_quantization, tokenizer_hash
 from probebench.models.devices import Placement, check_map, place
 from probebench.models.devices import pick_device as pick_device
+from probebench.models.sites import base_of
 from probebench.models.specs import QUANTIZATIONS
 from probebench.models.specs import ModelSpec as ModelSpec
 
@@ -111,8 +112,7 @@ class LoadedModel:
     @property
     def base(self) -> torch.nn.Module:
         """The model without its vocabulary projection."""
-        named = getattr(self.model, self.model.base_model_prefix, None)
-        base: torch.nn.Module = named if named is not None else self.model.get_decoder()  # Llama 4 names another attribute
+        base: torch.nn.Module = base_of(self.model)
         return base
 
 

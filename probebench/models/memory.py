@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from probebench.models.batches import BATCH_TOKENS, MAX_BATCH, Budget, attempt
 from probebench.models.loading import LoadedModel, ModelHandle
+from probebench.models.sites import base_of
 
 SHARE = 0.7
 """Of the free memory that a batch may take; the rest is for what a probe pass cannot show, such as fragments."""
@@ -102,12 +103,6 @@ def bare_model(handle: ModelHandle, n_layers: int) -> Any:
         return type(handle.skeleton)(config).eval()
     finally:
         torch.set_default_dtype(before)
-
-
-def base_of(model: Any) -> Any:
-    """A model without its vocabulary projection."""
-    named = getattr(model, model.base_model_prefix, None)
-    return named if named is not None else model.get_decoder()
 
 
 def cached_pass(model: Any, rows: int, tokens: int, device: torch.device) -> None:

@@ -309,3 +309,9 @@ def _hook(module: nn.Module, side: Side, taps: list[tuple[str, int, Tap]], shape
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a module is given to work on: its first argument, by place or by name."""
     return args[0] if args else kwargs.get("hidden_states", next(iter(kwargs.values()), None))
+
+
+def base_of(model: Any) -> Any:
+    """A model without its vocabulary projection."""
+    named = getattr(model, model.base_model_prefix, None)
+    return named if named is not None else model.get_decoder()  # Llama 4 names another attribute
