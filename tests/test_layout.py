@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "probebench"
 ORDER = [
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
-    {"types", "models.layouts", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
+    {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
     {
         "tasks.schema",
         "states.positions",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError, UsageError
+from probebench.models.files import check_pointers, check_safetensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -45,7 +46,7 @@ def find_adapter(folder: str) -> Adapter:
 
     Raises:
         UsageError: no folder, a file is missing, or an adapter that is no difference of weights.
-        BadFileError: its config cannot be read.
+        BadFileError: its config cannot be read, or a file is a Git LFS pointer or cut off.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -56,6 +57,8 @@ def find_adapter(folder: str) -> Adapter:
         pickled = (path / "adapter_model.bin").is_file()
         why = " Its .bin may run code when it is read: save it again as safetensors where you trust it." if pickled else ""
         raise UsageError(f"--peft: {folder} holds no {WEIGHTS}.{why}")
+    check_pointers(path)
+    check_safetensors(path / WEIGHTS)
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
         kind, base = str(config.get("peft_type") or "").upper(), config.get("base_model_name_or_path")

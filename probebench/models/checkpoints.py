@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.errors import BadFileError, UnavailableError, UsageError
+from probebench.errors import UnavailableError, UsageError
+from probebench.models.files import CONFIG, INDEX, check_json, check_pointers, check_weights, rope_types
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.safetensors"
 VOCABULARIES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "tekken.json", "sentencepiece*")
 TRUST = "Read it, and when you trust it, allow it with --trust-remote-code."
+OLD_ROPE = {"su": "longrope"}
+"""Former names of position encodings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,15 @@ class Checkpoint:
         return {"revision": self.revision, "local_files_only": self.offline}
 
     @contextmanager
-    def reading(self, what: str = "a language model of transformers with safetensors weights") -> Iterator[None]:
-        """One clear line when something of the model cannot be had."""
+    def reading(
+        self, what: str = "a language model of transformers with safetensors weights", config: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
+        """One clear line when something of the model cannot be had.
+
+        Args:
+            what: what the files should be.
+            config: the model's, where it is known: what it asks for may be the cause.
+        """
         import torch
         from huggingface_hub.errors import StrictDataclassError
         from safetensors import SafetensorError
@@ -56,8 +64,12 @@ class Checkpoint:
             raise
         except (OSError, ValueError, ImportError, RuntimeError, KeyError, StrictDataclassError, SafetensorError) as error:
             reason = " ".join(str(error).split())
+            if isinstance(error, KeyError) and " " not in reason:  # a name that was looked for, and nothing else
+                reason = f"its {CONFIG} asks for {reason}, which transformers {version('transformers')} does not have."
+            self._check_rope(config)
             first = reason.split(". ")[0][:160]
             if self.local:
+                check_json(Path(self.source))
                 raise UsageError(f"The folder {self.source!r} is not {what}: {reason[:300]}") from None
             if isinstance(error, OSError):
                 raise UnavailableError(
@@ -65,6 +77,18 @@ class Checkpoint:
                     f"and give the folder with --model DIR; with network, check name, revision and access rights. ({first})"
                 ) from None
             raise UsageError(f"The model {self.name!r} is not {what}: {reason[:300]}") from None
+
+    def _check_rope(self, config: Mapping[str, Any] | None) -> None:
+        """The cause, where a config asks for a position encoding that there is not."""
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+        known = sorted({"default", *ROPE_INIT_FUNCTIONS})
+        for name in sorted(rope_types(dict(config or {})) - set(known)):
+            fix = f" {name!r} is the old name of {OLD_ROPE[name]!r}; write that there." if name in OLD_ROPE else ""
+            raise UsageError(
+                f"The {CONFIG} of the model {self.name!r} asks for the rope type {name!r}, which transformers "
+                f"{version('transformers')} does not know here. It knows {', '.join(known)}.{fix}"
+            )
 
     def commit(self) -> str | None:
         """The hub's commit that the revision stands for now; None for a folder."""
@@ -80,12 +104,16 @@ class Checkpoint:
         """The model's config.
 
         Raises:
-            UsageError: an adapter, a folder without weights, a model type that transformers does not know, or code to trust.
+            UsageError: an adapter, a folder without weights, a model type or position encoding that transformers does not know, or
+                code to trust.
+            BadFileError: files of a folder that are Git LFS pointers, cut off or missing.
             UnavailableError: a hub id that cannot be reached from here.
         """
         from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
         from transformers.utils import find_adapter_config_file
 
+        if self.local:
+            check_pointers(Path(self.source))
         with self.reading():
             adapter = find_adapter_config_file(self.source, **self.where)
         if adapter is not None:
@@ -105,7 +133,7 @@ class Checkpoint:
             )
         if self.local:
             check_weights(Path(self.source))
-        with self.reading():
+        with self.reading(config=raw):
             return AutoConfig.from_pretrained(self.source, trust_remote_code=self.trusted, **self.where)
 
     def untrusted(self, what: str) -> UsageError:
@@ -155,34 +183,6 @@ class Checkpoint:
             ids = getattr(holder, "eos_token_id", None)
             found.update([ids] if isinstance(ids, int) else ids or [])
         return frozenset(found)
-
-
-def check_weights(folder: Path) -> None:
-    """Complain about a model folder whose safetensors weights are not all there.
-
-    Raises:
-        UsageError: no weights, or only pickled ones.
-        BadFileError: a part is missing, or the list of parts cannot be read.
-    """
-    if (folder / WEIGHTS).is_file():
-        return
-    parts = sorted(path.name for path in folder.glob("*.safetensors"))
-    if (folder / INDEX).is_file():
-        try:
-            named = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            raise BadFileError(f"{folder / INDEX} does not list the weights of a model.") from None
-        if missing := [name for name in named if not (folder / name).is_file()]:
-            raise BadFileError(f"{len(missing)} of {len(named)} weight files are missing in {folder}, the first {missing[0]}.")
-    elif parts:
-        raise BadFileError(f"{folder} holds {', '.join(parts[:3])}, but neither {WEIGHTS} nor {INDEX}, which says what is where.")
-    elif any(path.suffix in (".bin", ".pt", ".pth") for path in folder.iterdir()):
-        raise UsageError(
-            f"{folder} holds pickled weights only (.bin), which may run code when they are read; only safetensors are. To convert "
-            f"weights that you trust: AutoModelForCausalLM.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW)"
-        )
-    else:
-        raise UsageError(f"{folder} is not a language model of transformers with safetensors weights: it holds no {WEIGHTS}.")
 
 
 def folder_hash(folder: Path) -> str:

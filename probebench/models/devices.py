@@ -21,6 +21,11 @@ SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 """Ways in which transformers spreads a model over what there is."""
 DISK = "disk"
 """Weights that stay in their file and are read when they are needed."""
+UNSAFE = {
+    "mps": "PyTorch's MPS backend gives silently wrong matrix products that depend on what was computed before "
+    "(pytorch/pytorch#193487, open for 2.7 to 2.13), so a check at the start would not show them"
+}
+"""Devices that PyTorch has and no number of ours may come from, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +157,12 @@ def pick_device(name: str, option: str = "--device") -> torch.device:
 
     Raises:
         UnknownNameError: no such device.
-        UsageError: a GPU that this machine does not have.
+        UsageError: a GPU that this machine does not have, or a device whose numbers are not to be trusted.
     """
     import torch
 
+    if (kind := name.partition(":")[0]) in UNSAFE:
+        raise UsageError(f"{option} {name}: {UNSAFE[kind]}. Use {option} cpu.")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -217,7 +217,7 @@ def _skeleton(spec: ModelSpec, found: Checkpoint, config: Any) -> Any:
     """The model without its weights."""
     import torch
 
-    with found.reading(), torch.device("meta"):
+    with found.reading(config=config.to_dict()), torch.device("meta"):
         try:
             return _model_class(_is_causal(config)).from_config(
                 config, attn_implementation=spec.attention, trust_remote_code=spec.trust_remote_code
