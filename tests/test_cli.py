@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from inspect import signature
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -129,3 +130,26 @@ def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
     plotted = run("plot", "r", "--title", "T", "--out", "pictures")
     assert plotted.exit_code == 0
     assert (tmp_path / "pictures" / "heatmap.svg").stat().st_size > 1000
+
+
+def test_the_form_for_answers_is_one_that_can_be_read(tmp_path, loaded):
+    from probebench.tasks.columns import COLUMNS
+    from probebench.tasks.given import read_answers
+
+    printed = run("answers", "--template")
+    assert printed.exit_code == 0
+    (tmp_path / "form.jsonl").write_text(printed.stdout)
+    handle = loaded().handle
+    rows = read_answers(tmp_path / "form.jsonl", handle.tokenizer, handle.stop_ids)
+    assert len({g.example.id for g in rows}) == len(rows) > 1
+    assert {key for line in printed.stdout.splitlines() for key in json.loads(line)} <= set(COLUMNS)
+    assert run("answers").exit_code == run("answers", "x", "--template").exit_code == 2
+
+
+def test_every_column_of_answers_stands_in_the_docs():
+    from probebench.tasks.columns import COLUMNS
+    from probebench.tasks.given import FIELDS
+
+    page = (Path(__file__).parent.parent / "docs" / "answers.md").read_text()
+    assert [f"| `{name}` | {what} |" for name, what in COLUMNS.items() if f"| `{name}` | {what} |" not in page] == []
+    assert set(FIELDS) <= set(COLUMNS)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from probebench._version import __version__
+from probebench.cli.answers import answers_command
 from probebench.cli.cite import cite_command, export_command
 from probebench.cli.groups import Headed
 from probebench.cli.leaderboard import leaderboard_group
@@ -145,5 +146,5 @@ def eval_command(
 
 
 for command in (tasks_group, models_command, plot_command, transfer_command, compare_command, states_group, report_command,
-                leaderboard_group, cite_command, export_command):  # fmt: skip
+                leaderboard_group, cite_command, export_command, answers_command):  # fmt: skip
     main.add_command(command)
