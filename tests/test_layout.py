@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "probebench"
 ORDER = [
+    {"models.blocks"},
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
     {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
     {

@@ -12,6 +12,8 @@ from probebench.maps.draw import draw
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer, save_figure, style
 from probebench.maps.numbers import sublayers_table
 from probebench.models.layouts import COMPONENTS
+from probebench.states.export import export
+from probebench.states.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,17 @@ def answers_in(folder, n=240):
 
 def tick_labels(axis):
     return [t.get_text() for t in axis.get_ticklabels()]
+
+
+def test_what_goes_into_the_mlp_is_read_drawn_and_exported_but_is_no_component(run, tmp_path):
+    assert sorted(run.record["sites"]["mlp.in"]["layers"]) == ["0", "1", "2"]
+    assert run.plot(site="mlp.in").get_ylim() == (3, 0)
+    assert run.matrix("auroc", site="mlp.in").notna().all().all()
+    assert tuple(t.split("\n")[0] for t in tick_labels(run.plot("components").xaxis)) == COMPONENTS
+    assert "mlp.in" not in set(run.attribution.site)
+    assert all(check.ok for check in verify(run.folder))
+    array = np.load(export(run.folder, "npy", tmp_path / "npy", sites=["mlp.in"]) / "mlp.in.npy")
+    np.testing.assert_array_equal(array[:, 1, 1], run.states().cell(1, "-1", site="mlp.in").astype(np.float16))
 
 
 @pytest.mark.parametrize(("n_layers", "last"), [(28, ["24", "27"]), (36, ["33", "35"]), (40, ["36", "39"]), (48, ["45", "47"])])

@@ -424,6 +424,8 @@ def test_outputs_follow_from_inputs_and_weights(name):
     model, seen = build(name), at_position_zero(name)
     plan = plan_of(model)
     for (site, layer), tap in plan.taps.items():
+        if site in ("mlp.up", "mlp.gate"):  # a share of a fused projection too
+            close(tap.take(linear(tap.module, seen["mlp.in", layer])), seen[site, layer])
         before = {"attn.o": "attn.heads", "mlp.down": "mlp.act"}.get(site)
         if before:
             close(linear(tap.module, seen[before, layer]), seen[site, layer])
@@ -435,6 +437,67 @@ def test_outputs_follow_from_inputs_and_weights(name):
         if site == "mlp.out" and ("mlp.down", layer) in seen:
             scale = getattr(model.config, "mlp_multipliers", [1.0, 1.0])[1]
             close(seen["mlp.down", layer] * scale, seen[site, layer])
+
+
+BESIDE = "input_layernorm"
+"""The norm that attention and MLP share where they stand side by side."""
+ENTRY = {
+    **dict.fromkeys(("stablelm-parallel", "cohere", "cohere2", "phi", "falcon-7b"), (BESIDE, "beside")),
+    **dict.fromkeys(("gptj", "codegen"), ("ln_1", "beside")),
+    "gptneox-parallel": ("post_attention_layernorm", "beside"),
+    "falcon-40b": ("ln_mlp", "beside"),
+    **dict.fromkeys(("gpt2", "gpt-bigcode", "gpt-bigcode-heads", "gpt-neo"), ("ln_2", "after")),
+    "mpt": ("norm_2", "after"),
+    "opt": ("final_layer_norm", "after"),
+    "opt-post-norm": ("self_attn_layer_norm", "after"),
+    "lfm2": ("ffn_norm", "after"),
+    "jamba": ("pre_ff_layernorm", "after"),
+    "recurrent-gemma": ("channel_pre_norm", "after"),
+    "olmo2": ("", "normed"),
+    "glm4": ("post_attention_layernorm", "normed by post_self_attn_layernorm"),
+    **dict.fromkeys(("gemma2", "gemma3", "gemma4", "gemma4-no-v"), ("pre_feedforward_layernorm", "normed")),
+}
+"""What stands before the MLP: its norm's name, and what that norm is given. Not named: `post_attention_layernorm`, after."""
+ELSEWHERE = {
+    "gemma3n": "several streams are mixed before it",
+    "gemma4-moe": "MLP and experts have inputs of their own",
+    "falcon-h1": "attention and a state-space mixer are added",
+    "nemotron-h": "an MLP is a block of its own",
+    "mamba": "no MLP",
+    "mamba2": "no MLP",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ELSEWHERE])
+def test_what_goes_into_the_mlp_is_the_norm_of_the_stream(name):
+    model, seen, checked = build(name), at_position_zero(name), 0
+    norm, where = ENTRY.get(name, ("post_attention_layernorm", "after"))
+    for layer, block in enumerate(find_blocks(model, n_layers(model))):
+        stream = seen["resid", layer - 1]  # EMB is -1
+        if where != "beside":
+            if ("attn.o", layer) not in seen:
+                continue
+            added = seen["attn.o", layer] * (model.config.residual_multiplier if name.startswith("granite") else 1)
+            if where.startswith("normed"):
+                added = getattr(block, where.rpartition(" ")[2] if " " in where else "post_attention_layernorm")(added)
+            stream = stream + added
+        close(getattr(block, norm)(stream) if norm else stream, seen["mlp.in", layer])
+        checked += 1
+    assert checked
+
+
+def test_what_goes_into_a_block_that_is_an_mlp():
+    model, seen = build("nemotron-h"), at_position_zero("nemotron-h")
+    assert {layer for site, layer in seen if site == "mlp.in"} == {2}
+    close(find_blocks(model, 3)[2].norm(seen["resid", 1]), seen["mlp.in", 2])
+    assert "no MLP of a known form" in plan_of(model).absent["mlp.in", 0]
+
+
+def test_experts_and_mlp_with_norms_of_their_own_have_no_single_input():
+    assert "each with a norm of its own" in reasons("gemma4-moe", "mlp.in")["mlp.in", 0]
+    assert not reasons("granite4-moe", "mlp.in"), "both take the same vectors"
+    for name in ("mixtral", "gpt-oss", "deepseek-v3", "jamba", "llama4", "qwen3-next"):
+        assert not reasons(name, "mlp.in")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].adds and not name.startswith("mamba")])
@@ -662,8 +725,8 @@ def test_several_sites_share_one_hook():
     hooks = watch(plan_of(model), lambda *_: None)
     for hook in hooks:
         hook.remove()
-    # per layer: block, qkv, o before and after, gate_up, down before and after, MLP; and block 0 before, twice
-    assert len(hooks) == 3 * 8 + 2
+    # per layer: block, qkv, o before and after, gate_up before and after, down before and after, MLP; and block 0 before, twice
+    assert len(hooks) == 3 * 9 + 2
 
 
 def test_no_blocks_no_plan():
@@ -675,6 +738,8 @@ def test_the_table_names_each_architecture_once():
     names = [name for family in known_families() for name in family.model_types]
     assert len(names) == len(set(names))
     assert set(COMPONENTS) < set(SITES)
+    assert SITES.index("mlp.in") == SITES.index("mlp.up") - 1
+    assert COMPONENTS == ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down", "mlp.gate")  # as published
     for family in FAMILIES:
         assert family.places.keys() <= set(SITES)
         assert family.missing.keys() | family.places.keys() == set(SITES[1:])

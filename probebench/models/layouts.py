@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
+
+from probebench.models.blocks import Side
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-Side = Literal["input", "output"]
-SITES = tuple("resid attn.q attn.k attn.v attn.heads attn.o mlp.up mlp.gate mlp.act mlp.down mlp.out".split())
+SITES = tuple("resid attn.q attn.k attn.v attn.heads attn.o mlp.in mlp.up mlp.gate mlp.act mlp.down mlp.out".split())
 COMPONENTS = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down", "mlp.gate")
 """Columns of the published layer x component map, in its order."""
 
@@ -151,9 +152,14 @@ def gated(module: str = "mlp", gate: str = "gate_proj", up: str = "up_proj", dow
 
 def plain(module: str, up: str, down: str, out: str | None = None) -> dict[str, Place]:
     """An MLP without a gate: down(act(up(x))). `out`: where its output is, if not that of the module."""
-    last = _under(module, down)
-    places = {"mlp.up": _under(module, up), "mlp.act": Place(last.path, "input"), "mlp.down": last}
-    return {**places, "mlp.out": Place(out or module)}
+    first, last = _under(module, up), _under(module, down)
+    places = {"mlp.up": first, "mlp.act": Place(last.path, "input"), "mlp.down": last}
+    return {"mlp.in": enters(first.path, module), **places, "mlp.out": Place(out or module)}
+
+
+def enters(up: str, module: str) -> Place:
+    """What goes into the projection up; a mixture, which has none of its own, is entered as a whole."""
+    return Place("|".join(filter(None, (up, module))), "input")
 
 
 def halves(path: str) -> dict[str, Place]:
@@ -204,7 +210,11 @@ FAMILIES = (
         ),
         LLAMA,
     ),
-    Family("GraniteMoE", _types("granitemoe granitemoe_swa"), {**LLAMA, "mlp.out": Place("block_sparse_moe")}),
+    Family(
+        "GraniteMoE",
+        _types("granitemoe granitemoe_swa"),
+        {**LLAMA, "mlp.in": enters("", "block_sparse_moe"), "mlp.out": Place("block_sparse_moe")},
+    ),
     Family(
         "Granite 4",
         _types("granitemoehybrid granitemoeshared"),
@@ -212,6 +222,7 @@ FAMILIES = (
             **LLAMA,
             **plain("shared_mlp", "input_linear", "output_linear", "shared_mlp|block_sparse_moe"),
             **halves("shared_mlp.input_linear"),
+            "mlp.in": enters("", "block_sparse_moe|shared_mlp"),  # both take the same vectors
         },
     ),
     Family("Gemma 3n", ("gemma3n_text",), LLAMA, stream="altup_active_idx"),
@@ -281,36 +292,3 @@ STANDARD = Family(
 def family_of(model_type: str) -> Family | None:
     """The family of a `config.model_type`."""
     return next((f for f in FAMILIES if model_type in f.model_types), None)
-
-
-def walk(block: nn.Module, path: str) -> nn.Module | None:
-    """The module at the first alternative of `path` that exists."""
-    for alternative in path.split("|"):
-        module: Any = block
-        for name in alternative.split("."):
-            module = getattr(module, name, None)
-        if hasattr(module, "register_forward_hook"):
-            return cast("nn.Module", module)
-    return None
-
-
-def has_experts(module: nn.Module) -> bool:
-    """Whether the module holds the experts of a mixture."""
-    return any("experts" in name for name, _ in module.named_children())
-
-
-def features(module: nn.Module, side: Side) -> int | None:
-    """Width by the module itself, quantised or not; GPT-2's Conv1D has its own names."""
-    names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
-    return next((value for n in names if isinstance(value := getattr(module, n, None), int)), None)
-
-
-def expected_width(config: Any, site: str) -> int:
-    """Width by the config, for modules that do not say theirs."""
-    if site in ("attn.o", "mlp.down", "mlp.out"):
-        return int(config.hidden_size)
-    if site.startswith("mlp"):
-        return int(config.intermediate_size)
-    heads: int = config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return int(size * (getattr(config, "num_key_value_heads", None) or heads if site in ("attn.k", "attn.v") else heads))

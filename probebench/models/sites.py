@@ -16,20 +16,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import RunError, UnknownNameError
-from probebench.models.layouts import (
-    COMPONENTS,
-    FAMILIES,
-    SITES,
-    STANDARD,
-    Family,
-    Place,
-    Side,
-    expected_width,
-    family_of,
-    features,
-    has_experts,
-    walk,
-)
+from probebench.models.blocks import Side, expected_width, features, has_experts, walk
+from probebench.models.layouts import COMPONENTS, FAMILIES, SITES, STANDARD, Family, Place, family_of
 from probebench.types import EMB
 
 if TYPE_CHECKING:
@@ -222,6 +210,8 @@ class _Reader:
 
     def _not_mlp(self, block: nn.Module, layer: int, site: str) -> str | None:
         mixture = any(has_experts(m) for m in (block, *block.children()))
+        if site == "mlp.in":
+            return self._not_entered(block, layer, mixture)
         if site != "mlp.out":
             return f"layer {layer} is a mixture of experts: there is no single {site}" if mixture else None
         out, down = (walk(block, self.family.places[s].path) for s in ("mlp.out", "mlp.down"))
@@ -231,6 +221,15 @@ class _Reader:
             return f"layer {layer} adds experts to the output of an MLP, so no module gives mlp.out"
         whole = out is down if not self.known else any(m is down for m in out.modules())
         return None if down is not None and whole else f"layer {layer} has no MLP of a known form"
+
+    def _not_entered(self, block: nn.Module, layer: int, mixture: bool) -> str | None:
+        """Why no one vector goes into a layer's MLP; None where one does."""
+        entered, up = walk(block, self.family.places["mlp.in"].path), walk(block, self.family.places["mlp.up"].path)
+        if entered is None or has_experts(entered):
+            return None
+        if mixture:
+            return f"layer {layer} adds experts to the output of an MLP, each with a norm of its own: there is no single mlp.in"
+        return None if up is not None else f"layer {layer} has no MLP of a known form"
 
     def _why(self, site: str, layer: int, place: Place) -> str:
         """Why a layer does not have the module of a site."""
