@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from test_maps import answers_in
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
+from probebench.probes.fit import fit_cells
+from probebench.progress import Progress
 from probebench.scoring.angles import cosine, mahalanobis_cosine
 from probebench.scoring.intervals import difference_interval
 from probebench.scoring.metrics import Resamples, auroc
@@ -253,6 +256,31 @@ def test_nothing_of_the_held_out_topic_but_its_test_examples_counts():
     pd.testing.assert_frame_equal(of[0], of[1])
 
 
+def test_a_topic_of_few_examples_is_absent_with_its_n_and_costs_no_fit(monkeypatch):
+    run = topical(dict.fromkeys(("red", "green", "blue"), 5 * axis(0)))
+    topics = run.answers.topic.to_numpy().copy()
+    blue = np.flatnonzero((topics == "blue") & (run.answers.split == "test"))
+    topics[blue[2:]] = "red"
+    run.tables["answers"] = run.answers.assign(topic=topics)
+    progress, fitted = Progress(), []
+    monkeypatch.setattr(
+        "probebench.scoring.topics.fit_cells", lambda job, cells: fitted.append(len(cells)) or fit_cells(job, cells)
+    )
+    table = transfer([run], progress=progress)
+    small = indexed(table).loc["source", "colours without blue", "colours: blue"]
+    assert small[["auroc", "low", "high", "direction_free", "own_auroc", "baseline_auroc", "difference"]].isna().all()
+    assert small.n == 2
+    assert re.search(r"2 test examples with \S+, [012] of them correct: at least 10 of each class are needed", small.why)
+    assert np.isfinite(indexed(table).loc["source", "colours without red", "colours: red"].auroc)
+    assert len(fitted) == 2
+    assert progress.done == {"Holding topics out": sum(fitted)}, "so that it is seen to move"
+    lines = transfer_lines(table, run.record)
+    shown = next(line for line in lines if line.startswith("blue"))
+    assert shown.split() == ["blue", "absent:", str(small.correct), "right,", str(2 - small.correct), "wrong", "2"]
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "not defined" in line]
+
+
 def test_topics_come_from_a_column_or_from_files(tmp_path):
     run = planted("a", {0: axis(0)}, n=40)
     (tmp_path / "animals_true_false.csv").write_text("statement,label\n" + "".join(f"Is a {i}?,1\n" for i in range(10)))
@@ -281,7 +309,8 @@ def test_topics_of_published_statements_are_held_out_in_turn(tmp_path):
     assert topics.test_task.tolist() == [f"azaria_mitchell: {t}" for t in ("animals", "capitals", "cities", "companies", "elements",
                                                                            "facts", "generated", "inventions")]  # fmt: skip
     assert topics.n.sum() == run.record["counts"]["test"]["n"]
-    assert topics.auroc.notna().sum() >= 5
+    few = np.minimum(topics.correct, topics.n - topics.correct) < 10
+    assert topics.auroc.isna().equals(few)
 
 
 # -- refusals, files, the command ------------------------------------------------------------------------------------------------

@@ -72,6 +72,7 @@ def transfer_command(
 
     from probebench.errors import UnknownNameError
     from probebench.maps.heatmap import FORMATS
+    from probebench.progress import TerminalProgress
     from probebench.run import Run
     from probebench.scoring.shown import transfer_lines
     from probebench.scoring.transfer import predicted_by_angle, transfer, write_transfer
@@ -79,7 +80,7 @@ def transfer_command(
     if unknown := [name for name in formats if name not in FORMATS]:
         raise UnknownNameError("format", unknown[0], FORMATS)
     loaded = [Run.load(run) for run in runs]
-    table, record = transfer(loaded, topics=topics), loaded[0].record
+    table, record = transfer(loaded, topics=topics, progress=TerminalProgress()), loaded[0].record
     paths = write_transfer(table, record, Path(out) if out else loaded[0].folder, formats)
     if as_json:
         _print_json({

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.scoring.compare import RunComparison
-from probebench.scoring.transfer import AT, predicted_by_angle, transfer_matrix
+from probebench.scoring.transfer import AT, FEWEST, predicted_by_angle, transfer_matrix
 from probebench.types import Interval
 from probebench.words import interval, number
 
@@ -49,9 +49,10 @@ def transfer_lines(table: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
         baseline = topics.baseline.iloc[0] or "there is none"
         lines += _wrapped(
             f"- baseline: minus the run's best label-free baseline by validation ({baseline}). own: the run's probe, fitted to "
-            f"that topic too, on the same examples."
+            f"that topic too, on the same examples. absent: fewer than {FEWEST} right or {FEWEST} wrong test examples."
         )
-    for why, rows in table[table.why != ""].groupby("why", sort=False):
+    said = (table.kind == "topic") & (np.minimum(table.correct, table.n - table.correct) < FEWEST)
+    for why, rows in table[(table.why != "") & ~said].groupby("why", sort=False):
         names = dict.fromkeys(f"{row.train_task} on {row.test_task}" for row in rows.itertuples())
         lines += _wrapped(f"not defined: {', '.join(names)}: {why}.")
     left_out = table.drop_duplicates(["train_task", "test_task", "twins_left_out"])
@@ -93,6 +94,10 @@ def _pair_lines(rows: pd.DataFrame) -> list[str]:
         if topic:
             last = f"{_narrow(row.own_auroc):>5} {row.n:>5}"
         value, free = _narrow(row.auroc), _narrow(row.direction_free)
+        if topic and not np.isfinite(row.auroc):
+            text = f"{_short(name, PAIR):<{PAIR}}absent: {row.correct} right, {row.n - row.correct} wrong"
+            lines.append(f"{text:<73} {row.n:>5}")
+            continue
         lines.append(f"{_short(name, PAIR):<{PAIR}}{value:>5} {_narrow(row.low, row.high):<11} {free:>4} {difference:<19} {last}")
     return lines
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, UsageError
 from probebench.probes.fit import fit_cells
+from probebench.progress import Counter
 from probebench.scoring.refit import CellProbe, Stored, no_probe
 from probebench.tasks.rows import read_rows
 from probebench.tasks.sources import normalise
@@ -70,19 +71,34 @@ def _read(files: Sequence[str | Path]) -> tuple[dict[str, str], dict[str, str | 
     return by_id, by_text
 
 
-def topic_probes(run: Stored, topics: NDArray[np.object_]) -> Iterator[tuple[str, Cell, CellProbe]]:
-    """Of every topic, a probe of the run's other topics at the cell where those do best on validation.
+def topic_names(topics: NDArray[np.object_]) -> list[str]:
+    """The topics that are known, in order."""
+    return sorted({str(topic) for topic in topics if topic is not None})
+
+
+def topic_cells(run: Stored) -> list[Cell]:
+    """Cells that are fitted again for each topic: all of the selected cell's site, but the embedding row."""
+    layers = [layer for layer in run.reader.site(run.cell.site).layers if layer != EMB]
+    return [Cell(run.cell.site, layer, position) for layer in layers for position in run.reader.positions]
+
+
+def topic_probes(
+    run: Stored, topics: NDArray[np.object_], tested: Sequence[str], counter: Counter
+) -> Iterator[tuple[str, Cell, CellProbe]]:
+    """Of every tested topic, a probe of the run's other topics at the cell where those do best on validation.
 
     Layer, position and C are chosen without any example of the topic: all cells of the selected cell's site are fitted
-    again for each topic. Examples whose topic is not known take no part.
+    again for each topic, each of which `counter` counts. Examples whose topic is not known take no part.
     """
-    names = sorted({str(topic) for topic in topics if topic is not None})
-    layers = [layer for layer in run.reader.site(run.cell.site).layers if layer != EMB]
-    cells = [Cell(run.cell.site, layer, position) for layer in layers for position in run.reader.positions]
-    for topic in names:
+    cells = topic_cells(run)
+    for topic in tested:
         used = np.array([t is not None and t != topic for t in topics], dtype=bool)
         reader = dataclasses.replace(run.reader, present=run.reader.present & used[:, None])
-        fits = [fit for fit in fit_cells(dataclasses.replace(run.job, reader=reader), cells) if np.isfinite(fit.validation_auroc)]
+        fits = []
+        for fit in fit_cells(dataclasses.replace(run.job, reader=reader), cells):
+            counter.advance()
+            if np.isfinite(fit.validation_auroc):
+                fits.append(fit)
         if not fits:
             yield topic, run.cell, no_probe("too few examples of both classes in the other topics")
             continue

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from probebench.errors import UsageError
 from probebench.maps.heatmap import plot_transfer, save_figure, style
 from probebench.maps.numbers import caption
+from probebench.progress import Progress
 from probebench.run import Run
 from probebench.scoring.angles import cosine, mahalanobis_cosine
 from probebench.scoring.intervals import auroc_interval, difference_interval
 from probebench.scoring.metrics import Resamples, auroc
 from probebench.scoring.refit import CellProbe, Stored, no_probe, other_model
-from probebench.scoring.topics import topic_probes, topics_of
+from probebench.scoring.topics import topic_cells, topic_names, topic_probes, topics_of
 from probebench.scoring.union import common_cell, union_probe
 from probebench.store import make_folder, write_atomic
 from probebench.types import Cell
@@ -31,15 +32,20 @@ AT = ("source", "target")
 """Whose selected cell is read."""
 OTHERS = "all others"
 """Row of the map whose probe was fitted to every task but the tested one."""
+FEWEST = 10
+"""Right and wrong test examples, each, below which a topic's numbers are absent: of two examples an AUROC is 0 or 1."""
 MATRICES = ("auroc", "direction_free", "difference", "cosine", "mahalanobis_cosine")
 
 
-def transfer(runs: Sequence[Run | str | Path], *, topics: Sequence[str | Path] = ()) -> pd.DataFrame:
+def transfer(
+    runs: Sequence[Run | str | Path], *, topics: Sequence[str | Path] = (), progress: Progress | None = None
+) -> pd.DataFrame:
     """How the probe of each task does on the other tasks of the same model, and on held-out topics: one row per figure.
 
     Args:
         runs: finished runs of one model with their hidden states, or their folders.
         topics: files that say which topic each statement of a run is of (see `probebench.scoring.topics`).
+        progress: where to report to.
 
     Returns:
         A table whose rows are, by `kind`: `pair` (the probe of `train_task` on `test_task`), `all_but_one` (a probe of all
@@ -64,7 +70,7 @@ def transfer(runs: Sequence[Run | str | Path], *, topics: Sequence[str | Path] =
         )
     rows = [*(row for owner in stored for row in _at_cell_of(owner, stored)), *_all_but_one(stored)]
     for run, topic in labelled:
-        rows += _held_out_topics(run, topic)
+        rows += _held_out_topics(run, topic, progress or Progress())
     order = {name: i for i, name in enumerate(s.name for s in stored)}
     kinds = {"pair": 0, "all_but_one": 1, "topic": 2}
     rows.sort(key=lambda r: (kinds[r["kind"]], AT.index(r["at"]), order.get(r["train_task"], -1), order.get(r["test_task"], -1)))
@@ -121,17 +127,22 @@ def _all_but_one(runs: Sequence[Stored]) -> Iterator[dict[str, Any]]:
             yield _pair("all_but_one", at, OTHERS, target, cell, probe, target.probe_at(cell, X), X, others)
 
 
-def _held_out_topics(run: Stored, topics: NDArray[np.object_]) -> Iterator[dict[str, Any]]:
-    """Each topic of a run under a probe, and at a cell, of its other topics."""
-    for topic, cell, probe in topic_probes(run, topics):
-        rows = topics == topic
-        name = f"{run.name} without {topic}"
-        yield _pair("topic", "source", name, run, cell, probe, None, run.vectors(cell), [], rows, f"{run.name}: {topic}")
+def _held_out_topics(run: Stored, topics: NDArray[np.object_], progress: Progress) -> Iterator[dict[str, Any]]:
+    """Each topic of a run under a probe, and at a cell, of its other topics; one too small to test costs no fit."""
+    test, y = run.split == "test", run.labels.y
+    right, wrong = ({t: int((test & (topics == t) & (y == label)).sum()) for t in topic_names(topics)} for label in (1, 0))
+    tested = [topic for topic in right if min(right[topic], wrong[topic]) >= FEWEST]
+    found = {topic: (run.cell, no_probe("")) for topic in right}
+    with progress.stage("Holding topics out", len(tested) * len(topic_cells(run)), "fits") as counter:
+        found |= {topic: (cell, probe) for topic, cell, probe in topic_probes(run, topics, tested, counter)}
+    for topic, (cell, probe) in found.items():
+        names, X = (f"{run.name} without {topic}", f"{run.name}: {topic}"), run.vectors(cell)
+        yield _pair("topic", "source", names[0], run, cell, probe, None, X, [], topics == topic, names[1], FEWEST)
 
 
 def _pair(
     kind: str, at: str, source: str, target: Stored, cell: Cell, probe: CellProbe, own: CellProbe | None, X: NDArray[np.float32],
-    seen: Sequence[Stored], among: NDArray[np.bool_] | None = None, test_name: str | None = None,
+    seen: Sequence[Stored], among: NDArray[np.bool_] | None = None, test_name: str | None = None, fewest: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """One row: a probe on the test examples of one task.
 
@@ -147,6 +158,7 @@ def _pair(
         seen: runs that the probe was fitted or chosen on.
         among: (example,) only these of the target's examples; None for all.
         test_name: name of what is tested, where it is not the whole task.
+        fewest: right and wrong test examples, each, that the numbers need.
     """
     nan = float("nan")
     row = {
@@ -158,7 +170,7 @@ def _pair(
     rows = np.flatnonzero(test & unseen)
     y = target.labels.y[rows]
     counts = {"n": len(rows), "correct": int(y.sum()), "twins_left_out": int((test & ~unseen).sum())}
-    why = probe.why or ("" if len(np.unique(y)) == 2 else _one_class(counts, cell))
+    why = probe.why or ("" if min(counts["correct"], len(y) - counts["correct"]) >= fewest else _too_few(counts, cell, fewest))
     empty = dict.fromkeys(("auroc", "low", "high", "direction_free"), nan)
     numbers = {**empty, **_baseline(target, rows, None), "cosine": nan, "mahalanobis_cosine": nan}
     if not why:
@@ -175,9 +187,10 @@ def _pair(
     return {**row, **{k: numbers[k] for k in empty}, **counts, **{k: v for k, v in numbers.items() if k not in empty}, "why": why}
 
 
-def _one_class(counts: dict[str, int], cell: Cell) -> str:
+def _too_few(counts: dict[str, int], cell: Cell, fewest: int) -> str:
     twins = f", after {counts['twins_left_out']} with a twin in training were left out" if counts["twins_left_out"] else ""
-    return f"{counts['n']} test examples with {cell.position}, {counts['correct']} of them correct{twins}: both classes are needed"
+    needed = "both classes are needed" if fewest == 1 else f"at least {fewest} of each class are needed"
+    return f"{counts['n']} test examples with {cell.position}, {counts['correct']} of them correct{twins}: {needed}"
 
 
 def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None) -> dict[str, Any]:
