@@ -12,6 +12,9 @@ ORDER = [
     {"models.blocks"},
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
     {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
+    {"judging.numerals", "judging.refusals", "judging.polarity"},
+    {"judging.wording"},
+    {"judging.amounts", "judging.matching", "judging.options"},
     {
         "tasks.schema",
         "states.positions",
@@ -21,7 +24,8 @@ ORDER = [
         "tasks.spans",
         "states.reader",
         "progress",
-        "tasks.judge",
+        "judging.final",
+        "judging.mentions",
         "tasks.split",
         "store",
         "tasks.rows",
@@ -31,7 +35,7 @@ ORDER = [
         "models.checkpoints",
         "models.adapters",
     },
-    {"scoring.intervals", "maps.heatmap"},
+    {"scoring.intervals", "maps.heatmap", "tasks.judge"},
     {
         "scoring.ranking",
         "scoring.angles",

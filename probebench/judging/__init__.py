@@ -1,0 +1,1 @@
+"""What judges are made of: words, numbers, names, options and refusals in free text."""

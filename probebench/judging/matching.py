@@ -1,0 +1,229 @@
+"""Where an alias is mentioned in an answer, and which parts of it are as good as the whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from probebench.judging.numerals import is_number
+from probebench.judging.wording import ARTICLES, FUNCTION, HAS_UNSPACED, LITTLE, SAYING, Wording, join, words
+
+SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "junior", "senior"})
+ONE_NUMBER = {"i": "1", "v": "5", "x": "10"}
+WINDOW = 2
+"""Extra words that may stand among an alias's words when they come in another order."""
+CLOSED_UP = 4
+"""Letters from which on an alias may be written together or apart ("sunflowers", "sun flowers")."""
+DISTINGUISHING = frozenset(
+    "north south east west northern southern eastern western new northeast northwest southeast southwest".split()
+)
+"""First words of names that make another thing of the rest: West Virginia, South Sudan, New Mexico."""
+ABBREVIATION = re.compile(r"(?:[A-Z]\.?){1,3}")
+REGION = re.compile(r"\s*[^\Wa-z_][\w.'’-]*(?:\s+(?!and\b|or\b)[\w.'’-]+){0,2}\s*")
+"""What may be a region after a comma: up to three words, the first in capitals, no "and"."""
+AT_PLACE = re.compile(r"\b(?:in|at|from|near|to|of|outside|around)\s+(?:the\s+)?$", re.IGNORECASE)
+BEFORE_REGION = re.compile(r",\s*[A-Z]")
+WHERE = re.compile(
+    r"\b(?:where|(?:what|which|whose) (?:\w+ )?(?:city|town|country|state|place|village|county|capital|island|location))\b",
+    re.IGNORECASE,
+)
+ITEM_END = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
+QUOTES = "\"'“”‘’«»`"
+
+
+def places(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Word ranges where the alias's words stand: side by side, written together, or in any order within a short window.
+
+    An initial stands for a name that begins with it ("B. R. Ambedkar"), as long as the last word is there in full.
+    """
+    n = len(alias)
+    if not n or not text.words:
+        return
+    yield from side_by_side(text, alias)
+    if n == 1:
+        return
+    yield from _initials(text.forms, alias)
+    if not any(HAS_UNSPACED.match(word) for word in alias):
+        yield from _any_order(text.forms, [_cardinal(word) for word in alias])
+
+
+def side_by_side(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Word ranges where the alias's words stand in order, written together or apart."""
+    wanted = join(list(alias))
+    at = text.joined.find(wanted)
+    while at >= 0:
+        start, end = text.starts.get(at), text.ends.get(at + len(wanted))
+        if start is not None and end is not None:
+            same = end - start == len(alias) and text.forms[start:end] == list(alias)
+            if same or (len(wanted) >= CLOSED_UP and not wanted.isdigit()):
+                yield start, end
+        at = text.joined.find(wanted, at + 1)
+
+
+def _initials(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int, int]]:
+    n, last = len(alias), _cardinal(alias[-1])
+    for end, word in enumerate(said, start=1):
+        if end < n or not _same(word, last) or (len(word) == 1 and len(last) == 1 and word != last):
+            continue
+        pairs = list(zip(said[end - n : end], alias, strict=True))
+        full = [x == y and len(x) > 1 for x, y in pairs]
+        named = any(full[1:]) or (full[0] and _same_name(word, last))
+        if named and all(_same(x, _cardinal(y)) for x, y in pairs):
+            yield end - n, end
+
+
+def _same_name(x: str, y: str) -> bool:
+    return _cardinal(x) == y or ONE_NUMBER.get(x) == y or ONE_NUMBER.get(y) == x
+
+
+def _same(x: str, y: str) -> bool:
+    if _same_name(x, y):
+        return True
+    short, long = sorted((x, y), key=len)
+    return len(short) == 1 and short.isalpha() and long.startswith(short)
+
+
+def _cardinal(word: str) -> str:
+    """Henry the Eighth is Henry VIII: in a name of several words, an ordinal is its number."""
+    return word[:-1] if word.endswith("°") else word
+
+
+def _any_order(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int, int]]:
+    n, known = len(alias), set(alias)
+    has_initial = any(len(word) == 1 and word.isalpha() for word in alias)
+    for start, word in enumerate(said):
+        if _cardinal(word) not in known:
+            continue
+        window = [_cardinal(w) for w in said[start : start + n + WINDOW]]
+        rest = list(alias)
+        for length, w in enumerate(window, start=1):
+            if w in rest:
+                rest.remove(w)
+                if not rest:
+                    extra = [x for x in window[:length] if x not in known]
+                    if not (has_initial and any(len(x) == 1 for x in extra)):
+                        yield start, start + length
+                    break
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An alias as people write it."""
+
+    raw: str
+    words: tuple[str, ...]
+    dropped: str = ""
+    """The middle name that was left out."""
+    place: bool = False
+    """Cut before a comma: counts where a place is named."""
+
+
+def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[Form]:
+    """What people write for an alias: without brackets, a place without its region, a name without middle name or suffix.
+
+    "Munich, Bavaria" gives "Munich"; "Voight, John" gives no "Voight" where "John Voight" is among the `known` aliases, and
+    a title ("The Lion, the Witch and the Wardrobe") is not cut.
+    """
+    if "(" in alias:
+        short = re.sub(r"\([^)]*\).*", "", alias)
+        yield Form(short, tuple(words(short)))
+    place, comma, region = alias.partition(",")
+    has_region = comma and place.strip() and REGION.fullmatch(region) and not any(c.isdigit() for c in alias)
+    if has_region and words(f"{region} {place}") not in known:
+        yield Form(place, tuple(words(place)), place=True)
+    names = [w for w in alias.replace(",", " ").split() if w.strip(".").casefold() not in SUFFIXES]
+    if len(names) == 3 and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names):
+        middle = "".join(words(names[1]))
+        if middle not in DISTINGUISHING and not _numeral_name(names[1]):
+            short = f"{names[0]} {names[-1]}"
+            yield Form(short, tuple(words(short)), dropped=middle)
+
+
+def _numeral_name(word: str) -> bool:
+    return any(_numeral(w) and w not in ONE_NUMBER for w in words(word))
+
+
+def items(alias: str) -> list[str]:
+    """The items of an alias that is a list: "France, Germany and Belgium"."""
+    return [item for item in ITEM_END.split(alias) if item.strip()] if "," in alias else [alias]
+
+
+def literally(alias: str, text: str) -> bool:
+    """Does the alias stand in the text with its little words, articles aside ("In Time" does not in "and time")?"""
+    body = [w for w in re.findall(r"\w+", alias) if w.casefold() not in ARTICLES]
+    if not any(w.casefold() in LITTLE for w in body):
+        return True
+    return re.search(r"\b" + r"\W+".join(map(re.escape, body)) + r"\b", text, re.IGNORECASE) is not None
+
+
+def names_a_place(text: str, start: int, end: int) -> bool:
+    """Is this mention written as a place: "in Munich", "Munich, Germany"?"""
+    return bool(AT_PLACE.search(text, max(0, start - 12), start) or BEFORE_REGION.match(text, end))
+
+
+def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
+    """Is all that the answer says beyond the question a distinctive part of the alias?
+
+    Its words stand in the alias in the same order, and they are at least half of it or its end: "Madeira" for "Madeira
+    Island", "Luke Combs" for "Luke Albert Combs", "1936" for "October 1936". A part that loses a number or a word like
+    "West" or "New" is another thing.
+    """
+    kept = [w for w in said if w not in question and w not in SAYING]
+    if not kept or len(kept) >= len(alias):
+        return False
+    rest = iter(alias)
+    if not all(word in rest for word in kept):
+        return False
+    lost = [w for w in alias if w not in kept]
+    if any(w in DISTINGUISHING for w in lost) or (any(map(_decides, lost)) and not any(map(_numeral, kept))):
+        return False
+    return 2 * len(kept) >= len(alias) or kept[-1] == alias[-1]
+
+
+def _decides(word: str) -> bool:
+    """Is this a number that names one of several: a numeral, but not a year?"""
+    return _numeral(word) and not (len(word) == 4 and word.isdigit())
+
+
+def _numeral(word: str) -> bool:
+    return is_number(word) or word in ONE_NUMBER or word.endswith("°")
+
+
+def needs_care(alias: str, form: Sequence[str]) -> bool:
+    """Is the alias an abbreviation of up to three letters, or a word that stands in any text?"""
+    return len(form) <= 3 and (bool(ABBREVIATION.fullmatch(alias)) or (len(form) == 1 and form[0] in FUNCTION))
+
+
+def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
+    """Characters where an abbreviation or a common word is meant and not used.
+
+    It is the whole answer, stands in quotation marks, ends a sentence that names it, or is written in its own capitals in
+    the middle of a text that is not all capitals.
+    """
+    letters = [c for c in alias if c.isalnum()] if ABBREVIATION.fullmatch(alias) else []
+    body = r"\.?".join(map(re.escape, letters)) + r"\.?" if letters else re.escape(alias)
+    for match in re.finditer(rf"(?<![\w.]){body}(?!\w)(?!\.\w)", text, re.IGNORECASE):
+        if _is_meant(text, match.start(), match.end(), alias, abbreviation=bool(letters)):
+            yield match.span()
+
+
+def _is_meant(text: str, start: int, end: int, alias: str, *, abbreviation: bool) -> bool:
+    before, found, after = text[:start], text[start:end], text[end:]
+    around = words(before) + words(after)
+    if all(w in SAYING or w in ARTICLES for w in around):
+        return bool(not around or not re.match(r"\s*\w", after))
+    if before[-1:] and after[:1] and before[-1] in QUOTES and (after[0] in QUOTES or after[1:2] in QUOTES):
+        return True
+    if re.search(r"(?:\b(?:is|was|are|be|called|named|letter)|:)\W{0,3}$", before, re.I) and not re.search(r"\w", after[:3]):
+        return True
+    if re.search(r"\bthe $", before) and abbreviation and found.replace(".", "").lower() in ("us", "uk", "un", "eu"):
+        return True
+    if re.search(r"\bin $", before) and abbreviation and text.islower() and found not in FUNCTION:
+        return True
+    lone = found in ("A", "I")
+    if abbreviation:
+        own = found.isupper() or "." in found.rstrip(".")
+        return own and not text.isupper() and not (lone and re.match(r"['’]|\s+\w", after))
+    inside = bool(re.search(r"[\w,:]\W*$", before)) and not re.search(r"[.!?]\W*$", before)
+    return alias[:1].isupper() and found[:1].isupper() and inside and not text.isupper() and not lone

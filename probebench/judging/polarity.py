@@ -1,0 +1,48 @@
+"""Yes and no: which of the two an answer says first, where "no" is an answer and not part of "no idea"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+POLAR = {
+    "yes": True,
+    "yeah": True,
+    "yep": True,
+    "true": True,
+    "correct": True,
+    "no": False,
+    "nope": False,
+    "false": False,
+    "incorrect": False,
+}
+WORDS = re.compile(r"(?<![\w-])(yes|yeah|yep|true|correct|nope|no|false|incorrect|neither)(?![\w-])", re.IGNORECASE)
+DETERMINES = re.compile(
+    r"\s+(?!(?:it|they|he|she|that|this|there|these|those|only|not|both|neither|the|a|an|is|are|was|were|did|does|do|because|but|"
+    r"unfortunately|actually|i|we|you|his|her|their|its|and|although|though|since|as|according)\b)\w",
+    re.IGNORECASE,
+)
+"""After "no" as in "no idea": a noun, where the particle is followed by a pronoun, a verb or a stop."""
+USUALLY = re.compile(r"^(?:typically|usually|generally|mostly|probably),?\s+", re.IGNORECASE)
+STARTS = re.compile(r"(?:^|[.!?:;,\n\"“(*-])\s*\W*$")
+
+
+def wanted_polarity(references: Sequence[str]) -> bool | None:
+    """True for yes, False for no, None where the references are anything else, or both."""
+    said = {POLAR.get(USUALLY.sub("", re.sub(r"\([^)]*\)", "", r)).strip(" .!\"'").casefold()) for r in references}
+    return said.pop() if len(said) == 1 else None
+
+
+def polarity_of(text: str) -> bool | None:
+    """What the first yes or no of the text says; None where there is none."""
+    for match in WORDS.finditer(text):
+        word, before, after = match.group().casefold(), text[: match.start()], text[match.end() :]
+        if word == "neither":
+            return False
+        denied = bool(re.search(r"(?:\bnot|n['’]t)\s+(?:\w+\s+)?$", before, re.IGNORECASE))
+        if word == "no" and (DETERMINES.match(after) or not (STARTS.search(before) or not re.match(r"\s*\w", after))):
+            continue
+        if word in ("true", "correct", "false", "incorrect") and re.match(r"\s+[a-z]", after) and not STARTS.search(before):
+            continue
+        return POLAR[word] is not denied
+    return None

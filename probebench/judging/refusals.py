@@ -1,0 +1,76 @@
+"""What an answer does not say: refusals, negations, the question repeated, and what runs on after the answer."""
+
+from __future__ import annotations
+
+import re
+
+REFUSAL = re.compile(
+    r"\b(?:i (?:do not|don't|don’t|can not|cannot|can't|can’t|could not|couldn't|couldn’t) (?:\w+ )?"
+    r"(?:know|answer|say|recall|remember|tell|provide|determine|find|help (?:you|with)|identify|confirm|verify|think of)"
+    r"|i(?:'m| am|’m) (?:\w+ )?(?:not (?:sure|certain|aware|able|familiar)|unable|unsure|sorry|afraid)"
+    r"|i (?:do not|don't|don’t) have (?:any |enough |access|information|knowledge|personal|data|the )"
+    r"|(?:i have )?no (?:idea|clue)\b|i have no (?:information|knowledge|record)|i (?:was|am) unable"
+    r"|(?:is|are|was) (?:not known|unknown to me)|(?:there is|there's|i found|i see) no (?:\w+ )?"
+    r"(?:information|record|data|mention)"
+    r"|no information (?:about|on|is)|(?:can ?not|can't|can’t) be (?:determined|answered|known)|beats me|who knows"
+    r"|(?:it is|it's|it’s|that is|that's) (?:not clear|unclear|impossible to (?:say|tell|know)))\b",
+    re.IGNORECASE,
+)
+TURN = re.compile(
+    r"\b(?:but|however|though|although|perhaps|maybe|probably|if i had to|my (?:best )?guess|i (?:think|believe|would))\b", re.I
+)
+"""Words after which a refusal may still give an answer."""
+NEXT_QUESTION = re.compile(
+    r"\n\s*(?:\**(?:q(?:uestion)?(?: ?\d+)?|human|user|student|input|problem(?: \d+)?)\**\s*[:.)]\s"
+    r"|#+ ?(?:question|instruction|input|problem)\b)",
+    re.IGNORECASE,
+)
+NEGATED = re.compile(
+    r"(?:\b(?:not|never|neither|nor|isn['’]t|wasn['’]t|aren['’]t|weren['’]t|ain['’]t|no longer|rather than|instead of|other than"
+    r"|apart from|except(?: for)?|excluding|unlike|as opposed to)|\bnon-)"
+    r"(?:[ \"'“‘(]+(?:(?:in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really|necessarily|mr|dr|"
+    r"sir|on|for|with|one|as)\b)?){0,4}[ \"'“‘(]*$",
+    re.IGNORECASE,
+)
+NOT_ONLY = re.compile(r"\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$", re.IGNORECASE)
+DENIED = re.compile(
+    r"^[\"'”’)]*,? (?:(?:is|was|are|were) (?:(?:definitely|certainly|actually) )?(?:not|wrong|incorrect|false)|isn['’]t|wasn['’]t)"
+    r"(?: (?:the )?(?:correct|right|answer|one|it|true))?\s*(?:[.,;!?]|$|\b(?:answer|one)\b)",
+    re.IGNORECASE,
+)
+SENTENCE_END = re.compile(r"[.!?]['\"”’)]*\s+(?=[A-Z\"'“‘(0-9])|\n+")
+
+
+def refuses(text: str) -> bool:
+    """Does the text say that it does not know or will not answer?"""
+    return bool(REFUSAL.search(text))
+
+
+def in_refusal(text: str, start: int) -> bool:
+    """Does a mention at this place stand in a sentence that refuses, with no "but" or "I think" between?"""
+    begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
+    refused = list(REFUSAL.finditer(text, begin, start))
+    return bool(refused) and not TURN.search(text, refused[-1].end(), start)
+
+
+def is_negated(text: str, start: int, end: int) -> bool:
+    """Is the mention denied: "not Paris", "rather than in Paris", "Paris is wrong"?"""
+    before = text[max(0, start - 60) : start]
+    if NEGATED.search(before) and not NOT_ONLY.search(before):
+        return True
+    return bool(DENIED.search(text[end : end + 40]))
+
+
+def up_to_next_question(text: str) -> str:
+    """The text up to where a next question begins, as base models go on."""
+    match = NEXT_QUESTION.search(text)
+    return text[: match.start()] if match and text[: match.start()].strip() else text
+
+
+def without_echo(question: str, text: str) -> str:
+    """The text with the whole question, where it is repeated word for word, replaced by spaces of the same length."""
+    asked = re.findall(r"\w+", question)
+    if len(asked) < 3 or len(text) < len(question) // 2:
+        return text
+    echo = re.compile(r"\W+".join(map(re.escape, asked)) + r"\W*?(?=\w|$|\s)", re.IGNORECASE)
+    return echo.sub(lambda m: " " * len(m.group()), text)
