@@ -45,6 +45,7 @@ ORDER = [
         "tasks.sources",
         "tasks.exact",
         "models.specs",
+        "models.classes",
         "maps.numbers",
         "tasks.thinking",
     },

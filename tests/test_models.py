@@ -83,7 +83,7 @@ def test_a_folder_that_is_not_a_whole_model_says_what_is_missing(changed, spoil,
     [
         ({"model_type": "zorgon"}, "model type 'zorgon', which transformers .* does not know.*pip install -U transformers"),
         ({"model_type": None}, "no config.json with a model_type"),
-        ({"model_type": "t5"}, "is not a language model of transformers.*T5Config"),
+        ({"model_type": "t5"}, "no class that generates text with models of the type .t5.*AutoModelForCausalLM"),
         ({"hidden_size": "wide"}, "is not a language model of transformers.*hidden_size"),
         ({"quantization_config": {"quant_method": "zip"}}, "quantised by 'zip', which this version"),
     ],

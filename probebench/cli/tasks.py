@@ -72,6 +72,7 @@ def models_command() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from probebench.models.layouts import WITH_PICTURES
     from probebench.models.sites import SITES, known_families
     from probebench.summary import print_table
 
@@ -86,6 +87,7 @@ def models_command() -> None:
     for family in known_families():
         sites.add_row(family.name, *("x" if site in family.sites else "" for site in shown))
         types.add_row(family.name, ", ".join(family.model_types))
+    types.add_row("text part of", ", ".join(WITH_PICTURES))
     print_table(types, console)
     console.print()
     print_table(sites, console)
@@ -93,5 +95,6 @@ def models_command() -> None:
         "\nEvery decoder has resid. x: some of its layers have it; one that does not\n"
         "(linear attention, a mixture of experts, shared keys) is absent, with the\n"
         "reason in the record. Other models are read by the names that most models\n"
-        "share, and what is not recognised is absent too."
+        "share, and what is not recognised is absent too. Of models that see or hear\n"
+        "the text part is read; its family is that of its own type."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 VOCABULARIES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "tekken.json", "sentencepiece*")
+TEMPLATE = "chat_template.json"
 TRUST = "Read it, and when you trust it, allow it with --trust-remote-code."
 OLD_ROPE = {"su": "longrope"}
 """Former names of position encodings."""
@@ -66,7 +68,9 @@ class Checkpoint:
             reason = " ".join(str(error).split())
             if isinstance(error, KeyError) and " " not in reason:  # a name that was looked for, and nothing else
                 reason = f"its {CONFIG} asks for {reason}, which transformers {version('transformers')} does not have."
-            self._check_rope(config)
+            self._check_rope(config, reason)
+            if isinstance(error, ImportError):
+                raise UsageError(f"The model {self.name!r} needs what is not installed here: {reason[:300]}") from None
             first = reason.split(". ")[0][:160]
             if self.local:
                 check_json(Path(self.source))
@@ -78,12 +82,13 @@ class Checkpoint:
                 ) from None
             raise UsageError(f"The model {self.name!r} is not {what}: {reason[:300]}") from None
 
-    def _check_rope(self, config: Mapping[str, Any] | None) -> None:
-        """The cause, where a config asks for a position encoding that there is not."""
+    def _check_rope(self, config: Mapping[str, Any] | None, reason: str) -> None:
+        """The cause, where a config asks for a position encoding that there is not, and the reason names it."""
         from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
         known = sorted({"default", *ROPE_INIT_FUNCTIONS})
-        for name in sorted(rope_types(dict(config or {})) - set(known)):
+        # some architectures have kinds of their own beside these
+        for name in sorted(name for name in rope_types(dict(config or {})) - set(known) if name in reason):
             fix = f" {name!r} is the old name of {OLD_ROPE[name]!r}; write that there." if name in OLD_ROPE else ""
             raise UsageError(
                 f"The {CONFIG} of the model {self.name!r} asks for the rope type {name!r}, which transformers "
@@ -169,13 +174,28 @@ class Checkpoint:
                 raise
         if len(tokenizer) <= len(tokenizer.all_special_tokens):  # some classes make an empty one where files are missing
             raise UsageError(f"The tokenizer of {self.name!r} has no vocabulary: its vocabulary file is missing.")
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = self._processor_template()
         return tokenizer
+
+    def _processor_template(self) -> str | None:
+        """The chat template of models that see, where their processor has it and the tokenizer does not."""
+        from transformers.utils import cached_file
+
+        found = None
+        with suppress(OSError):
+            found = cached_file(self.source, TEMPLATE, **self.where, _raise_exceptions_for_missing_entries=False)
+        if found is None:
+            return None
+        with self.reading(f"a model whose {TEMPLATE} can be read"):
+            template = json.loads(Path(found).read_text(encoding="utf-8")).get("chat_template")
+        return template if isinstance(template, str) else None
 
     def stop_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
         """The model's own end-of-answer tokens, by all who may know them."""
         from transformers import GenerationConfig
 
-        holders: list[Any] = [config, tokenizer]
+        holders: list[Any] = [config, config.get_text_config(decoder=True), tokenizer]
         with suppress(OSError):  # many folders have no generation_config.json
             holders.append(GenerationConfig.from_pretrained(self.source, **self.where))
         found: set[int] = set()

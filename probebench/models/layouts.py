@@ -198,7 +198,8 @@ FAMILIES = (
         _types(
             "llama mistral ministral ministral3 qwen2 qwen3 gemma gemma2 gemma3_text gemma4_text vaultgemma olmo olmo2 olmo3 "
             "olmo_hybrid granite granite_swa cohere cohere2 stablelm smollm3 seed_oss helium ernie4_5 exaone4 bitnet cwm "
-            "hyperclovax diffllama hunyuan_v1_dense"
+            "hyperclovax diffllama hunyuan_v1_dense qwen2_vl_text qwen2_5_vl_text qwen3_vl_text mllama_text_model emu3_text_model "
+            "chameleon"
         ),
         LLAMA,
     ),
@@ -206,7 +207,7 @@ FAMILIES = (
         "Mixtral",
         _types(
             "mixtral qwen2_moe qwen3_moe gpt_oss olmoe flex_olmo dots1 ernie4_5_moe glm4_moe cohere2_moe exaone_moe phimoe "
-            "minimax minimax_m2 solar_open aria_text hunyuan_v1_moe afmoe"
+            "minimax minimax_m2 solar_open aria_text hunyuan_v1_moe afmoe qwen3_vl_moe_text"
         ),
         LLAMA,
     ),
@@ -244,7 +245,7 @@ FAMILIES = (
         same_width=SAME_MLP,  # a query holds positions beside what it shares with the values' width
     ),
     Family("Phi-3", ("phi3",), {**fused("self_attn.qkv_proj", flat), **OUT, **FUSED_GATE}),
-    Family("GLM", _types("glm glm4"), {**QKV, **OUT, **FUSED_GATE}),
+    Family("GLM", _types("glm glm4 glm4v_text"), {**QKV, **OUT, **FUSED_GATE}),
     Family("Nemotron", _types("nemotron arcee apertus jais2"), {**QKV, **OUT, **plain("mlp", "up_proj", "down_proj")}, NO_GATE),
     Family("StarCoder2", ("starcoder2",), {**QKV, **OUT, **C_FC}, NO_GATE),
     Family("NanoChat", ("nanochat",), {**QKV, **OUT, **FC}, NO_GATE),
@@ -274,6 +275,12 @@ FAMILIES = (
     ),
     Family("Mamba", _types("mamba mamba2 falcon_mamba"), {}, RECURRENT),
 )
+WITH_PICTURES = _types(
+    "aria aya_vision chameleon deepseek_vl emu3 fuyu gemma3 glm4v got_ocr2 idefics2 idefics3 internvl lfm2_vl llama4 llava "
+    "llava_next llava_onevision mistral3 mllama ovis2 paligemma qwen2_5_vl qwen2_audio qwen2_vl qwen3_vl qwen3_vl_moe smolvlm "
+    "video_llava vipllava voxtral"
+)
+"""Types of models that see or hear, whose text part is of one of the families; each is tested."""
 ANY, ANY_MLP = "self_attn|attn|attention", "mlp|feed_forward|ffn"
 STANDARD = Family(
     "standard names",

@@ -15,6 +15,7 @@ from probebench.errors import MemoryLimitError, UsageError
 from probebench.extras import installed, need
 from probebench.models.adapters import Adapter, find_adapter, merge
 from probebench.models.checkpoints import Checkpoint, check_loaded, code_hash, folder_hash, stored_quantization, tokenizer_hash
+from probebench.models.classes import as_decoder, is_causal, skeleton
 from probebench.models.devices import Placement, check_map, place
 from probebench.models.devices import pick_device as pick_device
 from probebench.models.sites import base_of
@@ -151,9 +152,9 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     with quiet_libraries():
         commit = found.commit()
         found = replace(found, revision=commit or found.revision)  # all that follows is of one commit, and it is the recorded one
-        config = found.config()
+        config, notes = as_decoder(found.config())
         tokenizer = found.tokenizer()
-        shape = _skeleton(spec, found, config)
+        shape = skeleton(found, config, spec.attention)
         stops = found.stop_ids(config, tokenizer)
         quantization = _quantization(spec, found, config)
     if isinstance(placement.map, dict):
@@ -181,8 +182,8 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         libraries=libraries,
     )
     longest = getattr(text, "max_position_embeddings", None)
-    notes = adapter.notes(spec.shown) if adapter else ()
-    return ModelHandle(spec, identity, tokenizer, stops, longest, _is_causal(config), shape, placement, adapter, notes)
+    notes += adapter.notes(spec.shown) if adapter else ()
+    return ModelHandle(spec, identity, tokenizer, stops, longest, is_causal(config), shape, placement, adapter, notes)
 
 
 def _libraries(spec: ModelSpec, placement: Placement) -> dict[str, str]:
@@ -211,27 +212,6 @@ def _quantization(spec: ModelSpec, found: Checkpoint, config: Any) -> str:
             f"that is not quantised."
         )
     return stored
-
-
-def _skeleton(spec: ModelSpec, found: Checkpoint, config: Any) -> Any:
-    """The model without its weights."""
-    import torch
-
-    with found.reading(config=config.to_dict()), torch.device("meta"):
-        try:
-            return _model_class(_is_causal(config)).from_config(
-                config, attn_implementation=spec.attention, trust_remote_code=spec.trust_remote_code
-            )
-        except (ValueError, ImportError) as error:
-            if "trust_remote_code" in str(error) and not spec.trust_remote_code:
-                raise found.untrusted("its architecture") from None
-            if spec.attention is None:
-                raise
-            reason = " ".join(str(error).split())
-            raise UsageError(
-                f"--attn-implementation {spec.attention!r} cannot be used with {spec.name!r} here; eager and sdpa mostly can. "
-                f"({reason[:200]})"
-            ) from None
 
 
 def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
@@ -282,10 +262,12 @@ def _weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
             options["quantization_config"] = _bitsandbytes(spec.quantization, dtype)
     else:
         options["ignore_mismatched_sizes"] = True  # checked below, with names
+    kind: Any = type(handle.skeleton)
     with found.reading():
         model: PreTrainedModel
-        model, facts = _model_class(handle.causal).from_pretrained(
+        model, facts = kind.from_pretrained(
             found.source,
+            config=handle.skeleton.config,
             dtype=dtype,
             attn_implementation=spec.attention,
             use_safetensors=True,
@@ -305,15 +287,3 @@ def _bitsandbytes(name: str, dtype: torch.dtype) -> Any:
     if name == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-
-
-def _is_causal(config: Any) -> bool:
-    """Does the checkpoint say that it has a language-model head that generates? Without a word, assume so."""
-    names = config.architectures or ["ForCausalLM"]
-    return any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names)
-
-
-def _model_class(causal: bool) -> Any:
-    from transformers import AutoModel, AutoModelForCausalLM
-
-    return AutoModelForCausalLM if causal else AutoModel

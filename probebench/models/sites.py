@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
-    "ALL", "COMPONENTS", "SITES", "SitePlan", "Tap", "check_sites", "find_blocks", "known_families", "plan_sites",
-    "resolve_layers", "watch",
+    "ALL", "COMPONENTS", "SITES", "SitePlan", "Tap", "check_sites", "find_blocks", "known_families", "plan_sites", "resolve_layers",
+    "watch",
 ]  # fmt: skip
 
 ALL = "all"
@@ -168,6 +168,8 @@ class _Reader:
 
     def find(self, site: str, layer: int) -> Tap | str:
         """The tap of a site, or why there is none."""
+        if layer in (getattr(self.config, "cross_attention_layers", None) or ()):  # Mllama's
+            return f"layer {layer} looks at pictures, and is passed over where there is none"
         if site == "resid":
             streams = getattr(self.config, "hc_mult", None)
             return f"its blocks pass on {streams} residual streams, not one" if streams else self.stream(layer)
@@ -313,4 +315,6 @@ def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 def base_of(model: Any) -> Any:
     """A model without its vocabulary projection."""
     named = getattr(model, model.base_model_prefix, None)
-    return named if named is not None else model.get_decoder()  # Llama 4 names another attribute
+    # Llama 4 names another attribute, and Mllama gives itself
+    decoder = named if named is not None else model.get_decoder()
+    return getattr(model, "model", model) if decoder is model else decoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from probebench.errors import UsageError
 from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
@@ -32,17 +33,11 @@ def untrained(handle: ModelHandle, seed: int) -> LoadedModel:
         UsageError: see `check_untrained`.
     """
     import torch
-    from transformers import AutoModel, AutoModelForCausalLM
 
     check_untrained(handle)
-    kind = AutoModelForCausalLM if handle.causal else AutoModel
+    kind: Any = type(handle.skeleton)
     config = copy.deepcopy(handle.skeleton.config)
     with quiet_libraries(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)
-        model = kind.from_config(
-            config,
-            dtype=getattr(torch, handle.identity.dtype),
-            attn_implementation=handle.spec.attention,
-            trust_remote_code=handle.spec.trust_remote_code,
-        )
+        model = kind._from_config(config, dtype=getattr(torch, handle.identity.dtype), attn_implementation=handle.spec.attention)
     return LoadedModel(model.to(handle.placement.device).eval(), handle)
