@@ -17,7 +17,7 @@ def evaluate(
     model: str,
     task: str | None = None,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     answers: str | Path | None = None,
     limit: int | None = None,
     positions: Sequence[str] | None = None,
@@ -60,8 +60,8 @@ def evaluate(
     Args:
         model: `tiny`, a folder, or a hub id.
         task: a task of the suite, or the path of a task file; may be None when `answers` carries labels.
-        data: questions from a local file instead of the task's source.
-        answers: answers made elsewhere; see `probebench.tasks.given` for the columns.
+        data: questions from local files or folders, one or several, instead of the task's source.
+        answers: answers made elsewhere; docs/answers.md explains the columns.
         limit: only so many examples, always the same ones.
         positions: names of token positions, or `all`; None means the fifteen published ones.
         sites: where in a block to read, or `all`.
@@ -106,7 +106,7 @@ def evaluate(
     settings = Settings(
         model=ModelSpec(model, revision, dtype, device, attn_implementation, spread, quantization, _text(peft), trust_remote_code),
         task=task,
-        data=_text(data),
+        data=_text(data) if data is None or isinstance(data, str | Path) else tuple(map(str, data)),
         answers=_text(answers),
         limit=limit,
         positions=None if positions is None else tuple(positions),

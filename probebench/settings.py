@@ -30,7 +30,8 @@ class Settings:
 
     model: ModelSpec
     task: str | None = None
-    data: str | None = None
+    data: str | tuple[str, ...] | None = None
+    """Local files and folders, all of them together the questions."""
     answers: str | None = None
     limit: int | None = None
     positions: tuple[str, ...] | None = None
@@ -136,7 +137,10 @@ class Settings:
         names = ("data", "limit", "positions", "sites", "layers", "probe", "solver", "shuffles", "width", "attribution", "thinking",
                  "max_new_tokens", "seed", "states_dtype", "batching", "exact_answer")  # fmt: skip
         plain = Settings(self.model)
-        return {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
+        found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
+        if isinstance(self.data, tuple) and len(self.data) == 1:
+            found["data"] = self.data[0]
+        return found
 
     def folder(self, name: str) -> Path:
         """The run directory: `runs/<model>/<task>`, with a suffix when settings are overridden."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from probebench.scoring.published import shown as short
-from probebench.words import interval, number, what_words
+from probebench.words import interval, number, part_words, what_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,8 @@ def print_summary(run: Run, console: Console) -> None:
         f"{test['correct']:,} {right}",
         highlight=False,
     )
+    if part := part_words(r):
+        console.print(f"examples: {escape(part)}", highlight=False)
     if task["kind"] != "statements":
         console.print(
             f"exact answer found: {_percent(found['all'])} "

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, TypeGuard
 
 UNDEFINED = "n/a"
+NAMED = 3
+"""Files that a line names at most."""
 
 
 def defined(value: float | None) -> TypeGuard[float]:
@@ -44,3 +47,18 @@ def cell_words(cell: Mapping[str, Any]) -> str:
 def slug(text: str) -> str:
     """A name for anchors, labels and ids: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def part_words(record: Mapping[str, Any]) -> str:
+    """Which examples a run is about where they are not all of its task's own, and what its test split is; else nothing."""
+    settings, said = record.get("settings") or {}, []
+    data = settings.get("data") or ()
+    if files := [PurePath(file).name for file in ([data] if isinstance(data, str) else data)]:
+        said.append(f"questions of {', '.join(files[:NAMED])}{f' and {len(files) - NAMED} more' * (len(files) > NAMED)} (--data)")
+    if settings.get("answers"):
+        said.append(f"answers of {PurePath(settings['answers']).name} (--answers)")
+    if settings.get("limit"):
+        said.append(f"{settings['limit']:,} examples at most (--limit)")
+    if (record.get("data") or {}).get("test_is") == "validation":
+        said.append("test is what the file calls validation; it has no test split")
+    return "; ".join(said)

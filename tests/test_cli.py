@@ -1,6 +1,7 @@
 """What a user types and sees: exit codes, messages, and nothing heavy before it is needed."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -64,7 +65,7 @@ def test_command_and_function_take_what_settings_hold():
         (["eval", "--model", "tiny", "--task", "people", "--probe", "logistik"], 2, "Did you mean 'logistic'?"),
         (["eval", "--model", "tiny", "--task", "people", "--limit", "0"], 2, "--limit must be 1 or more; got 0"),
         (["eval", "--model", "tiny", "--task", "people", "--revision", "main"], 2, "is for models of the hub"),
-        (["eval", "--model", "tiny", "--task", "people", "--data", "."], 2, "is a folder, not a file"),
+        (["eval", "--model", "tiny", "--task", "people", "--data", "."], 2, "The folder '.' holds no data files"),
         (["eval", "--model", "tiny", "--task", "people", "--data", "no.jsonl"], 2, "There is no file 'no.jsonl'"),
         (["eval", "--model", "tiny", "--task", "people", "--device", "tpu0"], 2, "Unknown device 'tpu0'"),
         (["eval", "--model", "tiny"], 2, "--task NAME, or answers made elsewhere with --answers FILE"),
@@ -126,6 +127,11 @@ def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
     assert (quiet.exit_code, quiet.output) == (0, "")
     again = run("eval", "--model", model_folder(), "--answers", answers_file(), "--out", "r")
     assert "nothing was computed again" in again.output
+    part = "answers of answers.jsonl (--answers)"
+    assert f"examples: {part}" in again.output
+    assert part in " ".join(re.findall(r">([^<>]+)</text>", (tmp_path / "r" / "heatmap.svg").read_text()))
+    assert run("report", "r", "--out", "page.html", "--formats", "html,md").exit_code == 0
+    assert [part in (tmp_path / f"page.{ending}").read_text() for ending in ("html", "md")] == [True, True]
     assert max(map(len, again.output.splitlines())) <= 80
     plotted = run("plot", "r", "--title", "T", "--out", "pictures")
     assert plotted.exit_code == 0

@@ -1,157 +1,219 @@
-"""Folders as clones, downloads and copies leave them: the cause is named before any weight is read, in the dry run too."""
+"""Local files as people write them: read as they are meant, or refused with the line."""
 
+import codecs
+import gzip
 import json
-import shutil
+import math
 
+import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from probebench.cli.main import main
-from probebench.errors import BadFileError, ProbebenchError, UsageError
-from probebench.models.adapters import find_adapter
-from probebench.models.files import check_safetensors, is_pointer, rope_types
-from probebench.models.loading import ModelSpec, find_model, pick_device
+from probebench.errors import BadFileError, UnavailableError
+from probebench.tasks.rows import read_rows, strings, text_of
+from probebench.tasks.schema import load_task
+from probebench.tasks.sources import load_dataset, loses_group
 
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
-
-
-@pytest.fixture
-def folder(model_folder, tmp_path):
-    """A copy of the small Llama that may be spoilt."""
-    shutil.copytree(model_folder(), tmp_path / "model")
-    return tmp_path / "model"
+TASK = load_task("triviaqa")
+PLAIN = [
+    {"question": "Which river runs through Köln?", "answers": ["Rhine"]},
+    {"question": "When?", "answers": ["1848", "in 1848"]},
+]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in PLAIN)
 
 
-@pytest.fixture
-def shards(folder):
-    """The same in several weight files."""
-    from transformers import AutoModelForCausalLM
-
-    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size="30KB")
-    (folder / "model.safetensors").unlink(missing_ok=True)
-    return folder
+def read(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return [(e.question, e.references) for e in load_dataset(TASK, str(path)).examples]
 
 
-def find(folder, **options):
-    return find_model(ModelSpec(str(folder), **{"device": "cpu"} | options))
-
-
-def point(path):
-    path.write_text(POINTER.format("0" * 64, 269060552))
+WANTED = [(row["question"], tuple(row["answers"])) for row in PLAIN]
 
 
 @pytest.mark.parametrize(
-    "names",
-    [("model.safetensors",), ("tokenizer.json",), ("config.json",), ("config.json", "model.safetensors", "tokenizer.json")],
-    ids="-".join,
-)
-def test_git_lfs_pointers_are_called_so(folder, names):
-    for name in names:
-        point(folder / name)
-    with pytest.raises(BadFileError, match=rf"{', '.join(names)} of .*Git LFS pointer.*git lfs pull"):
-        find(folder)
+    "encoded",
+    [codecs.BOM_UTF8 + LINES.encode(), LINES.encode("utf-16"), LINES.encode("utf-16-le"),
+     codecs.BOM_UTF16_BE + LINES.encode("utf-16-be"),
+     gzip.compress(LINES.encode())],
+    ids=["bom", "utf-16", "utf-16 without a mark", "utf-16 big-endian", "gzip under another name"],
+)  # fmt: skip
+def test_any_unicode_encoding_and_gzip(tmp_path, encoded):
+    assert read(tmp_path / "t.jsonl", encoded) == WANTED
 
 
-def test_the_dry_run_says_it_too(folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    point(folder / "model.safetensors")
-    result = CliRunner().invoke(main, ["eval", "--model", str(folder), "--task", "people", "--dry-run"])
-    assert (result.exit_code, "is a Git LFS pointer" in result.output) == (2, True)
-
-
-def test_a_pointer_in_the_readme_or_among_pickles_does_no_harm(folder):
-    for name in ("README.md", "pytorch_model.bin", "picture.png"):
-        point(folder / name)
-    assert find(folder).identity.n_layers == 3
-
-
-def test_an_adapter_that_is_a_pointer_or_cut_off(tmp_path):
-    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    point(tmp_path / "adapter_model.safetensors")
-    with pytest.raises(BadFileError, match="git lfs pull"):
-        find_adapter(str(tmp_path))
-    (tmp_path / "adapter_model.safetensors").write_bytes((100).to_bytes(8, "little") + b"{}")
-    with pytest.raises(BadFileError, match="is cut off"):
-        find_adapter(str(tmp_path))
-
-
-@pytest.mark.parametrize("kept", [0.999, 0.5, 0.001])
-def test_half_a_weight_file_is_called_half(folder, kept):
-    path = folder / "model.safetensors"
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(BadFileError, match=rf"model.safetensors is cut off.*{int(len(whole) * kept):,}.*[Gg]et it again"):
-        find(folder)
-
-
-def test_half_a_shard_among_whole_ones(shards):
-    last = sorted(shards.glob("*.safetensors"))[-1]
-    assert find(shards).identity.n_layers == 3
-    last.write_bytes(last.read_bytes()[:-1])
-    with pytest.raises(BadFileError, match=f"{last.name} is cut off"):
-        find(shards)
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".csv", ".tsv", ".CSV", ".ndjson"])
+def test_gzip_by_its_ending(tmp_path, ending):
+    text = {".json": json.dumps(PLAIN)}.get(ending, LINES)
+    if ending.lower() in (".csv", ".tsv"):
+        frame = pd.DataFrame([{"question": r["question"], "answers": json.dumps(r["answers"])} for r in PLAIN])
+        text = frame.to_csv(index=False, sep="\t" if ending == ".tsv" else ",")
+    assert read(tmp_path / f"t{ending}.gz", gzip.compress(text.encode("utf-8-sig"))) == WANTED
+    assert read(tmp_path / f"u{ending}", text) == WANTED
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("name", "content", "message"),
     [
-        (b"", "is empty: its download did not finish"),
-        (bytes(4096), "begins with zeros: its download did not finish"),
-        (b"<!DOCTYPE html><html>Sign in</html>", "is no safetensors file: it begins with b'<!DOCTYP'"),
-        (b"abc", "is no safetensors file"),
-        ((9).to_bytes(8, "little") + b"no header", "its header is not a list of tensors"),
-        ((2).to_bytes(8, "little") + b"{}tail", "has 14 bytes, and its header speaks of 10"),
+        ("t.csv", "question,answers\nWho?,Anna\nWhere?,Bergen, Norway\n",
+         r"t.csv, line 3: 3 values, 2 columns \(question, answers\).*','"),
+        ("t.csv", 'question,answers\n"Who\nis it?",Anna\nWhere?\n', "t.csv, line 4: 1 value, 2 columns"),
+        ("t.tsv", "question\tanswers\nWho?\tAnna\tBerg\n", "t.tsv, line 2: 3 values, 2 columns"),
+        ("t.csv", "question,answers,answers\nWho?,Anna,Ann\n", "the column 'answers' stands twice in the header"),
+        ("t.jsonl", '{"question": "a", "answers": "b", "answers": "c"}\n', "line 1: the name 'answers' stands twice in one object"),
+        ("t.csv", 'question,answers\nWho?,Anna\nWho said "no"?,"Anna\n', "t.csv, line 3: unexpected end of data.*double"),
+        ("t.csv", 'question,answers\n"Heroes" is by whom?,Bowie\n', "t.csv, line 2: .*its own quotes are doubled"),
+        ("t.csv", "question,answers\nWho?,Ren\u00e9\n".encode("latin-1"),
+         "t.csv, line 2: the byte 0xe9 is not UTF-8. Save the file as UTF-8"),
+        ("t.jsonl.gz", gzip.compress(LINES.encode())[:-9], "not readable as gzip, cut off or damaged"),
+        ("t.jsonl", codecs.BOM_UTF8 + b"\n \n", "t.jsonl is empty"),
+        ("t.csv", "question,answers\n", "t.csv holds no examples"),
+        ("t.csv", "question,answers\nWhich?,nan\n", r"line 2: 'answers' is the text 'nan'.*Leave it empty.*\[\"nan\"\]"),
+        ("t.jsonl", '{"question": "Which?", "answers": NaN}\n', "line 1: no answer in field"),
+        ("t.jsonl", '{"question": NaN, "answers": "x"}\n', "line 1: no question in field"),
+        ("t.jsonl", '{"question": "Which?", "answers": {"de": "x"}}\n', "line 1: 'answers' must be text.*got a record of de"),
+        ("t.json", '{"a": {"b": 1}}', "must hold a list of rows; got dict"),
+        ("t.xlsx", "x", r"the ending must be one of \.jsonl.*got '\.xlsx'"),
+    ],
+)  # fmt: skip
+def test_what_has_two_readings_is_refused_with_its_line(tmp_path, name, content, message):
+    with pytest.raises(BadFileError, match=message) as caught:
+        read(tmp_path / name, content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", 'question,answers,,\n"Who, if not she?",Anna,,\n\n,,,\n'),
+        ("t.csv", 'question;answers\n"Who, if not she?";Anna\n'),
+        ("t.csv", ' question , answers \n"Who, if not she?",Anna\n'),
+        ("t.json", '{"question": "Who, if not she?", "answers": "Anna"}\n{"question": "Who, if not she?", "answers": "Anna"}\n'),
+        ("t.json", '{"version": 1, "rows": [{"question": "Who, if not she?", "answers": "Anna"}]}'),
+        ("t.json", '{"question": ["Who, if not she?"], "answers": ["Anna"]}'),
+        ("t.jsonl", '{"question": "Who, if not she?", "answers": "Anna", "note": "a\u2028b"}\r\n'),
+    ],
+    ids=[
+        "trailing commas",
+        "semicolons",
+        "spaces in the header",
+        "lines in .json",
+        "rows in an object",
+        "columns",
+        "line separator",
     ],
 )
-def test_what_is_no_weight_file(tmp_path, content, message):
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(BadFileError, match=message):
-        check_safetensors(path)
+def test_what_has_one_reading_is_read(tmp_path, name, content):
+    assert read(tmp_path / name, content) == [("Who, if not she?", ("Anna",))]
 
 
-def test_half_a_tokenizer_names_its_file(folder):
-    path = folder / "tokenizer.json"
-    path.write_text(path.read_text()[:-40])
-    with pytest.raises(BadFileError, match=r"tokenizer.json is not JSON: .*It was cut off"):
-        find(folder)
+def test_missing_numbers_make_no_floats_of_the_others(tmp_path):
+    """pandas makes floats of a column of whole numbers once one is missing."""
+    frame = pd.DataFrame({"question": ["When?", "How many?"], "answers": [1905, 3], "count": [12, None]})
+    frame["answers"] = frame["answers"].astype(float)
+    frame.to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row) for row in frame.to_dict("records")))
+    for name in ("t.parquet", "t.csv", "t.jsonl"):
+        assert [e.references for e in load_dataset(TASK, str(tmp_path / name)).examples] == [("1905",), ("3",)], name
+        assert [row.fields["count"] for row in read_rows(tmp_path / name)][1] in (None, ""), name
 
 
-def test_small_files_that_are_no_pointers(tmp_path):
-    (tmp_path / "a.txt").write_text("version 1")
-    assert not is_pointer(tmp_path / "a.txt")
-    (tmp_path / "b.txt").write_bytes(POINTER.format("0", 1).encode() + bytes(2000))
-    assert not is_pointer(tmp_path / "b.txt")
+def test_real_numbers_stay_as_they_are_written(tmp_path):
+    assert read(tmp_path / "t.csv", "question,answers\nWhat is pi?,3.14\nWhich version?,2.0\n")[1] == ("Which version?", ("2.0",))
+    assert [text_of(x) for x in (1896.0, 2.5, -0.0, math.inf, True, " x ")] == ["1896", "2.5", "0", "inf", "True", "x"]
 
 
-# -- position encodings ---------------------------------------------------------------------------
+SQUAD = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": "Anna lives in Bergen.", "qas": [
+    {"id": "q1", "question": "Who?", "answers": [{"text": "Anna", "answer_start": 0}, {"text": "she", "answer_start": 3}]},
+    {"id": "q2", "question": "Where?", "answers": [{"text": "Bergen", "answer_start": 14}]}]}]}]}  # fmt: skip
+FLAT = [{"id": "q1", "question": "Who?", "answers": {"text": ["Anna", "she"], "answer_start": [0, 3]}},
+        {"id": "q2", "question": "Where?", "answers": {"text": ["Bergen"], "answer_start": [14]}}]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ({"rope_scaling": {"type": "su", "factor": 2.0}}, "rope type 'su'.*'su' is the old name of 'longrope'; write that there"),
-        ({"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}}, "rope type 'spiral'.*It knows default, .*longrope.*yarn"),
-    ],
-)
-def test_an_unknown_position_encoding_is_named(folder, lines, message):
-    config = json.loads((folder / "config.json").read_text())
-    config.pop("rope_parameters", None)
-    (folder / "config.json").write_text(json.dumps(config | lines))
-    with pytest.raises(UsageError, match=message):
-        find(folder)
+def test_squad_nested_flat_and_as_text(tmp_path):
+    wanted = [("Who?", ("Anna", "she")), ("Where?", ("Bergen",))]
+    assert read(tmp_path / "nested.json", json.dumps(SQUAD)) == wanted
+    assert read(tmp_path / "articles.jsonl", json.dumps(SQUAD["data"][0])) == wanted
+    assert read(tmp_path / "flat.json", json.dumps(FLAT)) == wanted
+    pd.DataFrame(FLAT).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame(FLAT).to_csv(tmp_path / "t.csv", index=False)
+    read_back = pd.read_parquet(tmp_path / "t.parquet")  # whose cells are arrays of numpy, and print as such
+    read_back.to_csv(tmp_path / "numpy.csv", index=False)
+    for name in ("t.parquet", "t.csv", "numpy.csv"):
+        assert [(e.question, e.references) for e in load_dataset(TASK, str(tmp_path / name)).examples] == wanted, name
+    first = next(iter(read_rows(tmp_path / "nested.json")))
+    assert (first.where, first.fields["context"]) == ("nested.json, row 1, paragraph 1, question 1", "Anna lives in Bergen.")
 
 
-def test_rope_types_are_found_at_any_depth():
-    whole = {"rope_type": "default"}
-    config = {"text_config": {"rope_parameters": {"full_attention": {"rope_type": "yarn"}, "sliding_attention": whole}}}
-    assert rope_types(config | {"parts": [{"rope_scaling": {"type": "su"}}], "rope_scaling": None}) == {"yarn", "default", "su"}
+def test_unanswerable_questions_are_refused_by_place(tmp_path):
+    content = json.loads(json.dumps(SQUAD))
+    content["data"][0]["paragraphs"][0]["qas"].append({"id": "q3", "question": "Why?", "answers": [], "is_impossible": True})
+    with pytest.raises(BadFileError, match="row 1, paragraph 1, question 3: no answer"):
+        read(tmp_path / "t.json", json.dumps(content))
 
 
-# -- devices ---------------------------------------------------------------------------
+def test_strings_leave_text_that_only_looks_like_a_record():
+    assert strings("{1, 2}") == ["{1, 2}"]
+    assert strings("{'a': 1}") == ["{'a': 1}"]
+    assert strings("['x', nan]") == strings('["x", NaN]') == ["x"]
 
 
-@pytest.mark.parametrize("name", ["mps", "mps:0"])
-def test_a_device_with_wrong_products_is_refused_with_the_reason(name):
-    with pytest.raises(ProbebenchError, match=rf"--device {name}: .*wrong matrix products.*193487.*Use --device cpu"):
-        pick_device(name)
+def test_all_files_of_a_list_and_of_a_folder_count(tmp_path):
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for name, question in (("b.jsonl", "B?"), ("a.csv", "A?")):
+        text = json.dumps({"question": question, "answers": "x"}) if name[0] == "b" else f"question,answers\n{question},x\n"
+        (folder / name).write_text(text)
+    (folder / "README.md").write_text("not data")
+    (folder / ".hidden.jsonl").write_text("{}")
+    (tmp_path / "c.jsonl").write_text(json.dumps({"question": "C?", "answers": "x"}))
+    both = load_dataset(TASK, [str(tmp_path / "c.jsonl"), str(folder)])
+    assert [e.question for e in both.examples] == ["C?", "A?", "B?"]
+    assert both.origin == "c.jsonl, a.csv, b.jsonl"
+    with pytest.raises(BadFileError, match="no file '.*gone.jsonl'"):
+        load_dataset(TASK, [str(folder), str(tmp_path / "gone.jsonl")])
+
+
+def test_files_that_count_from_the_same_number_are_told_apart(tmp_path):
+    for name in ("x.jsonl", "y.jsonl"):
+        rows = [
+            {"question_id": 1, "question": f"Where in {name}?", "answers": "x"},
+            {"question_id": 2, "question": "Same?", "answers": "x"},
+        ]
+        (tmp_path / name).write_text("".join(json.dumps(r) + "\n" for r in rows))
+    data = load_dataset(TASK, [str(tmp_path / "x.jsonl"), str(tmp_path / "y.jsonl")])
+    assert [e.id for e in data.examples] == ["x:1", "x:2", "y:1"]
+    assert data.n_dropped == 1
+
+
+def test_all_missing_files_of_a_task_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("PROBEBENCH_CACHE", str(tmp_path))
+    task = load_task("azaria_mitchell")
+    with pytest.raises(UnavailableError, match="needs the 7 files .*--data FILE once for each, or their folder") as caught:
+        load_dataset(task, offline=True)
+    assert all(file.url in str(caught.value) for file in task.source.files)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_publisher_s_own_files_keep_his_split(tmp_path, monkeypatch):
+    import hashlib
+
+    from probebench.tasks.schema import File, Source
+
+    paths = []
+    for split, start in (("train", 0), ("test", 30)):
+        path = tmp_path / f"{split}.jsonl"
+        path.write_text("".join(json.dumps({"question": f"Q{i}?", "answers": "x"}) + "\n" for i in range(start, start + 40)))
+        paths.append(path)
+    files = tuple(File(f"https://x/{p.name}", hashlib.sha256(p.read_bytes()).hexdigest(), p.stem) for p in paths)
+    task = __import__("dataclasses").replace(TASK, split="official", source=Source(files=files))
+    data = load_dataset(task, [str(p) for p in paths])
+    assert {e.split for e in data.examples if e.question in ("Q35?", "Q39?")} <= {"train", "validation"}
+    assert [e.split for e in data.examples if int(e.question[1:-1]) >= 40] == ["test"] * 30
+    assert {e.split for e in load_dataset(task, str(paths[0])).examples} == {None}, "one of them alone is split anew"
+
+
+def test_a_lost_group_is_known():
+    people = load_task("people")
+    assert loses_group(people, {"question": "Who?", "answers": "x"})
+    assert not loses_group(people, {"question": "Who?", "answers": "x", "group": "anna"})
+    assert not loses_group(TASK, {"question": "Who?", "answers": "x"})

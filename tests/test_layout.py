@@ -11,6 +11,7 @@ PACKAGE = ROOT / "probebench"
 ORDER = [
     {"models.blocks"},
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
+    {"tasks.notes", "tasks.files"},
     {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
     {"judging.numerals", "judging.refusals", "judging.polarity"},
     {"judging.wording"},
@@ -36,6 +37,7 @@ ORDER = [
         "models.adapters",
     },
     {"scoring.intervals", "maps.heatmap", "tasks.judge"},
+    {"tasks.local"},
     {
         "scoring.ranking",
         "scoring.angles",

@@ -4,6 +4,9 @@ import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
+from probebench.models.specs import ModelSpec
+from probebench.settings import Settings
+from probebench.tasks.gather import gather
 from probebench.tasks.rows import read_rows
 from probebench.tasks.schema import load_task
 from probebench.tasks.sources import load_dataset
@@ -126,3 +129,19 @@ def test_limit_takes_the_same_examples_in_any_order(tmp_path):
     few = {e.question for e in load_dataset(TASK, write(tmp_path / "a.jsonl", rows), limit=10).examples}
     assert few == {e.question for e in load_dataset(TASK, write(tmp_path / "b.jsonl", rows[::-1]), limit=10).examples}
     assert few != {r["question"] for r in rows[:10]}
+
+
+def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
+    """Four questions on one person are four groups where nothing says that it is one person."""
+    rows = [{"question": f"{what} of Anna?", "answers": "x"} for what in ("Birthplace", "Job", "Birth year", "Employer")]
+    rows.append({"question": "Birthplace of Ben?", "answers": "x", "group": "ben"})
+    path = write(tmp_path / "t.jsonl", rows)
+    settings = Settings(ModelSpec("tiny"), "people", data=path)
+    asked = gather(settings, load_task("people"), loaded().handle)
+    assert (asked.facts["n_ungrouped"], len({e.group for e in asked.examples})) == (4, 5)
+    given = [
+        {"question": r["question"], "answer": " x", "label": 1} | ({"group": "anna"} if i < 2 else {}) for i, r in enumerate(rows)
+    ]
+    path = write(tmp_path / "a.jsonl", given)
+    settings = Settings(ModelSpec("tiny"), "people", answers=path)
+    assert gather(settings, load_task("people"), loaded().handle).facts["n_ungrouped"] == 3

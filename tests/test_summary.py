@@ -13,6 +13,8 @@ import probebench
 from probebench.run import Run
 from probebench.scoring.readable import PAPER
 from probebench.summary import best_of_family, headline, print_summary, sections
+from probebench.tasks.notes import data_notes
+from probebench.words import part_words
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +103,18 @@ def test_the_record_says_what_was_asked_for(run):
     assert record["readable"][record["selection"]["readable"]]["cell"]["position"] == record["selection"]["position"]
     at = next(p for p in record["by_position"] if p["position"] == record["selection"]["position"])
     assert (at["layer"], at["test_auroc"]) == (record["selection"]["layer"], record["selection"]["test_auroc"])
+
+
+def test_a_part_of_a_task_is_said_to_be_one():
+    settings = {"data": ["some/where/a.csv", "b.csv"], "limit": 1200, "answers": None}
+    assert part_words({"settings": settings}) == "questions of a.csv, b.csv (--data); 1,200 examples at most (--limit)"
+    assert part_words({"settings": {"data": "x/one.jsonl"}}) == "questions of one.jsonl (--data)"
+    assert part_words({"settings": {"data": [f"{i}.csv" for i in range(5)]}}).startswith(
+        "questions of 0.csv, 1.csv, 2.csv and 2 more"
+    )
+    assert part_words({"settings": {"data": None, "limit": None}}) == part_words({}) == ""
+
+
+def test_notes_of_reading_have_counts():
+    assert data_notes({"n_ungrouped": 40}, 120)[0].startswith("40 of 120 examples lack the columns that the task groups by")
+    assert data_notes({}, 120) == data_notes({"n_ungrouped": 0}, 120) == []

@@ -18,7 +18,7 @@ from probebench.cli.report import report_command
 from probebench.cli.results import compare_command, plot_command, transfer_command
 from probebench.cli.states import states_group
 from probebench.cli.tasks import models_command, tasks_group
-from probebench.cli.values import counts, layers, split_names
+from probebench.cli.values import counts, layers, several, split_names
 from probebench.errors import ProbebenchError
 
 
@@ -71,7 +71,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="T",
     help="A task by name, or a task file of your own. Repeat for several.",
 )
-@click.option("--data", metavar="FILE", help="Questions from a local file instead of the task's source.")
+@click.option("--data", multiple=True, callback=several, metavar="FILE",
+              help="Questions from a local file or folder instead of the task's source. Repeat for several.")  # fmt: skip
 @click.option("--answers", metavar="FILE", help="Answers made elsewhere; goes on from extraction.")
 @click.option("--limit", type=int, metavar="N", help="Only N examples, always the same ones.")
 @click.option("--positions", callback=split_names, metavar="A,B", help="Token positions, or all; default: the published fifteen.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from probebench.cli.values import echo_checks
+from probebench.cli.values import echo_checks, several
 
 
 @click.group("tasks", invoke_without_command=True, short_help="What can be asked: list, show, validate, pin.")
@@ -30,9 +30,10 @@ def tasks_list() -> None:
 @tasks_group.command("show", short_help="Show one task, its judge and three examples.")
 @click.argument("name")
 @click.option("--model", metavar="M", help="Render the examples for this model, special tokens included.")
-@click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
+@click.option("--data", multiple=True, callback=several, metavar="FILE",
+              help="A local file or folder instead of the task's source. Repeat for several.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
-def tasks_show(name: str, model: str | None, data: str | None, offline: bool) -> None:
+def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offline: bool) -> None:
     """What one task asks, how it is judged, three examples, and how to cite it."""
     from probebench.models.loading import ModelSpec
     from probebench.tasks.card import describe
@@ -43,9 +44,10 @@ def tasks_show(name: str, model: str | None, data: str | None, offline: bool) ->
 
 @tasks_group.command("validate", short_help="Check a task by name or file.")
 @click.argument("file")
-@click.option("--data", metavar="FILE", help="A local file instead of the task's source.")
+@click.option("--data", multiple=True, callback=several, metavar="FILE",
+              help="A local file or folder instead of the task's source. Repeat for several.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
-def tasks_validate(file: str, data: str | None, offline: bool) -> None:
+def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> None:
     """Check a task by name or file: schema, source, templates on every row, judge, groups."""
     from probebench.errors import BadFileError
     from probebench.tasks.card import validate

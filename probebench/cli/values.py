@@ -21,6 +21,11 @@ def split_names(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return names
 
 
+def several(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+    """An option that may be repeated; None where it was not given."""
+    return value or None
+
+
 def layers(*, emb: bool) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
     """A reader of layers such as `0,5,10-15`; where `emb` may stand too, it is -1."""
     example = "emb, 3 or 10-15" if emb else "3 or 10-15"

@@ -39,7 +39,8 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
     if (limit := changed.pop("limit", None)) is not None:
         yield f"The run has only a part of the examples: --limit {limit}. Run it without."
     if (data := changed.pop("data", None)) is not None:
-        yield f"The questions are custom data: --data {data}. Only the task's own pinned data rank."
+        files = data if isinstance(data, str) else " --data ".join(data)
+        yield f"The questions are custom data: --data {files}. Only the task's own pinned data rank."
     if (answers := settings.get("answers")) is not None:
         yield f"The answers were made elsewhere: --answers {answers}. Only answers that the suite generated rank."
     if (states := changed.pop("states", settings.get("states"))) is not None:

@@ -12,6 +12,7 @@ from probebench.errors import UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers
 from probebench.models.layouts import COMPONENTS
 from probebench.states.positions import ALIASES, ALL
+from probebench.words import part_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -291,4 +292,6 @@ def interval_words(ends: Sequence[float | None]) -> str:
 
 def caption(record: Mapping[str, Any], lines: Sequence[str]) -> str:
     """Small type below a map."""
+    part = part_words(record)
+    lines = [*lines, *([f"Examples: {part}."] if part else [])]
     return "\n".join([*lines, f"Protocol {record['protocol_version']}, probebench {record['package']['version']}."])

@@ -45,7 +45,7 @@ from probebench.report.pictures import component_figures, detectors_figure, matr
 from probebench.report.words import between
 from probebench.run import RECORD, Run
 from probebench.summary import absent_sites
-from probebench.words import slug, what_words
+from probebench.words import part_words, slug, what_words
 
 T = TypeVar("T")
 NAMED = 4
@@ -140,6 +140,8 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
     r = run.record
     first, *rest = sentences(r)
     blocks: list[Block] = [Prose(first, "lead"), *(Prose(text) for text in rest), key_figures(r)]
+    if part := part_words(r):
+        blocks.append(Prose(f"Examples: {part}.", "small"))
     if r.get("warnings"):
         blocks.append(Bullets(tuple(r["warnings"]), "warning"))
     figure, numbers = positions_figure(run)

@@ -7,7 +7,7 @@ from typing import Any
 
 from probebench.report.blocks import AUROC, INTERVAL, Block, Cell, Column, Facts, N, Number, Prose, Row, Table
 from probebench.report.words import between, count, number, p_value, percent, value_words
-from probebench.words import what_words
+from probebench.words import part_words, what_words
 
 METRICS = {
     "auprc": "AUPRC", "accuracy": "Accuracy", "brier": "Brier", "ece": "ECE", "prr": "PRR",
@@ -175,6 +175,7 @@ def provenance_blocks(r: Mapping[str, Any]) -> list[Block]:
         ("Attention", value_words(model.get("attention") or "default")),
         ("Task", f"{task['name']}{version}, {task['kind']}; judge {task['judge']}; exact answer {task['exact_answer']}"),
         ("Data", f"{data['origin']}; {data['n_dropped']:,} rows dropped, {data['n_too_long']:,} too long"),
+        ("Examples", part_words(r) or "all of the task's own"),
         ("Probe", f"{r['probe']['name']}; C from {', '.join(f'{c:g}' for c in r['probe'].get('grid') or ()) or 'no grid'}"),
         ("Hidden states", f"{(r.get('settings') or {}).get('states_dtype', 'not recorded')}, sites {', '.join(r['sites'])}"),
         ("Seed", value_words((r.get("settings") or {}).get("seed", "not recorded"))),

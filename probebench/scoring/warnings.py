@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from probebench.scoring.evaluate import Comparison
+from probebench.tasks.notes import data_notes
 from probebench.types import CellFit
 
 BALANCED = (0.1, 0.9)
@@ -182,6 +183,12 @@ def _set_up(run: Concern) -> Iterator[str]:
         yield f"{record['data']['n_too_long']} examples do not fit into the model's context and were left out."
     if record["task"]["exact_answer"] == "gold":
         yield "Exact answers were found by the label (--exact-answer gold): for comparison with the paper only."
+
+
+@concern
+def _read(run: Concern) -> Iterator[str]:
+    """How the examples were read."""
+    yield from data_notes(run.record["data"], run.record["counts"]["all"]["n"])
 
 
 @concern

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Check:
     detail: str
 
 
-def describe(task: Task, data: str | None = None, model: ModelSpec | None = None, *, offline: bool = False) -> str:
+def describe(task: Task, data: str | Sequence[str] | None = None, model: ModelSpec | None = None, *, offline: bool = False) -> str:
     """Description, sizes, licence, citation and three rendered examples; special tokens included when a model is given."""
     lines = [f"{task.name} v{task.version} ({task.kind})", "", task.description.strip(), ""]
     lines += [f"source     {task.source.name}", f"split      {task.split}, by group: {', '.join(task.fields.group.columns)}"]
@@ -71,7 +71,7 @@ def _sizes(task: Task, data: Dataset) -> list[str]:
     return lines
 
 
-def validate(task: Task, data: str | None = None, *, offline: bool = False) -> Iterator[Check]:
+def validate(task: Task, data: str | Sequence[str] | None = None, *, offline: bool = False) -> Iterator[Check]:
     """Check what a task file says: rule, judge, licence, citation, source, every template on every row, groups."""
     yield _guard("exact-answer rule", lambda: check_rule(task.exact_answer, task.path))
     yield Check("licence", bool(task.licence.strip()), task.licence.strip() or "key 'licence' is empty")

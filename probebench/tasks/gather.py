@@ -14,7 +14,7 @@ from probebench.store import content_key
 from probebench.tasks.given import GivenAnswer, read_answers
 from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
 from probebench.tasks.schema import Task
-from probebench.tasks.sources import load_dataset
+from probebench.tasks.sources import load_dataset, loses_group
 from probebench.types import Example
 
 
@@ -49,11 +49,14 @@ def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
     kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
     if not kept:
         raise UsageError(f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest needs {min(lengths)}.")
+    examples = [asked.examples[i] for i in kept]
+    told = [asked.given is not None and "group" in e.fields for e in examples]
+    lost = 0 if task is None else sum(loses_group(task, e.fields) and not own for e, own in zip(examples, told, strict=True))
     return Asked(
-        examples=[asked.examples[i] for i in kept],
+        examples=examples,
         prompt_ids=[asked.prompt_ids[i] for i in kept],
         given=None if asked.given is None else [asked.given[i] for i in kept],
-        facts={**asked.facts, "n_too_long": len(lengths) - len(kept)},
+        facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
     )
 
 
@@ -77,6 +80,5 @@ def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> As
         prompts = [encode_statement(tokenizer, e.question)[0] for e in data.examples]
     else:
         prompts = [encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking)) for e in data.examples]
-    origin = Path(data.origin).name if settings.data else data.origin
-    facts = {"origin": origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
+    facts = {"origin": data.origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
     return Asked(data.examples, prompts, None, facts)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ast
-import csv
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
 from probebench.errors import BadFileError
+from probebench.tasks.files import records
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+PANDAS = ("nan", "NaN", "<NA>", "NaT")
+"""How pandas writes a missing value as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,58 +29,17 @@ class Row:
     fields: Mapping[str, Any]
     split: Literal["train", "test"] | None = None
     """The publisher's own split."""
+    file: str = ""
+    """Which of several given files it is of."""
 
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a jsonl, json, csv, tsv or parquet file, each with where it stands (`file, line 3`).
 
     Raises:
-        BadFileError: a missing, empty or unreadable file, with the line number.
+        BadFileError: a missing, empty or unreadable file, or a row that has no one reading, with its line.
     """
-    if not path.is_file():
-        raise BadFileError(f"{str(path)!r} is a folder, not a file." if path.is_dir() else f"There is no file {str(path)!r}.")
-    if path.suffix not in SUFFIXES:
-        raise BadFileError(f"{path.name}: the ending must be one of {', '.join(SUFFIXES)}; got {path.suffix!r}.")
-    if path.stat().st_size == 0:
-        raise BadFileError(f"{path.name} is empty.")
-    try:
-        if path.suffix == ".jsonl":
-            yield from _read_jsonl(path)
-        elif path.suffix == ".json":
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, list):
-                raise BadFileError(f"{path.name}: a json file must hold a list of rows; got {type(content).__name__}.")
-            for i, row in enumerate(content):
-                yield Row(f"{path.name}, row {i + 1}", _mapping(row, f"{path.name}, row {i + 1}"))
-        elif path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            for i, row in enumerate(pq.read_table(path).to_pylist()):
-                yield Row(f"{path.name}, row {i + 1}", row)
-        else:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-                for line in reader:
-                    yield Row(f"{path.name}, line {reader.line_num}", dict(line))
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error, OSError, ValueError) as error:
-        raise BadFileError(f"{path.name}: not readable as {path.suffix[1:]}: {error}") from None
-
-
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                where = f"{path.name}, line {number}"
-                try:
-                    yield Row(where, _mapping(json.loads(line), where))
-                except json.JSONDecodeError as error:
-                    raise BadFileError(f"{where}: not valid JSON: {error.msg} at character {error.pos + 1}.") from None
-
-
-def _mapping(row: Any, where: str) -> dict[str, Any]:
-    if not isinstance(row, dict):
-        raise BadFileError(f"{where}: a row must be an object with named fields; got {type(row).__name__}.")
-    return row
+    return (Row(where, fields) for where, fields in records(path))
 
 
 def lookup(row: Mapping[str, Any], path: str) -> Any:
@@ -92,23 +54,55 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _written_list(text: str) -> Any:
-    """A list that a csv file holds as text: JSON, or as Python and numpy print one; else the text itself."""
+def _written(text: str) -> Any:
+    """A list or record that a csv file holds as text: JSON, or as Python and numpy print one; else the text itself."""
     with suppress(ValueError):
         return json.loads(text)
     quoted = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)  # numpy leaves out the commas
-    with suppress(ValueError, SyntaxError):
-        return ast.literal_eval(quoted)
+    plain = re.sub(r"array\((\[.*?\])(?:,\s*dtype=\w+)?\)", r"\1", quoted, flags=re.DOTALL)
+    for written in (plain, re.sub(r"(?<=[\[,\s])nan(?=\s*[\],])", "None", plain)):
+        with suppress(ValueError, SyntaxError):
+            return ast.literal_eval(written)
     return text
 
 
+def text_of(value: Any) -> str:
+    """A value as text: a whole number without the `.0` that it has in a column where one is missing."""
+    if isinstance(value, float | Decimal) and value == value // 1:
+        return str(int(value))
+    return str(value).strip()
+
+
 def strings(value: Any) -> list[str]:
-    """Non-empty strings in a string, a number, nested lists, or a list written as text (csv files)."""
-    if value is None:
+    """Non-empty strings in a string, a number, nested lists, a list written as text (csv files), or the `text` of records.
+
+    SQuAD's answers are a record `{text: [...], answer_start: [...]}`, or a list of records with one text each.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
-    if isinstance(value, str) and value.startswith("["):
-        value = _written_list(value)
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        found = _written(value)
+        value = found if isinstance(found, list | tuple) or (isinstance(found, Mapping) and "text" in found) else value
     if isinstance(value, list | tuple):
         return [text for item in value for text in strings(item)]
-    text = str(value).strip()
+    if isinstance(value, Mapping) and "text" in value:
+        return strings(value["text"])
+    text = text_of(value)
     return [text] if text else []
+
+
+def value_of(value: Any, name: str, where: str) -> Any:
+    """An answer of a row as it is, if it can be one.
+
+    Raises:
+        BadFileError: a record without a `text`, or how pandas writes that there is nothing.
+    """
+    if isinstance(value, str) and value.strip() in PANDAS:
+        raise BadFileError(
+            f"{where}: {name!r} is the text {value.strip()!r}, which is how pandas writes a missing value. Leave it empty; "
+            f'if it is meant, write a list: ["{value.strip()}"].'
+        )
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Mapping) and "text" not in item:
+            raise BadFileError(f"{where}: {name!r} must be text or a list of texts; got a record of {', '.join(map(str, item))}.")
+    return value

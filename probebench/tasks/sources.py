@@ -15,7 +15,8 @@ from typing import Any
 
 from probebench.errors import BadFileError, UnavailableError
 from probebench.store import write_atomic
-from probebench.tasks.rows import Row, lookup, read_rows, strings
+from probebench.tasks.local import local_rows, told_apart
+from probebench.tasks.rows import Row, lookup, read_rows, strings, text_of, value_of
 from probebench.tasks.schema import File, Task
 from probebench.tasks.split import official_split
 from probebench.types import Example
@@ -40,8 +41,10 @@ class Dataset:
     """Rows left out: exact repeats, statements with both labels, test rows of an official split with a twin in train."""
 
 
-def load_dataset(task: Task, data: str | None = None, limit: int | None = None, *, offline: bool = False) -> Dataset:
-    """Examples of `task`, or of a local file in its columns or in the plain `question, answers` form.
+def load_dataset(
+    task: Task, data: str | Sequence[str] | None = None, limit: int | None = None, *, offline: bool = False
+) -> Dataset:
+    """Examples of `task`, or of local files and folders in its columns or in the plain `question, answers` form.
 
     Raises:
         BadFileError: a missing file, or a row without question, answers or group, with its line number.
@@ -50,18 +53,18 @@ def load_dataset(task: Task, data: str | None = None, limit: int | None = None, 
     source, revision = task.source, None
     rows: Iterable[Row]
     if data is not None:
-        origin, rows = data, read_rows(Path(data))
+        origin, rows = local_rows(task, [data] if isinstance(data, str) else data)
     elif source.embedded is not None:
         origin, rows = f"embedded:{source.embedded}", read_rows(Path(__file__).parent.parent / "tiny" / source.embedded)
     elif source.files:
         origin = f"files:{source.name}"
-        rows = [row for file in source.files for row in _file_rows(task, file, offline=offline)]
+        rows = [row for file, path in _fetched(task, offline=offline) for row in _file_rows(file, path)]
     else:
         origin = f"hub:{source.hub}"
         rows, revision = _hub_rows(task, offline=offline)
-    wanted = (r for r in rows if all(str(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields))
-    examples, dropped = _unique(to_example(task, row) for row in wanted)
-    if task.split == "official":
+    wanted = [r for r in rows if all(text_of(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields)]
+    examples, dropped = _unique(told_apart([to_example(task, row) for row in wanted], [row.file for row in wanted]))
+    if any(e.split is not None for e in examples):
         examples, twins = _without_twins(examples)
         dropped += twins
     if not examples:
@@ -78,22 +81,36 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PROBEBENCH_CACHE") or Path.home() / ".cache" / "probebench")
 
 
-def _file_rows(task: Task, file: File, *, offline: bool) -> list[Row]:
-    """Rows of one pinned file, downloaded once and checked against its sha256."""
-    name = Path(urllib.parse.urlparse(file.url).path).name
-    path = cache_folder() / file.sha256[:16] / name
-    if not path.is_file():
-        if offline:
-            raise _unreachable(task, f"the file {file.url}", "--offline forbids to fetch it")
+def _fetched(task: Task, *, offline: bool) -> list[tuple[File, Path]]:
+    """The pinned files of a task, each downloaded once and checked against its sha256; all that are missing are named."""
+    placed = [
+        (file, cache_folder() / file.sha256[:16] / Path(urllib.parse.urlparse(file.url).path).name) for file in task.source.files
+    ]
+    missing = [(file, path) for file, path in placed if not path.is_file()]
+    if missing and offline:
+        raise _unreachable(task, _file_words(missing), f"--offline forbids to fetch {'it' if len(missing) == 1 else 'them'}")
+    for i, (file, path) in enumerate(missing):
         try:
             with urllib.request.urlopen(file.url, timeout=60) as answer:
                 content = answer.read()
         except OSError as error:
-            raise _unreachable(task, f"the file {file.url}", str(error)) from None
+            raise _unreachable(task, _file_words(missing[i:]), str(error)) from None
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:
             raise UnavailableError(f"{file.url} has sha256 {found}; task {task.name!r} is pinned to {file.sha256}.")
         write_atomic(path, content)
+    return placed
+
+
+def _file_words(missing: Sequence[tuple[File, Path]]) -> str:
+    """Missing files by address."""
+    urls = [file.url for file, _ in missing]
+    if len(urls) == 1:
+        return f"the file {urls[0]}"
+    return f"the {len(urls)} files {', '.join(urls)}"
+
+
+def _file_rows(file: File, path: Path) -> list[Row]:
     return [Row(r.where, r.fields, file.split) for r in read_rows(path)]
 
 
@@ -120,9 +137,14 @@ def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
 
 
 def _unreachable(task: Task, what: str, why: str) -> UnavailableError:
+    files, them = (
+        ("--data FILE once for each, or their folder", "them")
+        if what.startswith("the ") and " files " in what
+        else ("--data FILE", "it")
+    )
     return UnavailableError(
-        f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download it where there is a network "
-        f"and give the file with --data FILE, in the same columns or as question and answers."
+        f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download {them} where there is a network "
+        f"and give {files}, in the same columns or as question and answers."
     )
 
 
@@ -140,15 +162,16 @@ def to_example(task: Task, row: Row) -> Example:
     references: tuple[str, ...] = ()
     label: int | None = None
     if statements:
-        label = LABELS.get(str(lookup(fields, task.fields.label)).strip().lower())
+        label = LABELS.get(text_of(lookup(fields, task.fields.label)).lower())
         if label is None:
             value = lookup(fields, task.fields.label)
             raise BadFileError(f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got {value!r}.")
     else:
-        references = _answers(task, fields, task.fields.answers)
+        references = _answers(task, fields, task.fields.answers, where)
         if not references:
-            raise _missing("answer", task.fields.answers, row)
-    wrong = _answers(task, fields, task.fields.wrong)
+            plain = ["answers"] if PLAIN in fields else []
+            raise _missing("answer", [*task.fields.answers, *plain], row)
+    wrong = _answers(task, fields, task.fields.wrong, where)
     wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
     group = group_of(task, fields, question, where)
     given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
@@ -157,7 +180,7 @@ def to_example(task: Task, row: Row) -> Example:
     context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
     split = row.split if task.split == "official" else None
     columns = {**fields, "context": context} if context else dict(fields)
-    return Example(str(identity), question.strip(), references, group, split, wrong, label, columns)
+    return Example(text_of(identity), question.strip(), references, group, split, wrong, label, columns)
 
 
 def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,11 +194,12 @@ def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**fields, **named, PLAIN: True}
 
 
-def _answers(task: Task, fields: Mapping[str, Any], paths: Sequence[str]) -> tuple[str, ...]:
+def _answers(task: Task, fields: Mapping[str, Any], paths: Sequence[str], where: str) -> tuple[str, ...]:
     """Answers in the given columns, cut out, split and renamed as the task says."""
     found: dict[str, None] = {}
     for path in paths:
-        for text in strings(lookup(fields, path)):
+        name = "answers" if PLAIN in fields and path == task.fields.answers[0] else path
+        for text in strings(value_of(lookup(fields, path), name, where)):
             if task.fields.answer_pattern:
                 match = re.search(task.fields.answer_pattern, text)
                 text = match.group("answer") if match else text
@@ -204,6 +228,12 @@ def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -
         parts = [v for k, v in match.groupdict().items() if k.startswith("group") and v is not None]
     parts = [normalise(part) for part in parts]
     return " | ".join(sorted(parts) if rule.unordered else parts)
+
+
+def loses_group(task: Task, fields: Mapping[str, Any]) -> bool:
+    """Does a row lack a column that the task groups by, so that its question stands for it?"""
+    own = {task.fields.question, "question", "statement"}
+    return any(lookup(fields, column) is None for column in task.fields.group.columns if column not in own)
 
 
 def normalise(text: str) -> str:
