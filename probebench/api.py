@@ -37,6 +37,7 @@ def evaluate(
     label_noise: str | None = None,
     controls: Sequence[str] = (),
     neutral: str | Path | None = None,
+    skip: Sequence[str] = (),
     encoder: str | Path | None = None,
     out: str | Path | None = None,
     revision: str | None = None,
@@ -80,6 +81,7 @@ def evaluate(
         label_noise: a second judge to evaluate under, by name; `model` takes the opinions of `judge_model`.
         controls: further controls, by name: `random-model`, the same probe on a randomly initialised model of the same config.
         neutral: a finished run of the same model, a neutral control set: its correct answers place a second alarm threshold.
+        skip: costly detectors and controls to leave out: `p-true`, `text`, `text-embedding`, `ensembles`, `shuffles`.
         encoder: a text encoder, by folder or hub id, for the text-embedding baseline.
         out: run directory; default `runs/<model>/<task>`.
         revision: commit or tag of a hub model.
@@ -126,6 +128,7 @@ def evaluate(
         label_noise=label_noise,
         controls=tuple(controls),
         neutral=_text(neutral),
+        skip=tuple(skip),
         encoder=_text(encoder),
         states=_text(states),
         states_dtype=states_dtype,

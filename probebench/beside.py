@@ -42,7 +42,9 @@ RANDOM_PROBES = "probes.parquet"
 def detectors_beside(cells: Cells, job: Job, fits: Sequence[CellFit]) -> list[Detector]:
     """Text embedding, p(True), and the controls that were asked for, in the order of tables."""
     stages, answers = cells.stages, cells.answers
-    found = [*text_embedding(stages, answers, cells.labels), *p_true(stages, answers)]
+    found = text_embedding(stages, answers, cells.labels)
+    if "p-true" not in stages.settings.skip:
+        found += p_true(stages, answers)
     if "random-model" in stages.settings.controls:
         found.append(random_model(cells, job, select(fits).cell))
     return found

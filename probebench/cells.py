@@ -82,7 +82,7 @@ class Cells:
     @property
     def n_shuffles(self) -> int:
         """Shuffled-label fits per cell."""
-        given = self.settings.shuffles
+        given = 0 if "shuffles" in self.settings.skip else self.settings.shuffles
         return given if given is not None else SHUFFLES * get_probe(self.settings.probe, self.settings.solver).batched
 
     def states(self) -> StatesReader:

@@ -62,6 +62,8 @@ def check_second(stages: Stages) -> None:
     Raises:
         UsageError: statements, the task's own judge again, or no accepted answers to compare with.
     """
+    if stages.settings.judge_model is not None and not stages.statements:
+        find_model(stages.settings.judge_model, offline=stages.settings.offline)  # or it says now what is wrong with it
     name, task = stages.settings.label_noise, stages.task
     if name is None:
         return

@@ -15,33 +15,26 @@ import pandas as pd
 from probebench import tables
 from probebench._version import __version__
 from probebench.beside import detectors_beside
-from probebench.cells import ATTRIBUTION, Cells, plan_run
-from probebench.errors import LabelError, UsageError
+from probebench.cells import ATTRIBUTION, Cells
+from probebench.errors import UsageError
 from probebench.maps.draw import draw
 from probebench.models.devices import hardware
-from probebench.models.loading import find_model
 from probebench.models.sites import COMPONENTS
-from probebench.opinions import check_second, model_opinions, opinion_facts, second_labels
-from probebench.probes.fit import MIN_CLASS, Labels
+from probebench.opinions import model_opinions, opinion_facts, second_labels
+from probebench.prepare import Prepared, check_place, prepare
 from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta, save_probe
 from probebench.progress import Progress
 from probebench.record import build_record
 from probebench.run import PROBE, RECORD, Run
-from probebench.scoring.curves import check_sizes
 from probebench.scoring.ensembles import ensembles
-from probebench.scoring.neutral import open_neutral
 from probebench.scoring.score import Result, score_run, select
 from probebench.settings import Settings
-from probebench.stages import Stages
 from probebench.states.exchange import CONVENTION
 from probebench.states.positions import POSITIONS
 from probebench.store import Lock, clean_json, content_key, write_atomic, write_json
 from probebench.studies import neutral_alarms, studies
-from probebench.tasks.exact import check_rule
-from probebench.tasks.judge import get_judge
-from probebench.tasks.schema import load_task
-from probebench.types import SPLITS, CellFit, LabelledAnswer
+from probebench.types import CellFit
 
 MATRICES = (
     ("auroc", "auroc", "test"),
@@ -60,35 +53,33 @@ def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
         UsageError: what was asked for is wrong.
         RunError: the run cannot give a result.
     """
-    settings.check()
-    progress = progress or Progress()
+    return run_prepared(prepare(settings, progress))
+
+
+def run_prepared(prepared: Prepared) -> Run:
+    """Run a job that was checked, or find it done.
+
+    Raises:
+        UsageError: meanwhile its folder holds another run.
+        RunError: the run cannot give a result.
+    """
     started = time.time()
-    task = load_task(settings.task) if settings.task is not None else None
-    if task is not None:
-        check_rule(task.exact_answer, task.path)
-        get_judge(task.judge)
-    handle = find_model(settings.model, offline=settings.offline)
-    stages = Stages(settings, task, handle, progress)
+    stages, neutral, inputs = prepared.stages, prepared.neutral, prepared.inputs
+    settings, progress = stages.settings, stages.progress
     with Lock(stages.folder):
-        neutral = open_neutral(settings.neutral, asdict(handle.identity)) if settings.neutral else None
-        inputs = {**stages.inputs(), "train_sizes": settings.train_sizes, "label_noise": settings.label_noise,
-                  "neutral": neutral.record["key"] if neutral else None}  # fmt: skip
-        finished = Run.find(stages.folder, content_key(inputs))
-        if finished is not None and (settings.discard_states or finished.has_states):
+        if (finished := prepared.finished()) is not None:
             return finished
-        _check_splits(stages)
-        check_sizes(settings.train_sizes, stages.splits.count("train"))
-        check_second(stages)
-        asked = plan_run(stages)
+        check_place(stages, prepared.key)  # again: it was not locked before
         answers = stages.labelled()
         opinions = model_opinions(stages, answers)
-        cells = Cells(stages, answers, asked)
-        _check_labels(cells.labels, answers)
+        cells = Cells(stages, answers, prepared.plan)
         job = cells.job(cells.states())
         fits = cells.fits(job)
         more = detectors_beside(cells, job, fits)
         with progress.stage("Scoring", 1, "map") as counter:
-            result = score_run(answers, fits, job, [*more, *ensembles(fits, cells.labels, select(fits), given=stages.statements)])
+            if "ensembles" not in settings.skip:
+                more += ensembles(fits, cells.labels, select(fits), given=stages.statements)
+            result = score_run(answers, fits, job, more, text="text" not in settings.skip)
             beside = studies(cells, job, fits, result, second_labels(stages, answers, opinions))
             counter.advance()
         fitted = cells.selected_probe(job, result.selected)
@@ -96,38 +87,6 @@ def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
         attribution = cells.attribution(fitted, result.selected) if settings.attribution else None
         opinion = opinion_facts(stages, answers, opinions)
         return _finish(cells, inputs, fits, result, (beside, opinion), fitted, attribution, started)
-
-
-def _check_splits(stages: Stages) -> None:
-    """Complain about an empty split before anything is computed."""
-    splits = stages.splits
-    for name in SPLITS:
-        if name not in splits:
-            groups = len({e.group for e in stages.examples})
-            raise LabelError(
-                f"The {name} split is empty: {len(splits)} examples in {groups} groups. Take more examples (a larger --limit or "
-                f"--data FILE), or say the split of each row with --answers."
-            )
-
-
-def _check_labels(labels: Labels, answers: Sequence[LabelledAnswer]) -> None:
-    """One clear error when no probe can be fitted."""
-    n1 = int(labels.y.sum())
-    n0 = len(labels.y) - n1
-    if min(n0, n1) < MIN_CLASS:
-        refused = sum(a.refused for a in answers)
-        what = "one class only" if min(n0, n1) == 0 else f"fewer than {MIN_CLASS} of one class"
-        raise LabelError(
-            f"{n1} correct and {n0} wrong answers ({refused} of them refusals): {what}. A probe needs at least {MIN_CLASS} "
-            f"of each. Take more examples (a larger --limit or --data FILE), or a task that this model gets right and wrong."
-        )
-    for split in SPLITS:
-        y = labels.y[[s == split for s in labels.splits]]
-        if len(set(y.tolist())) < 2:
-            raise LabelError(
-                f"The {split} split holds {len(y)} answers with {int(y.sum())} correct: one class only. "
-                f"Take more examples or more groups."
-            )
 
 
 def _save_selected(cells: Cells, chosen: CellFit, fitted: Any) -> tuple[str | None, str]:
@@ -162,7 +121,7 @@ def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
                   "solver": s.solver if get_probe(s.probe).batched else None},
         "settings": {**asdict(s), "overrides": s.overrides},
         "extraction": cells.batching,
-        "generation": {"how": stages.generation, "budgets": stages.budgets.facts()},
+        "generation": {"how": stages.generation, "budgets": stages.budgets.facts(), "max_new_tokens": stages.max_new_tokens},
     }  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
         share = len([k for k in stages.layers if k != EMB]) / handle.identity.n_layers
         seconds["hidden states"] = _sure(timer.reading(whole, s.sites, len(stages.positions), share, s.states_dtype))
     probe, splits = get_probe(s.probe, s.solver), stages.splits
-    shuffles = s.shuffles if s.shuffles is not None else SHUFFLES * probe.batched
+    shuffles = s.shuffles if s.shuffles is not None else SHUFFLES * probe.batched * ("shuffles" not in s.skip)
     n_cells = sum(len(at.layers) for at in layout.values()) * len(stages.positions)
     processes, start = min(_cores(), n_cells), start_seconds(clock)
     together = clock is not time.process_time
@@ -99,7 +99,7 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
         one = fit_seconds(len(splits), min(width, s.width or width), splits.count("train"), probe, shuffles, None, clock)
         fits += cells * one / (min(processes, cells) if together else 1)
     seconds["probes"] = _sure(fits)
-    if handle.causal:
+    if handle.causal and "p-true" not in s.skip:
         said = (lambda e: None) if stages.statements else (lambda e: e.question)  # about as long as an answer
         asked_of = [len(encode_prompt(handle.tokenizer, p)) for e in stages.examples[:SAMPLE]
                     for p in p_true_prompts(handle.tokenizer, asked_text(task, e), said(e))]  # fmt: skip

@@ -20,6 +20,7 @@ from probebench.scoring.intervals import mean_interval
 from probebench.scoring.published import published
 from probebench.scoring.score import Result, cell_facts, tested
 from probebench.scoring.warnings import warnings
+from probebench.settings import SKIPPED, SKIPS
 from probebench.states.positions import POSITIONS, locate, readable_when
 from probebench.states.reader import SiteLayout
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
@@ -159,6 +160,12 @@ def shuffled_facts(values: Sequence[float]) -> dict[str, Any]:
             "sd": float(found.std(ddof=1)), "auroc": list(values)}  # fmt: skip
 
 
+def left_out(skip: Sequence[str], *, given: bool) -> dict[str, str]:
+    """Detectors that `--skip` left out, with the reason; of statements only those that they have."""
+    rows = {row: f"{SKIPPED} {name}" for name in skip for row in SKIPS[name]}
+    return {row: why for row, why in rows.items() if not given or row not in ("p_true_exact", "text_question", "text_answer")}
+
+
 def build_record(
     head: Mapping[str, Any],
     answers: Sequence[LabelledAnswer],
@@ -191,7 +198,8 @@ def build_record(
     record["selection"] = {**selection_facts(result), "readable": readable_when(result.selected.cell.position, given=given)}
     c = result.comparison
     record["detectors"] = [detector_facts(s) for s in c.scores]
-    record["comparison"] = {"n_test": c.n_test, "n_compared": len(c.rows), "dropped": c.dropped, "absent": c.absent}
+    record["comparison"] = {"n_test": c.n_test, "n_compared": len(c.rows), "dropped": c.dropped,
+                            "absent": {**left_out(head["settings"]["skip"], given=given), **c.absent}}  # fmt: skip
     record["calibration"] = c.calibration
     record["controls"] = {
         "shuffled_labels": shuffled_facts(result.shuffled_aurocs),

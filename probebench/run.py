@@ -86,11 +86,17 @@ class Run:
         return f"<Run {model.get('name')} on {task.get('name')}{found}; {self.folder}>"
 
     @classmethod
+    def there(cls, folder: Path) -> Run | None:
+        """The finished run of this folder, whichever it is; None where there is none that can be read."""
+        try:
+            return cls.load(folder)
+        except BadFileError:
+            return None
+
+    @classmethod
     def find(cls, folder: Path, key: str) -> Run | None:
         """The finished run with this content key, if it is there with all its files."""
-        try:
-            run = cls.load(folder)
-        except BadFileError:
+        if (run := cls.there(folder)) is None:
             return None
         whole = run.record.get("key") == key and all((folder / name).is_file() for name in run.record.get("files", ["?"]))
         return cls(folder, run.record, resumed=True) if whole else None

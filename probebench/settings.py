@@ -22,6 +22,17 @@ BY_MODEL = "model"
 """Name of the second judge that is `judge_model`."""
 CONTROLS = ("random-model",)
 """Controls that are asked for by name; shuffled labels are always there."""
+SKIPS: dict[str, tuple[str, ...]] = {
+    "p-true": ("p_true", "p_true_exact"),
+    "text": ("text", "text_question", "text_answer"),
+    "text-embedding": ("text_embedding",),
+    "ensembles": ("ensemble_mean", "ensemble_stacked"),
+    "shuffles": (),
+}
+"""What costs time beside the map and can be left out: its name, and the rows that the table of detectors lacks then. `shuffles`
+are the fits of every cell to shuffled labels; those of the selected cell alone cost little and stay."""
+SKIPPED = "left out by --skip"
+"""How the record begins to say why such a detector is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,8 @@ class Settings:
     """A second judge to evaluate under: a registered one, or `model` for the judge model. It changes no other number."""
     controls: tuple[str, ...] = ()
     """Further controls, by name: `random-model`."""
+    skip: tuple[str, ...] = ()
+    """Costly detectors and controls to leave out, by name of `SKIPS`. Such a run never ranks."""
     encoder: str | None = None
     """A text encoder, a folder or a hub id, for the text-embedding baseline; it changes no other number."""
     neutral: str | None = None
@@ -120,10 +133,20 @@ class Settings:
         for name in self.controls:
             if name not in CONTROLS:
                 raise UnknownNameError("--control", name, CONTROLS)
+        self._check_skip()
         if self.controls and self.states is not None:
             raise UsageError("--control random-model and --states exclude each other: an untrained model has no such states.")
         if self.exact_answer not in (None, "gold"):
             raise UnknownNameError("--exact-answer", str(self.exact_answer), ["gold"])
+
+    def _check_skip(self) -> None:
+        """Complain about a name that cannot be left out, or that is asked for at once."""
+        for name in self.skip:
+            if name not in SKIPS:
+                raise UnknownNameError("--skip", name, SKIPS, f"It takes {', '.join(SKIPS)}.")
+        for name, option, value in (("shuffles", "--shuffles", self.shuffles), ("text-embedding", "--encoder", self.encoder)):
+            if name in self.skip and value:
+                raise UsageError(f"--skip {name} and {option} {value} exclude each other. Leave one of them out.")
 
     def probe_inputs(self) -> list[Any]:
         """Everything that decides the fits of a cell, for content keys."""
@@ -135,7 +158,7 @@ class Settings:
     def overrides(self) -> dict[str, Any]:
         """Settings that differ from the protocol's, so that the numbers are not comparable with a plain run."""
         names = ("data", "limit", "positions", "sites", "layers", "probe", "solver", "shuffles", "width", "attribution", "thinking",
-                 "max_new_tokens", "seed", "states_dtype", "batching", "exact_answer")  # fmt: skip
+                 "max_new_tokens", "seed", "states_dtype", "batching", "exact_answer", "skip")  # fmt: skip
         plain = Settings(self.model)
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
         if isinstance(self.data, tuple) and len(self.data) == 1:

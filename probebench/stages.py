@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 
 from probebench import tables
 from probebench.budgets import Budgets
+from probebench.classes import Asked, check_classes, judged
 from probebench.errors import UsageError
 from probebench.models.batches import BATCH_TOKENS, MAX_BATCH, Budget
 from probebench.models.embed import find_encoder
@@ -23,13 +24,11 @@ from probebench.models.untrained import check_untrained
 from probebench.progress import Progress
 from probebench.record import versions
 from probebench.settings import Settings
-from probebench.states.exchange import find_states, read_manifest
 from probebench.states.extract import SHARD, plan_shards
 from probebench.states.positions import PUBLISHED, STATEMENTS, resolve_positions
 from probebench.store import Background, Stage, content_key
 from probebench.tasks.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
 from probebench.tasks.gather import gather
-from probebench.tasks.judge import get_judge
 from probebench.tasks.prompts import encode_statement, short_question
 from probebench.tasks.schema import Task
 from probebench.tasks.split import split_examples
@@ -62,6 +61,13 @@ class Stages:
         self.exact_rule = "given"
         asked = gather(settings, task, handle)
         self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """Where the model's answers are cut off; None where it generates none."""
+        if self.statements or self.given is not None or self.task is None:
+            return None
+        return self.settings.max_new_tokens or self.task.generation.max_new_tokens
 
     @property
     def splits(self) -> list[SplitName]:
@@ -100,27 +106,8 @@ class Stages:
 
     # -- content keys ---------------------------------------------------------------------------------------------------
 
-    def inputs(self) -> dict[str, Any]:
-        """Everything that decides the numbers of this run."""
-        s = self.settings
-        return {
-            "generation": self.answer_inputs(),
-            "probe": s.probe_inputs(),
-            "attribution": s.attribution,
-            "positions": self.positions,
-            "layers": self.layers,
-            "sites": s.sites,
-            "states": None if s.states is None else read_manifest(find_states(s.states))[0]["key"],
-            "states_dtype": s.states_dtype,
-            "batching": s.batching,
-            "exact_answer": s.exact_answer,
-            "judge_model": asdict(s.judge_model) if s.judge_model else None,
-            "controls": sorted(set(s.controls)),
-            "encoder": self.encoder.identity.key() if self.encoder else None,
-            "versions": versions(),
-        }
-
     def answer_inputs(self) -> dict[str, Any]:
+        """Everything that decides the answers."""
         return {
             "model": self.handle.identity.key(),
             "task": self.task.hash if self.task else None,
@@ -170,24 +157,12 @@ class Stages:
 
     def answers(self) -> list[Answer]:
         """The model's answers, generated or given; for statements the given text."""
-        if self.statements:
-            return self._statements()
-        if self.given is not None:
-            given = self.given
-            sequences = [(g.prompt_ids, g.answer_ids) for g in given]
-
-            budget = self.budgets.get("score", self.answer_inputs(), lambda: Budget(BATCH_TOKENS // 2))
-
-            def score(rows: list[int]) -> list[Answer]:
-                scores = score_answers(self.loaded, [sequences[i] for i in rows], budget=budget())
-                return [Answer(given[i].example.id, given[i].prompt_ids, given[i].answer_ids, given[i].stopped, given[i].text, *x)
-                        for i, x in zip(rows, scores, strict=True)]  # fmt: skip
-
-            return self.collect("score", [len(p) + len(a) for p, a in sequences], "Scoring answers", score)
+        if (known := self.known()) is not None:
+            return self._scored(known)
         task = self.task
         assert task is not None  # no given answers, so a task
         wanted = [Request(e.id, ids) for e, ids in zip(self.examples, self.prompt_ids, strict=True)]
-        new = self.settings.max_new_tokens or task.generation.max_new_tokens
+        new = self.max_new_tokens or 0
         longest = max(len(w.prompt_ids) for w in wanted) + new
         budget = self.budget("answers", self.answer_inputs(), longest, lambda: self.loaded)
 
@@ -198,20 +173,28 @@ class Stages:
 
         return self.collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
 
-    def _statements(self) -> list[Answer]:
-        """Statements as sequences whose first token is the prompt; with log-probabilities where the model has them."""
-        ids = self.prompt_ids
-        sequences = [(i[:1], i[1:]) for i in ids]
+    def known(self) -> list[Answer] | None:
+        """Statements, and answers made elsewhere, still without scores; None where the model is to answer."""
         none = np.zeros(0, dtype=np.float32)
+        if self.statements:  # sequences whose first token is the prompt
+            pairs = zip(self.examples, self.prompt_ids, strict=True)
+            return [Answer(e.id, ids[:1], ids[1:], False, e.question, none, none, none) for e, ids in pairs]
+        if self.given is None:
+            return None
+        return [Answer(g.example.id, g.prompt_ids, g.answer_ids, g.stopped, g.text, none, none, none) for g in self.given]
+
+    def _scored(self, known: Sequence[Answer]) -> list[Answer]:
+        """What is there already, with log-probabilities where the model has them."""
         budget = self.budgets.get("score", self.answer_inputs(), lambda: Budget(BATCH_TOKENS // 2))
 
         def score(rows: list[int]) -> list[Answer]:
-            wanted = [sequences[i] for i in rows]
-            scores = score_answers(self.loaded, wanted, budget=budget()) if self.handle.causal else [(none, none, none)] * len(rows)
-            return [Answer(self.examples[i].id, *sequences[i], False, self.examples[i].question, *x)
-                    for i, x in zip(rows, scores, strict=True)]  # fmt: skip
+            if not self.handle.causal:
+                return [known[i] for i in rows]
+            scores = score_answers(self.loaded, [(known[i].prompt_ids, known[i].answer_ids) for i in rows], budget=budget())
+            return [replace(known[i], logprobs=p, logits=z, entropies=h) for i, (p, z, h) in zip(rows, scores, strict=True)]
 
-        return self.collect("statements", [len(i) for i in ids], "Reading statements", score)
+        name, title = ("statements", "Reading statements") if self.statements else ("score", "Scoring answers")
+        return self.collect(name, [len(a.ids) for a in known], title, score)
 
     def collect(
         self,
@@ -279,23 +262,37 @@ class Stages:
         replies = self.collect("exact", [len(w.prompt_ids) for w in wanted], "Finding exact answers", ask)
         return [find_reply(text, self.reply(r)[1]) for text, r in zip(said, replies, strict=True)]
 
+    def labels(self, answers: Sequence[Answer], *, keep: bool = True) -> list[LabelledAnswer]:
+        """Answers with label and split; exact answers are not looked for.
+
+        Args:
+            answers: generated, or `known` before.
+            keep: write them down when they are refused.
+
+        Raises:
+            LabelError: no probe can be fitted to these labels.
+        """
+        s, task = self.settings, self.task
+        given = [e.label for e in self.examples] if self.given is None else [g.label for g in self.given]
+        judge, said = task.judge if task else "aliases", [self.reply(a)[1] for a in answers]
+        found = judged(self.examples, answers, said, given, self.splits, judge)
+        asked = Asked(self.statements, s.limit, self.max_new_tokens, brought=self.given is not None)
+        check_classes(found, asked, self.folder if keep else None)
+        return found
+
     def labelled(self) -> list[LabelledAnswer]:
-        """Answers with label, exact answer and split."""
+        """Answers with label, exact answer and split; labels come first, since without both classes all else is in vain."""
+        known = self.known()
+        early = None if known is None else self.labels(known)  # before the model is loaded
         answers = self.answers()
-        spans = self.exact_spans(answers)
-        splits = self.splits
-        judge = get_judge(self.task.judge if self.task else "aliases")
+        found = self.labels(answers) if early is None else [replace(a, answer=b) for a, b in zip(early, answers, strict=True)]
         tokenizer, marks, result = self.handle.tokenizer, None if self.statements else self.marks, []
-        for i, (example, answer, span) in enumerate(zip(self.examples, answers, spans, strict=True)):
-            given = self.given[i].label if self.given is not None else example.label
-            verdict = judge(example, self.reply(answer)[1]) if given is None else None
-            label = int(verdict.correct) if verdict else int(given or 0)
-            ids = answer.prompt_ids, answer.answer_ids
-            tokens = place_answer(tokenizer, marks, ids, stopped=answer.stopped, exact=span)
+        for a, span in zip(found, self.exact_spans(answers), strict=True):
+            ids = a.answer.prompt_ids, a.answer.answer_ids
+            tokens = place_answer(tokenizer, marks, ids, stopped=a.answer.stopped, exact=span)
             if self.statements:
-                tokens = replace(tokens, statement_last=encode_statement(tokenizer, example.question)[1])
-            exact = span if tokens.exact else None
-            result.append(LabelledAnswer(example, answer, label, bool(verdict and verdict.refused), exact, tokens, splits[i]))
+                tokens = replace(tokens, statement_last=encode_statement(tokenizer, a.example.question)[1])
+            result.append(replace(a, exact=span if tokens.exact else None, tokens=tokens))
         return result
 
 

@@ -93,7 +93,7 @@ def answers_table(answers: Sequence[LabelledAnswer]) -> pd.DataFrame:
         rows.append({
             **_answer_row(a.answer), "question": a.example.question, "references": list(a.example.references),
             "group": a.example.group, "split": a.split, "label": a.label, "refused": a.refused, "exact_answer": exact,
-            "exact_first": first, "exact_last": last,
+            "exact_first": first, "exact_last": last, "judged": a.judged,
             "topic": a.example.fields.get("topic"),
         })  # fmt: skip
     table = pd.DataFrame(rows)

@@ -121,6 +121,8 @@ class LabelledAnswer:
     """Where the exact answer stands in `answer.text`; None when no rule found it."""
     tokens: TokenizedAnswer
     split: SplitName
+    judged: bool = True
+    """False where the label came with the statement or the answer, and no judge was asked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

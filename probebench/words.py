@@ -44,6 +44,18 @@ def cell_words(cell: Mapping[str, Any]) -> str:
     return f"{cell['site']}, layer {cell['layer']}, {cell['position']}"
 
 
+def plain_line(text: str) -> str:
+    """Foreign text on one line: breaks as a sign, and nothing that a terminal would obey."""
+    lines = "⏎".join(line.strip() for line in text.strip().splitlines())
+    return "".join(c if c.isprintable() else "\ufffd" for c in lines)
+
+
+def clipped(text: str, width: int) -> str:
+    """`plain_line` with at most `width` characters; dots stand for what is left out."""
+    line = plain_line(text)
+    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
+
+
 def slug(text: str) -> str:
     """A name for anchors, labels and ids: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"

@@ -191,9 +191,14 @@ def test_any_family_with_and_without_chat_template(model_folder, answers_file, t
 
 def test_other_weights_never_reuse_results(finished, model_folder, tmp_path):
     run, _ = finished
-    other = probebench.evaluate(str(model_folder("mistral")), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
-    again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
-    assert other.record["key"] != again.record["key"] == run.record["key"]
+    answers = run.folder.parent / "answers.jsonl"
+    other = probebench.evaluate(str(model_folder("mistral")), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0)
+    assert other.record["key"] != run.record["key"]
+    with pytest.raises(UsageError, match=r"the model \(mistral-chat0 there, llama-chat0 here\)"):
+        probebench.evaluate(str(model_folder()), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0)
+    (tmp_path / "x" / "record.json").unlink()  # stages of another model are never taken for ours
+    again = probebench.evaluate(str(model_folder()), answers=answers, out=tmp_path / "x")
+    assert again.record["key"] == run.record["key"]
     assert again.record["selection"] == run.record["selection"]
 
 

@@ -11,7 +11,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Labels": ("judge_model", "label_noise", "exact_answer"),
     "What is read": ("positions", "sites", "layers", "attribution", "batching"),
     "Probes": ("probe", "solver", "shuffles", "width", "train_sizes", "seed"),
-    "What stands beside them": ("encoder", "controls", "neutral"),
+    "What stands beside them": ("encoder", "controls", "neutral", "skip"),
     "Hidden states": ("states", "states_dtype", "discard_states"),
     "The run": ("out", "dry_run", "as_json", "quiet"),
 }  # fmt: skip

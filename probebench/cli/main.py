@@ -94,6 +94,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--control", "controls", multiple=True, metavar="C", help="random-model: the same probe on untrained weights.")
 @click.option("--neutral", metavar="RUN", help="A run of this model whose correct answers say where alarms begin.")
 @click.option("--encoder", metavar="DIR", help="A text encoder, folder or hub id, for the text-embedding baseline.")
+@click.option("--skip", callback=split_names, metavar="A,B",
+              help="Leave out p-true, text, text-embedding, ensembles or shuffles; such a run never ranks.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="For splits, shuffles and resamples.")
 @click.option("--states", metavar="DIR", help="Hidden states of these answers made elsewhere, as by states import.")
 @click.option("--states-dtype", type=click.Choice(["float16", "bfloat16", "float32"]), default="float16", show_default=True,
@@ -109,7 +111,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def eval_command(
     model: str, revision: str | None, dtype: str, device: str, attention: str | None, device_map: str | None, quantization: str,
     peft: str | None, trust_remote_code: bool, offline: bool, tasks: tuple[str, ...],
-    out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], judge_model: str | None, **options: Any,
+    out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], judge_model: str | None,
+    skip: tuple[str, ...] | None, **options: Any,
 ) -> None:  # fmt: skip
     """Answer a task's questions, probe the hidden states, and write maps, tables and a record.
 
@@ -133,7 +136,9 @@ def eval_command(
     records = []
     for task in tasks or (None,):
         opinion = ModelSpec(judge_model, device=device) if judge_model else None
-        settings = Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, **options)
+        settings = Settings(
+            spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, skip=skip or (), **options
+        )
         if dry_run:
             click.echo(preview(settings))
             continue

@@ -23,6 +23,7 @@ from probebench.leaderboard.strict import Finding, shown
 from probebench.leaderboard.submission import DECISIONS, FILES, RERUN, Decisions, Submission
 from probebench.leaderboard.submit import ADDITIVE
 from probebench.leaderboard.taskdata import TaskData, suite, task_data
+from probebench.settings import SKIPPED
 from probebench.states.positions import PUBLISHED, STATEMENTS
 from probebench.types import SPLITS
 
@@ -165,7 +166,9 @@ def check_baselines(s: Submission) -> Iterator[Finding]:
             yield finding("detectors", "nothing", f"the baseline {name!r}, or comparison.absent.{name} with a reason")
     for name in sorted(names & set(absent)):
         yield finding(f"comparison.absent.{name}", "absent", "not absent: it is in the table")
-    for name in absent:
+    for name, reason in absent.items():
+        if reason.startswith(SKIPPED):
+            yield finding(f"comparison.absent.{name}", reason, "every baseline of the protocol, none of them left out")
         if not DETECTOR.fullmatch(name):
             yield finding("comparison.absent", name, "names of detectors")
     values = s.decisions.values

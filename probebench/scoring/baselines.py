@@ -12,13 +12,19 @@ from probebench.scoring.text import text_baselines
 from probebench.types import Detector, LabelledAnswer, split_index
 
 
-def baselines(answers: Sequence[LabelledAnswer], labels: Labels) -> Iterator[Detector]:
+def baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, text: bool = True) -> Iterator[Detector]:
     """Every baseline that needs neither hidden states nor a further forward pass, in the order of tables.
 
     Of given statements there is one text and no exact answer, and nothing has to be generated before they can be read.
+
+    Args:
+        answers: every labelled answer of the run.
+        labels: their labels, splits and groups.
+        text: False leaves out what is fitted to words, the only part that takes long.
     """
     statements = answers[0].example.label is not None
-    yield from text_baselines(answers, labels, statements=statements)
+    if text:
+        yield from text_baselines(answers, labels, statements=statements)
     yield from signal_baselines(answers, statements=statements)
     yield Detector("length", "length (shorter)", each(answers, length), when="before" if statements else "after")
     if not statements:

@@ -51,7 +51,9 @@ class Result:
     """Test AUROC of each repeat."""
 
 
-def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: Job, extra: Sequence[Detector] = ()) -> Result:
+def score_run(
+    answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: Job, extra: Sequence[Detector] = (), *, text: bool = True
+) -> Result:
     """Score matrices, the selected cell, and every detector beside it.
 
     Args:
@@ -59,6 +61,7 @@ def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: J
         fits: every cell's probe.
         job: labels, hidden states and kind of probe.
         extra: further detectors, compared after all others.
+        text: False leaves out the baselines that are fitted to words.
 
     One repeat of the shuffled-label control says little: a probe of random labels still lies along some strong direction
     of the cell, and when that direction carries the signal its AUROC lands far from 0.5 on either side. The mean counts.
@@ -79,7 +82,7 @@ def score_run(answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: J
     detectors = [cell_detector(chosen, "probe", "probe, selected cell", given=given)]
     if any(f.cell.layer == EMB and not f.masked for f in fits):
         detectors.append(cell_detector(select(fits, embedding=True), "probe_emb", "probe, embedding row", given=given))
-    detectors += baselines(answers, labels)
+    detectors += baselines(answers, labels, text=text)
     detectors += extra
     return Result(
         matrices=matrices,
