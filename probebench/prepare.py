@@ -153,7 +153,8 @@ def _differences(record: Mapping[str, Any], stages: Stages) -> Iterator[str]:
     if record["model"]["name"] == identity.name:
         for name in MODEL:
             yield from _differ(f"the model's {name.replace('_', ' ')}", record["model"].get(name), getattr(identity, name))
-    yield from _differ("the task", old_task["name"], stages.name)
+    if s.task is not None or theirs.get("task") is not None:  # else it is called after the file of its answers
+        yield from _differ("the task", old_task["name"], stages.name)
     own = s.task is not None and s.task.endswith((".yaml", ".yml"))  # a task of the suite changes with the package
     if own and new_task is not None and old_task["name"] == new_task.name and old_task["hash"] != new_task.hash:
         yield f"the content of {s.task}"
@@ -168,7 +169,7 @@ def _differences(record: Mapping[str, Any], stages: Stages) -> Iterator[str]:
         if bool(theirs.get(name)) != bool(here):
             yield from _differ(f"--{name}", theirs.get(name), _json(here))
         elif here and theirs.get("limit") == s.limit and record["data"]["sha256"] != stages.facts["sha256"]:
-            yield f"the content of {_word(_json(here))}"
+            yield f"the content of {here}"
 
 
 def _differ(what: str, there: Any, here: Any) -> Iterator[str]:
@@ -187,4 +188,6 @@ def _word(value: Any) -> str:
         return str(value.get("name"))
     if isinstance(value, list):
         return ",".join(map(str, value)) or "none"
-    return {None: "none", True: "yes", False: "no"}.get(value) or clipped(str(value), 40)
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return clipped(str(value), 60)

@@ -1,0 +1,133 @@
+"""What is checked before anything is computed, what a folder may be overwritten by, and what can be left out."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+import probebench
+from probebench.errors import UnknownNameError, UsageError
+from probebench.leaderboard.rules import check_baselines, check_protocol
+from probebench.leaderboard.submission import read_submission
+from probebench.leaderboard.submit import refusals
+from probebench.models.specs import ModelSpec
+from probebench.settings import SKIPPED, SKIPS, Settings
+
+SMALL = {"layers": (0, 2), "positions": ("last_q", "-1"), "shuffles": 2, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, model_folder):
+    """A finished run, the file it is of, and a function that asks for another one into the same folder."""
+    folder = tmp_path_factory.mktemp("place")
+    words = ["Paris", "river", "poet", "Anna", "letter"]
+    rows = [{"id": f"a{i}", "question": f"Where is the {words[i % 5]} {i}?", "answer": f" It is {words[i % 3]} here.",
+             "label": i % 2, "exact_answer": words[i % 3], "group": f"g{i // 2}"} for i in range(200)]  # fmt: skip
+    (folder / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+    def again(**options):
+        asked = {"model": str(model_folder()), "answers": folder / "a.jsonl", "out": folder / "run", **SMALL, **options}
+        return probebench.evaluate(**asked)
+
+    return again(), rows, again
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": 3}, r"--seed \(0 there, 3 here\)"),
+        ({"limit": 150, "layers": (2,)}, r"--limit \(none there, 150 here\); --layers \(0,2 there, 2 here\)"),
+        ({"probe": "lda", "shuffles": None}, r"--probe \(logistic there, lda here\)"),
+        ({"skip": ["p-true"]}, r"--skip \(none there, p-true here\)"),
+        ({"dtype": "bfloat16"}, r"--dtype \(auto there, bfloat16 here\)"),
+    ],
+)
+def test_a_finished_run_is_not_replaced_by_one_with_other_settings(first, options, message):
+    run, _, again = first
+    before = {p: p.read_bytes() for p in run.folder.glob("*") if p.is_file()}
+    with pytest.raises(UsageError, match=f"holds a finished run that this one would replace.*{message}.*--out DIR"):
+        again(**options)
+    assert {p: p.read_bytes() for p in run.folder.glob("*") if p.is_file()} == before
+
+
+def test_the_same_command_still_finds_or_resumes_its_run(first):
+    run, _, again = first
+    assert again().resumed
+    (run.folder / "record.json").unlink()  # as a kill would leave it
+    resumed = again()
+    assert (resumed.resumed, resumed.record["key"]) == (False, run.record["key"])
+
+
+def test_other_versions_are_the_same_run(first, monkeypatch):
+    """Nothing else was asked for: it is computed again in its place."""
+    from probebench.record import versions
+
+    run, _, again = first
+    newer = {**versions(), "probebench": "99.0"}
+    for name in ("stages", "prepare", "cells"):
+        monkeypatch.setattr(f"probebench.{name}.versions", lambda: newer)
+    upgraded = again()
+    assert (upgraded.resumed, upgraded.folder) == (False, run.folder)
+    assert upgraded.record["key"] != run.record["key"]
+
+
+def test_what_only_adds_to_a_run_may_take_its_place_and_not_the_reverse(first):
+    run, _, again = first
+    assert again(train_sizes=(40, 60)).record["learning_curve"]
+    with pytest.raises(UsageError, match=r"--train-sizes \(40,60 there, none here\)"):
+        again()
+    (run.folder / "record.json").unlink()
+    assert again().record["learning_curve"] is None
+
+
+def test_a_file_with_other_content_is_another_run(first):
+    run, rows, again = first
+    path = run.folder.parent / "b.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert again(answers=path).resumed  # the same content under another name
+    path.write_text("".join(json.dumps(r | {"label": 1 - r["label"]}) + "\n" for r in rows))
+    with pytest.raises(UsageError, match=r"the content of \S*b\.jsonl"):
+        again(answers=path)
+
+
+# -- what can be left out --------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_skipped_is_absent_with_its_reason_and_keeps_the_run_off_the_leaderboard(first, tmp_path):
+    run, _, again = first
+    less = again(skip=list(SKIPS), shuffles=None, out=tmp_path / "run")
+    names, absent = {d["name"] for d in less.record["detectors"]}, less.record["comparison"]["absent"]
+    for name, rows in SKIPS.items():
+        assert not names & set(rows)
+        assert all(absent[row] == f"{SKIPPED} {name}" for row in rows)
+    assert less.record["controls"]["permutation"]["shuffles"] == 0
+    assert not list((less.folder / "stages").glob("p-true-*"))
+    assert less.record["settings"]["overrides"]["skip"] == list(SKIPS)
+    assert any("--skip p-true,text," in reason for reason in refusals(less))
+    kept = {d["name"] for d in run.record["detectors"]} - {row for rows in SKIPS.values() for row in rows}
+    assert kept == names
+    assert less.matrix().equals(run.matrix())  # the map does not hang on it
+
+
+def test_a_submission_of_such_a_run_is_refused_even_when_it_hides_the_setting(tmp_path):
+    from made import make_submission
+
+    found = read_submission(make_submission(tmp_path))
+    honest = found.record | {"settings": found.record["settings"] | {"overrides": {"skip": ["p-true"]}}}
+    assert "settings.overrides.skip" in {f.field for f in check_protocol(replace(found, record=honest))}
+    absent = {"p_true_exact": f"{SKIPPED} p-true"}
+    hidden = found.record | {"comparison": found.record["comparison"] | {"absent": absent}}
+    assert "comparison.absent.p_true_exact" in {f.field for f in check_baselines(replace(found, record=hidden))}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"skip": ("p_true",)}, UnknownNameError, "Did you mean 'p-true'"),
+        ({"skip": ("shuffles",), "shuffles": 5}, UsageError, "--skip shuffles and --shuffles 5 exclude each other"),
+        ({"skip": ("text-embedding",), "encoder": "e"}, UsageError, "--skip text-embedding and --encoder e exclude each other"),
+    ],
+)
+def test_skips_that_cannot_be(options, error, message):
+    with pytest.raises(error, match=message):
+        Settings(ModelSpec("tiny"), "people", **options).check()
