@@ -32,6 +32,7 @@ ORDER = [
         "tasks.rows",
         "tasks.columns",
         "tasks.opinion",
+        "tasks.chats",
         "models.devices",
         "models.checkpoints",
         "models.adapters",

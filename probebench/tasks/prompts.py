@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from probebench.errors import UsageError
+from probebench.tasks.chats import render_chat
 from probebench.tasks.schema import Prompt, Task
 from probebench.tasks.sources import PLAIN
 from probebench.tasks.thinking import close_thinking, thinking_ids
 from probebench.types import Example
-
-DATE = "26 Jul 2024"
-"""For chat templates that write a date: the same one every day, so that the same command gives the same prompts."""
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,11 +51,7 @@ def fill_prompt(task: Task, example: Example, *, chat: bool) -> str:
 
 def chat(tokenizer: PreTrainedTokenizerBase, text: str, *, thinking: bool | None = None) -> str:
     """One user message in the model's chat template, generation prompt included."""
-    messages = [{"role": "user", "content": text}]
-    # the names under which Qwen3 and DeepSeek-V3.1 templates ask; others ignore them
-    switch = {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
-    rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, date_string=DATE, **switch)
-    return str(rendered)
+    return render_chat(tokenizer, [("user", text)], thinking=thinking)
 
 
 def short_question(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
