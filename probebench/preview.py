@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from probebench.cells import SHUFFLES, plan_run
-from probebench.estimate import ANSWER_SHARE, Memory, Timer, device_memory, fit_seconds, planned_budget, start_seconds, states_size
+from probebench.estimate import ANSWER_SHARE, Memory, device_memory, fit_seconds, planned_budget, start_seconds, states_size
 from probebench.models.batches import Budget
 from probebench.models.loading import find_model
 from probebench.probes.kinds import get_probe
@@ -23,6 +23,7 @@ from probebench.tasks.prompts import encode_prompt, short_question
 from probebench.tasks.ptrue import asked_text, p_true_prompts
 from probebench.tasks.schema import load_task
 from probebench.tasks.split import split_examples
+from probebench.timing import Timer
 from probebench.types import EMB, SPLITS
 
 SAMPLE = 32
@@ -83,7 +84,7 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
             run = timer.generation(lengths, MODEL_MAX_NEW_TOKENS, budget, stages.generation)
             seconds["exact answers"] = (run(2), run(MODEL_MAX_NEW_TOKENS * ANSWER_SHARE), run(MODEL_MAX_NEW_TOKENS))
     elif given and handle.causal:
-        seconds["scores"] = _sure(timer.scoring(prompts))
+        seconds["scores"] = _sure(timer.passing(prompts, projected=True))
     whole = [n + round(typical) for n in prompts]
     if s.states is None:
         share = len([k for k in stages.layers if k != EMB]) / handle.identity.n_layers
@@ -105,7 +106,7 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
                     for p in p_true_prompts(handle.tokenizer, asked_text(task, e), said(e))]  # fmt: skip
         kinds = 1 if stages.statements else 2
         lengths = _spread(asked_of, 2 * kinds * (len(splits) - splits.count("train")))
-        seconds["p(True)"] = _sure(timer.reading(lengths, ["resid"], 1, 0.0, s.states_dtype))
+        seconds["p(True)"] = _sure(timer.passing(lengths, projected=False))
     disk = 0 if s.states is not None else states_size(layout, len(stages.positions), prompts, s.states_dtype)
     return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
 

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 from probebench.cells import Cells, plan_run
+from probebench.models.bare import LiveBytes
 from probebench.models.loading import ModelSpec, find_model
-from probebench.models.memory import LiveBytes
 from probebench.preview import costs
 from probebench.progress import Progress
 from probebench.settings import Settings

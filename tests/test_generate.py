@@ -150,7 +150,7 @@ def test_the_budget_of_a_gpu_is_what_fits(model_folder):
 
 
 def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
-    from probebench.models.memory import LiveBytes, cached_pass, counted
+    from probebench.models.bare import LiveBytes, cached_pass, counted, first_pass
 
     with LiveBytes() as live:
         a = torch.zeros(1000)
@@ -166,22 +166,23 @@ def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
     for rows in (1, 5):
         with LiveBytes() as live:
             cached_pass(model.model, rows, 40, torch.device("cpu"))
-        without = counted(model.handle, lambda m, n=rows: cached_pass(m, n, 40, torch.device("cpu")))
+        (without,) = counted(model.handle, first_pass(rows, 40))
         assert without == pytest.approx(live.peak, rel=0.05)
 
 
 def test_the_budget_of_a_cpu_shrinks_with_free_memory_only(loaded):
+    from probebench.models.bare import counted, first_pass
     from probebench.models.batches import BATCH_TOKENS, MAX_BATCH
-    from probebench.models.memory import cached_pass, counted, host_budget
+    from probebench.models.memory import host_budget
 
     handle = loaded("llama").handle
     assert host_budget(handle, 40, 2**40) == Budget(BATCH_TOKENS, MAX_BATCH)
     whole = BATCH_TOKENS // 40
-    assert counted(handle, lambda m: cached_pass(m, whole, 40, torch.device("cpu"))) < 2**26  # what it takes to be sure uncounted
+    assert counted(handle, first_pass(whole, 40))[0] < 2**26  # what it takes to be sure uncounted
     small = host_budget(handle, 40, 2**21)
     assert 40 < small.tokens < BATCH_TOKENS
     rows = small.tokens // 40
-    assert counted(handle, lambda m: cached_pass(m, rows, 40, torch.device("cpu"))) <= 2**20
+    assert counted(handle, first_pass(rows, 40))[0] <= 2**20
     assert host_budget(handle, 40, 0).tokens == 1  # one example at a time
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from probebench.cells import Cells, plan_run
+from probebench.models.bare import LiveBytes
 from probebench.models.loading import ModelSpec, find_model
-from probebench.models.memory import LiveBytes
 from probebench.preview import costs, preview
 from probebench.progress import Progress
 from probebench.settings import Settings

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from probebench.models.bare import cached_pass, counted, first_pass
 from probebench.models.batches import BATCH_TOKENS, MAX_BATCH, Budget, attempt
 from probebench.models.loading import LoadedModel, ModelHandle
-from probebench.models.sites import base_of
 
 SHARE = 0.7
 """Of the free memory that a batch may take; the rest is for what a probe pass cannot show, such as fragments."""
@@ -26,94 +23,6 @@ MOST_TOKENS, MOST_EXAMPLES = 2**20, 512
 """Beyond this a larger batch gains nothing on any device."""
 PROBE_ROWS = (2, 6)
 """Examples of the two probe passes; what they differ by is what a token costs."""
-
-
-class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
-    """Counts the bytes of all tensors that are made while it is on, as long as each lives.
-
-    Works on real tensors and on those without memory (`meta`, fake), so that a pass can be measured that is never computed.
-    Memory that a kernel takes for itself is not seen.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._seen: weakref.WeakSet[Any] = weakref.WeakSet()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self._add(tensor, (*args, *(kwargs or {}).values()))
-        return out
-
-    def _add(self, tensor: torch.Tensor, args: tuple[Any, ...]) -> None:
-        storage = tensor.untyped_storage()
-        known = (a.untyped_storage()._cdata for a in _tensors(args))
-        if storage in self._seen or storage._cdata in known:  # a view, or an argument changed in place
-            return
-        size = storage.nbytes()
-        self._seen.add(storage)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._free, size)
-
-    def _free(self, size: int) -> None:
-        self.now -= size
-
-
-def _tensors(args: tuple[Any, ...]) -> list[torch.Tensor]:
-    found = []
-    for arg in args:
-        if isinstance(arg, torch.Tensor):
-            found.append(arg)
-        elif isinstance(arg, (tuple, list)):
-            found += [a for a in arg if isinstance(a, torch.Tensor)]
-    return found
-
-
-def counted(handle: ModelHandle, run: Callable[[Any], Any]) -> int:
-    """Bytes that live at once while `run(model)` works, beyond the weights; nothing is computed and no weights are needed.
-
-    Args:
-        handle: the model.
-        run: what to do with a model whose tensors, on the CPU, have shapes but no numbers.
-    """
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    with FakeTensorMode():
-        model = bare_model(handle, handle.identity.n_layers)
-        with torch.inference_mode(), LiveBytes() as live:
-            run(model)
-    return int(live.peak)
-
-
-def bare_model(handle: ModelHandle, n_layers: int) -> Any:
-    """A model of the same shape as the handle's, with random weights and as many layers as asked."""
-    config: Any = copy.deepcopy(handle.skeleton.config)
-    text = config.get_text_config()
-    if n_layers != text.num_hidden_layers:
-        for name in ("layer_types", "mlp_layer_types"):  # one entry per layer
-            if getattr(text, name, None):
-                setattr(text, name, getattr(text, name)[:n_layers])
-        text.num_hidden_layers = n_layers
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, handle.identity.dtype))
-    try:
-        return type(handle.skeleton)(config).eval()
-    finally:
-        torch.set_default_dtype(before)
-
-
-def cached_pass(model: Any, rows: int, tokens: int, device: torch.device) -> None:
-    """A pass over sequences that are all of one token, with a cache and the scores of the last token."""
-    ids = torch.zeros((rows, tokens), dtype=torch.long, device=device)
-    with torch.inference_mode():
-        out = base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)
-        head = model.get_output_embeddings()
-        if head is not None:
-            scores = head(out[0][:, -1]).float()
-            torch.log_softmax(scores, dim=-1).exp()
 
 
 def gpu_peaks(run: Callable[[], Any]) -> dict[int, int]:
@@ -187,13 +96,16 @@ def probe_budget(loaded: LoadedModel, longest: int) -> Budget:
 def host_budget(handle: ModelHandle, longest: int, free: int) -> Budget:
     """The fixed budget, or less where `free` bytes are too few for it."""
     text: Any = handle.skeleton.config.get_text_config()
-    wide = max(int(getattr(text, "intermediate_size", 0) or 0), 4 * text.hidden_size)
+    inner = getattr(text, "intermediate_size", 0) or 0  # Gemma 3n lists one of each layer
+    wide = max(*(inner if isinstance(inner, (list, tuple)) else [inner]), 4 * text.hidden_size)
     # more than any pass holds: keys and values of every layer, a few copies of a block's widest values, scores of the last token
     generous = 8 * BATCH_TOKENS * (text.num_hidden_layers * text.hidden_size + 8 * wide) + 32 * MAX_BATCH * text.vocab_size
     if generous < free * HOST_SHARE:
         return Budget()
     try:
-        peaks = [(n * longest, counted(handle, lambda m, n=n: cached_pass(m, n, longest, torch.device("cpu")))) for n in PROBE_ROWS]  # type: ignore[misc]
+        peaks = list(
+            zip((n * longest for n in PROBE_ROWS), counted(handle, *(first_pass(n, longest) for n in PROBE_ROWS)), strict=True)
+        )
     except Exception:  # an architecture that looks at its numbers cannot be counted without any; halving is left
         return Budget()
     return Budget(max(min(Slope.through(*peaks).tokens(free * HOST_SHARE), BATCH_TOKENS), 1), MAX_BATCH)
