@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 from probebench._version import __version__
 
 if TYPE_CHECKING:
-    from probebench.api import evaluate
+    from probebench.api import evaluate, evaluate_all
     from probebench.run import Run
     from probebench.scoring.compare import compare
     from probebench.scoring.transfer import transfer
 
-__all__ = ["Run", "__version__", "compare", "evaluate", "transfer"]
+__all__ = ["Run", "__version__", "compare", "evaluate", "evaluate_all", "transfer"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "evaluate":
-        from probebench.api import evaluate
+    if name in ("evaluate", "evaluate_all"):
+        import probebench.api
 
-        return evaluate
+        return getattr(probebench.api, name)
     if name == "Run":
         from probebench.run import Run
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from inspect import Parameter, signature
 from pathlib import Path
+from typing import Any
 
+from probebench.errors import TasksError, UnknownNameError, UsageError
 from probebench.models.loading import ModelSpec
 from probebench.pipeline import evaluate as run_job
 from probebench.progress import Progress, TerminalProgress
 from probebench.run import Run
 from probebench.settings import Settings
+from probebench.several import Outcome, prepare_all, run_all
+
+OTHER_MODELS = ("judge_model",)
+"""Arguments that name a further model."""
 
 
 def evaluate(
@@ -104,42 +112,61 @@ def evaluate(
         UsageError: what was asked for is wrong.
         RunError: the run cannot give a result.
     """
-    spread = json.dumps(dict(device_map)) if isinstance(device_map, Mapping) else _text(device_map)
-    settings = Settings(
-        model=ModelSpec(model, revision, dtype, device, attn_implementation, spread, quantization, _text(peft), trust_remote_code),
-        task=task,
-        data=_text(data) if data is None or isinstance(data, str | Path) else tuple(map(str, data)),
-        answers=_text(answers),
-        limit=limit,
-        positions=None if positions is None else tuple(positions),
-        sites=tuple(sites),
-        layers=None if layers is None else tuple(layers),
-        probe=probe,
-        solver=solver,
-        shuffles=shuffles,
-        width=width,
-        attribution=attribution,
-        thinking=thinking,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        judge_model=None if judge_model is None else ModelSpec(judge_model, device=device),
-        exact_answer=exact_answer,
-        train_sizes=None if train_sizes is None else tuple(train_sizes),
-        label_noise=label_noise,
-        controls=tuple(controls),
-        neutral=_text(neutral),
-        skip=tuple(skip),
-        encoder=_text(encoder),
-        states=_text(states),
-        states_dtype=states_dtype,
-        batching=batching,
-        generation=generation,
-        offline=offline,
-        out=_text(out),
-        discard_states=discard_states,
-    )
-    return run_job(settings, Progress() if quiet else TerminalProgress())
+    values = {name: value for name, value in locals().items() if name != "quiet"}
+    return run_job(_settings(values), Progress() if quiet else TerminalProgress())
 
 
-def _text(value: str | Path | None) -> str | None:
-    return None if value is None else str(value)
+def evaluate_all(model: str, tasks: Sequence[str], *, quiet: bool = True, **options: Any) -> list[Outcome]:
+    """Run several tasks of one model, one after the other; the Python twin of `--task A --task B`.
+
+    Everything is checked before the first begins. A task that fails later does not stop the next.
+
+    Args:
+        model: as in `evaluate`.
+        tasks: names or files.
+        quiet: no progress on standard error.
+        options: as in `evaluate`, the same for all tasks; without `out`.
+
+    Returns:
+        One outcome per task, in their order.
+
+    Raises:
+        UsageError: what was asked for is wrong; nothing was begun.
+        RunError: a model or data set cannot be reached; nothing was begun.
+        TasksError: some tasks failed; `error.outcomes` has all outcomes, and those that are done are on disk.
+    """
+    known = signature(evaluate).parameters
+    for name in options:
+        if name not in known or name in ("model", "task"):
+            raise UnknownNameError("option", name, [n for n in known if n not in ("model", "task", "quiet")])
+    if options.get("out") is not None and len(tasks) > 1:
+        raise UsageError("`out` names one run directory; with several tasks leave it out.")
+    defaults = {n: p.default for n, p in known.items() if p.default is not Parameter.empty and n != "quiet"}
+    wanted = [_settings({**defaults, **options, "model": model, "task": task}) for task in tasks]
+    outcomes = list(run_all(prepare_all(wanted, Progress() if quiet else TerminalProgress())))
+    failed = [o for o in outcomes if o.error is not None]
+    if failed:
+        lines = [f"{len(failed)} of {len(outcomes)} tasks failed.", *(f"  {o.task}: {o.reason}" for o in failed)]
+        raise TasksError("\n".join(lines), outcomes)
+    return outcomes
+
+
+def _settings(values: Mapping[str, Any]) -> Settings:
+    """The arguments of `evaluate` as settings: paths as text, sequences as tuples, other models as what they are asked for by."""
+    spread = values["device_map"]
+    spec = ModelSpec(
+        values["model"], values["revision"], values["dtype"], values["device"], values["attn_implementation"],
+        json.dumps(dict(spread)) if isinstance(spread, Mapping) else _frozen(spread), values["quantization"],
+        _frozen(values["peft"]), values["trust_remote_code"],
+    )  # fmt: skip
+    device = values["device"]
+    others: dict[str, Any] = {n: None if values[n] is None else ModelSpec(values[n], device=device) for n in OTHER_MODELS}
+    names = [f.name for f in fields(Settings) if f.name not in ("model", *OTHER_MODELS)]
+    return Settings(model=spec, **others, **{name: _frozen(values[name]) for name in names})
+
+
+def _frozen(value: Any) -> Any:
+    """A value as settings hold it."""
+    if isinstance(value, Path):
+        return str(value)
+    return tuple(map(_frozen, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -9,13 +9,15 @@ ProbebenchError             exit code 1
     |-- LabelError          one class only, or too few examples of one
     |-- StatesError         hidden states that are not numbers, or stored ones that cannot be trusted
     |-- MemoryLimitError    the device or the machine is too small for one example
-    `-- LockedError         another process works on this run directory
+    |-- LockedError         another process works on this run directory
+    `-- TasksError          some tasks of a call failed; what became of each is in it
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 SHOWN = 40
 """Names that a message lists at most: the layers of most models fit, the tasks of the suite do not."""
@@ -74,3 +76,12 @@ class MemoryLimitError(RunError):
 
 class LockedError(RunError):
     """Another process works on this run directory."""
+
+
+class TasksError(RunError):
+    """Some tasks of a call failed; the others are done."""
+
+    def __init__(self, message: str, outcomes: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.outcomes = outcomes
+        """What became of each task, as `probebench.several.Outcome`."""

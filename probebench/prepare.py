@@ -9,7 +9,7 @@ from typing import Any
 
 from probebench.cells import Asked, plan_run
 from probebench.errors import LabelError, UsageError
-from probebench.models.loading import ModelSpec, find_model
+from probebench.models.loading import ModelHandle, ModelSpec, find_model
 from probebench.opinions import check_second
 from probebench.progress import Progress
 from probebench.record import versions
@@ -60,8 +60,13 @@ class Prepared:
         return run if kept else None
 
 
-def prepare(settings: Settings, progress: Progress | None = None) -> Prepared:
+def prepare(settings: Settings, progress: Progress | None = None, handle: ModelHandle | None = None) -> Prepared:
     """Read and check everything of a run that needs no weights: every prompt is rendered, nothing is written.
+
+    Args:
+        settings: what was asked for.
+        progress: what the run will report to.
+        handle: the model of the settings, where it was found before.
 
     Raises:
         UsageError: what was asked for is wrong, or its folder holds a run with other settings.
@@ -73,7 +78,7 @@ def prepare(settings: Settings, progress: Progress | None = None) -> Prepared:
     if task is not None:
         check_rule(task.exact_answer, task.path)
         get_judge(task.judge)
-    handle = find_model(settings.model, offline=settings.offline)
+    handle = handle or find_model(settings.model, offline=settings.offline)
     stages = Stages(settings, task, handle, progress or Progress())
     neutral = open_neutral(settings.neutral, asdict(handle.identity)) if settings.neutral else None
     inputs = run_inputs(stages, neutral)
@@ -169,7 +174,7 @@ def _differences(record: Mapping[str, Any], stages: Stages) -> Iterator[str]:
         if bool(theirs.get(name)) != bool(here):
             yield from _differ(f"--{name}", theirs.get(name), _json(here))
         elif here and theirs.get("limit") == s.limit and record["data"]["sha256"] != stages.facts["sha256"]:
-            yield f"the content of {here}"
+            yield f"the content of {here if isinstance(here, str) else ', '.join(here)}"
 
 
 def _differ(what: str, there: Any, here: Any) -> Iterator[str]:

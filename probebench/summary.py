@@ -45,6 +45,10 @@ def print_summary(run: Run, console: Console) -> None:
             f"(correct {_percent(found['correct'])}, wrong {_percent(found['wrong'])})",
             highlight=False,
         )
+    if (cut := everything["not_stopped"]) and task["kind"] != "statements":
+        limit = r["generation"].get("max_new_tokens")
+        where = f" at {limit} tokens" if limit else ""
+        console.print(f"cut off{where}: {cut:,} of {everything['n']:,} answers ({cut / everything['n']:.1%})", highlight=False)
     if r["second_opinion"]:
         o = r["second_opinion"]
         console.print(

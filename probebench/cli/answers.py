@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import click
 
+SHOWN = 20
+"""Answers that are printed unless more are asked for."""
+
 
 @click.command("answers", short_help="Show a run's answers, or print a form for answers made elsewhere.")
 @click.argument("run", type=click.Path(), required=False)
+@click.option("--wrong", "kind", flag_value="wrong", help="Only answers judged wrong.")
+@click.option("--correct", "kind", flag_value="correct", help="Only answers judged correct.")
+@click.option("--limit", type=int, metavar="N", help="At most N answers; default: 20, with --json all.")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON, in full.")
 @click.option("--template", is_flag=True, help="Print rows as `eval --answers FILE` takes them, to be filled in.")
-def answers_command(run: str | None, template: bool) -> None:
-    """What a run's model answered and how it was judged; or, with --template, a form for `eval --answers FILE` as jsonl.
+def answers_command(run: str | None, kind: str | None, limit: int | None, as_json: bool, template: bool) -> None:
+    """What a run's model answered: question, answer, label, exact answer, and why; of a run that was refused too.
 
-    docs/answers.md explains every column.
+    Or, with --template, a form for `eval --answers FILE` as jsonl; docs/answers.md explains every column.
     """
     from probebench.errors import UsageError
 
@@ -22,13 +29,20 @@ def answers_command(run: str | None, template: bool) -> None:
 
         click.echo(form(), nl=False)
         return
-    _show(str(run))
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit must be 1 or more; got {limit}.")
+    _show(str(run), kind, limit, as_json=as_json)
 
 
-def _show(folder: str) -> None:
-    """Question, answer, label and exact answer of every example."""
-    from probebench.run import Run
+def _show(folder: str, kind: str | None, limit: int | None, *, as_json: bool) -> None:
+    import json
+    from dataclasses import asdict
 
-    for a in Run.load(folder).answers.itertuples():
-        exact = f" [{a.exact_answer}]" if a.exact_answer else ""
-        click.echo(f"{'correct' if a.label else 'wrong'}{exact}: {' '.join(a.question.split())} -> {' '.join(a.text.split())}")
+    from probebench.replies import read_replies, reply_lines
+
+    found = [r for r in read_replies(folder) if kind is None or r.label == (kind == "correct")]
+    if as_json:
+        click.echo(json.dumps([asdict(r) for r in found[:limit]], indent=1, ensure_ascii=False))
+        return
+    for line in reply_lines(found, SHOWN if limit is None else limit):
+        click.echo(line)

@@ -125,30 +125,41 @@ def eval_command(
     from rich.console import Console
 
     from probebench.models.loading import ModelSpec
-    from probebench.pipeline import evaluate
     from probebench.preview import preview
     from probebench.progress import Progress, TerminalProgress
     from probebench.settings import Settings
-    from probebench.summary import print_summary
+    from probebench.several import outcome_table, prepare_all, run_all, told
+    from probebench.summary import print_summary, print_table
 
     spec = ModelSpec(model, revision, dtype, device, attention, device_map, quantization, peft, trust_remote_code)
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
-    records = []
-    for task in tasks or (None,):
-        opinion = ModelSpec(judge_model, device=device) if judge_model else None
-        settings = Settings(
-            spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, skip=skip or (), **options
-        )
-        if dry_run:
+    opinion = ModelSpec(judge_model, device=device) if judge_model else None
+    wanted = [
+        Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, skip=skip or (), **options)
+        for task in tasks or (None,)
+    ]
+    if dry_run:
+        for settings in wanted:
             click.echo(preview(settings))
-            continue
-        run = evaluate(settings, Progress() if quiet or as_json else TerminalProgress())
-        records.append(run.record)
-        if not quiet and not as_json:
-            print_summary(run, console)
-    if as_json and records:
-        json.dump(records[0] if len(records) == 1 else records, sys.stdout, indent=1, ensure_ascii=False)
+        return
+    outcomes = []
+    for outcome in run_all(prepare_all(wanted, Progress() if quiet or as_json else TerminalProgress())):
+        outcomes.append(outcome)
+        if len(wanted) == 1:
+            outcome.result()  # or its error, as a line of its own
+        if outcome.run is None:
+            click.echo(f"probebench: {outcome.task}: {told(outcome)}", err=True)
+        elif not quiet and not as_json:
+            print_summary(outcome.run, console)
+    if as_json:
+        found = [{"task": o.task, "error": o.reason} if o.run is None else o.run.record for o in outcomes]
+        json.dump(found[0] if len(found) == 1 else found, sys.stdout, indent=1, ensure_ascii=False)
         click.echo()
+    elif len(outcomes) > 1 and not quiet:
+        console.print()
+        print_table(outcome_table(outcomes), console)
+    if code := max(o.exit_code for o in outcomes):
+        sys.exit(code)
 
 
 for command in (tasks_group, models_command, plot_command, transfer_command, compare_command, states_group, report_command,
