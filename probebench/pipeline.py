@@ -116,6 +116,7 @@ def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
         "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
                  "kind": task.kind if task else "qa", "judge": task.judge if task else "aliases",
                  "exact_answer": stages.exact_rule},
+        "labels": stages.label_facts,
         "data": stages.facts,
         "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid), "width": s.width,
                   "solver": s.solver if get_probe(s.probe).batched else None},

@@ -103,11 +103,15 @@ def position_facts(answers: Sequence[LabelledAnswer], positions: Sequence[str]) 
     return facts
 
 
-def selection_facts(result: Result) -> dict[str, Any]:
+def selection_facts(result: Result, answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
     """The cell chosen on validation and its test AUROC on all test examples that have its token."""
+    scored = np.isfinite(result.selected.decisions)
+    there = {split: [a.label for a, s in zip(answers, scored, strict=True) if s and a.split == split] for split in SPLITS}
     return {
         "rule": f"highest validation AUROC among the blocks of {result.selected.cell.site}",
         **tested_facts(result, result.selected),
+        "n_test_correct": sum(there["test"]),
+        "n_validation": len(there["validation"]),
     }
 
 
@@ -195,7 +199,10 @@ def build_record(
     record["sites"] = sites_facts(result, *sites)
     record["positions_present"] = position_facts(answers, positions)
     given = answers[0].example.label is not None
-    record["selection"] = {**selection_facts(result), "readable": readable_when(result.selected.cell.position, given=given)}
+    record["selection"] = {
+        **selection_facts(result, answers),
+        "readable": readable_when(result.selected.cell.position, given=given),
+    }
     c = result.comparison
     record["detectors"] = [detector_facts(s) for s in c.scores]
     record["comparison"] = {"n_test": c.n_test, "n_compared": len(c.rows), "dropped": c.dropped,

@@ -280,6 +280,13 @@ class Stages:
         check_classes(found, asked, self.folder if keep else None)
         return found
 
+    @property
+    def label_facts(self) -> dict[str, int]:
+        """How many labels the judge decided, and how many came with the statements or answers."""
+        given = [e.label for e in self.examples] if self.given is None else [g.label for g in self.given]
+        judged = sum(label is None for label in given)
+        return {"judged": judged, "given": len(given) - judged}
+
     def labelled(self) -> list[LabelledAnswer]:
         """Answers with label, exact answer and split; labels come first, since without both classes all else is in vain."""
         known = self.known()

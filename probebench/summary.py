@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from probebench.scoring.claims import against_of, chance_sentence, coverage
 from probebench.scoring.published import shown as short
 from probebench.words import interval, number, part_words, what_words
 
@@ -64,8 +65,9 @@ def print_summary(run: Run, console: Console) -> None:
     print_table(_detectors(r), console)
     c = r["comparison"]
     console.print(
-        f"[dim]n = {c['n_compared']} of {c['n_test']} test {what}, the same for every row; positive class: {right};\n"
-        f"95 % intervals: cluster bootstrap by group; of shuffled labels: over repeats.[/dim]",
+        f"[dim]every row: n = {c['n_compared']:,} of {c['n_test']:,} test {what}; shuffled labels: n = "
+        f"{r['selection']['n_test']:,}; positive class: {right}; 95 % intervals: cluster bootstrap by group, of shuffled labels "
+        "over repeats.[/dim]",
         highlight=False,
     )
     if r["published"]:
@@ -99,36 +101,49 @@ def print_table(table: Table, console: Console) -> None:
 
 
 def headline(r: Mapping[str, Any]) -> list[str]:
-    """The selected cell, and the best cell and baseline of before and after the answer, as lines with console markup."""
+    """The selected cell, and the best cell and baseline of before and after the answer, as lines with console markup.
+
+    Each comparison stands on one sample, whose n is beside it.
+    """
     from rich.markup import escape
 
-    s = r["selection"]
+    s, what = r["selection"], what_words(r)[0]
+    partly = coverage(r)
     lines = [
         f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], [bold]{s['position']}[/bold]",
-        f"test AUROC there: [bold]{number(s['test_auroc'])}[/bold] {interval(s['test_auroc_95'], 2)}",
+        f"test AUROC there: [bold]{number(s['test_auroc'])}[/bold] {interval(s['test_auroc_95'], 2)}, n = {s['n_test']:,}"
+        + (f" of {partly[1]:,} test {what}: the others lack that token" if partly else f" test {what}"),
+        chance_sentence(r),
     ]
     for when in ("before", "after"):
         found = r["readable"][when]
         if found is None:
             continue
-        cell, base = found["cell"], found["best_baseline"]
+        own = against_of(found)
         time = "beside it" if r["task"]["kind"] == "statements" else f"{when} the answer"
+        signal = own.signal or {}
         lines += [
-            f"{time}: probe {number(cell['auroc'])} (layer {cell['layer']}, {cell['position']})",
-            f"  best baseline {number(base['auroc'])} ({escape(base['label'])})",
-            f"  probe minus baseline {number(found['difference'], signed=True)} {interval(found['difference_95'], 2, signed=True)}",
+            f"{time}: probe {number(own.auroc)} (layer {own.cell['layer']}, {own.cell['position']}), n = {own.n:,}",
+            f"  best baseline {number(signal['auroc'])} ({escape(signal['label'])}; {own.rule.replace('chosen on', 'by')})",
+            f"  probe minus baseline {number(own.difference, signed=True)} {interval(own.difference_95, 2, signed=True)}, "
+            f"n = {own.n:,}",
         ]
     left = r["confounds"]["residual"]
     if left:
-        lines.append(f"without what length, place and source explain: {number(left['auroc'])} {interval(left['auroc_95'], 2)}")
+        lines.append(
+            f"without what length, place and source explain: {number(left['auroc'])} {interval(left['auroc_95'], 2)}, with it "
+            f"{number(left['probe_auroc'])}, n = {left['n']:,}"
+        )
     if curve := r["learning_curve"]:
         points = [*curve["points"], curve["all"]]
-        lines.append("by train examples: " + ", ".join(f"{p['n']:,}: {number(p['auroc'])}" for p in points))
+        by = ", ".join(f"{p['n']:,}: {number(p['auroc'])}" for p in points)
+        lines.append(f"by train examples: {by}; n = {curve['n_test']:,}")
     if noise := r["label_noise"]:
-        own = noise["scores"]["fitted_to_first"]["scored_under_second"]
+        first, second = (noise["scores"]["fitted_to_first"][f"scored_under_{which}"] for which in ("first", "second"))
         lines.append(
             f"labels of {escape(noise['judge'])}: kappa {number(noise['kappa'])}; the probe's AUROC under them "
-            f"{number(own['auroc'])} {interval(own['auroc_95'], 2)}"
+            f"{number(second['auroc'])} {interval(second['auroc_95'], 2)}, under the first {number(first['auroc'])}, "
+            f"n = {second['n']:,}"
         )
     return lines
 
@@ -154,6 +169,8 @@ def _detectors(r: Mapping[str, Any]) -> Table:
     from rich.markup import escape
 
     table = _table("detector", "AUROC", "95 %", "probe - this")
+    c = r["comparison"]
+    table.title, table.title_justify, table.title_style = f"on the same {c['n_compared']:,} test {what_words(r)[0]}", "left", "dim"
     for title, rows in sections(r["detectors"]):
         if r["task"]["kind"] == "statements":
             title = title.removesuffix(" before the answer")
@@ -204,11 +221,11 @@ def best_of_family(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 
 def _published(found: Mapping[str, Any]) -> Table:
     """What a paper prints, beside this run."""
-    table = _table("published", "AUROC", "here", "95 %")
+    table = _table("published", "AUROC", "here", "95 %", "n")
     for row in short(found["rows"]):
         own = row["our_auroc"]
-        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", "" if own is None else number(own),
-                      "" if own is None else interval(row["our_auroc_95"], 2))  # fmt: skip
+        here = ("", "", "") if own is None else (number(own), interval(row["our_auroc_95"], 2), f"{row['our_n']:,}")
+        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", *here)
     return table
 
 

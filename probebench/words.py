@@ -74,3 +74,14 @@ def part_words(record: Mapping[str, Any]) -> str:
     if (record.get("data") or {}).get("test_is") == "validation":
         said.append("test is what the file calls validation; it has no test split")
     return "; ".join(said)
+
+
+def labels_words(record: Mapping[str, Any]) -> str:
+    """Where the labels come from: a judge that was asked, or whoever gave them."""
+    task, facts = record["task"], record.get("labels")
+    judge = f"judge {task.get('judge')}"
+    if task.get("kind") == "statements" or (facts and not facts["judged"]):
+        return f"labels given with the {what_words(record)[0]}"
+    if facts and facts["given"]:
+        return f"{judge} for {facts['judged']:,} answers, labels given with {facts['given']:,}"
+    return judge

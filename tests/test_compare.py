@@ -12,9 +12,10 @@ from scipy.stats import binomtest, norm
 import probebench
 from probebench.cli.main import main
 from probebench.errors import LabelError, UnknownNameError, UsageError
-from probebench.scoring.compare import compare, paired
+from probebench.scoring.compare import compare
 from probebench.scoring.matched import joined_groups, matched
 from probebench.scoring.metrics import auroc
+from probebench.scoring.paired import paired
 from probebench.scoring.shown import compare_lines
 
 Y = np.random.default_rng(1).integers(0, 2, 800)
@@ -248,7 +249,7 @@ def simulated():
         found = paired(y, y, a, b, groups, k)
         by_group.append(not found.interval.low <= 0 <= found.interval.high)
         a, b = (common + rng.normal(size=2 * PAIRS) for _ in range(2))
-        delong.append(paired(y, y, a, b, groups[:1] * 2 * PAIRS, k).p < 0.05)
+        delong.append(paired(y, y, a, b, groups[:1] * 2 * PAIRS, k).delong_p < 0.05)
     return np.array(by_group), np.array(delong)
 
 

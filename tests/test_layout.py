@@ -16,6 +16,7 @@ ORDER = [
     {"judging.numerals", "judging.refusals", "judging.polarity"},
     {"judging.wording"},
     {"judging.amounts", "judging.matching", "judging.options"},
+    {"scoring.claims"},
     {
         "tasks.schema",
         "states.positions",
@@ -44,6 +45,7 @@ ORDER = [
         "scoring.angles",
         "scoring.calibration",
         "scoring.common",
+        "scoring.paired",
         "probes.estimators",
         "tasks.sources",
         "tasks.exact",

@@ -8,7 +8,7 @@ import pytest
 from probebench.probes.fit import Labels
 from probebench.scoring.intervals import difference_interval
 from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.readable import PAPER, against, best_baseline, by_position, readable, split_auroc
+from probebench.scoring.readable import PAPER, Chosen, against, best_baseline, by_position, readable, split_auroc
 from probebench.scoring.score import score_matrix, select
 from probebench.states.positions import POSITIONS, PUBLISHED
 from probebench.tasks.split import split_of
@@ -86,7 +86,7 @@ def test_baselines_are_those_that_can_be_read_by_then(result):
 
 def test_after_the_answer_what_could_be_read_before_counts_too():
     few = [d for d in DETECTORS if d.name != "strong"]
-    assert best_baseline(few, LABELS, "after").name == "early"
+    assert best_baseline(few, LABELS, "after").detector.name == "early"
     assert best_baseline(DETECTORS[:1], LABELS, "after") is None
 
 
@@ -97,11 +97,13 @@ def test_baselines_are_chosen_on_the_same_examples():
     strong = Detector("strong", "strong", y * np.where(easy, 3, 0.3) + rng.normal(size=N))
     partial = Detector("partial", "partial", np.where(easy, 1.8 * y + rng.normal(size=N), np.nan))
     assert split_auroc(partial.decisions, LABELS, "validation") > split_auroc(strong.decisions, LABELS, "validation")
-    assert best_baseline([partial, strong], LABELS, "after").name == "strong"
+    assert best_baseline([partial, strong], LABELS, "after").detector.name == "strong"
     handful = np.where(np.cumsum(np.asarray(LABELS.splits) == "validation") <= 8, y + 0.0, np.nan)
     rare = Detector("rare", "rare", np.where(np.asarray(LABELS.splits) == "test", y + 0.0, handful))
-    assert best_baseline([rare, partial, strong], LABELS, "after").name == "strong", "a handful of examples decides nothing"
-    found = against(FITS[4], partial, LABELS, 0)["best_baseline"]
+    assert best_baseline([rare, partial, strong], LABELS, "after").detector.name == "strong", (
+        "a handful of examples decides nothing"
+    )
+    found = against(FITS[4], Chosen(partial, 0), LABELS, 0)["best_baseline"]
     assert found["validation_auroc"] == split_auroc(partial.decisions, LABELS, "validation")
 
 
@@ -110,8 +112,8 @@ def test_only_examples_of_the_cell_choose_its_baseline():
     here = Detector("here", "here", y * np.where(half, 2.0, -2.0) + rng.normal(size=N))
     all_over = Detector("all over", "all over", 0.8 * y + rng.normal(size=N))
     own = np.where(half, FITS[4].decisions, np.nan)
-    assert best_baseline([here, all_over], LABELS, "after").name == "all over"
-    assert best_baseline([here, all_over], LABELS, "after", np.isfinite(own)).name == "here"
+    assert best_baseline([here, all_over], LABELS, "after").detector.name == "all over"
+    assert best_baseline([here, all_over], LABELS, "after", np.isfinite(own)).detector.name == "here"
 
 
 def test_test_labels_choose_nothing(result):
@@ -126,9 +128,10 @@ def test_test_labels_choose_nothing(result):
 def test_difference_is_paired_on_what_both_score():
     lacking = DETECTORS[2].decisions.copy()
     lacking[ROWS["test"][:40]] = np.nan
-    found = against(FITS[4], Detector("b", "b", lacking), LABELS, 3)
+    found = against(FITS[4], Chosen(Detector("b", "b", lacking), 7), LABELS, 3)
     rows = ROWS["test"][40:]
-    assert found["n"] == len(rows)
+    assert (found["n"], found["best_baseline"]["n_validation"]) == (len(rows), 7)
+    assert (found["difference_p"] < 0.05) == (not found["difference_95"][0] <= 0 <= found["difference_95"][1])
     draws = Resamples.draw([GROUPS[i] for i in rows], 3)
     own, other = (draws.auroc(LABELS.y[rows], d[rows]) for d in (FITS[4].decisions, lacking))
     interval = difference_interval(draws, LABELS.y[rows], FITS[4].decisions[rows], lacking[rows])
@@ -140,7 +143,7 @@ def test_difference_is_paired_on_what_both_score():
 
 def test_the_detectable_difference_is_found_four_times_out_of_five():
     """A difference of that size, seen with that error, is significant in 80 % of repetitions."""
-    found = against(FITS[4], DETECTORS[2], LABELS, 0)
+    found = against(FITS[4], Chosen(DETECTORS[2], 0), LABELS, 0)
     seen = np.random.default_rng(0).normal(found["detectable_difference"], found["difference_se"], 20000)
     assert (np.abs(seen) > 1.96 * found["difference_se"]).mean() == pytest.approx(0.8, abs=0.01)
 

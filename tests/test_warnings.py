@@ -31,16 +31,17 @@ def comparison(**more):
 def clean():
     found = {"rate": 1.0}
     side = {
-        "best_baseline": {"label": "log-prob mean"}, "difference": 0.2, "difference_95": [0.15, 0.25], "n": 300,
-        "detectable_difference": 0.07,
+        "cell": {"auroc": 0.8, "auroc_95": [0.75, 0.85]},
+        "best_baseline": {"label": "log-prob mean", "n_validation": 290},
+        "difference": 0.2, "difference_95": [0.15, 0.25], "n": 300, "detectable_difference": 0.07,
     }  # fmt: skip
     return {
-        "selection": {"readable": "after"},
+        "selection": {"readable": "after", "p": 0.001},
         "readable": {"before": None, "after": side},
         "confounds": {
             "features": ["answer_tokens", "question_tokens"],
-            "linear": {"auroc": 0.55, "probe_minus_this": 0.3, "probe_minus_this_95": [0.2, 0.4]},
-            "residual": {"auroc": 0.84, "auroc_95": [0.8, 0.88], "probe_auroc": 0.85},
+            "linear": {"auroc": 0.55, "probe_minus_this": 0.3, "probe_minus_this_95": [0.2, 0.4], "n": 300},
+            "residual": {"auroc": 0.84, "auroc_95": [0.8, 0.88], "probe_auroc": 0.85, "n": 300},
             "answer_in_prompt": {"flag": False, "all": {"rate": 0.01}},
         },
         "task": {"kind": "qa", "exact_answer": "model"},
@@ -77,14 +78,21 @@ def test_a_missing_encoder_is_said():
 
 FAULTS = {
     "the best baseline wins": ({"readable.after.difference": -0.2, "readable.after.difference_95": [-0.3, -0.1]},
-                               "'log-prob mean', beats the probe: probe minus baseline is -0.200 (95 % interval -0.300 to -0.100)"),
-    "or may": ({"readable.after.difference": -0.1, "readable.after.difference_95": [-0.3, 0.1]}, "(may be chance)"),
-    "too little power": ({"readable.after.difference": 0.05}, "too small for a difference of +0.050 to 'log-prob mean': with 300 "
-                         "answers a difference of 0.070 is found 4 times out of 5"),
+                               "'log-prob mean' (chosen on validation, n = 290), beats the probe: probe minus baseline is "
+                               "-0.200 [-0.300, -0.100] over the 300 test examples that both score."),
+    "or may": ({"readable.after.difference": -0.1, "readable.after.difference_95": [-0.3, 0.1]},
+               "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = 290): probe minus baseline "
+               "is -0.100 [-0.300, +0.100] over the 300"),
+    "too little power": ({"readable.after.difference": 0.05}, "small for such a difference to 'log-prob mean' (chosen on "
+                         "validation, n = 290): probe minus baseline is +0.050 [+0.150, +0.250] over the 300 test "
+                         "examples that both score; a difference of 0.070 would be found 4 times out of 5"),
+    "part of the examples": ({"selection.n_test": 250, "counts.test": {"n": 300}}, "exists in 250 of 300 test examples"),
     "a linear model does as well": ({"confounds.linear.probe_minus_this_95": [-0.01, 0.1]},
-                                    "not distinguishable from a linear model of answer tokens and question tokens"),
+                                    "A linear model of answer tokens and question tokens is not distinguishable from the probe"),
+    "a linear model does better": ({"confounds.linear.probe_minus_this_95": [-0.2, -0.1]},
+                                   "A linear model of answer tokens and question tokens beats the probe"),
     "nothing left": ({"confounds.residual.auroc": 0.52, "confounds.residual.auroc_95": [0.47, 0.57]},
-                     "goes from 0.850 to 0.520, not distinguishable from 0.5"),
+                     "goes from 0.850 to 0.520, an interval that reaches 0.5 (n = 300)"),
     "answer in the prompt": ({"confounds.answer_in_prompt": {"flag": True, "all": {"rate": 0.98}}}, "in 98% of prompts"),
     "unbalanced": ({"counts.all.accuracy": 0.95, "counts.all.correct": 1425}, "1425 of 1500 answers are correct"),
     "cut off": ({"counts.all.not_stopped": 400}, "400 of 1500 answers ran into max_new_tokens"),
@@ -92,7 +100,8 @@ FAULTS = {
     "given exact answers": ({"counts.all.exact_found.wrong": {"rate": 0.8}, "task.exact_answer": "given"},
                             "found in 100% of correct and 80% of wrong"),
     "a draw": ({"readable.after.difference": 0.0, "readable.after.difference_95": [-0.01, 0.01]},
-               "too small for a difference of +0.000"),
+               "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = 290): probe minus baseline "
+               "is +0.000 [-0.010, +0.010] over the 300 test examples that both score; a difference of 0.070 would be found"),
     "into the prompt": ({"positions_present.-8.in_prompt": 7}, "Position -8 reaches into the prompt in 7 of 1500"),
     "no signal": ({"controls.permutation.max_statistic_p": 0.3}, "p = 0.30"),
     "no null": ({"controls.permutation.max_statistic_p": float("nan")}, "too little to shuffle"),
@@ -100,9 +109,12 @@ FAULTS = {
     "thinking": ({"counts.all.thinking": 5}, "thinks before it answers (5 of 1500)"),
     "too long": ({"data.n_too_long": 3}, "3 examples do not fit"),
     "gold": ({"task.exact_answer": "gold"}, "found by the label"),
-    "label noise": ({"label_noise": {"judge": "exact", "change": 0.05, "change_95": [0.02, 0.08], "agreement": 0.9, "kappa": 0.8,
-                                     "refit": {"C": 1.0}}}, "Under the labels of exact the probe's AUROC changes by +0.050"),
-    "no second fit": ({"label_noise": {"judge": "exact", "change": 0.0, "change_95": [-0.1, 0.1], "agreement": 0.9, "kappa": 0.8,
+    "label noise": ({"label_noise": {"judge": "exact", "change": 0.05, "change_95": [0.02, 0.08], "n_test": 280,
+                                     "agreement": 0.9, "kappa": 0.8,
+                                     "refit": {"C": 1.0}}},
+                    "Under the labels of exact the probe's AUROC changes by +0.050 [+0.020, +0.080], n = 280"),
+    "no second fit": ({"label_noise": {"judge": "exact", "change": 0.0, "change_95": [-0.1, 0.1], "n_test": 280,
+                                       "agreement": 0.9, "kappa": 0.8,
                                        "refit": {"C": None, "reason": "3 wrong answers"}}},
                       "cannot be fitted to the labels of exact"),
 }  # fmt: skip
@@ -126,6 +138,7 @@ def test_faults_of_fits_and_detectors():
     assert of([fit(unconverged=4)]) == ["4 fits at other values of C or to shuffled labels did not converge."]
     assert of([fit(), fit(masked="few"), fit(masked="few")]) == ["2 cells are masked: few."]
     assert "not distinguishable from 'text'" in of(text=noisy(2, 1))[0]
+    assert "'text' beats the probe" in of(text=noisy(4, 1))[0]
     probe = comparison().scores[0]
     near = noisy(2, 1) + 0.6 * np.random.default_rng(5).normal(size=N)
     lies = [w for w in of(text=near) if "within the probe's 95 % interval" in w]
@@ -134,18 +147,23 @@ def test_faults_of_fits_and_detectors():
     assert any("significantly below 0.5" in w for w in of(text=-noisy(1, 7)))
     absent = noisy(0.1, 2)
     absent[::3] = np.nan
-    assert "which some detector cannot score" in of(text=absent)[-1]
+    record = clean()
+    record["selection"] |= {"n_test": int((np.array(SPLITS) == "test").sum()), "test_auroc": 0.9}
+    table = comparison(text=absent)
+    (said,) = (w for w in warnings(record, [fit()], table) if "Detectors are compared" in w)
+    assert f"over {len(table.rows)} of {table.n_test} test examples" in said
+    assert (
+        f"There the probe has an AUROC of {table.scores[0].auroc:.3f}, over all {table.n_test} that have its token 0.900." in said
+    )
 
 
 def test_confounds_are_not_blamed_for_a_probe_that_reads_nothing():
     record = copy.deepcopy(clean())
     put(record, "confounds.residual.auroc", 0.51)
     put(record, "confounds.residual.auroc_95", [0.45, 0.57])
-    nothing = comparison(probe=noisy(0.0, 8))
-    assert nothing.scores[0].interval.low < 0.5
-    said = warnings(record, [fit()], nothing)
-    assert not any("regressed out" in w for w in said)
     assert any("regressed out" in w for w in warnings(record, [fit()], comparison()))
+    put(record, "selection.p", 0.4)
+    assert not any("regressed out" in w for w in warnings(record, [fit()], comparison()))
 
 
 def test_every_concern_says_what_it_is_about():

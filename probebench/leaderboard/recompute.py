@@ -13,7 +13,7 @@ from probebench.leaderboard.strict import Finding
 from probebench.leaderboard.submission import DECISIONS, Decisions, Submission
 from probebench.record import shuffled_facts
 from probebench.scoring.evaluate import detector_facts, ends, evaluate_detectors
-from probebench.scoring.intervals import bootstrap_interval
+from probebench.scoring.intervals import auroc_intervals
 from probebench.scoring.metrics import Resamples, auroc
 from probebench.store import clean_json
 from probebench.types import SplitName
@@ -89,9 +89,9 @@ def check_selected(s: Submission) -> Iterator[Finding]:
     there = np.isfinite(scores)
     expected["n_test"], expected["test_auroc"] = int(there.sum()), auroc(y[there], scores[there])
     draws = Resamples.draw([g for g, t in zip(d.group_names(), test, strict=True) if t], s.record["settings"]["seed"])
-    judged = np.where(there, y, -1)  # an example without the cell's token is no evidence of either class
-    replicates = draws.auroc_many(y, scores[None])[0]
-    expected["test_auroc_95"] = ends(bootstrap_interval(expected["test_auroc"], replicates, draws.independent(judged)))
+    expected["test_auroc_95"] = ends(auroc_intervals(draws, y, scores[None])[0])
+    expected |= {"n_test_correct": int(y[there].sum()), "n_validation": int(validation.sum())}
+    expected = {k: v for k, v in expected.items() if k in chosen or k not in ("n_test_correct", "n_validation")}
     yield from differences("selection", chosen, clean_json(expected))
 
 

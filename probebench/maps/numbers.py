@@ -12,7 +12,7 @@ from probebench.errors import UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers
 from probebench.models.layouts import COMPONENTS
 from probebench.states.positions import ALIASES, ALL
-from probebench.words import part_words
+from probebench.words import part_words, what_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,7 @@ def positions_map(
         f"{probe_words(record)} on site {site}, test AUROC, {n_words(record, own)}.",
         "No cell could be fitted." if best is None else
         f"Marked: cell selected on validation, layer {best['layer']}, {best['position']}, {best['test_auroc']:.3f} "
-        f"{interval_words(best['test_auroc_95'])}. Grey: too few such tokens.",
+        f"{interval_words(best['test_auroc_95'])}, n = {best['n_test']:,}. Grey: too few such tokens.",
     ]  # fmt: skip
     hatched = None
     if hatch:
@@ -279,9 +279,9 @@ def probe_words(record: Mapping[str, Any]) -> str:
 def n_words(record: Mapping[str, Any], shown: pd.DataFrame) -> str:
     """How many test examples the cells shown are scored on, and what the positive class is."""
     n = shown[shown.masked == ""].n
-    positive = "true" if record["task"]["kind"] == "statements" else "correct"
-    words = "0" if n.empty else "-".join(dict.fromkeys((str(int(n.min())), str(int(n.max())))))
-    return f"n = {words} test answers; positive class: {positive}"
+    what, positive, _ = what_words(record)
+    words = "0" if n.empty else "-".join(dict.fromkeys((f"{int(n.min()):,}", f"{int(n.max()):,}")))
+    return f"n = {words} test {what}; positive class: {positive}"
 
 
 def interval_words(ends: Sequence[float | None]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from probebench.report.blocks import AUROC, INTERVAL, Block, Bullets, Column, Facts, Figure, N, Number, Prose, Row, Table
 from probebench.report.pictures import plot_learning_curve, plot_reliability
 from probebench.report.words import between, count, interval, name_words, number, percent
-from probebench.words import cell_words, what_words
+from probebench.words import cell_words, labels_words, what_words
 
 Record = Mapping[str, Any]
 CONFOUNDS = {
@@ -20,7 +20,6 @@ CONFOUNDS = {
     "residual_validation": "probe, confounds regressed out (fitted on validation)",
     "text_embedding": "text embedding",
 }
-JUDGES = {"first": "the task's judge", "second": "the second judge"}
 
 
 def calibration_blocks(record: Record) -> list[Block]:
@@ -75,7 +74,10 @@ def learning_blocks(record: Record) -> list[Block]:
 def confounds_blocks(record: Record) -> list[Block]:
     """What a linear model of lengths, places and sources knows, and what is left of the probe without it."""
     facts = record["confounds"]
-    rows, notes = [], ["Regressed out: the decision minus its least-squares prediction from the confounds."]
+    rows, notes = (
+        [],
+        ["Regressed out: the decision minus its least-squares prediction from the confounds. Each row over its own n."],
+    )
     for name, label in CONFOUNDS.items():
         own = facts.get(name)
         if own is None or own["auroc"] is None:
@@ -104,8 +106,9 @@ def noise_blocks(record: Record) -> list[Block]:
     """The same decisions, and the same cell fitted again, under a second judge's labels."""
     facts = record["label_noise"]
     _, right, wrong = what_words(record)
+    judges = {"first": labels_words(record).replace("judge", "the task's judge"), "second": "the second judge"}
     rows = [
-        Row((JUDGES[fitted.removeprefix("fitted_to_")], JUDGES[under.removeprefix("scored_under_")], Number(v["auroc"]),
+        Row((judges[fitted.removeprefix("fitted_to_")], judges[under.removeprefix("scored_under_")], Number(v["auroc"]),
              between(v["auroc_95"]), count(v["n"]), count(v["n_correct"])))
         for fitted, scores in facts["scores"].items() for under, v in scores.items()
     ]  # fmt: skip

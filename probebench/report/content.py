@@ -39,11 +39,12 @@ from probebench.report.evidence import (
     readable_blocks,
 )  # fmt: skip
 from probebench.report.examples import examples_of, threshold_words
-from probebench.report.headline import OUTCOMES, headline, key_figures, sentences
+from probebench.report.headline import OUTCOMES, key_figures, sentences
 from probebench.report.inputs import check_tables
 from probebench.report.pictures import component_figures, detectors_figure, matrix_table, positions_figure, spread
 from probebench.report.words import between
 from probebench.run import RECORD, Run
+from probebench.scoring.claims import headline
 from probebench.summary import absent_sites
 from probebench.words import part_words, slug, what_words
 
@@ -117,13 +118,16 @@ def overview(runs: Sequence[Run], names: Sequence[str]) -> Section:
     rows = []
     for i, (run, name) in enumerate(zip(runs, names, strict=True), start=1):
         h = headline(run.record)
-        rival = (h.rival["label"], Number(h.rival["auroc"])) if h.rival else ("none", "")
-        gap = (Number(h.difference, signed=True), between(h.difference_95, signed=True)) if h.rival else ("", "")
-        rows.append(Row((Link(name, f"run-{i}"), Number(h.probe["auroc"]), between(h.probe["auroc_95"]), *rival, *gap,
-                         f"{h.probe['n']:,}", OUTCOMES[h.outcome])))  # fmt: skip
+        signal = (h.signal["label"], Number(h.signal["auroc"])) if h.signal else ("none", "")
+        gap = (Number(h.difference, signed=True), between(h.difference_95, signed=True)) if h.signal else ("", "")
+        rows.append(Row((Link(name, f"run-{i}"), Number(h.auroc), between(h.auroc_95), *signal, *gap, f"{h.n:,}",
+                         OUTCOMES[h.outcome])))  # fmt: skip
     columns = (Column("Run"), AUROC, INTERVAL, Column("Best simpler signal"), AUROC,
                Column("Difference", True), INTERVAL, N, Column("The probe is"))  # fmt: skip
-    note = "AUROC on test at the cell chosen on validation; difference: probe minus signal, paired on the same examples."
+    note = (
+        "AUROC on test at the cell chosen on validation, the signal chosen on validation too; difference: probe minus signal, "
+        "paired. All numbers of a row are over the same n test examples, those that both score."
+    )
     table = Table("overview", "The selected probe of each run against its best simpler signal", columns, tuple(rows), (note,))
     return Section("overview", "Overview", (table,))
 
@@ -174,6 +178,8 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
 def transfer_section(matrix: pd.DataFrame) -> Section:
     """The matrix of train task by test task."""
     caption = "Test AUROC of probes trained on one task (down) and tested on another (across); on the diagonal, their own task."
+    if n := matrix.attrs.get("n"):
+        caption += f" n = {n[0]:,} to {n[1]:,} test examples per cell; transfer.csv has each."
     figure = Figure(
         caption, f"Heatmap of test AUROC, {spread(matrix, 'train task', 'test task')}", partial(plot_transfer, matrix), wide=True
     )

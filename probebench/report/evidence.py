@@ -7,7 +7,8 @@ from typing import Any
 
 from probebench.report.blocks import AUROC, INTERVAL, Block, Cell, Column, Facts, N, Number, Prose, Row, Table
 from probebench.report.words import between, count, number, p_value, percent, value_words
-from probebench.words import part_words, what_words
+from probebench.scoring.claims import against_of
+from probebench.words import labels_words, part_words, what_words
 
 METRICS = {
     "auprc": "AUPRC", "accuracy": "Accuracy", "brier": "Brier", "ece": "ECE", "prr": "PRR",
@@ -34,16 +35,24 @@ def detectors_table(record: Mapping[str, Any]) -> Table:
     shuffled = (record.get("controls") or {}).get("shuffled_labels")
     if shuffled:
         label = f"shuffled labels, mean of {shuffled['repeats']}"
-        interval = between(shuffled["mean_auroc_95"])
-        rows.append(Row((label, Number(shuffled["mean_auroc"]), interval, "", "", "", "")))
+        interval, n = between(shuffled["mean_auroc_95"]), record["selection"].get("n_test")
+        rows.append(Row((label, Number(shuffled["mean_auroc"]), interval, "", "", count(n), "")))
     c = record["comparison"]
     notes = [
-        f"n = {c['n_compared']:,} of {c['n_test']:,} test {what}, the same for every row; positive class: {right}. "
+        f"n = {c['n_compared']:,} of {c['n_test']:,} test {what}, the same for every row but that of shuffled labels; positive "
+        f"class: {right}. "
         "95 % intervals: cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. "
         "Signs are fixed in advance, nothing is flipped."
     ]
     if sum(c["dropped"].values()):
         notes.append("Left out because a detector cannot score them: " + value_words(c["dropped"]) + ".")
+    s = record["selection"]
+    if s.get("n_test") not in (None, c["n_compared"]):
+        notes.append(
+            f"Over all {s['n_test']:,} test {what} that have its token the selected cell has {number(s['test_auroc'])}; "
+            f"in this table it stands with {number(record['detectors'][0]['auroc'])} over the {c['n_compared']:,} that every "
+            "detector scores."
+        )
     notes += [f"Not in the table: {name}, {reason}." for name, reason in c["absent"].items()]
     columns = (
         Column("Detector"), AUROC, INTERVAL, Column("Probe \u2212 this", True),
@@ -67,7 +76,8 @@ def metrics_tables(record: Mapping[str, Any]) -> list[Table]:
     first = Table("probe-metrics", "The probe's metrics with their intervals", columns, tuple(rows))
     lines = tuple(Row((d["label"], *(Number(d["metrics"][m]["value"]) for m in seen)), i == 0) for i, d in enumerate(detectors))
     prevalence = f"Positive class: {what_words(record)[1]}, prevalence {number(detectors[0]['prevalence'])}."
-    notes = (prevalence, *(text for m, text in METRIC_NOTES.items() if m in seen))
+    sample = f"n = {detectors[0]['n']:,}, the same for every row."
+    notes = (prevalence, sample, *(text for m, text in METRIC_NOTES.items() if m in seen))
     heads = (Column("Detector"), *(Column(METRICS[m], True) for m in seen))
     return [first, Table("metrics", "Further metrics of every detector", heads, lines, notes)]
 
@@ -113,10 +123,11 @@ def readable_blocks(record: Mapping[str, Any]) -> list[Block]:
         if not facts:
             missing.append(f"No cell and simpler signal to compare are readable {when} the answer.")
             continue
-        cell, rival = facts["cell"], facts["best_baseline"]
-        where = f"layer {cell['layer']}, {cell['position']}"
-        gap = Number(facts["difference"], signed=True), between(facts["difference_95"], signed=True)
-        rows.append(Row((when, where, Number(cell["auroc"]), rival["label"], Number(rival["auroc"]), *gap, count(facts["n"]))))
+        own = against_of(facts)
+        signal, where = own.signal or {}, f"layer {own.cell['layer']}, {own.cell['position']}"
+        gap = Number(own.difference, signed=True), between(own.difference_95, signed=True)
+        rows.append(Row((when, where, Number(own.auroc), signal["label"], Number(signal["auroc"]), *gap, count(own.n),
+                         count(signal.get("n_validation")))))  # fmt: skip
     columns = (
         Column("Readable"),
         Column("Best cell"),
@@ -126,12 +137,16 @@ def readable_blocks(record: Mapping[str, Any]) -> list[Block]:
         Column("Difference", True),
         INTERVAL,
         N,
+        Column("Validation n", True, optional=True),
     )
-    note = "Cell and signal are both chosen by validation among what is readable at that time."
+    note = (
+        "Cell and signal are both chosen by validation among what is readable at that time; validation n: examples that all "
+        "signals score, on which the signal was chosen. All other numbers of a row are over the same n test examples."
+    )
     table = Table(
         "readable", "Best cell against the best simpler signal, before and after the answer", columns, tuple(rows), (note,)
     )
-    return [*([table] if rows else []), *(Prose(text, "small") for text in missing)]
+    return [*([_lean(table)] if rows else []), *(Prose(text, "small") for text in missing)]
 
 
 def controls_blocks(record: Mapping[str, Any]) -> list[Block]:
@@ -153,16 +168,24 @@ def controls_blocks(record: Mapping[str, Any]) -> list[Block]:
 def counts_table(record: Mapping[str, Any]) -> Table:
     """How many examples, by split and class, and how often the exact answer was found."""
     what, right, wrong = what_words(record)
+    statements = record["task"]["kind"] == "statements"
+    judged = not statements and (record.get("labels") or {}).get("judged", 1) > 0
     rows = []
     for name, c in record["counts"].items():
-        found = [c["exact_found"][k]["rate"] for k in ("correct", "wrong")]
-        rows.append(Row((name, f"{c['n']:,}", f"{c['groups']:,}", f"{c['correct']:,}", percent(c["accuracy"]), f"{c['refused']:,}",
-                         f"{c['not_stopped']:,}", *map(percent, found)), name == "all"))  # fmt: skip
-    columns = (Column("Split"), Column(what.capitalize(), True), Column("Groups", True), Column(right.capitalize(), True),
-               Column("Share", True), Column("Refused", True, optional=True), Column("Cut off", True, optional=True),
-               Column(f"Exact found, {right}", True), Column(f"Exact found, {wrong}", True))  # fmt: skip
+        found = () if statements else tuple(percent(c["exact_found"][k]["rate"]) for k in ("correct", "wrong"))
+        cut = () if statements else (f"{c['not_stopped']:,}",)
+        refused = (f"{c['refused']:,}",) if judged else ()
+        size = tuple(f"{c[key]:,}" for key in ("n", "groups", "correct"))
+        rows.append(Row((name, *size, percent(c["accuracy"]), *refused, *cut, *found), name == "all"))
+    columns = (
+        Column("Split"), Column(what.capitalize(), True), Column("Groups", True), Column(right.capitalize(), True),
+        Column("Share", True), *((Column("Refused", True, optional=True),) if judged else ()),
+        *(() if statements else (Column("Cut off", True, optional=True), Column(f"Exact found, {right}", True),
+                                 Column(f"Exact found, {wrong}", True))),
+    )  # fmt: skip
     note = "Cut off: ran into the limit of new tokens. Exact found: answers in which the deciding span was found, by class."
-    return Table("counts", f"{what.capitalize()} by split", columns, tuple(rows), (note,))
+    notes = () if statements else (note,)
+    return Table("counts", f"{what.capitalize()} by split", columns, tuple(rows), notes)
 
 
 def provenance_blocks(r: Mapping[str, Any]) -> list[Block]:
@@ -173,7 +196,8 @@ def provenance_blocks(r: Mapping[str, Any]) -> list[Block]:
         ("Model", f"{model['name']}, {model['architecture']}, {model['n_layers']} layers, width {model['width']:,}"),
         ("Precision", f"{model['dtype']}; quantization {model.get('quantization') or 'none'}"),
         ("Attention", value_words(model.get("attention") or "default")),
-        ("Task", f"{task['name']}{version}, {task['kind']}; judge {task['judge']}; exact answer {task['exact_answer']}"),
+        ("Task", f"{task['name']}{version}, {task['kind']}; {labels_words(r)}"
+                 + ("" if task["kind"] == "statements" else f"; exact answer {task['exact_answer']}")),
         ("Data", f"{data['origin']}; {data['n_dropped']:,} rows dropped, {data['n_too_long']:,} too long"),
         ("Examples", part_words(r) or "all of the task's own"),
         ("Probe", f"{r['probe']['name']}; C from {', '.join(f'{c:g}' for c in r['probe'].get('grid') or ()) or 'no grid'}"),

@@ -53,7 +53,11 @@ def read_transfer(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path)
         if {"kind", "at", "train_task", "test_task", "auroc"} <= set(table.columns):
-            return transfer_matrix(table)
+            matrix = transfer_matrix(table)
+            if "n" in table:
+                n = table[(table["at"] == "source") & table.kind.isin(["pair", "all_but_one"])].n
+                matrix.attrs["n"] = int(n.min()), int(n.max())
+            return matrix
         return table.set_index(table.columns[0]).astype(float)
     except FileNotFoundError:
         raise BadFileError(f"There is no table {str(path)!r}. `probebench transfer` writes one.") from None

@@ -14,7 +14,7 @@ import pandas as pd
 
 from probebench.errors import UsageError
 from probebench.maps.heatmap import SELECTED, style
-from probebench.maps.numbers import default_position
+from probebench.maps.numbers import cells, default_position, n_words
 from probebench.report.blocks import Column, Figure, Number, Row, Table
 from probebench.report.words import interval, number
 from probebench.run import Run
@@ -55,14 +55,15 @@ def positions_figure(run: Run) -> tuple[Figure, Table]:
     s = run.record["selection"]
     site = s["site"]
     matrix = run.matrix("auroc", site=site)
-    _, right, _ = what_words(run.record)
+    what, right, _ = what_words(run.record)
     caption = (
         f"Test AUROC of one probe per layer (down) and token position (across), site {site}; positive class: {right}. "
         f"Framed: the cell chosen on validation, layer {s['layer']}, {s['position']}, {number(s['test_auroc'])} "
-        f"{interval(s['test_auroc_95'])}, n = {s['n_test']:,}. Grey: too few such tokens. Each cell is unbiased; the highest of "
-        f"them all is not."
+        f"{interval(s['test_auroc_95'])}, n = {s['n_test']:,}. Each cell is over the test {what} that have its token "
+        f"({n_words(run.record, cells(run.scores)[lambda t: t.site == site])}). Grey: too few such tokens. Each cell is unbiased; "
+        f"the highest of them all is not."
     )
-    chosen = f"Chosen on validation: layer {s['layer']}, {s['position']}, {number(s['test_auroc'])}."
+    chosen = f"Chosen on validation: layer {s['layer']}, {s['position']}, {number(s['test_auroc'])}, n = {s['n_test']:,}."
     alt = f"Heatmap of test AUROC, {spread(matrix, 'layer', 'position')} {chosen}"
     figure = Figure(caption, alt, partial(run.plot, "positions", site=site, title="", caption=""), wide=True)
     return figure, matrix_table(matrix, "map", f"Test AUROC by layer and position, site {site}", "Layer")
@@ -74,7 +75,8 @@ def component_figures(run: Run) -> list[tuple[Figure, Table]]:
     position = default_position(run.record)
     try:
         matrix = run.components(position=position)
-        caption = f"Test AUROC of one probe per layer and component at {position}. Grey: not there in this layer, or not read."
+        n = n_words(run.record, cells(run.scores)[lambda t: t.position == position])
+        caption = f"Test AUROC of one probe per layer and component at {position}, {n}. Grey: not there in this layer, or not read."
         alt = f"Heatmap of test AUROC, {spread(matrix, 'layer', 'component')}"
         figure = Figure(caption, alt, partial(run.plot, "components", title="", caption=""), wide=True)
         found.append((figure, matrix_table(matrix, "components", f"Test AUROC by layer and component at {position}", "Layer")))
@@ -84,7 +86,8 @@ def component_figures(run: Run) -> list[tuple[Figure, Table]]:
         strip = run.sublayers(position=position)
         chosen = ", ".join(f"{row.kind} {row.sublayer} ({number(row.auroc)})" for row in strip[strip.selected].itertuples())
         caption = (
-            f"Sublayers with the highest validation AUROC at {position}: attention of layer l is number 2l + 1, its MLP 2l + 2. "
+            f"Sublayers with the highest validation AUROC at {position}, n = {_range(strip.n[strip.n > 0])} test examples: "
+            f"attention of layer l is number 2l + 1, its MLP 2l + 2. "
             f"Blue: MLP, red: attention."
         )
         figure = Figure(caption, f"Strip of {len(strip)} sublayers; selected, with test AUROC: {chosen}.",
@@ -109,6 +112,11 @@ def component_figures(run: Run) -> list[tuple[Figure, Table]]:
     return found
 
 
+def _range(n: pd.Series) -> str:
+    """One number of examples, or the lowest and the highest."""
+    return "-".join(dict.fromkeys(f"{int(v):,}" for v in (n.min(), n.max()))) if len(n) else "0"
+
+
 def matrix_table(matrix: pd.DataFrame, name: str, caption: str, corner: str) -> Table:
     """The numbers behind a map, folded away."""
     columns = (Column(corner), *(Column(str(c), right=True) for c in matrix.columns))
@@ -122,7 +130,10 @@ def detectors_figure(record: Mapping[str, Any]) -> Figure:
     alt = (
         "AUROC with 95 % interval: " + "; ".join(f"{d['label']} {number(d['auroc'])} {interval(d['auroc_95'])}" for d in rows) + "."
     )
-    caption = "Test AUROC with 95 % interval of every detector on the same examples; the line at 0.5 is chance."
+    n = record["comparison"]["n_compared"]
+    caption = (
+        f"Test AUROC with 95 % interval of every detector on the same {n:,} {what_words(record)[0]}; the line at 0.5 is chance."
+    )
     return Figure(caption, alt, partial(plot_detectors, rows))
 
 

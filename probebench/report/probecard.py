@@ -16,8 +16,9 @@ from typing import Any
 from probebench.errors import ProbebenchError, UsageError
 from probebench.markup import markdown as flat
 from probebench.run import PROBE, Run
+from probebench.scoring.claims import chance, headline, selected
 from probebench.store import clean_json, write_atomic
-from probebench.words import cell_words, interval, number, slug
+from probebench.words import cell_words, interval, labels_words, number, part_words, slug
 
 CARD = "probe_card"
 """File stem of a card beside its run."""
@@ -40,11 +41,12 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
         licence: under which the probe is given on; absent when None.
     """
     r = run.record
-    chosen, probe, counts = r["selection"], r["detectors"][0], r["counts"]
+    chosen, counts = r["selection"], r["counts"]
+    auroc, ends, n, _ = selected(r)
     model, task = r["model"], r["task"]
     train = counts["train"]
     saved = _saved(run)
-    shuffled = chosen.get("p")
+    tested = chance(r)
     layer = int(chosen["layer"]) if str(chosen["layer"]).isdigit() else None
     share = train.get("accuracy")
     card = {
@@ -55,17 +57,16 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
             "model_id": model["name"], "architecture": model.get("architecture"), "layer": layer,
             "position": chosen["position"], "d_in": saved.get("width"),
         },
-        "task": {"target_concept": "answer correctness", "task_type": "binary_classification", "label_source": _labels(task)},
+        "task": {"target_concept": "answer correctness", "task_type": "binary_classification", "label_source": _labels(r)},
         "training": {
             "n_train": train["n"], "n_test": counts["test"]["n"], "splits": _split(task),
             "class_balance": {} if share is None else {"correct": share, "wrong": 1 - share},
             "regularization": _fit(r, chosen),
         },
         "performance": {
-            "auroc": probe["auroc"], "auroc_ci_95": _pair(probe.get("auroc_95")), "n_eval": probe["n"],
-            "eval_distribution": "in-distribution",
+            "auroc": auroc, "auroc_ci_95": _pair(ends), "n_eval": n, "eval_distribution": "in-distribution",
         },
-        "baselines": {"shuffled_source": {} if shuffled is None else {"passed": shuffled < 0.05}},
+        "baselines": {"shuffled_source": {"passed": tested.verdict == "above"} if tested.tested else {}},
         "assumptions": _assumptions(r, chosen, saved),
         "known_failure_modes": [{"mode": "other", "description": words} for words in r.get("warnings", ())],
         "license": licence,
@@ -95,7 +96,7 @@ def _own(r: Mapping[str, Any], chosen: Mapping[str, Any], saved: Mapping[str, An
         "task": {key: r["task"].get(key) for key in ("name", "version", "hash", "kind", "judge", "exact_answer")},
         "data": {key: r.get("data", {}).get(key) for key in ("origin", "revision", "sha256")},
         "probe": {"name": r["probe"]["name"], "solver": r["probe"].get("solver"), "weights_sha256": saved.get("weights_sha256")},
-        "detectors": detectors,
+        "detectors": detectors, "against": _against(r), "sample": part_words(r),
         "intended_use": "Research on what can be read from hidden states. Not a filter for answers shown to people.",
         "limits": LIMITS,
     }  # fmt: skip
@@ -115,10 +116,21 @@ def _saved(run: Run) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _labels(task: Mapping[str, Any]) -> str:
-    if task.get("kind") == "statements":
-        return "given with the statements: 1 = true"
-    return f"automatic judge {task['judge']!r}" if task.get("judge") else "given with the answers"
+def _against(r: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison with the best simpler signal, all of it over the same test examples."""
+    h = headline(r)
+    if h.signal is None:
+        return {}
+    signal = {key: h.signal.get(key) for key in ("name", "label", "auroc")} | {"auroc_95": _pair(h.signal["auroc_95"])}
+    return {"n": h.n, "auroc": h.auroc, "auroc_95": _pair(h.auroc_95), "signal": signal, "rule": h.rule,
+            "difference": h.difference, "difference_95": _pair(h.difference_95), "outcome": h.outcome}  # fmt: skip
+
+
+def _labels(r: Mapping[str, Any]) -> str:
+    words = labels_words(r)
+    if r["task"].get("kind") == "statements":
+        return words.removeprefix("labels ") + ": 1 = true"
+    return f"automatic {words}".replace(str(r["task"].get("judge")), repr(r["task"].get("judge")), 1) if "judge" in words else words
 
 
 def _split(task: Mapping[str, Any]) -> str:
@@ -185,18 +197,23 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     target = card["model_target"]
     lines = [
         f"# {flat(card['name'])}", "",
-        f"Test AUROC of *correct*: **{score['auroc']:.3f}** {interval(score.get('auroc_ci_95'), 2)}, n = {score['n_eval']:,}.", "",
+        f"Test AUROC of *correct*: **{number(score.get('auroc'))}** {interval(score.get('auroc_ci_95'), 2)}, "
+        f"n = {score['n_eval']:,}.", "",
+        *_against_lines(own.get("against"), score["n_eval"]),
         "| | |", "|---|---|",
         f"| model | {flat(target['model_id'])}{_revision(own)} |",
         f"| reads | {flat(cell_words(own))} |",
         f"| probe | {flat(card['training']['regularization'])} |",
-        f"| task | {flat(own['task']['name'])}, version {own['task']['version']} |",
+        f"| task | {flat(own['task']['name'])}{_version(own)} |",
         f"| labels | {flat(card['task']['label_source'])} |",
+        *([f"| examples | {flat(own['sample'])} |"] if "sample" in own else []),
         f"| trained on | {card['training']['n_train']:,} answers, {card['training']['splits']} |",
         f"| tested on | {card['training']['n_test']:,} answers |",
     ]  # fmt: skip
     lines += [f"| licence | {card['license']} |"] if "license" in card else []
-    lines += ["", "## Beside simpler signals", "", "| detector | AUROC | 95 % | n |", "|---|---|---|---|"]
+    n = own["detectors"][0].get("n")
+    here = [] if n is None else [f"All over the same {n:,} test examples, those that every detector scores.", ""]
+    lines += ["", "## Beside simpler signals", "", *here, "| detector | AUROC | 95 % | n |", "|---|---|---|---|"]
     for d in own["detectors"]:
         row = (flat(d["label"]), number(d.get("auroc")), interval(d.get("auroc_95"), 2), str(d.get("n", "")))
         lines.append(f"| {' | '.join(row)} |")
@@ -210,6 +227,25 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     for title, words in (("Assumptions", card.get("assumptions", [])), ("Warnings of the run", _warnings(card))):
         lines += ["", f"## {title}", "", *(f"- {flat(w)}" for w in words)] if words else []
     return "\n".join([*lines, ""])
+
+
+def _against_lines(found: Mapping[str, Any] | None, n: int) -> list[str]:
+    """The comparison with the best simpler signal in one sentence."""
+    if not found:
+        return []
+    signal = found["signal"]
+    here = "Over the same examples" if found["n"] == n else (
+        f"Over the {found['n']:,} test examples that both score the probe has {number(found.get('auroc'))}, and there"
+    )  # fmt: skip
+    return [
+        f"{here} the best simpler signal, {flat(signal['label'])} ({found['rule']}), has {number(signal.get('auroc'))} "
+        f"{interval(signal.get('auroc_95'), 2)}; probe minus signal {number(found.get('difference'), signed=True)} "
+        f"{interval(found.get('difference_95'), 2, signed=True)}, n = {found['n']:,}.", "",
+    ]  # fmt: skip
+
+
+def _version(own: Mapping[str, Any]) -> str:
+    return f", version {own['task']['version']}" if "version" in own["task"] else ""
 
 
 def _revision(own: Mapping[str, Any]) -> str:

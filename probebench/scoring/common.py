@@ -24,10 +24,19 @@ def best_on_common(y: NDArray[np.integer], decisions: NDArray[np.float64]) -> in
     Returns:
         None where no detector scores half of the examples, or the common ones hold one class only.
     """
-    finite = np.isfinite(decisions)
-    able = np.flatnonzero(finite.sum(axis=1) >= max(1.0, LEAST * len(y)))
+    able, common = common_examples(decisions)
     if not len(able):
         return None
-    common = finite[able].all(axis=0)
     values = auroc_many(np.asarray(y)[common], decisions[np.ix_(able, common)])
     return int(able[np.nanargmax(values)]) if np.isfinite(values).any() else None
+
+
+def common_examples(decisions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which detectors score at least half of the examples, and (example,) which examples all of these score.
+
+    Args:
+        decisions: (detector, example), NaN where a detector has no score.
+    """
+    finite = np.isfinite(decisions)
+    able = np.flatnonzero(finite.sum(axis=1) >= max(1.0, LEAST * decisions.shape[1]))
+    return able.astype(np.int64), np.asarray(finite[able].all(axis=0))

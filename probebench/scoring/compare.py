@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from probebench.errors import LabelError, UnknownNameError, UsageError
 from probebench.run import Run
-from probebench.scoring.intervals import bootstrap_interval
 from probebench.scoring.matched import joined_groups, matched
-from probebench.scoring.metrics import Z95, Resamples, auroc, delong_difference
+from probebench.scoring.paired import paired
 from probebench.scoring.refit import Stored, as_float, cell_of
 from probebench.types import Interval
 
@@ -163,54 +162,9 @@ def compare(
     return RunComparison(
         a=sides[0], b=sides[1], n=int(used.sum()), n_groups=len(set(groups)), n_by_text=int(n_by_text[used].sum()),
         n_different_labels=other, n_different_answers=answers, own_labels=bool(other), difference=result.difference,
-        difference_95=result.interval, difference_95_delong=result.delong, delong_p=result.p, differs=differs,
+        difference_95=result.interval, difference_95_delong=result.delong, delong_p=result.delong_p, differs=differs,
         notes=_notes(runs, sides, differs, other, answers),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Two AUROCs over the same examples, and their difference."""
-
-    values: tuple[float, float]
-    intervals: tuple[Interval, Interval]
-    difference: float
-    interval: Interval
-    delong: Interval
-    p: float
-
-
-def paired(y_a: Ints, y_b: Ints, a: Floats, b: Floats, groups: Sequence[str], seed: int) -> Paired:
-    """Both AUROCs and their difference, with a paired cluster bootstrap and, for equal labels, paired DeLong.
-
-    Args:
-        y_a: (example,) labels that A is scored against.
-        y_b: (example,) the same of B.
-        a: (example,) decisions of A.
-        b: (example,) decisions of B.
-        groups: of each example.
-        seed: of the resamples.
-    """
-    draws = Resamples.draw(groups, seed)
-    replicates = draws.auroc(y_a, a), draws.auroc(y_b, b)
-    values = auroc(y_a, a), auroc(y_b, b)
-    nan = float("nan")
-    same = np.array_equal(y_a, y_b)
-    delong, p = _delong(y_a, a, b) if same else (Interval(nan, nan), nan)
-    free = draws.independent(y_a), draws.independent(y_b)
-    first, second = (bootstrap_interval(v, r, n) for v, r, n in zip(values, replicates, free, strict=True))
-    difference = values[0] - values[1]
-    interval = bootstrap_interval(difference, replicates[0] - replicates[1], min(free), "difference")
-    return Paired(values, (first, second), difference, interval, delong, p)
-
-
-def _delong(y: Ints, a: Floats, b: Floats) -> tuple[Interval, float]:
-    """Paired DeLong interval of the difference, and the two-sided p of no difference by the same normal distribution."""
-    from scipy.stats import norm
-
-    interval, centre = delong_difference(y, a, b), auroc(y, a) - auroc(y, b)
-    half = max(interval.high - centre, centre - interval.low)  # an end may be cut off at -1 or 1
-    return interval, float(2 * norm.sf(abs(centre) * Z95 / half)) if half > 0 else float("nan")
 
 
 def _table(run: Run, name: str) -> pd.DataFrame:

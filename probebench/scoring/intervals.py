@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.scoring.metrics import Z95, Resamples, auroc
+from probebench.scoring.metrics import Z95, Resamples, auroc, auroc_many
 from probebench.types import Interval
 
 Floats = NDArray[np.float64]
@@ -19,6 +19,30 @@ ROUNDING = 1e-9
 def auroc_interval(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Interval:
     """Interval of the AUROC of (example,) scores, on the examples that `draws` resamples."""
     return bootstrap_interval(auroc(y, scores), draws.auroc(y, scores), draws.independent(y))
+
+
+def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> list[Interval]:
+    """Interval of each cell's AUROC from resamples of the groups of its own examples.
+
+    A cell that lacks some examples is resampled as if the others had never been there: the interval is the one that its
+    examples get in any table that is over just these.
+
+    Args:
+        draws: resamples of all examples.
+        y: (example,) 1 = correct.
+        scores: (cell, example), NaN where a cell lacks the example.
+    """
+    there = np.isfinite(scores)
+    found = [Interval(float("nan"), float("nan"))] * len(scores)
+    for mask in np.unique(there, axis=0):
+        cells = np.flatnonzero((there == mask).all(axis=1))
+        if not mask.any():
+            continue
+        own, truth, values = draws.among(mask), np.asarray(y)[mask], scores[np.ix_(cells, np.flatnonzero(mask))]
+        groups = own.independent(truth)
+        for cell, value, replicates in zip(cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True):
+            found[cell] = bootstrap_interval(float(value), replicates, groups)
+    return found
 
 
 def difference_interval(draws: Resamples, y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:

@@ -147,6 +147,8 @@ class Resamples:
     """(resample, example) how often each example was drawn."""
     group: NDArray[np.integer] | None = None
     """(example,) number of each example's group; None: each its own."""
+    seed: int = 0
+    """That the draws began with."""
 
     @classmethod
     def draw(cls, groups: Sequence[str], seed: int, n: int = RESAMPLES) -> Resamples:
@@ -154,11 +156,21 @@ class Resamples:
         names, index = np.unique(np.asarray(groups), return_inverse=True)
         rng = np.random.default_rng(seed)
         drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-        return cls(drawn[:, index].astype(np.float32), index)
+        return cls(drawn[:, index].astype(np.float32), index, seed)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Resamples:
         """The same draws for a subset of the examples."""
-        return Resamples(self.counts[:, rows], None if self.group is None else self.group[rows])
+        return Resamples(self.counts[:, rows], None if self.group is None else self.group[rows], self.seed)
+
+    def among(self, there: NDArray[np.bool_]) -> Resamples:
+        """Resamples of the groups of these examples alone, as `draw` makes them of their names; these draws where it is all."""
+        if there.all():
+            return self
+        codes = np.flatnonzero(there) if self.group is None else self.group[there]
+        # numbers of groups follow the order of their names, and so do these
+        names, index = np.unique(codes, return_inverse=True)
+        drawn = np.random.default_rng(self.seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=len(self.counts))
+        return Resamples(drawn[:, index].astype(np.float32), index, self.seed)
 
     def n_groups(self, rows: NDArray[np.bool_]) -> int:
         """How many groups have one of these examples."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probebench.probes.fit import Labels
-from probebench.scoring.common import best_on_common
+from probebench.scoring.common import best_on_common, common_examples
 from probebench.scoring.evaluate import ends
-from probebench.scoring.intervals import auroc_interval, difference_interval
-from probebench.scoring.metrics import Z95, Resamples, auroc
+from probebench.scoring.metrics import Z95, auroc
+from probebench.scoring.paired import paired
 from probebench.scoring.score import Result, cell_facts, tested
 from probebench.states.positions import readable_when
 from probebench.types import EMB, CellFit, Detector, When, split_index
@@ -62,14 +63,23 @@ def readable(result: Result, fits: Sequence[CellFit], labels: Labels, seed: int,
         blocks = [f for f in fits if f.cell.site == site and f.cell.layer != EMB]
         own = [f for f in blocks if readable_when(f.cell.position, given=given) == when]
         cell = best_cell(own)
-        baseline = None if cell is None else best_baseline(result.detectors, labels, when, np.isfinite(cell.decisions))
-        facts[when] = None if cell is None or baseline is None else against(cell, baseline, labels, seed)
+        chosen = None if cell is None else best_baseline(result.detectors, labels, when, np.isfinite(cell.decisions))
+        facts[when] = None if cell is None or chosen is None else against(cell, chosen, labels, seed)
     return facts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A baseline, and on what it was chosen."""
+
+    detector: Detector
+    n: int
+    """Validation examples that all the baselines scored which it was chosen among."""
 
 
 def best_baseline(
     detectors: Sequence[Detector], labels: Labels, when: When, scored: NDArray[np.bool_] | None = None
-) -> Detector | None:
+) -> Chosen | None:
     """The baseline with the highest validation AUROC among those that can be read by then; None where none has one.
 
     All are judged on the validation examples that every one of them scores (see `best_on_common`).
@@ -85,8 +95,9 @@ def best_baseline(
         return None
     rows = split_index(labels.splits)["validation"]
     rows = rows if scored is None else rows[scored[rows]]
-    best = best_on_common(labels.y[rows], np.array([d.decisions[rows] for d in usable]))
-    return None if best is None else usable[best]
+    decisions = np.array([d.decisions[rows] for d in usable])
+    best = best_on_common(labels.y[rows], decisions)
+    return None if best is None else Chosen(usable[best], int(common_examples(decisions)[1].sum()))
 
 
 def split_auroc(decisions: NDArray[np.float64], labels: Labels, split: str) -> float:
@@ -95,30 +106,27 @@ def split_auroc(decisions: NDArray[np.float64], labels: Labels, split: str) -> f
     return auroc(labels.y[rows], decisions[rows])
 
 
-def against(cell: CellFit, baseline: Detector, labels: Labels, seed: int) -> dict[str, Any]:
-    """A cell and a baseline on the test examples that both can score."""
-    test = split_index(labels.splits)["test"]
-    rows = test[np.isfinite(cell.decisions[test]) & np.isfinite(baseline.decisions[test])]
-    y = labels.y[rows]
-    draws = Resamples.draw(labels.group_names(rows), seed)
-    own, other = (draws.auroc(y, d[rows]) for d in (cell.decisions, baseline.decisions))
-    groups, apart = draws.independent(y), (own - other)[np.isfinite(own - other)]
-    se = float(apart.std(ddof=1) * np.sqrt(groups / (groups - 1))) if len(apart) > 1 < groups else float("nan")
-    values = [auroc(y, d[rows]) for d in (cell.decisions, baseline.decisions)]
+def against(cell: CellFit, chosen: Chosen, labels: Labels, seed: int) -> dict[str, Any]:
+    """A cell and a baseline on the test examples that both can score, as records hold it."""
+    baseline, test = chosen.detector, split_index(labels.splits)["test"]
+    y = labels.y[test]
+    found = paired(y, y, cell.decisions[test], baseline.decisions[test], labels.group_names(test), seed)
     shared = np.where(np.isfinite(cell.decisions), baseline.decisions, np.nan)
     return {
-        "cell": {**cell_facts(cell), "auroc": values[0], "auroc_95": ends(auroc_interval(draws, y, cell.decisions[rows]))},
+        "cell": {**cell_facts(cell), "auroc": found.values[0], "auroc_95": ends(found.intervals[0])},
         "best_baseline": {
             "name": baseline.name,
             "label": baseline.label,
             "validation_auroc": split_auroc(shared, labels, "validation"),
-            "auroc": values[1],
-            "auroc_95": ends(auroc_interval(draws, y, baseline.decisions[rows])),
+            "n_validation": chosen.n,
+            "auroc": found.values[1],
+            "auroc_95": ends(found.intervals[1]),
         },
-        "difference": values[0] - values[1],
-        "difference_95": ends(difference_interval(draws, y, cell.decisions[rows], baseline.decisions[rows])),
-        "difference_se": se,
-        "detectable_difference": POWER * se,
-        "n": len(rows),
-        "n_correct": int(y.sum()),
+        "difference": found.difference,
+        "difference_95": ends(found.interval),
+        "difference_se": found.se,
+        "difference_p": found.p,
+        "detectable_difference": POWER * found.se,
+        "n": found.n,
+        "n_correct": found.correct[0],
     }

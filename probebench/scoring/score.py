@@ -13,7 +13,7 @@ from probebench.errors import LabelError
 from probebench.probes.fit import Job, Labels, fits_of
 from probebench.scoring.baselines import baselines
 from probebench.scoring.evaluate import SHUFFLED, Comparison, evaluate_detectors
-from probebench.scoring.intervals import bootstrap_interval
+from probebench.scoring.intervals import auroc_intervals
 from probebench.scoring.metrics import (
     Resamples,
     auroc,
@@ -144,10 +144,7 @@ def score_matrix(
     rows = split_index(labels.splits)[split]
     y, scores = labels.y[rows], np.array([f.decisions[rows] for f in fits])
     values = auroc_many(y, scores)
-    intervals = [
-        bootstrap_interval(value, found, draws.independent(np.where(np.isfinite(row), y, -1)))
-        for value, found, row in zip(values, draws.auroc_many(y, scores), scores, strict=True)
-    ]
+    intervals = auroc_intervals(draws, y, scores)
     low, high = np.array([[i.low, i.high] for i in intervals]).T
     delong_low, delong_high = delong_many(y, scores)
     nothing = np.full(len(fits), np.nan)

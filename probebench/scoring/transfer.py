@@ -16,8 +16,9 @@ from probebench.maps.numbers import caption
 from probebench.progress import Progress
 from probebench.run import Run
 from probebench.scoring.angles import cosine, mahalanobis_cosine
-from probebench.scoring.intervals import auroc_interval, difference_interval
+from probebench.scoring.intervals import auroc_interval
 from probebench.scoring.metrics import Resamples, auroc
+from probebench.scoring.paired import paired
 from probebench.scoring.refit import CellProbe, Stored, no_probe, other_model
 from probebench.scoring.topics import topic_cells, topic_names, topic_probes, topics_of
 from probebench.scoring.union import common_cell, union_probe
@@ -202,7 +203,7 @@ def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None)
         decisions: of the transferred probe on them; None where it has none.
     """
     nan = float("nan")
-    names = ("own_auroc", "baseline_auroc", "difference", "difference_low", "difference_high")
+    names = ("own_auroc", "compared_auroc", "baseline_auroc", "difference", "difference_low", "difference_high")
     none: dict[str, Any] = {"own_auroc": nan, "baseline": target.baseline, **dict.fromkeys(names[1:], nan), "n_compared": 0}
     if decisions is None:
         return none
@@ -212,17 +213,12 @@ def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None)
         none["own_auroc"] = auroc(y, own)
     if target.baseline is None:
         return none
-    baseline = target.reported[target.baseline][rows]
-    common = np.isfinite(baseline)
-    none["n_compared"] = int(common.sum())
-    if len(np.unique(y[common])) < 2:
+    found = paired(y, y, decisions, target.reported[target.baseline][rows], target.labels.group_names(rows), target.seed)
+    none["n_compared"] = found.n
+    if found.correct[0] in (0, found.n):
         return none
-    y, ours, theirs = y[common], decisions[common], baseline[common]
-    draws = Resamples.draw(target.labels.group_names(rows[common]), target.seed)
-    interval = difference_interval(draws, y, ours, theirs)
-    value = auroc(y, theirs)
-    return {**none, "baseline_auroc": value, "difference": auroc(y, ours) - value, "difference_low": interval.low,
-            "difference_high": interval.high}  # fmt: skip
+    return {**none, "compared_auroc": found.values[0], "baseline_auroc": found.values[1], "difference": found.difference,
+            "difference_low": found.interval.low, "difference_high": found.interval.high}  # fmt: skip
 
 
 def transfer_matrix(table: pd.DataFrame, column: str = "auroc", at: str = "source") -> pd.DataFrame:

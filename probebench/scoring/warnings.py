@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from probebench.scoring.evaluate import Comparison
+from probebench.scoring.claims import ALPHA, against_of, chance, coverage, outcome
+from probebench.scoring.evaluate import Comparison, ends
 from probebench.tasks.notes import data_notes
 from probebench.types import CellFit
+from probebench.words import interval
 
 BALANCED = (0.1, 0.9)
 """Shares of correct answers outside of which classes count as unbalanced."""
@@ -52,23 +54,30 @@ def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Com
 @concern
 def _beaten(run: Concern) -> Iterator[str]:
     """A baseline of the same time is better, or the test split cannot tell."""
-    when = run.record["selection"]["readable"]
-    found = run.record["readable"][when]
+    found = run.record["readable"][run.record["selection"]["readable"]]
     if found is None:
         return
-    name, d, ends, least = (
-        found["best_baseline"]["label"],
-        found["difference"],
-        found["difference_95"],
-        found["detectable_difference"],
-    )
-    if d < 0:
-        sure = "may be chance" if ends[1] >= 0 else f"95 % interval {ends[0]:+.3f} to {ends[1]:+.3f}"
-        yield f"The best baseline, '{name}', beats the probe: probe minus baseline is {d:+.3f} ({sure})."
-    if np.isfinite(least) and abs(d) < least:
+    own, d, least = against_of(found), found["difference"], found["detectable_difference"]
+    signal = found["best_baseline"]["label"]
+    gap = f"{d:+.3f} {interval(own.difference_95, signed=True)}"
+    figures = f"probe minus baseline is {gap} over the {own.n} test examples that both score"
+    weak = np.isfinite(least) and abs(d) < least
+    power = f"; a difference of {least:.3f} would be found 4 times out of 5" if weak else ""
+    if own.outcome == "worse":
+        yield f"The best baseline, '{signal}' ({own.rule}), beats the probe: {figures}{power}."
+    elif own.outcome == "undecided":
+        yield f"The probe is not distinguishable from the best baseline, '{signal}' ({own.rule}): {figures}{power}."
+    elif weak:
+        yield f"The test split is small for such a difference to '{signal}' ({own.rule}): {figures}{power}."
+
+
+@concern
+def _sample(run: Concern) -> Iterator[str]:
+    """The selected cell's token is absent from part of the test examples."""
+    if partly := coverage(run.record):
         yield (
-            f"The test split is too small for a difference of {d:+.3f} to '{name}': with {found['n']} answers a difference of "
-            f"{least:.3f} is found 4 times out of 5."
+            f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its numbers are over these, and cells "
+            f"of other positions are over others."
         )
 
 
@@ -80,12 +89,19 @@ def _simple(run: Concern) -> Iterator[str]:
     for name in (*TEXT, "probe_emb"):
         if (s := scores.get(name)) is None:
             continue
-        if s.difference_interval.low <= 0:
-            yield f"The probe is not distinguishable from '{s.label}' (difference {s.difference:+.3f}, interval reaches 0)."
+        found = outcome((s.difference_interval.low, s.difference_interval.high))
+        gap = f"difference {s.difference:+.3f} {interval(ends(s.difference_interval), signed=True)}, n = {s.n}"
+        if found == "worse":
+            yield f"'{s.label}' beats the probe ({gap})."
+        elif found == "undecided" and np.isfinite(s.difference):
+            yield f"The probe is not distinguishable from '{s.label}' ({gap})."
         elif s.auroc >= probe.interval.low:
-            yield f"'{s.label}' ({s.auroc:.3f}) lies within the probe's 95 % interval, from {probe.interval.low:.3f}."
+            yield f"'{s.label}' ({s.auroc:.3f}) lies within the probe's 95 % interval, from {probe.interval.low:.3f} (n = {s.n})."
         if s.interval.high < 0.5:
-            yield f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}): twins with flipped labels may cross the split."
+            yield (
+                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n}): twins with flipped labels may cross the "
+                "split."
+            )
     if "text_embedding" not in scores:
         yield "No text-embedding baseline was run (--encoder DIR): TF-IDF alone may understate what the text says."
 
@@ -96,15 +112,16 @@ def _confounded(run: Concern) -> Iterator[str]:
     found = run.record["confounds"]
     linear, left, flag = found["linear"], found["residual"], found["answer_in_prompt"]
     if linear and linear["probe_minus_this_95"][0] <= 0:
+        said = "beats the probe" if linear["probe_minus_this_95"][1] < 0 else "is not distinguishable from the probe"
         yield (
-            f"The probe is not distinguishable from a linear model of {_names(found['features'])} "
-            f"(AUROC {linear['auroc']:.3f}, difference {linear['probe_minus_this']:+.3f})."
+            f"A linear model of {_names(found['features'])} {said} (AUROC {linear['auroc']:.3f}, difference "
+            f"{linear['probe_minus_this']:+.3f} {interval(linear['probe_minus_this_95'], signed=True)}, n = {linear['n']})."
         )
-    above = run.comparison.scores[0].interval.low > 0.5  # else there was nothing to explain
+    above = chance(run.record).verdict == "above"  # else there was nothing to explain
     if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and above:
         yield (
             f"With {_names(found['features'])} regressed out, the probe's AUROC goes from {left['probe_auroc']:.3f} to "
-            f"{left['auroc']:.3f}, not distinguishable from 0.5."
+            f"{left['auroc']:.3f}, an interval that reaches 0.5 (n = {left['n']})."
         )
     if flag and flag["flag"]:
         rate = flag["all"]["rate"]
@@ -159,7 +176,7 @@ def _controls(run: Concern) -> Iterator[str]:
     if permutation["shuffles"] and not np.isfinite(permutation["max_statistic_p"]):
         yield "Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no p-value is given."
     p = permutation["max_statistic_p"]
-    if p > 0.05:
+    if p >= ALPHA:
         yield f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} (max-statistic)."
     mean, n = shuffled["mean_auroc"], shuffled["repeats"]
     apart = 2 * float(student.sf(abs(mean - 0.5) / (shuffled["sd"] / n**0.5), n - 1)) if shuffled["sd"] > 0 else 1.0
@@ -196,11 +213,16 @@ def _left_out(run: Concern) -> Iterator[str]:
     """Cells without a probe, and test examples without a place in the table."""
     masked = Counter(f.masked for f in run.fits if f.masked)
     yield from (f"{n} cells are masked: {reason}." for reason, n in masked.items())
-    dropped = run.comparison.dropped
-    if sum(dropped.values()):
+    c, selection = run.comparison, run.record["selection"]
+    if sum(c.dropped.values()):
+        there = selection.get("n_test")
+        both = "" if there in (None, len(c.rows)) else (
+            f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all {there} that have its token "
+            f"{selection['test_auroc']:.3f}."
+        )  # fmt: skip
         yield (
-            f"Compared without {dropped['correct']} correct and {dropped['wrong']} wrong test answers, which some detector cannot "
-            "score."
+            f"Detectors are compared over {len(c.rows)} of {c.n_test} test examples, without {c.dropped['correct']} correct and "
+            f"{c.dropped['wrong']} wrong ones, which some detector cannot score.{both}"
         )
 
 
@@ -213,5 +235,6 @@ def _noise(run: Concern) -> Iterator[str]:
     if found and (found["change_95"][0] > 0 or found["change_95"][1] < 0):
         yield (
             f"Under the labels of {found['judge']} the probe's AUROC changes by {found['change']:+.3f} "
+            f"{interval(found['change_95'], signed=True)}, n = {found['n_test']} "
             f"(agreement {found['agreement']:.1%}, kappa {found['kappa']:.2f})."
         )
