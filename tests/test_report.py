@@ -23,10 +23,11 @@ from probebench.report.blocks import Interval, Number, Table
 from probebench.report.content import build_report
 from probebench.report.examples import examples_of
 from probebench.report.files import write_report
-from probebench.report.headline import headline, sentences
+from probebench.report.headline import sentences
 from probebench.report.html import clip
 from probebench.report.words import interval, number, p_value
 from probebench.run import Run
+from probebench.scoring.claims import headline
 
 ASKED = "<script>alert('x')</script> | a_b $x^2$ 100 % #1"
 SAID = "<img src=x onerror=alert(1)> & \\input{y} {z} ~ [l](http://e.org) **b** `c`"
@@ -205,7 +206,7 @@ def test_the_headline_states_negative_results(run):
 
     def said(low, high, **own):
         row = {**rival, "probe_minus_this": (low + high) / 2, "probe_minus_this_95": [low, high]}
-        found = changed(run, readable=None, detectors=[{**probe, **own}, row]).record
+        found = changed(run, readable=None, detectors=[probe, row], selection={**run.record["selection"], **own}).record
         return headline(found).outcome, " ".join(sentences(found))
 
     assert said(0.02, 0.2)[0] == "better"
@@ -214,8 +215,9 @@ def test_the_headline_states_negative_results(run):
     assert "a negative result, the two are not distinguishable" in said(-0.02, 0.2)[1]
     assert said(-0.2, -0.02)[0] == "worse"
     assert "a negative result, the simpler signal is better" in said(-0.2, -0.02)[1]
-    assert "not distinguishable from chance" in said(0.02, 0.2, auroc_95=[0.45, 0.8])[1]
-    assert "below chance" in said(0.02, 0.2, auroc_95=[0.2, 0.4])[1]
+    assert "not distinguishable from chance" in said(0.02, 0.2, test_auroc_95=[0.45, 0.8])[1]
+    assert "the interval lies below 0.5, so the probe ranks the wrong way round" in said(0.02, 0.2, test_auroc_95=[0.2, 0.4])[1]
+    assert "This is below chance (p = 0.990" in said(0.02, 0.2, p=0.99)[1]
     alone = changed(run, readable=None, detectors=[probe]).record
     assert headline(alone).outcome == "alone"
     assert "no simpler signal" in " ".join(sentences(alone))
@@ -224,8 +226,8 @@ def test_the_headline_states_negative_results(run):
 def test_the_rival_is_the_one_chosen_on_validation(run):
     h = headline(run.record)
     chosen = run.record["readable"][run.record["selection"]["readable"]]["best_baseline"]
-    assert h.rival["name"] == chosen["name"]
-    assert h.rule == "chosen by validation"
+    assert h.signal["name"] == chosen["name"]
+    assert h.rule == f"chosen on validation, n = {chosen['n_validation']}"
     assert headline(changed(run, readable=None).record).rule == "the highest on test"
 
 
