@@ -56,7 +56,8 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
 @click.option("--revision", metavar="REV", help="Commit or tag of a hub model.")
 @click.option("--answers", required=True, metavar="FILE", help="The answers they are of, as for eval --answers.")
 @click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder.")
-@click.option("--convention", required=True, type=click.Choice(["hf", "blocks", "tl"]), help="What the layer axis holds.")
+@click.option("--convention", required=True, type=click.Choice(["hf", "blocks", "tl", "vllm"]), help="What the layer axis holds.")
+@click.option("--layers", callback=layers(emb=True), metavar="emb,0,10-15", help="What the entries are where some are missing.")
 @click.option("--positions", callback=split_names, metavar="A,B", help="Token positions, or all; default: the published fifteen.")
 @click.option(
     "--states-dtype",
@@ -67,16 +68,24 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
     help="Of the stored vectors; bfloat16 holds what is beyond 65,504.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the splits written beside the states.")
+@click.option("--check/--no-check", default=True, show_default=True, help="Hold some answers against our own pass.")
+@click.option("--device", default="auto", show_default=True, metavar="D", help="Where that pass runs.")
+@click.option("--dtype", "run_dtype", default="auto", show_default=True, metavar="D", help="What that pass computes in.")
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here.")
-def states_import(source: str, model: str, revision: str | None, answers: str, out: str, convention: str, **options: Any) -> None:
-    """Bring in hidden states made by vLLM, nnsight, TransformerLens or plain transformers; no weights are loaded.
+def states_import(
+    source: str, model: str, revision: str | None, device: str, run_dtype: str, answers: str, out: str, convention: str,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Bring in hidden states made by vLLM, nnsight, TransformerLens or plain transformers.
 
     \b
-    hf      hidden_states of transformers: the last entry, after the final norm,
-            is left out, and the last block is absent
+    hf      hidden_states of transformers: the last entry, where it is after the
+            final norm, is left out, and the last block is absent
     blocks  the output of each block, before the final norm
     tl      resid_post of TransformerLens; before it, optionally, resid_pre of
             block 0
+    vllm    one file per request, hidden_states (token, layer, width) and
+            token_ids; layer id k of the engine is block k - 1
     """
     from probebench.models.loading import ModelSpec
     from probebench.progress import TerminalProgress
@@ -85,8 +94,14 @@ def states_import(source: str, model: str, revision: str | None, answers: str, o
     from probebench.types import layer_name
 
     done = import_states(
-        source, ModelSpec(model, revision, device="cpu"), answers, out, convention, progress=TerminalProgress(), **options
+        source, ModelSpec(model, revision, run_dtype, device), answers, out, convention, progress=TerminalProgress(), **options
     )
     click.echo(f"{done.folder}\n{done.n_examples:,} examples, layers {ranges(done.layers)}")
+    if done.compared:
+        found = done.compared
+        click.echo(
+            f"{found.whole} answers are those of our own pass at every layer, {found.lowest} more at the lowest "
+            f"(largest difference {found.largest:.1%}, {found.tolerance:.0%} allowed)"
+        )
     for line in (*(f"no layer {layer_name(k)}: {why}" for k, why in done.absent.items()), *done.notes):
         click.echo(line)

@@ -6,8 +6,8 @@ block 0. Each shows in the numbers, so that arrays of another convention than th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError, UnknownNameError
 from probebench.models.loading import ModelHandle, ModelSpec
-from probebench.types import EMB
+from probebench.types import EMB, layer_name
 
 CONVENTIONS = {
     "hf": "hidden_states of transformers: entry 0 before block 0, then after each block, the last one after the final norm",
     "blocks": "one entry per block, its output before the final norm",
     "tl": "resid_post of TransformerLens, one entry per block; before them, optionally, resid_pre of block 0",
+    "vllm": "vLLM's files, one per request: the output of each block before the final norm; before them, optionally, the embedding",
 }
 """What the layer axis holds -> in words."""
+NO_EMBEDDING = ("mamba", "mamba2", "falcon_mamba", "rwkv")
+"""Model types whose `hidden_states` in transformers begin after block 0: as many entries as elsewhere, each one block further."""
 NORMED = 0.01
 """How close to 1 the root mean square of every vector is once a norm's weight and bias are taken off."""
 CENTRED = 1e-3
@@ -42,30 +45,102 @@ class Entries:
     """Entry of each of them."""
     absent: Mapping[int, str]
     """Layers of the model that the arrays do not have -> why."""
+    last: int | None = None
+    """Entry that is said to come after the final norm, which is left out."""
+
+    def with_last(self, layer: int) -> Entries:
+        """The last entry kept too, as the stream after a block."""
+        assert self.last is not None
+        absent = {k: why for k, why in self.absent.items() if k != layer}
+        return replace(self, layers=(*self.layers, layer), at=(*self.at, self.last), absent=absent, last=None)
+
+    def only(self, layers: Sequence[int]) -> Entries:
+        """Some of the layers kept.
+
+        Raises:
+            UnknownNameError: a layer that is not there.
+        """
+        for layer in layers:
+            if layer not in self.layers:
+                raise UnknownNameError("layer of the file", layer_name(layer), map(layer_name, self.layers))
+        kept = [(layer, k) for layer, k in zip(self.layers, self.at, strict=True) if layer in layers]
+        absent = {**self.absent, **{layer: NOT_NAMED for layer in self.layers if layer not in layers}}
+        return Entries(tuple(layer for layer, _ in kept), tuple(k for _, k in kept), absent)
 
 
-def entries_of(convention: str, n: int, n_layers: int) -> Entries:
+NOT_NAMED = "it is not among the layers named"
+AFTER_NORM = "the last entry of hidden_states is after the final norm; the stream before it is not there"
+
+
+def entries_of(convention: str, n: int, n_layers: int, named: Sequence[int] | None = None, model_type: str = "") -> Entries:
     """What each of the `n` entries is, for a model of `n_layers` blocks.
 
+    Args:
+        convention: what the layer axis is said to hold.
+        n: number of entries.
+        n_layers: number of blocks.
+        named: what the entries are, one layer each; or, of all that the convention has, those to keep.
+        model_type: of transformers; some begin their `hidden_states` elsewhere.
+
     Raises:
-        UnknownNameError: no such convention.
-        BadFileError: another number of entries than the convention has.
+        UnknownNameError: no such convention, or a layer that the model does not have.
+        BadFileError: another number of entries than the convention has, or than are named.
     """
-    blocks = tuple(range(n_layers))
-    no_emb = {EMB: "the arrays do not hold the stream before block 0"}
-    if convention == "hf" and n == n_layers + 1:
-        why = "the last entry of hidden_states is after the final norm; the stream before it is not there"
-        return Entries((EMB, *blocks[:-1]), tuple(range(n_layers)), {n_layers - 1: why})
-    if convention in ("blocks", "tl") and n == n_layers:
-        return Entries(blocks, blocks, no_emb)
-    if convention == "tl" and n == n_layers + 1:
-        return Entries((EMB, *blocks), tuple(range(n)), {})
     if convention not in CONVENTIONS:
         raise UnknownNameError("--convention", convention, CONVENTIONS)
-    allowed = {"hf": f"{n_layers + 1}", "blocks": f"{n_layers}", "tl": f"{n_layers} or {n_layers + 1}"}
-    fits = [name for name in CONVENTIONS if str(n) in allowed[name].split(" or ")]
+    whole = _whole(convention, n, n_layers, model_type)
+    if named is None and whole is None:
+        raise BadFileError(_wrong_number(convention, n, n_layers))
+    for layer in named or ():
+        if not EMB <= layer < n_layers:
+            raise UnknownNameError("layer", str(layer), map(layer_name, range(EMB, n_layers)))
+    if named is not None and len(set(named)) < len(named):
+        raise BadFileError(f"A layer is named twice among {', '.join(map(layer_name, named))}.")
+    normed = {n_layers - 1} if convention == "hf" and model_type not in NO_EMBEDDING else set()
+    found = dict(whole or {})
+    if named is not None and len(named) == n:
+        found = {layer: k for k, layer in enumerate(named)}
+    elif named is not None and whole is None:
+        raise BadFileError(
+            f"{n} entries along the layer axis, and {len(named)} layers are named. Name one for each entry, in order."
+        )
+    kept = sorted(layer for layer in found if layer not in normed and (named is None or layer in named))
+    if not kept:
+        raise BadFileError("None of the layers named is before the final norm, so nothing is left to import.")
+    last = next(
+        (found[layer] for layer in normed if layer in found), n - 1 if convention == "hf" and whole and named is None else None
+    )
+    why = "the arrays do not have it" if named is None or len(named) == n else NOT_NAMED
+    absent = {layer: why for layer in (EMB, *range(n_layers)) if layer not in kept}
+    if EMB in absent and EMB not in found:
+        own = convention == "hf" and model_type in NO_EMBEDDING
+        absent[EMB] = (
+            f"hidden_states of {model_type} begin after block 0" if own else "the arrays do not hold the stream before block 0"
+        )
+    absent |= {layer: AFTER_NORM for layer in normed if layer in absent and (named is None or layer in named)}
+    return Entries(tuple(kept), tuple(found[layer] for layer in kept), absent, last)
+
+
+def _whole(convention: str, n: int, n_layers: int, model_type: str) -> dict[int, int] | None:
+    """Entry of each layer where the number of entries says it; in `hf` the last block's is the one after the final norm."""
+    if n == n_layers + 1 and convention == "hf":
+        first = 0 if model_type in NO_EMBEDDING else EMB
+        return {layer: layer - first for layer in range(first, n_layers)}
+    if n == n_layers + 1 and convention in ("tl", "vllm"):
+        return {layer: layer + 1 for layer in range(EMB, n_layers)}
+    return {layer: layer for layer in range(n_layers)} if n == n_layers and convention != "hf" else None
+
+
+def _wrong_number(convention: str, n: int, n_layers: int) -> str:
+    both = f"{n_layers} or {n_layers + 1}"
+    allowed = {"hf": f"{n_layers + 1}", "blocks": f"{n_layers}", "tl": both, "vllm": both}
+    fits = [name for name in CONVENTIONS if name != "vllm" and str(n) in allowed[name].split(" or ")]
     fix = f" {n} entries would be --convention {' or '.join(fits)}; take it only if that is what they are." if fits else ""
-    raise BadFileError(
+    if not fits or convention == "vllm":
+        fix = " Where only some layers are there, name them, one for each entry: --layers emb,0,10-15."
+    if convention == "vllm":
+        fix += " The engine's layer id k is the stream before block k, so ids 1,2,3 are --layers 0-2."
+    return (
         f"{n} entries along the layer axis, but --convention {convention} has {allowed[convention]} for {n_layers} blocks "
         f"({CONVENTIONS[convention]}).{fix}"
     )
@@ -118,13 +193,16 @@ def _checkpoint(spec: ModelSpec) -> Iterator[Path]:
     yield from sorted(folder.glob("*.safetensors"))
 
 
-def inspect(arrays: Iterable[tuple[NDArray[Any], tuple[int, ...]]], convention: str, handle: ModelHandle) -> list[str]:
+def inspect(
+    arrays: Iterable[tuple[NDArray[Any], tuple[int, ...]]], convention: str, handle: ModelHandle, entries: Entries | None = None
+) -> list[str]:
     """Hold the numbers of some answers against the convention.
 
     Args:
         arrays: (layer, token, width) states and token ids of each answer.
         convention: what the layer axis is said to hold.
         handle: the model.
+        entries: what the entries are; None: as the convention has them.
 
     Returns:
         What could not be checked, or looks as if another convention would keep more.
@@ -137,11 +215,12 @@ def inspect(arrays: Iterable[tuple[NDArray[Any], tuple[int, ...]]], convention: 
     tried = [Norm("no weight", np.ones(handle.identity.width), np.zeros(handle.identity.width)), *norms]
     furthest, centred, same, repeats = np.zeros(len(tried)), True, True, 0
     for values, ids in arrays:
+        entries = entries or entries_of(convention, len(values), n_layers, model_type=model_type(handle))
         last, first = values[-1].astype(np.float64), values[0]
         off = [np.abs(np.sqrt((norm.undone(last) ** 2).mean(axis=1)) - 1).max() for norm in tried]
         furthest = np.maximum(furthest, off)
         if convention == "tl":
-            blocks = values[-n_layers:].astype(np.float64)
+            blocks = values[[k for layer, k in zip(entries.layers, entries.at, strict=True) if layer != EMB]].astype(np.float64)
             centred &= bool((np.abs(blocks.mean(axis=2)) < CENTRED * np.sqrt((blocks**2).mean(axis=2))).all())
         seen: dict[int, int] = {}
         for token, i in enumerate(ids):
@@ -158,7 +237,13 @@ def inspect(arrays: Iterable[tuple[NDArray[Any], tuple[int, ...]]], convention: 
             f"mean square 1 within {NORMED:.0%}. --convention {convention} is before it. {fix}, whose last entry is left out: "
             f"block {n_layers - 1} is then absent; or hook the blocks themselves."
         )
-    if n_entries == n_layers and same and repeats >= REPEATS:
+    begins = entries.layers[entries.at.index(0)] if entries and 0 in entries.at else None
+    if begins == EMB and not same and repeats >= REPEATS and not _adds_positions(handle):
+        raise StatesError(
+            "The first entry is not the same vector wherever a token stands again, so it is not the stream before block 0, and the "
+            "blocks are off by one. Name what the entries are: --convention blocks, or --layers."
+        )
+    if begins not in (EMB, None) and same and repeats >= REPEATS:
         raise StatesError(
             f"The first entry is the same vector wherever a token stands again, so it is the stream before block 0 and not after "
             f"it: the blocks are off by one. Give all {n_layers + 1} entries of hidden_states with --convention hf."
@@ -169,10 +254,33 @@ def inspect(arrays: Iterable[tuple[NDArray[Any], tuple[int, ...]]], convention: 
             "Load it with HookedTransformer.from_pretrained_no_processing."
         )
     notes = []
-    if convention == "hf" and norms and not normed:
+    if convention == "hf" and entries and entries.last is not None and norms and not normed:
         notes.append("The last entry does not look as if it came after the final norm; it was left out all the same.")
     if convention != "hf" and not norms:
         notes.append(
             "Not checked: whether the last entry came after the final norm, since no checkpoint with a norm's weight is here."
         )
     return notes
+
+
+def model_type(handle: ModelHandle) -> str:
+    """`model_type` of the text part, as transformers has it."""
+    config: Any = getattr(handle.skeleton, "config", None)
+    return str(getattr(config.get_text_config() if hasattr(config, "get_text_config") else config, "model_type", ""))
+
+
+def _adds_positions(handle: ModelHandle) -> bool:
+    """Does something outside the blocks add positions to the embedding, so that a token's vector there is not always the same?"""
+    names = [name for name, _ in handle.skeleton.named_modules() if not any(part.isdigit() for part in name.split("."))]
+    return any("pos" in name.rpartition(".")[2] or name.endswith("wpe") for name in names)
+
+
+def as_streams(values: NDArray[Any], handle: ModelHandle) -> NDArray[Any]:
+    """`hidden_states` of transformers as blocks give them: RWKV lists some of its entries halved, as the next block takes them."""
+    config: Any = getattr(handle.skeleton, "config", None)
+    every = getattr(config, "rescale_every", 0) if model_type(handle) == "rwkv" else 0
+    if not every:
+        return values
+    halved = (np.arange(len(values)) + 1) % every == 0
+    halved[handle.identity.n_layers :] = False
+    return np.asarray(values * np.where(halved, 2, 1).astype(values.dtype)[:, None, None])

@@ -1,7 +1,7 @@
 """Hidden states made elsewhere (`states import`): checked, and gathered at our positions into shards of our own form.
 
-The weights are never loaded; places, labels and splits are those that `eval --answers` finds for the same file. The files'
-form is in `arrays`, what their layer axis may hold in `conventions`.
+Places, labels and splits are those that `eval --answers` finds for the same file. The files' form is in `arrays` and `requests`,
+what their layer axis may hold in `conventions`; a few answers are held against our own pass in `recomputed`.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench._version import __version__
-from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
-from probebench.models.loading import ModelHandle, ModelSpec, find_model
+from probebench.errors import BadFileError, ProbebenchError, StatesError, UnknownNameError, UsageError
+from probebench.models.loading import ModelHandle, ModelSpec, find_model, load_model, quiet_libraries
 from probebench.progress import Progress
 from probebench.settings import Settings
-from probebench.states.arrays import Array, check_array, find_arrays, read_array
-from probebench.states.conventions import CONVENTIONS, Entries, entries_of, inspect
+from probebench.states.arrays import Array, check_array, find_arrays, read_array, read_layers
+from probebench.states.conventions import CONVENTIONS, Entries, as_streams, entries_of, inspect, model_type
 from probebench.states.exchange import EXAMPLES, SOURCE
 from probebench.states.extract import plan_shards
+from probebench.states.lookalike import Look
 from probebench.states.positions import locate, present, resolve_positions
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
+from probebench.states.recomputed import Compared, OwnPass, Subject, compare
+from probebench.states.requests import find_requests
 from probebench.states.shards import STATE_DTYPES, host_dtype, states_bytes, to_bfloat16, widened
 from probebench.states.verify import checksum, verify
 from probebench.store import Lock, Stage, content_key
@@ -53,22 +56,27 @@ class Imported:
     absent: Mapping[int, str]
     notes: tuple[str, ...]
     """What was left out, or could not be checked."""
+    compared: Compared | None
+    """How much was held against our own pass; None: nothing was."""
 
 
 def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out: str | Path, convention: str, *,
-                  positions: Sequence[str] | None = None, dtype: str = "float16", seed: int = 0, offline: bool = False,
+                  layers: Sequence[int] | None = None, positions: Sequence[str] | None = None, dtype: str = "float16",
+                  seed: int = 0, check: bool = True, offline: bool = False,
                   progress: Progress | None = None) -> Imported:  # fmt: skip
     """Bring hidden states made elsewhere into our own form, at our positions.
 
     Args:
-        source: an .npz or .safetensors file, or a folder with examples.jsonl.
+        source: an .npz or .safetensors file, a folder with examples.jsonl, or one of vLLM's files per request.
         model: the model that made them.
         answers: the answers they are of; see `probebench.tasks.given`.
         out: a run directory, or a new folder.
-        convention: what the layer axis holds: `hf`, `blocks` or `tl`.
+        convention: what the layer axis holds: `hf`, `blocks`, `tl` or `vllm`.
+        layers: what the entries of the layer axis are, or which of them to keep; None: what the file or the convention says.
         positions: names of token positions; None means the fifteen published ones.
         dtype: `float16`, `bfloat16` or `float32`, of what is stored.
         seed: of the splits that are written beside them.
+        check: load the model and hold some answers against our own pass; what is not checked is recorded as such.
         offline: never ask the hub.
         progress: where to report to.
 
@@ -80,39 +88,56 @@ def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out
         raise UnknownNameError("convention", convention, CONVENTIONS)
     if dtype not in STATE_DTYPES:
         raise UsageError(f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got {dtype!r}.")
-    names, arrays = resolve_positions(positions), find_arrays(Path(source))
+    names, progress = resolve_positions(positions), progress or Progress()
     handle = find_model(model, offline=offline)
-    asked = gather(Settings(model, answers=str(answers), offline=offline), None, handle)
-    given = asked.given or ()
+    given = gather(Settings(model, answers=str(answers), offline=offline), None, handle).given or ()
+    sequences, ids = [g.prompt_ids + g.answer_ids for g in given], [g.example.id for g in given]
+    vllm = convention == "vllm"
+    arrays = find_requests(Path(source), dict(zip(ids, sequences, strict=True))) if vllm else find_arrays(Path(source))
     notes = _match(arrays, given, Path(answers).name)
-    sequences = [g.prompt_ids + g.answer_ids for g in given]
     table, n_layers = locate(tokenized(given, handle), names), handle.identity.n_layers
 
-    n_entries = len(read_array(arrays[given[0].example.id])[0])
-    entries = entries_of(convention, n_entries, n_layers)
-
-    def read(i: int) -> Floats:
-        values, ids = read_array(arrays[given[i].example.id])
-        check_array(given[i].example.id, values, ids, sequences[i], handle.identity)
-        if len(values) != n_entries:
-            entries_of(convention, len(values), n_layers)
-            raise BadFileError(
-                f"States of {given[i].example.id!r} have {len(values)} entries along the layer axis, those of "
-                f"{given[0].example.id!r} have {n_entries}. Import them one after the other, with an answers file each."
-            )
+    def checked(i: int) -> Floats:
+        values, tokens = read_array(arrays[ids[i]])
+        check_array(ids[i], values, tokens, sequences[i], handle.identity, "token, layer" if vllm else "layer, token")
         return values
 
+    n_entries, named = len(checked(0)), read_layers(arrays[ids[0]])
+    entries = _entries(convention, n_entries, handle, named, layers)
+
+    def read(i: int) -> Floats:
+        array, values = arrays[ids[i]], checked(i)
+        if len(values) != n_entries or read_layers(array) != named:
+            _entries(convention, len(values), handle, read_layers(array), layers)
+            raise BadFileError(
+                f"States of {ids[i]!r} have {len(values)} entries along the layer axis, those of {ids[0]!r} have {n_entries}, or "
+                f"other layers. Import them one after the other, with an answers file each."
+            )
+        return as_streams(values, handle) if convention == "hf" else values
+
     some = [int(i) for i in np.linspace(0, len(given) - 1, min(INSPECTED, len(given)))]
-    notes += inspect(((read(i), sequences[i]) for i in some), convention, handle)
+    notes += inspect(((read(i), sequences[i]) for i in some), convention, handle, entries)
+    found = None
+    if check:
+        subject = Subject(ids, sequences, read, entries.layers, entries.at, entries.last)
+        found = _compared(handle, subject, convention, progress, offline)
+        if found.last_is_stream and n_layers - 1 in entries.absent:
+            entries = entries.with_last(n_layers - 1)
+            notes = [note for note in notes if "last entry" not in note]
+            notes.append(f"The last entry is layer {n_layers - 1} before the final norm, as our own pass has it, and was kept.")
+    else:
+        notes.append("Not compared with our own pass (--no-check): shifted layers or exchanged requests would not have been seen.")
     sums = {file: checksum(file) for file in sorted({a.file for a in arrays.values()})}
-    used = [[sums[a.file], a.key] for a in (arrays[g.example.id] for g in given)]
+    used = [[sums[a.file], a.key] for a in (arrays[name] for name in ids)]
     unknown = ("dtype", "attention", "device")  # of the machine that made the states
-    inputs = {"imported": convention, "arrays": content_key({"used": used}), "layers": entries.layers, "positions": names,
+    inputs = {"imported": convention, "compared": check, "arrays": content_key({"used": used}),
+              "layers": entries.layers, "positions": names,
               "model": {k: v for k, v in handle.identity.key().items() if k not in unknown}, "sites": ["resid"], "dtype": dtype,
               "content": content_key({"ids": sequences, "table": table.tolist()}), "probebench": __version__}  # fmt: skip
     about = {"model": {k: v for k, v in asdict(handle.identity).items() if k not in unknown}, "convention": convention,
-             "meaning": CONVENTIONS[convention], "absent": entries.absent, "notes": notes}  # fmt: skip
-    progress, shards = progress or Progress(), plan_shards([len(s) for s in sequences])
+             "meaning": CONVENTIONS[convention], "absent": entries.absent, "notes": notes,
+             "compared": asdict(found) if found else None}  # fmt: skip
+    shards = plan_shards([len(s) for s in sequences])
     files = [f"{k:05d}.safetensors" for k in range(len(shards))]
     with Lock(Path(out)):
         stage = Stage(Path(out), "states", inputs)
@@ -125,11 +150,42 @@ def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out
         stage.write(EXAMPLES, _examples(given, seed))
         layout = {"resid": SiteLayout(entries.layers, (handle.identity.width,) * len(entries.layers))}
         stage.write(INDEX, StatesReader(tuple(files), tuple(map(tuple, shards)), layout, names, present(table)).index())
-        for check in verify(stage.folder):
-            if not check.ok:
+        for part in verify(stage.folder):
+            if not part.ok:
                 (stage.folder / INDEX).unlink()  # without it the folder holds no states
-                raise StatesError(f"What was imported is not sound: {check.name}: {check.detail}.")
-    return Imported(stage.folder, len(given), entries.layers, entries.absent, tuple(notes))
+                raise StatesError(f"What was imported is not sound: {part.name}: {part.detail}.")
+    return Imported(stage.folder, len(given), entries.layers, entries.absent, tuple(notes), found)
+
+
+def _entries(convention: str, n: int, handle: ModelHandle, named: Sequence[int] | None, wanted: Sequence[int] | None) -> Entries:
+    """What the entries are, by the file's own names, the option and the convention."""
+    n_layers, kind = handle.identity.n_layers, model_type(handle)
+    if named is None:
+        return entries_of(convention, n, n_layers, wanted, kind)
+    if len(named) != n:
+        raise BadFileError(f"The file names {len(named)} layers and has {n} entries along the layer axis.")
+    entries = entries_of(convention, n, n_layers, named, kind)
+    return entries if wanted is None else entries.only(wanted)
+
+
+def _compared(handle: ModelHandle, subject: Subject, convention: str, progress: Progress, offline: bool) -> Compared:
+    """Some answers held against our own pass.
+
+    Raises:
+        ProbebenchError: the model cannot be loaded; it says how to do without.
+        StatesError: the states are something else.
+    """
+    try:
+        with progress.stage("Loading the model", 1, "model") as counter:
+            loaded = load_model(handle, offline=offline)
+            counter.advance()
+    except ProbebenchError as error:
+        raise type(error)(
+            f"{error} (It is loaded to hold a few answers against our own pass. --no-check imports without, and is recorded.)"
+        ) from None
+    with quiet_libraries():
+        own = OwnPass(loaded)
+        return compare(own, subject, Look(own, subject, convention), progress)
 
 
 def _match(arrays: Mapping[str, Array], given: Sequence[GivenAnswer], name: str) -> list[str]:

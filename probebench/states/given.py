@@ -112,6 +112,7 @@ def source_facts(stored: Stored, place: str) -> dict[str, Any]:
         "folder": place,
         "key": stored.key,
         "convention": stored.inputs.get("imported"),
+        "compared": stored.inputs.get("compared"),
         "dtype": stored.dtype,
         "model": {k: stored.model.get(k) for k in ("name", "revision", "dtype", "attention", "device")},
     }
