@@ -107,9 +107,8 @@ def test_every_view_says_the_same_numbers_with_their_n(which, request, monkeypat
         if view == "tex":  # tables only
             row = f"{own['cell']['auroc']:.3f} & {signal['label']} & {signal['auroc']:.3f} & {own['difference']:+.3f} & "
             assert row in text
-            assert text.split(row)[1].split("&")[1:3] == [f" {own['n']} ", f" {signal['n_validation']} "] or (
-                re.match(rf"\S+ \S+ & {own['n']} & {signal['n_validation']} ", text.split(row)[1])
-            )
+            assert re.match(rf"\[\S+ \S+\] & {own['n']} ", text.split(row)[1])
+            assert f"after: {signal['n_validation']})" in text
             continue
         assert (f"{s['test_auroc']:.3f}", s["n_test"]) in pairs, view
         assert (f"{own['difference']:+.3f}", own["n"]) in pairs, view
@@ -149,16 +148,28 @@ def test_counts_of_the_selected_cell_are_those_of_its_decisions(common, rare):
         assert run.record["labels"] == {"judged": 0, "given": 300}
 
 
+def test_a_card_counts_the_answers_that_its_cell_has(rare):
+    card, answers = probe_card(rare), rare.answers
+    there = answers.exact_answer.notna()
+    n = {split: int((there & (answers.split == split)).sum()) for split in ("train", "test")}
+    assert (card["training"]["n_train"], card["performance"]["n_eval"]) == (n["train"], n["test"])
+    assert card["performance"]["auroc"] == rare.record["selection"]["test_auroc"]
+    assert f"| tested on | {n['test']} of {(answers.split == 'test').sum()} answers: the others" in card_text(card)
+
+
 def test_key_figures_beside_the_signal_are_of_one_sample(common):
     """Where the signal lacks examples of the cell, the card says the probe's AUROC on the ones it has, too."""
     record = copy.deepcopy(common.record)
     own = record["readable"]["after"]
     own |= {"n": 31, "difference": -0.1, "difference_95": [-0.2, 0.01]}
     own["cell"]["auroc"] = 0.8123
-    items = dict(key_figures(record).items)
+    items = {name: value.replace("\u00a0", " ") for name, value in key_figures(record).items}
     assert items["Test AUROC"].endswith(f"n = {record['selection']['n_test']}")
     assert items["Test AUROC beside the signal"].startswith("0.812 ")
-    assert all(items[k].endswith("n = 31") for k in ("Test AUROC beside the signal", "Best simpler signal", "Probe minus signal"))
+    assert all(
+        items[k].endswith("n = 31")
+        for k in ("Test AUROC beside the signal", "Best simpler signal by validation", "Probe minus signal")
+    )
     said = " ".join(sentences(record))
     assert "On the 31 test answers that both score the probe has 0.812" in said
     assert "not distinguishable on these 31 answers" in said

@@ -122,6 +122,14 @@ def test_the_best_label_free_baseline_is_chosen_on_validation_and_paired_on_comm
     decisions = opened.probe_at(opened.cell, opened.vectors(opened.cell)).decisions(target.states().cell(0, "-1")[common])
     assert row.n_compared == len(common) == row.n - 7
     assert row.difference == pytest.approx(auroc(y[common], decisions) - auroc(y[common], better_on_validation[common]), abs=1e-12)
+    assert row.compared_auroc == pytest.approx(auroc(y[common], decisions), abs=1e-12)
+    assert row.difference == pytest.approx(row.compared_auroc - row.baseline_auroc, abs=1e-12)
+    said = " ".join(" ".join(transfer_lines(transfer([source, target]), source.record)).split())
+    assert f"n: t {row.n}, s " in said
+    assert (
+        f"s on t: - baseline over the {row.n - 7} of {row.n} that it scores, where the probe has .{row.compared_auroc:.2f}"[:-5]
+        in said
+    )
     draws = Resamples.draw([str(g) for g in target.answers.group[common]], 0)
     expected = difference_interval(draws, y[common], decisions, better_on_validation[common])
     assert (row.difference_low, row.difference_high) == (expected.low, expected.high)

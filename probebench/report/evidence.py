@@ -117,7 +117,7 @@ def readable_blocks(record: Mapping[str, Any]) -> list[Block]:
     """What can be read before the answer is written, and what after, each against the best signal available then."""
     if "readable" not in record:
         return []
-    rows, missing = [], []
+    rows, missing, validation = [], [], []
     for when in ("before", "after"):
         facts = (record["readable"] or {}).get(when)
         if not facts:
@@ -126,8 +126,8 @@ def readable_blocks(record: Mapping[str, Any]) -> list[Block]:
         own = against_of(facts)
         signal, where = own.signal or {}, f"layer {own.cell['layer']}, {own.cell['position']}"
         gap = Number(own.difference, signed=True), between(own.difference_95, signed=True)
-        rows.append(Row((when, where, Number(own.auroc), signal["label"], Number(signal["auroc"]), *gap, count(own.n),
-                         count(signal.get("n_validation")))))  # fmt: skip
+        rows.append(Row((when, where, Number(own.auroc), signal["label"], Number(signal["auroc"]), *gap, count(own.n))))
+        validation += [f"{when}: {n:,}"] if (n := signal.get("n_validation")) is not None else []
     columns = (
         Column("Readable"),
         Column("Best cell"),
@@ -137,16 +137,16 @@ def readable_blocks(record: Mapping[str, Any]) -> list[Block]:
         Column("Difference", True),
         INTERVAL,
         N,
-        Column("Validation n", True, optional=True),
     )
     note = (
-        "Cell and signal are both chosen by validation among what is readable at that time; validation n: examples that all "
-        "signals score, on which the signal was chosen. All other numbers of a row are over the same n test examples."
+        "Cell and signal are both chosen by validation among what is readable at that time"
+        + (f", the signal on the validation examples that all signals score ({', '.join(validation)})" if validation else "")
+        + ". All numbers of a row are over the same n test examples, those that both score."
     )
     table = Table(
         "readable", "Best cell against the best simpler signal, before and after the answer", columns, tuple(rows), (note,)
     )
-    return [*([_lean(table)] if rows else []), *(Prose(text, "small") for text in missing)]
+    return [*([table] if rows else []), *(Prose(text, "small") for text in missing)]
 
 
 def controls_blocks(record: Mapping[str, Any]) -> list[Block]:

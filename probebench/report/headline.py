@@ -58,13 +58,13 @@ def key_figures(record: Mapping[str, Any]) -> Facts:
     h = headline(record)
     what, right, _ = what_words(record)
     auroc, ends, n, correct = selected(record)
-    both = f", n = {h.n:,}"
-    items = [("Test AUROC", f"{number(auroc)} {interval(ends)}, n = {n:,}")]
+    both = f", n\u00a0=\u00a0{h.n:,}"
+    items = [("Test AUROC", f"{number(auroc)} {interval(ends)}, n\u00a0=\u00a0{n:,}")]
     if h.signal:
         if h.n != n:
             items.append(("Test AUROC beside the signal", f"{number(h.auroc)} {interval(h.auroc_95)}{both}"))
         items += [
-            ("Best simpler signal", f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}"),
+            ("Best simpler signal by validation", f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}"),
             ("Probe minus signal", f"{number(h.difference, signed=True)} {interval(h.difference_95, signed=True)}{both}"),
         ]
     else:

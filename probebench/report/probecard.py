@@ -59,7 +59,7 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
         },
         "task": {"target_concept": "answer correctness", "task_type": "binary_classification", "label_source": _labels(r)},
         "training": {
-            "n_train": train["n"], "n_test": counts["test"]["n"], "splits": _split(task),
+            "n_train": _trained_on(r), "n_test": counts["test"]["n"], "splits": _split(task),
             "class_balance": {} if share is None else {"correct": share, "wrong": 1 - share},
             "regularization": _fit(r, chosen),
         },
@@ -114,6 +114,15 @@ def _saved(run: Run) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _trained_on(r: Mapping[str, Any]) -> int:
+    """Train answers that have the selected cell's token, or all of them where the record does not say."""
+    s, everything = r["selection"], r["positions_present"].get(r["selection"]["position"], {}).get("n")
+    held = [s.get("n_validation"), s.get("n_test")]
+    if everything is None or None in held:
+        return int(r["counts"]["train"]["n"])
+    return int(everything - sum(held))
 
 
 def _against(r: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +217,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         f"| labels | {flat(card['task']['label_source'])} |",
         *([f"| examples | {flat(own['sample'])} |"] if "sample" in own else []),
         f"| trained on | {card['training']['n_train']:,} answers, {card['training']['splits']} |",
-        f"| tested on | {card['training']['n_test']:,} answers |",
+        f"| tested on | {_of(score['n_eval'], card['training']['n_test'])} |",
     ]  # fmt: skip
     lines += [f"| licence | {card['license']} |"] if "license" in card else []
     n = own["detectors"][0].get("n")
@@ -227,6 +236,11 @@ def to_markdown(card: Mapping[str, Any]) -> str:
     for title, words in (("Assumptions", card.get("assumptions", [])), ("Warnings of the run", _warnings(card))):
         lines += ["", f"## {title}", "", *(f"- {flat(w)}" for w in words)] if words else []
     return "\n".join([*lines, ""])
+
+
+def _of(n: int, every: int) -> str:
+    """How many of the split's answers a number is over."""
+    return f"{every:,} answers" if n == every else f"{n:,} of {every:,} answers: the others lack the token"
 
 
 def _against_lines(found: Mapping[str, Any] | None, n: int) -> list[str]:

@@ -99,6 +99,24 @@ def _pair_lines(rows: pd.DataFrame) -> list[str]:
             lines.append(f"{text:<73} {row.n:>5}")
             continue
         lines.append(f"{_short(name, PAIR):<{PAIR}}{value:>5} {_narrow(row.low, row.high):<11} {free:>4} {difference:<19} {last}")
+    return [*lines, *_sample_lines(rows, topic=topic)]
+
+
+def _sample_lines(rows: pd.DataFrame, *, topic: bool) -> list[str]:
+    """On how many test examples the AUROCs of each test task are, and the differences that are on fewer of them."""
+    lines = []
+    if not topic:
+        spread = rows[np.isfinite(rows.auroc)].groupby("test_task", sort=False).n.agg(["min", "max"])
+        ns = [
+            f"{task} {'-'.join(dict.fromkeys(f'{int(n):,}' for n in both))}"
+            for task, both in zip(spread.index, spread.to_numpy(), strict=True)
+        ]
+        lines += _wrapped(f"n: {', '.join(ns)} test examples.") if ns else []
+    for row in rows[np.isfinite(rows.difference) & (rows.n_compared < rows.n)].itertuples():
+        lines += _wrapped(
+            f"{row.train_task} on {row.test_task}: - baseline over the {row.n_compared:,} of {row.n:,} that it scores, where the "
+            f"probe has {_narrow(row.compared_auroc)}."
+        )
     return lines
 
 
