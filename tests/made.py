@@ -20,6 +20,7 @@ from probebench.run import SCHEMA_VERSION
 from probebench.scoring.evaluate import detector_facts, evaluate_detectors
 from probebench.scoring.intervals import auroc_interval
 from probebench.scoring.metrics import Resamples, auroc, delong_interval, fdr
+from probebench.scoring.paired import paired
 from probebench.states.positions import PUBLISHED
 from probebench.store import clean_json, write_atomic, write_json
 from probebench.types import Detector
@@ -113,6 +114,10 @@ def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.Dat
             "permutation": {"shuffles": 100, "max_statistic_p": 0.01, "cells": len(blocks),
                             "cells_p_below_05": int((blocks.p < 0.05).sum()), "cells_q_below_05": int((blocks.q < 0.05).sum())},
         },
+        "readable": {
+            "before": _beside(LAYERS[1], "last_q", "text_question", None, decisions, y, test, groups),
+            "after": _beside(*BEST, "text", "probe", decisions, y, test, groups),
+        },
         "by_position": [_best(rows, position) for position in PUBLISHED],
         "warnings": ["An invented run."],
     }  # fmt: skip
@@ -121,6 +126,16 @@ def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.Dat
     keep = ["site", "layer", "position", "split", "value", "low", "high", "n", "selectivity", "p", "q", "masked"]
     scores = pd.concat([values[keep], other[keep]], ignore_index=True).assign(detector="cell", metric="auroc")
     return predictions, clean_json(record), scores
+
+
+def _beside(layer, position, name, probe, decisions, y, test, groups):
+    """What `readable` says of a cell and a baseline; of another cell than the selected one it may say anything."""
+    own = decisions[probe or name][test]
+    found = paired(y[test], y[test], own, decisions[name][test], [g for g, t in zip(groups, test, strict=True) if t], 0)
+    first, second = ([i.low, i.high] for i in found.intervals)
+    return {"cell": {"site": "resid", "layer": layer, "position": position, "auroc": found.values[0], "auroc_95": first},
+            "best_baseline": {"name": name, "label": words_of(name), "auroc": found.values[1], "auroc_95": second},
+            "difference": found.difference, "difference_95": [found.interval.low, found.interval.high], "n": found.n}  # fmt: skip
 
 
 def words_of(name: str) -> str:
@@ -160,7 +175,7 @@ def _map(rng, decisions, y, test, validation, splits, groups):
     rows["q"] = fdr(rows.p.to_numpy())
     chosen = rows[(rows.layer == BEST[0]) & (rows.position == BEST[1])].iloc[0]
     facts = {"validation_auroc": chosen.validation_auroc, "test_auroc": chosen.test_auroc,
-             "test_auroc_95": [chosen.low, chosen.high], "n_test": chosen.n_test,
+             "test_auroc_95": [chosen.low, chosen.high], "n_test": chosen.n_test, "n_test_correct": int(y[test].sum()),
              "selectivity": chosen.selectivity, "p": chosen.p, "q": chosen.q}  # fmt: skip
     assert delong_interval(y[test], decisions["probe"][test]).low > 0.5  # the selected cell must be the best one
     return facts, rows

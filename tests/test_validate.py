@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from made import make_submission
 
 from probebench.leaderboard import columns, recompute
 from probebench.leaderboard.difference import comment
+from probebench.leaderboard.maprules import check_mentions, check_readable
 from probebench.leaderboard.strict import JSON_BYTES, shown
-from probebench.leaderboard.submission import read_decisions, read_submission
+from probebench.leaderboard.submission import Decisions, Submission, read_decisions, read_submission
 from probebench.leaderboard.validate import check, run_checks, validate
+from probebench.scoring.paired import paired
 
 FOLDER = "v1/org__model/people"
 POSITION = "exact_answer_last"
@@ -193,6 +196,13 @@ RECORDS = {
     "a repeat of the control": (put(0.5, "controls", "shuffled_labels", "auroc", 2), "controls.shuffled_labels.auroc[2]"),
     "repeats left out": (put(4, "controls", "shuffled_labels", "repeats"), "s:0"),
     "a cell mentioned elsewhere": (put({**CELL, "test_auroc": 0.99}, "extra"), "extra.test_auroc"),
+    "the difference to the best baseline": (put(0.5, "readable", "after", "difference"), "readable.after.difference"),
+    "the best baseline": (put(0.2, "readable", "after", "best_baseline", "auroc"), "readable.after.best_baseline.auroc"),
+    "the probe beside it": (put(0.99, "readable", "after", "cell", "auroc"), "readable.after.cell.auroc"),
+    "n of a comparison": (put(5, "readable", "after", "n"), "readable.after.n"),
+    "a baseline beside another cell": (put(0.9, "readable", "before", "best_baseline", "auroc"),
+                                       "readable.before.best_baseline.auroc"),
+    "correct answers of the cell": (put(3, "selection", "n_test_correct"), "selection.n_test_correct"),
     "a detector mentioned elsewhere": (put({"name": "text", "auroc": 0.99}, "extra"), "extra.auroc"),
     "endless text": (put("x" * 5000, "warnings", 0), "warnings"),
     "half a surrogate pair": (put("\ud800", "warnings", 0), "warnings"),
@@ -533,3 +543,26 @@ def test_reading_gives_the_numbers_back(valid):
     s = read_submission(valid)
     assert len(s.cells) == 60 and s.decisions.shuffled.shape[0] == 20
     assert np.isnan(s.decisions.shuffled[:, s.decisions.split == "validation"]).all()
+
+
+def test_a_comparison_is_held_against_its_own_sample():
+    """Its n may differ from the table's: a submission whose detectors lack some examples is none the worse for it."""
+    rng = np.random.default_rng(0)
+    y, groups = rng.integers(0, 2, 90), np.arange(90)
+    probe, text = y + rng.normal(size=90), y + 2 * rng.normal(size=90)
+    probe[:20], text[15:30] = np.nan, np.nan
+    split = np.where(groups < 80, "test", "validation")
+    decisions = Decisions(groups.astype(str), groups, split, y, np.ones(90, dtype=bool), {"probe": probe, "text": text},
+                          np.zeros((0, 90)))  # fmt: skip
+    both = np.arange(30, 80)
+    found = paired(y[both], y[both], probe[both], text[both], [f"{g:08d}" for g in both], 0)
+    side = {"cell": {**CELL, "auroc": found.values[0]}, "best_baseline": {"name": "text", "auroc": found.values[1]},
+            "difference": found.difference, "n": 50}  # fmt: skip
+    side["cell"]["auroc_95"], side["best_baseline"]["auroc_95"] = ([i.low, i.high] for i in found.intervals)
+    side["difference_95"] = [found.interval.low, found.interval.high]
+    record = {"selection": CELL, "settings": {"seed": 0}, "readable": {"before": None, "after": side},
+              "detectors": [{"name": "text", "auroc": 0.1}]}  # fmt: skip
+    s = Submission(Path(), record, (), decisions)
+    assert [*check_readable(s), *check_mentions(s)] == []
+    side["best_baseline"]["auroc"] += 0.01
+    assert [f.field for f in check_readable(s)] == ["readable.after.best_baseline.auroc"]

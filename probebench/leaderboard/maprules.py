@@ -11,10 +11,14 @@ from probebench.leaderboard.recompute import TOLERANCE, differences
 from probebench.leaderboard.shape import finding
 from probebench.leaderboard.strict import Finding, shown
 from probebench.leaderboard.submission import CELLS, DECISIONS, CellRow, Submission
+from probebench.scoring.evaluate import ends
 from probebench.scoring.metrics import auroc, fdr
+from probebench.scoring.paired import paired
+from probebench.store import clean_json
 
 SITE = "resid"
 """The site that the protocol selects in."""
+SIDES = ("readable.before.best_baseline", "readable.after.best_baseline")
 
 
 def from_cells(found: Iterable[Finding]) -> Iterator[Finding]:
@@ -126,6 +130,34 @@ def check_embedding(s: Submission) -> Iterator[Finding]:
         yield Finding(CELLS, f"{SITE} emb {own.position}, auroc", shown(own.auroc), f"{value!r}, computed from {DECISIONS}")
 
 
+def check_readable(s: Submission) -> Iterator[Finding]:
+    """A cell against the best baseline of its time: every number again, on the test examples that both score.
+
+    Of a cell other than the selected one there are no decisions here; where every test example has its token the examples are known
+    all the same, and the baseline's figures follow.
+    """
+    cells = {(c.site, c.layer, c.position): c for c in s.cells}
+    chosen, d = s.record["selection"], s.decisions
+    test = d.split == "test"
+    y, groups = d.label[test], [g for g, t in zip(d.group_names(), test, strict=True) if t]
+    sides = s.record.get("readable")
+    for when, facts in (sides if isinstance(sides, Mapping) else {}).items():
+        cell, baseline = (facts.get(k) if isinstance(facts, Mapping) else None for k in ("cell", "best_baseline"))
+        if not (isinstance(cell, Mapping) and isinstance(baseline, Mapping) and str(baseline.get("name")) in d.values):
+            continue
+        at = tuple(str(cell.get(part)) for part in ("site", "layer", "position"))
+        selected = at == (chosen["site"], chosen["layer"], chosen["position"])
+        if not selected and (at not in cells or cells[at].n != len(y)):
+            continue
+        other = d.values[str(baseline["name"])][test]
+        found = paired(y, y, d.values["probe"][test] if selected else other, other, groups, s.record["settings"]["seed"])
+        due: dict[str, Any] = {"n": found.n, "best_baseline": {"auroc": found.values[1], "auroc_95": ends(found.intervals[1])}}
+        if selected:
+            due["cell"] = {"auroc": found.values[0], "auroc_95": ends(found.intervals[0])}
+            due |= {"difference": found.difference, "difference_95": ends(found.interval)}
+        yield from differences(f"readable.{when}", facts, clean_json(due))
+
+
 def check_mentions(s: Submission) -> Iterator[Finding]:
     """Wherever else the record speaks of a cell or a detector, it says what the map and the table say."""
     cells = {(c.site, c.layer, c.position): c for c in s.cells}
@@ -141,5 +173,7 @@ def check_mentions(s: Submission) -> Iterator[Finding]:
             if (cell := cells.get((names[0], names[1], names[2]))) is not None:
                 said = {"validation_auroc": cell.validation_auroc, "test_auroc": cell.auroc, "n_test": cell.n}
                 yield from from_cells(differences(path, value, {k: v for k, v in said.items() if k in value}))
+            if path in SIDES:
+                continue  # on a sample of its own: `check_readable`
             if isinstance(name := value.get("name"), str) and (own := table.get(name)) is not None and "auroc" in value:
                 yield from differences(path, value, {k: own[k] for k in ("auroc", "auroc_95") if k in value})

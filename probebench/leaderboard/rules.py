@@ -13,6 +13,7 @@ from probebench.leaderboard.maprules import (
     check_mentions,
     check_permutation,
     check_positions,
+    check_readable,
     check_selection,
 )
 from probebench.leaderboard.names import DETECTOR, folder_problem, model_folder, model_problem, task_folder
@@ -182,6 +183,6 @@ def check_baselines(s: Submission) -> Iterator[Finding]:
 RULES: tuple[Rule, ...] = (
     check_place, check_task, check_protocol, check_counts, check_examples, check_baselines, check_map, check_selection,
     check_positions, check_permutation, check_embedding, check_names, check_signals, check_detectors, check_selected,
-    check_shuffled, check_mentions,
+    check_shuffled, check_readable, check_mentions,
 )  # fmt: skip
 """In the order of their messages."""
