@@ -17,7 +17,7 @@ from probebench.run import Run
 from probebench.settings import Settings
 from probebench.several import Outcome, prepare_all, run_all
 
-OTHER_MODELS = ("judge_model",)
+OTHER_MODELS = ("judge_model", "extractor_model")
 """Arguments that name a further model."""
 
 
@@ -41,6 +41,7 @@ def evaluate(
     seed: int = 0,
     judge_model: str | None = None,
     exact_answer: str | None = None,
+    extractor_model: str | None = None,
     train_sizes: Sequence[int] | None = None,
     label_noise: str | None = None,
     controls: Sequence[str] = (),
@@ -84,7 +85,9 @@ def evaluate(
         max_new_tokens: instead of the task's limit, for models that think before they answer.
         seed: for splits, shuffles and resamples.
         judge_model: another model's second opinion on the labels, reported as agreement.
-        exact_answer: `gold` finds the exact answer by the label, for comparison with Orgad et al. 2025 only.
+        exact_answer: how exact answers are found instead of by the task's rule: `new_words`, `model` or `whole`; `gold` finds
+            them by the label, for comparison with Orgad et al. 2025 only.
+        extractor_model: another model that copies the exact answers out of the replies, as in Orgad et al. 2025.
         train_sizes: numbers of train examples for a learning curve of the selected cell.
         label_noise: a second judge to evaluate under, by name; `model` takes the opinions of `judge_model`.
         controls: further controls, by name: `random-model`, the same probe on a randomly initialised model of the same config.

@@ -115,13 +115,14 @@ def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
         "model": asdict(stages.handle.identity),
         "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
                  "kind": task.kind if task else "qa", "judge": task.judge if task else "aliases",
-                 "exact_answer": stages.exact_rule},
+                 "exact_answer": stages.finder.rule},
         "labels": stages.label_facts,
         "data": stages.facts,
         "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid), "width": s.width,
                   "solver": s.solver if get_probe(s.probe).batched else None},
         "settings": {**asdict(s), "overrides": s.overrides},
         "extraction": cells.batching,
+        "exact_answer": stages.finder.facts(cells.answers),
         "generation": {"how": stages.generation, "budgets": stages.budgets.facts(), "max_new_tokens": stages.max_new_tokens},
     }  # fmt: skip
 

@@ -12,14 +12,15 @@ from pathlib import Path
 from probebench.cells import SHUFFLES, plan_run
 from probebench.estimate import ANSWER_SHARE, Memory, device_memory, fit_seconds, planned_budget, start_seconds, states_size
 from probebench.models.batches import Budget
+from probebench.models.copier import MAX_NEW_TOKENS, Copier
 from probebench.models.loading import find_model
 from probebench.probes.kinds import get_probe
 from probebench.progress import Progress
 from probebench.settings import Settings
 from probebench.stages import Stages
 from probebench.states.reader import SiteLayout
-from probebench.tasks.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, extraction_prompt
-from probebench.tasks.prompts import encode_prompt, short_question
+from probebench.tasks.exact import MODEL_RULE
+from probebench.tasks.prompts import encode_prompt
 from probebench.tasks.ptrue import asked_text, p_true_prompts
 from probebench.tasks.schema import load_task
 from probebench.tasks.split import split_examples
@@ -77,12 +78,13 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
     if new:
         run = timer.generation(prompts, new, budget, stages.generation)
         seconds["answers"] = (run(new / 4), run(typical), run(new))
-        if task is not None and (s.exact_answer or task.exact_answer.rule) == MODEL_RULE:
-            asked = [extraction_prompt(e.question, "word " * round(typical)) for e in stages.examples[:SAMPLE]]
-            some = [len(encode_prompt(handle.tokenizer, short_question(handle.tokenizer, a))) for a in asked]
-            lengths = _spread(some, len(prompts))
-            run = timer.generation(lengths, MODEL_MAX_NEW_TOKENS, budget, stages.generation)
-            seconds["exact answers"] = (run(2), run(MODEL_MAX_NEW_TOKENS * ANSWER_SHARE), run(MODEL_MAX_NEW_TOKENS))
+        if stages.finder.blind == MODEL_RULE:
+            few = stages.examples[:SAMPLE]
+            copier = Copier(stages.finder.extractor or handle, [e.id for e in few], [e.question for e in few],
+                            ["word " * round(typical)] * len(few))  # fmt: skip
+            timed = timer if stages.finder.extractor is None else Timer(stages.finder.extractor, clock)
+            run = timed.generation(_spread(copier.lengths, len(prompts)), MAX_NEW_TOKENS, budget, stages.generation)
+            seconds["exact answers"] = (run(2), run(MAX_NEW_TOKENS / 2), run(MAX_NEW_TOKENS))
     elif given and handle.causal:
         seconds["scores"] = _sure(timer.passing(prompts, projected=True))
     whole = [n + round(typical) for n in prompts]

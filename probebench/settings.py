@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from probebench.probes.solver import MAX_ITER, TOL
 from probebench.states.extract import BATCHINGS, STATE_DTYPES
 from probebench.states.positions import resolve_positions
 from probebench.store import content_key
+from probebench.tasks.exact import FREE, GOLD, MODEL_RULE
 from probebench.tasks.judge import JUDGES
 
 BY_MODEL = "model"
@@ -66,6 +67,8 @@ class Settings:
     """Another model asked for a second opinion on every label; it changes no number."""
     exact_answer: str | None = None
     """Overrides the task's rule; `gold` looks at the label, for comparison with Orgad et al. 2025 only."""
+    extractor_model: ModelSpec | None = None
+    """Another model that copies the exact answers, as in Orgad et al. 2025; None: the run's own, where the rule is `model`."""
     train_sizes: tuple[int, ...] | None = None
     """Numbers of train examples of the learning curve; it changes no other number."""
     label_noise: str | None = None
@@ -99,8 +102,10 @@ class Settings:
             raise UsageError("Give a task with --task NAME, or answers made elsewhere with --answers FILE.")
         if self.answers is not None and self.data is not None:
             raise UsageError("--answers and --data exclude each other: answers carry their own questions.")
-        if self.exact_answer is not None and self.answers is not None:
-            raise UsageError("--exact-answer and --answers exclude each other: the file says where the exact answers are.")
+        if self.exact_answer is not None and self.answers is not None and self.task is None:
+            raise UsageError("--exact-answer needs --task: without one, the file of --answers says where the exact answers are.")
+        if self.extractor_model is not None and self.task is None:
+            raise UsageError("--extractor-model needs --task: without one, the file of --answers says where the exact answers are.")
         if self.states is not None and self.answers is None:
             raise UsageError("--states needs --answers FILE: the answers that the hidden states are of.")
         if self.neutral is not None and self.width is not None:
@@ -136,8 +141,13 @@ class Settings:
         self._check_skip()
         if self.controls and self.states is not None:
             raise UsageError("--control random-model and --states exclude each other: an untrained model has no such states.")
-        if self.exact_answer not in (None, "gold"):
-            raise UnknownNameError("--exact-answer", str(self.exact_answer), ["gold"])
+        if self.exact_answer not in (None, GOLD, *FREE):
+            raise UnknownNameError("--exact-answer", str(self.exact_answer), [GOLD, *FREE])
+        if self.extractor_model is not None and self.exact_answer not in (None, GOLD, MODEL_RULE):
+            raise UsageError(
+                f"--extractor-model and --exact-answer {self.exact_answer} exclude each other: the rule {self.exact_answer!r} asks "
+                f"no model. Leave one of them out."
+            )
 
     def _check_skip(self) -> None:
         """Complain about a name that cannot be left out, or that is asked for at once."""
@@ -158,12 +168,12 @@ class Settings:
     def overrides(self) -> dict[str, Any]:
         """Settings that differ from the protocol's, so that the numbers are not comparable with a plain run."""
         names = ("data", "limit", "positions", "sites", "layers", "probe", "solver", "shuffles", "width", "attribution", "thinking",
-                 "max_new_tokens", "seed", "states_dtype", "batching", "exact_answer", "skip")  # fmt: skip
+                 "max_new_tokens", "seed", "states_dtype", "batching", "exact_answer", "extractor_model", "skip")  # fmt: skip
         plain = Settings(self.model)
         found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
         if isinstance(self.data, tuple) and len(self.data) == 1:
             found["data"] = self.data[0]
-        return found
+        return {name: asdict(value) if isinstance(value, ModelSpec) else value for name, value in found.items()}
 
     def folder(self, name: str) -> Path:
         """The run directory: `runs/<model>/<task>`, with a suffix when settings are overridden."""

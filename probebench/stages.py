@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +15,11 @@ from probebench import tables
 from probebench.budgets import Budgets
 from probebench.classes import Asked, check_classes, judged
 from probebench.errors import UsageError
+from probebench.finder import GIVEN, Finder
 from probebench.models.batches import BATCH_TOKENS, MAX_BATCH, Budget
+from probebench.models.copier import MAX_NEW_TOKENS, Copier, read_spans_bytes, spans_bytes
 from probebench.models.embed import find_encoder
-from probebench.models.generate import Request, generate, pick_generation, requests, score_answers, stop_texts, stop_tokens
+from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_texts, stop_tokens
 from probebench.models.loading import LoadedModel, ModelHandle, load_model
 from probebench.models.sites import resolve_layers
 from probebench.models.untrained import check_untrained
@@ -27,10 +29,10 @@ from probebench.settings import Settings
 from probebench.states.extract import SHARD, plan_shards
 from probebench.states.positions import PUBLISHED, STATEMENTS, resolve_positions
 from probebench.store import Background, Stage, content_key
-from probebench.tasks.exact import MODEL_MAX_NEW_TOKENS, MODEL_RULE, RULES, extraction_prompt, find_reply, gold_span
+from probebench.tasks.exact import declines
 from probebench.tasks.gather import gather
-from probebench.tasks.prompts import encode_statement, short_question
-from probebench.tasks.schema import Task
+from probebench.tasks.prompts import encode_statement
+from probebench.tasks.schema import Generation, Task
 from probebench.tasks.split import split_examples
 from probebench.tasks.thinking import place_answer, reply_start, thinking_ids
 from probebench.types import Answer, LabelledAnswer, Span, SplitName
@@ -58,9 +60,10 @@ class Stages:
         self._loaded: LoadedModel | None = None
         if "random-model" in settings.controls:
             check_untrained(handle)
-        self.exact_rule = "given"
         asked = gather(settings, task, handle)
         self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
+        self.finder = Finder(settings, None if self.statements else task, asked.given)
+        self.finder.check()
 
     @property
     def max_new_tokens(self) -> int | None:
@@ -103,6 +106,12 @@ class Stages:
         """The text encoder of the text-embedding baseline, found but not loaded; None where none was given."""
         s = self.settings
         return None if s.encoder is None else find_encoder(s.encoder, device=s.model.device, offline=s.offline)
+
+    def loader(self, handle: ModelHandle | None) -> Callable[[], LoadedModel]:
+        """Loads another model when it is first needed; None: the run's own."""
+        if handle is None:
+            return lambda: self.loaded
+        return cache(lambda: load_model(handle, offline=self.settings.offline))
 
     # -- content keys ---------------------------------------------------------------------------------------------------
 
@@ -222,22 +231,11 @@ class Stages:
 
     def exact_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
         """Where the exact answers stand."""
-        if self.statements:
-            return [None] * len(answers)
-        if self.given is not None and (self.task is None or any(g.exact_given for g in self.given)):
-            return [g.exact for g in self.given]
-        assert self.task is not None  # no given answers, so a task
-        exact = self.task.exact_answer
-        self.exact_rule = self.settings.exact_answer or exact.rule
-        starts, said = zip(*(self.reply(a) for a in answers), strict=True)
-        if exact.rule == MODEL_RULE:
-            spans = self._asked_spans(answers)
-        else:
-            spans = [RULES[exact.rule](exact, e, text) for e, text in zip(self.examples, said, strict=True)]
-        if self.settings.exact_answer == "gold":
-            gold = [gold_span(e, text) for e, text in zip(self.examples, said, strict=True)]
-            spans = [g or s for g, s in zip(gold, spans, strict=True)]
-        return [s and Span(s.start + k, s.end + k) for s, k in zip(spans, starts, strict=True)]
+        if self.finder.rule == GIVEN:
+            return [g.exact for g in self.given] if self.given is not None else [None] * len(answers)
+        replies = [self.reply(a) for a in answers]
+        spans = self.finder.spans(self.examples, [text for _, text in replies], self._copied_spans)
+        return [s and Span(s.start + k, s.end + k) for s, (k, _) in zip(spans, replies, strict=True)]
 
     def reply(self, answer: Answer) -> tuple[int, str]:
         """What is judged: the text after thinking, and where it begins in `answer.text`; empty when there is no final answer."""
@@ -245,22 +243,34 @@ class Stages:
         start = reply_start(self.handle.tokenizer, marks, answer.prompt_ids, answer.answer_ids, answer.text)
         return start, answer.text[start:]
 
-    def _asked_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
-        """What the model itself says its exact answers are."""
-        tokenizer = self.handle.tokenizer
-        said = [self.reply(a)[1] for a in answers]
-        prompts = [short_question(tokenizer, extraction_prompt(e.question, t)) for e, t in zip(self.examples, said, strict=True)]
-        wanted: list[Request] = requests([a.id for a in answers], prompts, self.handle)
+    def _copied_spans(self, said: Sequence[str]) -> list[Span | None]:
+        """What a language model copies out of the replies; None for refusals, of which it is not asked."""
+        rows = [i for i, text in enumerate(said) if not declines(text)]
+        handle, loaded = self.finder.extractor or self.handle, self.loader(self.finder.extractor)
+        copier = Copier(
+            handle, [self.examples[i].id for i in rows], [self.examples[i].question for i in rows], [said[i] for i in rows]
+        )
+        if not rows:
+            return [None] * len(said)
+        inputs, stops = {**copier.inputs(), "versions": versions()}, stop_tokens(handle, Generation(stop=("\n",)))
+        longest, room = max(copier.lengths) + MAX_NEW_TOKENS, handle.max_length
+        if room is not None and longest > room:
+            raise UsageError(
+                f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer takes up to {longest}. Take "
+                f"--exact-answer new_words, or --extractor-model with a model that holds more; the answers are kept."
+            )
+        budget = self.budget("exact", inputs, longest, loaded)
 
-        longest = max(len(w.prompt_ids) for w in wanted) + MODEL_MAX_NEW_TOKENS
-        budget = self.budget("exact", self.answer_inputs(), longest, lambda: self.loaded)
+        def copy(some: list[int]) -> list[Span | None]:
+            return copier.copy(loaded(), some, stops, budget())
 
-        def ask(rows: list[int]) -> list[Answer]:
-            some = [wanted[i] for i in rows]
-            return generate(self.loaded, some, MODEL_MAX_NEW_TOKENS, self.stops, how=self.generation, budget=budget())
-
-        replies = self.collect("exact", [len(w.prompt_ids) for w in wanted], "Finding exact answers", ask)
-        return [find_reply(text, self.reply(r)[1]) for text, r in zip(said, replies, strict=True)]
+        stage, shards = self.sharded("exact", inputs, copier.lengths, "Finding exact answers", copy,
+                                     lambda spans, _: spans_bytes(spans), "json", loaded)  # fmt: skip
+        found: list[Span | None] = [None] * len(said)
+        for i, shard in enumerate(shards):
+            for k, span in zip(shard, read_spans_bytes(stage.read(shard_name(i, "json"))), strict=True):
+                found[rows[k]] = span
+        return found
 
     def labels(self, answers: Sequence[Answer], *, keep: bool = True) -> list[LabelledAnswer]:
         """Answers with label and split; exact answers are not looked for.

@@ -43,7 +43,7 @@ def print_summary(run: Run, console: Console) -> None:
     if task["kind"] != "statements":
         console.print(
             f"exact answer found: {_percent(found['all'])} "
-            f"(correct {_percent(found['correct'])}, wrong {_percent(found['wrong'])})",
+            f"(correct {_percent(found['correct'])}, wrong {_percent(found['wrong'])}){_held(r)}",
             highlight=False,
         )
     if (cut := everything["not_stopped"]) and task["kind"] != "statements":
@@ -254,3 +254,13 @@ def absent_sites(sites: Mapping[str, Any]) -> list[str]:
 
 def _percent(found: Mapping[str, Any]) -> str:
     return "none" if found["rate"] is None else f"{found['rate']:.1%}"
+
+
+def _held(record: Mapping[str, Any]) -> str:
+    """How often the exact answer of a correct answer is itself correct; nothing where there is no rule or an older record."""
+    held = (record.get("exact_answer") or {}).get("holds_answer")
+    return (
+        f"; by {record['exact_answer']['rule']}, in {_percent(held)} of {held['of']:,} correct it holds the answer"
+        if held and held["of"]
+        else ""
+    )

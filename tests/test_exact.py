@@ -1,15 +1,15 @@
 import pytest
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.tasks.exact import RULES, check_rule, extraction_prompt, find_reply
+from probebench.tasks.exact import RULES, check_rule, declines, find_words
 from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example
 
 EXAMPLE = Example("1", "Who wrote it?", ("Anna",), "g")
 
 
-def found(answer, reply):
-    span = find_reply(answer, reply)
+def found(answer, words):
+    span = find_words(answer, words)
     return None if span is None else answer[span.start : span.end]
 
 
@@ -28,26 +28,23 @@ def test_rules_never_see_the_label():
 
 
 @pytest.mark.parametrize(
-    ("answer", "reply", "expected"),
+    ("answer", "words", "expected"),
     [
-        ("It was Anna Smith in 1896.", " Anna Smith\n\nQuestion: ...", "Anna Smith"),
+        ("It was Anna Smith in 1896.", " Anna Smith", "Anna Smith"),
         ("It was Anna Smith.", '"Anna Smith."', "Anna Smith"),
         ("It was anna smith.", "Anna Smith", "anna smith"),
         ("He is hisisstory, is he", "is", "is"),
-        ("the cat in the hat", "NONE", None),
         ("It was Anna.", "Bob", None),
-        ("There are none.", "NONE.", None),
-        ("None of them", "None", None),
         ("It was Anna.", "", None),
         ("Anna  Smith wrote", "Anna Smith", "Anna  Smith"),
     ],
 )
-def test_reply_must_be_part_of_the_answer(answer, reply, expected):
-    assert found(answer, reply) == expected
+def test_given_words_are_found_in_the_answer(answer, words, expected):
+    assert found(answer, words) == expected
 
 
 def test_whole_words_before_parts_of_words():
-    assert find_reply("hisis is", "is").start == 6
+    assert find_words("hisis is", "is").start == 6
 
 
 def test_whole_rule_leaves_outer_spaces():
@@ -55,10 +52,20 @@ def test_whole_rule_leaves_outer_spaces():
     assert (span.start, span.end) == (2, 6)
 
 
-def test_prompt_holds_question_and_reply_but_no_reference():
-    prompt = extraction_prompt("Who wrote it?", "It was\nAnna Smith.")
-    assert "Who wrote it?" in prompt
-    assert "It was Anna Smith." in prompt
+@pytest.mark.parametrize(
+    ("answer", "declined"),
+    [
+        ("I don't know.", True),
+        ("I'm sorry, I cannot answer that. I do not know who it was.", True),
+        ("", True),
+        ("I am not sure, but it may have been Anna Smith.", False),
+        ("I'm not certain. It was Anna Smith.", False),
+        ("Anna Smith", False),
+    ],
+)
+def test_refusals_have_no_exact_answer(answer, declined):
+    assert declines(answer) is declined
+    assert (RULES["new_words"](ExactAnswer("new_words"), EXAMPLE, answer) is None) is declined
 
 
 def test_rules_that_cannot_work():

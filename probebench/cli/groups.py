@@ -8,7 +8,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "The model": ("model", "revision", "dtype", "device", "device_map", "attention", "quantization", "peft", "trust_remote_code",
                   "offline"),
     "What it is asked": ("tasks", "data", "answers", "limit", "thinking", "max_new_tokens", "generation"),
-    "Labels": ("judge_model", "label_noise", "exact_answer"),
+    "Labels": ("judge_model", "label_noise", "exact_answer", "extractor_model"),
     "What is read": ("positions", "sites", "layers", "attribution", "batching"),
     "Probes": ("probe", "solver", "shuffles", "width", "train_sizes", "seed"),
     "What stands beside them": ("encoder", "controls", "neutral", "skip"),

@@ -88,7 +88,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--thinking/--no-thinking", default=None, help="Ask the chat template for it; default: as the template does.")
 @click.option("--max-new-tokens", type=int, metavar="N", help="Instead of the task's limit, for models that think first.")
 @click.option("--judge-model", metavar="M", help="Another model's second opinion on the labels; agreement is reported.")
-@click.option("--exact-answer", metavar="RULE", help="'gold' finds it by the label, for comparison with the paper only.")
+@click.option("--exact-answer", metavar="RULE", help="new_words, model or whole; gold finds it by the label, as the paper did.")
+@click.option("--extractor-model", metavar="M", help="Another model copies the exact answers out, as in the paper.")
 @click.option("--train-sizes", callback=counts, metavar="N,N", help="Learning curve of the selected cell, such as 50,100,200.")
 @click.option("--label-noise", metavar="JUDGE", help="Evaluate under a second judge too; model: that of --judge-model.")
 @click.option("--control", "controls", multiple=True, metavar="C", help="random-model: the same probe on untrained weights.")
@@ -112,7 +113,7 @@ def eval_command(
     model: str, revision: str | None, dtype: str, device: str, attention: str | None, device_map: str | None, quantization: str,
     peft: str | None, trust_remote_code: bool, offline: bool, tasks: tuple[str, ...],
     out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], judge_model: str | None,
-    skip: tuple[str, ...] | None, **options: Any,
+    skip: tuple[str, ...] | None, extractor_model: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Answer a task's questions, probe the hidden states, and write maps, tables and a record.
 
@@ -133,11 +134,12 @@ def eval_command(
 
     spec = ModelSpec(model, revision, dtype, device, attention, device_map, quantization, peft, trust_remote_code)
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
-    opinion = ModelSpec(judge_model, device=device) if judge_model else None
+    opinion, extractor = (ModelSpec(name, device=device) if name else None for name in (judge_model, extractor_model))
     wanted = [
-        Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, skip=skip or (), **options)
+        Settings(spec, task, sites=sites or ("resid",), out=out, offline=offline, judge_model=opinion, extractor_model=extractor,
+                 skip=skip or (), **options)
         for task in tasks or (None,)
-    ]
+    ]  # fmt: skip
     if dry_run:
         for settings in wanted:
             click.echo(preview(settings))

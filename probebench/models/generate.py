@@ -19,6 +19,7 @@ from probebench.models.batches import MAX_BATCH as MAX_BATCH
 from probebench.models.batches import Budget, in_batches
 from probebench.models.batches import halving as halving
 from probebench.models.batches import plan_batches as plan_batches
+from probebench.models.guided import Guide, Texts
 from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
 from probebench.tasks.prompts import encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
@@ -74,7 +75,7 @@ def stop_texts(handle: ModelHandle, generation: Generation) -> tuple[str, ...]:
 
 def generate(
     loaded: LoadedModel, wanted: Sequence[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...] = (), *,
-    how: str = "plain", budget: Budget | None = None,
+    how: str = "plain", budget: Budget | None = None, guides: Sequence[Texts] | None = None,
 ) -> list[Answer]:  # fmt: skip
     """Answers in the order of `wanted`, each up to its first stop token or the end of the first stop text.
 
@@ -86,17 +87,20 @@ def generate(
         texts: texts that end an answer; they may be spread over several tokens.
         how: `plain` or `fast`.
         budget: what a batch may hold; None: the fixed one.
+        guides: what each answer may be, in the order of `wanted`; None: anything.
     """
 
     def run(rows: list[int]) -> list[Answer]:
-        return _generate_batch(loaded, [wanted[i] for i in rows], max_new_tokens, stops, texts, how)
+        some = None if guides is None else [guides[i] for i in rows]
+        return _generate_batch(loaded, [wanted[i] for i in rows], max_new_tokens, stops, texts, how, some)
 
     return in_batches([len(r.prompt_ids) + max_new_tokens for r in wanted], run, "generating", budget)
 
 
 def _generate_batch(
-    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...], how: str
-) -> list[Answer]:
+    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...], how: str,
+    guides: list[Texts] | None,
+) -> list[Answer]:  # fmt: skip
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StaticCache, StoppingCriteriaList
 
@@ -115,6 +119,7 @@ def _generate_batch(
         ids[row, width - len(r.prompt_ids) :] = torch.tensor(r.prompt_ids)
         mask[row, width - len(r.prompt_ids) :] = 1
     watch = _Watch()
+    guide = [] if guides is None else [Guide([*guides, *[guides[-1]] * (len(rows) - len(batch))], width, min(stops))]
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -127,7 +132,7 @@ def _generate_batch(
             input_ids=ids.to(loaded.device),
             attention_mask=mask.to(loaded.device),
             generation_config=config,
-            logits_processor=LogitsProcessorList([watch]),
+            logits_processor=LogitsProcessorList([*guide, watch]),
             stopping_criteria=StoppingCriteriaList([_StopText(loaded, texts, width)] if texts else []),
             **cache,
         )

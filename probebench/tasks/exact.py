@@ -1,7 +1,7 @@
 """Exact-answer rules: which characters of an answer decide whether it is right, found without looking at the label.
 
 A rule is one function `(task rule, example, answer text) -> Span | None`, registered under the name that task files use.
-The rule `model` asks the model itself: its prompt and the reading of its reply stand here, the generation in the pipeline.
+The rule `model` asks a language model to copy the words (`copying.py`, `probebench/models/copier.py`).
 """
 
 from __future__ import annotations
@@ -10,38 +10,21 @@ import re
 from collections.abc import Callable
 
 from probebench.errors import UnknownNameError, UsageError
+from probebench.judging.refusals import TURN, refuses
 from probebench.tasks.judge import earliest_option, final_number
+from probebench.tasks.newwords import new_phrase
+from probebench.tasks.phrases import cut_words, sentences
 from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example, Span
 
 Rule = Callable[[ExactAnswer, Example, str], Span | None]
 RULES: dict[str, Rule] = {}
 MODEL_RULE = "model"
-MODEL_MAX_NEW_TOKENS = 24
-NOT_FOUND = "NONE"
 
-EXTRACTION = """Copy the words of the reply that answer the question, exactly as they stand in it, and nothing else.
-If the reply does not answer the question, write NONE.
-
-Question: Who painted the ceiling of the Sistine Chapel?
-Reply: The ceiling was painted by Michelangelo between 1508 and 1512.
-Words: Michelangelo
-
-Question: What is the longest river in France?
-Reply: I'm afraid I can't tell you which river is the longest.
-Words: NONE
-
-Question: In what year did the first modern Olympic Games take place?
-Reply: They were held in Athens, Greece, in 1896, with athletes from 14 nations.
-Words: 1896
-
-Question: Which instrument did Niccolo Paganini play?
-Reply: Paganini was famous for playing the violin
-Words: the violin
-
-Question: {question}
-Reply: {reply}
-Words:"""
+FREE = ("new_words", "whole", MODEL_RULE)
+"""Rules that need nothing from a task's file, so that any question task can be run with them."""
+GOLD = "gold"
+"""Looks at the label, for comparison with Orgad et al. 2025."""
 
 
 def rule(function: Rule) -> Rule:
@@ -95,6 +78,12 @@ def number_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | Non
 
 
 @rule
+def new_words_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
+    """The phrase that the question does not hold; None for a refusal."""
+    return None if declines(answer) else new_phrase(example.question, answer)
+
+
+@rule
 def whole_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
     """The whole answer, outer spaces left out."""
     stripped = answer.strip()
@@ -108,26 +97,16 @@ def gold_span(example: Example, answer: str) -> Span | None:
     It looks at the label: Orgad et al. 2025 take the exact answer from the references when the answer is right and from a
     model when it is wrong. For comparison only, with `--exact-answer gold`.
     """
-    spans = [span for reference in example.references if (span := find_reply(answer, reference))]
+    spans = [span for reference in example.references if (span := find_words(answer, reference))]
     return min(spans, key=lambda s: (s.start, -s.end)) if spans else None
 
 
-def extraction_prompt(question: str, answer: str) -> str:
-    """What the model is asked to find the exact answer in its own reply."""
-    return EXTRACTION.format(question=question, reply=" ".join(answer.split()))
+def find_words(answer: str, said: str) -> Span | None:
+    """Where given words stand in an answer; None when they are no part of it.
 
-
-def find_reply(answer: str, reply: str) -> Span | None:
-    """Where the extracted words stand in the answer; None when they are not a part of it.
-
-    The first line of the reply counts, without quotation marks and a closing full stop. Whole words are preferred to parts
-    of words, an exact match to one that ignores case, earlier places to later ones.
+    Whole words are preferred to parts of words, an exact match to one that ignores case, earlier places to later ones.
     """
-    text = reply.strip().splitlines()[0].strip() if reply.strip() else ""
-    if text.strip("\"'`“”‘’ .").casefold() == NOT_FOUND.casefold():
-        return None
-    candidates = dict.fromkeys((text.strip("\"'`“”‘’ ."), text.strip("\"'`“”‘’ "), text))
-    for candidate in candidates:
+    for candidate in dict.fromkeys((said.strip(" .\"'`“”‘’"), said.strip())):
         if not candidate:
             continue
         body = r"\s+".join(map(re.escape, candidate.split()))
@@ -137,3 +116,9 @@ def find_reply(answer: str, reply: str) -> Span | None:
                 if match:
                     return Span(*match.span())
     return None
+
+
+def declines(answer: str) -> bool:
+    """Is there no answer in it: nothing but a refusal, or nothing at all?"""
+    texts = [answer[p[0].start : p[-1].end + 1] for p in sentences(cut_words(answer))]
+    return all(refuses(text) and not TURN.search(text) for text in texts)

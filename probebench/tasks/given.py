@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError
-from probebench.tasks.exact import find_reply
+from probebench.tasks.exact import find_words
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.rows import read_rows, strings
 from probebench.tasks.schema import Task
@@ -113,7 +113,7 @@ def _read(
     exact = None
     if row.get("exact_answer") is not None:
         start = reply_start(tokenizer, thinking_ids(tokenizer), prompt_ids, answer_ids, text)
-        found = find_reply(text[start:], str(row["exact_answer"]))
+        found = find_words(text[start:], str(row["exact_answer"]))
         exact = found and Span(found.start + start, found.end + start)
         if exact is None:
             raise BadFileError(f"{where}: exact_answer {row['exact_answer']!r} does not stand in the answer {text[:80]!r}.")

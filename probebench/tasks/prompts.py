@@ -56,9 +56,12 @@ def chat(tokenizer: PreTrainedTokenizerBase, text: str, *, thinking: bool | None
 
 def short_question(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """A prompt of our own that wants a few words: in the chat template if there is one, without thinking about it."""
-    if not tokenizer.chat_template:
-        return text
-    prompt, marks = chat(tokenizer, text, thinking=False), thinking_ids(tokenizer)
+    return short_questions(tokenizer, [("user", text)]) if tokenizer.chat_template else text
+
+
+def short_questions(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[str, str]]) -> str:
+    """Turns of a chat that end in such a prompt, for a model with a chat template."""
+    prompt, marks = render_chat(tokenizer, turns, thinking=False), thinking_ids(tokenizer)
     return close_thinking(prompt, marks) if marks else prompt
 
 

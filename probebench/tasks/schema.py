@@ -111,7 +111,7 @@ class Generation:
 class ExactAnswer:
     """How the exact answer is found, never looking at the label."""
 
-    rule: str = "model"
+    rule: str = "new_words"
     patterns: tuple[str, ...] = ()
     """Regular expressions with a group named `exact`, for the rule `pattern`."""
 
