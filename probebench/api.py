@@ -50,6 +50,7 @@ def evaluate(
     encoder: str | Path | None = None,
     out: str | Path | None = None,
     revision: str | None = None,
+    gguf_file: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
     device_map: str | Path | Mapping[str, str | int] | None = None,
@@ -68,7 +69,7 @@ def evaluate(
     """Run the main job, or find it done, and return what its directory holds.
 
     Args:
-        model: `tiny`, a folder, or a hub id.
+        model: `tiny`, a folder, a GGUF file, or a hub id.
         task: a task of the suite, or the path of a task file; may be None when `answers` carries labels.
         data: questions from local files or folders, one or several, instead of the task's source.
         answers: answers made elsewhere; docs/answers.md explains the columns.
@@ -96,6 +97,7 @@ def evaluate(
         encoder: a text encoder, by folder or hub id, for the text-embedding baseline.
         out: run directory; default `runs/<model>/<task>`.
         revision: commit or tag of a hub model.
+        gguf_file: which GGUF file of a hub id, or of a folder, is the model.
         dtype: `auto`, `float32`, `bfloat16` or `float16`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         device_map: how to spread the model over devices: `auto`, `balanced`, a JSON file, or module names to devices.
@@ -160,7 +162,7 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     spec = ModelSpec(
         values["model"], values["revision"], values["dtype"], values["device"], values["attn_implementation"],
         json.dumps(dict(spread)) if isinstance(spread, Mapping) else _frozen(spread), values["quantization"],
-        _frozen(values["peft"]), values["trust_remote_code"],
+        _frozen(values["peft"]), values["trust_remote_code"], values["gguf_file"],
     )  # fmt: skip
     device = values["device"]
     others: dict[str, Any] = {n: None if values[n] is None else ModelSpec(values[n], device=device) for n in OTHER_MODELS}

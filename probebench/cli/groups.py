@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "The model": ("model", "revision", "dtype", "device", "device_map", "attention", "quantization", "peft", "trust_remote_code",
-                  "offline"),
+    "The model": ("model", "gguf_file", "revision", "dtype", "device", "device_map", "attention", "quantization", "peft",
+                  "trust_remote_code", "offline"),
     "What it is asked": ("tasks", "data", "answers", "limit", "thinking", "max_new_tokens", "generation"),
     "Labels": ("judge_model", "label_noise", "exact_answer", "extractor_model"),
     "What is read": ("positions", "sites", "layers", "attribution", "batching"),

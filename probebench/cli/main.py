@@ -45,7 +45,9 @@ def main() -> None:
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which model and how to run it."""
     for option in reversed((
-        click.option("--model", required=True, metavar="M", help="'tiny' (travels in the package), a folder, or a hub id."),
+        click.option("--model", required=True, metavar="M",
+                     help="'tiny' (travels in the package), a folder, a GGUF file, or a hub id."),
+        click.option("--gguf-file", metavar="NAME", help="The GGUF file of a hub id, or of a folder."),
         click.option("--revision", metavar="REV", help="Commit or tag of a hub model."),
         click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True,
                      help="Of the weights; auto: as the checkpoint on a GPU, float32 on a CPU."),
@@ -111,7 +113,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def eval_command(
     model: str, revision: str | None, dtype: str, device: str, attention: str | None, device_map: str | None, quantization: str,
-    peft: str | None, trust_remote_code: bool, offline: bool, tasks: tuple[str, ...],
+    peft: str | None, trust_remote_code: bool, gguf_file: str | None, offline: bool, tasks: tuple[str, ...],
     out: str | None, dry_run: bool, as_json: bool, quiet: bool, sites: tuple[str, ...], judge_model: str | None,
     skip: tuple[str, ...] | None, extractor_model: str | None, **options: Any,
 ) -> None:  # fmt: skip
@@ -132,7 +134,8 @@ def eval_command(
     from probebench.several import outcome_table, prepare_all, run_all, told
     from probebench.summary import print_summary, print_table
 
-    spec = ModelSpec(model, revision, dtype, device, attention, device_map, quantization, peft, trust_remote_code)
+    spec = ModelSpec(model, revision, dtype, device, attention, device_map, quantization, peft, trust_remote_code,
+                     gguf_file)  # fmt: skip
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
     opinion, extractor = (ModelSpec(name, device=device) if name else None for name in (judge_model, extractor_model))
     wanted = [

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import UnavailableError, UsageError
-from probebench.models.files import CONFIG, INDEX, check_json, check_pointers, check_weights, rope_types
+from probebench.models import gguf, ggufmodel
+from probebench.models.files import CONFIG, check_json, check_pointers, check_weights, rope_types
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +39,10 @@ class Checkpoint:
     offline: bool
     trusted: bool
     """May code that comes with the model run here?"""
+    gguf_file: str | None = None
+    """The GGUF file that everything is in: a path of this machine, or a name in the hub's repository."""
+    header: gguf.Header | None = None
+    """What that file says of itself, once it has been opened."""
 
     @property
     def where(self) -> dict[str, Any]:
@@ -72,15 +75,41 @@ class Checkpoint:
             if isinstance(error, ImportError):
                 raise UsageError(f"The model {self.name!r} needs what is not installed here: {reason[:300]}") from None
             first = reason.split(". ")[0][:160]
+            if self.header is not None:
+                raise UsageError(f"The GGUF file {self.header.path} cannot be read by transformers: {reason[:300]}") from None
             if self.local:
                 check_json(Path(self.source))
                 raise UsageError(f"The folder {self.source!r} is not {what}: {reason[:300]}") from None
             if isinstance(error, OSError):
                 raise UnavailableError(
                     f"The model {self.name!r} cannot be loaded from the hub here. Without network, download it where there is one "
-                    f"and give the folder with --model DIR; with network, check name, revision and access rights. ({first})"
+                    f"and give the folder with --model DIR; with network, check name, revision and access rights."
+                    f"{self._hint} ({first})"
                 ) from None
             raise UsageError(f"The model {self.name!r} is not {what}: {reason[:300]}") from None
+
+    @property
+    def _hint(self) -> str:
+        """What may have been left out."""
+        needed = self.gguf_file is None and "gguf" in self.name.lower()
+        return " A repository of GGUF files needs --gguf-file NAME." if needed else ""
+
+    def opened(self) -> Checkpoint:
+        """The same with the header of its GGUF file, where it is one; of a hub's the file is brought here first.
+
+        Raises:
+            UsageError, BadFileError: as `read_header`.
+            UnavailableError: a file that cannot be reached from here.
+        """
+        from transformers.utils import cached_file
+
+        if self.gguf_file is None:
+            return self
+        path = self.gguf_file
+        if not self.local:
+            with self.reading():
+                path = cached_file(self.source, self.gguf_file, **self.where)
+        return replace(self, header=gguf.read_header(Path(path)))
 
     def _check_rope(self, config: Mapping[str, Any] | None, reason: str) -> None:
         """The cause, where a config asks for a position encoding that there is not, and the reason names it."""
@@ -102,7 +131,7 @@ class Checkpoint:
         if self.local:
             return None
         with self.reading():
-            parts = Path(cached_file(self.source, CONFIG, **self.where)).parts
+            parts = Path(cached_file(self.source, self.gguf_file or CONFIG, **self.where)).parts
         return parts[parts.index("snapshots") + 1]
 
     def config(self) -> Any:
@@ -117,8 +146,12 @@ class Checkpoint:
         from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
         from transformers.utils import find_adapter_config_file
 
+        if self.header is not None:
+            with self.reading():
+                return ggufmodel.config_of(self.header)
         if self.local:
             check_pointers(Path(self.source))
+            self._check_gguf(Path(self.source))
         with self.reading():
             adapter = find_adapter_config_file(self.source, **self.where)
         if adapter is not None:
@@ -141,6 +174,15 @@ class Checkpoint:
         with self.reading(config=raw):
             return AutoConfig.from_pretrained(self.source, trust_remote_code=self.trusted, **self.where)
 
+    def _check_gguf(self, folder: Path) -> None:
+        """The way on, where a folder holds GGUF files and no config: one of them is the model."""
+        files = sorted(path.name for path in folder.glob("*.gguf"))
+        if files and not (folder / CONFIG).is_file():
+            more = f" It also holds {', '.join(files[1:4])}{' and more' if len(files) > 4 else ''}." if len(files) > 1 else ""
+            raise UsageError(
+                f"The folder {self.source!r} has no {CONFIG} but GGUF files. Give one: --model {folder / files[0]}.{more}"
+            )
+
     def untrusted(self, what: str) -> UsageError:
         """The error about code that comes with a model."""
         return UsageError(
@@ -148,8 +190,11 @@ class Checkpoint:
             f"rights. {TRUST}"
         )
 
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self, config: Any) -> PreTrainedTokenizerBase:
         """The model's tokenizer.
+
+        Args:
+            config: the model's; it decides the class where the file is a GGUF file.
 
         Raises:
             UsageError: there is none, it cannot be read, or it is code to trust.
@@ -157,6 +202,9 @@ class Checkpoint:
         """
         from transformers import AutoTokenizer
 
+        if self.header is not None:
+            with self.reading():
+                return ggufmodel.tokenizer_of(self.header, config)
         folder = Path(self.source)
         if self.local and not any(path.is_file() for pattern in VOCABULARIES for path in folder.glob(pattern)):
             raise UsageError(
@@ -196,61 +244,16 @@ class Checkpoint:
         from transformers import GenerationConfig
 
         holders: list[Any] = [config, config.get_text_config(decoder=True), tokenizer]
-        with suppress(OSError):  # many folders have no generation_config.json
-            holders.append(GenerationConfig.from_pretrained(self.source, **self.where))
         found: set[int] = set()
+        if self.header is not None:
+            found.update(ggufmodel.stop_tokens(self.header))
+        else:
+            with suppress(OSError):  # many folders have no generation_config.json
+                holders.append(GenerationConfig.from_pretrained(self.source, **self.where))
         for holder in holders:
             ids = getattr(holder, "eos_token_id", None)
             found.update([ids] if isinstance(ids, int) else ids or [])
         return frozenset(found)
-
-
-def folder_hash(folder: Path) -> str:
-    """`sha256:` over config and weights of a model folder."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.name in (CONFIG, INDEX, "generation_config.json") or path.suffix == ".safetensors":
-            digest.update(path.name.encode())
-            with path.open("rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """SHA-256 of everything that decides how text becomes ids."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{content}\x1f{sorted(map(str, tokenizer.special_tokens_map.items()))}".encode()).hexdigest()
-
-
-def code_hash(*objects: object) -> str | None:
-    """`sha256:` of the code that came with a model and that these objects are made of; None where it is all transformers' own."""
-    folders = {Path(inspect.getfile(type(o))).parent for o in objects if type(o).__module__.startswith("transformers_modules.")}
-    digest = hashlib.sha256()
-    for path in sorted(path for folder in folders for path in folder.glob("*.py")):
-        digest.update(f"{path.name}\x1f".encode() + path.read_bytes())
-    return f"sha256:{digest.hexdigest()}" if folders else None
-
-
-def stored_quantization(config: Any) -> str | None:
-    """How the weights of a checkpoint are quantised already, such as `gptq-4bit` or `fp8`; None where they are not.
-
-    Raises:
-        ValueError: a method that transformers does not know; it would go on as if the weights were ordinary ones.
-    """
-    from transformers.quantizers import AutoHfQuantizer
-
-    found = getattr(config, "quantization_config", None) or getattr(config.get_text_config(), "quantization_config", None)
-    if not found:
-        return None
-    facts: dict[str, Any] = found if isinstance(found, dict) else found.to_dict()
-    method = facts.get("quant_method") or "bitsandbytes"  # the first quantised checkpoints did not say
-    if not AutoHfQuantizer.supports_quant_method(facts):
-        raise ValueError(f"its weights are quantised by {method!r}, which this version of transformers does not know.")
-    bits = 4 if facts.get("load_in_4bit") else 8 if facts.get("load_in_8bit") else facts.get("bits")
-    kind = facts.get("bnb_4bit_quant_type") if facts.get("load_in_4bit") else None
-    return "-".join(str(x) for x in (getattr(method, "value", method), f"{bits}bit" if bits else None, kind) if x)
 
 
 def check_loaded(name: str, model: torch.nn.Module, facts: dict[str, Any]) -> None:

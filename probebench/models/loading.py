@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.errors import MemoryLimitError, UsageError
 from probebench.extras import installed, need
+from probebench.models import gguf, ggufmodel
 from probebench.models.adapters import Adapter, find_adapter, merge
-from probebench.models.checkpoints import Checkpoint, check_loaded, code_hash, folder_hash, stored_quantization, tokenizer_hash
+from probebench.models.checkpoints import Checkpoint, check_loaded
 from probebench.models.classes import as_decoder, is_causal, skeleton
 from probebench.models.devices import Placement, check_map, place
 from probebench.models.devices import pick_device as pick_device
+from probebench.models.gguf import GgufFacts
+from probebench.models.hashes import code_hash, folder_hash, stored_quantization, tokenizer_hash
 from probebench.models.sites import base_of
 from probebench.models.specs import QUANTIZATIONS
 from probebench.models.specs import ModelSpec as ModelSpec
@@ -60,10 +63,18 @@ class ModelIdentity:
     """`sha256:` of the Python code that came with the model and ran; None: none did."""
     libraries: dict[str, str] = field(default_factory=dict)
     """Versions of the libraries that only these options need."""
+    gguf: GgufFacts | None = None
+    """The file, where the model is one of GGUF."""
+
+    @property
+    def packed(self) -> bool:
+        """Do the weights stay quantised? Those of a GGUF file are brought back to ordinary ones."""
+        return self.quantization != "none" and self.gguf is None
 
     def key(self) -> dict[str, Any]:
         """The part that decides numbers: not under which name the same weights were found."""
-        return {k: v for k, v in asdict(self).items() if k != "name"}
+        facts = {k: v for k, v in asdict(self).items() if k not in ("name", "gguf")}
+        return facts if self.gguf is None else {**facts, "gguf": [self.gguf.sha256, self.gguf.quantization]}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,21 +162,26 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     found = spec.checkpoint(offline=offline)
     with quiet_libraries():
         commit = found.commit()
-        found = replace(found, revision=commit or found.revision)  # all that follows is of one commit, and it is the recorded one
+        # all that follows is of one commit, and it is the recorded one
+        found = replace(found, revision=commit or found.revision).opened()
         config, notes = as_decoder(found.config())
-        tokenizer = found.tokenizer()
+        tokenizer = found.tokenizer(config)
         shape = skeleton(found, config, spec.attention)
         stops = found.stop_ids(config, tokenizer)
-        quantization = _quantization(spec, found, config)
+        file = gguf.facts(found.header) if found.header else None
+        quantization = _quantization(spec, found, config) if file is None else file.method
     if isinstance(placement.map, dict):
         check_map(placement.map, shape)
-    if quantization != "none":
+    if file is not None:
+        libraries |= installed("gguf")
+    elif quantization != "none":
         libraries |= installed(*QUANTIZERS)
     text = config.get_text_config()
-    auto = "float32" if placement.device.type == "cpu" else str(config.dtype or "float32")
+    own = config.dtype or ("float32" if file is None else file.dtype)
+    auto = "float32" if placement.device.type == "cpu" else str(own)
     identity = ModelIdentity(
         name=spec.shown,
-        revision=commit or folder_hash(Path(spec.source)),
+        revision=commit or (f"sha256:{file.sha256}" if file else folder_hash(Path(spec.source))),
         tokenizer=tokenizer_hash(tokenizer),
         chat_template=hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest() if tokenizer.chat_template else None,
         architecture=type(shape).__name__,
@@ -180,6 +196,7 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         peft=adapter.hash if adapter else None,
         remote_code=code_hash(config, shape, tokenizer),
         libraries=libraries,
+        gguf=file,
     )
     longest = getattr(text, "max_position_embeddings", None)
     notes += adapter.notes(spec.shown) if adapter else ()
@@ -230,7 +247,7 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
         with quiet_libraries():
             model = _weights(handle, spec.checkpoint(offline=offline))
             # what is quantised or spread has been put into its place while it was read
-            if handle.placement.map is None and handle.identity.quantization == "none":
+            if handle.placement.map is None and not handle.identity.packed:
                 model = model.to(device)
             if handle.adapter is not None:
                 model = merge(model, handle.adapter)
@@ -254,7 +271,7 @@ def _weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
         found = replace(found, revision=identity.revision)  # the recorded commit, though the hub may have moved on
     options: dict[str, Any] = {"device_map": placement.map} if placement.map is not None else {}
     dtype = getattr(torch, identity.dtype)
-    if identity.quantization != "none":
+    if identity.packed:
         if placement.map is None and placement.device.type != "cpu":
             need(f"A model quantised by {identity.quantization}", "accelerate")
             options["device_map"] = {"": str(placement.device)}
@@ -262,11 +279,11 @@ def _weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
             options["quantization_config"] = _bitsandbytes(spec.quantization, dtype)
     else:
         options["ignore_mismatched_sizes"] = True  # checked below, with names
-    kind: Any = type(handle.skeleton)
-    with found.reading():
+    found, kind = found.opened(), type(handle.skeleton)
+    with found.reading(), _places(found) as (source, where):
         model: PreTrainedModel
         model, facts = kind.from_pretrained(
-            found.source,
+            source,
             config=handle.skeleton.config,
             dtype=dtype,
             attn_implementation=spec.attention,
@@ -274,11 +291,21 @@ def _weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
             trust_remote_code=spec.trust_remote_code,
             adapter_kwargs={"local_files_only": found.offline},
             output_loading_info=True,
-            **found.where,
+            **where,
             **options,
         )
     check_loaded(spec.name, model, facts)
     return model
+
+
+@contextmanager
+def _places(found: Checkpoint) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where transformers finds the weights, and with which arguments."""
+    if found.header is None:
+        yield found.source, found.where
+        return
+    with ggufmodel.alone(found.header) as place:
+        yield place["folder"], {"gguf_file": place["file"], "local_files_only": True, **ggufmodel.loading_options()}
 
 
 def _bitsandbytes(name: str, dtype: torch.dtype) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from probebench.errors import UnknownNameError, UsageError
 from probebench.models.checkpoints import Checkpoint
+from probebench.models.gguf import is_gguf
 
 EMBEDDED = {"tiny": Path(__file__).parent.parent / "tiny"}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -22,7 +23,7 @@ class ModelSpec:
     """Which model, and how to run it: everything here can change a number."""
 
     name: str
-    """`tiny`, a folder, or a hub id."""
+    """`tiny`, a folder, a GGUF file, or a hub id."""
     revision: str | None = None
     dtype: str = "auto"
     """`auto`: float32 on a CPU, the checkpoint's own on a GPU."""
@@ -38,6 +39,8 @@ class ModelSpec:
     """Folder of an adapter that is merged into the weights."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model."""
+    gguf_file: str | None = None
+    """Which GGUF file of a hub's repository, or of a folder, is the model."""
 
     def check(self) -> None:
         """Complain about values that cannot be.
@@ -48,6 +51,10 @@ class ModelSpec:
         """
         _one_of("dtype", self.dtype, DTYPES)
         _one_of("quantization", self.quantization, tuple(QUANTIZATIONS))
+        if self.quantization != "none" and (self.gguf_file is not None or self.file is not None):
+            raise UsageError(
+                f"--quantization {self.quantization} is not for GGUF files, which are quantised already. Leave it out."
+            )
         if self.peft is not None and self.quantization != "none":
             raise UsageError("--peft and --quantization exclude each other: rounding again would change the adapter's weights.")
         if self.attention is not None and "/" in self.attention and not self.trust_remote_code:
@@ -57,16 +64,25 @@ class ModelSpec:
             )
 
     @property
+    def file(self) -> Path | None:
+        """The GGUF file of this machine that is the model; None for folders and hub ids."""
+        if self.gguf_file is not None:
+            return Path(self.name) / self.gguf_file if self.is_folder else None
+        return Path(self.name) if self.name not in EMBEDDED and Path(self.name).is_file() else None
+
+    @property
     def slug(self) -> str:
         """Folder name for this model's runs."""
-        if self.is_folder:  # two folders of one name are two models
-            where = hashlib.sha256(str(Path(self.name).resolve()).encode()).hexdigest()[:6]
+        if self.is_folder or self.file is not None:  # two folders of one name are two models
+            where = hashlib.sha256(str((self.file or Path(self.name)).resolve()).encode()).hexdigest()[:6]
             return f"{self.shown}-{where}"
         return self.name.replace("/", "__")
 
     @property
     def shown(self) -> str:
-        """The name without a machine's path: a folder's own name, or the hub id."""
+        """The name without a machine's path: a file's or folder's own name, or the hub id."""
+        if self.file is not None:
+            return self.file.name
         return Path(self.name).resolve().name if self.is_folder else self.name
 
     @property
@@ -82,17 +98,30 @@ class ModelSpec:
         """The model's files.
 
         Raises:
-            UnknownNameError: neither an embedded name, a folder nor a hub id.
-            UsageError: a path at which there is no folder, or a revision of a folder.
+            UnknownNameError: neither an embedded name, a folder, a file nor a hub id.
+            UsageError: a path at which there is nothing or a file of another kind, or a revision of a folder.
         """
-        local = self.is_folder or self.name in EMBEDDED
+        self._check_file()
+        local = self.is_folder or self.name in EMBEDDED or self.file is not None
         if not local and (self.name.count("/") > 1 or self.name.startswith((".", "/"))):
             raise UsageError(f"There is no model folder {self.name!r}.")
         if not local and "/" not in self.name:
             raise UnknownNameError("model", self.name, EMBEDDED, "Give an embedded name, a folder, or a hub id such as 'org/name'.")
         if local and self.revision is not None:
-            raise UsageError(f"--revision {self.revision} is for models of the hub; {self.name!r} is a folder of this machine.")
-        return Checkpoint(self.name, self.source, self.revision, local, offline, self.trust_remote_code)
+            raise UsageError(f"--revision {self.revision} is for models of the hub; {self.name!r} is of this machine.")
+        file = self.gguf_file if self.file is None else str(self.file)
+        return Checkpoint(self.name, self.source, self.revision, local, offline, self.trust_remote_code, file)
+
+    def _check_file(self) -> None:
+        """Complain about a file that is not there, or is no GGUF file."""
+        file = self.file
+        if self.gguf_file is not None and (self.name in EMBEDDED or Path(self.name).is_file()):
+            raise UsageError(f"--gguf-file names a file in a folder or in a repository of the hub, and {self.name!r} is neither.")
+        missing = file is None and self.gguf_file is None and not self.is_folder and self.name.lower().endswith(".gguf")
+        if missing or (file is not None and not file.is_file()):
+            raise UsageError(f"There is no GGUF file {str(file or self.name)!r}.")
+        if file is not None and not is_gguf(file):
+            raise UsageError(f"{str(file)!r} is no GGUF file. Give the folder of the model, {str(file.parent)!r}.")
 
 
 def _one_of(kind: str, value: str, allowed: Sequence[str]) -> None:

@@ -15,8 +15,9 @@ def check_untrained(handle: ModelHandle) -> None:
     Raises:
         UsageError: it is spread over devices, or quantised: random weights have neither a map nor a calibration.
     """
-    for name, value in (("--device-map", handle.placement.map), ("quantised weights", handle.identity.quantization)):
-        if value not in (None, "none"):
+    packed = handle.identity.quantization if handle.identity.packed else None
+    for name, value in (("--device-map", handle.placement.map), ("quantised weights", packed)):
+        if value is not None:
             raise UsageError(
                 f"--control random-model is for models on one device that are not quantised, and {handle.identity.name!r} has "
                 f"{name} ({value}). Leave the control out, or run it with a smaller model of the family."

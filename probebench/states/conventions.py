@@ -182,6 +182,8 @@ def final_norms(spec: ModelSpec, width: int) -> list[Norm]:
 
 
 def _checkpoint(spec: ModelSpec) -> Iterator[Path]:
+    if spec.file is not None or spec.gguf_file is not None:
+        return
     folder = Path(spec.source)
     if not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache
