@@ -25,6 +25,10 @@ def main(folders: list[str]) -> None:
     line("answers, correct", [f"{c['n']:,}, {c['accuracy']:.1%}" for c in everything])
     line("test answers, groups", [f"{c['n']:,}, {c['groups']}" for c in test])
     line("selected cell", [f"layer {r['selection']['layer']}, {r['selection']['position']}" for r in records])
+    line(
+        "of these with the cell's token; compared",
+        [f"{r['selection']['n_test']:,}; {r['comparison']['n_compared']:,}" for r in records],
+    )
     for name in ROWS:
         line(labels.get(name, name), [cell(r, name) for r in records])
     line("shuffled labels, mean of 20", [f"{c['mean_auroc']:.2f} {interval(c['mean_auroc_95'])}" for c in controls])

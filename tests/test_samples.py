@@ -166,10 +166,7 @@ def test_key_figures_beside_the_signal_are_of_one_sample(common):
     items = {name: value.replace("\u00a0", " ") for name, value in key_figures(record).items}
     assert items["Test AUROC"].endswith(f"n = {record['selection']['n_test']}")
     assert items["Test AUROC beside the signal"].startswith("0.812 ")
-    assert all(
-        items[k].endswith("n = 31")
-        for k in ("Test AUROC beside the signal", "Best simpler signal by validation", "Probe minus signal")
-    )
+    assert all(items[k].endswith("n = 31") for k in ("Test AUROC beside the signal", "Best simpler signal", "Probe minus signal"))
     said = " ".join(sentences(record))
     assert "On the 31 test answers that both score the probe has 0.812" in said
     assert "not distinguishable on these 31 answers" in said

@@ -64,7 +64,7 @@ def key_figures(record: Mapping[str, Any]) -> Facts:
         if h.n != n:
             items.append(("Test AUROC beside the signal", f"{number(h.auroc)} {interval(h.auroc_95)}{both}"))
         items += [
-            ("Best simpler signal by validation", f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}"),
+            ("Best simpler signal", f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}"),
             ("Probe minus signal", f"{number(h.difference, signed=True)} {interval(h.difference_95, signed=True)}{both}"),
         ]
     else:
