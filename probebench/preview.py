@@ -6,26 +6,25 @@ import shutil
 import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from probebench.cells import SHUFFLES, plan_run
+from probebench.cells import SHUFFLES
 from probebench.estimate import ANSWER_SHARE, Memory, device_memory, fit_seconds, planned_budget, start_seconds, states_size
 from probebench.models.batches import Budget
 from probebench.models.copier import MAX_NEW_TOKENS, Copier
-from probebench.models.loading import find_model
+from probebench.prepare import prepare
 from probebench.probes.kinds import get_probe
-from probebench.progress import Progress
 from probebench.settings import Settings
 from probebench.stages import Stages
 from probebench.states.reader import SiteLayout
 from probebench.tasks.exact import MODEL_RULE
+from probebench.tasks.notes import data_notes
 from probebench.tasks.prompts import encode_prompt
 from probebench.tasks.ptrue import asked_text, p_true_prompts
-from probebench.tasks.schema import load_task
-from probebench.tasks.split import split_examples
 from probebench.timing import Timer
-from probebench.types import EMB, SPLITS
+from probebench.types import EMB, SPLITS, layer_name
 
 SAMPLE = 32
 """Examples whose prompts of a later stage are rendered to know how long those are."""
@@ -128,51 +127,124 @@ def _cores() -> int:
     return int(cpu_count())
 
 
-def preview(settings: Settings) -> str:
-    """What a run would do, with its first prompt as the model will see it. Loads no weights.
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do and cost, with its first prompt as the model will see it."""
+
+    stages: Stages
+    layout: Mapping[str, SiteLayout]
+    """What would be stored of each site."""
+    cost: Costs
+    finished: bool
+    """This very run is there already: the command would compute nothing."""
+
+    @property
+    def n_cells(self) -> int:
+        """Cells that would have a probe."""
+        return sum(len(at.layers) for at in self.layout.values()) * len(self.stages.positions)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the model and of how the examples were read."""
+        stages = self.stages
+        return [*stages.handle.notes, *data_notes(stages.facts, len(stages.examples))]
+
+    @property
+    def first_prompt(self) -> str:
+        """Special tokens included."""
+        return str(self.stages.handle.tokenizer.decode(self.stages.prompt_ids[0]))
+
+    def facts(self) -> dict[str, Any]:
+        """All of it for programs: what `--dry-run --json` prints."""
+        stages, cost, m = self.stages, self.cost, self.stages.handle.identity
+        splits, lengths = stages.splits, [len(ids) for ids in stages.prompt_ids]
+        low, mid, high = cost.total
+        return {
+            "dry_run": True,
+            "model": asdict(m),
+            "task": stages.name,
+            "data": {**stages.facts, "n": len(stages.examples), "groups": len({e.group for e in stages.examples})},
+            "splits": {name: splits.count(name) for name in SPLITS},
+            "prompt_tokens": {"shortest": min(lengths), "longest": max(lengths), "all": sum(lengths)},
+            "sites": {site: [layer_name(k) for k in at.layers] for site, at in self.layout.items()},
+            "positions": list(stages.positions),
+            "cells": self.n_cells,
+            "bytes": {"disk": cost.disk, "disk_free": _free(stages.folder), "weights": cost.memory.weights,
+                      "largest_batch": cost.memory.largest, "largest_batch_of": cost.memory.which},
+            "seconds": {"low": low, "expected": mid, "high": high, "rest": cost.rest,
+                        "stages": {name: dict(zip(("low", "expected", "high"), part, strict=True))
+                                   for name, part in cost.seconds.items()}},
+            "notes": self.notes,
+            "folder": str(stages.folder),
+            "finished": self.finished,
+            "first_prompt": self.first_prompt,
+            "references": list(stages.examples[0].references),
+        }  # fmt: skip
+
+    def text(self) -> str:
+        """The same in lines."""
+        stages, m = self.stages, self.stages.handle.identity
+        splits, lengths = stages.splits, [len(ids) for ids in stages.prompt_ids]
+        groups = len({e.group for e in stages.examples})
+        return "\n".join([
+            _line("model", f"{m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, {m.n_parameters:,} parameters; "
+                           f"{m.dtype}, attention {m.attention}, on {m.device}"),
+            _line("task", f"{stages.name}, {len(stages.examples):,} examples from {stages.facts['origin']}"),
+            *_left_out(stages),
+            _line("splits", f"{', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {groups:,} groups"),
+            _line("prompts", f"{min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all"),
+            _line("sites", _site_words(self.layout)),
+            _line("cells", f"{self.n_cells:,} at {len(stages.positions)} positions"),
+            *_cost_lines(self.cost, stages.folder, m.device),
+            *(_line("note", note) for note in self.notes),
+            f"folder     {stages.folder}" + (", where this run is finished: nothing would be computed" if self.finished else ""),
+            _line("references", ", ".join(stages.examples[0].references) or "label given"),
+            f"first prompt, special tokens included:\n{self.first_prompt}",
+        ])  # fmt: skip
+
+
+def preview(settings: Settings) -> Preview:
+    """What a run would do, after all that a run checks before it computes. Loads no weights.
 
     Raises:
-        UsageError, RunError: as `evaluate`.
+        UsageError, RunError: as `evaluate` before its model is loaded.
     """
-    settings.check()
-    task = load_task(settings.task) if settings.task is not None else None
-    handle = find_model(settings.model, offline=settings.offline)
-    stages = Stages(settings, task, handle, Progress())
-    m, splits = handle.identity, split_examples(stages.examples, settings.seed)
-    lengths = [len(ids) for ids in stages.prompt_ids]
-    layout = plan_run(stages)[1]
-    cost = costs(stages, layout)
-    n_cells = sum(len(at.layers) for at in layout.values()) * len(stages.positions)
-    first = stages.examples[0]
-    prompt = handle.tokenizer.decode(stages.prompt_ids[0])
-    return "\n".join([
-        f"model      {m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, {m.n_parameters:,} parameters",
-        f"           {m.dtype}, attention {m.attention}, on {m.device}",
-        f"task       {stages.name}, {len(stages.examples):,} examples from {stages.facts['origin']}",
-        f"splits     {', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {len({e.group for e in stages.examples}):,} groups",
-        f"prompts    {min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all",
-        textwrap.fill(f"sites      {_site_words(layout)}", 79, subsequent_indent=" " * 11),
-        f"cells      {n_cells:,} at {len(stages.positions)} positions",
-        *_cost_lines(cost, stages.folder, m.device),
-        *(f"note       {note}" for note in handle.notes),
-        f"folder     {stages.folder}",
-        f"references {', '.join(first.references) or 'label given'}",
-        f"first prompt, special tokens included:\n{prompt}",
-    ])  # fmt: skip
+    prepared = prepare(settings)
+    layout = prepared.plan[1]
+    return Preview(prepared.stages, layout, costs(prepared.stages, layout), prepared.finished() is not None)
+
+
+def _line(name: str, words: str) -> str:
+    return textwrap.fill(f"{name:<11}{words}", 79, subsequent_indent=" " * 11, break_on_hyphens=False, break_long_words=False)
+
+
+def _left_out(stages: Stages) -> list[str]:
+    """Rows of the source that the run would not use."""
+    dropped, long = stages.facts["n_dropped"], stages.facts["n_too_long"]
+    said = []
+    if dropped:
+        said.append(f"{dropped:,} that stand there twice, under both labels, or in train and test")
+    if long:
+        said.append(f"{long:,} that need more than the {stages.handle.max_length:,} tokens of the model, answer included")
+    return [_line("left out", "; ".join(said))] if said else []
+
+
+def _free(folder: Path) -> int:
+    """Bytes that are free where a folder is, or would be."""
+    return next(shutil.disk_usage(place).free for place in (folder, *folder.absolute().parents) if place.is_dir())
 
 
 def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     """Disk, memory and time, and what was assumed."""
     low, mid, high = cost.total
     span = f" ({_duration(low)} to {_duration(high)})" if _duration(low) != _duration(high) else ""
-    free = next(shutil.disk_usage(place).free for place in (folder, *folder.absolute().parents) if place.is_dir())
     parts = ", ".join(f"{name} {_duration(part[1])}" for name, part in cost.seconds.items())
+    memory = cost.memory
     lines = [
-        f"disk       {cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; {free / 1e9:,.1f} GB free)",
-        f"memory     {cost.memory.total / 1e6:,.1f} MB on {device}: weights {cost.memory.weights / 1e6:,.1f}, and "
-        f"{cost.memory.largest / 1e6:,.1f} in the largest batch ({cost.memory.which})",
-        textwrap.fill(f"time       about {_duration(mid)}{span}: {parts}, all else "
-                      f"{_duration(cost.rest)}", 79, subsequent_indent=" " * 11),
+        _line("disk", f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; {_free(folder) / 1e9:,.1f} GB free)"),
+        _line("memory", f"{memory.total / 1e6:,.1f} MB on {device}: weights {memory.weights / 1e6:,.1f}, and "
+                        f"{memory.largest / 1e6:,.1f} in the largest batch ({memory.which})"),
+        _line("time", f"about {_duration(mid)}{span}: {parts}, all else {_duration(cost.rest)}"),
     ]  # fmt: skip
     typical, most = cost.tokens
     if most:

@@ -118,22 +118,26 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 class Lock:
-    """One process per run directory; the second one says so and stops."""
+    """One process per run directory; the second one says so and stops.
+
+    A run that fails before it has written anything leaves no folder behind, nor those above it that it made.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / ".lock"
         self.file: IO[str] | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> Lock:
         import fcntl
 
+        folder = self.path.parent
+        self._made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self.file = self.path.open("a+")
         except OSError as error:
-            raise RunError(
-                f"Cannot use the run directory {self.path.parent}: {error.strerror}. Choose another with --out."
-            ) from None
+            raise RunError(f"Cannot use the run directory {folder}: {error.strerror}. Choose another with --out.") from None
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -141,12 +145,33 @@ class Lock:
             raise LockedError(
                 f"Another process is working in {self.path.parent}. Wait for it, or choose another folder with --out."
             ) from None
-        _sweep(self.path.parent)
+        try:
+            same = self.path.stat().st_ino == os.fstat(self.file.fileno()).st_ino
+        except FileNotFoundError:
+            same = False
+        if not same:  # the run that held it failed meanwhile and took its folder away
+            self.file.close()
+            return self.__enter__()
+        _sweep(folder)
         return self
+
+    def _tidy(self) -> None:
+        """Take away a folder in which there is nothing but the lock, and the empty ones above it that were made for it."""
+        folder = self.path.parent
+        stages = folder / "stages"
+        for place in (*sorted((p for p in stages.rglob("*") if p.is_dir()), reverse=True), stages):
+            with suppress(OSError):  # holds something
+                place.rmdir()
+        if list(folder.iterdir()) == [self.path]:
+            self.path.unlink()
+            for place in self._made:
+                with suppress(OSError):
+                    place.rmdir()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None:
             _sweep(self.path.parent, os.getpid())
+            self._tidy()
         if self.file:
             self.file.close()
         if isinstance(error, OSError) and error.errno in FULL:  # whatever wrote without `write_atomic`, such as a figure

@@ -1,13 +1,17 @@
 """What a dry run says: bytes to the last one, memory as it is counted in a real run, and time with what it assumes."""
 
+import json
 import re
 
 import pytest
+from click.testing import CliRunner
 
 from probebench.cells import Cells, plan_run
+from probebench.cli.main import main
+from probebench.estimate import Memory
 from probebench.models.bare import LiveBytes
 from probebench.models.loading import ModelSpec, find_model
-from probebench.preview import costs, preview
+from probebench.preview import Costs, costs, preview
 from probebench.progress import Progress
 from probebench.settings import Settings
 from probebench.stages import Stages
@@ -34,7 +38,73 @@ def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
 
 
 def test_the_text_says_what_is_assumed(tmp_path):
-    shown = preview(Settings(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run")))
+    shown = preview(Settings(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run"))).text()
     assert re.search(r"disk +[\d,]+ bytes of hidden states", shown)
     assert re.search(r"memory +[\d.]+ MB on cpu: weights 5.8, and", shown)
     assert "An estimate, for answers of 16 tokens until a batch ends" in shown
+
+
+def rows(path, n, **more):
+    """A file of `n` questions, with rows of your own after them."""
+    found = [{"question": f"Where was person {i} born?", "answers": [f"Town {i}"]} for i in range(n)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in found + list(more.get("then", []))))
+    return path
+
+
+def dry(*words, tmp_path):
+    return CliRunner().invoke(main, ["eval", "--model", "tiny", "--task", "people", "--device", "cpu", "--dry-run", "--out",
+                                     str(tmp_path / "run"), *words])  # fmt: skip
+
+
+@pytest.fixture
+def measured_at_once(monkeypatch):
+    """What a run would take is not what is asked here."""
+    empty = Costs(1, Memory(2, 3, "reading hidden states"), {"answers": (1.0, 2.0, 3.0)}, 1.0, (16, 32))
+    monkeypatch.setattr("probebench.preview.costs", lambda *args: empty)
+
+
+def test_rows_that_a_run_leaves_out_are_said(tmp_path, measured_at_once):
+    long = {"question": "Where " + "was the old poet " * 3000 + "born?", "answers": ["Paris"]}
+    twice = {"question": "Where was person 3 born?", "answers": ["Town 3"]}
+    data = rows(tmp_path / "own.jsonl", 60, then=[long, twice, twice])
+    said = dry("--data", str(data), tmp_path=tmp_path)
+    assert said.exit_code == 0, said.output
+    words = " ".join(said.output.split())
+    assert "people, 60 examples from own.jsonl" in words
+    assert "left out 2 that stand there twice, under both labels, or in train and test; 1 that need more than the" in words
+    assert not (tmp_path / "run").exists()
+    assert max(map(len, said.output.split("first prompt")[0].splitlines())) < 80 + len(str(tmp_path))
+
+
+def test_json_holds_what_the_text_says(tmp_path, measured_at_once):
+    found = json.loads(dry("--limit", "60", "--json", tmp_path=tmp_path).stdout)
+    assert found["dry_run"]
+    assert found["data"]["n"] == sum(found["splits"].values()) == 60
+    assert found["seconds"]["stages"]["answers"] == {"low": 1.0, "expected": 2.0, "high": 3.0}
+    assert found["seconds"]["expected"] == 3.0
+    assert found["bytes"]["weights"] == 2
+    assert found["cells"] == sum(map(len, found["sites"].values())) * len(found["positions"])
+    assert not found["finished"]
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["--limit", "1"], "split is empty: 1 examples in 1 groups"),
+    (["--probe", "logistik"], "Did you mean 'logistic'"),
+    (["--train-sizes", "5000"], "5000"),
+])  # fmt: skip
+def test_a_run_that_cannot_work_is_refused_before_it_is_measured(words, message, tmp_path):
+    said = dry(*words, tmp_path=tmp_path)
+    assert said.exit_code in (1, 2)
+    assert len(said.output.splitlines()) == 1
+    assert message in said.output
+
+
+def test_two_rows_under_one_id_are_one_line(tmp_path):
+    same = [
+        {"id": "a", "question": "Where was x born?", "answers": ["A"]},
+        {"id": "a", "question": "Where was y born?", "answers": ["B"]},
+    ]
+    said = dry("--data", str(rows(tmp_path / "own.jsonl", 60, then=same)), tmp_path=tmp_path)
+    assert said.exit_code == 2
+    assert len(said.output.splitlines()) == 1
+    assert "'a' stands for two different examples" in said.output

@@ -249,3 +249,62 @@ def test_two_distinct_vectors_at_a_weak_penalty():
             fit, expected = LogisticSolver(X.astype(np.float32)).solve(labels, C), reference_fit(X, labels, C)
             assert fit.converged.all()
             np.testing.assert_allclose(fit.decisions(X), expected.decisions(X), rtol=5e-3)
+
+
+def repeated(n, d, distinct, seed=0):
+    """(n, d) float32 of which few are distinct, as short statements have at a token that many share."""
+    X, _ = vectors(distinct, d, seed, "dominant")
+    return X[np.random.default_rng(seed).integers(0, distinct, n)]
+
+
+def nearly_constant(n, d, seed=0):
+    """(n, d) float32 far from zero, with five columns that vary and others that do so in their last digits alone."""
+    rng = np.random.default_rng(seed)
+    X = (10 + 100 * rng.random(d)).astype(np.float32) * np.ones((n, 1), np.float32)
+    X *= 1 + (rng.integers(-2, 3, (n, d)) * 2.0**-23).astype(np.float32)
+    X[:, :5] += rng.normal(size=(n, 5)).astype(np.float32)
+    return X
+
+
+ALIKE = {"repeated": repeated(200, 300, 150), "repeated much": repeated(200, 400, 60),
+         "nearly constant": nearly_constant(150, 400), "nearly constant, tall": nearly_constant(300, 64)}  # fmt: skip
+
+
+@pytest.mark.parametrize("X", ALIKE.values(), ids=ALIKE)
+def test_vectors_that_are_nearly_the_same_are_fitted_as_by_scikit_learn(X, monkeypatch):
+    """Labels that no vector can tell apart: what the Gram matrix does not see of a step must not grow."""
+    monkeypatch.setattr(LogisticSolver, "_plain", lambda *args: pytest.fail("left the numbers in both precisions"))
+    lost = []
+    whole = LogisticSolver._pass
+
+    def watched(cell, problem, found, *rest):
+        whole(cell, problem, found, *rest)
+        if not cell.lib.double:
+            lost.append(int((~np.isfinite(found.gradient)).sum()))
+
+    monkeypatch.setattr(LogisticSolver, "_pass", staticmethod(watched))
+    rng = np.random.default_rng(1)
+    Y = np.array([rng.permutation(np.arange(len(X)) % 2) for _ in range(40)]).T
+    fits = LogisticSolver(X).solve(Y, 10.0)
+    assert fits.converged.all()
+    assert max(lost) <= len(Y.T) // 5
+    double = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
+    for k in range(3):
+        expected = LogisticRegression(C=10.0, solver="newton-cholesky", tol=1e-9, max_iter=1000).fit(double, Y[:, k])
+        assert_same_decisions(fits.decisions(X)[:, k], expected.decision_function(double))
+
+
+def test_columns_that_leave_the_numbers_begin_again_in_double(monkeypatch):
+    X, y = vectors(60, 90)
+    whole = LogisticSolver._pass
+
+    def broken(cell, problem, found, which, *rest):
+        whole(cell, problem, found, which, *rest)
+        if not cell.lib.double:
+            found.coef[1], found.now.v[1], found.now.f[1], found.now.b[1], found.gradient[1] = (np.nan,) * 5
+
+    expected = LogisticSolver(X).solve(y, (0.1, 1.0, 10.0))
+    monkeypatch.setattr(LogisticSolver, "_pass", staticmethod(broken))
+    found = LogisticSolver(X).solve(y, (0.1, 1.0, 10.0))
+    assert found.converged.all()
+    assert_same_decisions(found.decisions(X)[:, 1], expected.decisions(X)[:, 1])

@@ -78,3 +78,21 @@ def test_undefined_numbers_are_null(tmp_path):
     write_json(tmp_path / "x.json", {"a": float("nan"), "b": [np.float64("inf"), np.int64(3)], "c": (1.5,)})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 3], "c": [1.5]}
     assert clean_json({"x": np.bool_(True)}) == {"x": True}
+
+
+def test_a_run_that_fails_before_it_wrote_leaves_no_folder(tmp_path):
+    folder = tmp_path / "runs" / "model" / "task"
+    with pytest.raises(ZeroDivisionError), Lock(folder):
+        (folder / "stages" / "answers-1").mkdir(parents=True)
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    own = tmp_path / "mine"
+    own.mkdir()
+    with pytest.raises(ZeroDivisionError), Lock(own):
+        raise ZeroDivisionError
+    assert own.is_dir()  # what a user made stays
+    assert list(own.iterdir()) == []
+    with pytest.raises(ZeroDivisionError), Lock(folder):
+        write_atomic(folder / "stages" / "answers-1" / "00000.parquet", b"work")
+        raise ZeroDivisionError
+    assert (folder / "stages" / "answers-1" / "00000.parquet").is_file()  # and so does what was computed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -109,7 +109,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--out", metavar="DIR", help="Run directory; default: runs/<model>/<task>.")
 @click.option("--discard-states", is_flag=True, help="Delete the hidden states when the run is finished.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, with one rendered prompt, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Print the run record as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run record, or what --dry-run says, as JSON.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def eval_command(
     model: str, revision: str | None, dtype: str, device: str, attention: str | None, device_map: str | None, quantization: str,
@@ -128,7 +128,6 @@ def eval_command(
     from rich.console import Console
 
     from probebench.models.loading import ModelSpec
-    from probebench.preview import preview
     from probebench.progress import Progress, TerminalProgress
     from probebench.settings import Settings
     from probebench.several import outcome_table, prepare_all, run_all, told
@@ -144,8 +143,7 @@ def eval_command(
         for task in tasks or (None,)
     ]  # fmt: skip
     if dry_run:
-        for settings in wanted:
-            click.echo(preview(settings))
+        _dry_runs(wanted, as_json)
         return
     outcomes = []
     for outcome in run_all(prepare_all(wanted, Progress() if quiet or as_json else TerminalProgress())):
@@ -164,6 +162,30 @@ def eval_command(
         console.print()
         print_table(outcome_table(outcomes), console)
     if code := max(o.exit_code for o in outcomes):
+        sys.exit(code)
+
+
+def _dry_runs(wanted: Sequence[Any], as_json: bool) -> None:
+    """What each run would do; of several, one that cannot work does not hide what is said of the next."""
+    from probebench.preview import preview
+
+    facts, code = [], 0
+    for settings in wanted:
+        try:
+            found = preview(settings)
+        except ProbebenchError as error:
+            if len(wanted) == 1:
+                raise
+            code = max(code, error.exit_code)
+            facts.append({"dry_run": True, "task": settings.task, "error": str(error)})
+            click.echo(f"probebench: {settings.task}: {error}", err=True)
+            continue
+        facts.append(found.facts())
+        if not as_json:
+            click.echo(found.text())
+    if as_json:
+        click.echo(json.dumps(facts[0] if len(facts) == 1 else facts, indent=1, ensure_ascii=False))
+    if code:
         sys.exit(code)
 
 

@@ -9,8 +9,8 @@ The objective is scikit-learn's: C * sum_i s_i * log(1 + exp(-y_i f_i)) + |w|^2 
 3. Scores are linear in the step. So a column minimises the true objective over the plane of its direction and its last
    move by Newton steps on n scores alone: what conjugate gradients do on a quadratic, with no further product.
 4. Convergence is judged by the gradient at scores computed afresh from w, in the metric of the shared Hessian. Columns
-   that single precision cannot take to the tolerance go on in double; a column that leaves the numbers even there, as with
-   a handful of distinct vectors at a weak penalty, is fitted by plain Newton steps in the space that the vectors span.
+   that single precision cannot take to the tolerance go on in double, and those that left the numbers begin again there; a
+   column that leaves them even so is fitted by plain Newton steps in the space that the vectors span.
 """
 
 from __future__ import annotations
@@ -155,14 +155,18 @@ class LogisticSolver:
         found = Found(np.zeros((m, d), np.float32), start, np.full(m, np.inf), np.zeros(m, np.int64))
         with np.errstate(over="ignore", invalid="ignore"):  # seen in the gradient, and mended below
             self._pass(self._single, problem, found, np.arange(m), tol, max_iter)
-        stuck = np.flatnonzero((found.gradient > tol) & (found.used < max_iter) & np.isfinite(found.gradient))
+        lost = ~np.isfinite(found.gradient)
+        found.forget(np.flatnonzero(lost))
+        stuck = np.flatnonzero(lost | ((found.gradient > tol) & (found.used < max_iter)))
         if len(stuck):
             found.coef = found.coef.astype(np.float64)
             with np.errstate(over="ignore", invalid="ignore"):
                 self._pass(self._double, problem, found, stuck, tol, max_iter)
+        lost = ~np.isfinite(found.gradient)
+        found.forget(np.flatnonzero(lost))
         b = self._single.lib.host(found.now.b).astype(np.float64)
         b -= found.coef @ self.centre
-        for i in np.flatnonzero(~np.isfinite(found.gradient)):
+        for i in np.flatnonzero(lost):
             self._plain(problem, int(i), found, b)
         return LogisticFits(found.coef, b, found.gradient <= tol, found.used, found.gradient, self.centre)
 
