@@ -76,8 +76,9 @@ def print_summary(run: Run, console: Console) -> None:
         source = r["published"]["rows"][0]["source"]
         differs = len(r["published"]["differs"])
         console.print(f"[dim]{escape(source)}; {differs} things differ: see record.json[/dim]", highlight=False)
-    for name, reason in c["absent"].items():
-        console.print(f"[dim]not in the table: {name}, {reason}[/dim]", highlight=False)
+    for reason in dict.fromkeys(c["absent"].values()):
+        names = ", ".join(name for name, why in c["absent"].items() if why == reason)
+        console.print(f"[dim]not in the table: {names}, {escape(reason)}[/dim]", highlight=False)
     for line in absent_sites(r["sites"]):
         console.print(f"[dim]not there: {escape(line)}[/dim]", highlight=False)
     for warning in r["warnings"]:

@@ -118,3 +118,15 @@ def test_a_part_of_a_task_is_said_to_be_one():
 def test_notes_of_reading_have_counts():
     assert data_notes({"n_ungrouped": 40}, 120)[0].startswith("40 of 120 examples lack the columns that the task groups by")
     assert data_notes({}, 120) == data_notes({"n_ungrouped": 0}, 120) == []
+
+
+def test_answers_cut_off_and_rows_left_out_are_said(run):
+    record = copy.deepcopy(run.record)
+    assert "cut off" not in text_of(record)
+    record["counts"]["all"]["not_stopped"], record["generation"]["max_new_tokens"] = 60, 20
+    record["comparison"]["absent"] = {"p_true": "left out by --skip p-true", "p_true_exact": "left out by --skip p-true"}
+    text = text_of(record)
+    assert "cut off at 20 tokens: 60 of 240 answers (25.0%)" in text
+    assert "not in the table: p_true, p_true_exact, left out by --skip p-true" in text
+    record["task"]["kind"] = "statements"  # which nobody cuts off
+    assert "cut off" not in text_of(record)
