@@ -97,7 +97,7 @@ def class_trouble(answers: Sequence[LabelledAnswer], asked: Asked) -> str | None
 
 def cut_off(a: LabelledAnswer, asked: Asked) -> bool:
     """Did the answer end because it was as long as it may be? Statements never do."""
-    return not asked.statements and not a.answer.stopped
+    return not asked.statements and a.cut_off
 
 
 def _lonely(answers: Sequence[LabelledAnswer]) -> SplitName | None:

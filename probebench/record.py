@@ -78,7 +78,7 @@ def _count(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
         "accuracy": len(correct) / len(answers) if answers else float("nan"),
         "groups": len({a.example.group for a in answers}),
         "refused": sum(a.refused for a in answers),
-        "not_stopped": sum(not a.answer.stopped for a in answers),
+        "not_stopped": sum(a.cut_off for a in answers),
         "thinking": sum(bool(a.tokens.thinking and a.tokens.thinking.first is not None) for a in answers),
         "exact_found": {name: _found(part) for name, part in (("all", answers), ("correct", correct), ("wrong", wrong))},
     }

@@ -286,6 +286,8 @@ class Stages:
         given = [e.label for e in self.examples] if self.given is None else [g.label for g in self.given]
         judge, said = task.judge if task else "aliases", [self.reply(a)[1] for a in answers]
         found = judged(self.examples, answers, said, given, self.splits, judge)
+        if self.given is not None:
+            found = [replace(a, ended=g.ended) for a, g in zip(found, self.given, strict=True)]
         asked = Asked(self.statements, s.limit, self.max_new_tokens, brought=self.given is not None)
         check_classes(found, asked, self.folder if keep else None)
         return found

@@ -123,6 +123,13 @@ class LabelledAnswer:
     split: SplitName
     judged: bool = True
     """False where the label came with the statement or the answer, and no judge was asked."""
+    ended: bool = False
+    """True where a file says that the model ended the answer, though no stop token stands there."""
+
+    @property
+    def cut_off(self) -> bool:
+        """Did the answer end because it was as long as it may be?"""
+        return not (self.answer.stopped or self.ended)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

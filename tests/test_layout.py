@@ -59,6 +59,8 @@ ORDER = [
     {"models.specs", "models.classes"},
     {"models.loading", "scoring.evaluate"},
     {"models.bare", "probes.kinds", "tasks.prompts", "states.arrays", "states.conventions"},
+    {"tasks.marks"},
+    {"tasks.mending", "tasks.echoes"},
     {"models.memory", "budgets", "models.untrained", "models.generate", "tasks.ptrue", "tasks.given", "tasks.card", "probes.saved"},
     {"states.extract", "probes.fit", "run", "models.copier"},
     {"timing"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,12 +65,20 @@ def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
     path = Path(settings.answers or "")
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
     rows = [
-        [e.id, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact), g.exact_given]
+        [e.id, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact), g.exact_given, g.ended]
         for g in given
         for e in [g.example]
     ]
-    facts = {"origin": path.name, "revision": None, "sha256": content_key({"rows": rows}), "n_dropped": 0}
+    facts: dict[str, Any] = {"origin": path.name, "revision": None, "sha256": content_key({"rows": rows}), "n_dropped": 0}
+    facts |= {"mended": dict(sorted(Counter(name for g in given for name in g.mended).items())), **_stands_for(given)}
     return Asked([g.example for g in given], [g.prompt_ids for g in given], given, facts)
+
+
+def _stands_for(given: Sequence[GivenAnswer]) -> dict[str, str]:
+    """What a file calls the rows that are reported and those that choose, where it lacks one of the three splits."""
+    placed = {(g.example.fields.get("split"), g.example.split) for g in given}
+    test = next((str(own) for own, split in placed if split == "test" and own not in (None, "test")), None)
+    return ({"test_is": test} if test else {}) | ({"validation_is": "train"} if ("train", "validation") in placed else {})
 
 
 def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:

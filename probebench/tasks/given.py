@@ -1,15 +1,7 @@
 """Answers produced elsewhere (`--answers FILE`): read, checked, and brought into the form that generation gives.
 
-One row per answer, in jsonl, json, csv, tsv or parquet. Of each line the first field that is there counts:
-
-    prompt_ids | prompt | question   the ids that the model saw; the text it saw, special tokens written out; or a bare
-                                     question, put through the model's own chat template
-    answer_ids | answer              the generated ids, stop token included; or the text, to which the stop token is added
-    label | references               1 or true = correct, 0 or false = wrong; or accepted answers for the task's judge
-    wrong_answers                    the other options, for the judges of choice tasks; optional for others
-    exact_answer                     optional: the words of the answer that decide it; they must stand in the answer
-    id, group, split                 optional: identity; what must not cross splits (default: question or prompt);
-                                     train, validation or test, for all rows or for none
+One row per answer, in jsonl, json, csv, tsv or parquet, with the columns of `probebench.tasks.columns` (docs/answers.md). What
+stands around the ids of prompts and answers is taken off and counted, or the row is refused (`probebench.tasks.mending`).
 """
 
 from __future__ import annotations
@@ -17,38 +9,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError
+from probebench.tasks.columns import COLUMNS
+from probebench.tasks.echoes import Written, without_prompts
 from probebench.tasks.exact import find_words
+from probebench.tasks.marks import IGNORED, Ids, Marks, foreign_end
+from probebench.tasks.mending import Dumped, Mended, Said, mend_answers, mend_prompts
 from probebench.tasks.prompts import chat, encode_prompt
-from probebench.tasks.rows import read_rows, strings
+from probebench.tasks.rows import Row, read_rows, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import group_of, normalise
 from probebench.tasks.spans import decode
+from probebench.tasks.split import official_split
 from probebench.tasks.thinking import reply_start, thinking_ids
 from probebench.types import SPLITS, Example, Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FIELDS = (
-    "id",
-    "prompt_ids",
-    "prompt",
-    "question",
-    "answer_ids",
-    "answer",
-    "label",
-    "references",
-    "wrong_answers",
-    "exact_answer",
-    "group",
-    "split",
-)
 TRUE, FALSE = {"1", "true", "1.0", "correct"}, {"0", "false", "0.0", "wrong"}
+STOPPED = {"stop", "eos", "eos_token", "stop_sequence", "stop_token", "end_turn"}
+"""`finish_reason` of an answer that the model ended, in the words of servers,"""
+CUT = {"length", "max_tokens", "max_new_tokens", "max_length", "model_length"}
+"""and of one that was cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +46,17 @@ class GivenAnswer:
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...]
     stopped: bool
+    """True when the last id is a stop token."""
     text: str
     label: int | None
     """None when the judge decides."""
     exact: Span | None
     exact_given: bool
     """True when the file says where the exact answer is, or that there is none."""
+    ended: bool = True
+    """False when the answer was cut off."""
+    mended: tuple[str, ...] = ()
+    """What was put right in the row, by name; `probebench.tasks.notes` has the sentences."""
 
 
 def read_answers(
@@ -75,98 +67,210 @@ def read_answers(
     Raises:
         BadFileError: a missing file, an unknown or missing field, a value that cannot be; with file and line.
     """
-    given = []
-    seen: set[str] = set()
+    rows = []
     for row in read_rows(path):
-        where = row.where
-        answer = _read(row.fields, where, tokenizer, stops, task)
-        if answer.example.id in seen:
-            raise BadFileError(f"{where}: the id {answer.example.id!r} stands in an earlier row too; ids must be unique.")
-        seen.add(answer.example.id)
-        given.append(answer)
-        if limit is not None and len(given) == limit:
+        rows.append(Row(row.where, {k: v for k, v in row.fields.items() if (v is not None and v != "") or k == "exact_answer"}))
+        if limit is not None and len(rows) == limit:
             break
-    if not given:
+    if not rows:
         raise BadFileError(f"{path.name} holds no answers.")
+    marks = Marks.of(tokenizer, stops)
+    prompts = _prompts(rows, tokenizer, marks)
+    answers = _answers(rows, prompts, tokenizer, marks)
+    given = [_given(row, p, a, tokenizer, marks, task) for row, p, a in zip(rows, prompts, answers, strict=True)]
+    seen: set[str] = set()
+    for row, g in zip(rows, given, strict=True):
+        if g.example.id in seen:
+            raise BadFileError(f"{row.where}: the id {g.example.id!r} stands in an earlier row too; ids must be unique.")
+        seen.add(g.example.id)
+    return _split(path.name, given)
+
+
+def _split(name: str, given: list[GivenAnswer]) -> list[GivenAnswer]:
+    """The file's own splits, if it has any; what it lacks is taken from what it has.
+
+    Without a test split the file's validation split is what is reported, and a quarter of the groups of train chooses; without a
+    validation split such a quarter chooses too.
+    """
     splits = {g.example.split for g in given}
     if None in splits and len(splits) > 1:
-        raise BadFileError(f"{path.name}: some rows have a 'split' and some have none; give it for all rows or for none.")
+        raise BadFileError(f"{name}: some rows have a 'split' and some have none; give it for all rows or for none.")
     sides: dict[str, str | None] = {}
     for g in given:
         if sides.setdefault(g.example.group, g.example.split) != g.example.split:
             raise BadFileError(
-                f"{path.name}: the group {g.example.group!r} stands in {sides[g.example.group]} and in {g.example.split}. Rows of "
+                f"{name}: the group {g.example.group!r} stands in {sides[g.example.group]} and in {g.example.split}. Rows of "
                 f"one group must be in one split; say which rows belong together with 'group'."
             )
-    return given
+    if splits not in ({"train", "validation"}, {"train", "test"}):
+        return given
+    placed = []
+    for g in given:
+        split = official_split(g.example.group) if g.example.split == "train" else "test"
+        placed.append(replace(g, example=replace(g.example, split=split)))
+    return placed
 
 
-def _read(
-    row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], task: Task | None
+def _given(
+    row: Row, prompt: _Prompt, answer: Mended, tokenizer: PreTrainedTokenizerBase, marks: Marks, task: Task | None
 ) -> GivenAnswer:
-    told = "exact_answer" in row
-    row = {k: v for k, v in row.items() if v is not None and v != ""}
-    prompt_ids, question = _prompt(row, where, tokenizer)
-    answer_ids, stopped = _answer(row, where, tokenizer, stops)
+    fields, where, prompt_ids, answer_ids = row.fields, row.where, prompt.ids, answer.ids
+    told = "exact_answer" in fields
+    fields = {k: v for k, v in fields.items() if v is not None and v != ""}
+    stopped = answer_ids[-1] in marks.ends
     text = decode(tokenizer, answer_ids[:-1] if stopped else answer_ids)
-    label, references = _label(row, where)
+    label, references = _label(fields, where)
     exact = None
-    if row.get("exact_answer") is not None:
+    if (wanted := fields.get("exact_answer")) is not None:
         start = reply_start(tokenizer, thinking_ids(tokenizer), prompt_ids, answer_ids, text)
-        found = find_words(text[start:], str(row["exact_answer"]))
+        found = find_words(text[start:], _text(wanted))
         exact = found and Span(found.start + start, found.end + start)
         if exact is None:
-            raise BadFileError(f"{where}: exact_answer {row['exact_answer']!r} does not stand in the answer {text[:80]!r}.")
-    split = row.get("split")
+            raise BadFileError(f"{where}: exact_answer {wanted!r} does not stand in the answer {text[:80]!r}.")
+    split = fields.get("split")
     if split is not None and split not in SPLITS:
         raise BadFileError(f"{where}: split must be one of {', '.join(SPLITS)}; got {split!r}.")
-    group = normalise(str(row.get("group", question)))
-    if task is not None and "group" not in row:
-        group = group_of(task, row, question, where)
-    identity = str(row["id"]) if "id" in row else hashlib.sha256(json.dumps([prompt_ids, answer_ids]).encode()).hexdigest()[:16]
-    wrong = tuple(strings(row.get("wrong_answers"))) or tuple(o for o in (task.options if task else ()) if o not in references)
+    group = normalise(text_of(fields.get("group", prompt.question)))
+    if task is not None and "group" not in fields:
+        group = group_of(task, fields, prompt.question, where)
+    content = json.dumps([prompt_ids, answer_ids]).encode()
+    identity = text_of(fields["id"]) if "id" in fields else hashlib.sha256(content).hexdigest()[:16]
+    wrong = tuple(strings(value_of(fields.get("wrong_answers"), "wrong_answers", where)))
+    wrong = wrong or tuple(o for o in (task.options if task else ()) if o not in references)
     if task is not None and label is None and task.judge in ("choice", "closest") and not wrong:
         raise BadFileError(f"{where}: judge {task.judge!r} of task {task.name!r} needs 'wrong_answers' beside 'references'.")
-    example = Example(identity, question, references, group, split, wrong, fields=dict(row))
-    return GivenAnswer(example, prompt_ids, answer_ids, stopped, text, label, exact, told)
+    example = Example(identity, prompt.question, references, group, split, wrong, fields=fields)
+    mended = (*prompt.mended, *answer.done)
+    return GivenAnswer(example, prompt_ids, answer_ids, stopped, text, label, exact, told, answer.ended, mended)
 
 
-def _prompt(row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], str]:
-    """Prompt ids and the question as text."""
-    if "prompt_ids" in row:
-        ids = _ids(row["prompt_ids"], "prompt_ids", where, tokenizer)
-        return ids, str(row.get("question", decode(tokenizer, ids)))
-    if "prompt" in row:
-        text = str(row["prompt"])
-        bos = tokenizer.bos_token
-        ids = tuple(tokenizer(text, add_special_tokens=not (bos and text.startswith(bos)))["input_ids"])
-        return ids, str(row.get("question", text))
-    if "question" in row:
-        question = str(row["question"])
-        return encode_prompt(tokenizer, chat(tokenizer, question) if tokenizer.chat_template else question), question
-    raise _missing(row, where, "prompt_ids", "prompt", "question")
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """One prompt of a file."""
+
+    given: Ids
+    """As it stands there."""
+    ids: Ids
+    question: str
+    text: str | None
+    """The text that the model saw, where the file holds text."""
+    mended: tuple[str, ...]
 
 
-def _answer(
-    row: Mapping[str, Any], where: str, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]
-) -> tuple[tuple[int, ...], bool]:
-    """Answer ids, and whether the last one is a stop token."""
-    if "answer_ids" in row:
-        ids = _ids(row["answer_ids"], "answer_ids", where, tokenizer)
-        return ids, ids[-1] in stops
-    if "answer" in row:
-        ids = tuple(tokenizer(str(row["answer"]), add_special_tokens=False)["input_ids"])
-        if not ids:
-            raise BadFileError(f"{where}: answer {row['answer']!r} has no tokens.")
-        stop = tokenizer.eos_token_id
-        return ((*ids, stop), True) if stop is not None else (ids, False)
-    raise _missing(row, where, "answer_ids", "answer")
+def _prompts(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> list[_Prompt]:
+    """Prompt ids and questions of all rows."""
+    dumped = []
+    for row in rows:
+        f = row.fields
+        if "prompt_ids" in f:
+            dumped.append(Dumped(row.where, "prompt_ids", _ids(f["prompt_ids"], "prompt_ids", row.where, tokenizer)))
+        elif "prompt" in f:
+            ids = tuple(tokenizer(_text(f["prompt"]), add_special_tokens=False)["input_ids"])
+            if not ids:
+                raise BadFileError(f"{row.where}: prompt {f['prompt']!r} has no tokens.")
+            dumped.append(Dumped(row.where, "prompt", ids))
+        elif "question" not in f:
+            raise _missing(f, row.where, "prompt_ids", "prompt", "question")
+    mended = iter(mend_prompts(dumped, marks))
+    raw = iter(dumped)
+    prompts = []
+    for row in rows:
+        f = row.fields
+        question = _text(f["question"]) if "question" in f else None
+        if not {"prompt_ids", "prompt"} & f.keys():
+            text = chat(tokenizer, str(question)) if tokenizer.chat_template else str(question)
+            ids = encode_prompt(tokenizer, text)
+            prompts.append(_Prompt(ids, ids, str(question), text, ()))
+            continue
+        d, found = next(raw), next(mended)
+        ids, seen = found.ids, None
+        if d.name == "prompt":
+            seen = _text(f["prompt"])
+            if ids[: len(marks.prefix)] != marks.prefix:
+                ids = marks.prefix + ids
+        _check_ids(ids, d.name, row.where, tokenizer)
+        prompts.append(_Prompt(d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done))
+    return prompts
+
+
+def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> list[Mended]:
+    """Answer ids of all rows, with the stop token where the model ended the answer."""
+    written = [
+        None if "answer_ids" in row.fields or "answer" not in row.fields
+        else Written(row.where, _text(row.fields["answer"]), p.text, p.ids)
+        for row, p in zip(rows, prompts, strict=True)
+    ]  # fmt: skip
+    texts = iter(without_prompts([w for w in written if w is not None], tokenizer))
+    said: list[Said] = []
+    cut: list[tuple[str, ...]] = []
+    for row, p in zip(rows, prompts, strict=True):
+        f, ended = row.fields, _ended(row.fields, row.where)
+        cut.append(())
+        if "answer_ids" in f:
+            dumped = Dumped(row.where, "answer_ids", _ids(f["answer_ids"], "answer_ids", row.where, tokenizer))
+        elif "answer" in f:
+            text, cut[-1] = next(texts)
+            dumped = Dumped(row.where, "answer", _tokens(text, row.where, tokenizer))
+        else:
+            raise _missing(f, row.where, "answer_ids", "answer")
+        said.append(Said(dumped, p.given, p.ids, ended))
+    found = mend_answers(said, marks, tokenizer)
+    return [_finished(s, m, done, tokenizer, marks) for s, m, done in zip(said, found, cut, strict=True)]
+
+
+def _finished(s: Said, mended: Mended, done: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Mended:
+    """An answer of a file with what its form asks for: a stop token behind a text that was not cut off."""
+    _check_ids(mended.ids, s.answer.name, s.answer.where, tokenizer)
+    done = (*done, *mended.done)
+    stop = tokenizer.eos_token_id
+    if s.answer.name != "answer" or s.ended is False or stop is None or mended.ids[-1] in marks.ends:
+        return replace(mended, done=done)
+    return Mended((*mended.ids, stop), done if s.ended else (*done, "stop_added"))
+
+
+def _tokens(text: str, where: str, tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """A text's tokens, special ones that are written out among them."""
+    if (ending := foreign_end(tokenizer, text)) is not None:
+        raise BadFileError(
+            f"{where}: the answer ends with {ending!r}, which is no token of this model: it may be another model's stop token, or "
+            f"text. Take it off."
+        )
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if not ids:
+        raise BadFileError(f"{where}: answer {text!r} has no tokens.")
+    return ids
+
+
+def _ended(fields: Mapping[str, Any], where: str) -> bool | None:
+    """Whether the model ended the answer, as the file says; None when it says nothing.
+
+    Raises:
+        BadFileError: a word that is not known, or two that contradict each other.
+    """
+    found = []
+    if "stopped" in fields:
+        word = text_of(fields["stopped"]).lower()
+        if word not in {"1", "0", "true", "false"}:
+            raise BadFileError(f"{where}: stopped must be 1 or true (the model ended it), 0 or false; got {fields['stopped']!r}.")
+        found.append(word in {"1", "true"})
+    if "finish_reason" in fields:
+        reason = fields["finish_reason"]
+        word = text_of(reason.get("type") if isinstance(reason, Mapping) else reason).lower()
+        if word not in STOPPED | CUT:
+            raise BadFileError(
+                f"{where}: finish_reason must be one of {', '.join(sorted(STOPPED))} (the model ended it) or "
+                f"{', '.join(sorted(CUT))} (it was cut off); got {word!r}."
+            )
+        found.append(word in STOPPED)
+    if len(set(found)) > 1:
+        raise BadFileError(f"{where}: stopped is {fields['stopped']!r} and finish_reason {fields['finish_reason']!r}: which is it?")
+    return found[0] if found else None
 
 
 def _label(row: Mapping[str, Any], where: str) -> tuple[int | None, tuple[str, ...]]:
-    references = tuple(strings(row.get("references")))
+    references = tuple(strings(value_of(row.get("references"), "references", where)))
     if "label" in row:
-        value = str(row["label"]).strip().lower()
+        value = text_of(row["label"]).lower()
         if value not in TRUE | FALSE:
             raise BadFileError(f"{where}: label must be 1 or true (correct), 0 or false (wrong); got {row['label']!r}.")
         return int(value in TRUE), references
@@ -175,21 +279,31 @@ def _label(row: Mapping[str, Any], where: str) -> tuple[int | None, tuple[str, .
     raise _missing(row, where, "label", "references")
 
 
-def _ids(value: Any, name: str, where: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+def _text(value: Any) -> str:
+    """A text as it is, outer blanks included."""
+    return value if isinstance(value, str) else text_of(value)
+
+
+def _ids(value: Any, name: str, where: str, tokenizer: PreTrainedTokenizerBase) -> Ids:
     try:
         items = json.loads(value) if isinstance(value, str) else list(value)
     except (ValueError, TypeError):
         items = None
     items = [items] if isinstance(items, int) else items
+    items = items and [int(i) if isinstance(i, float) and i.is_integer() else i for i in items]
     if not items or not all(isinstance(i, int) and not isinstance(i, bool) for i in items):
         raise BadFileError(f"{where}: {name} must be a list of token ids with at least one entry; got {str(value)[:60]!r}.")
-    wrong = [i for i in items if not 0 <= i < len(tokenizer)]
-    if wrong:
-        raise BadFileError(f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to {len(tokenizer) - 1}.")
+    _check_ids([i for i in items if i not in IGNORED], name, where, tokenizer)
     return tuple(items)
 
 
+def _check_ids(ids: Sequence[int], name: str, where: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    wrong = [i for i in ids if not 0 <= i < len(tokenizer)]
+    if wrong:
+        raise BadFileError(f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to {len(tokenizer) - 1}.")
+
+
 def _missing(row: Mapping[str, Any], where: str, *names: str) -> BadFileError:
-    unknown: Sequence[str] = [str(k) for k in row if k not in FIELDS]
+    unknown: Sequence[str] = [str(k) for k in row if k not in COLUMNS]
     extra = f" Unused fields here: {', '.join(unknown)}." if unknown else ""
     return BadFileError(f"{where}: one of {', '.join(map(repr, names))} is needed.{extra}")

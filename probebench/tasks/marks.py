@@ -1,0 +1,107 @@
+"""Special tokens that stand around prompts and answers, and how often the rows of a file begin or end with one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from probebench.tasks.prompts import chat
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Ids = tuple[int, ...]
+IGNORED = (-100, -1)
+"""Padding of labels, in no vocabulary."""
+ENDINGS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>",
+           "<|end|>", "<|return|>", "<|end_of_turn|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>")  # fmt: skip
+"""How models write that their turn ends, as decoding with special tokens shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Special tokens that may stand around a prompt or an answer."""
+
+    pads: frozenset[int]
+    prefix: Ids
+    """What the tokenizer puts before a text."""
+    starts: frozenset[int]
+    """Tokens that a prompt of this model begins with: by its tokenizer, or its chat template."""
+    begins: frozenset[int]
+    """The begin token, where the model has one, and what the tokenizer puts first."""
+    closers: frozenset[int]
+    """Tokens that it ends with."""
+    stops: frozenset[int]
+    """Tokens at which generation stops."""
+    ends: frozenset[int]
+    """Those, and others that end a turn."""
+    special: frozenset[int]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Marks:
+        """The marks of a model."""
+        special = {int(i) for i in tokenizer.all_special_ids}
+        plain, whole = (tuple(tokenizer("a", add_special_tokens=own)["input_ids"]) for own in (False, True))
+        at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+        rendered = [whole]
+        if tokenizer.chat_template:
+            rendered.append(tuple(tokenizer(chat(tokenizer, "a"), add_special_tokens=False)["input_ids"]))
+        ends = {token for text in ENDINGS if (token := ending_token(tokenizer, text)) is not None}
+        ends |= stops | ({tokenizer.eos_token_id} - {None})
+        return cls(
+            pads=frozenset({*IGNORED, tokenizer.pad_token_id} - {None}),
+            prefix=whole[:at],
+            starts=frozenset(ids[0] for ids in rendered) & special,
+            begins=frozenset({*whole[:at][:1], tokenizer.bos_token_id} - {None}),
+            closers=frozenset(ids[-1] for ids in rendered) & special,
+            stops=stops,
+            ends=frozenset(ends),
+            special=frozenset(special | set(tokenizer.get_added_vocab().values())),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """How often, and how far, rows of a file begin with one and the same padding token."""
+
+    n: int
+    longest: Counter[int]
+    begun: Counter[int]
+    counts: dict[int, set[int]]
+
+    @classmethod
+    def of(cls, rows: Iterable[Ids], pads: frozenset[int]) -> Runs:
+        longest: Counter[int] = Counter()
+        begun: Counter[int] = Counter()
+        counts: dict[int, set[int]] = {}
+        n = 0
+        for ids in rows:
+            n += 1
+            if k := run_of(ids, pads):
+                longest[ids[0]], begun[ids[0]] = max(longest[ids[0]], k), begun[ids[0]] + 1
+                counts.setdefault(ids[0], set()).add(k)
+        return cls(n, longest, begun, counts)
+
+    def always(self, token: int) -> bool:
+        """Does every row begin with it?"""
+        return self.begun[token] == self.n
+
+
+def run_of(ids: Ids, pads: frozenset[int]) -> int:
+    """How many of the first ids are one and the same padding token."""
+    if not ids or ids[0] not in pads:
+        return 0
+    return next((k for k, i in enumerate(ids) if i != ids[0]), len(ids))
+
+
+def ending_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
+    """The one token that a written-out stop token is for a tokenizer; None where it is mere text."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return int(ids[0]) if len(ids) == 1 and tokenizer.get_vocab().get(text) == ids[0] else None
+
+
+def foreign_end(tokenizer: PreTrainedTokenizerBase, text: str) -> str | None:
+    """The written-out stop token of another model at the end of a text; None where there is none."""
+    return next((e for e in ENDINGS if text.rstrip().endswith(e) and ending_token(tokenizer, e) is None), None)
