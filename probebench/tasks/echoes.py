@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.errors import BadFileError
+from probebench.tasks.marks import Marks
 from probebench.tasks.spans import decode
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ class Written:
     prompt_ids: tuple[int, ...]
 
 
-def without_prompts(found: Sequence[Written], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, tuple[str, ...]]]:
+def without_prompts(
+    found: Sequence[Written], tokenizer: PreTrainedTokenizerBase, marks: Marks
+) -> list[tuple[str, tuple[str, ...]]]:
     """Texts without the prompt that they repeat, and what was done, by name.
 
     A prompt with special tokens in it is never an answer's own words, so it is taken off wherever it stands; one of plain words
@@ -33,7 +36,7 @@ def without_prompts(found: Sequence[Written], tokenizer: PreTrainedTokenizerBase
     Raises:
         BadFileError: nothing but the prompt.
     """
-    cuts = [_repeated(w, tokenizer) for w in found]
+    cuts = [_repeated(w, tokenizer, marks) for w in found]
     every = all(at for at, _ in cuts) and len(found) > 1
     result: list[tuple[str, tuple[str, ...]]] = []
     for w, (at, sure) in zip(found, cuts, strict=True):
@@ -46,7 +49,7 @@ def without_prompts(found: Sequence[Written], tokenizer: PreTrainedTokenizerBase
     return result
 
 
-def _repeated(w: Written, tokenizer: PreTrainedTokenizerBase) -> tuple[int, bool]:
+def _repeated(w: Written, tokenizer: PreTrainedTokenizerBase, marks: Marks) -> tuple[int, bool]:
     """Where a text goes on behind its prompt (0: it does not begin with it), and whether special tokens make that sure."""
     start, pad = 0, str(tokenizer.pad_token or "")
     while pad and w.text.startswith(pad, start):
@@ -55,12 +58,6 @@ def _repeated(w: Written, tokenizer: PreTrainedTokenizerBase) -> tuple[int, bool
     plain, bos = decode(tokenizer, w.prompt_ids), str(tokenizer.bos_token or "")
     for text in (w.prompt or "", whole, whole.removeprefix(bos) if bos else whole, plain):
         if text.strip() and w.text.startswith(text, start):
-            return start + len(text), _special(text, tokenizer)
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+            return start + len(text), bool(marks.special.intersection(ids))
     return 0, False
-
-
-def _special(text: str, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Does a text have special tokens written out?"""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    known = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
-    return any(i in known for i in ids)

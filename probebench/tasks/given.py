@@ -17,7 +17,7 @@ from probebench.errors import BadFileError
 from probebench.tasks.columns import COLUMNS
 from probebench.tasks.echoes import Written, without_prompts
 from probebench.tasks.exact import find_words
-from probebench.tasks.marks import IGNORED, Ids, Marks, foreign_end
+from probebench.tasks.marks import IGNORED, Ids, Marks
 from probebench.tasks.mending import Dumped, Mended, Said, mend_answers, mend_prompts
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.rows import Row, read_rows, strings, text_of, value_of
@@ -25,7 +25,7 @@ from probebench.tasks.schema import Task
 from probebench.tasks.sources import group_of, normalise
 from probebench.tasks.spans import decode
 from probebench.tasks.split import official_split
-from probebench.tasks.thinking import reply_start, thinking_ids
+from probebench.tasks.thinking import ThinkingIds, reply_start, thinking_ids
 from probebench.types import SPLITS, Example, Span
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def read_answers(
     marks = Marks.of(tokenizer, stops)
     prompts = _prompts(rows, tokenizer, marks)
     answers = _answers(rows, prompts, tokenizer, marks)
-    given = [_given(row, p, a, tokenizer, marks, task) for row, p, a in zip(rows, prompts, answers, strict=True)]
+    thoughts = thinking_ids(tokenizer)
+    given = [_given(row, p, a, tokenizer, (marks, thoughts), task) for row, p, a in zip(rows, prompts, answers, strict=True)]
     seen: set[str] = set()
     for row, g in zip(rows, given, strict=True):
         if g.example.id in seen:
@@ -112,17 +113,23 @@ def _split(name: str, given: list[GivenAnswer]) -> list[GivenAnswer]:
 
 
 def _given(
-    row: Row, prompt: _Prompt, answer: Mended, tokenizer: PreTrainedTokenizerBase, marks: Marks, task: Task | None
+    row: Row,
+    prompt: _Prompt,
+    answer: Mended,
+    tokenizer: PreTrainedTokenizerBase,
+    known: tuple[Marks, ThinkingIds | None],
+    task: Task | None,
 ) -> GivenAnswer:
+    """One row, put together; `known` are the model's special tokens."""
     fields, where, prompt_ids, answer_ids = row.fields, row.where, prompt.ids, answer.ids
     told = "exact_answer" in fields
     fields = {k: v for k, v in fields.items() if v is not None and v != ""}
-    stopped = answer_ids[-1] in marks.ends
+    stopped = answer_ids[-1] in known[0].ends
     text = decode(tokenizer, answer_ids[:-1] if stopped else answer_ids)
     label, references = _label(fields, where)
     exact = None
     if (wanted := fields.get("exact_answer")) is not None:
-        start = reply_start(tokenizer, thinking_ids(tokenizer), prompt_ids, answer_ids, text)
+        start = reply_start(tokenizer, known[1], prompt_ids, answer_ids, text)
         found = find_words(text[start:], _text(wanted))
         exact = found and Span(found.start + start, found.end + start)
         if exact is None:
@@ -163,7 +170,7 @@ def _prompts(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Mar
     for row in rows:
         f = row.fields
         if "prompt_ids" in f:
-            dumped.append(Dumped(row.where, "prompt_ids", _ids(f["prompt_ids"], "prompt_ids", row.where, tokenizer)))
+            dumped.append(Dumped(row.where, "prompt_ids", _ids(f["prompt_ids"], "prompt_ids", row.where, marks)))
         elif "prompt" in f:
             ids = tuple(tokenizer(_text(f["prompt"]), add_special_tokens=False)["input_ids"])
             if not ids:
@@ -188,7 +195,7 @@ def _prompts(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Mar
             seen = _text(f["prompt"])
             if ids[: len(marks.prefix)] != marks.prefix:
                 ids = marks.prefix + ids
-        _check_ids(ids, d.name, row.where, tokenizer)
+        _check_ids(ids, d.name, row.where, marks)
         prompts.append(_Prompt(d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done))
     return prompts
 
@@ -200,17 +207,17 @@ def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrai
         else Written(row.where, _text(row.fields["answer"]), p.text, p.ids)
         for row, p in zip(rows, prompts, strict=True)
     ]  # fmt: skip
-    texts = iter(without_prompts([w for w in written if w is not None], tokenizer))
+    texts = iter(without_prompts([w for w in written if w is not None], tokenizer, marks))
     said: list[Said] = []
     cut: list[tuple[str, ...]] = []
     for row, p in zip(rows, prompts, strict=True):
         f, ended = row.fields, _ended(row.fields, row.where)
         cut.append(())
         if "answer_ids" in f:
-            dumped = Dumped(row.where, "answer_ids", _ids(f["answer_ids"], "answer_ids", row.where, tokenizer))
+            dumped = Dumped(row.where, "answer_ids", _ids(f["answer_ids"], "answer_ids", row.where, marks))
         elif "answer" in f:
             text, cut[-1] = next(texts)
-            dumped = Dumped(row.where, "answer", _tokens(text, row.where, tokenizer))
+            dumped = Dumped(row.where, "answer", _tokens(text, row.where, tokenizer, marks))
         else:
             raise _missing(f, row.where, "answer_ids", "answer")
         said.append(Said(dumped, p.given, p.ids, ended))
@@ -220,7 +227,7 @@ def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrai
 
 def _finished(s: Said, mended: Mended, done: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Mended:
     """An answer of a file with what its form asks for: a stop token behind a text that was not cut off."""
-    _check_ids(mended.ids, s.answer.name, s.answer.where, tokenizer)
+    _check_ids(mended.ids, s.answer.name, s.answer.where, marks)
     done = (*done, *mended.done)
     stop = tokenizer.eos_token_id
     if s.answer.name != "answer" or s.ended is False or stop is None or mended.ids[-1] in marks.ends:
@@ -228,9 +235,9 @@ def _finished(s: Said, mended: Mended, done: tuple[str, ...], tokenizer: PreTrai
     return Mended((*mended.ids, stop), done if s.ended else (*done, "stop_added"))
 
 
-def _tokens(text: str, where: str, tokenizer: PreTrainedTokenizerBase) -> Ids:
+def _tokens(text: str, where: str, tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Ids:
     """A text's tokens, special ones that are written out among them."""
-    if (ending := foreign_end(tokenizer, text)) is not None:
+    if (ending := next((e for e in marks.foreign if text.rstrip().endswith(e)), None)) is not None:
         raise BadFileError(
             f"{where}: the answer ends with {ending!r}, which is no token of this model: it may be another model's stop token, or "
             f"text. Take it off."
@@ -284,7 +291,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else text_of(value)
 
 
-def _ids(value: Any, name: str, where: str, tokenizer: PreTrainedTokenizerBase) -> Ids:
+def _ids(value: Any, name: str, where: str, marks: Marks) -> Ids:
     try:
         items = json.loads(value) if isinstance(value, str) else list(value)
     except (ValueError, TypeError):
@@ -293,14 +300,14 @@ def _ids(value: Any, name: str, where: str, tokenizer: PreTrainedTokenizerBase) 
     items = items and [int(i) if isinstance(i, float) and i.is_integer() else i for i in items]
     if not items or not all(isinstance(i, int) and not isinstance(i, bool) for i in items):
         raise BadFileError(f"{where}: {name} must be a list of token ids with at least one entry; got {str(value)[:60]!r}.")
-    _check_ids([i for i in items if i not in IGNORED], name, where, tokenizer)
+    _check_ids([i for i in items if i not in IGNORED], name, where, marks)
     return tuple(items)
 
 
-def _check_ids(ids: Sequence[int], name: str, where: str, tokenizer: PreTrainedTokenizerBase) -> None:
-    wrong = [i for i in ids if not 0 <= i < len(tokenizer)]
+def _check_ids(ids: Sequence[int], name: str, where: str, marks: Marks) -> None:
+    wrong = [i for i in ids if not 0 <= i < marks.size]
     if wrong:
-        raise BadFileError(f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to {len(tokenizer) - 1}.")
+        raise BadFileError(f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to {marks.size - 1}.")
 
 
 def _missing(row: Mapping[str, Any], where: str, *names: str) -> BadFileError:

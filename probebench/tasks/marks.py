@@ -37,7 +37,12 @@ class Marks:
     """Tokens at which generation stops."""
     ends: frozenset[int]
     """Those, and others that end a turn."""
+    foreign: tuple[str, ...]
+    """Endings that are no token of this model."""
+    size: int
+    """Ids are 0 to one less."""
     special: frozenset[int]
+    """Special tokens, and others that were added to the vocabulary."""
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Marks:
@@ -48,8 +53,8 @@ class Marks:
         rendered = [whole]
         if tokenizer.chat_template:
             rendered.append(tuple(tokenizer(chat(tokenizer, "a"), add_special_tokens=False)["input_ids"]))
-        ends = {token for text in ENDINGS if (token := ending_token(tokenizer, text)) is not None}
-        ends |= stops | ({tokenizer.eos_token_id} - {None})
+        written = {text: _token_of(tokenizer, text) for text in ENDINGS}
+        ends = stops | {token for token in (*written.values(), tokenizer.eos_token_id) if token is not None}
         return cls(
             pads=frozenset({*IGNORED, tokenizer.pad_token_id} - {None}),
             prefix=whole[:at],
@@ -58,6 +63,8 @@ class Marks:
             closers=frozenset(ids[-1] for ids in rendered) & special,
             stops=stops,
             ends=frozenset(ends),
+            foreign=tuple(text for text, token in written.items() if token is None),
+            size=len(tokenizer),
             special=frozenset(special | set(tokenizer.get_added_vocab().values())),
         )  # fmt: skip
 
@@ -96,12 +103,7 @@ def run_of(ids: Ids, pads: frozenset[int]) -> int:
     return next((k for k, i in enumerate(ids) if i != ids[0]), len(ids))
 
 
-def ending_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
-    """The one token that a written-out stop token is for a tokenizer; None where it is mere text."""
+def _token_of(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
+    """The one token that a written-out special token is; None where a tokenizer takes it for mere text."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return int(ids[0]) if len(ids) == 1 and tokenizer.get_vocab().get(text) == ids[0] else None
-
-
-def foreign_end(tokenizer: PreTrainedTokenizerBase, text: str) -> str | None:
-    """The written-out stop token of another model at the end of a text; None where there is none."""
-    return next((e for e in ENDINGS if text.rstrip().endswith(e) and ending_token(tokenizer, e) is None), None)
+    return int(ids[0]) if len(ids) == 1 and tokenizer.convert_ids_to_tokens(ids[0]) == text else None
