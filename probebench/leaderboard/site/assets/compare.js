@@ -46,7 +46,7 @@
     const spread = (x, y) => [x.low, x.high, y.low, y.high].every(PB.known) ? Math.hypot(x.high - x.low, y.high - y.low) / 2 : 0;
     const reach = Math.max(0.1, d3.max(shared, ([x, y]) => Math.abs(x.auroc - y.auroc) + spread(x, y)));
     const around = d3.scaleLinear([-reach, reach], [4, 150]).clamp(true);
-    const figure = (row) => PB.auroc(row, scale);
+    const figure = (row) => [PB.auroc(row, scale), PB.known(row.n) ? PB.el("div", { class: "interval" }, `n = ${PB.count(row.n)}`) : null];
     const rows = shared.map(([x, y]) => {
       const difference = x.auroc - y.auroc;
       const known = [x.low, x.high, y.low, y.high].every(PB.known);
@@ -57,7 +57,7 @@
       return PB.el("tr", {}, PB.el("th", { scope: "row" }, PB.taskLink(x.task, x.taskSlug), " ", PB.tag(x.published ? "published" : x.tier)), 
         PB.el("td", {}, PB.el("div", { class: "figure" }, PB.el("span", { class: clear ? "clear" : null }, PB.el("span", { class: "num" }, PB.signed(difference)), " ", PB.el("span", { class: "interval" }, words)),
           PB.glyph(around, difference, low, high, 0))),
-        PB.el("td", {}, figure(x)), PB.el("td", {}, figure(y)));
+        PB.el("td", {}, ...figure(x)), PB.el("td", {}, ...figure(y)));
     });
     const head = ["Task", "First minus second", PB.modelLink(one.name, a.value), PB.modelLink(two.name, b.value)].map((title) => PB.el("th", { scope: "col" }, title));
     result.replaceChildren(PB.el("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Comparison" },
