@@ -18,6 +18,8 @@ WHOLE = ("emu3",)
 """Types whose class for the text part alone cannot read the weights of a whole checkpoint."""
 OTHER_INPUTS = ("pixel_values", "input_features", "input_values", "inputs_embeds")
 """What a model that cannot do without is given beside token ids."""
+BOTH_WAYS_SINCE = (5, 23)
+"""Version of transformers in which PaliGemma can be run as a plain decoder; in 5.0 padding changes its answers."""
 OWN_GENERATE = ("janus", "qwen2_5_omni", "qwen3_omni_moe")
 """Types whose own generate() takes nobody along to look at the scores of each token."""
 BOTH_WAYS = (
@@ -57,10 +59,18 @@ def as_decoder(config: Any) -> tuple[Any, tuple[str, ...]]:
     Where a text part may see in both directions but is not told where, one attention kernel lets all tokens see all others, and
     the same kernel with padding in the batch, or another one, lets them see what comes before: the same answer would have other
     states in another batch. It is a plain decoder here, everywhere.
+
+    Raises:
+        UsageError: an early transformers, in which no setting makes it one.
     """
     text = config.get_text_config(decoder=True)
     if not is_causal(config) or text is config or getattr(text, "use_bidirectional_attention", None) is not True:
         return config, ()
+    if tuple(map(int, version("transformers").split(".")[:2])) < BOTH_WAYS_SINCE:
+        raise UsageError(
+            f"transformers {version('transformers')} masks the text of models of the type {config.model_type!r} otherwise in a "
+            f"batch than alone. A newer one does not: pip install -U 'transformers>={BOTH_WAYS_SINCE[0]}.{BOTH_WAYS_SINCE[1]}'"
+        )
     config = copy.deepcopy(config)
     config.get_text_config(decoder=True).use_bidirectional_attention = False
     return config, (BOTH_WAYS,)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from probebench.models.gguf import Header
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+TRUSTED = "5.23"
+"""Version of transformers whose tokenizers of GGUF files are those of the folder; 5.0 leaves special tokens in pieces."""
 FACTORS = "rope_freqs.weight"
 """By how much each frequency of the rotary embedding is slowed, as Llama 3.1 and later have it."""
 NOT_READ = ("rope_factors_long.weight", "rope_factors_short.weight")
@@ -33,8 +36,14 @@ def config_of(header: Header) -> Any:
     It is given the header without vocabulary and merges, over which it would spend half a minute, and no tensors.
 
     Raises:
-        UsageError: an architecture that it does not read from GGUF, or positions that it would read wrongly.
+        UsageError: an architecture that it does not read from GGUF, positions that it would read wrongly, or a transformers whose
+            tokens would be wrong.
     """
+    if find_spec("transformers.integrations.gguf") is None:
+        raise UsageError(
+            f"transformers {version('transformers')} cuts the text of GGUF files into other tokens than their models know. A newer "
+            f"one does not: pip install -U 'transformers>={TRUSTED}'"
+        )
     from transformers import AutoConfig
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
