@@ -151,6 +151,16 @@ def test_unanswerable_questions_are_refused_by_place(tmp_path):
         read(tmp_path / "t.json", json.dumps(content))
 
 
+def test_a_column_that_stands_twice_in_parquet_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.array(["Who?"]), pa.array(["Anna"]), pa.array(["Ben"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["question", "answers", "answers"]), tmp_path / "t.parquet")
+    with pytest.raises(BadFileError, match="not readable as parquet: .*answers"):
+        load_dataset(TASK, str(tmp_path / "t.parquet"))
+
+
 def test_strings_leave_text_that_only_looks_like_a_record():
     assert strings("{1, 2}") == ["{1, 2}"]
     assert strings("{'a': 1}") == ["{'a': 1}"]

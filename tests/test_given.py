@@ -219,6 +219,20 @@ def test_a_plain_prompt_that_some_answers_repeat_is_not_guessed_at(tmp_path):
     assert [(g.text, g.mended) for g in given] == [(" It is Paris.", ("prompt_repeated",))] * 2
 
 
+def test_an_answer_never_begins_with_what_begins_a_text_or_its_own_turn(tmp_path, plain_chat):
+    """A text that was tokenised with special tokens, and a turn cut out of a rendered chat."""
+    prompt, answer = plain_chat.prompts[0], plain_chat.answers[0]
+    assistant = plain_chat.tokenizer.convert_tokens_to_ids("<|assistant|>")
+    rows = [
+        {"answer_ids": (BOS, *answer, EOS)},
+        {"answer_ids": (assistant, *answer, EOS)},
+        {"answer": "<|assistant|> It is Paris<eos>"},
+    ]
+    given = read(tmp_path, plain_chat, [{"prompt_ids": prompt, **row} for row in rows])
+    assert [g.answer_ids for g in given] == [(*answer, EOS)] * 3
+    assert [g.mended for g in given] == [("answer_prefix",), ("prompt_repeated",), ("prompt_repeated",)]
+
+
 def test_words_of_servers_for_the_end(tmp_path, plain_chat):
     reasons = ["stop", "eos_token", "length", {"type": "length", "length": 5}, "MAX_TOKENS", None]
     rows = [{"prompt_ids": plain_chat.prompts[0], "answer_ids": (*plain_chat.answers[0], 5 + i), "finish_reason": r}

@@ -31,6 +31,8 @@ class Marks:
     """Tokens that a prompt of this model begins with: by its tokenizer, or its chat template."""
     begins: frozenset[int]
     """The begin token, where the model has one, and what the tokenizer puts first."""
+    turns: frozenset[int]
+    """Tokens that stand inside a rendered prompt, not only at its begin."""
     closers: frozenset[int]
     """Tokens that it ends with."""
     stops: frozenset[int]
@@ -60,6 +62,7 @@ class Marks:
             prefix=whole[:at],
             starts=frozenset(ids[0] for ids in rendered) & special,
             begins=frozenset({*whole[:at][:1], tokenizer.bos_token_id} - {None}),
+            turns=frozenset(i for ids in rendered for i in ids[1:]),
             closers=frozenset(ids[-1] for ids in rendered) & special,
             stops=stops,
             ends=frozenset(ends),

@@ -153,15 +153,16 @@ def mend_answers(found: Sequence[Said], marks: Marks, tokenizer: PreTrainedToken
 
 
 def _repeated(s: Said, marks: Marks) -> int | None:
-    """Where the answer begins behind a prompt that its ids repeat, padding before it left out of account; else None."""
-    ids = s.answer.ids
-    if ids[: len(s.given)] == s.given and s.answer.name == "answer_ids":
+    """Where the answer begins behind a prompt, or the opening of its turn, that its ids repeat, and padding before; else None."""
+    ids, whole = s.answer.ids, s.answer.name == "answer_ids"
+    if whole and ids[: len(s.given)] == s.given:
         return len(s.given)
-    if s.answer.name != "answer_ids":
-        return None
+    last = max((i for i, token in enumerate(s.prompt) if token in marks.special), default=None)
+    turn = () if last is None else s.prompt[last:]  # how the template opens the model's turn
     for k in range(run_of(ids, marks.pads | marks.ends) + 1):
-        if ids[k : k + len(s.prompt)] == s.prompt:
-            return k + len(s.prompt)
+        for part in (s.prompt if whole else (), turn):
+            if part and ids[k : k + len(part)] == part:
+                return k + len(part)
     return None
 
 
@@ -177,10 +178,14 @@ def _head(d: Dumped, runs: Runs, marks: Marks, done: list[str]) -> int:
         )
     if k:
         done.append("answer_pads")
-    n = len(marks.prefix)
-    if n and d.ids[k : k + n] == marks.prefix and len(d.ids) > k + n:
+    token = d.ids[k]
+    if token in marks.begins - marks.ends and len(d.ids) > k + 1:
+        if token in marks.turns:
+            raise BadFileError(
+                f"{d.where}: {d.name} begins with the token {token}, which opens a turn of this model. Leave it out."
+            )
         done.append("answer_prefix")
-        k += n
+        k += len(marks.prefix) if marks.prefix and d.ids[k : k + len(marks.prefix)] == marks.prefix else 1
     return k
 
 

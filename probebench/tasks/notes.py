@@ -7,7 +7,7 @@ from typing import Any
 
 MENDED = {
     "prompt_pads": "prompts had padding around them, which was taken off",
-    "prompt_repeated": "answers began with their whole prompt, which was taken off",
+    "prompt_repeated": "answers began with their prompt or the opening of their turn, which was taken off",
     "prompt_echoed": "answers begin with the words of their prompt; they are taken as the model's own",
     "answer_pads": "answers had padding before them, which was taken off",
     "answer_prefix": "answers began with what the tokenizer puts before a text, which was taken off",
