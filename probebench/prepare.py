@@ -59,6 +59,16 @@ class Prepared:
         kept = run is not None and (self.stages.settings.discard_states or run.has_states)
         return run if kept else None
 
+    def check_known(self) -> None:
+        """Judge what is there before the model is asked, statements and answers made elsewhere; nothing is written.
+
+        Raises:
+            LabelError: no probe can be fitted to these labels.
+        """
+        known = self.stages.known()
+        if known is not None and self.finished() is None:
+            self.stages.labels(known, keep=False)
+
 
 def prepare(settings: Settings, progress: Progress | None = None, handle: ModelHandle | None = None) -> Prepared:
     """Read and check everything of a run that needs no weights: every prompt is rendered, nothing is written.

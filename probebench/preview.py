@@ -210,6 +210,7 @@ def preview(settings: Settings) -> Preview:
         UsageError, RunError: as `evaluate` before its model is loaded.
     """
     prepared = prepare(settings)
+    prepared.check_known()
     layout = prepared.plan[1]
     return Preview(prepared.stages, layout, costs(prepared.stages, layout), prepared.finished() is not None)
 

@@ -70,8 +70,8 @@ def prepare_all(wanted: Sequence[Settings], progress: Progress) -> list[Prepared
             if settings.model not in handles:
                 handles[settings.model] = find_model(settings.model, offline=settings.offline)
             prepared = prepare(settings, progress, handles[settings.model])
-            if len(wanted) > 1 and (known := prepared.stages.known()) is not None and prepared.finished() is None:
-                prepared.stages.labels(known, keep=False)
+            if len(wanted) > 1:  # one alone says it at once anyway, and keeps what it judged
+                prepared.check_known()
             found.append(prepared)
         except ProbebenchError as error:
             if len(wanted) == 1:

@@ -113,6 +113,8 @@ def test_all_tasks_are_checked_before_the_first_begins(make_task, model_folder, 
     for words in ("torn.yaml: torn.yaml: the prompt uses {passage}", "Did you mean 'triviaqa'?", "80 true and 0 false statements"):
         assert words in found.stderr
     assert not list(Path().glob("runs/*/*"))
+    dry = run("eval", "--model", model_folder(), *WORDS, "--task", alone, "--dry-run")
+    assert (dry.exit_code, "80 true and 0 false statements: one class only" in dry.stderr) == (1, True)
     with pytest.raises(UsageError, match="1 of 2 tasks cannot run"):
         probebench.evaluate_all(str(model_folder()), [good, torn], offline=True, **SMALL)
     with pytest.raises(UnknownNameError, match="Did you mean 'limit'"):
