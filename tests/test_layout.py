@@ -13,7 +13,7 @@ ORDER = [
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
     {"tasks.notes", "tasks.files"},
     {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
-    {"judging.numerals", "judging.refusals", "judging.polarity"},
+    {"judging.numerals", "judging.refusals", "judging.polarity", "judging.dates"},
     {"judging.wording"},
     {"judging.amounts", "judging.matching", "judging.options"},
     {"scoring.claims"},

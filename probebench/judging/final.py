@@ -14,7 +14,7 @@ MARK = re.compile(
 )
 UNIT = r"(?:\s?(?:[a-z%°$\\]|\^2|\^3|[²³]){1,14})?"
 JOINED = re.compile(
-    rf"{UNIT}\s*(?P<op>\+|[-−–]|×|÷|/|\*|\\times|\\cdot|\\div|\bx\b|=|≈|\bplus\b|\bminus\b|\btimes\b|\bdivided by\b|\bequals\b"
+    rf"{UNIT}\s*(?P<op>\+|[-−–]|×|÷|/|\*|\\times|\\cdot|\\div|\bx\b|=|≈|\b(?:plus|minus|times|divided by|equals)\b"
     r"|,? ?\bwhich (?:is|equals|makes|gives)\b|\bis\b)\s*(?:[$€£]|\\\$)?",
     re.IGNORECASE,
 )
@@ -106,7 +106,7 @@ def _alone(text: str, first: Amount) -> Amount | None:
     rest = text[end:].split("\n", 1)[0]
     if len(re.findall(r"\w+", rest)) > 2 or re.search(r"\d", rest):
         return None
-    return _settled(text, first) if len(sides) > 1 or len(sides[0]) > 1 or "\n" in text[end:].strip() else None
+    return _settled(text, first) if len(sides) > 1 or len(sides[0]) > 1 or re.match(r"[^\n]*\n\s*\S", text[end:]) else None
 
 
 def _chain(text: str, first: Amount) -> tuple[list[list[tuple[str, Amount]]], int]:
@@ -118,7 +118,7 @@ def _chain(text: str, first: Amount) -> tuple[list[list[tuple[str, Amount]]], in
         op = "=" if op in EQUALS or op.startswith("which") else OPERATIONS.get(op, "*")
         following = first_amount(text, joint.end())
         near = following is not None and following.span.start <= joint.end() and following.span.end > joint.end()
-        bare = joint["op"].lower() == "is" and not many
+        bare = joint["op"].lower().endswith("is") and not many
         tight = op == "-" and not text[end : joint.end()].endswith(" ")
         if not near or following is None or bare or (tight and "=" not in text[end : end + 20]):
             break

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from probebench.judging.dates import MONTHS
 from probebench.judging.numerals import is_number
 from probebench.judging.wording import ARTICLES, FUNCTION, HAS_UNSPACED, LITTLE, SAYING, Wording, join, words
 
+QUALIFYING = frozenset("american british french dutch spanish portuguese german russian african dominican saint st".split())
+"""First words that a name of two must not lose: American Samoa."""
 SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "junior", "senior"})
 ONE_NUMBER = {"i": "1", "v": "5", "x": "10"}
 WINDOW = 2
@@ -16,7 +20,7 @@ WINDOW = 2
 CLOSED_UP = 4
 """Letters from which on an alias may be written together or apart ("sunflowers", "sun flowers")."""
 DISTINGUISHING = frozenset(
-    "north south east west northern southern eastern western new northeast northwest southeast southwest".split()
+    "north south east west northern southern eastern western new northeast northwest southeast southwest equatorial papua".split()
 )
 """First words of names that make another thing of the rest: West Virginia, South Sudan, New Mexico."""
 ABBREVIATION = re.compile(r"(?:[A-Z]\.?){1,3}")
@@ -24,10 +28,17 @@ REGION = re.compile(r"\s*[^\Wa-z_][\w.'’-]*(?:\s+(?!and\b|or\b)[\w.'’-]+){0,
 """What may be a region after a comma: up to three words, the first in capitals, no "and"."""
 AT_PLACE = re.compile(r"\b(?:in|at|from|near|to|of|outside|around)\s+(?:the\s+)?$", re.IGNORECASE)
 BEFORE_REGION = re.compile(r",\s*[A-Z]")
+LONGER_NAME = re.compile(r"\s+[A-Z]")
+FIRST_OF_NAME = re.compile(
+    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)[ -]$", re.IGNORECASE
+)
+LAST_OF_NAME = re.compile(r"-[A-Z]| (?:I[IVX]{1,3}|V|VI{1,3}|XI{0,3}|XI?V)(?=\s*(?:[.,;:!?)]|$))")
+NUMBER_AT_END = re.compile(r" \d{1,2}[\"'”’.]*$")
 WHERE = re.compile(
     r"\b(?:where|(?:what|which|whose) (?:\w+ )?(?:city|town|country|state|place|village|county|capital|island|location))\b",
     re.IGNORECASE,
 )
+OR_MORE = re.compile(r"\bor (?:older|younger|more|less|later|earlier|above|below|so)\b", re.IGNORECASE)
 ITEM_END = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
 QUOTES = "\"'“”‘’«»`"
 
@@ -45,7 +56,7 @@ def places(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
         return
     yield from _initials(text.forms, alias)
     if not any(HAS_UNSPACED.match(word) for word in alias):
-        yield from _any_order(text.forms, [_cardinal(word) for word in alias])
+        yield from _any_order(text.forms, [_as_number(word) for word in alias])
 
 
 def side_by_side(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -64,7 +75,7 @@ def side_by_side(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int
 def _initials(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int, int]]:
     n, last = len(alias), _cardinal(alias[-1])
     for end, word in enumerate(said, start=1):
-        if end < n or not _same(word, last) or (len(word) == 1 and len(last) == 1 and word != last):
+        if end < n or not (_same_name(word, last) or (_same(word, last) and len(word) + len(last) > 2)):
             continue
         pairs = list(zip(said[end - n : end], alias, strict=True))
         full = [x == y and len(x) > 1 for x, y in pairs]
@@ -89,13 +100,18 @@ def _cardinal(word: str) -> str:
     return word[:-1] if word.endswith("°") else word
 
 
+def _as_number(word: str) -> str:
+    """World War I is the First World War."""
+    return ONE_NUMBER.get(word) or _cardinal(word)
+
+
 def _any_order(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int, int]]:
     n, known = len(alias), set(alias)
     has_initial = any(len(word) == 1 and word.isalpha() for word in alias)
     for start, word in enumerate(said):
-        if _cardinal(word) not in known:
+        if _as_number(word) not in known:
             continue
-        window = [_cardinal(w) for w in said[start : start + n + WINDOW]]
+        window = [_as_number(w) for w in said[start : start + n + WINDOW]]
         rest = list(alias)
         for length, w in enumerate(window, start=1):
             if w in rest:
@@ -128,12 +144,14 @@ def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[Form]:
     if "(" in alias:
         short = re.sub(r"\([^)]*\).*", "", alias)
         yield Form(short, tuple(words(short)))
+    for either in re.split(r"\s+or\s+", alias) if " or " in alias and not OR_MORE.search(alias) else ():
+        yield Form(either, tuple(words(either)))
     place, comma, region = alias.partition(",")
     has_region = comma and place.strip() and REGION.fullmatch(region) and not any(c.isdigit() for c in alias)
     if has_region and words(f"{region} {place}") not in known:
         yield Form(place, tuple(words(place)), place=True)
     names = [w for w in alias.replace(",", " ").split() if w.strip(".").casefold() not in SUFFIXES]
-    if len(names) == 3 and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names):
+    if len(names) == 3 and alias.count(",") < 2 and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names):
         middle = "".join(words(names[1]))
         if middle not in DISTINGUISHING and not _numeral_name(names[1]):
             short = f"{names[0]} {names[-1]}"
@@ -142,6 +160,17 @@ def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[Form]:
 
 def _numeral_name(word: str) -> bool:
     return any(_numeral(w) and w not in ONE_NUMBER for w in words(word))
+
+
+def is_hyphenated(alias: str) -> bool:
+    """Is the alias one word with a hyphen, which has no parts ("Guinea-Bissau")?"""
+    return "-" in alias and len(alias.split()) == 1
+
+
+def stands_alone(symbol: str, text: str) -> bool:
+    """Does an alias without letters and digits ("/") stand in the text with space or quotation marks around it?"""
+    edge = re.escape(QUOTES) + r"\s(),.:"
+    return bool(symbol.strip()) and re.search(rf"(?:^|[{edge}]){re.escape(symbol.strip())}(?:$|[{edge}])", text) is not None
 
 
 def items(alias: str) -> list[str]:
@@ -159,7 +188,22 @@ def literally(alias: str, text: str) -> bool:
 
 def names_a_place(text: str, start: int, end: int) -> bool:
     """Is this mention written as a place: "in Munich", "Munich, Germany"?"""
+    if LONGER_NAME.match(text, end):
+        return False
     return bool(AT_PLACE.search(text, max(0, start - 12), start) or BEFORE_REGION.match(text, end))
+
+
+def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool:
+    """Is the mention the rest of another name: "South Sudan" for Sudan, "Rocky II" for Rocky, "Guinea-Bissau" for Guinea?"""
+    before = FIRST_OF_NAME.search(text, max(0, start - 20), start)
+    if before and before.group(1).casefold() not in alias and (before.group(1)[0].isupper() or text.islower()):
+        return True
+    if any(map(_numeral, alias)):
+        return False
+    if not text[start : start + 1].isupper():
+        return False
+    short = start < 30 and alias[-1] not in MONTHS
+    return bool(LAST_OF_NAME.match(text, end) or (short and NUMBER_AT_END.match(text, end)))
 
 
 def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
@@ -177,6 +221,12 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
         return False
     lost = [w for w in alias if w not in kept]
     if any(w in DISTINGUISHING for w in lost) or (any(map(_decides, lost)) and not any(map(_numeral, kept))):
+        return False
+    if alias[-1] in SUFFIXES and alias[-2] in lost:  # Martin Luther for Martin Luther King Jr.
+        return False
+    if len(alias) == 2 and lost[0] in QUALIFYING:
+        return False
+    if any(len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)):  # George W. for George H. W.
         return False
     return 2 * len(kept) >= len(alias) or kept[-1] == alias[-1]
 
@@ -203,7 +253,7 @@ def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
     """
     letters = [c for c in alias if c.isalnum()] if ABBREVIATION.fullmatch(alias) else []
     body = r"\.?".join(map(re.escape, letters)) + r"\.?" if letters else re.escape(alias)
-    for match in re.finditer(rf"(?<![\w.]){body}(?!\w)(?!\.\w)", text, re.IGNORECASE):
+    for match in re.finditer(rf"(?<![\w.]){body}(?![\w+#])(?!\.\w)", text, re.IGNORECASE):
         if _is_meant(text, match.start(), match.end(), alias, abbreviation=bool(letters)):
             yield match.span()
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
+from probebench.judging.dates import dates, whole_date
 from probebench.judging.matching import (
+    DISTINGUISHING,
     WHERE,
     Form,
     careful_places,
     forms,
+    is_hyphenated,
+    is_other_name,
     is_part,
     items,
     literally,
@@ -21,11 +25,15 @@ from probebench.judging.matching import (
     needs_care,
     places,
     side_by_side,
+    stands_alone,
 )
-from probebench.judging.options import chosen_first, rivals
-from probebench.judging.refusals import in_refusal, is_negated, refuses
+from probebench.judging.options import asks_for_several, bare_list, chosen_first, joined_by_or, left_open, rivals
+from probebench.judging.refusals import NEGATOR, in_refusal, is_negated, refuses
 from probebench.judging.wording import SAYING, Wording, read, tidy, variants, words
 from probebench.types import Example
+
+FAR = 60
+"""Words (little ones aside) after which a mention stands in a ramble and is not the answer any more."""
 
 
 class Aliases:
@@ -38,14 +46,28 @@ class Aliases:
     def accept(self, answer: str) -> bool:
         """Is an alias mentioned and meant, or a distinctive part of one all that is said?"""
         said = read(tidy(answer))
+        if self._lists_many(said.text):
+            return False
         if self._mentioned(said, self.plain) or self._mentioned(said, self.shorter) or self._lists_all(said):
             return True
-        for name in ("cut", "umlauts"):
-            if self._mentioned_as(name, said):
-                return True
-        if refuses(said.text):
+        if any(self._mentioned_as(name, said) for name in ("cut", "umlauts")):
+            return True
+        return not refuses(said.text) and (self._dated(said.text) or self._part_said(said))
+
+    def _part_said(self, said: Wording) -> bool:
+        """Is all that is said a part of an alias that does for the whole, and not the "Dakota" of South Dakota?"""
+        kept = {w for w in said.forms if w not in self.asked.forms and w not in SAYING}
+        compass = {form.words[-1] for form in self.plain if form.words and form.words[0] in DISTINGUISHING}
+        if kept and kept <= compass:
             return False
-        return any(is_part(said.forms, form.words, self.asked.forms) for form in (*self.plain, *self.shorter))
+        known = (*self.plain, *self.shorter)
+        return any(is_part(said.forms, form.words, self.asked.forms) for form in known if not is_hyphenated(form.raw))
+
+    def _dated(self, answer: str) -> bool:
+        """Is an accepted date said in another spelling, or its month and year?"""
+        wanted = [date for reference in self.references if (date := whole_date(reference))]
+        told = [d for d in dates(answer) if not is_negated(answer, d.start, d.end)] if wanted else []
+        return any(said.is_within(date) for said in told for date in wanted)
 
     @cached_property
     def references(self) -> list[str]:
@@ -83,20 +105,56 @@ class Aliases:
     def _counts(self, said: Wording, form: Form) -> bool:
         """Does one of the places where the form stands count?"""
         if not form.words:
-            return False
+            return stands_alone(form.raw, said.text)
         if needs_care(form.raw, form.words):
-            return any(not is_negated(said.text, *place) for place in careful_places(said.text, form.raw))
+            return any(self._meant_with_care(said, form, *place) for place in careful_places(said.text, form.raw))
         return any(self._meant(said, form, start, end) for start, end in places(said, form.words))
 
+    def _meant_with_care(self, said: Wording, form: Form, first: int, last: int) -> bool:
+        if is_negated(said.text, first, last) or in_refusal(said.text, first):
+            return False
+        asked = next(careful_places(self.example.question, form.raw), None)
+        here, there = asked and self.asked.at(*asked), said.at(first, last)
+        return not (here and there) or self._chosen(said, *there, form, here)
+
     def _meant(self, said: Wording, form: Form, start: int, end: int) -> bool:
+        if start >= FAR:
+            return False
         first, last = said.words[start].start, said.words[end - 1].end
         if is_negated(said.text, first, last) or in_refusal(said.text, first):
+            return False
+        if any(begin <= first and last <= end for begin, end in self._denied(said)):
+            return False
+        if is_other_name(said.text, first, last, form.words) or self._undecided(said.text, first, last):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False
         if form.dropped and any(len(w) == 1 and w != form.dropped[:1] for w in said.forms[start:end] if w not in form.words):
             return False
         return self._asked_for(said, start, end, form)
+
+    def _lists_many(self, answer: str) -> bool:
+        """Is the answer nothing but a list, where one thing was asked for and not all that is listed is accepted?"""
+        if asks_for_several(self.example.question):
+            return False
+        listed = [read(item) for item in bare_list(answer)]
+        accepted = [any(any(places(item, form.words)) for form in self.plain) for item in listed]
+        return any(accepted) and not all(accepted) and not any(len(items(r)) > 1 for r in self.references)
+
+    def _denied(self, said: Wording) -> list[tuple[int, int]]:
+        """Characters of aliases that are denied: "football" is no answer in "not association football"."""
+        if not NEGATOR.search(said.text):
+            return []
+        found = (range_ for form in self.plain if len(form.words) > 1 for range_ in side_by_side(said, form.words))
+        spans = [(said.words[start].start, said.words[end - 1].end) for start, end in found]
+        return [span for span in spans if is_negated(said.text, *span)]
+
+    def _undecided(self, text: str, first: int, last: int) -> bool:
+        """Does the answer leave open which of several things it is, and not all of them are accepted?"""
+        if " or " in text[first:last]:
+            return False
+        listed = [read(item) for item in left_open(text, first, last, self.asked.forms)]
+        return any(not any(any(places(item, form.words)) for form in (*self.plain, *self.shorter)) for item in listed)
 
     @cached_property
     def place_wanted(self) -> bool:
@@ -108,9 +166,14 @@ class Aliases:
         here = next(side_by_side(self.asked, form.words), None)
         if here is None or (len(form.words) == 1 and not literally(form.raw, self.example.question)):
             return True
+        return self._chosen(said, start, end, form, here)
+
+    def _chosen(self, said: Wording, start: int, end: int, form: Form, here: tuple[int, int]) -> bool:
+        """Does the answer choose what stands in the question at `here`, and not only repeat it?"""
         others = rivals(self.asked, *here)
         if others is not None:
-            return chosen_first(said, start, set(others) - set(form.words))
+            rest = set(others) - set(form.words)
+            return chosen_first(said, start, rest) and not joined_by_or(said, end, rest)
         return self._is_answer(said, start, end, here)
 
     def _is_answer(self, said: Wording, start: int, end: int, here: tuple[int, int]) -> bool:

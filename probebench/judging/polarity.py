@@ -27,6 +27,13 @@ USUALLY = re.compile(r"^(?:typically|usually|generally|mostly|probably),?\s+", r
 STARTS = re.compile(r"(?:^|[.!?:;,\n\"“(*-])\s*\W*$")
 
 
+def is_determiner(text: str, start: int, end: int) -> bool:
+    """Is this "no" part of "no idea" and the like?"""
+    if text[start:end].casefold() != "no":
+        return False
+    return bool(DETERMINES.match(text, end)) or not (STARTS.search(text[:start]) or not re.match(r"\s*\w", text[end:]))
+
+
 def wanted_polarity(references: Sequence[str]) -> bool | None:
     """True for yes, False for no, None where the references are anything else, or both."""
     said = {POLAR.get(USUALLY.sub("", re.sub(r"\([^)]*\)", "", r)).strip(" .!\"'").casefold()) for r in references}
@@ -37,11 +44,11 @@ def polarity_of(text: str) -> bool | None:
     """What the first yes or no of the text says; None where there is none."""
     for match in WORDS.finditer(text):
         word, before, after = match.group().casefold(), text[: match.start()], text[match.end() :]
+        if is_determiner(text, *match.span()):
+            continue
         if word == "neither":
             return False
         denied = bool(re.search(r"(?:\bnot|n['’]t)\s+(?:\w+\s+)?$", before, re.IGNORECASE))
-        if word == "no" and (DETERMINES.match(after) or not (STARTS.search(before) or not re.match(r"\s*\w", after))):
-            continue
         if word in ("true", "correct", "false", "incorrect") and re.match(r"\s+[a-z]", after) and not STARTS.search(before):
             continue
         return POLAR[word] is not denied

@@ -26,19 +26,26 @@ NEXT_QUESTION = re.compile(
     re.IGNORECASE,
 )
 NEGATED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|isn['’]t|wasn['’]t|aren['’]t|weren['’]t|ain['’]t|no longer|rather than|instead of|other than"
-    r"|apart from|except(?: for)?|excluding|unlike|as opposed to)|\bnon-)"
-    r"(?:[ \"'“‘(]+(?:(?:in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really|necessarily|mr|dr|"
-    r"sir|on|for|with|one|as)\b)?){0,4}[ \"'“‘(]*$",
+    r"(?:\b(?:not|never|neither|nor|(?:is|was|are|were|ai|did|does)n['’]t|(?:can['’]t|cannot|couldn['’]t) be|no longer"
+    r"|rather than|instead of|other than|apart from|except(?: for)?|excluding|unlike|as opposed to|anything but"
+    r"|(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)(?: that)?(?: (?:it|this|he|she|they))?)|\bnon-)"
+    r"(?: \w+(?= (?:in|at|by|on|from|to|for)\b))?"  # "not held in"
+    r"(?:[ \"'“‘($€£¥#]+(?:(?:in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really"
+    r"|necessarily|mr|dr|sir|on|for|with|one|as|city|town|state|country|name|about|nearly|almost|over|roughly"
+    r"|approximately|around)\b|(?-i:[A-Z0-9][\w.'’-]*))?){0,8}[ \"'“‘($€£¥#]*$",
     re.IGNORECASE,
 )
+"""Before a mention: a word that denies it, then only little words and the beginning of the name."""
+NEGATOR = re.compile(r"\b(?:not|never|neither|nor)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE)
+"""Quick look: without one of these nothing is denied."""
 NOT_ONLY = re.compile(r"\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$", re.IGNORECASE)
 DENIED = re.compile(
-    r"^[\"'”’)]*,? (?:(?:is|was|are|were) (?:(?:definitely|certainly|actually) )?(?:not|wrong|incorrect|false)|isn['’]t|wasn['’]t)"
-    r"(?: (?:the )?(?:correct|right|answer|one|it|true))?\s*(?:[.,;!?]|$|\b(?:answer|one)\b)",
+    r"^[\"'”’)]*,? (?:(?:is|was|are|were) (?:(?:definitely|certainly|actually|clearly) )?"
+    r"(?:not\b(?! only| just| merely)|wrong|incorrect|false)|(?:is|was|are|were)n['’]t\b(?! only| just| merely))",
     re.IGNORECASE,
 )
-SENTENCE_END = re.compile(r"[.!?]['\"”’)]*\s+(?=[A-Z\"'“‘(0-9])|\n+")
+"""After a mention: what denies it."""
+SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[DM]r)(?<!\bSt)[.!?]['\"”’)]*\s+(?=[A-Z\"'“‘(0-9])|\n+")
 
 
 def refuses(text: str) -> bool:

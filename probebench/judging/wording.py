@@ -50,6 +50,10 @@ UNITS = {
     for spelling in spellings.split()
 }
 """Units after a number, one spelling each."""
+SHORT = {"saint": "st", "mount": "mt", "doctor": "dr", "junior": "jr", "senior": "sr", "mister": "mr", "professor": "prof"}
+"""Titles and the like that are as often written short."""
+AMERICAN = {"our": "or", "ours": "ors", "tre": "ter", "tres": "ters", "ise": "ize", "ised": "ized", "isation": "ization"}
+BRITISH = re.compile(r"(?:ours?|tres?|ised?|isation)$")
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 """Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and Korean, which adds its particles."""
 NUMBER = r"(?:(?<![^\s(=:])[-−])?(?:\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
@@ -60,9 +64,10 @@ TOKEN_UNSPACED = re.compile(rf"{NUMBER}|[{UNSPACED}]|((?:(?![{UNSPACED}]){LETTER
 HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 ORDINAL_ENDING = re.compile(r"(?<=\d)(st|nd|rd|th)\b", re.IGNORECASE)
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-TIES = "-‐*·'’`"
+TIES = "-‐*·'’`."
 """What ties a letter to its neighbour, so that it is no article."""
-AMPERSAND = re.compile(r"(?<=\b[A-Z]) ?& ?(?=[A-Z]\b)|(?<=\b[A-Z][A-Z]) ?& ?(?=[A-Z]\b)")
+AMPERSAND = re.compile(r"(?<=\b[^\W\d_]) ?& ?(?=[^\W\d_]\b)|(?<=\b[^\W\d_]{2}) ?& ?(?=[^\W\d_]\b)")
+KEY = re.compile(r"[ -](?:minor|major|flat|sharp|levels?|negative|positive)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,11 @@ class Wording:
 
     text: str
     words: tuple[Word, ...]
+
+    def at(self, start: int, end: int) -> tuple[int, int] | None:
+        """The words that stand at these characters; None without one."""
+        inside = [i for i, w in enumerate(self.words) if start <= w.start and w.end <= end]
+        return (inside[0], inside[-1] + 1) if inside else None
 
     @cached_property
     def forms(self) -> list[str]:
@@ -189,7 +199,7 @@ def _is_letter(text: str, start: int, end: int) -> bool:
         return True
     if end - start != 1:
         return False
-    if after[:1] in tuple(TIES) and after[1:].isalpha():
+    if (after[:1] in tuple(TIES) and after[1:].isalpha()) or (text[start] == "A" and KEY.match(text, end)):
         return True
     before = text[:start].rstrip()
     inside = bool(before) and text[start - 1] == " " and (before[-1].isalnum() or before[-1] in ",:")
@@ -223,11 +233,13 @@ def _one_spelling(text: str, word: Word, before: list[Word]) -> str:
         return ROMANS[raw]
     if raw.islower() and (roman := raw.upper()) in ROMANS and len(raw) > 1 and before and not is_number(before[-1].form):
         return ROMANS[roman]
-    return stem(word.form)
+    return SHORT.get(word.form) or stem(word.form)
 
 
 def stem(word: str) -> str:
-    """The word without a plural ending; short words and words in -ss, -us, -is stay whole."""
+    """The word in American spelling without a plural ending; short words and words in -ss, -us, -is stay whole."""
+    if len(word) > 4:
+        word = BRITISH.sub(lambda m: AMERICAN[m.group()], word)
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):

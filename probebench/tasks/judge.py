@@ -71,11 +71,10 @@ def exact_judge(example: Example, answer: str) -> Verdict:
 @judge
 def choice_judge(example: Example, answer: str) -> Verdict:
     """Right when the option mentioned first in the answer is the right one; wrong when a list names several."""
-    text = up_to_next_question(answer)
-    span = earliest_option(example, text)
+    span = earliest_option(example, answer)
     if span is None:
-        return Verdict(correct=False, refused=refuses(text))
-    said = words(text[span.start : span.end])
+        return Verdict(correct=False, refused=refuses(own_words(example, answer)))
+    said = words(answer[span.start : span.end])
     return Verdict(correct=any(said == words(reference) for reference in example.references))
 
 
