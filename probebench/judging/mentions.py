@@ -6,6 +6,7 @@ another name, no list of several options, and, where the question itself holds t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -32,6 +33,9 @@ from probebench.judging.refusals import NEGATOR, in_refusal, is_negated, refuses
 from probebench.judging.wording import SAYING, Wording, read, tidy, variants, words
 from probebench.types import Example
 
+FEW = 10
+"""Aliases up to which an answer is read a second time with its plural endings."""
+INNER_S = re.compile(r"[a-z]s[\s'’.-]+[a-z]", re.IGNORECASE)
 FAR = 60
 """Words (little ones aside) after which a mention stands in a ramble and is not the answer any more."""
 
@@ -50,7 +54,7 @@ class Aliases:
             return False
         if self._mentioned(said, self.plain) or self._mentioned(said, self.shorter) or self._lists_all(said):
             return True
-        if any(self._mentioned_as(name, said) for name in ("cut", "umlauts")):
+        if any(self._mentioned_as(name, said) for name in ("cut", "umlauts")) or self._mentioned_whole(said):
             return True
         return not refuses(said.text) and (self._dated(said.text) or self._part_said(said))
 
@@ -93,6 +97,13 @@ class Aliases:
             return False
         changed = [Form(raw, tuple(words(other or raw))) for raw, other in others if text is not None or other]
         return self._mentioned(read(text) if text is not None else said, changed)
+
+    def _mentioned_whole(self, said: Wording) -> bool:
+        """The same with plural endings, for aliases that may be written together after one ("Tomas Eli", "Tomaseli")."""
+        few = len(self.references) <= FEW
+        names = [r for r in self.references if INNER_S.search(r) or (few and INNER_S.search(said.text))]
+        forms_ = [Form(name, tuple(words(name, stems=False))) for name in names]
+        return bool(forms_) and self._mentioned(read(said.text, stems=False), forms_)
 
     def _mentioned(self, said: Wording, aliases: Sequence[Form]) -> bool:
         return any(self._counts(said, form) for form in aliases)

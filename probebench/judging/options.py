@@ -22,7 +22,7 @@ SEVERAL = re.compile(
     r"(?:what|which|name)(?: \w+){0,2} \w+[^s\Wu]s)\b",
     re.IGNORECASE,
 )
-LIST_ITEM_END = re.compile(r"\s*,\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*")
+LIST_ITEM_END = re.compile(r"\s*(?:(?<!\d),|,(?!\d{3}))\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*")
 VERB_OR_END = re.compile(r"\b(?:is|was|are|were|has|had|than)\b|[.!?;]")
 LEAD = r"(?:(?:the|an?|in|at|maybe|perhaps)\s+)?"
 ITEM = r"(?:[\"'“‘(]?[A-Z0-9][\w.'’-]*(?:\s+(?:of |the |de |and )?[A-Z0-9][\w.'’-]*){0,3}[\"'”’)]?)"

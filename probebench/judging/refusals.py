@@ -10,7 +10,7 @@ REFUSAL = re.compile(
     r"|i(?:'m| am|’m) (?:\w+ )?(?:not (?:sure|certain|aware|able|familiar)|unable|unsure|sorry|afraid)"
     r"|i (?:do not|don't|don’t) have (?:any |enough |access|information|knowledge|personal|data|the )"
     r"|(?:i have )?no (?:idea|clue)\b|i have no (?:information|knowledge|record)|i (?:was|am) unable"
-    r"|(?:is|are|was) (?:not known|unknown to me)|(?:there is|there's|i found|i see) no (?:\w+ )?"
+    r"|(?:is|are|was) (?:not known(?! (?:until|for|as|by|to have)\b)|unknown to me)|(?:there is|there's|i found|i see) no (?:\w+ )?"
     r"(?:information|record|data|mention)"
     r"|no information (?:about|on|is)|(?:can ?not|can't|can’t) be (?:determined|answered|known)|beats me|who knows"
     r"|(?:it is|it's|it’s|that is|that's) (?:not clear|unclear|impossible to (?:say|tell|know)))\b",

@@ -153,8 +153,8 @@ def variants(text: str) -> dict[str, str]:
     return found
 
 
-def read(text: str) -> Wording:
-    """The text's words. A text of little words only keeps them, one of articles only too."""
+def read(text: str, *, stems: bool = True) -> Wording:
+    """The text's words, plural endings off with `stems`. A text of little words only keeps them, one of articles only too."""
     text = AMPERSAND.sub("", tidy(text)) if "&" in text else tidy(text)
     pattern = TOKEN_UNSPACED if not text.isascii() and HAS_UNSPACED.search(text) else TOKEN
     mixed = not text.isupper()
@@ -175,12 +175,12 @@ def read(text: str) -> Wording:
             kept.append(number)
     if not kept:
         kept = [i for i in range(len(full)) if i not in articles] or list(range(len(full)))
-    return Wording(text, tuple(_numbered(text, [full[i] for i in kept])))
+    return Wording(text, tuple(_numbered(text, [full[i] for i in kept], stems=stems)))
 
 
-def words(text: str) -> list[str]:
+def words(text: str, *, stems: bool = True) -> list[str]:
     """The text's words as they are compared."""
-    return read(text).forms
+    return read(text, stems=stems).forms
 
 
 def fold(raw: str) -> str:
@@ -206,7 +206,7 @@ def _is_letter(text: str, start: int, end: int) -> bool:
     return text[start] == "A" and inside and not (after[:1] == " " and after[1:].isupper()) and before[-1:] != ":"
 
 
-def _numbered(text: str, kept: list[Word]) -> list[Word]:
+def _numbered(text: str, kept: list[Word], *, stems: bool) -> list[Word]:
     """Numbers as digits, units after them in one spelling, plural endings off."""
     endings = {m.start(): m for m in ORDINAL_ENDING.finditer(text)} if any(c.isdigit() for c in text) else {}
     kept = [w for w in kept if not (w.start in endings and w.form in ("st", "nd", "rd", "th"))]
@@ -218,14 +218,14 @@ def _numbered(text: str, kept: list[Word]) -> list[Word]:
         if last.end in endings and is_number(form):
             form = ordinal(int(float(form)))
         elif used == 1 and form == first.form:
-            form = _one_spelling(text, first, result)
+            form = _one_spelling(text, first, result, stems=stems)
         if form[0].isdigit() and result and result[-1].form in ("minus", "negative") and is_number(form):
             form, first = f"-{form}", result.pop()
         result.append(Word(form, first.start, last.end))
     return result
 
 
-def _one_spelling(text: str, word: Word, before: list[Word]) -> str:
+def _one_spelling(text: str, word: Word, before: list[Word], *, stems: bool) -> str:
     raw = text[word.start : word.end]
     if before and is_number(before[-1].form) and word.form in UNITS:
         return UNITS[word.form]
@@ -233,7 +233,7 @@ def _one_spelling(text: str, word: Word, before: list[Word]) -> str:
         return ROMANS[raw]
     if raw.islower() and (roman := raw.upper()) in ROMANS and len(raw) > 1 and before and not is_number(before[-1].form):
         return ROMANS[roman]
-    return SHORT.get(word.form) or stem(word.form)
+    return SHORT.get(word.form) or (stem(word.form) if stems else word.form)
 
 
 def stem(word: str) -> str:

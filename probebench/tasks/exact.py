@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.judging.refusals import TURN, refuses
+from probebench.judging.refusals import TURN, refuses, without_echo
 from probebench.tasks.judge import earliest_option, final_number
 from probebench.tasks.newwords import new_phrase
 from probebench.tasks.phrases import cut_words, sentences
@@ -74,7 +74,7 @@ def option_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | Non
 @rule
 def number_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
     """The number that the answer ends in: the one that the judge `number` reads."""
-    return final_number(answer)
+    return final_number(without_echo(example.question, answer))
 
 
 @rule
