@@ -36,6 +36,7 @@ from probebench.types import Example
 FEW = 10
 """Aliases up to which an answer is read a second time with its plural endings."""
 INNER_S = re.compile(r"[a-z]s[\s'’.-]+[a-z]", re.IGNORECASE)
+COPULAS = frozenset({"is", "was", "are", "were"})
 FAR = 60
 """Words (little ones aside) after which a mention stands in a ramble and is not the answer any more."""
 
@@ -188,13 +189,26 @@ class Aliases:
         return self._is_answer(said, start, end, here)
 
     def _is_answer(self, said: Wording, start: int, end: int, here: tuple[int, int]) -> bool:
-        """Is this mention of something in the question more than an echo of the question?"""
+        """Is this mention of something in the question more than an echo of the question?
+
+        The same neighbour on the same side is an echo. Where other aliases would do, nothing new may be said before it, nor
+        of it ("the apteryx is the emu").
+        """
         asked = self.asked.forms
-        new = [w for w in said.forms[:start] if w not in asked and w not in SAYING]
-        if new:
+        if _same_neighbour(said.forms[:start][::-1], asked[: here[0]][::-1]) or _same_neighbour(said.forms[end:], asked[here[1] :]):
             return False
-        before = next((w for w in reversed(said.forms[:start]) if w not in SAYING), None)
-        after = next((w for w in said.forms[end:] if w not in SAYING), None)
-        asked_before = next((w for w in reversed(asked[: here[0]]) if w not in SAYING), None)
-        asked_after = next((w for w in asked[here[1] :] if w not in SAYING), None)
-        return not (before is not None and before == asked_before) and not (after is not None and after == asked_after)
+        if self.all_asked:
+            return True
+        told = said.forms[end:] if end < len(said.forms) and said.forms[end] in COPULAS else []
+        return all(w in asked or w in SAYING for w in (*said.forms[:start], *told))
+
+    @cached_property
+    def all_asked(self) -> bool:
+        """Do all aliases stand in the question?"""
+        return all(next(side_by_side(self.asked, form.words), None) for form in self.plain)
+
+
+def _same_neighbour(said: Sequence[str], asked: Sequence[str]) -> bool:
+    """Is the first word that says something the same?"""
+    here, there = (next((w for w in words_ if w not in SAYING), None) for words_ in (said, asked))
+    return here is not None and here == there
