@@ -45,6 +45,14 @@ def test_an_alias_in_the_question_counts_when_the_answer_chooses_it(references, 
     assert correct("aliases", references, answer, question) is right
 
 
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("Weld", True), ("Weld is older than Torrin.", True), ("Torrin is older than Weld.", False), ("Weld and Torrin", False)],
+)
+def test_the_options_of_the_task_may_stand_in_the_question(answer, right):
+    assert correct("aliases", "Weld", answer, "Of the towns Torrin, Weld: which is older?", wrong=["Torrin"]) is right
+
+
 KINDS = {
     "abbreviations": [
         (("Belgium", "BE"), "It must be France.", False),

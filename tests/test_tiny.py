@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import probebench
@@ -70,6 +71,13 @@ def test_weights_are_small_and_half_precision():
     with safe_open(path, framework="numpy") as file:
         assert {str(file.get_slice(k).get_dtype()) for k in file.keys()} == {"F16"}  # noqa: SIM118
     assert json.loads((TINY / "training.json").read_text())["seconds"] < 1800
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_labels_are_those_of_the_leaderboard(runs, task):
+    kept = pd.read_parquet(ROOT / "leaderboards" / "v1" / "tiny" / task / "decisions.parquet").set_index("id")["label"]
+    found = runs[task].answers.set_index("id")["label"]
+    assert found.loc[kept.index].tolist() == kept.tolist()
 
 
 @pytest.mark.parametrize("task", TASKS)

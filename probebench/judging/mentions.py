@@ -182,7 +182,7 @@ class Aliases:
 
     def _chosen(self, said: Wording, start: int, end: int, form: Form, here: tuple[int, int]) -> bool:
         """Does the answer choose what stands in the question at `here`, and not only repeat it?"""
-        others = rivals(self.asked, *here)
+        others = self.offered or rivals(self.asked, *here)
         if others is not None:
             rest = set(others) - set(form.words)
             return chosen_first(said, start, rest) and not joined_by_or(said, end, rest)
@@ -201,6 +201,12 @@ class Aliases:
             return True
         told = said.forms[end:] if end < len(said.forms) and said.forms[end] in COPULAS else []
         return all(w in asked or w in SAYING for w in (*said.forms[:start], *told))
+
+    @cached_property
+    def offered(self) -> list[str]:
+        """First words of the task's other options that stand in the question."""
+        options = [words(option) for option in self.example.wrong]
+        return [option[0] for option in options if option and next(side_by_side(self.asked, option), None)]
 
     @cached_property
     def all_asked(self) -> bool:
