@@ -131,3 +131,11 @@ def test_a_submission_of_such_a_run_is_refused_even_when_it_hides_the_setting(tm
 def test_skips_that_cannot_be(options, error, message):
     with pytest.raises(error, match=message):
         Settings(ModelSpec("tiny"), "people", **options).check()
+
+
+def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(first, tmp_path, monkeypatch):
+    _, _, again = first
+    monkeypatch.setattr("probebench.stages.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
+    with pytest.raises(UsageError, match=r"no model folder './nowhere'"):
+        again(judge_model="./nowhere", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
