@@ -255,10 +255,11 @@ def test_a_file_that_does_not_say_its_type_is_of_what_most_weights_are(made, tmp
 
 def test_a_run_from_file_to_record(made, answers_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = {"answers": answers_file(), "layers": [1], "positions": ["first_answer", "last_q"], "shuffles": 0}
+    small = {"answers": answers_file(), "layers": [1], "positions": ["first_answer"], "shuffles": 0, "attribution": True}
     run = probebench.evaluate(str(made("Q8_0")), **small)
     assert run.record["model"]["gguf"]["quantization"] == "Q8_0"
     assert run.folder.parent.name.startswith("llama-Q8_0.gguf-")
+    assert run.attribution["mean_abs"].max() > 0  # gradients pass through weights that were brought back
 
 
 def test_the_dry_run_reads_no_tensor(made, tmp_path, monkeypatch):
@@ -267,6 +268,22 @@ def test_the_dry_run_reads_no_tensor(made, tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["eval", "--model", str(made("Q8_0")), "--task", "people", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "llama-Q8_0.gguf: LlamaForCausalLM, 3 layers, width 32" in result.output
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed (pip install peft)")
+def test_an_adapter_is_merged_into_the_weights(made, tmp_path):
+    from safetensors.torch import save_file
+
+    names = [f"model.layers.{k}.self_attn.v_proj" for k in range(3)]
+    a, b = torch.randn(2, 32, generator=torch.Generator().manual_seed(0)), torch.randn(16, 2)
+    save_file({f"base_model.model.{n}.lora_{x}.weight": (a, b)[x == "B"].clone() for n in names for x in "AB"},
+              tmp_path / "adapter_model.safetensors")  # fmt: skip
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 2, "target_modules": ["v_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    plain, merged = load_model(find(made("Q8_0"))), load_model(find(made("Q8_0"), peft=str(tmp_path)))
+    for name in names:
+        weight = merged.model.get_submodule(name).weight
+        torch.testing.assert_close(weight, plain.model.get_submodule(name).weight + b @ a)
 
 
 # -- where it is ---------------------------------------------------------------------------
