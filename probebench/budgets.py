@@ -20,10 +20,11 @@ class Budgets:
 
     Args:
         folder: the run directory.
+        tell: told after every batch how many examples of the shard at work are through.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tell: Callable[[int], None] | None = None) -> None:
+        self.folder, self.tell = folder, tell
         self._stages: dict[str, Stage] = {}
         self._found: dict[str, Budget] = {}
 
@@ -40,7 +41,7 @@ class Budgets:
         def needed() -> Budget:
             if name not in self._found:
                 self._found[name] = _latest(stage) or find()
-                self._found[name].keep = lambda budget: _keep(stage, budget)
+                self._found[name].keep, self._found[name].tell = lambda budget: _keep(stage, budget), self.tell
                 if not stage.shards:
                     _keep(stage, self._found[name])
             return self._found[name]

@@ -1,10 +1,11 @@
-"""Progress of long work: bars with rate and time left on a terminal, one line per stage elsewhere."""
+"""Progress of long work: bars with rate and time left on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -22,11 +23,12 @@ class Progress:
         self.seconds: dict[str, float] = {}
         self.done: dict[str, int] = {}
         self.tokens: dict[str, int] = {}
+        self._running: _Tally | None = None
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[Counter]:
         """Watch one stage of `total` units, `done` of which an earlier run has finished."""
-        tally = _Tally()
+        tally = self._running = _Tally()
         started = time.perf_counter()
         try:
             with self.show(name, total, unit, done, tally) as counter:
@@ -34,6 +36,11 @@ class Progress:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
             self.done[name] = self.done.get(name, 0) + tally.n
+
+    def begun(self, n: int) -> None:
+        """Note how many units of the part at work are through; they count when the part is finished and saved."""
+        if self._running is not None:
+            self._running.begun = n
 
     def count_tokens(self, name: str, n: int) -> None:
         """Note tokens that went through the model in a stage."""
@@ -54,25 +61,69 @@ class Progress:
 class _Tally:
     def __init__(self) -> None:
         self.n = 0
+        self.begun = 0
+        """Units of a part that is not finished."""
 
     def advance(self, n: int = 1) -> None:
-        self.n += n
+        self.n, self.begun = self.n + n, 0
+
+    @property
+    def reached(self) -> int:
+        """Units that are through, those of an unfinished part included."""
+        return self.n + self.begun
+
+
+EVERY = 30.0
+"""Seconds between two lines of a stage where no terminal shows a bar."""
 
 
 class TerminalProgress(Progress):
-    """Progress on standard error."""
+    """Progress on standard error: a bar on a terminal, else a line at the start, now and then, and at the end.
+
+    Args:
+        every: seconds between two lines.
+        clock: what they are measured by.
+        wait: waits that long, or until the event is set, and says whether it is; tests wait for nothing.
+    """
+
+    def __init__(
+        self, every: float = EVERY, clock: Callable[[], float] = time.perf_counter,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.every, self.clock, self.wait = every, clock, wait
 
     @contextmanager
     def show(self, name: str, total: int, unit: str, done: int, tally: _Tally) -> Iterator[Counter]:
-        if not sys.stderr.isatty():
-            started = time.perf_counter()
-            yield tally
-            if tally.n:
-                seconds = max(time.perf_counter() - started, 1e-9)
-                kept = f"  ({done:,} kept)" if done else ""
-                rate = f"{tally.n / seconds:,.0f}/s  " if tally.n > 1 else ""
-                print(f"{name:<24} {tally.n:>7,} {unit}  {rate}{seconds:.1f} s{kept}", file=sys.stderr)
+        if sys.stderr.isatty():
+            with self._bar(name, total, unit, done, tally) as counter:
+                yield counter
             return
+        started, ended = self.clock(), threading.Event()
+
+        def line() -> str:
+            return f"{name:<24} {running(total, unit, done, tally.reached, self.clock() - started)}"
+
+        def tell() -> None:
+            while not self.wait(ended, self.every):
+                _print(line())
+
+        if total > 1:
+            _print(f"{name:<24} {total - done:>7,} {unit} to do{f', {done:,} kept' if done else ''}")
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield tally
+        finally:
+            ended.set()
+            teller.join()
+        if tally.n:
+            seconds = max(self.clock() - started, 1e-9)
+            rate = f"{per(unit, tally.n, seconds)}  " if tally.n > 1 else ""
+            _print(f"{name:<24} {tally.n:>7,} {unit}  {rate}{lasted(seconds)}{f'  ({done:,} kept)' if done else ''}")
+
+    @contextmanager
+    def _bar(self, name: str, total: int, unit: str, done: int, tally: _Tally) -> Iterator[Counter]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars
@@ -82,15 +133,55 @@ class TerminalProgress(Progress):
             TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
         with Bars(*columns, console=Console(stderr=True)) as bars:
-            yield _Bar(bars, bars.add_task("", total=total, completed=done, rate=""), tally)
+            yield _Bar(bars, bars.add_task("", total=total, completed=done, rate=""), tally, unit)
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def per(unit: str, n: int, seconds: float) -> str:
+    """A rate in the unit that has a digit to show: `12/s`, or `4.5 s each` where one takes longer than a second."""
+    rate = n / max(seconds, 1e-9)
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s per {singular(unit)}"
+
+
+def singular(unit: str) -> str:
+    """One of what a stage counts."""
+    return unit[:-1] if unit.endswith("s") else unit
+
+
+def running(total: int, unit: str, done: int, n: int, seconds: float) -> str:
+    """How far a stage is: what is done, the rate, and the time left.
+
+    Args:
+        total: units of the stage.
+        unit: what they are called.
+        done: those that an earlier run has finished.
+        n: those done since.
+        seconds: that this took.
+    """
+    words = f"{done + n:>7,} of {total:,} {unit}  {lasted(seconds)} so far"
+    if not n:
+        return words
+    return f"{words}, {per(unit, n, seconds)}, about {lasted((total - done - n) * seconds / n)} left"
+
+
+def lasted(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class _Bar:
-    def __init__(self, bars: object, task: object, tally: _Tally) -> None:
-        self.bars, self.task, self.tally = bars, task, tally
+    def __init__(self, bars: object, task: object, tally: _Tally, unit: str) -> None:
+        self.bars, self.task, self.tally, self.unit = bars, task, tally, unit
         self.started = time.perf_counter()
 
     def advance(self, n: int = 1) -> None:
         self.tally.advance(n)
-        rate = self.tally.n / max(time.perf_counter() - self.started, 1e-9)
-        self.bars.update(self.task, advance=n, rate=f"{rate:,.0f}/s" if self.tally.n > 1 else "")  # type: ignore[attr-defined]
+        rate = per(self.unit, self.tally.n, time.perf_counter() - self.started) if self.tally.n > 1 else ""
+        self.bars.update(self.task, advance=n, rate=rate)  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ class Stages:
         self.settings, self.task, self.handle, self.progress = settings, task, handle, progress
         self.name = task.name if task else Path(settings.answers or "").stem
         self.folder = settings.folder(self.name)
-        self.budgets = Budgets(self.folder)
+        self.budgets = Budgets(self.folder, progress.begun)
         self.statements = task is not None and task.kind == "statements"
         if not handle.causal and not self.statements:
             raise UsageError(

@@ -12,6 +12,7 @@ ORDER = [
     {"models.blocks"},
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
     {"tasks.notes", "tasks.files"},
+    {"reach"},
     {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
     {"judging.numerals", "judging.refusals", "judging.polarity", "judging.dates"},
     {"judging.wording"},

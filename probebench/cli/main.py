@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,19 +23,37 @@ from probebench.cli.tasks import models_command, tasks_group
 from probebench.cli.values import counts, layers, several, split_names
 from probebench.errors import ProbebenchError
 
+KEPT = "Finished shards are kept; the same command goes on from there."
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: what a scheduler sends when a job's time is up. All that Ctrl-C cleans up is cleaned up for it too."""
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise Terminated
+
 
 class Group(click.Group):
-    """Turns our errors into one clear line and their exit code."""
+    """Turns our errors, and what stops a command from outside, into one clear line and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        own = threading.current_thread() is threading.main_thread()  # others may not set handlers
+        before = signal.signal(signal.SIGTERM, _terminated) if own else None
         try:
             return super().invoke(ctx)
         except ProbebenchError as error:
             click.echo(f"probebench: {error}", err=True)
             ctx.exit(error.exit_code)
+        except Terminated:
+            click.echo(f"probebench: stopped by SIGTERM. {KEPT}", err=True)
+            ctx.exit(143)
         except KeyboardInterrupt:
-            click.echo("probebench: stopped. Finished shards are kept; the same command goes on from there.", err=True)
+            click.echo(f"probebench: stopped. {KEPT}", err=True)
             ctx.exit(130)
+        finally:
+            if own:
+                signal.signal(signal.SIGTERM, before)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -44,6 +44,13 @@ class Budget:
     """Told of every change, so that a resumed run goes on with the same batches."""
     halvings: int = 0
     """How often memory ran out."""
+    tell: Callable[[int], None] | None = field(default=None, repr=False, compare=False)
+    """Told after every batch how many examples of the shard are through."""
+
+    def reached(self, n: int) -> None:
+        """Tell that so many examples of the shard at work are through."""
+        if self.tell is not None:
+            self.tell(n)
 
     def plan(self, lengths: Sequence[int]) -> list[list[int]]:
         """Batches of these lengths; an example longer than the budget goes alone."""
@@ -89,6 +96,7 @@ def in_batches(lengths: Sequence[int], run: Callable[[list[int]], list[T]], what
                 failed = batch
                 break
             found.update(zip(batch, results, strict=True))
+            budget.reached(len(found))
         if failed is None:
             return [found[i] for i in range(len(lengths))]
         budget.halve(failed, lengths, what)

@@ -11,6 +11,7 @@ from pathlib import Path
 from probebench.errors import UnknownNameError, UsageError
 from probebench.models.checkpoints import Checkpoint
 from probebench.models.gguf import is_gguf
+from probebench.reach import hub_is_there
 
 EMBEDDED = {"tiny": Path(__file__).parent.parent / "tiny"}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -110,6 +111,7 @@ class ModelSpec:
         if local and self.revision is not None:
             raise UsageError(f"--revision {self.revision} is for models of the hub; {self.name!r} is of this machine.")
         file = self.gguf_file if self.file is None else str(self.file)
+        offline = offline or not (local or hub_is_there())
         return Checkpoint(self.name, self.source, self.revision, local, offline, self.trust_remote_code, file)
 
     def _check_file(self) -> None:

@@ -101,7 +101,7 @@ class Extractor:
     ) -> list[int] | None:
         """Fill `out` batch by batch; the batch that memory was too small for, or None when all are there."""
         waiting: tuple[list[int], Copy] | None = None
-        for batch in batches:
+        for k, batch in enumerate(batches, 1):
             copy = attempt(lambda b: self._batch([sequences[i] for i in b], table[b]), batch)
             if copy is None:
                 return batch
@@ -111,6 +111,7 @@ class Extractor:
             if copy.done is None:  # nothing is under way, so this batch need not wait beside the next
                 self._keep(*waiting, table, names, out)
                 waiting = None
+            self.budget.reached(sum(map(len, batches[:k])))
         if waiting is not None:
             self._keep(*waiting, table, names, out)
         return None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UnavailableError
+from probebench.reach import hub_is_there
 from probebench.store import write_atomic
 from probebench.tasks.local import local_rows, told_apart
 from probebench.tasks.rows import Row, lookup, read_rows, strings, text_of, value_of
@@ -119,7 +120,7 @@ def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
     source = task.source
     import datasets
 
-    if offline:
+    if offline or not hub_is_there():  # without a network the hub's client would try again and again for half a minute
         datasets.config.HF_HUB_OFFLINE = True
 
     datasets.disable_progress_bars()
