@@ -267,6 +267,9 @@ LOOKS = {
     "turned": ({}, every(lambda v: v[[1, 0, 2]]), "layer 0 of the file is our layer 1, and 1 more .*: in another order"),
     "one layer": ({}, every(lambda v: v[[0, 2, 2]]), "layer 1 of the file is our layer 2: shifted by one"),
     "two requests": ({}, lambda n, v, a: a[{"a13": "a33", "a33": "a13"}.get(n, n)], "'a(13|33)' .* those of 'a(33|13)'. Requests"),
+    "two with the embedding": (
+        {"convention": "tl"}, lambda n, v, a: a[{"a13": "a33", "a33": "a13"}.get(n, n)], "'a(13|33)' .* those of 'a(33|13)'.",
+    ),
     "last chunk": ({}, every(lower_half), r"tokens 0 to \d+ are something else, .* from \d+ on are right: only the last chunk"),
     "token": ({}, every(lambda v: np.roll(v, 1, axis=1)), "each token has the vectors of the one before it"),
     "factor": ({}, every(lambda v: v * 3), "layer 0 of the file is ours times 3"),

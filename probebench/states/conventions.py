@@ -195,6 +195,31 @@ def _checkpoint(spec: ModelSpec) -> Iterator[Path]:
     yield from sorted(folder.glob("*.safetensors"))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Numbers:
+    """What the numbers of one answer show."""
+
+    off_norm: NDArray[np.float64]
+    """(norm,) how far from 1 a vector's root mean square is at most, with that norm's weight taken off the last entry."""
+    centred: bool
+    """Every vector after the first entry has mean zero."""
+    same: bool | None
+    """A token has the same vector in the first entry wherever it stands; None: none stands again."""
+    repeats: int
+    """Tokens that stand again."""
+
+
+def _measure(values: NDArray[Any], ids: Sequence[int], norms: Sequence[Norm]) -> _Numbers:
+    last, first = values[-1].astype(np.float64), values[0]
+    off = [np.abs(np.sqrt((norm.undone(last) ** 2).mean(axis=1)) - 1).max() for norm in norms]
+    blocks = (entry.astype(np.float64) for entry in (values[1:] if len(values) > 1 else values))
+    centred = all((np.abs(x.mean(axis=1)) < CENTRED * np.sqrt((x**2).mean(axis=1))).all() for x in blocks)  # ends at the first
+    seen: dict[int, int] = {}
+    again = [token for token, i in enumerate(ids) if seen.setdefault(i, token) != token]
+    same = all((first[token] == first[seen[ids[token]]]).all() for token in again) if again else None
+    return _Numbers(np.array(off), centred, same, len(again))
+
+
 def inspect(
     arrays: Iterable[tuple[NDArray[Any], tuple[int, ...]]], convention: str, handle: ModelHandle, entries: Entries | None = None
 ) -> list[str]:
@@ -212,24 +237,14 @@ def inspect(
     Raises:
         StatesError: the arrays hold something else.
     """
-    n_layers = handle.identity.n_layers
-    norms = final_norms(handle.spec, handle.identity.width)
+    n_layers, norms = handle.identity.n_layers, final_norms(handle.spec, handle.identity.width)
     tried = [Norm("no weight", np.ones(handle.identity.width), np.zeros(handle.identity.width)), *norms]
-    furthest, centred, same, repeats = np.zeros(len(tried)), True, True, 0
-    for values, ids in arrays:
-        entries = entries or entries_of(convention, len(values), n_layers, model_type=model_type(handle))
-        last, first = values[-1].astype(np.float64), values[0]
-        off = [np.abs(np.sqrt((norm.undone(last) ** 2).mean(axis=1)) - 1).max() for norm in tried]
-        furthest = np.maximum(furthest, off)
-        if convention == "tl":
-            blocks = values[[k for layer, k in zip(entries.layers, entries.at, strict=True) if layer != EMB]].astype(np.float64)
-            centred &= bool((np.abs(blocks.mean(axis=2)) < CENTRED * np.sqrt((blocks**2).mean(axis=2))).all())
-        seen: dict[int, int] = {}
-        for token, i in enumerate(ids):
-            if seen.setdefault(i, token) != token:
-                repeats += 1
-                same &= bool((first[token] == first[seen[i]]).all())
-        n_entries = len(values)
+    numbers = [(len(values), _measure(values, ids, tried)) for values, ids in arrays]
+    n_entries = numbers[0][0]
+    entries = entries or entries_of(convention, n_entries, n_layers, model_type=model_type(handle))
+    furthest = np.max([found.off_norm for _, found in numbers], axis=0)
+    same = [found.same for _, found in numbers if found.same is not None]
+    repeats = sum(found.repeats for _, found in numbers)
     normed = bool((furthest < NORMED).any())
     if convention != "hf" and normed:
         fix = ("If these are all entries of hidden_states, give --convention hf" if n_entries == n_layers + 1
@@ -239,24 +254,24 @@ def inspect(
             f"mean square 1 within {NORMED:.0%}. --convention {convention} is before it. {fix}, whose last entry is left out: "
             f"block {n_layers - 1} is then absent; or hook the blocks themselves."
         )
-    begins = entries.layers[entries.at.index(0)] if entries and 0 in entries.at else None
-    if begins == EMB and not same and repeats >= REPEATS and not _adds_positions(handle):
+    begins = entries.layers[entries.at.index(0)] if 0 in entries.at else None
+    if begins == EMB and 2 * sum(same) < len(same) and repeats >= REPEATS and not _adds_positions(handle):
         raise StatesError(
             "The first entry is not the same vector wherever a token stands again, so it is not the stream before block 0, and the "
             "blocks are off by one. Name what the entries are: --convention blocks, or --layers."
         )
-    if begins not in (EMB, None) and same and repeats >= REPEATS:
+    if begins not in (EMB, None) and all(same) and repeats >= REPEATS:
         raise StatesError(
             f"The first entry is the same vector wherever a token stands again, so it is the stream before block 0 and not after "
             f"it: the blocks are off by one. Give all {n_layers + 1} entries of hidden_states with --convention hf."
         )
-    if convention == "tl" and centred:
+    if convention == "tl" and all(found.centred for _, found in numbers):
         raise StatesError(
             "Every vector has mean zero: TransformerLens centred the writing weights, so these are not the model's own states. "
             "Load it with HookedTransformer.from_pretrained_no_processing."
         )
     notes = []
-    if convention == "hf" and entries and entries.last is not None and norms and not normed:
+    if convention == "hf" and entries.last is not None and norms and not normed:
         notes.append("The last entry does not look as if it came after the final norm; it was left out all the same.")
     if convention != "hf" and not norms:
         notes.append(

@@ -91,70 +91,114 @@ def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out
     names, progress = resolve_positions(positions), progress or Progress()
     handle = find_model(model, offline=offline)
     given = gather(Settings(model, answers=str(answers), offline=offline), None, handle).given or ()
-    sequences, ids = [g.prompt_ids + g.answer_ids for g in given], [g.example.id for g in given]
-    vllm = convention == "vllm"
-    arrays = find_requests(Path(source), dict(zip(ids, sequences, strict=True))) if vllm else find_arrays(Path(source))
-    notes = _match(arrays, given, Path(answers).name)
-    table, n_layers = locate(tokenized(given, handle), names), handle.identity.n_layers
-
-    def checked(i: int) -> Floats:
-        values, tokens = read_array(arrays[ids[i]])
-        check_array(ids[i], values, tokens, sequences[i], handle.identity, "token, layer" if vllm else "layer, token")
-        return values
-
-    n_entries, named = len(checked(0)), read_layers(arrays[ids[0]])
-    entries = _entries(convention, n_entries, handle, named, layers)
-
-    def read(i: int) -> Floats:
-        array, values = arrays[ids[i]], checked(i)
-        if len(values) != n_entries or read_layers(array) != named:
-            _entries(convention, len(values), handle, read_layers(array), layers)
-            raise BadFileError(
-                f"States of {ids[i]!r} have {len(values)} entries along the layer axis, those of {ids[0]!r} have {n_entries}, or "
-                f"other layers. Import them one after the other, with an answers file each."
-            )
-        return as_streams(values, handle) if convention == "hf" else values
-
+    there, notes = _find(Path(source), Path(answers).name, convention, given, handle, layers)
+    table = locate(tokenized(given, handle), names)
     some = [int(i) for i in np.linspace(0, len(given) - 1, min(INSPECTED, len(given)))]
-    notes += inspect(((read(i), sequences[i]) for i in some), convention, handle, entries)
-    found = None
+    notes += inspect(((there.read(i), there.sequences[i]) for i in some), convention, handle, there.entries)
+    entries, found = there.entries, None
     if check:
-        subject = Subject(ids, sequences, read, entries.layers, entries.at, entries.last)
-        found = _compared(handle, subject, convention, progress, offline)
-        if found.last_is_stream and n_layers - 1 in entries.absent:
-            entries = entries.with_last(n_layers - 1)
+        found = _compared(there, progress, offline)
+        if found.last_is_stream and (last := handle.identity.n_layers - 1) in entries.absent:
+            entries = entries.with_last(last)
             notes = [note for note in notes if "last entry" not in note]
-            notes.append(f"The last entry is layer {n_layers - 1} before the final norm, as our own pass has it, and was kept.")
+            notes.append(f"The last entry is layer {last} before the final norm, as our own pass has it, and was kept.")
     else:
         notes.append("Not compared with our own pass (--no-check): shifted layers or exchanged requests would not have been seen.")
-    sums = {file: checksum(file) for file in sorted({a.file for a in arrays.values()})}
-    used = [[sums[a.file], a.key] for a in (arrays[name] for name in ids)]
+    sums = {file: checksum(file) for file in sorted({a.file for a in there.arrays.values()})}
+    used = [[sums[a.file], a.key] for a in (there.arrays[name] for name in there.ids)]
     unknown = ("dtype", "attention", "device")  # of the machine that made the states
     inputs = {"imported": convention, "compared": check, "arrays": content_key({"used": used}),
               "layers": entries.layers, "positions": names,
               "model": {k: v for k, v in handle.identity.key().items() if k not in unknown}, "sites": ["resid"], "dtype": dtype,
-              "content": content_key({"ids": sequences, "table": table.tolist()}), "probebench": __version__}  # fmt: skip
+              "content": content_key({"ids": there.sequences, "table": table.tolist()}), "probebench": __version__}  # fmt: skip
     about = {"model": {k: v for k, v in asdict(handle.identity).items() if k not in unknown}, "convention": convention,
              "meaning": CONVENTIONS[convention], "absent": entries.absent, "notes": notes,
              "compared": asdict(found) if found else None}  # fmt: skip
-    shards = plan_shards([len(s) for s in sequences])
-    files = [f"{k:05d}.safetensors" for k in range(len(shards))]
     with Lock(Path(out)):
         stage = Stage(Path(out), "states", inputs)
-        with progress.stage("Importing states", len(given), "answers") as counter:
-            for file, rows in zip(files, shards, strict=True):
-                if not stage.has(file):
-                    stage.write(file, states_bytes({"resid": gather_places(read, rows, entries, table[rows], names, dtype)}, rows))
-                counter.advance(len(rows))
         stage.write(SOURCE, (json.dumps(about, indent=1) + "\n").encode())
         stage.write(EXAMPLES, _examples(given, seed))
-        layout = {"resid": SiteLayout(entries.layers, (handle.identity.width,) * len(entries.layers))}
-        stage.write(INDEX, StatesReader(tuple(files), tuple(map(tuple, shards)), layout, names, present(table)).index())
-        for part in verify(stage.folder):
-            if not part.ok:
-                (stage.folder / INDEX).unlink()  # without it the folder holds no states
-                raise StatesError(f"What was imported is not sound: {part.name}: {part.detail}.")
+        _write(stage, there, entries, table, names, dtype, progress)
     return Imported(stage.folder, len(given), entries.layers, entries.absent, tuple(notes), found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _There:
+    """The arrays of an import, one for each answer."""
+
+    arrays: Mapping[str, Array]
+    """By the answer's id; some may be of no answer."""
+    ids: Sequence[str]
+    """Of the answers, in order."""
+    sequences: Sequence[tuple[int, ...]]
+    """Token ids of each: prompt and answer."""
+    handle: ModelHandle
+    convention: str
+    wanted: Sequence[int] | None
+    """Layers that the option names."""
+    entries: Entries
+    """What the entries of the first answer are; those of the others must be the same."""
+    shape: tuple[int, tuple[int, ...] | None]
+    """Its number of entries, and the layers that its file names."""
+
+    def read(self, i: int) -> Floats:
+        """(entry, token, width) of an answer.
+
+        Raises:
+            BadFileError: it is of other tokens, or of other layers than the first.
+            StatesError: vectors that are not finite, or zero.
+        """
+        values, named = _read(self.arrays[self.ids[i]], self.ids[i], self.sequences[i], self.handle)
+        if (len(values), named) != self.shape:
+            _entries(self.convention, len(values), self.handle, named, self.wanted)
+            raise BadFileError(
+                f"States of {self.ids[i]!r} have {len(values)} entries along the layer axis, those of {self.ids[0]!r} have "
+                f"{self.shape[0]}, or other layers. Import them one after the other, with an answers file each."
+            )
+        return as_streams(values, self.handle) if self.convention == "hf" else values
+
+
+def _read(array: Array, name: str, ids: tuple[int, ...], handle: ModelHandle) -> tuple[Floats, tuple[int, ...] | None]:
+    values, tokens = read_array(array)
+    check_array(name, values, tokens, ids, handle.identity, "token, layer" if array.token_first else "layer, token")
+    return values, read_layers(array)
+
+
+def _find(
+    source: Path, name: str, convention: str, given: Sequence[GivenAnswer], handle: ModelHandle, wanted: Sequence[int] | None
+) -> tuple[_There, list[str]]:
+    """The arrays of the answers of the file `name`, with what their entries are; and what was left out."""
+    sequences, ids = [g.prompt_ids + g.answer_ids for g in given], [g.example.id for g in given]
+    vllm = convention == "vllm"
+    arrays = find_requests(source, dict(zip(ids, sequences, strict=True))) if vllm else find_arrays(source)
+    notes = _match(arrays, given, name)
+    values, named = _read(arrays[ids[0]], ids[0], sequences[0], handle)
+    entries = _entries(convention, len(values), handle, named, wanted)
+    return _There(arrays, ids, sequences, handle, convention, wanted, entries, (len(values), named)), notes
+
+
+def _write(
+    stage: Stage, there: _There, entries: Entries, table: NDArray[np.int64], names: tuple[str, ...], dtype: str, progress: Progress
+) -> None:
+    """The shards, and the index when they are sound.
+
+    Raises:
+        StatesError: they are not.
+    """
+    shards = plan_shards([len(s) for s in there.sequences])
+    files = [f"{k:05d}.safetensors" for k in range(len(shards))]
+    with progress.stage("Importing states", len(there.ids), "answers") as counter:
+        for file, rows in zip(files, shards, strict=True):
+            if not stage.has(file):
+                vectors = gather_places(there.read, rows, entries, table[rows], names, dtype)
+                stage.write(file, states_bytes({"resid": vectors}, rows))
+            counter.advance(len(rows))
+    layout = {"resid": SiteLayout(entries.layers, (there.handle.identity.width,) * len(entries.layers))}
+    stage.write(INDEX, StatesReader(tuple(files), tuple(map(tuple, shards)), layout, names, present(table)).index())
+    for part in verify(stage.folder):
+        if not part.ok:
+            (stage.folder / INDEX).unlink()  # without it the folder holds no states
+            raise StatesError(f"What was imported is not sound: {part.name}: {part.detail}.")
 
 
 def _entries(convention: str, n: int, handle: ModelHandle, named: Sequence[int] | None, wanted: Sequence[int] | None) -> Entries:
@@ -168,7 +212,7 @@ def _entries(convention: str, n: int, handle: ModelHandle, named: Sequence[int] 
     return entries if wanted is None else entries.only(wanted)
 
 
-def _compared(handle: ModelHandle, subject: Subject, convention: str, progress: Progress, offline: bool) -> Compared:
+def _compared(there: _There, progress: Progress, offline: bool) -> Compared:
     """Some answers held against our own pass.
 
     Raises:
@@ -177,15 +221,17 @@ def _compared(handle: ModelHandle, subject: Subject, convention: str, progress: 
     """
     try:
         with progress.stage("Loading the model", 1, "model") as counter:
-            loaded = load_model(handle, offline=offline)
+            loaded = load_model(there.handle, offline=offline)
             counter.advance()
     except ProbebenchError as error:
         raise type(error)(
             f"{error} (It is loaded to hold a few answers against our own pass. --no-check imports without, and is recorded.)"
         ) from None
+    entries = there.entries
+    subject = Subject(there.ids, there.sequences, there.read, entries.layers, entries.at, entries.last)
     with quiet_libraries():
         own = OwnPass(loaded)
-        return compare(own, subject, Look(own, subject, convention), progress)
+        return compare(own, subject, Look(own, subject, there.convention), progress)
 
 
 def _match(arrays: Mapping[str, Array], given: Sequence[GivenAnswer], name: str) -> list[str]:
