@@ -183,7 +183,7 @@ def test_aliases_name_positions_in_maps_too(run, tmp_path):
     assert run.components(position="last_token").equals(run.components(position="-1"))
 
 
-def test_hatching_needs_shuffles_and_a_second_run_leaves_nothing_of_the_first(run, model_folder, tmp_path):
+def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(run, model_folder, tmp_path):
     out = tmp_path / "run"
     words = {"answers": answers_in(tmp_path), "out": out, "device": "cpu", "shuffles": 0, "positions": ("-1",)}
     first = probebench.evaluate(str(model_folder("llama")), sites=("all",), attribution=True, **words)
@@ -191,12 +191,17 @@ def test_hatching_needs_shuffles_and_a_second_run_leaves_nothing_of_the_first(ru
     assert first.probe().meta.site == "resid"
     with pytest.raises(UsageError, match="no shuffled-label fits"):
         first.plot(hatch=True)
+    with pytest.raises(UsageError, match="holds a finished run that this one would replace.*--width"):
+        probebench.evaluate(str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words)
+    assert (out / "probe.json").exists()
+    words["out"] = tmp_path / "second"
     second = probebench.evaluate(str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words)
     assert second.record["selection"]["site"] in ("attn.q", "mlp.down")
     assert second.attribution is None
     with pytest.raises(BadFileError, match="keeps no probe"):
         second.probe()
-    assert not (out / "probe.json").exists()
+    assert not (tmp_path / "second" / "probe.json").exists()
+    words["out"] = tmp_path / "third"
     with pytest.raises(UsageError, match="--width 8 projects components, and this run reads resid only"):
         probebench.evaluate(str(model_folder("llama")), width=8, **words)
     with pytest.raises(UsageError, match="--width 100 is wider than attn.k, which has 16"):
