@@ -13,7 +13,7 @@ from probebench.judging.wording import ARTICLES, FUNCTION, HAS_UNSPACED, LITTLE,
 
 QUALIFYING = frozenset("american british french dutch spanish portuguese german russian african dominican saint st".split())
 """First words that a name of two must not lose: American Samoa."""
-SUFFIXES = frozenset({"jr", "sr", "ii", "iii", "junior", "senior"})
+SUFFIXES = frozenset({"jr", "sr", "junior", "senior"})
 ONE_NUMBER = {"i": "1", "v": "5", "x": "10"}
 WINDOW = 2
 """Extra words that may stand among an alias's words when they come in another order."""
@@ -253,7 +253,7 @@ def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
     """
     letters = [c for c in alias if c.isalnum()] if ABBREVIATION.fullmatch(alias) else []
     body = r"\.?".join(map(re.escape, letters)) + r"\.?" if letters else re.escape(alias)
-    for match in re.finditer(rf"(?<![\w.]){body}(?![\w+#])(?!\.\w)", text, re.IGNORECASE):
+    for match in re.finditer(rf"(?<![\w.{'-' if len(letters) == 1 else ''}]){body}(?![\w+#])(?!\.\w)", text, re.IGNORECASE):
         if _is_meant(text, match.start(), match.end(), alias, abbreviation=bool(letters)):
             yield match.span()
 

@@ -37,6 +37,8 @@ FEW = 10
 """Aliases up to which an answer is read a second time with its plural endings."""
 INNER_S = re.compile(r"[a-z]s[\s'’.-]+[a-z]", re.IGNORECASE)
 COPULAS = frozenset({"is", "was", "are", "were"})
+ASKED_BACK = re.compile(r"[\"'”’]?\?\s*no\b", re.IGNORECASE)
+"""After a mention that the answer only asks about: "Paris? No, it is Lyon"."""
 FAR = 60
 """Words (little ones aside) after which a mention stands in a ramble and is not the answer any more."""
 
@@ -139,6 +141,8 @@ class Aliases:
             return False
         if is_other_name(said.text, first, last, form.words) or self._undecided(said.text, first, last):
             return False
+        if ASKED_BACK.match(said.text, last):
+            return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False
         if form.dropped and any(len(w) == 1 and w != form.dropped[:1] for w in said.forms[start:end] if w not in form.words):
@@ -151,7 +155,7 @@ class Aliases:
             return False
         listed = [read(item) for item in bare_list(answer)]
         accepted = [any(any(places(item, form.words)) for form in self.plain) for item in listed]
-        return any(accepted) and not all(accepted) and not any(len(items(r)) > 1 for r in self.references)
+        return sum(accepted) == 1 < len(accepted) and not any(len(items(r)) > 1 for r in self.references)
 
     def _denied(self, said: Wording) -> list[tuple[int, int]]:
         """Characters of aliases that are denied: "football" is no answer in "not association football"."""

@@ -141,7 +141,7 @@ def bare_list(text: str) -> list[str]:
 
     Three items with "and" or "or", or four without: "Munich, Bavaria, Germany" is one place.
     """
-    text = text.strip().rstrip(".")
+    text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text.strip().rstrip("."))
     found = [item for item in LIST_ITEM_END.split(text) if item.strip()]
     least = 3 if re.search(r"\b(?:and|or)\b", text) else 4
     capital = {re.sub(r"^(?:the|an?) ", "", item.strip("\"'“”‘’*").strip())[:1].islower() for item in found}

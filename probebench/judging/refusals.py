@@ -28,17 +28,20 @@ NEXT_QUESTION = re.compile(
 NEGATED = re.compile(
     r"(?:\b(?:not|never|neither|nor|(?:is|was|are|were|ai|did|does)n['’]t|(?:can['’]t|cannot|couldn['’]t) be|no longer"
     r"|rather than|instead of|other than|apart from|except(?: for)?|excluding|unlike|as opposed to|anything but"
+    r"|would(?:n['’]t| not) say"
     r"|(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)(?: that)?(?: (?:it|this|he|she|they))?)|\bnon-)"
     r"(?: \w+(?= (?:in|at|by|on|from|to|for)\b))?"  # "not held in"
     r"(?:[ \"'“‘($€£¥#]+(?:(?:in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really"
     r"|necessarily|mr|dr|sir|on|for|with|one|as|city|town|state|country|name|about|nearly|almost|over|roughly"
-    r"|approximately|around)\b|(?-i:[A-Z0-9][\w.'’-]*))?){0,8}[ \"'“‘($€£¥#]*$",
+    r"|approximately|around|or)\b|(?-i:[A-Z]\.|[A-Z0-9][\w'’-]*(?:[.,]\d+)*))?){0,8}[ \"'“‘($€£¥#]*$",
     re.IGNORECASE,
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
 NEGATOR = re.compile(r"\b(?:not|never|neither|nor)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE)
 """Quick look: without one of these nothing is denied."""
-NOT_ONLY = re.compile(r"\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$", re.IGNORECASE)
+NOT_ONLY = re.compile(
+    r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$", re.IGNORECASE
+)
 DENIED = re.compile(
     r"^[\"'”’)]*,? (?:(?:is|was|are|were) (?:(?:definitely|certainly|actually|clearly) )?"
     r"(?:not\b(?! only| just| merely)|wrong|incorrect|false)|(?:is|was|are|were)n['’]t\b(?! only| just| merely))",

@@ -63,7 +63,7 @@ TOKEN = re.compile(rf"{NUMBER}|({LETTER_RUN}){POSSESSIVE}")
 TOKEN_UNSPACED = re.compile(rf"{NUMBER}|[{UNSPACED}]|((?:(?![{UNSPACED}]){LETTER_RUN[:8]})+(?:\+\+|[+#](?!\w))?){POSSESSIVE}")
 HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 ORDINAL_ENDING = re.compile(r"(?<=\d)(st|nd|rd|th)\b", re.IGNORECASE)
-CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+CAMEL = re.compile(r"(?<![^\W_])([a-z]+)(?=[A-Z])")
 TIES = "-‐*·'’`."
 """What ties a letter to its neighbour, so that it is no article."""
 AMPERSAND = re.compile(r"(?<=\b[^\W\d_]) ?& ?(?=[^\W\d_]\b)|(?<=\b[^\W\d_]{2}) ?& ?(?=[^\W\d_]\b)")
@@ -146,7 +146,7 @@ def tidy(text: str) -> str:
 def variants(text: str) -> dict[str, str]:
     """Other ways to write the text that change its words, by name; only those that differ from it."""
     found = {}
-    if (cut := CAMEL.sub(" ", text)) != text:
+    if (cut := CAMEL.sub(r"\1 ", text)) != text:
         found["cut"] = cut
     if not text.isascii() and (umlauts := text.translate(UMLAUTS)) != text:
         found["umlauts"] = umlauts
