@@ -16,6 +16,8 @@ from probebench.types import Span
 
 SHORT = 5
 """Answers whose first sentence has at most this many words are their own exact answer (measured: docs/tasks.md)."""
+LONGEST = 8
+"""Words of what is taken from a sentence that says nothing new."""
 LEAD = re.compile(r"\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:\-]|a\s*:|answer\s*:)\s*", re.IGNORECASE)
 """What some models write before the answer itself."""
 GLUE = frozenset("of the de la le du des del della di da van von der den and & y e in for on at to a an bin ibn al el".split())
@@ -83,10 +85,24 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     asked = cut_words(question)
     runs = _runs(answer, parts, {w.key for w in asked}, _asked_noun(asked))
     if not runs:
-        return Span(parts[0][0].start, parts[0][-1].end)
+        return _last_said(answer, parts[0])
     wanted = _wanted(question)
     best = max(enumerate(runs), key=lambda r: _score(r[1], wanted, r[0]))[1]
     return best.named if wanted[0] == "who" else best.span
+
+
+def _last_said(answer: str, sentence: Sequence[Word]) -> Span:
+    """Of a sentence that says nothing new: its last quotation, else what follows its verb, else its last words."""
+    quotes = [q for q in _quotes(answer) if sentence[0].start <= q[0] and q[1] <= sentence[-1].end + 1]
+    inside = [w for w in sentence if quotes and quotes[-1][0] <= w.start and w.end <= quotes[-1][1]]
+    verb = max((i for i, w in enumerate(sentence[:-1]) if w.text.casefold() in BE), default=-1)
+    rest = inside or sentence[verb + 1 :][-LONGEST:]
+    return Span(rest[0].start, rest[-1].end)
+
+
+def _quotes(answer: str) -> list[tuple[int, int]]:
+    """Where quotations stand, without their marks."""
+    return [m.span(1) if m.group(1) else m.span(2) for m in QUOTED.finditer(answer)]
 
 
 def _score(run: Run, wanted: Sequence[str], index: int) -> float:
@@ -111,12 +127,13 @@ def _asked_noun(asked: Sequence[Word]) -> set[str]:
 
 def _runs(answer: str, parts: Sequence[Sequence[Word]], asked: set[str], noun: set[str]) -> list[Run]:
     """Runs of new words, quotations whole."""
-    quotes = [m.span(1) if m.group(1) else m.span(2) for m in QUOTED.finditer(answer)]
+    quotes = _quotes(answer)
     result: list[Run] = []
     for number, sentence in enumerate(parts):
         colon = next((w.end for w in sentence[:14] if ":" in w.after), None)
         colon = colon if colon is not None and any(w.key in asked for w in sentence if w.end <= colon) else None
         for first, last in _pieces(sentence, asked, quotes):
+            last += _goes_on(sentence, last, noun)
             words = tuple(sentence[first : last + 1])
             before = tuple(w.text.casefold() for w in sentence[max(0, first - 4) : first])
             behind = sentence[last + 1] if last + 1 < len(sentence) else None
@@ -156,10 +173,21 @@ def _pieces(sentence: Sequence[Word], asked: set[str], quotes: Sequence[tuple[in
             first = None
         if new:
             first, last = (i if first is None else first), i
-        elif first is not None and not (low in GLUE and _capital(sentence[last])):
+        elif first is not None and not ((low in GLUE or _capital(word)) and _capital(sentence[last])):
             pieces.append((first, last))
             first = None
     return [*pieces, (first, last)] if first is not None else pieces
+
+
+def _goes_on(sentence: Sequence[Word], last: int, noun: set[str]) -> bool:
+    """Does a name end in what was asked for: "Grand Union Canal", of "which canal"?"""
+    behind = sentence[last + 1] if last + 1 < len(sentence) else None
+    return (
+        behind is not None
+        and behind.key in noun
+        and all(map(_capital, (sentence[last], behind)))
+        and not _parted(sentence[last], behind)
+    )
 
 
 def _parted(before: Word, word: Word) -> bool:

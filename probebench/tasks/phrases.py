@@ -35,7 +35,7 @@ FUNCTION = BE | frozenset(
     "called named known said referred refers considered believed often usually generally typically originally "
     "first actually probably likely approximately about around circa roughly nearly almost however therefore "
     "including includes include starring ranges range means consists contains takes place "
-    "answer question yes total following according".split()
+    "type types kind kinds sort sorts name names term terms answer question yes total following according".split()
 )
 """Words that carry an answer but are none themselves."""
 
