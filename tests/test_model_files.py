@@ -1,0 +1,157 @@
+"""Folders as clones, downloads and copies leave them: the cause is named before any weight is read, in the dry run too."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from probebench.cli.main import main
+from probebench.errors import BadFileError, ProbebenchError, UsageError
+from probebench.models.adapters import find_adapter
+from probebench.models.files import check_safetensors, is_pointer, rope_types
+from probebench.models.loading import ModelSpec, find_model, pick_device
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
+
+
+@pytest.fixture
+def folder(model_folder, tmp_path):
+    """A copy of the small Llama that may be spoilt."""
+    shutil.copytree(model_folder(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def shards(folder):
+    """The same in several weight files."""
+    from transformers import AutoModelForCausalLM
+
+    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder, max_shard_size="30KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    return folder
+
+
+def find(folder, **options):
+    return find_model(ModelSpec(str(folder), **{"device": "cpu"} | options))
+
+
+def point(path):
+    path.write_text(POINTER.format("0" * 64, 269060552))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("model.safetensors",), ("tokenizer.json",), ("config.json",), ("config.json", "model.safetensors", "tokenizer.json")],
+    ids="-".join,
+)
+def test_git_lfs_pointers_are_called_so(folder, names):
+    for name in names:
+        point(folder / name)
+    with pytest.raises(BadFileError, match=rf"{', '.join(names)} of .*Git LFS pointer.*git lfs pull"):
+        find(folder)
+
+
+def test_the_dry_run_says_it_too(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    point(folder / "model.safetensors")
+    result = CliRunner().invoke(main, ["eval", "--model", str(folder), "--task", "people", "--dry-run"])
+    assert (result.exit_code, "is a Git LFS pointer" in result.output) == (2, True)
+
+
+def test_a_pointer_in_the_readme_or_among_pickles_does_no_harm(folder):
+    for name in ("README.md", "pytorch_model.bin", "picture.png"):
+        point(folder / name)
+    assert find(folder).identity.n_layers == 3
+
+
+def test_an_adapter_that_is_a_pointer_or_cut_off(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    point(tmp_path / "adapter_model.safetensors")
+    with pytest.raises(BadFileError, match="git lfs pull"):
+        find_adapter(str(tmp_path))
+    (tmp_path / "adapter_model.safetensors").write_bytes((100).to_bytes(8, "little") + b"{}")
+    with pytest.raises(BadFileError, match="is cut off"):
+        find_adapter(str(tmp_path))
+
+
+@pytest.mark.parametrize("kept", [0.999, 0.5, 0.001])
+def test_half_a_weight_file_is_called_half(folder, kept):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(BadFileError, match=rf"model.safetensors is cut off.*{int(len(whole) * kept):,}.*[Gg]et it again"):
+        find(folder)
+
+
+def test_half_a_shard_among_whole_ones(shards):
+    last = sorted(shards.glob("*.safetensors"))[-1]
+    assert find(shards).identity.n_layers == 3
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(BadFileError, match=f"{last.name} is cut off"):
+        find(shards)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty: its download did not finish"),
+        (bytes(4096), "begins with zeros: its download did not finish"),
+        (b"<!DOCTYPE html><html>Sign in</html>", "is no safetensors file: it begins with b'<!DOCTYP'"),
+        (b"abc", "is no safetensors file"),
+        ((9).to_bytes(8, "little") + b"no header", "its header is not a list of tensors"),
+        ((2).to_bytes(8, "little") + b"{}tail", "has 14 bytes, and its header speaks of 10"),
+    ],
+)
+def test_what_is_no_weight_file(tmp_path, content, message):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(BadFileError, match=message):
+        check_safetensors(path)
+
+
+def test_half_a_tokenizer_names_its_file(folder):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(BadFileError, match=r"tokenizer.json is not JSON: .*It was cut off"):
+        find(folder)
+
+
+def test_small_files_that_are_no_pointers(tmp_path):
+    (tmp_path / "a.txt").write_text("version 1")
+    assert not is_pointer(tmp_path / "a.txt")
+    (tmp_path / "b.txt").write_bytes(POINTER.format("0", 1).encode() + bytes(2000))
+    assert not is_pointer(tmp_path / "b.txt")
+
+
+# -- position encodings ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"rope_scaling": {"type": "su", "factor": 2.0}}, "rope type 'su'.*'su' is the old name of 'longrope'; write that there"),
+        ({"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}}, "rope type 'spiral'.*It knows default, .*longrope.*yarn"),
+    ],
+)
+def test_an_unknown_position_encoding_is_named(folder, lines, message):
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("rope_parameters", None)
+    (folder / "config.json").write_text(json.dumps(config | lines))
+    with pytest.raises(UsageError, match=message):
+        find(folder)
+
+
+def test_rope_types_are_found_at_any_depth():
+    whole = {"rope_type": "default"}
+    config = {"text_config": {"rope_parameters": {"full_attention": {"rope_type": "yarn"}, "sliding_attention": whole}}}
+    assert rope_types(config | {"parts": [{"rope_scaling": {"type": "su"}}], "rope_scaling": None}) == {"yarn", "default", "su"}
+
+
+# -- devices ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mps", "mps:0"])
+def test_a_device_with_wrong_products_is_refused_with_the_reason(name):
+    with pytest.raises(ProbebenchError, match=rf"--device {name}: .*wrong matrix products.*193487.*Use --device cpu"):
+        pick_device(name)
