@@ -198,8 +198,8 @@ def test_an_embedding_reads_a_planted_topic_and_costs_no_other_number(encoder_fo
     assert d["detail"]["n_cut"] == 0
     assert run.folder == tmp_path / "run"
     before = run.predictions
-    plain = probebench.evaluate(str(model_folder()), **settings)
-    assert not plain.resumed, "the encoder is in the key"
+    plain = probebench.evaluate(str(model_folder()), **{**settings, "out": tmp_path / "plain"})
+    assert plain.record["key"] != run.record["key"], "the encoder is in the key"
     assert "text_embedding" not in set(plain.predictions.detector)
     rest = before[before.detector != "text_embedding"].reset_index(drop=True)
     assert rest.drop(columns="scored").equals(plain.predictions.drop(columns="scored"))
