@@ -35,6 +35,8 @@ ORDER = [
         "tasks.columns",
         "tasks.opinion",
         "tasks.chats",
+        "models.padding",
+        "models.agreement",
         "models.devices",
         "models.gguf",
         "models.hashes",

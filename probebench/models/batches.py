@@ -20,13 +20,17 @@ T = TypeVar("T")
 E = TypeVar("E")
 
 
-def plan_batches(lengths: Sequence[int], tokens: int = BATCH_TOKENS, largest: int = MAX_BATCH) -> list[list[int]]:
-    """Indices in batches of similar length, `tokens` padded tokens each at most, longest first."""
+def plan_batches(
+    lengths: Sequence[int], tokens: int = BATCH_TOKENS, largest: int = MAX_BATCH, *, equal: bool = False
+) -> list[list[int]]:
+    """Indices in batches of similar length, or of the same, `tokens` padded tokens each at most, longest first."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
     for i in order:
-        if batches and len(batches[-1]) < largest and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= tokens:
-            batches[-1].append(i)
+        last = batches[-1] if batches else []
+        fits = last and len(last) < largest and (len(last) + 1) * lengths[last[0]] <= tokens
+        if fits and (not equal or lengths[i] == lengths[last[0]]):
+            last.append(i)
         else:
             batches.append([i])
     return batches
@@ -52,9 +56,14 @@ class Budget:
         if self.tell is not None:
             self.tell(n)
 
-    def plan(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Batches of these lengths; an example longer than the budget goes alone."""
-        return plan_batches(lengths, self.tokens, self.largest)
+    def plan(self, lengths: Sequence[int], alike: str = "any") -> list[list[int]]:
+        """Batches of these lengths; an example longer than the budget goes alone.
+
+        Args:
+            lengths: tokens of each example.
+            alike: `any`: of similar length; `equal`: of the same length; `alone`: one example each.
+        """
+        return plan_batches(lengths, self.tokens, 1 if alike == "alone" else self.largest, equal=alike == "equal")
 
     def halve(self, batch: Sequence[int], lengths: Sequence[int], what: str) -> None:
         """Take half of a batch that did not fit as the most from now on.
@@ -74,7 +83,9 @@ class Budget:
             self.keep(self)
 
 
-def in_batches(lengths: Sequence[int], run: Callable[[list[int]], list[T]], what: str, budget: Budget | None = None) -> list[T]:
+def in_batches(
+    lengths: Sequence[int], run: Callable[[list[int]], list[T]], what: str, budget: Budget | None = None, alike: str = "any"
+) -> list[T]:
     """Results of all examples in their order, computed batch by batch; out of memory begins again with half the budget.
 
     Args:
@@ -82,6 +93,7 @@ def in_batches(lengths: Sequence[int], run: Callable[[list[int]], list[T]], what
         run: results of some examples, given by index.
         what: for messages, such as `generating`.
         budget: what a batch may hold; None: the fixed one, for this call.
+        alike: which examples may go together, as in `Budget.plan`.
 
     Raises:
         MemoryLimitError: a single example does not fit.
@@ -90,7 +102,7 @@ def in_batches(lengths: Sequence[int], run: Callable[[list[int]], list[T]], what
     while True:
         found: dict[int, T] = {}
         failed: list[int] | None = None
-        for batch in budget.plan(lengths):
+        for batch in budget.plan(lengths, alike):
             results = attempt(run, batch)
             if results is None:
                 failed = batch

@@ -13,6 +13,7 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.models.checkpoints import Checkpoint
+from probebench.models.padding import pad_inside
 
 WHOLE = ("emu3",)
 """Types whose class for the text part alone cannot read the weights of a whole checkpoint."""
@@ -54,7 +55,8 @@ def model_class(config: Any, causal: bool) -> Any | None:
 
 
 def as_decoder(config: Any) -> tuple[Any, tuple[str, ...]]:
-    """The config as it is run, and what a reader of the record should know of it.
+    """The config as it is run, and what a reader of the record should know of it: without a padding token that the embedding
+    does not have, for one.
 
     Where a text part may see in both directions but is not told where, one attention kernel lets all tokens see all others, and
     the same kernel with padding in the batch, or another one, lets them see what comes before: the same answer would have other
@@ -63,6 +65,7 @@ def as_decoder(config: Any) -> tuple[Any, tuple[str, ...]]:
     Raises:
         UsageError: an early transformers, in which no setting makes it one.
     """
+    config = pad_inside(config)
     text = config.get_text_config(decoder=True)
     if not is_causal(config) or text is config or getattr(text, "use_bidirectional_attention", None) is not True:
         return config, ()

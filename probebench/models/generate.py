@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probebench.errors import UsageError
+from probebench.models.agreement import apart, gap
 from probebench.models.batches import BATCH_TOKENS as BATCH_TOKENS
 from probebench.models.batches import MAX_BATCH as MAX_BATCH
 from probebench.models.batches import Budget, in_batches
@@ -21,6 +22,7 @@ from probebench.models.batches import halving as halving
 from probebench.models.batches import plan_batches as plan_batches
 from probebench.models.guided import Guide, Texts
 from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
+from probebench.models.padding import Alike, known_alike, pad_token, rows_of
 from probebench.tasks.prompts import encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
 from probebench.tasks.spans import decode, token_spans
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     import torch
 
 GENERATIONS = ("fast", "plain")
+TRIED, STEPS = 32, 6
+"""Prompt tokens and new tokens on which it is seen what padding does to an unknown architecture."""
 CACHE_STEP, ROW_STEP = 128, 16
 """A cache of fixed size is a multiple of these, in tokens and examples, so that few shapes have to be compiled."""
 
@@ -60,6 +64,7 @@ def pick_generation(handle: ModelHandle, asked: str | None) -> str:
         UsageError: fast was asked of a model that cannot.
     """
     can = bool(getattr(type(handle.skeleton), "_can_compile_fullgraph", False))
+    can = can and known_alike(handle.skeleton.config) != "equal"  # prompts are padded to a few widths, to compile few shapes
     if asked == "fast" and not can:
         raise UsageError(
             f"--generation fast needs a cache of fixed size, which transformers does not have for {handle.identity.architecture}. "
@@ -90,26 +95,52 @@ def generate(
         guides: what each answer may be, in the order of `wanted`; None: anything.
     """
 
+    alike = alike_of(loaded, wanted)
+
     def run(rows: list[int]) -> list[Answer]:
         some = None if guides is None else [guides[i] for i in rows]
-        return _generate_batch(loaded, [wanted[i] for i in rows], max_new_tokens, stops, texts, how, some)
+        return _generate_batch(loaded, [wanted[i] for i in rows], max_new_tokens, stops, texts, how, alike=alike, guides=some)
 
-    return in_batches([len(r.prompt_ids) + max_new_tokens for r in wanted], run, "generating", budget)
+    return in_batches([len(r.prompt_ids) + max_new_tokens for r in wanted], run, "generating", budget, alike)
+
+
+def alike_of(loaded: LoadedModel, wanted: Sequence[Request]) -> Alike:
+    """Which prompts a model may be given together: as its family is known to take them, else as it is seen to.
+
+    What an unknown architecture does with padding, and with several prompts at all, is measured on stretches of the longest
+    prompt: stretches of different length answered together, of equal length together, and each alone.
+    """
+    known = known_alike(loaded.model.config)
+    if known is not None or len(wanted) < 2:
+        return known or "any"
+    ids = max((r.prompt_ids for r in wanted), key=len)[:TRIED]
+    n = len(ids)
+    stretches: dict[Alike, list[tuple[int, ...]]] = {
+        "any": [ids, ids[: n // 2], ids[: n // 4]],
+        "equal": [ids[: n // 2], ids[n // 4 : n // 4 + n // 2], ids[n - n // 2 :]],
+    }
+    far = apart(loaded.handle.identity.dtype)
+    for alike, some in stretches.items():
+        tried = [Request(str(i), stretch) for i, stretch in enumerate(some) if stretch]
+        together = _generate_batch(loaded, tried, STEPS, frozenset(), (), "plain")
+        alone = [_generate_batch(loaded, [r], STEPS, frozenset(), (), "plain")[0] for r in tried]
+        if all(gap(a, b) <= far for a, b in zip(together, alone, strict=True)):
+            return alike
+    return "alone"
 
 
 def _generate_batch(
-    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...], how: str,
-    guides: list[Texts] | None,
+    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...], how: str, *,
+    alike: Alike = "any", guides: list[Texts] | None = None,
 ) -> list[Answer]:  # fmt: skip
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StaticCache, StoppingCriteriaList
 
-    pad = loaded.tokenizer.pad_token_id
-    pad = pad if pad is not None else min(stops, default=0)
+    pad = pad_token(loaded.tokenizer, stops, rows_of(loaded.model))
     width, rows, cache = max(len(r.prompt_ids) for r in batch), list(batch), {}
     if how == "fast":
         room = _up(width + max_new_tokens, CACHE_STEP)
-        width = room - max_new_tokens
+        width = room - max_new_tokens if alike == "any" else width
         rows += [batch[-1]] * (_up(len(batch), ROW_STEP) - len(batch))  # answered too, and dropped
         # made here, because generate() would never take a shorter one than before, however many more rows it has
         cache = {"past_key_values": StaticCache(config=loaded.model.config.get_text_config(decoder=True), max_cache_len=room)}

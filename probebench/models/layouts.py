@@ -61,6 +61,8 @@ class Family:
     """Site to the reason why no layer has it."""
     same_width: Mapping[str, str] = field(default_factory=lambda: SAME_WIDTH)
     """Site to one of equal width. A projection of another width holds more than its name says, and is not read."""
+    state_over_padding: bool = False
+    """Generating runs a state over padding on the left: only prompts of equal length may be answered together."""
     stream: str = ""
     """Where blocks pass on several streams, stacked in front: the config's name for the number of the one that is read."""
 
@@ -207,7 +209,7 @@ FAMILIES = (
         "Mixtral",
         _types(
             "mixtral qwen2_moe qwen3_moe gpt_oss olmoe flex_olmo dots1 ernie4_5_moe glm4_moe cohere2_moe exaone_moe phimoe "
-            "minimax minimax_m2 solar_open aria_text hunyuan_v1_moe afmoe qwen3_vl_moe_text"
+            "minimax_m2 solar_open aria_text hunyuan_v1_moe afmoe qwen3_vl_moe_text"
         ),
         LLAMA,
     ),
@@ -269,7 +271,13 @@ FAMILIES = (
     ),
     Family("Llama 4", _types("llama4_text falcon_h1 jamba bamba"), {**QKV, **OUT, **gated("feed_forward")}),
     Family("LFM2", _types("lfm2 lfm2_moe"), {**QKV, **output(SELF, "out_proj"), **gated("feed_forward", "w1", "w3", "w2")}),
-    Family("RecurrentGemma", ("recurrent_gemma",), {**separate(TIME), **output(TIME), **gated("mlp_block")}),
+    Family("MiniMax", ("minimax",), LLAMA, state_over_padding=True),
+    Family(
+        "RecurrentGemma",
+        ("recurrent_gemma",),
+        {**separate(TIME), **output(TIME), **gated("mlp_block")},
+        state_over_padding=True,
+    ),
     Family(
         "Nemotron-H", ("nemotron_h",), {**separate("mixer"), **output("mixer"), **plain("mixer", "up_proj", "down_proj")}, NO_GATE
     ),
