@@ -14,6 +14,7 @@ import pandas as pd
 
 from probebench import tables
 from probebench._version import __version__
+from probebench.alone import alone_facts
 from probebench.beside import detectors_beside
 from probebench.cells import ATTRIBUTION, Cells
 from probebench.errors import UsageError
@@ -71,6 +72,7 @@ def run_prepared(prepared: Prepared) -> Run:
             return finished
         check_place(stages, prepared.key)  # again: it was not locked before
         answers = stages.labelled()
+        alone_facts(stages, answers)  # while the model is there
         opinions = model_opinions(stages, answers)
         cells = Cells(stages, answers, prepared.plan)
         job = cells.job(cells.states())
@@ -123,7 +125,8 @@ def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
         "settings": {**asdict(s), "overrides": s.overrides},
         "extraction": cells.batching,
         "exact_answer": stages.finder.facts(cells.answers),
-        "generation": {"how": stages.generation, "budgets": stages.budgets.facts(), "max_new_tokens": stages.max_new_tokens},
+        "generation": {"how": stages.generation, "alike": stages.alike, "budgets": stages.budgets.facts(),
+                       "max_new_tokens": stages.max_new_tokens, "alone": alone_facts(stages, cells.answers)},
     }  # fmt: skip
 
 
@@ -149,7 +152,7 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
         table = run.matrix(metric, split=split, site=result.selected.cell.site)
         write_atomic(stages.folder / f"matrix_{name}.csv", table.to_csv(float_format="%.6f").encode())
         files.append(f"matrix_{name}.csv")
-    run.record["warnings"] += stages.handle.notes
+    run.record["warnings"] += stages.notes
     run.record["probe"]["file"], note = _save_selected(cells, result.selected, fitted)
     if note:
         run.record["warnings"].append(note)

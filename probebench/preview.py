@@ -147,7 +147,7 @@ class Preview:
     def notes(self) -> list[str]:
         """What a reader should know of the model and of how the examples were read."""
         stages = self.stages
-        return [*stages.handle.notes, *data_notes(stages.facts, len(stages.examples))]
+        return [*stages.notes, *data_notes(stages.facts, len(stages.examples))]
 
     @property
     def first_prompt(self) -> str:

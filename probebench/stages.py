@@ -21,6 +21,7 @@ from probebench.models.copier import MAX_NEW_TOKENS, Copier, read_spans_bytes, s
 from probebench.models.embed import find_encoder
 from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_texts, stop_tokens
 from probebench.models.loading import LoadedModel, ModelHandle, load_model
+from probebench.models.padding import known_alike
 from probebench.models.sites import resolve_layers
 from probebench.models.untrained import check_untrained
 from probebench.progress import Progress
@@ -62,6 +63,7 @@ class Stages:
             check_untrained(handle)
         asked = gather(settings, task, handle)
         self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
+        self.notes = (*handle.notes, *asked.notes)
         self.finder = Finder(settings, None if self.statements else task, asked.given)
         self.finder.check()
 
@@ -71,6 +73,11 @@ class Stages:
         if self.statements or self.given is not None or self.task is None:
             return None
         return self.settings.max_new_tokens or self.task.generation.max_new_tokens
+
+    @property
+    def alike(self) -> str:
+        """Which prompts are answered together, as in `Budget.plan`; `tried` where the model is not of a known family."""
+        return known_alike(self.handle.skeleton.config) or "tried"
 
     @property
     def splits(self) -> list[SplitName]:
@@ -124,6 +131,7 @@ class Stages:
             "prompts": content_key({"ids": self.prompt_ids}),
             "batching": [BATCH_TOKENS, MAX_BATCH, SHARD],
             "generation": self.generation,
+            **({} if self.alike == "any" else {"alike": self.alike}),
             "given": self.given is not None,
             "max_new_tokens": self.settings.max_new_tokens,
             "versions": versions(),
@@ -310,7 +318,9 @@ class Stages:
             ids = a.answer.prompt_ids, a.answer.answer_ids
             tokens = place_answer(tokenizer, marks, ids, stopped=a.answer.stopped, exact=span)
             if self.statements:
-                tokens = replace(tokens, statement_last=encode_statement(tokenizer, a.example.question)[1])
+                tokens = replace(
+                    tokens, statement_last=encode_statement(tokenizer, a.example.question, causal=self.handle.causal)[1]
+                )
             result.append(replace(a, exact=span if tokens.exact else None, tokens=tokens))
         return result
 

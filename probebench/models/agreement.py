@@ -7,7 +7,7 @@ changes the probabilities themselves. Both are told apart by the log-probabiliti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,19 @@ def gap(a: Answer, b: Answer, tokens: int | None = None) -> float:
     first = first_difference(a, b, tokens)
     n = min(len(a.logprobs[:tokens]), len(b.logprobs[:tokens])) if first is None else first + 1
     return float(np.max(np.abs(a.logprobs[:n] - b.logprobs[:n]), initial=0.0))
+
+
+def disagreement(facts: Mapping[str, Any], dtype: str) -> str | None:
+    """Why more than rounding is at work between answers of a batch and alone; None where rounding may explain it all.
+
+    Args:
+        facts: as `agreement` gives them.
+        dtype: of the model's weights.
+    """
+    most = apart(dtype)
+    if facts["logprob_gap"] <= most:
+        return None
+    return f"log-probabilities up to there are {facts['logprob_gap']:.2g} apart, and rounding in {dtype} makes less than {most:g}"
 
 
 def agreement(together: Sequence[Answer], alone: Sequence[Answer]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from probebench.models.agreement import disagreement
 from probebench.scoring.claims import ALPHA, against_of, chance, coverage, outcome
 from probebench.scoring.evaluate import Comparison, ends
 from probebench.tasks.notes import data_notes
@@ -78,6 +79,20 @@ def _sample(run: Concern) -> Iterator[str]:
         yield (
             f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its numbers are over these, and cells "
             f"of other positions are over others."
+        )
+
+
+@concern
+def _batched(run: Concern) -> Iterator[str]:
+    """Answers of a batch are not those that the same prompts get alone."""
+    found = (run.record.get("generation") or {}).get("alone")
+    if found and (why := disagreement(found, run.record["model"]["dtype"])):
+        other = (
+            "plain" if run.record["generation"]["how"] == "fast" else "plain and --dtype float32, or another --attn-implementation"
+        )
+        yield (
+            f"{found['differ']} of the first {found['examples']} answers differ from those that the model gives alone, within "
+            f"{found['tokens']} tokens: {why}. Compare with --generation {other}."
         )
 
 

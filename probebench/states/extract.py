@@ -18,10 +18,10 @@ from probebench.models.batches import BATCH_TOKENS, Budget, attempt
 from probebench.models.generate import pad_right
 from probebench.models.loading import LoadedModel
 from probebench.models.sites import SITES, SitePlan, watch
-from probebench.states.positions import present
 from probebench.states.reader import SiteLayout
 from probebench.states.shards import STATE_DTYPES as STATE_DTYPES
-from probebench.states.shards import host_dtype, widened
+from probebench.states.shards import host_dtype
+from probebench.states.sound import check_finite, check_zeros
 from probebench.types import layer_name
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Extractor:
             that is narrower than the site's widest. bfloat16 comes as its bits, in uint16.
 
         Raises:
-            StatesError: a vector that is not finite, with its site, layer and position.
+            StatesError: a vector that is not finite, with its site, layer and position; or a layer of zeros.
         """
         out = {
             site: np.zeros((len(at.layers), table.shape[1], len(sequences), max(at.widths)), dtype=host_dtype(self.dtype))
@@ -89,6 +89,7 @@ class Extractor:
         lengths = [len(s) for s in sequences]
         while (failed := self._read(sequences, table, names, out, self.batches(lengths))) is not None:
             self.budget.halve(failed, lengths, "reading hidden states")
+        check_zeros(out, table, self.layout)
         return out
 
     def _read(
@@ -194,18 +195,7 @@ class Extractor:
             for k in range(len(at.layers)):
                 out[site][k][:, where] = next(pieces)
             if not copy.finite:
-                self._check(out[site][:, :, rows], table[rows], names, site)
-
-    def _check(self, values: NDArray[Any], table: NDArray[np.int64], names: Sequence[str], site: str) -> None:
-        finite = np.isfinite(widened(values)).all(axis=3)  # (layer, position, example)
-        bad = np.argwhere(~finite & present(table).T[None])
-        if len(bad):
-            layer, place = layer_name(self.layout[site].layers[bad[0][0]]), names[bad[0][1]]
-            wider = "bfloat16 (or float32): float16 ends at 65,504" if self.dtype == "float16" else "float32"
-            raise StatesError(
-                f"{len(bad)} vectors of {site} are not finite in {self.dtype}, the first at layer {layer}, position {place!r}. "
-                f"If the model itself gives finite values, keep them with --states-dtype {wider}. If not, try --dtype float32."
-            )
+                check_finite(site, out[site][:, :, rows], at.layers, table[rows], names, self.dtype)
 
 
 class Copy:

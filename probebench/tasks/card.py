@@ -49,7 +49,7 @@ def describe(task: Task, data: str | Sequence[str] | None = None, model: ModelSp
             if handle is None:
                 shown = example.question
             elif task.kind == "statements":
-                shown = handle.tokenizer.decode(encode_statement(handle.tokenizer, example.question)[0])
+                shown = handle.tokenizer.decode(encode_statement(handle.tokenizer, example.question, causal=handle.causal)[0])
             else:
                 shown = handle.tokenizer.decode(encode_prompt(handle.tokenizer, render_prompt(task, example, handle.tokenizer)))
             answer = f"label {example.label}" if example.label is not None else f"accepted: {', '.join(example.references[:5])}"

@@ -7,7 +7,7 @@ or leave out what it was given without a word. What it made is looked at before 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,17 @@ def missing_turn(rendered: str, turns: Sequence[Turn]) -> Turn | None:
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
+
+
+def turn_note(tokenizer: PreTrainedTokenizerBase, stops: Collection[int]) -> tuple[str, ...]:
+    """A note for the record where a model is taught to end its turn by a token that ends no answer."""
+    end = end_of_turn(tokenizer)
+    if end is None or end in stops:
+        return ()
+    return (
+        f"The chat template ends an answer with {tokenizer.convert_ids_to_tokens(end)!r} (id {end}), which is no stop token of the "
+        f"model, so that its answers may run on into turns of their own. Name it as eos_token_id in generation_config.json.",
+    )
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:

@@ -10,8 +10,10 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.models.loading import ModelHandle
+from probebench.models.padding import beyond_note, check_inside, rows_of
 from probebench.settings import Settings
 from probebench.store import content_key
+from probebench.tasks.chats import turn_note
 from probebench.tasks.given import GivenAnswer, read_answers
 from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
 from probebench.tasks.schema import Task
@@ -30,6 +32,8 @@ class Asked:
     """Answers made elsewhere, one per example; None when the model is to answer."""
     facts: Mapping[str, Any]
     """Origin, revision, content hash, and how many rows were left out."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record should know of the model's tokens and its template."""
 
 
 def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
@@ -41,6 +45,7 @@ def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
         UnavailableError: a source that cannot be reached.
     """
     asked = _given(settings, task, handle) if settings.answers is not None else _from_task(settings, task, handle)
+    _check_tokens(asked, handle)
     limit, new = handle.max_length, 0
     if asked.given is not None:
         lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
@@ -58,7 +63,21 @@ def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
         prompt_ids=[asked.prompt_ids[i] for i in kept],
         given=None if asked.given is None else [asked.given[i] for i in kept],
         facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
+        notes=_notes(handle, answers=bool(new)),
     )
+
+
+def _notes(handle: ModelHandle, *, answers: bool) -> tuple[str, ...]:
+    """Notes on tokens; on the template's end of a turn where the model answers."""
+    beyond = beyond_note(handle.tokenizer, rows_of(handle.skeleton))
+    return (*beyond, *(turn_note(handle.tokenizer, handle.stop_ids) if answers else ()))
+
+
+def _check_tokens(asked: Asked, handle: ModelHandle) -> None:
+    """Complain about tokens that the model does not have."""
+    whole = asked.prompt_ids if asked.given is None else [(*g.prompt_ids, *g.answer_ids) for g in asked.given]
+    rows = rows_of(handle.skeleton)
+    check_inside(whole, [e.id for e in asked.examples], handle.tokenizer, rows, handle.identity.name)
 
 
 def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
@@ -86,7 +105,7 @@ def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> As
     data = load_dataset(task, settings.data, settings.limit, offline=settings.offline)
     tokenizer = handle.tokenizer
     if task.kind == "statements":
-        prompts = [encode_statement(tokenizer, e.question)[0] for e in data.examples]
+        prompts = [encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in data.examples]
     else:
         prompts = [encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking)) for e in data.examples]
     facts = {"origin": data.origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}

@@ -12,6 +12,8 @@ from probebench.tasks.sources import PLAIN
 from probebench.tasks.thinking import close_thinking, thinking_ids
 from probebench.types import Example
 
+PLAIN_TEXT = "a"
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -66,13 +68,36 @@ def short_questions(tokenizer: PreTrainedTokenizerBase, turns: Sequence[tuple[st
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    """Token ids of a rendered prompt. A chat template writes its special tokens itself, so none are added to it."""
-    return tuple(tokenizer(text, add_special_tokens=not tokenizer.chat_template)["input_ids"])
+    """Token ids of a rendered prompt, open at its end.
+
+    A chat template writes its special tokens itself, so none are added to it.
+    """
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) if tokenizer.chat_template else _open(tokenizer, text)
 
 
-def encode_statement(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[tuple[int, ...], int]:
-    """Ids of a statement with the tokenizer's own special tokens, and the index of its last token that is none of them."""
+def _open(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Ids of a text with the special tokens that a tokenizer puts before it, and without those that it puts after it.
+
+    Tokenizers made for training append an end token, after which a model begins something new.
+    """
     ids = tuple(tokenizer(text)["input_ids"])
+    if not ids or ids[-1] not in tokenizer.all_special_ids:
+        return ids
+    # counted on a text that has no special tokens of its own
+    whole, own = tokenizer(PLAIN_TEXT)["input_ids"], tokenizer(PLAIN_TEXT, add_special_tokens=False)["input_ids"]
+    starts = [i for i in range(len(whole) - len(own) + 1) if whole[i : i + len(own)] == own]
+    return ids[: len(ids) - (len(whole) - starts[0] - len(own))] if starts else ids
+
+
+def encode_statement(tokenizer: PreTrainedTokenizerBase, text: str, *, causal: bool) -> tuple[tuple[int, ...], int]:
+    """Ids of a statement with the tokenizer's own special tokens, and the index of its last token that is none of them.
+
+    Args:
+        tokenizer: the model's.
+        text: the statement.
+        causal: whether the model goes on from its end; encoders keep the tokens that they were trained to see there.
+    """
+    ids = _open(tokenizer, text) if causal else tuple(tokenizer(text)["input_ids"])
     special = set(tokenizer.all_special_ids)
     return ids, max((i for i, token in enumerate(ids) if token not in special), default=len(ids) - 1)
 
