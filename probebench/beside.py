@@ -25,11 +25,11 @@ from probebench.record import versions
 from probebench.scoring.metrics import auroc
 from probebench.scoring.score import cell_facts, select
 from probebench.scoring.text import fit_rows, whole_text
-from probebench.stages import Stages, shard_name
+from probebench.stages import Stages
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import present, readable_when
 from probebench.states.reader import StatesReader, states_bytes
-from probebench.store import Stage, content_key
+from probebench.store import Stage, content_key, shard_name
 from probebench.tasks.prompts import encode_prompt
 from probebench.tasks.ptrue import asked_text, letter_tokens, p_true_prompts
 from probebench.types import Cell, CellFit, Detector, LabelledAnswer, When, split_index

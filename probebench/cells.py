@@ -22,14 +22,14 @@ from probebench.models.sites import SITES, SitePlan, plan_sites
 from probebench.probes.fit import Job, Labels, fit_cells, masked_cell
 from probebench.probes.kinds import get_probe, linear_map
 from probebench.record import versions
-from probebench.stages import Stages, shard_name
+from probebench.stages import Stages
 from probebench.states.attribution import LIMIT, ProbeTarget, attribution
 from probebench.states.exchange import Stored
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.given import given_states, restrict, source_facts
 from probebench.states.positions import locate, present
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
-from probebench.store import Stage, content_key
+from probebench.store import Stage, content_key, shard_name
 from probebench.types import Cell, CellFit, LabelledAnswer, layer_name
 
 ATTRIBUTION = "attribution.parquet"

@@ -20,6 +20,7 @@ from probebench.cells import ATTRIBUTION, Cells
 from probebench.errors import UsageError
 from probebench.maps.draw import draw
 from probebench.models.devices import hardware
+from probebench.models.padding import known_alike
 from probebench.models.sites import COMPONENTS
 from probebench.opinions import model_opinions, opinion_facts, second_labels
 from probebench.prepare import Prepared, check_place, prepare
@@ -125,8 +126,9 @@ def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
         "settings": {**asdict(s), "overrides": s.overrides},
         "extraction": cells.batching,
         "exact_answer": stages.finder.facts(cells.answers),
-        "generation": {"how": stages.generation, "alike": stages.alike, "budgets": stages.budgets.facts(),
-                       "max_new_tokens": stages.max_new_tokens, "alone": alone_facts(stages, cells.answers)},
+        "generation": {"how": stages.generation, "alike": known_alike(stages.handle.skeleton.config) or "tried",
+                       "budgets": stages.budgets.facts(), "max_new_tokens": stages.max_new_tokens,
+                       "alone": alone_facts(stages, cells.answers)},
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from probebench.models.copier import MAX_NEW_TOKENS, Copier, read_spans_bytes, s
 from probebench.models.embed import find_encoder
 from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_texts, stop_tokens
 from probebench.models.loading import LoadedModel, ModelHandle, load_model
-from probebench.models.padding import known_alike
+from probebench.models.padding import alike_key
 from probebench.models.sites import resolve_layers
 from probebench.models.untrained import check_untrained
 from probebench.progress import Progress
@@ -29,7 +29,7 @@ from probebench.record import versions
 from probebench.settings import Settings
 from probebench.states.extract import SHARD, plan_shards
 from probebench.states.positions import PUBLISHED, STATEMENTS, resolve_positions
-from probebench.store import Background, Stage, content_key
+from probebench.store import Background, Stage, content_key, shard_name
 from probebench.tasks.exact import declines
 from probebench.tasks.gather import gather
 from probebench.tasks.prompts import encode_statement
@@ -73,11 +73,6 @@ class Stages:
         if self.statements or self.given is not None or self.task is None:
             return None
         return self.settings.max_new_tokens or self.task.generation.max_new_tokens
-
-    @property
-    def alike(self) -> str:
-        """Which prompts are answered together, as in `Budget.plan`; `tried` where the model is not of a known family."""
-        return known_alike(self.handle.skeleton.config) or "tried"
 
     @property
     def splits(self) -> list[SplitName]:
@@ -131,7 +126,7 @@ class Stages:
             "prompts": content_key({"ids": self.prompt_ids}),
             "batching": [BATCH_TOKENS, MAX_BATCH, SHARD],
             "generation": self.generation,
-            **({} if self.alike == "any" else {"alike": self.alike}),
+            **alike_key(self.handle.skeleton.config),
             "given": self.given is not None,
             "max_new_tokens": self.settings.max_new_tokens,
             "versions": versions(),
@@ -318,13 +313,7 @@ class Stages:
             ids = a.answer.prompt_ids, a.answer.answer_ids
             tokens = place_answer(tokenizer, marks, ids, stopped=a.answer.stopped, exact=span)
             if self.statements:
-                tokens = replace(
-                    tokens, statement_last=encode_statement(tokenizer, a.example.question, causal=self.handle.causal)[1]
-                )
+                last = encode_statement(tokenizer, a.example.question, causal=self.handle.causal)[1]
+                tokens = replace(tokens, statement_last=last)
             result.append(replace(a, exact=span if tokens.exact else None, tokens=tokens))
         return result
-
-
-def shard_name(i: int, suffix: str) -> str:
-    """File name of shard `i`."""
-    return f"{i:05d}.{suffix}"

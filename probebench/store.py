@@ -269,3 +269,8 @@ class Stage:
     def read(self, name: str) -> bytes:
         """One shard's bytes."""
         return (self.folder / name).read_bytes()
+
+
+def shard_name(i: int, suffix: str) -> str:
+    """File name of shard `i`."""
+    return f"{i:05d}.{suffix}"

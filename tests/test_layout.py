@@ -65,12 +65,8 @@ ORDER = [
     {"tasks.marks"},
     {"tasks.mending", "tasks.echoes"},
     {"models.memory", "budgets", "models.untrained", "models.generate", "tasks.ptrue", "tasks.given", "tasks.card", "probes.saved"},
-<<<<<<< HEAD
-    {"states.extract", "probes.fit", "run", "models.copier"},
-=======
     {"states.sound"},
-    {"states.extract", "probes.fit", "run"},
->>>>>>> b2deae0 (Answers of a batch are held against single ones; end tokens, tokens without embedding and layers of zeros are seen)
+    {"states.extract", "probes.fit", "run", "models.copier"},
     {"timing"},
     {"models.embed", "models.letters", "scoring.signals", "scoring.text"},
     {"scoring.ensembles", "scoring.curves", "scoring.noise"},

@@ -33,6 +33,12 @@ def known_alike(config: Any) -> Alike | None:
     return None if family is None else "equal" if family.state_over_padding else "any"
 
 
+def alike_key(config: Any) -> dict[str, str]:
+    """What belongs into the content key of answers: nothing where any prompts may go together, as nearly everywhere."""
+    known = known_alike(config)
+    return {} if known == "any" else {"alike": known or "tried"}
+
+
 def pad_inside(config: Any) -> Any:
     """The config, or a copy without its padding token where the embedding has no such row: transformers would not make it."""
     text = config.get_text_config(decoder=True)
