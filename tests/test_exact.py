@@ -57,6 +57,9 @@ def test_whole_rule_leaves_outer_spaces():
     [
         ("I don't know.", True),
         ("I'm sorry, I cannot answer that. I do not know who it was.", True),
+        ("I'm sorry, but I can't assist with that.", True),
+        ("As an AI model, I cannot discuss this. If you have other questions, feel free to ask!", True),
+        ("Thank You for Smoking. Please Please Me.", False),
         ("", True),
         ("I am not sure, but it may have been Anna Smith.", False),
         ("I'm not certain. It was Anna Smith.", False),

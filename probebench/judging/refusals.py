@@ -6,7 +6,8 @@ import re
 
 REFUSAL = re.compile(
     r"\b(?:i (?:do not|don't|don’t|can not|cannot|can't|can’t|could not|couldn't|couldn’t) (?:\w+ )?"
-    r"(?:know|answer|say|recall|remember|tell|provide|determine|find|help (?:you|with)|identify|confirm|verify|think of)"
+    r"(?:know|answer|say|recall|remember|tell|provide|determine|find|help (?:you|with)|identify|confirm|verify|think of"
+    r"|discuss|assist|comply|fulfil)"
     r"|i(?:'m| am|’m) (?:\w+ )?(?:not (?:sure|certain|aware|able|familiar)|unable|unsure|sorry|afraid)"
     r"|i (?:do not|don't|don’t) have (?:any |enough |access|information|knowledge|personal|data|the )"
     r"|(?:i have )?no (?:idea|clue)\b|i have no (?:information|knowledge|record)|i (?:was|am) unable"
@@ -20,6 +21,12 @@ TURN = re.compile(
     r"\b(?:but|however|though|although|perhaps|maybe|probably|if i had to|my (?:best )?guess|i (?:think|believe|would))\b", re.I
 )
 """Words after which a refusal may still give an answer."""
+POLITE = re.compile(
+    r"\b(?:feel free|please|let me know|if you (?:have|need|want|would|could|can)|my (?:primary )?(?:function|purpose|knowledge)"
+    r"|i(?:'m| am|’m) (?:an? ai|here to)|as an ai|is there (?:any|some)thing|i apologi[sz]e|thank you)\b",
+    re.IGNORECASE,
+)
+"""What stands around a refusal and is no answer either."""
 NEXT_QUESTION = re.compile(
     r"\n\s*(?:\**(?:q(?:uestion)?(?: ?\d+)?|human|user|student|input|problem(?: \d+)?)\**\s*[:.)]\s"
     r"|#+ ?(?:question|instruction|input|problem)\b)",
@@ -54,6 +61,12 @@ SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[DM]r)(?<!\bSt)[.!?]['\"”’)]*\
 def refuses(text: str) -> bool:
     """Does the text say that it does not know or will not answer?"""
     return bool(REFUSAL.search(text))
+
+
+def only_refuses(sentence: str) -> bool:
+    """Does a sentence refuse and leave it at that, or only surround a refusal?"""
+    refused = list(REFUSAL.finditer(sentence))
+    return not TURN.search(sentence, refused[-1].end()) if refused else bool(POLITE.search(sentence))
 
 
 def in_refusal(text: str, start: int) -> bool:

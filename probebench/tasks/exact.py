@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.judging.refusals import TURN, refuses, without_echo
+from probebench.judging.refusals import only_refuses, refuses, without_echo
 from probebench.tasks.judge import earliest_option, final_number
 from probebench.tasks.newwords import new_phrase
 from probebench.tasks.phrases import cut_words, sentences
@@ -121,4 +121,4 @@ def find_words(answer: str, said: str) -> Span | None:
 def declines(answer: str) -> bool:
     """Is there no answer in it: nothing but a refusal, or nothing at all?"""
     texts = [answer[p[0].start : p[-1].end + 1] for p in sentences(cut_words(answer))]
-    return all(refuses(text) and not TURN.search(text) for text in texts)
+    return not texts or (refuses(answer) and all(map(only_refuses, texts)))
