@@ -23,6 +23,8 @@ PAIR = "Which opened earlier, the Ferl Bridge or the Onda Bridge?"
 COUNTY = "What is the capital of Torrin County?"
 BAND = "What was the name of Dora Finch's backing group?"
 IN_THE_QUESTION = [
+    (("Ty Varn", "The Kestria Plum"), "Who was the Kestria Plum?", "The Kestria Plum is a family business.", False),
+    (("Ty Varn", "The Kestria Plum"), "Who was the Kestria Plum?", "The Kestria Plum was Ty Varn.", True),
     ("Onda Bridge", PAIR, "the Onda Bridge", True),
     ("Onda Bridge", PAIR, "The Onda Bridge opened before the Ferl Bridge.", True),
     ("Onda Bridge", PAIR, "The Ferl Bridge opened before the Onda Bridge.", False),

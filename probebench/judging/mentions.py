@@ -36,7 +36,6 @@ from probebench.types import Example
 FEW = 10
 """Aliases up to which an answer is read a second time with its plural endings."""
 INNER_S = re.compile(r"[a-z]s[\s'’.-]+[a-z]", re.IGNORECASE)
-COPULAS = frozenset({"is", "was", "are", "were"})
 ASKED_BACK = re.compile(r"[\"'”’]?\?\s*no\b", re.IGNORECASE)
 """After a mention that the answer only asks about: "Paris? No, it is Lyon"."""
 FAR = 60
@@ -195,16 +194,15 @@ class Aliases:
     def _is_answer(self, said: Wording, start: int, end: int, here: tuple[int, int]) -> bool:
         """Is this mention of something in the question more than an echo of the question?
 
-        The same neighbour on the same side is an echo. Where other aliases would do, nothing new may be said before it, nor
-        of it ("the apteryx is the emu").
+        The same neighbour on the same side is an echo. Where other aliases would do, nothing new may stand beside it ("the
+        apteryx is the emu", "the Georgia Peach is a company").
         """
         asked = self.asked.forms
         if _same_neighbour(said.forms[:start][::-1], asked[: here[0]][::-1]) or _same_neighbour(said.forms[end:], asked[here[1] :]):
             return False
         if self.all_asked:
             return True
-        told = said.forms[end:] if end < len(said.forms) and said.forms[end] in COPULAS else []
-        return all(w in asked or w in SAYING for w in (*said.forms[:start], *told))
+        return all(w in asked or w in SAYING for w in (*said.forms[:start], *said.forms[end:]))
 
     @cached_property
     def offered(self) -> list[str]:
