@@ -79,8 +79,9 @@ def test_times_are_said_in_a_unit_that_fits():
 @pytest.mark.parametrize(("sent", "code", "said"), [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "stopped.")])
 def test_a_signal_is_one_line_and_its_own_exit_code(sent, code, said):
     work = (
-        "import time, click\n"
+        "import signal, time, click\n"
         "from probebench.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background inherits that it is ignored
         "@main.command('sleep')\n"
         "def sleep():\n"
         "    print('ready', flush=True)\n"
@@ -90,7 +91,10 @@ def test_a_signal_is_one_line_and_its_own_exit_code(sent, code, said):
     job = subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert job.stdout.readline() == "ready\n"
     job.send_signal(sent)
-    _, shown = job.communicate(timeout=30)
+    try:
+        _, shown = job.communicate(timeout=30)
+    finally:
+        job.kill()
     assert job.returncode == code
     assert len(shown.splitlines()) == 1
     assert said in shown
