@@ -35,13 +35,15 @@ AMOUNT = re.compile(
     rf"|(?P<numerator>{DIGITS})\s?[/⁄]\s?(?P<denominator>\d+(?:\.\d+)?)(?![\d/])"
     rf"|(?P<digits>{DIGITS})(?:[eE](?P<exponent>[-+−]?\d{{1,3}})(?!\w)"
     rf"|\s?(?:×|\\times|\\cdot|[x*·])\s?10{RAISED}|{RAISED}"
-    r"|\s(?P<scale>(?:thousand|million|billion|trillion)\b))?"
+    r"|(?:\s(?=[tmb])|(?=(?-i:[kKM])\b))(?P<scale>(?:thousand|million|billion|trillion|(?<!\s)[km])\b))?"
     r")",
     re.IGNORECASE,
 )
 GLUED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
 CURRENCY_BEFORE = re.compile(r"(?:[$€£¥₹]|\\\$|\b(?:US|A|C|NZ|HK|S)\$|\b(?:USD|EUR|GBP|Rs\.?|INR))\s?$", re.IGNORECASE)
 SPELLED = re.compile(r"[a-z]+(?:[\s-]+(?:and\s+)?[a-z]+)*", re.IGNORECASE)
+SHORT_SCALES = {"k": 10**3, "m": 10**6}
+AND_A_HALF = re.compile(r"\s+and\s+a\s+half\b", re.IGNORECASE)
 NUMBER_WORDS = {*UNITS, *TENS, *SCALES}
 FRACTION_WORDS = {
     word: Fraction(1, n)
@@ -115,7 +117,7 @@ def spelled_amounts(text: str) -> Iterator[Amount]:
             yield Amount(FRACTION_WORDS[word], Span(tokens[i][1], tokens[i][2]), spelled=True)
             i += 1
             continue
-        if word not in NUMBER_WORDS:
+        if word not in NUMBER_WORDS or (word == "one" and i and tokens[i - 1][0] == "no"):
             i += 1
             continue
         run = _run(text, tokens, i)
@@ -165,6 +167,8 @@ def _amount(text: str, match: re.Match[str]) -> Amount:
         value = _ratio(match["numerator"], match["denominator"])
     else:
         value = _scaled(_decimal(match["digits"]), match)
+        if half := AND_A_HALF.match(text, end):
+            value, end = value + Fraction(1, 2), half.end()
     percent = bool(PERCENT.match(text, end))
     return Amount(-value if negative else value, Span(begin, end), clock, percent)
 
@@ -177,7 +181,7 @@ def _scaled(value: Fraction, match: re.Match[str]) -> Fraction:
         return value * Fraction(10) ** int((ten or ten_up).translate(SUPERSCRIPTS))
     if (power or power_up) and abs(value) < 10**6 and value:
         return value ** int((power or power_up).translate(SUPERSCRIPTS))
-    return value * SCALES[match["scale"].casefold()] if match["scale"] else value
+    return value * SHORT_SCALES.get(scale, SCALES.get(scale, 1)) if (scale := (match["scale"] or "").casefold()) else value
 
 
 def _ratio(top: str, bottom: str) -> Fraction:

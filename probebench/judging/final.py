@@ -32,6 +32,7 @@ OPERATIONS = {
     "divided by": "/",
 }
 OR = re.compile(rf"{UNIT}\s*\bor\s+(?:[$€£])?", re.IGNORECASE)
+ASIDE = re.compile(r"(?<=\w)\s+\([^()]*\)[\s.!]*$")
 NOT = re.compile(r"\b(?:not|n['’]t)\s+(?:\w+\s+)?[$€£]?$", re.IGNORECASE)
 
 
@@ -44,11 +45,17 @@ def final_amount(answer: str) -> Amount | None:
     whole = _first(text, 0)
     if whole is not None and (alone := _alone(text, whole)) is not None:
         return alone
-    numbers = amounts(text)
-    if numbers:
-        return numbers[-1]
-    spelled = list(spelled_amounts(text))
-    return spelled[-1] if spelled else read_amount(text)
+    text = _without_aside(text)
+    for numbers in (amounts(text), list(spelled_amounts(text))):
+        if numbers:
+            return next((n for n in reversed(numbers) if not NOT.search(text[: n.span.start])), None)
+    return read_amount(text)
+
+
+def _without_aside(text: str) -> str:
+    """The text without brackets at its end that explain a number before them: "17 people (5 men and 12 women)"."""
+    shorter = ASIDE.sub("", text)
+    return shorter if amounts(shorter) else text
 
 
 def final_number(answer: str) -> Span | None:

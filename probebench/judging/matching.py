@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,8 +12,10 @@ from probebench.judging.dates import MONTHS
 from probebench.judging.numerals import is_number
 from probebench.judging.wording import ARTICLES, FUNCTION, HAS_UNSPACED, LITTLE, SAYING, Wording, join, words
 
-QUALIFYING = frozenset("american british french dutch spanish portuguese german russian african dominican saint st".split())
-"""First words that a name of two must not lose: American Samoa."""
+QUALIFYING = frozenset(
+    "american british french dutch spanish portuguese german russian african dominican saint st los las san santa hong sri".split()
+)
+"""First words that a name of two must not lose: American Samoa, San Francisco."""
 SUFFIXES = frozenset({"jr", "sr", "junior", "senior"})
 ONE_NUMBER = {"i": "1", "v": "5", "x": "10"}
 WINDOW = 2
@@ -40,6 +43,7 @@ WHERE = re.compile(
 )
 OR_MORE = re.compile(r"\bor (?:older|younger|more|less|later|earlier|above|below|so)\b", re.IGNORECASE)
 ITEM_END = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
+CURRENCIES = frozenset("$€£¥₹")
 QUOTES = "\"'“”‘’«»`"
 
 
@@ -186,6 +190,12 @@ def literally(alias: str, text: str) -> bool:
     return re.search(r"\b" + r"\W+".join(map(re.escape, body)) + r"\b", text, re.IGNORECASE) is not None
 
 
+def other_currency(alias: str, before: str) -> bool:
+    """Is an alias that is a sum of money told in other money: "$20" for £20?"""
+    own, told = alias.strip()[:1], before.rstrip()[-1:]
+    return own in CURRENCIES and told in CURRENCIES and bool(told) and told != own
+
+
 def names_a_place(text: str, start: int, end: int) -> bool:
     """Is this mention written as a place: "in Munich", "Munich, Germany"?"""
     if LONGER_NAME.match(text, end):
@@ -229,6 +239,14 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
     if any(len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)):  # George W. for George H. W.
         return False
     return 2 * len(kept) >= len(alias) or kept[-1] == alias[-1]
+
+
+def loses_letter(kept: AbstractSet[str], form: Form) -> bool:
+    """Is only a letter kept or lost of a name that a letter decides: "Vitamin" for Vitamin C, "E" for E flat?"""
+    if len(form.words) != 2 or form.dropped or "," in form.raw:
+        return False
+    letters = [w for w in form.words if len(w) == 1 and w.isalpha()]
+    return kept <= set(letters) or (form.words[1] in letters and form.words[1] not in kept)
 
 
 def _decides(word: str) -> bool:

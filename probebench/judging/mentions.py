@@ -22,8 +22,10 @@ from probebench.judging.matching import (
     is_part,
     items,
     literally,
+    loses_letter,
     names_a_place,
     needs_care,
+    other_currency,
     places,
     side_by_side,
     stands_alone,
@@ -66,7 +68,7 @@ class Aliases:
         compass = {form.words[-1] for form in self.plain if form.words and form.words[0] in DISTINGUISHING}
         if kept and kept <= compass:
             return False
-        known = (*self.plain, *self.shorter)
+        known = [form for form in (*self.plain, *self.shorter) if not loses_letter(kept, form)]
         return any(is_part(said.forms, form.words, self.asked.forms) for form in known if not is_hyphenated(form.raw))
 
     def _dated(self, answer: str) -> bool:
@@ -126,6 +128,8 @@ class Aliases:
     def _meant_with_care(self, said: Wording, form: Form, first: int, last: int) -> bool:
         if is_negated(said.text, first, last) or in_refusal(said.text, first):
             return False
+        if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
+            return False
         asked = next(careful_places(self.example.question, form.raw), None)
         here, there = asked and self.asked.at(*asked), said.at(first, last)
         return not (here and there) or self._chosen(said, *there, form, here)
@@ -140,7 +144,7 @@ class Aliases:
             return False
         if is_other_name(said.text, first, last, form.words) or self._undecided(said.text, first, last):
             return False
-        if ASKED_BACK.match(said.text, last):
+        if ASKED_BACK.match(said.text, last) or other_currency(form.raw, said.text[:first]):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False
@@ -166,7 +170,7 @@ class Aliases:
 
     def _undecided(self, text: str, first: int, last: int) -> bool:
         """Does the answer leave open which of several things it is, and not all of them are accepted?"""
-        if " or " in text[first:last]:
+        if " or " in text[first:last] or "/" in text[first:last]:
             return False
         listed = [read(item) for item in left_open(text, first, last, self.asked.forms)]
         return any(not any(any(places(item, form.words)) for form in (*self.plain, *self.shorter)) for item in listed)

@@ -23,10 +23,14 @@ SEVERAL = re.compile(
     re.IGNORECASE,
 )
 LIST_ITEM_END = re.compile(r"\s*(?:(?<!\d),|,(?!\d{3}))\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*")
+LETTERED = re.compile(r"(?:^|\s)\(?[A-Ea-e][).]\s+")
+"""Options written out: "A) Paris B) Lyon C) Nice"."""
 VERB_OR_END = re.compile(r"\b(?:is|was|are|were|has|had|than)\b|[.!?;]")
 LEAD = r"(?:(?:the|an?|in|at|maybe|perhaps)\s+)?"
 ITEM = r"(?:[\"'“‘(]?[A-Z0-9][\w.'’-]*(?:\s+(?:of |the |de |and )?[A-Z0-9][\w.'’-]*){0,3}[\"'”’)]?)"
-HEDGED = re.compile(rf"{ITEM}(?:\s+or\s+{LEAD}{ITEM}|(?:\s*,\s*{LEAD}{ITEM})+\s*,?\s+or\s+{LEAD}{ITEM})")
+HEDGED = re.compile(
+    rf"{ITEM}(?:(?<=\w\w)\s?/\s?(?=\w\w){ITEM}|\s+or\s+{LEAD}{ITEM}|(?:\s*,\s*{LEAD}{ITEM})+\s*,?\s+or\s+{LEAD}{ITEM})"
+)
 HEDGES = frozenset("either could might may possibly perhaps maybe probably likely answer not sure but".split())
 COMMA = re.compile(r"[\s\"'“”‘’]*,")
 NEAR = 2
@@ -36,15 +40,15 @@ NEAR = 2
 def option_places(options: Iterable[str], answer: str) -> list[tuple[int, int, str]]:
     """Where options stand in the answer on whole words and undenied, earliest first; the longest of those at one place.
 
-    A single letter counts in its own case and not as the article "A"; "C" does not stand in "C++".
+    A single letter counts in its own case, unless it is all that is said, and not as the article "A"; "C" does not stand in "C++".
     """
     found: list[tuple[int, int, str]] = []
     for option in dict.fromkeys(options):
         body = r"[\s-]+".join(map(re.escape, option.split()))
         if not body:
             continue
-        tail = r"(?!\s+[a-z])(?!['’])" if option.strip() in ("A", "I", "a") else ""
-        flags = re.NOFLAG if len(option.strip()) == 1 else re.IGNORECASE
+        tail = r"(?!\s+(?!(?:or|and)\b)[a-z])(?!['’])" if option.strip() in ("A", "I", "a") else ""
+        flags = re.NOFLAG if len(option.strip()) == 1 and re.search(r"\w\W*\w", answer) else re.IGNORECASE
         matches = re.finditer(rf"(?<!\w){body}(?![\w+#]){tail}", answer, flags)
         found += [(*m.span(), option) for m in matches if _counts(answer, *m.span())]
     found.sort(key=lambda f: (f[0], -f[1]))
@@ -101,9 +105,9 @@ def rivals(question: Wording, start: int, end: int) -> list[str] | None:
 
 
 def chosen_first(said: Wording, start: int, others: Iterable[str]) -> bool:
-    """Does no rival's word stand before the alias that begins at word `start`?"""
-    earlier = {w.form for w in said.words[:start]} - SAYING
-    return not earlier.intersection(others)
+    """Does no rival's word stand before the alias that begins at word `start`, unless it is denied?"""
+    known = set(others) - SAYING
+    return not any(w.form in known and not is_negated(said.text, w.start, w.end) for w in said.words[:start])
 
 
 def joined_by_or(said: Wording, end: int, others: Iterable[str]) -> bool:
@@ -111,7 +115,7 @@ def joined_by_or(said: Wording, end: int, others: Iterable[str]) -> bool:
     if end >= len(said.words):
         return False
     following = next((w for w in said.words[end:] if w.form in set(others)), None)
-    if following is None:
+    if following is None or is_negated(said.text, following.start, following.end):
         return False
     between = said.text[said.words[end - 1].end : following.start]
     return len(between) < 40 and bool(JOINT.match(between)) and not VERB_OR_END.search(between)
@@ -128,7 +132,7 @@ def left_open(text: str, start: int, end: int, known: Iterable[str]) -> list[str
     begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, found.start())), default=0)
     known = set(known)
     new = [w for w in words(text[begin : found.start()]) if w not in known and w not in SAYING and w not in HEDGES]
-    return [] if new else re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+", found.group())
+    return [] if new else re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s?/\s?", found.group())
 
 
 def asks_for_several(question: str) -> bool:
@@ -141,10 +145,12 @@ def bare_list(text: str) -> list[str]:
 
     Three items with "and" or "or", or four without: "Munich, Bavaria, Germany" is one place.
     """
+    lettered = LETTERED.split(text.strip().rstrip("."))
+    several = len(lettered) > 3 and not lettered[0].strip()
     text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text.strip().rstrip("."))
-    found = [item for item in LIST_ITEM_END.split(text) if item.strip()]
+    found = [item for item in (lettered if several else LIST_ITEM_END.split(text)) if item.strip()]
     least = 3 if re.search(r"\b(?:and|or)\b", text) else 4
     capital = {re.sub(r"^(?:the|an?) ", "", item.strip("\"'“”‘’*").strip())[:1].islower() for item in found}
     short = len(capital) == 1 and all(len(item.split()) <= 4 and not VERB_OR_END.search(item) for item in found)
     in_line = len(found) >= least and "," in text
-    return found if short and (in_line or ("\n" in text and len(found) > 3)) else []
+    return found if short and (several or in_line or ("\n" in text and len(found) > 3)) else []

@@ -24,6 +24,19 @@ DETERMINES = re.compile(
 )
 """After "no" as in "no idea": a noun, where the particle is followed by a pronoun, a verb or a stop."""
 USUALLY = re.compile(r"^(?:typically|usually|generally|mostly|probably),?\s+", re.IGNORECASE)
+EITHER = re.compile(r"\b(?:yes\s*(?:/|,?\s*\b(?:or|and)\b)\s*no|no\s*(?:/|,?\s*\b(?:or|and)\b)\s*yes)\b", re.IGNORECASE)
+"""Both, which says nothing."""
+SURELY = r"(?:absolutely|definitely|certainly|of course|indeed)"
+OPEN = r"(?!\s+(?:only|just|merely|sure|certain|clear|known|possible|enough|necessarily|specified|stated|mentioned)\b)"
+WITHOUT = {
+    True: re.compile(rf"\W*{SURELY}\b(?!,?\s+not\b)", re.IGNORECASE),
+    False: re.compile(
+        rf"\W*(?:(?:{SURELY},?\s+)?not\b|(?:it|he|she|they|both|this|that)\s+"
+        rf"(?:(?:is|are|was|were|do|does|did|has|have|had|can|could)(?:\s+not|n['’]t)|cannot)\b){OPEN}",
+        re.IGNORECASE,
+    ),
+}
+"""How an answer begins that says neither word: "Of course", "Not really", "They are not"."""
 STARTS = re.compile(r"(?:^|[.!?:;,\n\"“(*-])\s*\W*$")
 
 
@@ -41,7 +54,8 @@ def wanted_polarity(references: Sequence[str]) -> bool | None:
 
 
 def polarity_of(text: str) -> bool | None:
-    """What the first yes or no of the text says; None where there is none."""
+    """What the first yes or no of the text says, or else how it begins; None where that says neither, or both."""
+    text = EITHER.sub(" ", text)
     for match in WORDS.finditer(text):
         word, before, after = match.group().casefold(), text[: match.start()], text[match.end() :]
         if is_determiner(text, *match.span()):
@@ -52,4 +66,4 @@ def polarity_of(text: str) -> bool | None:
         if word in ("true", "correct", "false", "incorrect") and re.match(r"\s+[a-z]", after) and not STARTS.search(before):
             continue
         return POLAR[word] is not denied
-    return None
+    return next((said for said, pattern in WITHOUT.items() if pattern.match(text)), None)

@@ -29,14 +29,17 @@ POLITE = re.compile(
 """What stands around a refusal and is no answer either."""
 NEXT_QUESTION = re.compile(
     r"\n\s*(?:\**(?:q(?:uestion)?(?: ?\d+)?|human|user|student|input|problem(?: \d+)?)\**\s*[:.)]\s"
-    r"|#+ ?(?:question|instruction|input|problem)\b)",
+    r"|#+ ?(?:question|instruction|input|problem)\b|(?:user|human)\s*\n|(?:question|exercise|problem|example) \d+\s*[:.)\n])"
+    r"|<\|(?:im_start|im_end|eot_id|endoftext|user|end)\|>|<(?:start|end)_of_turn>|\[/?INST\]",
     re.IGNORECASE,
 )
+"""Where a base model goes on with a question of its own, or a chat model with a turn of the user's, its marks written or not."""
 NEGATED = re.compile(
     r"(?:\b(?:not|never|neither|nor|(?:is|was|are|were|ai|did|does)n['’]t|(?:can['’]t|cannot|couldn['’]t) be|no longer"
     r"|rather than|instead of|other than|apart from|except(?: for)?|excluding|unlike|as opposed to|anything but"
     r"|would(?:n['’]t| not) say"
-    r"|(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)(?: that)?(?: (?:it|this|he|she|they))?)|\bnon-)"
+    r"|(?:(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)|\bi (?:highly )?doubt)(?: that)?"
+    r"(?: (?:it|this|that|he|she|they)(?:['’](?:s|re))?)?)|\bnon-)"
     r"(?: \w+(?= (?:in|at|by|on|from|to|for)\b))?"  # "not held in"
     r"(?:[ \"'“‘($€£¥#]+(?:(?:in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really"
     r"|necessarily|mr|dr|sir|on|for|with|one|as|city|town|state|country|name|about|nearly|almost|over|roughly"
@@ -44,7 +47,7 @@ NEGATED = re.compile(
     re.IGNORECASE,
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
-NEGATOR = re.compile(r"\b(?:not|never|neither|nor)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE)
+NEGATOR = re.compile(r"\b(?:not|never|neither|nor|doubt)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE)
 """Quick look: without one of these nothing is denied."""
 NOT_ONLY = re.compile(
     r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$", re.IGNORECASE
@@ -61,6 +64,13 @@ SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[DM]r)(?<!\bSt)[.!?]['\"”’)]*\
 def refuses(text: str) -> bool:
     """Does the text say that it does not know or will not answer?"""
     return bool(REFUSAL.search(text))
+
+
+def after_turn(text: str) -> str:
+    """What a text that refuses says all the same, after "but" or "I think"; nothing where it leaves it at that."""
+    refused = list(REFUSAL.finditer(text))
+    turn = TURN.search(text, refused[-1].end()) if refused else None
+    return text[turn.end() :] if turn else ""
 
 
 def only_refuses(sentence: str) -> bool:

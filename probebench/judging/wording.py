@@ -30,7 +30,20 @@ FUNCTION = (
     )
 )
 """Words that stand in any text: an alias that is one of them is looked for with care."""
-LETTERS = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "ı": "i", "ħ": "h", "ŧ": "t", "ŋ": "n"}
+LETTERS = {
+    "ø": "o",
+    "ł": "l",
+    "đ": "d",
+    "ð": "d",
+    "þ": "th",
+    "æ": "ae",
+    "œ": "oe",
+    "ı": "i",
+    "ħ": "h",
+    "ŧ": "t",
+    "ŋ": "n",
+    "π": "pi",
+}
 """Letters that Unicode does not decompose."""
 UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
 UNITS = {
@@ -46,11 +59,33 @@ UNITS = {
         "kg": "kg kgs kilo kilos kilogram kilograms kilogramme kilogrammes",
         "lb": "lb lbs pound pounds",
         "mph": "mph",
+        "kmh": "kmh kph kmph",
+        "hour": "h hr hrs hour hours",
+        "minute": "min mins minute minutes",
+        "second": "sec secs second seconds",
+        "liter": "l litre liter litres liters",
+        "gram": "g gram grams gramme grammes",
+        "ounce": "oz ounce ounces",
     }.items()
     for spelling in spellings.split()
 }
 """Units after a number, one spelling each."""
-SHORT = {"saint": "st", "mount": "mt", "doctor": "dr", "junior": "jr", "senior": "sr", "mister": "mr", "professor": "prof"}
+SPEEDS = {"km": "kmh", "mile": "mph"}
+DEGREES = {"c": "celsius", "f": "fahrenheit", "celsius": "celsius", "fahrenheit": "fahrenheit"}
+MONTHS = {
+    m[:n]: m for m in "january february march april june july august september october november december".split() for n in (3, 4)
+}
+"""Months as they are cut beside a number."""
+SHORT = {
+    "saint": "st",
+    "mount": "mt",
+    "doctor": "dr",
+    "junior": "jr",
+    "senior": "sr",
+    "mister": "mr",
+    "professor": "prof",
+    "bce": "bc",
+}
 """Titles and the like that are as often written short."""
 AMERICAN = {"our": "or", "ours": "ors", "tre": "ter", "tres": "ters", "ise": "ize", "ised": "ized", "isation": "ization"}
 BRITISH = re.compile(r"(?:ours?|tres?|ised?|isation)$")
@@ -66,6 +101,7 @@ ORDINAL_ENDING = re.compile(r"(?<=\d)(st|nd|rd|th)\b", re.IGNORECASE)
 CAMEL = re.compile(r"(?<![^\W_])([a-z]+)(?=[A-Z])")
 TIES = "-‐*·'’`."
 """What ties a letter to its neighbour, so that it is no article."""
+FOR_A_LETTER = re.compile(r"(?<=[A-Za-z])\$(?=[A-Za-z])(?!(?:m|b|tr)illion)|(?<=\b[A-Z])!(?=[a-z])")
 AMPERSAND = re.compile(r"(?<=\b[^\W\d_]) ?& ?(?=[^\W\d_]\b)|(?<=\b[^\W\d_]{2}) ?& ?(?=[^\W\d_]\b)")
 KEY = re.compile(r"[ -](?:minor|major|flat|sharp|levels?|negative|positive)\b")
 
@@ -139,8 +175,9 @@ def join(forms: list[str]) -> str:
 
 
 def tidy(text: str) -> str:
-    """Compatibility forms of characters ("²" is "2"), odd spaces and quotation marks as plain ones."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+    """Compatibility forms of characters ("²" is "2"), odd spaces and quotation marks as plain ones, letters for "Ke$ha"."""
+    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return FOR_A_LETTER.sub(lambda m: "s" if m.group() == "$" else "i", text) if "$" in text or "!" in text else text
 
 
 def variants(text: str) -> dict[str, str]:
@@ -218,17 +255,36 @@ def _numbered(text: str, kept: list[Word], *, stems: bool) -> list[Word]:
         if last.end in endings and is_number(form):
             form = ordinal(int(float(form)))
         elif used == 1 and form == first.form:
-            form = _one_spelling(text, first, result, stems=stems)
+            following = kept[at].form if at < len(kept) else ""
+            form, first = _unit(text, first, result) or (_one_spelling(text, first, result, following, stems=stems), first)
         if form[0].isdigit() and result and result[-1].form in ("minus", "negative") and is_number(form):
             form, first = f"-{form}", result.pop()
         result.append(Word(form, first.start, last.end))
     return result
 
 
-def _one_spelling(text: str, word: Word, before: list[Word], *, stems: bool) -> str:
+def _unit(text: str, word: Word, before: list[Word]) -> tuple[str, Word] | None:
+    """A unit behind a number in one spelling, and where it begins; what it is made of is taken from the words before."""
+    after_number = bool(before) and is_number(before[-1].form)
+    if after_number and word.form in ("sq", "square"):
+        return "square", word
+    if word.form in UNITS and (after_number or (before and before[-1].form in ("square", "cubic"))):
+        return UNITS[word.form], word
+    if word.form in ("h", "hr", "hour"):
+        n = 2 if len(before) > 2 and before[-1].form == "per" else 1
+        if len(before) > n and before[-n].form in SPEEDS and is_number(before[-n - 1].form):
+            first = before[-n]
+            del before[-n:]
+            return SPEEDS[first.form], first
+    if word.form in DEGREES and before and (text[word.start - 1] == "°" or before[-1].form in ("degree", "degrees")):
+        return DEGREES[word.form], before.pop() if before[-1].form in ("degree", "degrees") else word
+    return None
+
+
+def _one_spelling(text: str, word: Word, before: list[Word], following: str, *, stems: bool) -> str:
     raw = text[word.start : word.end]
-    if before and is_number(before[-1].form) and word.form in UNITS:
-        return UNITS[word.form]
+    if word.form in MONTHS and (following[:1].isdigit() or (before and is_number(before[-1].form))):
+        return MONTHS[word.form]
     if raw in ROMANS and len(raw) > 1:
         return ROMANS[raw]
     if raw.islower() and (roman := raw.upper()) in ROMANS and len(raw) > 1 and before and not is_number(before[-1].form):

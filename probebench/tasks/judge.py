@@ -15,7 +15,7 @@ from probebench.judging.final import final_amount, final_number, number
 from probebench.judging.mentions import Aliases
 from probebench.judging.options import earliest_option
 from probebench.judging.polarity import polarity_of, wanted_polarity
-from probebench.judging.refusals import refuses, up_to_next_question, without_echo
+from probebench.judging.refusals import after_turn, refuses, up_to_next_question, without_echo
 from probebench.judging.wording import words
 from probebench.types import Example, Verdict
 
@@ -56,7 +56,8 @@ def aliases_judge(example: Example, answer: str) -> Verdict:
     text = own_words(example, answer)
     if (wanted := wanted_polarity(example.references)) is not None:
         refused = refuses(text)
-        return Verdict(correct=not refused and polarity_of(text) is wanted, refused=refused)
+        told = polarity_of(after_turn(text) if refused else text)
+        return Verdict(correct=told is wanted, refused=refused and told is None)
     correct = Aliases(example).accept(text)
     return Verdict(correct=correct, refused=not correct and refuses(text))
 
