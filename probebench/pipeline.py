@@ -139,8 +139,8 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
     stages, answers = cells.stages, cells.answers
     discard = stages.settings.discard_states and stages.settings.states is None  # what was given is not ours to delete
     head = {**_head(cells, inputs), "states": None if discard else cells.states_place, "second_opinion": beside[1]}
-    (stages.folder / RECORD).unlink(missing_ok=True)  # of an earlier run, whose files are about to be replaced
     record = build_record(head, answers, stages.positions, (cells.plan, cells.layout), fits, result, beside[0])
+    (stages.folder / RECORD).unlink(missing_ok=True)  # of an earlier run, whose files are about to be replaced
     write_atomic(stages.folder / "answers.parquet", tables.parquet_bytes(tables.answers_table(answers)))
     write_atomic(
         stages.folder / "predictions.parquet",

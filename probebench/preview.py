@@ -12,8 +12,10 @@ from typing import Any
 
 from probebench.cells import SHUFFLES
 from probebench.estimate import ANSWER_SHARE, Memory, device_memory, fit_seconds, planned_budget, start_seconds, states_size
+from probebench.finder import GIVEN
 from probebench.models.batches import Budget
 from probebench.models.copier import MAX_NEW_TOKENS, Copier
+from probebench.models.generate import pick_generation
 from probebench.prepare import prepare
 from probebench.probes.kinds import get_probe
 from probebench.settings import Settings
@@ -77,15 +79,11 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
     if new:
         run = timer.generation(prompts, new, budget, stages.generation)
         seconds["answers"] = (run(new / 4), run(typical), run(new))
-        if stages.finder.blind == MODEL_RULE:
-            few = stages.examples[:SAMPLE]
-            copier = Copier(stages.finder.extractor or handle, [e.id for e in few], [e.question for e in few],
-                            ["word " * round(typical)] * len(few))  # fmt: skip
-            timed = timer if stages.finder.extractor is None else Timer(stages.finder.extractor, clock)
-            run = timed.generation(_spread(copier.lengths, len(prompts)), MAX_NEW_TOKENS, budget, stages.generation)
-            seconds["exact answers"] = (run(2), run(MAX_NEW_TOKENS / 2), run(MAX_NEW_TOKENS))
     elif given and handle.causal:
         seconds["scores"] = _sure(timer.passing(prompts, projected=True))
+    if stages.finder.rule != GIVEN and stages.finder.blind == MODEL_RULE:
+        said = typical if stages.given is None else sum(len(g.answer_ids) for g in stages.given) / len(stages.given)
+        seconds["exact answers"] = _copying(stages, said, timer)
     whole = [n + round(typical) for n in prompts]
     if s.states is None:
         share = len([k for k in stages.layers if k != EMB]) / handle.identity.n_layers
@@ -102,14 +100,26 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
         fits += cells * one / (min(processes, cells) if together else 1)
     seconds["probes"] = _sure(fits)
     if handle.causal and "p-true" not in s.skip:
-        said = (lambda e: None) if stages.statements else (lambda e: e.question)  # about as long as an answer
+        reply = (lambda e: None) if stages.statements else (lambda e: e.question)  # about as long as an answer
         asked_of = [len(encode_prompt(handle.tokenizer, p)) for e in stages.examples[:SAMPLE]
-                    for p in p_true_prompts(handle.tokenizer, asked_text(task, e), said(e))]  # fmt: skip
+                    for p in p_true_prompts(handle.tokenizer, asked_text(task, e), reply(e))]  # fmt: skip
         kinds = 1 if stages.statements else 2
         lengths = _spread(asked_of, 2 * kinds * (len(splits) - splits.count("train")))
         seconds["p(True)"] = _sure(timer.passing(lengths, projected=False))
     disk = 0 if s.states is not None else states_size(layout, len(stages.positions), prompts, s.states_dtype)
     return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
+
+
+def _copying(stages: Stages, said: float, timer: Timer) -> tuple[float, float, float]:
+    """Seconds of asking a language model for the exact answers of replies of `said` tokens; `timer` is that of the run's own."""
+    other, few = stages.finder.extractor, stages.examples[:SAMPLE]
+    handle = other or stages.handle
+    copier = Copier(handle, [e.id for e in few], [e.question for e in few], ["word " * round(said)] * len(few))
+    lengths = _spread(copier.lengths, len(stages.examples))
+    timed = timer if other is None else Timer(handle, timer.clock)
+    budget = planned_budget(handle, max(lengths) + MAX_NEW_TOKENS)
+    run = timed.generation(lengths, MAX_NEW_TOKENS, budget, pick_generation(handle, None))
+    return run(2), run(MAX_NEW_TOKENS / 2), run(MAX_NEW_TOKENS)
 
 
 def _sure(seconds: float) -> tuple[float, float, float]:

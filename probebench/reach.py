@@ -8,6 +8,8 @@ import urllib.request
 
 SECONDS = 4.0
 """That opening a connection may take."""
+PORTS = {"https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
+"""Where a hub or proxy listens that names no port; elsewhere 80."""
 
 
 def hub_is_there(seconds: float = SECONDS) -> bool:
@@ -16,10 +18,11 @@ def hub_is_there(seconds: float = SECONDS) -> bool:
 
     hub = urllib.parse.urlparse(ENDPOINT)
     host = hub.hostname or ""
-    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(hub.scheme)
+    proxies = {} if urllib.request.proxy_bypass(host) else urllib.request.getproxies()
+    proxy = proxies.get(hub.scheme) or proxies.get("all")
     way = urllib.parse.urlparse(proxy if proxy and "//" in proxy else f"//{proxy}") if proxy else hub
     try:
-        port = way.port or (443 if way.scheme == "https" else 80)
+        port = way.port or PORTS.get(way.scheme, 80)
         socket.create_connection((way.hostname or host, port), timeout=seconds).close()
     except (OSError, ValueError):
         return False

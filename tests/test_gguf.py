@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import asdict
@@ -350,6 +351,11 @@ def test_half_a_file_is_called_half(made, tmp_path, kept):
         find(path)
 
 
+def one_field(name, kind, value):
+    """A file of one field and no tensors."""
+    return b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, len(name)) + name.encode() + struct.pack("<I", kind) + value + bytes(64)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -358,6 +364,8 @@ def test_half_a_file_is_called_half(made, tmp_path, kept):
         (b"<!DOCTYPE html>", "begins with b'<!DOCTYP'"),
         (b"GGUF\x00\x00\x00\x03" + bytes(40), "has version 50331648 of GGUF; only versions 2 and 3, little-endian"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer.*git lfs pull"),
+        (one_field("a.list", 9, struct.pack("<IQ", 77, 4)), "is cut off or damaged"),  # a list of no type that there is
+        (one_field("general.alignment", 4, struct.pack("<I", 0)), "is cut off or damaged"),
     ],
 )
 def test_what_is_no_gguf_file(tmp_path, content, message):

@@ -242,6 +242,18 @@ def test_words_of_servers_for_the_end(tmp_path, plain_chat):
     assert not any(g.stopped for g in given), "a stop text leaves no stop token"
 
 
+@pytest.mark.parametrize("changed", [{"question": "Who is she?"}, {"answer_ids": [8, 2]}, {"label": 0}, {"group": "h"}])
+def test_whatever_changes_a_number_is_in_the_content_key(tmp_path, loaded, changed):
+    """The words of a question too, where the prompt's ids stand beside it: baselines and exact answers look at them."""
+    row = {"id": "a", "question": "Who is it?", "prompt_ids": [5, 6], "answer_ids": [7, 2], "label": 1, "group": "g"}
+    sums = []
+    for one in (row, row | changed):
+        (tmp_path / "a.jsonl").write_text(json.dumps(one) + "\n")
+        settings = Settings(ModelSpec("tiny"), answers=str(tmp_path / "a.jsonl"))
+        sums.append(gather(settings, None, loaded().handle).facts["sha256"])
+    assert sums[0] != sums[1]
+
+
 def splits_of(tmp_path, loaded, splits, n=90):
     rows = [{"id": i, "question": f"Who is {i}?", "answer": " Anna", "label": i % 2, "split": splits[i % len(splits)], "stopped": 1}
             for i in range(n)]  # fmt: skip

@@ -223,6 +223,11 @@ def test_models_whose_hidden_states_begin_after_block_0_are_read_by_their_own_co
         np.testing.assert_allclose(cell(done, layer), expected[layer], atol=1e-2, rtol=1e-2)
     with pytest.raises(StatesError, match="after the final norm|shifted by one|not the stream before block 0"):
         import_states(*words, "tl", positions=POSITIONS)
+    few = {name: values if name.endswith(".ids") else values[[1, 2]] for name, values in arrays.items()}
+    np.savez(tmp_path / "few.npz", **few)
+    part = import_states(tmp_path / "few.npz", words[1], made[1], tmp_path / "few", "hf", positions=POSITIONS, layers=(1, 2))
+    for layer in (1, 2):
+        np.testing.assert_array_equal(cell(part, layer), cell(done, layer))
 
 
 def test_a_last_entry_before_the_final_norm_is_kept(made, tmp_path):
@@ -235,6 +240,25 @@ def test_a_last_entry_before_the_final_norm_is_kept(made, tmp_path):
     assert done.notes == ("The last entry is layer 2 before the final norm, as our own pass has it, and was kept.",)
     np.testing.assert_array_equal(cell(done, 2), cell(bring(made, tmp_path, convention="tl", out=tmp_path / "tl"), 2))
     assert bring(made, tmp_path, convention="hf", out=tmp_path / "hf").layers == (EMB, 0, 1)
+
+
+def test_a_last_entry_that_was_not_asked_for_is_not_kept(made, tmp_path):
+    model, answers, ids, arrays = made
+    streams = {name: {"hf": arrays[name]["tl"]} for name in ids}
+    done = bring((model, answers, ids, streams), tmp_path, convention="hf", layers=(0, 1))
+    assert done.layers == (0, 1)
+    assert set(done.absent) == {EMB, 2}
+    assert not done.notes
+
+
+def test_entries_named_again_in_another_order_are_read_again(made, tmp_path):
+    """Whoever sees that the layers were named wrongly must not find the shards of the first import."""
+    first = bring(made, tmp_path, check=False, layers=(0, 2, 1))
+    done = bring(made, tmp_path, check=False, layers=(0, 1, 2))
+    assert first.layers == done.layers
+    np.testing.assert_array_equal(cell(done, 1), cell(first, 2))
+    np.testing.assert_array_equal(cell(done, 2), cell(first, 1))
+    assert not np.array_equal(cell(done, 1), cell(done, 2))
 
 
 # -- states of something else ------------------------------------------------------------------------------------------------

@@ -66,6 +66,11 @@ def test_other_versions_are_the_same_run(first, monkeypatch):
     newer = {**versions(), "probebench": "99.0"}
     for name in ("stages", "prepare", "cells"):
         monkeypatch.setattr(f"probebench.{name}.versions", lambda: newer)
+    with monkeypatch.context() as broken:
+        broken.setattr("probebench.pipeline.build_record", lambda *parts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            again()
+    assert probebench.Run.load(run.folder).record["key"] == run.record["key"]  # what was there is lost to no mistake
     upgraded = again()
     assert (upgraded.resumed, upgraded.folder) == (False, run.folder)
     assert upgraded.record["key"] != run.record["key"]

@@ -44,6 +44,16 @@ def test_the_text_says_what_is_assumed(tmp_path):
     assert "An estimate, for answers of 16 tokens until a batch ends" in shown
 
 
+def test_copying_exact_answers_is_part_of_the_time_also_of_answers_made_elsewhere(model_folder, tmp_path):
+    made = [{"id": f"q{i}", "question": f"Who is {i}?", "answer": f" It is Anna {i}.", "label": i % 2} for i in range(60)]
+    (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
+    words = {"answers": str(tmp_path / "made.jsonl"), "out": str(tmp_path / "run")}
+    spec = ModelSpec(str(model_folder("llama")), device="cpu")
+    asked = preview(Settings(spec, "triviaqa", exact_answer="model", **words)).cost.seconds
+    assert 0 < asked["exact answers"][0] <= asked["exact answers"][1] <= asked["exact answers"][2]
+    assert "exact answers" not in preview(Settings(spec, "triviaqa", exact_answer="new_words", **words)).cost.seconds
+
+
 def rows(path, n, **more):
     """A file of `n` questions, with rows of your own after them."""
     found = [{"question": f"Where was person {i} born?", "answers": [f"Town {i}"]} for i in range(n)]

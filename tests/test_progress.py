@@ -121,6 +121,10 @@ def test_without_a_network_nobody_asks_the_hub_again_and_again(monkeypatch):
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     assert not hub_is_there()
     assert tried == [("proxy.invalid", 3128)]
+    monkeypatch.delenv("https_proxy")
+    monkeypatch.setenv("all_proxy", "socks5://everything.invalid")
+    assert not hub_is_there()
+    assert tried[1:] == [("everything.invalid", 1080)]
     assert ModelSpec("org/name").checkpoint().offline
     assert not ModelSpec("tiny").checkpoint().offline
     monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: pytest.fail("asked") if not _offline() else _missing())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from functools import cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -334,6 +335,18 @@ def test_what_only_the_processor_or_the_text_part_knows(whole, tmp_path):
     handle = find_model(ModelSpec(str(folder), device="cpu"))
     assert handle.tokenizer.chat_template == "{{ messages[0]['content'] }}"
     assert handle.stop_ids >= {2, 77}
+
+
+def test_the_dtype_of_the_text_part_is_that_of_the_checkpoint(whole, tmp_path, monkeypatch):
+    """On a GPU, where `auto` is what the checkpoint says; Qwen3-VL says it of its parts only."""
+    folder = shutil.copytree(whole("qwen3_vl")[1], tmp_path / "parts")
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("dtype")
+    config["text_config"]["dtype"] = "bfloat16"
+    (folder / "config.json").write_text(json.dumps(config))
+    gpu = SimpleNamespace(device=torch.device("cuda"), map=None, shown="a GPU", key=None)
+    monkeypatch.setattr("probebench.models.loading.place", lambda *asked: gpu)
+    assert find_model(ModelSpec(str(folder))).identity.dtype == "bfloat16"
 
 
 def test_an_untrained_copy_is_of_the_same_class(read):

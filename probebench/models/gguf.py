@@ -119,7 +119,7 @@ def read_header(path: Path) -> Header:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as blob:
             try:
                 header = _Cursor(blob).header(path)
-            except (struct.error, IndexError, UnicodeDecodeError, OverflowError):
+            except (struct.error, LookupError, UnicodeDecodeError, ArithmeticError):
                 raise BadFileError(f"{path} is cut off or damaged: it has {size:,} bytes, and its header more.") from None
     _check_kind(header)
     _check_size(header, size)

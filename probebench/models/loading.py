@@ -165,6 +165,8 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         # all that follows is of one commit, and it is the recorded one
         found = replace(found, revision=commit or found.revision).opened()
         config, notes = as_decoder(found.config())
+        # of its text part only, where a model that sees says no more; and asked before a skeleton fills in its own
+        own = config.dtype or config.get_text_config().dtype
         tokenizer = found.tokenizer(config)
         shape = skeleton(found, config, spec.attention)
         stops = found.stop_ids(config, tokenizer)
@@ -177,8 +179,7 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     elif quantization != "none":
         libraries |= installed(*QUANTIZERS)
     text = config.get_text_config()
-    own = config.dtype or ("float32" if file is None else file.dtype)
-    auto = "float32" if placement.device.type == "cpu" else str(own)
+    auto = "float32" if placement.device.type == "cpu" else str(own or ("float32" if file is None else file.dtype))
     identity = ModelIdentity(
         name=spec.shown,
         revision=commit or (f"sha256:{file.sha256}" if file else folder_hash(Path(spec.source))),

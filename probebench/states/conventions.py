@@ -107,9 +107,8 @@ def entries_of(convention: str, n: int, n_layers: int, named: Sequence[int] | No
     kept = sorted(layer for layer in found if layer not in normed and (named is None or layer in named))
     if not kept:
         raise BadFileError("None of the layers named is before the final norm, so nothing is left to import.")
-    last = next(
-        (found[layer] for layer in normed if layer in found), n - 1 if convention == "hf" and whole and named is None else None
-    )
+    wanted = [layer for layer in normed if layer in found and (named is None or layer in named)]
+    last = next((found[layer] for layer in wanted), n - 1 if convention == "hf" and whole and named is None else None)
     why = "the arrays do not have it" if named is None or len(named) == n else NOT_NAMED
     absent = {layer: why for layer in (EMB, *range(n_layers)) if layer not in kept}
     if EMB in absent and EMB not in found:
@@ -292,12 +291,13 @@ def _adds_positions(handle: ModelHandle) -> bool:
     return any("pos" in name.rpartition(".")[2] or name.endswith("wpe") for name in names)
 
 
-def as_streams(values: NDArray[Any], handle: ModelHandle) -> NDArray[Any]:
+def as_streams(values: NDArray[Any], handle: ModelHandle, entries: Entries) -> NDArray[Any]:
     """`hidden_states` of transformers as blocks give them: RWKV lists some of its entries halved, as the next block takes them."""
     config: Any = getattr(handle.skeleton, "config", None)
     every = getattr(config, "rescale_every", 0) if model_type(handle) == "rwkv" else 0
     if not every:
         return values
-    halved = (np.arange(len(values)) + 1) % every == 0
-    halved[handle.identity.n_layers :] = False
-    return np.asarray(values * np.where(halved, 2, 1).astype(values.dtype)[:, None, None])
+    factors = np.ones(len(values), dtype=values.dtype)
+    for layer, entry in zip(entries.layers, entries.at, strict=True):
+        factors[entry] = 2 if (layer + 1) % every == 0 else 1
+    return np.asarray(values * factors[:, None, None])

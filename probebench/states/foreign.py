@@ -108,7 +108,7 @@ def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out
     used = [[sums[a.file], a.key] for a in (there.arrays[name] for name in there.ids)]
     unknown = ("dtype", "attention", "device")  # of the machine that made the states
     inputs = {"imported": convention, "compared": check, "arrays": content_key({"used": used}),
-              "layers": entries.layers, "positions": names,
+              "layers": entries.layers, "entries": entries.at, "positions": names,
               "model": {k: v for k, v in handle.identity.key().items() if k not in unknown}, "sites": ["resid"], "dtype": dtype,
               "content": content_key({"ids": there.sequences, "table": table.tolist()}), "probebench": __version__}  # fmt: skip
     about = {"model": {k: v for k, v in asdict(handle.identity).items() if k not in unknown}, "convention": convention,
@@ -155,7 +155,7 @@ class _There:
                 f"States of {self.ids[i]!r} have {len(values)} entries along the layer axis, those of {self.ids[0]!r} have "
                 f"{self.shape[0]}, or other layers. Import them one after the other, with an answers file each."
             )
-        return as_streams(values, self.handle) if self.convention == "hf" else values
+        return as_streams(values, self.handle, self.entries) if self.convention == "hf" else values
 
 
 def _read(array: Array, name: str, ids: tuple[int, ...], handle: ModelHandle) -> tuple[Floats, tuple[int, ...] | None]:

@@ -84,10 +84,11 @@ def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
     path = Path(settings.answers or "")
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
     rows = [
-        [e.id, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact), g.exact_given, g.ended]
+        [e.id, e.question, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact),
+         g.exact_given, g.ended]
         for g in given
         for e in [g.example]
-    ]
+    ]  # fmt: skip
     facts: dict[str, Any] = {"origin": path.name, "revision": None, "sha256": content_key({"rows": rows}), "n_dropped": 0}
     facts |= {"mended": dict(sorted(Counter(name for g in given for name in g.mended).items())), **_stands_for(given)}
     return Asked([g.example for g in given], [g.prompt_ids for g in given], given, facts)
