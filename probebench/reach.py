@@ -14,9 +14,11 @@ PORTS = {"https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 
 def hub_is_there(seconds: float = SECONDS) -> bool:
     """Can a connection to the hub, or to the proxy on the way to it, be opened within so many seconds?"""
-    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub import constants
 
-    hub = urllib.parse.urlparse(ENDPOINT)
+    if constants.HF_HUB_OFFLINE:  # its own switch: looking up a name that nobody answers can take longer than a connection may
+        return False
+    hub = urllib.parse.urlparse(constants.ENDPOINT)
     host = hub.hostname or ""
     proxies = {} if urllib.request.proxy_bypass(host) else urllib.request.getproxies()
     proxy = proxies.get(hub.scheme) or proxies.get("all")

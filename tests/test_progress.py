@@ -117,6 +117,10 @@ def test_without_a_network_nobody_asks_the_hub_again_and_again(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert not hub_is_there()
+    assert tried == []  # who says that there is no network is believed
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("https_proxy", "http://proxy.invalid:3128")
     assert not hub_is_there()
