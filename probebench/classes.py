@@ -75,6 +75,17 @@ def check_classes(labelled: Sequence[LabelledAnswer], asked: Asked, folder: Path
     raise LabelError(trouble)
 
 
+def size_note(n: int) -> str | None:
+    """That so few examples cannot have enough of both classes, whatever is answered; None when they can."""
+    if n >= 2 * MIN_CLASS:
+        return None
+    return (
+        f"{n} {'example is' if n == 1 else 'examples are'} too few for a probe, which needs at least {MIN_CLASS} correct and "
+        f"{MIN_CLASS} wrong answers: they would be answered, kept for `probebench answers`, and then refused. Take "
+        f"{2 * MIN_CLASS} or more, and more the rarer one class is (--limit N, or a file with more rows)."
+    )
+
+
 def class_trouble(answers: Sequence[LabelledAnswer], asked: Asked) -> str | None:
     """Why no probe can be fitted to these labels, how many examples would do, and three of the answers; None when one can."""
     right = sum(a.label for a in answers)
@@ -120,6 +131,10 @@ def _what(asked: Asked) -> str:
     return "statements" if asked.statements else "answers"
 
 
+def _asked(asked: Asked) -> str:
+    return "statements" if asked.statements else "questions"
+
+
 def _right(asked: Asked) -> str:
     return "true" if asked.statements else "correct"
 
@@ -145,12 +160,12 @@ def _way(needed: int, answers: Sequence[LabelledAnswer], asked: Asked, or_else: 
     else:
         share = f"at this rate about {needed:,} examples are needed"
     more = f"--limit {needed} or " if asked.limit is not None else ""
-    source = "--answers FILE with more rows" if asked.brought else "--data FILE with more questions"
+    source = "--answers FILE with more rows" if asked.brought else f"--data FILE with more {_asked(asked)}"
     what = f"{share[0].upper()}{share[1:]} ({more}{source}), {or_else}"
     if not asked.statements and 2 * sum(cut_off(a, asked) for a in answers) > n and asked.max_new_tokens:
         return f"{what}or room for whole answers: most were cut off (--max-new-tokens N)."
     if asked.statements or asked.brought:
-        return f"{what}or both classes." if min(right, n - right) == 0 else f"{what}or more of the rarer class."
+        return f"{what}or {'rows of both classes' if min(right, n - right) == 0 else 'more rows of the rarer class'}."
     return f"{what}or a task that this model gets right and wrong."
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.cells import SHUFFLES
+from probebench.classes import size_note
 from probebench.estimate import ANSWER_SHARE, Memory, device_memory, fit_seconds, planned_budget, start_seconds, states_size
 from probebench.finder import GIVEN
 from probebench.models.batches import Budget
@@ -156,8 +157,9 @@ class Preview:
     @property
     def notes(self) -> list[str]:
         """What a reader should know of the model and of how the examples were read."""
-        stages = self.stages
-        return [*stages.notes, *data_notes(stages.facts, len(stages.examples))]
+        stages, n = self.stages, len(self.stages.examples)
+        few = size_note(n)
+        return [*([few] if few else []), *stages.notes, *data_notes(stages.facts, n)]
 
     @property
     def first_prompt(self) -> str:

@@ -153,7 +153,7 @@ class Settings:
         """Complain about a name that cannot be left out, or that is asked for at once."""
         for name in self.skip:
             if name not in SKIPS:
-                raise UnknownNameError("--skip", name, SKIPS, f"It takes {', '.join(SKIPS)}.")
+                raise UnknownNameError("--skip", name, SKIPS)
         for name, option, value in (("shuffles", "--shuffles", self.shuffles), ("text-embedding", "--encoder", self.encoder)):
             if name in self.skip and value:
                 raise UsageError(f"--skip {name} and {option} {value} exclude each other. Leave one of them out.")

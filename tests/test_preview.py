@@ -109,6 +109,34 @@ def test_a_run_that_cannot_work_is_refused_before_it_is_measured(words, message,
     assert message in said.output
 
 
+@pytest.mark.parametrize(("n", "said"), [(39, True), (40, False)])
+def test_too_few_examples_for_both_classes_are_said_before_they_are_answered(n, said, tmp_path, measured_at_once):
+    found = dry("--data", str(rows(tmp_path / "own.jsonl", n)), tmp_path=tmp_path)
+    assert found.exit_code == 0, found.output
+    words = " ".join(found.output.split())
+    assert ("39 examples are too few for a probe, which needs at least 20 correct and 20 wrong answers" in words) == said
+    assert ("too few" in words) == said
+
+
+@pytest.mark.parametrize(("labels", "way"), [
+    ([1] * 60, "even then about 400 examples are needed (--data FILE with more statements), or rows of both classes."),
+    ([1] * 45 + [0] * 15, "about 80 examples are needed (--data FILE with more statements), or more rows of the rarer class."),
+])  # fmt: skip
+def test_statements_of_one_class_are_told_what_would_do(labels, way, tmp_path):
+    made = [f"Lake {i} lies in land {i}.,{label},Lake {i}" for i, label in enumerate(labels)]
+    (tmp_path / "own.csv").write_text("\n".join(["statement,label,city", *made]))
+    words = ["eval", "--model", "tiny", "--task", "cities", "--device", "cpu", "--dry-run", "--data", str(tmp_path / "own.csv")]
+    said = CliRunner().invoke(main, words)
+    assert said.exit_code == 1
+    assert said.output.splitlines()[0].endswith(way)
+
+
+def test_what_can_be_left_out_is_listed_once(tmp_path):
+    said = dry("--skip", "nothing-like-it", tmp_path=tmp_path)
+    assert said.exit_code == 2
+    assert said.output.count("text-embedding") == 1
+
+
 def test_two_rows_under_one_id_are_one_line(tmp_path):
     same = [
         {"id": "a", "question": "Where was x born?", "answers": ["A"]},
