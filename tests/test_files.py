@@ -69,6 +69,8 @@ def test_gzip_by_its_ending(tmp_path, ending):
         ("t.csv", "question,answers\nWhich?,nan\n", r"line 2: 'answers' is the text 'nan'.*Leave it empty.*\[\"nan\"\]"),
         ("t.jsonl", '{"question": "Which?", "answers": NaN}\n', "line 1: no answer in field"),
         ("t.jsonl", '{"question": NaN, "answers": "x"}\n', "line 1: no question in field"),
+        ("t.jsonl", '{"question": "Which?", "answers": Infinity}\n', "line 1: no answer in field"),
+        ("t.jsonl", '{"question": "Which?", "answers": ' + "9" * 5000 + "}\n", "line 1: not readable as json: .*4300 digits"),
         ("t.jsonl", '{"question": "Which?", "answers": {"de": "x"}}\n', "line 1: 'answers' must be text.*got a record of de"),
         ("t.json", '{"a": {"b": 1}}', "must hold a list of rows; got dict"),
         ("t.xlsx", "x", r"the ending must be one of \.jsonl.*got '\.xlsx'"),

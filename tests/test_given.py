@@ -161,6 +161,38 @@ def test_a_text_without_a_stop_token_gets_one_unless_it_was_cut_off(tmp_path, tr
     assert all(g.ended and not g.mended for g in read(tmp_path, truth, plain, stopped=True))
 
 
+def test_where_stop_tokens_are_written_out_a_text_without_one_was_cut_off(tmp_path, truth):
+    rows = [{"prompt": written(truth, p), "answer": written(truth, a)} for p, a in zip(truth.prompts, truth.answers, strict=True)]
+    given = read(tmp_path, truth, rows)
+    assert [g.answer_ids for g in given] == truth.answers
+    assert [g.ended for g in given] == [i != CUT_OFF for i in range(len(given))]
+    assert "cut_off" in given[CUT_OFF].mended
+
+
+@pytest.mark.parametrize("column", ["prompt_ids", "answer_ids", "sequence"])
+def test_padding_with_another_token_is_taken_off_or_refused(tmp_path, truth, column):
+    """With 0, as tensors are padded, and with the begin token; a prompt padded on its right, then its answer."""
+    for pad in {0, truth.pad, truth.tokenizer.bos_token_id}:
+        t = dataclasses.replace(truth, pad=pad)
+        for pads in (t.left, t.right):
+            wide = [pads(p, widths(t)[0]) for p in t.prompts]
+            rows = [
+                {"prompt_ids": wide[i] if column == "prompt_ids" else t.prompts[i], "answer_ids": t.answers[i]} for i in range(4)
+            ]
+            for i, row in enumerate(rows):
+                if column == "answer_ids":
+                    row["answer_ids"] = t.left(t.answers[i], widths(t)[1])
+                if column == "sequence":
+                    row["answer_ids"] = [*wide[i], *t.answers[i]]
+            try:
+                given = read(tmp_path, t, rows)
+            except BadFileError as error:
+                assert "line" in str(error)
+                continue
+            assert [g.prompt_ids for g in given] == t.prompts
+            assert [g.answer_ids for g in given] == t.answers
+
+
 @pytest.fixture
 def plain_chat():
     tokenizer = TOKENIZERS["chat"]()

@@ -1,7 +1,7 @@
 """Local files as records, each with where it stands: text in any Unicode encoding, gzip, JSON as people nest it, tables.
 
 What has one reading is read, what has two is refused with its line: a row with more or fewer values than the header has names,
-a name that stands twice, a quote that is never closed. A number that is none (NaN) is a missing value, as null is.
+a name that stands twice, a quote that is never closed. A number that is none (NaN, infinity) is a missing value, as null is.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ def _parse(text: str, where: str, name: str) -> Any:
         raise BadFileError(f"{where}{line}: not valid JSON: {error.msg} at character {error.colno}.") from None
     except RecursionError:
         raise BadFileError(f"{where}: not readable as json: nested too deeply.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise BadFileError(f"{where}: not readable as json: {str(error).split(';')[0]}.") from None
 
 
 def _json_lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
@@ -230,7 +232,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _clean(value: Any) -> Any:
     """A value without numbers that are none, and with text where a file holds bytes of it."""
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")

@@ -18,7 +18,7 @@ from probebench.tasks.columns import COLUMNS
 from probebench.tasks.echoes import Written, without_prompts
 from probebench.tasks.exact import find_words
 from probebench.tasks.marks import IGNORED, Ids, Marks
-from probebench.tasks.mending import Dumped, Mended, Said, mend_answers, mend_prompts
+from probebench.tasks.mending import Dumped, Mended, Said, mend_answers, mend_prompts, told_by_stops
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.rows import Row, read_rows, strings, text_of, value_of
 from probebench.tasks.schema import Task
@@ -222,6 +222,7 @@ def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrai
             raise _missing(f, row.where, "answer_ids", "answer")
         said.append(Said(dumped, p.given, p.ids, ended))
     found = mend_answers(said, marks, tokenizer)
+    said, found = told_by_stops(said, found, marks)
     return [_finished(s, m, done, tokenizer, marks) for s, m, done in zip(said, found, cut, strict=True)]
 
 

@@ -9,7 +9,7 @@ is refused with its line, since one token too many moves every position that cou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from probebench.errors import BadFileError
@@ -58,6 +58,8 @@ def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
         ids = ids[_padding(d, ids, left, marks, own=marks.starts, soft=marks.begins, side="begins") :]
         ids = ids[: len(ids) - _padding(d, ids[::-1], right, marks, own=marks.closers, soft=marks.ends, side="ends")]
         _check_twice(d, ids, marks)
+        _check_runs(d, ids, marks)
+        _check_runs(d, ids[::-1], marks, side="ends")
         mended.append(Mended(ids, ("prompt_pads",) if len(ids) < len(d.ids) else ()))
     return mended
 
@@ -110,6 +112,16 @@ def _check_twice(d: Dumped, ids: Ids, marks: Marks) -> None:
             )
 
 
+def _check_runs(d: Dumped, ids: Ids, marks: Marks, *, side: str = "begins") -> None:
+    """One special token, or the id 0, again and again: padding that was made with another token than the tokenizer's own."""
+    token = ids[0]
+    if ids[:2] == (token, token) and (token == 0 or token in marks.special) and token not in marks.pads | marks.ends:
+        raise BadFileError(
+            f"{d.where}: {d.name} {side} with the token {token} more than once, which looks like padding, but is not the padding "
+            f"token of this model. Take the padding off."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """One answer beside its prompt."""
@@ -146,10 +158,27 @@ def mend_answers(found: Sequence[Said], marks: Marks, tokenizer: PreTrainedToken
             done.append("prompt_repeated")
             if not ids:
                 raise BadFileError(f"{d.where}: {d.name} holds nothing but the prompt.")
+            if k := run_of(ids, marks.pads - marks.ends) % len(ids):  # the prompt was padded on its right
+                ids = ids[k:]
+                done.append("answer_pads")
         else:
             ids = d.ids[_head(d, runs, marks, done) :]
+        _check_runs(d, ids, marks)
         mended.append(_tail(s, ids, marks, tokenizer, done))
     return mended
+
+
+def told_by_stops(said: Sequence[Said], found: Sequence[Mended], marks: Marks) -> tuple[list[Said], list[Mended]]:
+    """Where texts of answers have their stop token written out, one without it was cut off, if the file does not say it."""
+    written = any(s.answer.name == "answer" and m.ids[-1] in marks.ends for s, m in zip(said, found, strict=True))
+    cut = [
+        written and s.answer.name == "answer" and s.ended is None and m.ids[-1] not in marks.ends
+        for s, m in zip(said, found, strict=True)
+    ]
+    return (
+        [replace(s, ended=False) if off else s for s, off in zip(said, cut, strict=True)],
+        [replace(m, done=(*m.done, "cut_off")) if off else m for m, off in zip(found, cut, strict=True)],
+    )
 
 
 def _repeated(s: Said, marks: Marks) -> int | None:

@@ -12,6 +12,7 @@ MENDED = {
     "answer_pads": "answers had padding before them, which was taken off",
     "answer_prefix": "answers began with what the tokenizer puts before a text, which was taken off",
     "after_end": "answers had padding, further stop tokens or blanks behind their end, which were taken off",
+    "cut_off": "answers are texts without a stop token, where others of the file have theirs written out; they count as cut off",
     "stop_added": "answers are texts without a word on whether the model ended them; a stop token was added to each",
 }
 """What is done to rows of `--answers`, by name, and how it is said."""
