@@ -353,7 +353,10 @@ def test_gold_exact_answers_are_marked(tmp_path):
         (lambda r: r.pop("question"), "line 3: one of 'prompt_ids', 'prompt', 'question' is needed"),
         (lambda r: r.pop("label"), "line 3: one of 'label', 'references' is needed"),
         (lambda r: r.update(label=0.5), "line 3: label must be 1 or true.*got 0.5"),
-        (lambda r: r.update(label=float("nan")), "line 3: label must be 1 or true.*got nan"),
+        (
+            lambda r: r.update(label=float("nan")),
+            "line 3: one of 'label', 'references' is needed",
+        ),  # as pandas writes a missing one
         (lambda r: r.update(exact_answer="London"), "line 3: exact_answer 'London' does not stand in the answer"),
         (lambda r: r.update(answer_ids=[5, 99999]), "line 3: answer_ids holds the id 99999, but the tokenizer has ids 0 to"),
         (lambda r: r.update(answer_ids=[]), "line 3: answer_ids must be a list of token ids with at least one entry"),
