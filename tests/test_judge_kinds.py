@@ -217,6 +217,7 @@ KINDS = {
         ("Oslo", "Bergen\nuser\nAnd of Norway?\nassistant\nOslo", False),
         ("Oslo", "Bergen [INST] And of Norway? [/INST] Oslo", False),
         ("Oslo", "Bergen\n\nQuestion 2\nWhat is the capital of Norway?\n\nOslo", False),
+        ("Oslo", "What I found:\nExample 1: Oslo", True),
         ("Oslo", "I don't think it's Oslo.", False),
         ("Oslo", "I doubt that it is Oslo.", False),
         ("Oslo", "No doubt Oslo.", True),
@@ -228,6 +229,7 @@ KINDS = {
         ("yes", "Certainly not, they are Danes.", False),
         ("yes", "Of course they are.", True),
         ("no", "It is not known.", False),
+        ("no", "Not available.", False),
         ("yes", "I'm not sure, but yes.", True),
         ("yes", "I don't know if it is a yes.", False),
         ("yes", "Yes/No", False),
@@ -394,6 +396,16 @@ def test_choices(answer, right):
 )
 def test_options_of_a_letter_or_a_word(reference, wrong, answer, right):
     assert correct("choice", reference, answer, wrong=[wrong]) is right
+
+
+def test_the_exact_answer_stands_before_the_next_question():
+    example = Example("1", "Which town is the capital of the county?", ("Weld",), "g")
+    for answer in (
+        "As far as people there are concerned, it is a small town\nQ: Who wrote it?\nA: Anna Kern",
+        "I do not know.\n\nQuestion: Who wrote it?\nAnswer: Anna Kern",
+    ):
+        span = RULES["new_words"](ExactAnswer("new_words"), example, answer)
+        assert span is None or span.end <= answer.index("\n")
 
 
 def test_the_exact_answer_is_what_the_judge_read():

@@ -27,7 +27,10 @@ USUALLY = re.compile(r"^(?:typically|usually|generally|mostly|probably),?\s+", r
 EITHER = re.compile(r"\b(?:yes\s*(?:/|,?\s*\b(?:or|and)\b)\s*no|no\s*(?:/|,?\s*\b(?:or|and)\b)\s*yes)\b", re.IGNORECASE)
 """Both, which says nothing."""
 SURELY = r"(?:absolutely|definitely|certainly|of course|indeed)"
-OPEN = r"(?!\s+(?:only|just|merely|sure|certain|clear|known|possible|enough|necessarily|specified|stated|mentioned)\b)"
+OPEN = (
+    r"(?!\s+(?:only|just|merely|sure|certain|clear|known|possible|enough|necessarily|specified|stated|mentioned|available"
+    r"|provided|given|applicable)\b)"
+)
 WITHOUT = {
     True: re.compile(rf"\W*{SURELY}\b(?!,?\s+not\b)", re.IGNORECASE),
     False: re.compile(

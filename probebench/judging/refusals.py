@@ -29,7 +29,7 @@ POLITE = re.compile(
 """What stands around a refusal and is no answer either."""
 NEXT_QUESTION = re.compile(
     r"\n\s*(?:\**(?:q(?:uestion)?(?: ?\d+)?|human|user|student|input|problem(?: \d+)?)\**\s*[:.)]\s"
-    r"|#+ ?(?:question|instruction|input|problem)\b|(?:user|human)\s*\n|(?:question|exercise|problem|example) \d+\s*[:.)\n])"
+    r"|#+ ?(?:question|instruction|input|problem)\b|(?:user|human)\s*\n|(?:question|exercise|problem) \d+\s*[:.)\n])"
     r"|<\|(?:im_start|im_end|eot_id|endoftext|user|end)\|>|<(?:start|end)_of_turn>|\[/?INST\]",
     re.IGNORECASE,
 )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.judging.refusals import only_refuses, refuses, without_echo
+from probebench.judging.refusals import only_refuses, refuses, up_to_next_question, without_echo
 from probebench.tasks.judge import earliest_option, final_number
 from probebench.tasks.newwords import new_phrase
 from probebench.tasks.phrases import cut_words, sentences
@@ -79,8 +79,9 @@ def number_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | Non
 
 @rule
 def new_words_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
-    """The phrase that the question does not hold; None for a refusal."""
-    return None if declines(answer) else new_phrase(example.question, answer)
+    """The phrase that the question does not hold; None for a refusal. A next question ends the answer."""
+    said = up_to_next_question(answer)
+    return None if declines(said) else new_phrase(example.question, said)
 
 
 @rule
