@@ -400,12 +400,12 @@ def test_options_of_a_letter_or_a_word(reference, wrong, answer, right):
 
 def test_the_exact_answer_stands_before_the_next_question():
     example = Example("1", "Which town is the capital of the county?", ("Weld",), "g")
-    for answer in (
-        "As far as people there are concerned, it is a small town\nQ: Who wrote it?\nA: Anna Kern",
-        "I do not know.\n\nQuestion: Who wrote it?\nAnswer: Anna Kern",
-    ):
-        span = RULES["new_words"](ExactAnswer("new_words"), example, answer)
-        assert span is None or span.end <= answer.index("\n")
+    rule, runs_on = RULES["new_words"], "\n\nQuestion: Who wrote it?\nAnswer: Anna Kern"
+    assert rule(ExactAnswer("new_words"), example, "I do not know." + runs_on) is None
+    said = "The capital of the county is which town, the town of the county."
+    span = rule(ExactAnswer("new_words"), example, said + runs_on)
+    assert span is not None
+    assert span.end <= len(said)
 
 
 def test_the_exact_answer_is_what_the_judge_read():
