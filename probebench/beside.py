@@ -194,7 +194,8 @@ def _random_states(cells: Cells, cell: Cell, inputs: dict[str, Any], ids: Sequen
     def extractor() -> Extractor:
         stages.free()  # so that two models are never in memory together
         loaded = untrained(stages.handle, s.seed)
-        return Extractor(loaded, plan_sites(loaded.base, n_layers, (cell.site,), stages.layers), s.states_dtype, s.batching)
+        plan = plan_sites(loaded.base, n_layers, (cell.site,), stages.layers)
+        return Extractor(loaded, plan, s.states_dtype, s.batching, zeros=True)
 
     def read(rows: list[int]) -> dict[str, NDArray[Any]]:
         return extractor()([ids[i] for i in rows], table[rows], [cell.position])

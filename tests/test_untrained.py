@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -140,3 +141,13 @@ def test_of_a_given_statement_the_control_is_readable_before(tmp_path):
     run = probebench.evaluate("tiny", "cities", data=path, out=tmp_path / "run", shuffles=0, positions=["-1"],
                               controls=["random-model"])  # fmt: skip
     assert {d["when"] for d in run.record["detectors"]} == {"before"}
+
+
+def test_the_embedding_of_its_padding_token_may_be_zero(model_folder, tmp_path):
+    """Where answers are padded with their end, as SmolLM2's, an untrained model has zeros there for every answer."""
+    folder = shutil.copytree(model_folder(), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": config["eos_token_id"]}))
+    path = write(tmp_path / "answers.jsonl", lambda i, word: WORDS.index(word) < 4)
+    run = probebench.evaluate(str(folder), answers=path, out=tmp_path / "run", **SETTINGS | {"positions": ["-1"]})
+    assert control(run)["detail"]["position"] == "-1"
