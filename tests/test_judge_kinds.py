@@ -398,6 +398,13 @@ def test_options_of_a_letter_or_a_word(reference, wrong, answer, right):
     assert correct("choice", reference, answer, wrong=[wrong]) is right
 
 
+def test_every_judge_leaves_out_what_runs_on():
+    runs_on = "\nQ: What happens when gum is swallowed?\nA: Nothing happens to it, it passes"
+    assert correct("exact", "Weld", "Weld" + runs_on)
+    assert not correct("closest", "Nothing happens to it, it passes", "It stays" + runs_on, "Where is it?", ["It stays for years"])
+    assert correct("closest", "It stays for years", "It stays" + runs_on, "Where is it?", ["Nothing happens to it, it passes"])
+
+
 def test_the_exact_answer_stands_before_the_next_question():
     example = Example("1", "Which town is the capital of the county?", ("Weld",), "g")
     rule, runs_on = RULES["new_words"], "\n\nQuestion: Who wrote it?\nAnswer: Anna Kern"

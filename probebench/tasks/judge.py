@@ -65,7 +65,7 @@ def aliases_judge(example: Example, answer: str) -> Verdict:
 @judge
 def exact_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer equals an alias, word for word after normalisation."""
-    said = words(answer)
+    said = words(up_to_next_question(answer))
     return Verdict(correct=bool(said) and any(said == words(reference) for reference in example.references))
 
 
@@ -93,11 +93,12 @@ def number_judge(example: Example, answer: str) -> Verdict:
 @judge
 def closest_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer shares more words with some right reference than with any wrong one (best F1 of words)."""
-    if not own_words(example, answer).strip():
+    text = own_words(example, answer)
+    if not text.strip():
         return Verdict(correct=False)
-    said = words(answer)
+    said = words(text)
     right, wrong = (max((_f1(said, words(t)) for t in texts), default=0.0) for texts in (example.references, example.wrong))
-    return Verdict(correct=right > wrong, refused=right == 0.0 and refuses(answer))
+    return Verdict(correct=right > wrong, refused=right == 0.0 and refuses(text))
 
 
 def _f1(a: Sequence[str], b: Sequence[str]) -> float:
