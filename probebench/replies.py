@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from probebench.errors import BadFileError
+from probebench.run import RECORD
 from probebench.words import clipped, plain_line
 
 WIDTH = 80
@@ -39,6 +40,8 @@ class Reply:
     """True when the answer was as long as it may be and did not end by itself."""
     statement: bool = False
     """True where there is no answer: the label is that of the statement."""
+    exact_sought: bool = True
+    """False where the run was refused before exact answers were looked for."""
 
     @property
     def kind(self) -> str:
@@ -59,12 +62,12 @@ def read_replies(folder: str | Path) -> list[Reply]:
         raise BadFileError(f"{here} {folder}; give the run directory that `probebench eval` named, once it has labels.")
     try:
         rows = pd.read_parquet(path).to_dict("records")
-        return [_reply(row) for row in rows]
+        return [_reply(row, sought=(Path(folder) / RECORD).is_file()) for row in rows]
     except (OSError, ValueError, KeyError) as error:  # what arrow cannot read is a ValueError
         raise BadFileError(f"{path} cannot be read: {error}") from None
 
 
-def _reply(row: Mapping[Any, Any]) -> Reply:
+def _reply(row: Mapping[Any, Any], *, sought: bool) -> Reply:
     statement = row["text"] == row["question"]
     exact = row["exact_answer"]
     return Reply(
@@ -78,6 +81,7 @@ def _reply(row: Mapping[Any, Any]) -> Reply:
         refused=bool(row["refused"]),
         cut_off=not statement and not row["stopped"],
         statement=statement,
+        exact_sought=sought,
     )
 
 
@@ -115,7 +119,8 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
         yield from _block("statement" if r.statement else "question", r.question)
         if not r.statement:
             yield from _block("answer", r.answer or "nothing")
-            yield from _block("exact", "none" if r.exact_answer is None else r.exact_answer)
+            absent = "none" if r.exact_sought else "not looked for: the run was refused"
+            yield from _block("exact", absent if r.exact_answer is None else r.exact_answer)
         yield from _block("why", r.why)
     if limit is not None and len(replies) > limit:
         yield ""

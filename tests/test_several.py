@@ -150,6 +150,8 @@ def test_a_refusal_comes_before_exact_answers_and_keeps_what_was_answered(make_t
     assert max(map(len, shown.output.splitlines())) <= 80
     assert "60 answers: 0 correct, 60 wrong" in shown.output
     assert "expected: mauve | purple" in shown.output
+    assert shown.output.count("not looked for: the run was refused") == 2
+    assert "none" not in shown.output
     assert "58 more" in shown.output
     assert "No answers of this kind" in run("answers", "out", "--correct").output
 
@@ -232,6 +234,8 @@ def test_answers_of_a_run_say_why(model_folder, tmp_path):
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text  # a model's words cannot colour a terminal
     assert "It is⏎Lima." in text
+    assert "   exact      none\n" in text
+    assert "not looked for" not in text
     as_json = json.loads(run("answers", done.folder, "--correct", "--limit", "4", "--json").output)
     assert [r["label"] for r in as_json] == [1] * 4
     assert {"question", "answer", "label", "exact_answer", "why", "cut_off"} <= set(as_json[0])
