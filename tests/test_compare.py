@@ -256,3 +256,12 @@ def simulated():
 def test_equal_detectors_differ_in_five_of_a_hundred_data_sets(simulated):
     for rejected in simulated:
         assert binomtest(int(rejected.sum()), SIMULATED, 0.05).pvalue > 0.01, rejected.mean()
+
+
+def test_detectors_without_a_common_example_have_nothing_to_compare():
+    from probebench.scoring.paired import paired
+
+    y, a, b = np.array([1, 0]), np.array([0.5, np.nan]), np.array([np.nan, 0.2])
+    found = paired(y, y, a, b, ["x", "y"], 0)
+    assert len(found.rows) == 0
+    assert np.isnan([*found.values, found.difference, found.interval.low, found.p]).all()

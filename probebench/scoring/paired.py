@@ -63,6 +63,9 @@ def paired(y_a: Ints, y_b: Ints, a: Floats, b: Floats, groups: Sequence[str], se
     """
     rows = np.flatnonzero(np.isfinite(a) & np.isfinite(b)).astype(np.int64)
     y_a, y_b, a, b = y_a[rows], y_b[rows], a[rows], b[rows]
+    if not len(rows):  # nothing that both score: nothing is known
+        nan = float("nan")
+        return Paired(rows, (0, 0), (nan, nan), (UNDEFINED, UNDEFINED), nan, UNDEFINED, nan, nan, UNDEFINED, nan)
     draws = Resamples.draw([groups[i] for i in rows.tolist()], seed)
     replicates = draws.auroc(y_a, a), draws.auroc(y_b, b)
     values = auroc(y_a, a), auroc(y_b, b)
