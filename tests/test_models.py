@@ -537,3 +537,11 @@ def test_other_weights_never_overwrite_a_plain_run(options):
     plain, other = (Settings(spec, "people").folder("people") for spec in (ModelSpec("tiny"), ModelSpec("tiny", **options)))
     assert plain.as_posix() == "runs/tiny/people"
     assert other.as_posix().startswith("runs/tiny/people--")
+
+
+def test_a_stop_token_below_zero_is_none(model_folder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model_folder(), folder)
+    config = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": [-1, 2]}))
+    assert find_model(ModelSpec(str(folder))).stop_ids == find_model(ModelSpec(str(model_folder()))).stop_ids

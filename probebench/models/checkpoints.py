@@ -253,7 +253,7 @@ class Checkpoint:
         for holder in holders:
             ids = getattr(holder, "eos_token_id", None)
             found.update([ids] if isinstance(ids, int) else ids or [])
-        return frozenset(found)
+        return frozenset(i for i in found if i >= 0)  # some configs write -1 for none
 
 
 def check_loaded(name: str, model: torch.nn.Module, facts: dict[str, Any]) -> None:

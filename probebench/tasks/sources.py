@@ -120,16 +120,18 @@ def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
     source = task.source
     import datasets
 
-    if offline or not hub_is_there():  # without a network the hub's client would try again and again for half a minute
-        datasets.config.HF_HUB_OFFLINE = True
-
+    before = datasets.config.HF_HUB_OFFLINE
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
+        # without a network the hub's client would try again and again for half a minute
+        datasets.config.HF_HUB_OFFLINE = before or offline or not hub_is_there()
         table = datasets.load_dataset(source.hub, source.config, split=source.split, revision=source.revision)
     except Exception as error:  # the hub client raises a dozen unrelated types when a data set is out of reach
         what = f"the hub data set {source.hub!r} (config {source.config!r}, split {source.split!r})"
         raise _unreachable(task, what, type(error).__name__) from None
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before  # the network may be there again in a long session
     revision = source.revision
     for url in getattr(table, "download_checksums", None) or {}:
         if "@" in url:  # hf://datasets/<id>@<commit>/<file>
