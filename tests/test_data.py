@@ -37,7 +37,7 @@ def test_every_task_runs_dry_on_its_file(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cost = Costs(0, Memory(0, 0, "reading hidden states"))  # what it takes is measured, which would take a minute for all tasks
     monkeypatch.setattr("probebench.preview.costs", lambda *a: cost)
-    shown = preview(Settings(ModelSpec("tiny"), name, data=str(path), limit=50))
+    shown = preview(Settings(ModelSpec("tiny"), name, data=str(path), limit=120)).text()  # enough for 20 of each label
     assert f"task       {name}" in shown
     assert "<|bos|>" in shown or TASKS[name].kind == "statements"
 
