@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 from probebench.errors import UsageError
 from probebench.models.generate import generate, pick_generation, requests, stop_tokens
-from probebench.models.loading import find_model, load_model
+from probebench.models.loading import find_model
 from probebench.record import versions
 from probebench.settings import BY_MODEL
 from probebench.stages import Stages
@@ -32,7 +31,7 @@ def model_opinions(stages: Stages, answers: Sequence[LabelledAnswer]) -> Opinion
     prompts = [short_question(handle.tokenizer, opinion_prompt(a.example, stages.reply(a.answer)[1])) for a in answers]
     wanted = requests([a.example.id for a in answers], prompts, handle)
     stops = stop_tokens(handle, Generation())
-    judge = cache(lambda: load_model(handle, offline=offline))
+    judge = stages.loader(handle)
 
     how = pick_generation(handle, None)
     prompt_key = content_key({"ids": [w.prompt_ids for w in wanted]})

@@ -10,11 +10,12 @@ from typing import Any
 
 from probebench.models.batches import Budget
 from probebench.models.generate import Request, generate, pick_generation
+from probebench.models.generate import requests as as_requests
 from probebench.models.guided import Texts, encode_after, tree
 from probebench.models.loading import LoadedModel, ModelHandle
 from probebench.store import content_key
 from probebench.tasks.copying import copies, phrases, plain_prompt, turns
-from probebench.tasks.prompts import encode_prompt, short_questions
+from probebench.tasks.prompts import short_questions
 from probebench.types import Span
 
 MAX_NEW_TOKENS = 32
@@ -46,7 +47,7 @@ class Copier:
     @cached_property
     def requests(self) -> list[Request]:
         """(example,) the prompts as token ids."""
-        return [Request(i, encode_prompt(self.handle.tokenizer, p)) for i, p in zip(self.ids, self.prompts, strict=True)]
+        return as_requests(self.ids, self.prompts, self.handle)
 
     @property
     def lengths(self) -> list[int]:

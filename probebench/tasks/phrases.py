@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probebench.types import Span
-
 CHUNK = re.compile(r"[^\s/–—|]+")
 OPENING = "\"'`“”‘’„«»()[]{}<>*_~,.;:!?¿¡…。、，！？：；「」『』（）【】《》〈〉·"
 """Punctuation that never begins a word; a sign of currency or of a number does."""
@@ -99,12 +97,6 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     if found := POSSESSIVE.search(text[start:end]):
         end = start + found.start()
     return start, end
-
-
-def whole_phrase(text: str) -> Span | None:
-    """Everything from the first word to the last; None for a text without words."""
-    found = cut_words(text)
-    return Span(found[0].start, found[-1].end) if found else None
 
 
 def sentences(found: Sequence[Word]) -> list[list[Word]]:
