@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from probebench._version import __version__
 
 if TYPE_CHECKING:
+    from probebench.across.compare import compare
+    from probebench.across.transfer import transfer
     from probebench.api import evaluate, evaluate_all
-    from probebench.run import Run
-    from probebench.scoring.compare import compare
-    from probebench.scoring.transfer import transfer
+    from probebench.record.run import Run
 
 __all__ = ["Run", "__version__", "compare", "evaluate", "evaluate_all", "transfer"]
 
@@ -28,15 +28,15 @@ def __getattr__(name: str) -> Any:
 
         return getattr(probebench.api, name)
     if name == "Run":
-        from probebench.run import Run
+        from probebench.record.run import Run
 
         return Run
     if name == "compare":
-        from probebench.scoring.compare import compare
+        from probebench.across.compare import compare
 
         return compare
     if name == "transfer":
-        from probebench.scoring.transfer import transfer
+        from probebench.across.transfer import transfer
 
         return transfer
     raise AttributeError(f"module 'probebench' has no attribute {name!r}")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import TasksError, UnknownNameError, UsageError
+from probebench.job.options import Settings
+from probebench.job.pipeline import evaluate as run_job
+from probebench.job.several import Outcome, prepare_all, run_all
 from probebench.models.loading import ModelSpec
-from probebench.pipeline import evaluate as run_job
 from probebench.progress import Progress, TerminalProgress
-from probebench.run import Run
-from probebench.settings import Settings
-from probebench.several import Outcome, prepare_all, run_all
+from probebench.record.run import Run
 
 OTHER_MODELS = ("judge_model", "extractor_model")
 """Arguments that name a further model."""

@@ -84,4 +84,4 @@ class TasksError(RunError):
     def __init__(self, message: str, outcomes: Sequence[Any]) -> None:
         super().__init__(message)
         self.outcomes = outcomes
-        """What became of each task, as `probebench.several.Outcome`."""
+        """What became of each task, as `probebench.job.several.Outcome`."""

@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from probebench.models.blocks.sites import plan_sites
 from probebench.models.generate import pad_right, plan_batches
 from probebench.models.loading import LoadedModel
-from probebench.models.sites import plan_sites
 from probebench.states.extract import Extractor
 from probebench.states.positions import PUBLISHED, locate
 from probebench.types import EMB, TokenizedAnswer

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from probebench.models.blocks.sites import plan_sites
 from probebench.models.loading import LoadedModel
-from probebench.models.sites import plan_sites
 from probebench.progress import Progress
-from probebench.stages import Stages
+from probebench.stages.answers import Stages
 from probebench.states.extract import Extractor
 from probebench.states.positions import PUBLISHED, locate
 from probebench.states.shards import states_bytes

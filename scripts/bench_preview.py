@@ -19,13 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from probebench.cells import Cells, plan_run
-from probebench.models.bare import LiveBytes
+from probebench.job.options import Settings
+from probebench.job.preview import costs
 from probebench.models.loading import ModelSpec, find_model
-from probebench.preview import costs
+from probebench.models.passes.bare import LiveBytes
 from probebench.progress import Progress
-from probebench.settings import Settings
-from probebench.stages import Stages
+from probebench.stages.answers import Stages
+from probebench.stages.fits import Cells, plan_run
 from probebench.tasks.schema import load_task
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from made import hashed, make_submission
 
-from probebench.leaderboard.validate import validate
+from probebench.leaderboard.check.validate import validate
 
 DISTINCT = 4
 

@@ -13,9 +13,9 @@ import sys
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from probebench.metrics.auroc import auroc
 from probebench.probes.kinds import C_GRID
-from probebench.run import Run
-from probebench.scoring.metrics import auroc
+from probebench.record.run import Run
 from probebench.states.reader import StatesReader
 from probebench.types import EMB, split_index
 

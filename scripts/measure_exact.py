@@ -26,9 +26,9 @@ from typing import Any
 
 from measure_judges import wilson
 
-from probebench.tasks.exact import declines
-from probebench.tasks.newwords import SHORT, new_phrase
-from probebench.tasks.phrases import cut_words
+from probebench.tasks.exact.new_words import SHORT, new_phrase
+from probebench.tasks.exact.phrases import cut_words
+from probebench.tasks.exact.rules import declines
 from probebench.types import Span
 
 SETS = ("triviaqa", "nq", "nq301", "efficientqa")

@@ -18,11 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from probebench.scoring.calibration import BINS, fit_platt
-from probebench.scoring.evaluate import Sample, all_metrics
-from probebench.scoring.intervals import auroc_interval, difference_interval
-from probebench.scoring.metrics import Resamples, auroc, delong_difference, delong_interval, percentile_interval
-from probebench.scoring.ranking import ranked
+from probebench.metrics.auroc import Resamples, auroc, delong_difference, delong_interval, percentile_interval
+from probebench.metrics.calibration import BINS, fit_platt
+from probebench.metrics.intervals import auroc_interval, difference_interval
+from probebench.metrics.ranking import ranked
+from probebench.scoring.comparison import Sample, all_metrics
 from probebench.types import Interval
 
 Floats = NDArray[np.float64]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from probebench.run import Run
+from probebench.record.run import Run
 
 ROWS = (
     "probe", "probe_emb", "ensemble_mean", "ensemble_stacked", "text", "text_question", "text_answer", "logprob_mean",

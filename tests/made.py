@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from probebench.leaderboard.rules import ANSWERS
-from probebench.leaderboard.signalrules import LABELS
-from probebench.leaderboard.submit import FORMAT, cells_csv, decisions_bytes
-from probebench.leaderboard.taskdata import suite, task_data
-from probebench.record import PROTOCOL_VERSION, shuffled_facts
-from probebench.run import SCHEMA_VERSION
-from probebench.scoring.evaluate import detector_facts, evaluate_detectors
-from probebench.scoring.intervals import auroc_interval
-from probebench.scoring.metrics import Resamples, auroc, delong_interval, fdr
-from probebench.scoring.paired import paired
+from probebench.files import clean_json, write_atomic, write_json
+from probebench.job.record import PROTOCOL_VERSION, shuffled_facts
+from probebench.leaderboard.check.detector_rules import LABELS
+from probebench.leaderboard.check.rules import ANSWERS
+from probebench.leaderboard.check.task_data import suite, task_data
+from probebench.leaderboard.submission.submit import FORMAT, cells_csv, decisions_bytes
+from probebench.metrics.auroc import Resamples, auroc, delong_interval, fdr
+from probebench.metrics.intervals import auroc_interval
+from probebench.metrics.paired import paired
+from probebench.record.run import SCHEMA_VERSION
+from probebench.scoring.comparison import detector_facts, evaluate_detectors
 from probebench.states.positions import PUBLISHED
-from probebench.store import clean_json, write_atomic, write_json
 from probebench.types import Detector
 
 REPEATS = 20

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from probebench.run import Run
-from probebench.scoring.metrics import auroc
+from probebench.metrics.auroc import auroc
+from probebench.record.run import Run
 from probebench.states.reader import SiteLayout
 from probebench.tasks.split import split_of
 

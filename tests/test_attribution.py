@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import FAMILIES
 
+from probebench.models.blocks.sites import COMPONENTS, plan_sites
 from probebench.models.loading import LoadedModel
-from probebench.models.sites import COMPONENTS, plan_sites
 from probebench.states.attribution import ProbeTarget, attribution
 from probebench.types import Answer, Cell, Example, LabelledAnswer, TokenizedAnswer
 
@@ -120,7 +120,7 @@ def test_attention_and_mlp_add_up_to_the_stream(loaded):
     weight = np.random.default_rng(2).normal(size=32)
     table = attribution(model, [answer], ProbeTarget(Cell("resid", 2, "-1"), weight, 0.0))
     plan = plan_sites(model.model, 3, ["resid", "attn.o", "mlp.down"], [-1, 0, 1, 2])
-    from probebench.models.sites import watch
+    from probebench.models.blocks.sites import watch
 
     seen = {}
     hooks = watch(plan, lambda site, layer, states: seen.__setitem__((site, layer), states.clone()))

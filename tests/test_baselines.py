@@ -9,13 +9,13 @@ import torch
 from conftest import byte_level_tokenizer
 
 import probebench
+from probebench.detectors.registry import baselines
+from probebench.detectors.text import TEXT_GRID, fit_rows
 from probebench.errors import UsageError
-from probebench.models.embed import embed, encode_texts, find_encoder
+from probebench.metrics.auroc import auroc
 from probebench.models.loading import load_model
+from probebench.models.passes.embed import embed, encode_texts, find_encoder
 from probebench.probes.fit import Labels
-from probebench.scoring.baselines import baselines
-from probebench.scoring.metrics import auroc
-from probebench.scoring.text import TEXT_GRID, fit_rows
 from probebench.tasks.split import split_of
 from probebench.types import Answer, Example, LabelledAnswer, Span, TokenizedAnswer
 

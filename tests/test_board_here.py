@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from probebench.leaderboard.build import build
-from probebench.leaderboard.validate import validate
+from probebench.leaderboard.board.build import build
+from probebench.leaderboard.check.validate import validate
 
 HERE = Path(__file__).parent.parent / "leaderboards"
 

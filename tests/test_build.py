@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from rows_made import HOSTILE, decisions, detector, paper_entry, run_entry
 from scipy.stats import binomtest
 
-import probebench.leaderboard.entries
+import probebench.leaderboard.board.entries
 from probebench.errors import UsageError
-from probebench.leaderboard.board import family_of, gather, safe_slug, size_in_name
-from probebench.leaderboard.build import build
-from probebench.leaderboard.groups import Estimate, difference_se, holm, influence, p_values, rank_groups, standard_error
-from probebench.leaderboard.pages import HERE, script_text
-from probebench.leaderboard.texts import to_csv, to_latex, to_markdown
-from probebench.markup import latex, markdown
-from probebench.scoring.intervals import wilson
-from probebench.scoring.metrics import Resamples, auroc, delong_interval
+from probebench.leaderboard.board.build import build
+from probebench.leaderboard.board.pages import HERE, script_text
+from probebench.leaderboard.board.ranks import Estimate, difference_se, holm, influence, p_values, rank_groups, standard_error
+from probebench.leaderboard.board.rows import family_of, gather, safe_slug, size_in_name
+from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
+from probebench.metrics.auroc import Resamples, auroc, delong_interval
+from probebench.metrics.intervals import wilson
+from probebench.report.write.escape import latex, markdown
 
 D3 = ("7.9.2", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1")
 """Version and SHA-256 of dist/d3.min.js in the npm package d3."""
@@ -229,7 +229,7 @@ def built(tmp_path, monkeypatch):
     """Builds a site from given entries."""
 
     def make(*entries):
-        monkeypatch.setattr(probebench.leaderboard.entries, "read_entries", lambda root, published=True: iter(entries))
+        monkeypatch.setattr(probebench.leaderboard.board.entries, "read_entries", lambda root, published=True: iter(entries))
         (tmp_path / "leaderboards").mkdir(exist_ok=True)
         build(tmp_path / "leaderboards", tmp_path / "site")
         return tmp_path
@@ -296,7 +296,9 @@ def test_the_chart_library_is_the_published_file():
 
 
 def test_building_needs_no_torch():
-    code = "import sys; import probebench.leaderboard.build, probebench.leaderboard.entries; print('torch' in sys.modules)"
+    code = (
+        "import sys; import probebench.leaderboard.board.build, probebench.leaderboard.board.entries; print('torch' in sys.modules)"
+    )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

@@ -6,7 +6,8 @@ from scipy.special import expit
 from sklearn.calibration import _SigmoidCalibration
 from sklearn.metrics import brier_score_loss
 
-from probebench.scoring.calibration import (
+from probebench.metrics.auroc import Resamples
+from probebench.metrics.calibration import (
     BINS,
     calibration_gaps,
     calibration_interval,
@@ -14,8 +15,7 @@ from probebench.scoring.calibration import (
     fit_platt,
     reliability,
 )
-from probebench.scoring.evaluate import Sample, all_metrics
-from probebench.scoring.metrics import Resamples
+from probebench.scoring.comparison import Sample, all_metrics
 
 
 def drawn(n, slope=2.0, intercept=-0.5, seed=0):

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from probebench._version import __version__
 from probebench.cli.main import main
 from probebench.errors import UsageError
-from probebench.report.cite import PHRASE, RELEASED, SOURCES, cite, entries, key_of
+from probebench.record.run import Run
+from probebench.report.bibtex import PHRASE, RELEASED, SOURCES, cite, entries, key_of
 from probebench.report.probecard import lacking, present, probe_card, to_markdown, write_card
-from probebench.run import Run
 from probebench.tasks.schema import list_tasks
 
 ROOT = Path(__file__).parent.parent

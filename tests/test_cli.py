@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from probebench.api import evaluate
 from probebench.cli.main import eval_command, main
+from probebench.job.options import Settings
 from probebench.models.generate import GENERATIONS
 from probebench.models.specs import ModelSpec
-from probebench.settings import Settings
 from probebench.states.extract import BATCHINGS, STATE_DTYPES
 
 
@@ -24,7 +24,7 @@ def run(*words):
 
 
 @pytest.mark.parametrize(
-    "statement", ["import probebench", "import probebench.cli.main", "import probebench.run, probebench.maps.heatmap"]
+    "statement", ["import probebench", "import probebench.cli.main", "import probebench.record.run, probebench.maps.heatmap"]
 )
 def test_nothing_heavy_is_imported_early(statement):
     code = f"import sys; {statement}; print([m for m in ('torch', 'transformers', 'sklearn', 'datasets') if m in sys.modules])"
@@ -139,8 +139,8 @@ def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
 
 
 def test_the_form_for_answers_is_one_that_can_be_read(tmp_path, loaded):
-    from probebench.tasks.columns import COLUMNS
     from probebench.tasks.given import read_answers
+    from probebench.tasks.local.columns import COLUMNS
 
     printed = run("answers", "--template")
     assert printed.exit_code == 0
@@ -153,7 +153,7 @@ def test_the_form_for_answers_is_one_that_can_be_read(tmp_path, loaded):
 
 
 def test_every_column_of_answers_stands_in_the_docs():
-    from probebench.tasks.columns import COLUMNS
+    from probebench.tasks.local.columns import COLUMNS
 
     page = (Path(__file__).parent.parent / "docs" / "answers.md").read_text()
     assert [f"| `{name}` | {what} |" for name, what in COLUMNS.items() if f"| `{name}` | {what} |" not in page] == []

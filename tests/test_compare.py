@@ -10,13 +10,13 @@ from planted import MODEL, axis, planted
 from scipy.stats import binomtest, norm
 
 import probebench
+from probebench.across.compare import compare
+from probebench.across.same_examples import joined_groups, matched
+from probebench.across.texts import compare_lines
 from probebench.cli.main import main
 from probebench.errors import LabelError, UnknownNameError, UsageError
-from probebench.scoring.compare import compare
-from probebench.scoring.matched import joined_groups, matched
-from probebench.scoring.metrics import auroc
-from probebench.scoring.paired import paired
-from probebench.scoring.shown import compare_lines
+from probebench.metrics.auroc import auroc
+from probebench.metrics.paired import paired
 
 Y = np.random.default_rng(1).integers(0, 2, 800)
 
@@ -259,7 +259,7 @@ def test_equal_detectors_differ_in_five_of_a_hundred_data_sets(simulated):
 
 
 def test_detectors_without_a_common_example_have_nothing_to_compare():
-    from probebench.scoring.paired import paired
+    from probebench.metrics.paired import paired
 
     y, a, b = np.array([1, 0]), np.array([0.5, np.nan]), np.array([np.nan, 0.2])
     found = paired(y, y, a, b, ["x", "y"], 0)

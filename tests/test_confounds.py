@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from probebench.metrics.auroc import auroc
 from probebench.probes.fit import Labels
-from probebench.scoring.confounds import Features, answer_in_prompt, features, linear, residual
-from probebench.scoring.metrics import auroc
+from probebench.studies.confounds import Features, answer_in_prompt, features, linear, residual
 from probebench.tasks.split import split_of
 from probebench.types import Answer, Example, LabelledAnswer, TokenizedAnswer, split_index
 

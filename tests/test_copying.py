@@ -7,10 +7,10 @@ import probebench
 from probebench.errors import UsageError
 from probebench.models.copier import Copier, read_spans_bytes, spans_bytes
 from probebench.models.generate import Request, generate
-from probebench.models.guided import Guide, encode_after, tree
 from probebench.models.loading import ModelSpec, find_model, load_model
-from probebench.tasks.copying import EXAMPLES, LONGEST, NOT_FOUND, copies, phrases, plain_prompt, turns
-from probebench.tasks.phrases import cut_words
+from probebench.models.passes.guided import Guide, encode_after, tree
+from probebench.tasks.exact.copying import EXAMPLES, LONGEST, NOT_FOUND, copies, phrases, plain_prompt, turns
+from probebench.tasks.exact.phrases import cut_words
 from probebench.types import Span
 
 ANSWERS = (

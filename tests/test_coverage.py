@@ -33,8 +33,8 @@ def test_intervals_hold_the_truth(script, n, icc):
 def test_simulated_truth_is_what_a_large_sample_gives(script):
     import numpy as np
 
-    from probebench.scoring.metrics import auroc
-    from probebench.scoring.ranking import ranked
+    from probebench.metrics.auroc import auroc
+    from probebench.metrics.ranking import ranked
 
     design = script.Design(60_000, 0.85, 0.5)
     y, (a, b), groups = script.draw(design, np.random.default_rng(0))

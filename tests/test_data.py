@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from probebench.estimate import Memory
+from probebench.job.cost import Memory
+from probebench.job.options import Settings
+from probebench.job.pipeline import evaluate
+from probebench.job.preview import Costs, preview
 from probebench.models.loading import ModelSpec
-from probebench.pipeline import evaluate
-from probebench.preview import Costs, preview
-from probebench.settings import Settings
 from probebench.tasks.judge import get_judge
-from probebench.tasks.rows import read_rows
+from probebench.tasks.local.rows import read_rows
 from probebench.tasks.schema import list_tasks, load_task
 from probebench.tasks.sources import load_dataset
 from probebench.tasks.split import split_examples
@@ -36,7 +36,7 @@ FLOORS = {"triviaqa": 0.94, "nq": 0.885, "nq301": 0.77, "efficientqa": 0.80}
 def test_every_task_runs_dry_on_its_file(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cost = Costs(0, Memory(0, 0, "reading hidden states"))  # what it takes is measured, which would take a minute for all tasks
-    monkeypatch.setattr("probebench.preview.costs", lambda *a: cost)
+    monkeypatch.setattr("probebench.job.preview.costs", lambda *a: cost)
     shown = preview(Settings(ModelSpec("tiny"), name, data=str(path), limit=120)).text()  # enough for 20 of each label
     assert f"task       {name}" in shown
     assert "<|bos|>" in shown or TASKS[name].kind == "statements"

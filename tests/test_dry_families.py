@@ -6,11 +6,11 @@ import transformers as t
 from conftest import byte_level_tokenizer, small_config
 from test_sites import CASES, OLD, TOKENS
 
-from probebench.estimate import device_memory
-from probebench.models.bare import LiveBytes, bare_model, counted, first_pass, last_step, measured, plain_pass, random_model
-from probebench.models.batches import Budget
+from probebench.job.cost import device_memory
+from probebench.job.timing import Timer, _long_cache
 from probebench.models.loading import ModelSpec, find_model
-from probebench.timing import Timer, _long_cache
+from probebench.models.passes.bare import LiveBytes, bare_model, counted, first_pass, last_step, measured, plain_pass, random_model
+from probebench.models.passes.batches import Budget
 
 PROMPTS, NEW = [9, 12, 7], 6
 LONG = {"max_position_embeddings": 256, "n_positions": 256, "max_seq_len": 256}

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from probebench.detectors.ensembles import candidates, ensembles, present_mean
+from probebench.metrics.auroc import auroc
+from probebench.metrics.ranking import alarm_threshold
 from probebench.probes.fit import Labels
-from probebench.scoring.ensembles import candidates, ensembles, present_mean
-from probebench.scoring.metrics import auroc
-from probebench.scoring.ranking import alarm_threshold
 from probebench.states.positions import PUBLISHED as POSITIONS_15
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, split_index
@@ -141,7 +141,7 @@ def test_mean_of_what_is_there():
 
 
 def test_folds_keep_groups_whole():
-    from probebench.scoring.ensembles import _folds
+    from probebench.detectors.ensembles import _folds
 
     rows = ROWS["validation"]
     folds = _folds(LABELS, rows)

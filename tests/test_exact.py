@@ -1,7 +1,7 @@
 import pytest
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.tasks.exact import RULES, check_rule, declines, find_words
+from probebench.tasks.exact.rules import RULES, check_rule, declines, find_words
 from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example
 

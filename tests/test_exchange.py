@@ -18,16 +18,16 @@ from safetensors.numpy import save
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, RunError, StatesError, UnknownNameError, UsageError
+from probebench.files import Stage
 from probebench.models.loading import ModelSpec, find_model
-from probebench.run import Run
-from probebench.states.arrays import read_array
-from probebench.states.conventions import entries_of, inspect
-from probebench.states.exchange import describe, find_states, open_states, ranges, states_of
-from probebench.states.export import export
-from probebench.states.foreign import import_states
+from probebench.record.run import Run
+from probebench.states.exchange.arrays import read_array
+from probebench.states.exchange.conventions import entries_of, inspect
+from probebench.states.exchange.export import export
+from probebench.states.exchange.find import describe, find_states, open_states, ranges, states_of
+from probebench.states.exchange.importing import import_states
+from probebench.states.exchange.verify import verify
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
-from probebench.states.verify import verify
-from probebench.store import Stage
 from probebench.types import EMB
 
 N = 100
@@ -467,7 +467,7 @@ def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_
     run, _, _ = finished
     folder = brought(finished, saved(tmp_path / "x.npz", elsewhere, "tl"), "tl", tmp_path / "out", dtype="float32").folder
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    monkeypatch.setattr("probebench.cells.Extractor", lambda *a, **k: pytest.fail("hidden states were extracted"))
+    monkeypatch.setattr("probebench.stages.fits.Extractor", lambda *a, **k: pytest.fail("hidden states were extracted"))
     other = again(finished, tmp_path, folder, discard_states=True)
     assert other.record["key"] != run.record["key"]
     # the same vectors but for half precision
@@ -722,7 +722,7 @@ def test_files_that_cannot_be_read_say_so(finished, elsewhere, tmp_path):
         with pytest.raises(BadFileError, match=f"{name} (cannot be read|is neither)"):
             brought(finished, tmp_path / name, "hf", tmp_path / "out")
     np.savez(tmp_path / "p.npz", a0=np.array([None]), **{"a0.ids": np.array([1])})
-    from probebench.states.arrays import Array
+    from probebench.states.exchange.arrays import Array
 
     with pytest.raises(BadFileError, match="cannot be read"):  # a pickle inside is never loaded
         read_array(Array(tmp_path / "p.npz", "a0"))

@@ -4,8 +4,8 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import RunError, StatesError, UnknownNameError
-from probebench.models.batches import Budget
-from probebench.models.sites import check_sites, find_blocks, plan_sites, resolve_layers
+from probebench.models.blocks.sites import check_sites, find_blocks, plan_sites, resolve_layers
+from probebench.models.passes.batches import Budget
 from probebench.states.extract import Extractor as SiteExtractor
 from probebench.states.extract import _finite, plan_shards
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
@@ -157,7 +157,7 @@ def test_blocks_returning_tuples_are_read_too(loaded):
         def forward(self, hidden_states, *args, **kwargs):
             return (self.block(hidden_states, *args, **kwargs), None)
 
-    from probebench.models.sites import watch
+    from probebench.models.blocks.sites import watch
 
     seen = {}
     blocks = [OldStyle(b) for b in model.model.model.layers]

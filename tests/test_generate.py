@@ -4,9 +4,9 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import MemoryLimitError, UsageError
-from probebench.models.batches import Budget, halving, in_batches, plan_batches
 from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_tokens
 from probebench.models.loading import ModelSpec, find_model, load_model
+from probebench.models.passes.batches import Budget, halving, in_batches, plan_batches
 from probebench.tasks.prompts import chat, encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
 
@@ -141,7 +141,7 @@ def test_compiled_generation_equals_the_plain_path_on_a_gpu(model_folder, kind):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_the_budget_of_a_gpu_is_what_fits(model_folder):
-    from probebench.models.memory import MOST_TOKENS, probe_budget
+    from probebench.models.passes.memory import MOST_TOKENS, probe_budget
 
     model = load_model(find_model(ModelSpec(str(model_folder()), dtype="float32", device="cuda")))
     budget = probe_budget(model, 64)
@@ -150,7 +150,7 @@ def test_the_budget_of_a_gpu_is_what_fits(model_folder):
 
 
 def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
-    from probebench.models.bare import LiveBytes, cached_pass, counted, first_pass
+    from probebench.models.passes.bare import LiveBytes, cached_pass, counted, first_pass
 
     with LiveBytes() as live:
         a = torch.zeros(1000)
@@ -171,9 +171,9 @@ def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
 
 
 def test_the_budget_of_a_cpu_shrinks_with_free_memory_only(loaded):
-    from probebench.models.bare import counted, first_pass
-    from probebench.models.batches import BATCH_TOKENS, MAX_BATCH
-    from probebench.models.memory import host_budget
+    from probebench.models.passes.bare import counted, first_pass
+    from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
+    from probebench.models.passes.memory import host_budget
 
     handle = loaded("llama").handle
     assert host_budget(handle, 40, 2**40) == Budget(BATCH_TOKENS, MAX_BATCH)

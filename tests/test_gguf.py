@@ -21,10 +21,10 @@ from conftest import CHAT, byte_level_tokenizer
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
-from probebench.leaderboard.names import model_folder as board_folder
-from probebench.models.gguf import quantization, read_header
+from probebench.leaderboard.submission.names import model_folder as board_folder
+from probebench.models.blocks.sites import plan_sites
+from probebench.models.checkpoints.gguf import quantization, read_header
 from probebench.models.loading import ModelSpec, find_model, load_model
-from probebench.models.sites import plan_sites
 from probebench.models.untrained import check_untrained
 from probebench.states.extract import Extractor
 from probebench.types import EMB
@@ -418,7 +418,7 @@ def test_names_that_cannot_be(made, tmp_path, monkeypatch, name, options, messag
 
 
 def test_the_package_that_reads_them_is_named(made, monkeypatch):
-    monkeypatch.setattr("probebench.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("probebench.models.optional.find_spec", lambda name: None)
     with pytest.raises(
         UsageError, match=r"A GGUF file needs gguf and accelerate, which are not installed: pip install gguf accelerate"
     ):
@@ -426,7 +426,7 @@ def test_the_package_that_reads_them_is_named(made, monkeypatch):
 
 
 def test_a_transformers_with_other_tokens_is_refused(made, monkeypatch):
-    monkeypatch.setattr("probebench.models.ggufmodel.find_spec", lambda name: None)
+    monkeypatch.setattr("probebench.models.checkpoints.gguf_model.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="cuts the text of GGUF files into other tokens.*pip install -U 'transformers>=5.23'"):
         find(made())
 

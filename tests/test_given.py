@@ -7,11 +7,11 @@ import pytest
 from conftest import byte_level_tokenizer, metaspace_tokenizer
 
 from probebench.errors import BadFileError
+from probebench.job.options import Settings
+from probebench.models.asking import gather
 from probebench.models.specs import ModelSpec
-from probebench.settings import Settings
-from probebench.tasks.gather import gather
 from probebench.tasks.given import read_answers
-from probebench.tasks.notes import MENDED, data_notes
+from probebench.tasks.local.notes import MENDED, data_notes
 from probebench.tasks.prompts import chat, encode_prompt
 
 QUESTIONS = ("Who wrote the letter?", "Where?", "In which year was the old poet born, and where?", "What is the capital?")

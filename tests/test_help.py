@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from probebench.cli.groups import HEADINGS
+from probebench.cli.headed import HEADINGS
 from probebench.cli.main import main
-from probebench.run import SCHEMA_VERSION, Run
+from probebench.record.run import SCHEMA_VERSION, Run
 
 
 def run(*words):

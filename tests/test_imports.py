@@ -11,15 +11,15 @@ from test_exchange import forward
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, MemoryLimitError, StatesError, UnknownNameError
+from probebench.models.blocks.sites import plan_sites
 from probebench.models.loading import ModelSpec, find_model, load_model
-from probebench.models.sites import plan_sites
-from probebench.states.conventions import NO_EMBEDDING, entries_of
-from probebench.states.exchange import open_states
+from probebench.states.exchange.conventions import NO_EMBEDDING, entries_of
+from probebench.states.exchange.find import open_states
+from probebench.states.exchange.importing import import_states
+from probebench.states.exchange.recomputed import precision
+from probebench.states.exchange.reuse import source_facts
 from probebench.states.extract import Extractor
-from probebench.states.foreign import import_states
-from probebench.states.given import source_facts
 from probebench.states.reader import StatesReader
-from probebench.states.recomputed import precision
 from probebench.types import EMB
 
 N, L = 40, 3
@@ -365,7 +365,7 @@ def test_a_model_that_cannot_be_loaded_says_how_to_do_without(made, tmp_path, mo
     def load(handle, offline):
         raise MemoryLimitError("The weights do not fit.")
 
-    monkeypatch.setattr("probebench.states.foreign.load_model", load)
+    monkeypatch.setattr("probebench.states.exchange.importing.load_model", load)
     with pytest.raises(MemoryLimitError, match="do not fit.*--no-check imports without, and is recorded"):
         bring(made, tmp_path)
     assert bring(made, tmp_path, check=False).layers == (0, 1, 2)

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from probebench.judging.amounts import read_amount
-from probebench.judging.dates import whole_date
-from probebench.judging.final import final_number
-from probebench.judging.wording import words
-from probebench.tasks.exact import RULES
+from probebench.tasks.exact.rules import RULES
 from probebench.tasks.judge import earliest_option, get_judge
+from probebench.tasks.judging.amounts import read_amount
+from probebench.tasks.judging.dates import whole_date
+from probebench.tasks.judging.final import final_number
+from probebench.tasks.judging.wording import words
 from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example, Span
 

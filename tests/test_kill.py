@@ -83,10 +83,10 @@ def prepare(folder):
     from conftest import byte_level_tokenizer, small_config
     from transformers import AutoModelForCausalLM
 
+    from probebench.job.options import Settings
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
-    from probebench.settings import Settings
-    from probebench.stages import Stages
+    from probebench.stages.answers import Stages
     from probebench.tasks.schema import load_task
 
     tokenizer = byte_level_tokenizer(chat=True)

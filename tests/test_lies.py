@@ -14,13 +14,13 @@ import pytest
 from made import make_submission
 from test_baselines import answer, detectors, many
 
-from probebench.leaderboard.columns import _check_footer
-from probebench.leaderboard.rules import check_counts, check_protocol
-from probebench.leaderboard.signalrules import check_names, check_signals
-from probebench.leaderboard.strict import Broken, read_json
-from probebench.leaderboard.submission import read_decisions, read_submission
-from probebench.leaderboard.suspicious import example_digests, suspicious
-from probebench.leaderboard.validate import Report, Together, check, validate
+from probebench.leaderboard.check.detector_rules import check_names, check_signals
+from probebench.leaderboard.check.rules import check_counts, check_protocol
+from probebench.leaderboard.check.suspicious import example_digests, suspicious
+from probebench.leaderboard.check.validate import Report, Together, check, validate
+from probebench.leaderboard.submission.columns import _check_footer
+from probebench.leaderboard.submission.read import read_decisions, read_submission
+from probebench.leaderboard.submission.strict import Broken, read_json
 
 FOLDER = "v1/org__model/people"
 

@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 import probebench
+from probebench.across.draw import draw
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.maps.draw import draw
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer, save_figure, style
-from probebench.maps.numbers import sublayers_table
-from probebench.models.layouts import COMPONENTS
-from probebench.states.export import export
-from probebench.states.verify import verify
+from probebench.models.blocks.layouts import COMPONENTS
+from probebench.record.maps import sublayers_table
+from probebench.states.exchange.export import export
+from probebench.states.exchange.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_maps_draw_without_torch(run):
 
     code = (
         "import sys\n"
-        "from probebench.run import Run; from probebench.maps.draw import draw\n"
+        "from probebench.record.run import Run; from probebench.across.draw import draw\n"
         f"run = Run.load({str(run.folder)!r})\n"
         "for kind in ('positions', 'components', 'sublayers'): draw([run], run.folder, kind=kind, formats=('svg',))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'"
@@ -258,7 +258,7 @@ def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
 
 
 def test_a_site_that_is_not_there_is_nan_with_a_reason_everywhere(model_folder, tmp_path):
-    from probebench.summary import absent_sites
+    from probebench.report.summary import absent_sites
 
     run = probebench.evaluate(
         str(model_folder("gpt2")), answers=answers_in(tmp_path), sites=("attn.q", "mlp.gate"), positions=("-1",), shuffles=0,

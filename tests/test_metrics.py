@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from probebench.scoring.intervals import auroc_interval, bootstrap_interval, difference_interval
-from probebench.scoring.metrics import (
+from probebench.metrics.auroc import (
     Resamples,
     auroc,
     auroc_labels,
@@ -19,6 +18,7 @@ from probebench.scoring.metrics import (
     percentile_interval,
     permutation_p,
 )
+from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
 
 maps = st.tuples(st.integers(1, 5), st.integers(2, 40), st.integers(0, 2**32 - 1)).map(lambda size: ragged_map(*size))
 
@@ -173,7 +173,7 @@ def test_bootstrap_in_blocks_changes_nothing(monkeypatch):
     y, scores = ragged_map(2, 150, 3)
     draws = Resamples.draw([str(i) for i in range(150)], seed=0, n=300)
     whole = draws.auroc_many(y, scores)
-    monkeypatch.setattr("probebench.scoring.metrics.BLOCK", 1)
+    monkeypatch.setattr("probebench.metrics.auroc.BLOCK", 1)
     np.testing.assert_array_equal(draws.auroc_many(y, scores), whole)
 
 

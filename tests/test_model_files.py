@@ -8,8 +8,8 @@ from click.testing import CliRunner
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, ProbebenchError, UsageError
-from probebench.models.adapters import find_adapter
-from probebench.models.files import check_safetensors, is_pointer, rope_types
+from probebench.models.checkpoints.adapters import find_adapter
+from probebench.models.checkpoints.files import check_safetensors, is_pointer, rope_types
 from probebench.models.loading import ModelSpec, find_model, pick_device
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"

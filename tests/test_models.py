@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
+from probebench.models.blocks.sites import ALL, plan_sites
 from probebench.models.generate import Request, generate
 from probebench.models.loading import LoadedModel, ModelSpec, find_model, load_model
-from probebench.models.sites import ALL, plan_sites
 from probebench.states.extract import Extractor
 from probebench.types import EMB
 
@@ -264,7 +264,7 @@ def test_device_and_map_exclude_each_other(tmp_path, monkeypatch):
 )
 def test_what_is_not_installed_is_said_with_its_command(tmp_path, monkeypatch, options, package):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("probebench.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("probebench.models.optional.find_spec", lambda name: None)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     folder = tmp_path / "lora"
     folder.mkdir()
@@ -532,7 +532,7 @@ def test_token_ids_go_to_the_input_embedding(loaded):
     [{"device_map": "auto"}, {"quantization": "int4"}, {"peft": "lora"}, {"trust_remote_code": True}, {"dtype": "float16"}],
 )
 def test_other_weights_never_overwrite_a_plain_run(options):
-    from probebench.settings import Settings
+    from probebench.job.options import Settings
 
     plain, other = (Settings(spec, "people").folder("people") for spec in (ModelSpec("tiny"), ModelSpec("tiny", **options)))
     assert plain.as_posix() == "runs/tiny/people"

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 
 from probebench.errors import UsageError
-from probebench.record import SCHEMA_VERSION
-from probebench.run import RECORD, Run
-from probebench.scoring.evaluate import Sample
-from probebench.scoring.metrics import Resamples
-from probebench.scoring.neutral import neutral_facts, open_neutral
-from probebench.store import write_json
+from probebench.files import write_json
+from probebench.job.record import SCHEMA_VERSION
+from probebench.metrics.auroc import Resamples
+from probebench.record.run import RECORD, Run
+from probebench.scoring.comparison import Sample
+from probebench.studies.neutral import neutral_facts, open_neutral
 from probebench.types import Cell
 
 CELL = Cell("resid", 1, "-1")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probebench.tasks.newwords import SHORT, new_phrase
-from probebench.tasks.phrases import cut_words, sentences
+from probebench.tasks.exact.new_words import SHORT, new_phrase
+from probebench.tasks.exact.phrases import cut_words, sentences
 from probebench.types import Span
 
 

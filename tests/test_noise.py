@@ -7,11 +7,11 @@ from test_curves import CELL, OneCell
 
 import probebench
 from probebench.errors import UnknownNameError, UsageError
+from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.intervals import bootstrap_interval
 from probebench.probes.fit import Job, Labels, fit_cell
 from probebench.probes.kinds import get_probe
-from probebench.scoring.intervals import bootstrap_interval
-from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.noise import attenuation, label_noise
+from probebench.studies.noise import attenuation, label_noise
 from probebench.tasks.split import split_of
 from probebench.types import split_index
 
@@ -164,7 +164,7 @@ def test_a_second_judge_that_cannot_be_is_named_before_anything_runs(model_folde
 
 def test_a_model_s_opinions_serve_as_second_labels(model_folder, answers_file, tmp_path, monkeypatch):
     """A random model says neither yes nor no; what it would say is put into its mouth."""
-    from probebench import opinions
+    from probebench.stages import second_judge as opinions
 
     monkeypatch.setattr(opinions, "read_opinion", lambda text: None if not text else len(text) % 2 == 0)
     options = {"answers": answers_file(), "judge_model": str(model_folder("mistral")), "shuffles": 0, "layers": (1,),

@@ -167,7 +167,7 @@ def test_a_cell_in_three_lines(finished):
 
 def test_same_command_does_the_work_once(finished, model_folder, monkeypatch):
     run, _ = finished
-    monkeypatch.setattr("probebench.stages.load_model", lambda *a, **k: pytest.fail("the model was loaded again"))
+    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded again"))
     again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=run.folder)
     assert again.resumed
     assert again.record == run.record
@@ -299,7 +299,7 @@ def test_a_group_in_two_given_splits_is_an_error(model_folder, answers_file, tmp
 
 
 def test_an_empty_split_is_said_before_anything_is_computed(model_folder, answers_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("probebench.stages.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
     with pytest.raises(LabelError, match="split is empty: 2 examples in 1 groups"):
         probebench.evaluate(str(model_folder()), answers=answers_file(2), out=tmp_path / "run")
 
@@ -316,11 +316,11 @@ def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_pat
 
 
 def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
+    from probebench.job.options import Settings
+    from probebench.models.asking import gather
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
-    from probebench.settings import Settings
-    from probebench.stages import Stages
-    from probebench.tasks.gather import gather
+    from probebench.stages.answers import Stages
     from probebench.tasks.schema import load_task
 
     keys = set()

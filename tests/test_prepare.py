@@ -7,11 +7,11 @@ import pytest
 
 import probebench
 from probebench.errors import UnknownNameError, UsageError
-from probebench.leaderboard.rules import check_baselines, check_protocol
-from probebench.leaderboard.submission import read_submission
-from probebench.leaderboard.submit import refusals
+from probebench.job.options import SKIPPED, SKIPS, Settings
+from probebench.leaderboard.check.rules import check_baselines, check_protocol
+from probebench.leaderboard.submission.read import read_submission
+from probebench.leaderboard.submission.submit import refusals
 from probebench.models.specs import ModelSpec
-from probebench.settings import SKIPPED, SKIPS, Settings
 
 SMALL = {"layers": (0, 2), "positions": ("last_q", "-1"), "shuffles": 2, "device": "cpu"}
 
@@ -60,14 +60,14 @@ def test_the_same_command_still_finds_or_resumes_its_run(first):
 
 def test_other_versions_are_the_same_run(first, monkeypatch):
     """Nothing else was asked for: it is computed again in its place."""
-    from probebench.record import versions
+    from probebench.job.record import versions
 
     run, _, again = first
     newer = {**versions(), "probebench": "99.0"}
     for name in ("stages", "prepare", "cells"):
         monkeypatch.setattr(f"probebench.{name}.versions", lambda: newer)
     with monkeypatch.context() as broken:
-        broken.setattr("probebench.pipeline.build_record", lambda *parts: 1 / 0)
+        broken.setattr("probebench.job.pipeline.build_record", lambda *parts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             again()
     assert probebench.Run.load(run.folder).record["key"] == run.record["key"]  # what was there is lost to no mistake
@@ -140,7 +140,7 @@ def test_skips_that_cannot_be(options, error, message):
 
 def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(first, tmp_path, monkeypatch):
     _, _, again = first
-    monkeypatch.setattr("probebench.stages.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
     with pytest.raises(UsageError, match=r"no model folder './nowhere'"):
         again(judge_model="./nowhere", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -6,15 +6,15 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from probebench.cells import Cells, plan_run
 from probebench.cli.main import main
-from probebench.estimate import Memory
-from probebench.models.bare import LiveBytes
+from probebench.job.cost import Memory
+from probebench.job.options import Settings
+from probebench.job.preview import Costs, costs, preview
 from probebench.models.loading import ModelSpec, find_model
-from probebench.preview import Costs, costs, preview
+from probebench.models.passes.bare import LiveBytes
 from probebench.progress import Progress
-from probebench.settings import Settings
-from probebench.stages import Stages
+from probebench.stages.answers import Stages
+from probebench.stages.fits import Cells, plan_run
 from probebench.tasks.schema import load_task
 
 
@@ -70,7 +70,7 @@ def dry(*words, tmp_path):
 def measured_at_once(monkeypatch):
     """What a run would take is not what is asked here."""
     empty = Costs(1, Memory(2, 3, "reading hidden states"), {"answers": (1.0, 2.0, 3.0)}, 1.0, (16, 32))
-    monkeypatch.setattr("probebench.preview.costs", lambda *args: empty)
+    monkeypatch.setattr("probebench.job.preview.costs", lambda *args: empty)
 
 
 def test_rows_that_a_run_leaves_out_are_said(tmp_path, measured_at_once):

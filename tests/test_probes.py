@@ -20,9 +20,9 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from probebench.errors import UnknownNameError, UsageError
+from probebench.metrics.auroc import auroc
 from probebench.probes.estimators import HiddenLayer, L2Logistic, L2Ridge, MassMean, OneScale, ShrunkLDA
 from probebench.probes.kinds import C_GRID, PROBES, get_probe, linear_map
-from probebench.scoring.metrics import auroc
 
 OURS = [
     OneScale(),

@@ -105,8 +105,8 @@ def test_without_a_network_nobody_asks_the_hub_again_and_again(monkeypatch):
     import socket
 
     from probebench.errors import UnavailableError
+    from probebench.hub import hub_is_there
     from probebench.models.loading import ModelSpec
-    from probebench.reach import hub_is_there
     from probebench.tasks.schema import load_task
     from probebench.tasks.sources import load_dataset
 

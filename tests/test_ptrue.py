@@ -8,12 +8,12 @@ import torch
 from conftest import FAMILIES, byte_level_tokenizer, metaspace_tokenizer
 
 import probebench
-from probebench import beside
-from probebench.models.batches import Budget
-from probebench.models.letters import choice_scores
-from probebench.stages import Stages
+from probebench.detectors import passes as beside
+from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
+from probebench.models.passes.batches import Budget
+from probebench.models.passes.choices import choice_scores
+from probebench.stages.answers import Stages
 from probebench.tasks.prompts import encode_prompt
-from probebench.tasks.ptrue import asked_text, letter_tokens, p_true_prompts
 from probebench.tasks.schema import load_task
 from probebench.types import Example
 
@@ -189,9 +189,9 @@ def test_a_prompt_beyond_the_context_has_no_score(model_folder, answers_file, tm
 def test_a_model_is_freed_and_loaded_again(model_folder, answers_file):
     import weakref
 
+    from probebench.job.options import Settings
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
-    from probebench.settings import Settings
 
     spec = ModelSpec(str(model_folder()), device="cpu")
     stages = Stages(Settings(spec, answers=str(answers_file())), None, find_model(spec), Progress())

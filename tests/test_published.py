@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from probebench.scoring.published import ERROR_TYPES, FOLDER, TEST_AUROC, TRANSFER, figures, our_name, published, same_model, shown
+from probebench.record.published import ERROR_TYPES, FOLDER, TEST_AUROC, TRANSFER, figures, our_name, published, same_model, shown
 from probebench.states.positions import POSITIONS
 from probebench.tasks.schema import list_tasks
 

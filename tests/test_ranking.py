@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.ranking import accuracy_threshold, alarm_threshold, ranked
+from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.ranking import accuracy_threshold, alarm_threshold, ranked
 
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3)), min_size=4, max_size=40)
 
@@ -96,7 +96,7 @@ def test_blocks_of_resamples_change_nothing(monkeypatch):
     y, s = rng.integers(0, 2, 60), rng.normal(size=60)
     counts = Resamples.draw([str(i) for i in range(60)], 0, 200).counts
     whole = ranked(y, s, counts)
-    monkeypatch.setattr("probebench.scoring.ranking.BLOCK", 7)
+    monkeypatch.setattr("probebench.metrics.ranking.BLOCK", 7)
     for a, b in zip(whole, ranked(y, s, counts), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import Labels
-from probebench.scoring.intervals import difference_interval
-from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.readable import PAPER, Chosen, against, best_baseline, by_position, readable, split_auroc
 from probebench.scoring.score import score_matrix, select
 from probebench.states.positions import POSITIONS, PUBLISHED
+from probebench.studies.readable import PAPER, Chosen, against, best_baseline, by_position, readable, split_auroc
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
 

@@ -15,19 +15,19 @@ import pytest
 from click.testing import CliRunner
 
 import probebench
-from probebench import markup
 from probebench.cli.report import report_command
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.report import latex, markdown
+from probebench.record.claims import headline
+from probebench.record.run import Run
 from probebench.report.blocks import Interval, Number, Table
 from probebench.report.content import build_report
-from probebench.report.examples import examples_of
-from probebench.report.files import write_report
-from probebench.report.headline import sentences
-from probebench.report.html import clip
-from probebench.report.words import interval, number, p_value
-from probebench.run import Run
-from probebench.scoring.claims import headline
+from probebench.report.format import interval, number, p_value
+from probebench.report.sections.examples import examples_of
+from probebench.report.sections.headline import sentences
+from probebench.report.write import escape as markup
+from probebench.report.write import latex, markdown
+from probebench.report.write.files import write_report
+from probebench.report.write.html import clip
 
 ASKED = "<script>alert('x')</script> | a_b $x^2$ 100 % #1"
 SAID = "<img src=x onerror=alert(1)> & \\input{y} {z} ~ [l](http://e.org) **b** `c`"
@@ -62,7 +62,7 @@ def whole(run, tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages without pictures, for tests of what stands around them."""
-    monkeypatch.setattr("probebench.report.html.data_uri", lambda figure, scheme: "data:image/svg+xml;base64,")
+    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "data:image/svg+xml;base64,")
 
 
 def changed(run, **fields):
@@ -443,7 +443,7 @@ def test_command_writes_into_the_run(run, undrawn, tmp_path):
 def test_reports_need_no_torch(run, tmp_path):
     code = (
         "import sys\n"
-        "from probebench.report.files import write_report\n"
+        "from probebench.report.write.files import write_report\n"
         f"write_report([{str(run.folder)!r}], {str(tmp_path / 'r.html')!r}, formats=('html', 'md', 'tex'))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'torch was imported'"
     )

@@ -11,16 +11,16 @@ import pytest
 from rich.console import Console
 
 import probebench
-from probebench.report import latex, markdown
+from probebench.metrics.auroc import auroc
+from probebench.metrics.paired import paired
+from probebench.record.claims import chance, chance_sentence, coverage, outcome
 from probebench.report.content import build_report
-from probebench.report.headline import key_figures, sentences
-from probebench.report.html import to_html
 from probebench.report.probecard import probe_card
 from probebench.report.probecard import to_markdown as card_text
-from probebench.scoring.claims import chance, chance_sentence, coverage, outcome
-from probebench.scoring.metrics import auroc
-from probebench.scoring.paired import paired
-from probebench.summary import print_summary
+from probebench.report.sections.headline import key_figures, sentences
+from probebench.report.summary import print_summary
+from probebench.report.write import latex, markdown
+from probebench.report.write.html import to_html
 
 TOWNS, PEOPLE = ("Paris", "France", "river"), ("Anna", "Smith", "poet")
 
@@ -96,7 +96,7 @@ def samples(record):
 
 @pytest.mark.parametrize("which", ["common", "rare"])
 def test_every_view_says_the_same_numbers_with_their_n(which, request, monkeypatch):
-    monkeypatch.setattr("probebench.report.html.data_uri", lambda figure, scheme: "")
+    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
     run = request.getfixturevalue(which)
     s, own = run.record["selection"], run.record["readable"]["after"]
     signal = own["best_baseline"]
@@ -236,7 +236,7 @@ def test_p_and_interval_of_a_difference_never_contradict():
 
 
 def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
-    monkeypatch.setattr("probebench.report.html.data_uri", lambda figure, scheme: "")
+    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
     record = copy.deepcopy(common.record)
     record["task"] |= {"kind": "statements", "judge": "aliases", "name": "facts"}
     for c in record["counts"].values():
@@ -261,9 +261,9 @@ def test_a_judge_is_named_where_it_was_asked(common):
 
 
 def test_limit_and_data_stand_in_every_view(common, monkeypatch):
-    from probebench.maps.numbers import caption
+    from probebench.record.maps import caption
 
-    monkeypatch.setattr("probebench.report.html.data_uri", lambda figure, scheme: "")
+    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
     record = copy.deepcopy(common.record)
     record["settings"] |= {"answers": None, "limit": 1200, "data": ["/a/b/one.jsonl", "two.csv"]}
     run = type(common)(common.folder, record)

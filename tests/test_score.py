@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 
 from probebench.errors import LabelError
+from probebench.files import clean_json
+from probebench.metrics.auroc import Resamples, auroc
 from probebench.probes.fit import Labels
-from probebench.scoring.evaluate import SHUFFLED, detector_facts, evaluate_detectors
-from probebench.scoring.metrics import Resamples, auroc
+from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.score import compare, score_matrix, select
-from probebench.store import clean_json
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
 

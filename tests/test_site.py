@@ -10,9 +10,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from rows_made import HOSTILE, paper_entry, run_entry
 
-import probebench.leaderboard.entries
-from probebench.leaderboard.board import safe_slug
-from probebench.leaderboard.build import build
+import probebench.leaderboard.board.entries
+from probebench.leaderboard.board.build import build
+from probebench.leaderboard.board.rows import safe_slug
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it drives the browser")
@@ -39,7 +39,7 @@ def site(tmp_path_factory):
     entries += [run_entry("org/model-00", "places", seed=5), run_entry("org/model-01", "places", seed=6, tier="rerun")]
     entries += [paper_entry("org/Paper-7B", 0.85), paper_entry("org/Other-8B", 0.7)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probebench.leaderboard.entries, "read_entries", lambda root, published=True: iter(entries))
+        patch.setattr(probebench.leaderboard.board.entries, "read_entries", lambda root, published=True: iter(entries))
         build(folder, folder / "site")
     return folder / "site"
 

@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from probebench.metrics.auroc import auroc
 from probebench.probes.solver import LogisticSolver, reference_fit
-from probebench.scoring.metrics import auroc
 
 C_GRID = (1e-4, 1e-2, 1.0, 10.0)
 few = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

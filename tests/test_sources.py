@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
+from probebench.job.options import Settings
+from probebench.models.asking import gather
 from probebench.models.specs import ModelSpec
-from probebench.settings import Settings
-from probebench.tasks.gather import gather
-from probebench.tasks.rows import read_rows
+from probebench.tasks.local.rows import read_rows
 from probebench.tasks.schema import load_task
 from probebench.tasks.sources import load_dataset
 

@@ -5,7 +5,7 @@ from conftest import TEXT, byte_level_tokenizer, metaspace_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probebench.tasks.spans import decode, token_spans, tokens_of
+from probebench.tasks.exact.spans import decode, token_spans, tokens_of
 from probebench.types import Span
 
 TOKENIZERS = {"byte-level": byte_level_tokenizer(chat=True), "metaspace": metaspace_tokenizer()}

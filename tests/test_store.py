@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from probebench.errors import LockedError, RunError
-from probebench.store import Lock, Stage, clean_json, write_atomic, write_json
+from probebench.files import Lock, Stage, clean_json, write_atomic, write_json
 
 
 def test_shards_are_found_again(tmp_path):

@@ -15,13 +15,13 @@ from made import hashed, make_run, make_submission
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
-from probebench.leaderboard.entries import published_entries, read_entries
-from probebench.leaderboard.names import folder_problem, model_folder, model_problem, task_folder
-from probebench.leaderboard.rerun import rerun
-from probebench.leaderboard.submission import read_decisions, read_submission
-from probebench.leaderboard.submit import cells_csv, compact, decisions_bytes, refusals, write_submission
-from probebench.run import Run
-from probebench.scoring.metrics import auroc
+from probebench.leaderboard.board.entries import published_entries, read_entries
+from probebench.leaderboard.check.rerun import rerun
+from probebench.leaderboard.submission.names import folder_problem, model_folder, model_problem, task_folder
+from probebench.leaderboard.submission.read import read_decisions, read_submission
+from probebench.leaderboard.submission.submit import cells_csv, compact, decisions_bytes, refusals, write_submission
+from probebench.metrics.auroc import auroc
+from probebench.record.run import Run
 
 
 def run_directory(folder, model="org/model", seed=0):
@@ -258,7 +258,7 @@ def test_decisions_are_read_without_torch(tmp_path):
     import sys
 
     folder = make_submission(tmp_path)
-    program = "import sys; from pathlib import Path; from probebench.leaderboard.submission import read_decisions\n"
+    program = "import sys; from pathlib import Path; from probebench.leaderboard.submission.read import read_decisions\n"
     program += f"read_decisions(Path({str(folder)!r})); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

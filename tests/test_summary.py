@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 import probebench
-from probebench.run import Run
-from probebench.scoring.readable import PAPER
-from probebench.summary import best_of_family, headline, print_summary, sections
-from probebench.tasks.notes import data_notes
-from probebench.words import part_words
+from probebench.record.run import Run
+from probebench.report.summary import best_of_family, headline, print_summary, sections
+from probebench.studies.readable import PAPER
+from probebench.tasks.local.notes import data_notes
+from probebench.text import part_words
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_absent_numbers_are_words(run):
 
 
 def test_published_figures_stand_beside_ours(run):
-    from probebench.scoring.published import published
+    from probebench.record.published import published
 
     record = copy.deepcopy(run.record)
     record["model"]["name"], record["task"]["name"] = "mistralai/Mistral-7B-v0.3", "triviaqa"

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from probebench.errors import BadFileError, UnknownNameError
-from probebench.tasks.exact import check_rule
+from probebench.tasks.exact.rules import check_rule
 from probebench.tasks.judge import get_judge
 from probebench.tasks.schema import list_tasks, load_task, read_file, task_folder
 from probebench.tasks.sources import load_dataset

@@ -204,10 +204,10 @@ def thinking_answers(folder, n=200):
 
 
 def test_what_is_judged_comes_after_thinking(thinker, tmp_path):
+    from probebench.job.options import Settings
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
-    from probebench.settings import Settings
-    from probebench.stages import Stages
+    from probebench.stages.answers import Stages
 
     spec = ModelSpec(str(thinker), device="cpu")
     stages = Stages(

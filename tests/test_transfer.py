@@ -15,18 +15,18 @@ from planted import MODEL, axis, planted
 from test_maps import answers_in
 
 import probebench
+from probebench.across.texts import transfer_lines
+from probebench.across.topics import topics_of
+from probebench.across.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix
+from probebench.across.union import common_cell, union_probe
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
+from probebench.metrics.angles import cosine, mahalanobis_cosine
+from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import fit_cells
 from probebench.progress import Progress
-from probebench.scoring.angles import cosine, mahalanobis_cosine
-from probebench.scoring.intervals import difference_interval
-from probebench.scoring.metrics import Resamples, auroc
-from probebench.scoring.refit import Stored
-from probebench.scoring.shown import transfer_lines
-from probebench.scoring.topics import topics_of
-from probebench.scoring.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix
-from probebench.scoring.union import common_cell, union_probe
+from probebench.record.reopened import Stored
 from probebench.types import Cell
 
 DATA = Path(os.environ.get("PROBEBENCH_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
@@ -271,9 +271,7 @@ def test_a_topic_of_few_examples_is_absent_with_its_n_and_costs_no_fit(monkeypat
     topics[blue[2:]] = "red"
     run.tables["answers"] = run.answers.assign(topic=topics)
     progress, fitted = Progress(), []
-    monkeypatch.setattr(
-        "probebench.scoring.topics.fit_cells", lambda job, cells: fitted.append(len(cells)) or fit_cells(job, cells)
-    )
+    monkeypatch.setattr("probebench.across.topics.fit_cells", lambda job, cells: fitted.append(len(cells)) or fit_cells(job, cells))
     table = transfer([run], progress=progress)
     small = indexed(table).loc["source", "colours without blue", "colours: blue"]
     assert small[["auroc", "low", "high", "direction_free", "own_auroc", "baseline_auroc", "difference"]].isna().all()

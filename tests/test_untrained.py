@@ -10,11 +10,11 @@ import torch
 from conftest import FAMILIES
 
 import probebench
-from probebench import beside
+from probebench.detectors import passes as beside
 from probebench.errors import UnknownNameError, UsageError
+from probebench.job.options import Settings
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.untrained import check_untrained, untrained
-from probebench.settings import Settings
 
 WORDS = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
 SETTINGS = {"positions": ["exact_answer_last", "-1"], "shuffles": 0, "controls": ["random-model"]}

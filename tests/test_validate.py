@@ -16,13 +16,13 @@ import pytest
 from click.testing import CliRunner
 from made import make_submission
 
-from probebench.leaderboard import columns, recompute
-from probebench.leaderboard.difference import comment
-from probebench.leaderboard.maprules import check_mentions, check_readable
-from probebench.leaderboard.strict import JSON_BYTES, shown
-from probebench.leaderboard.submission import Decisions, Submission, read_decisions, read_submission
-from probebench.leaderboard.validate import check, run_checks, validate
-from probebench.scoring.paired import paired
+from probebench.leaderboard.check import recompute
+from probebench.leaderboard.check.comment import comment
+from probebench.leaderboard.check.map_rules import check_mentions, check_readable
+from probebench.leaderboard.check.validate import check, run_checks, validate
+from probebench.leaderboard.submission.read import Decisions, Submission, columns, read_decisions, read_submission
+from probebench.leaderboard.submission.strict import JSON_BYTES, shown
+from probebench.metrics.paired import paired
 
 FOLDER = "v1/org__model/people"
 POSITION = "exact_answer_last"
@@ -489,7 +489,7 @@ def test_a_change_adds_submissions_and_nothing_else(valid, tmp_path, monkeypatch
     (head / "tables" / "people.csv").write_text("changed")
     files = [f.file for r in validate(head, base, workers=0) for f in r.failures]
     assert files == ["README.md", "setup.py", "tables/people.csv"]
-    monkeypatch.setattr("probebench.leaderboard.validate.MOST_CHANGED", 0)
+    monkeypatch.setattr("probebench.leaderboard.check.validate.MOST_CHANGED", 0)
     assert [f.field for r in validate(head, base, workers=0) for f in r.failures] == ["submissions"]
 
 
@@ -513,7 +513,7 @@ def test_a_worker_that_dies_takes_no_other_submission_along(valid, tmp_path, mon
     shutil.copytree(valid, tmp_path / FOLDER)
     (tmp_path / "v1" / "org__model" / "crash").mkdir()
     folders = [tmp_path / "v1" / "org__model" / name for name in ("crash", "people")]
-    monkeypatch.setattr("probebench.leaderboard.validate.check", ends_the_process)
+    monkeypatch.setattr("probebench.leaderboard.check.validate.check", ends_the_process)
     reports = list(run_checks(folders, None, 1))
     assert [r.ok for r in reports] == [False, True]
     assert "ended the process" in reports[0].failures[0].given

@@ -20,14 +20,14 @@ from conftest import byte_level_tokenizer
 import probebench
 from probebench.cli.main import main
 from probebench.errors import UsageError
-from probebench.estimate import device_memory
-from probebench.models.bare import bare_model
-from probebench.models.batches import Budget
-from probebench.models.classes import BOTH_WAYS
+from probebench.job.cost import device_memory
+from probebench.models.blocks.layouts import WITH_PICTURES, family_of
+from probebench.models.blocks.sites import ALL, plan_sites
+from probebench.models.checkpoints.classes import BOTH_WAYS
 from probebench.models.generate import Request, generate, score_answers
-from probebench.models.layouts import WITH_PICTURES, family_of
 from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
-from probebench.models.sites import ALL, plan_sites
+from probebench.models.passes.bare import bare_model
+from probebench.models.passes.batches import Budget
 from probebench.models.untrained import untrained
 from probebench.states.extract import Extractor
 from probebench.types import EMB
@@ -304,7 +304,7 @@ def test_a_prompt_that_sees_both_ways_is_read_as_by_a_decoder(read):
 
 
 def test_a_transformers_that_masks_it_wrongly_is_refused(whole, monkeypatch):
-    monkeypatch.setattr("probebench.models.classes.version", lambda name: "5.0.0")
+    monkeypatch.setattr("probebench.models.checkpoints.classes.version", lambda name: "5.0.0")
     with pytest.raises(UsageError, match=r"transformers 5.0.0 masks the text .* type 'paligemma' otherwise in a batch"):
         find_model(ModelSpec(str(whole("paligemma")[1]), device="cpu"))
     assert find_model(ModelSpec(str(whole("llava")[1]), device="cpu")).causal

@@ -5,8 +5,8 @@ import copy
 import numpy as np
 import pytest
 
-from probebench.scoring.evaluate import evaluate_detectors
-from probebench.scoring.warnings import CONCERNS, warnings
+from probebench.scoring.comparison import evaluate_detectors
+from probebench.studies.warnings import CONCERNS, warnings
 from probebench.tasks.split import split_of
 from probebench.types import Cell, CellFit, Detector
 

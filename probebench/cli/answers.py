@@ -25,7 +25,7 @@ def answers_command(run: str | None, kind: str | None, limit: int | None, as_jso
     if template == (run is not None):
         raise UsageError("Give a run directory, or --template for a form to fill in; not both.")
     if template:
-        from probebench.tasks.columns import template as form
+        from probebench.tasks.local.columns import template as form
 
         click.echo(form(), nl=False)
         return
@@ -38,7 +38,7 @@ def _show(folder: str, kind: str | None, limit: int | None, *, as_json: bool) ->
     import json
     from dataclasses import asdict
 
-    from probebench.replies import read_replies, reply_lines
+    from probebench.report.replies import read_replies, reply_lines
 
     found = [r for r in read_replies(folder) if kind is None or r.label == (kind == "correct")]
     if as_json:

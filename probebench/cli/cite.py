@@ -9,8 +9,8 @@ import click
 @click.argument("runs", type=click.Path(), metavar="[RUN...]", nargs=-1)
 def cite_command(runs: tuple[str, ...]) -> None:
     """Print BibTeX: of the suite, and of a run's task and methods."""
-    from probebench.report.cite import cite
-    from probebench.run import Run
+    from probebench.record.run import Run
+    from probebench.report.bibtex import cite
 
     click.echo(cite(*[Run.load(run).record for run in runs]), nl=False)
 
@@ -22,8 +22,8 @@ def cite_command(runs: tuple[str, ...]) -> None:
 @click.option("--licence", type=click.Choice(["apache-2.0", "mit", "cc-by-4.0", "cc0"]), help="Under which you give the probe on.")
 def export_command(run: str, kind: str, out: str | None, licence: str | None) -> None:
     """Write a finished run's selected probe as a card that others can read. Unmeasured fields are absent."""
+    from probebench.record.run import Run
     from probebench.report.probecard import write_card
-    from probebench.run import Run
 
     paths, absent = write_card(Run.load(run), out, licence)
     for path in paths:

@@ -19,7 +19,7 @@ def submit_command(run: str, root: str) -> None:
     """Write the files of a submission from a finished run, check them, and say what comes next."""
     from pathlib import Path
 
-    from probebench.leaderboard.steps import next_steps, submit
+    from probebench.leaderboard.submission.steps import next_steps, submit
 
     done = submit(Path(run), Path(root))
     click.echo(next_steps(done))
@@ -41,9 +41,9 @@ def validate_command(ctx: click.Context, path: str, base: str | None, workers: i
     from dataclasses import asdict
     from pathlib import Path
 
-    from probebench.leaderboard.difference import comment as write_comment
-    from probebench.leaderboard.validate import lines_of, validate
-    from probebench.store import write_atomic
+    from probebench.files import write_atomic
+    from probebench.leaderboard.check.comment import comment as write_comment
+    from probebench.leaderboard.check.validate import lines_of, validate
 
     kept, failed, total, unchanged = [], 0, 0, 0
     for report in validate(Path(path), Path(base) if base else None, workers):
@@ -74,8 +74,8 @@ def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
     """
     from pathlib import Path
 
-    from probebench.leaderboard.rerun import rerun
-    from probebench.run import Run
+    from probebench.leaderboard.check.rerun import rerun
+    from probebench.record.run import Run
 
     facts = rerun(Path(submission), Run.load(run))
     for row in facts["detectors"]:
@@ -98,7 +98,7 @@ def build_command(root: str, out: str) -> None:
     from pathlib import Path
 
     from probebench.errors import UsageError
-    from probebench.leaderboard.build import build
+    from probebench.leaderboard.board.build import build
 
     if not Path(root).is_dir():
         raise UsageError(f"There is no folder {root!r}. A checkout of the repository has leaderboards/; give it with --root DIR.")

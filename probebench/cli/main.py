@@ -14,7 +14,7 @@ import click
 from probebench._version import __version__
 from probebench.cli.answers import answers_command
 from probebench.cli.cite import cite_command, export_command
-from probebench.cli.groups import Headed
+from probebench.cli.headed import Headed
 from probebench.cli.leaderboard import leaderboard_group
 from probebench.cli.report import report_command
 from probebench.cli.results import compare_command, plot_command, transfer_command
@@ -147,11 +147,11 @@ def eval_command(
         raise UsageError("--out names one run directory; with several tasks leave it out.")
     from rich.console import Console
 
+    from probebench.job.options import Settings
+    from probebench.job.several import outcome_table, prepare_all, run_all, told
     from probebench.models.loading import ModelSpec
     from probebench.progress import Progress, TerminalProgress
-    from probebench.settings import Settings
-    from probebench.several import outcome_table, prepare_all, run_all, told
-    from probebench.summary import print_summary, print_table
+    from probebench.report.summary import print_summary, print_table
 
     spec = ModelSpec(model, revision, dtype, device, attention, device_map, quantization, peft, trust_remote_code,
                      gguf_file)  # fmt: skip
@@ -187,7 +187,7 @@ def eval_command(
 
 def _dry_runs(wanted: Sequence[Any], as_json: bool) -> None:
     """What each run would do; of several, one that cannot work does not hide what is said of the next."""
-    from probebench.preview import preview
+    from probebench.job.preview import preview
 
     facts, code = [], 0
     for settings in wanted:

@@ -25,7 +25,7 @@ def report_command(
     runs: tuple[str, ...], out: str | None, formats: tuple[str, ...], title: str | None, examples: int, transfer: str | None
 ) -> None:
     """Write finished runs as one page that needs no network, and as Markdown or LaTeX tables, without torch."""
-    from probebench.report.files import write_report
+    from probebench.report.write.files import write_report
 
     for path in write_report(runs, out, formats=formats, title=title, examples=examples, transfer=transfer):
         click.echo(str(path))

@@ -43,8 +43,8 @@ def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None
     """Draw a map of a finished run, or of several for transfer, without torch."""
     from pathlib import Path
 
-    from probebench.maps.draw import draw
-    from probebench.run import Run
+    from probebench.across.draw import draw
+    from probebench.record.run import Run
 
     loaded = [Run.load(run) for run in runs]
     for path in draw(loaded, Path(out) if out else loaded[0].folder, **options):
@@ -70,12 +70,12 @@ def transfer_command(
     """
     from pathlib import Path
 
+    from probebench.across.texts import transfer_lines
+    from probebench.across.transfer import predicted_by_angle, transfer, write_transfer
     from probebench.errors import UnknownNameError
     from probebench.maps.heatmap import FORMATS
     from probebench.progress import TerminalProgress
-    from probebench.run import Run
-    from probebench.scoring.shown import transfer_lines
-    from probebench.scoring.transfer import predicted_by_angle, transfer, write_transfer
+    from probebench.record.run import Run
 
     if unknown := [name for name in formats if name not in FORMATS]:
         raise UnknownNameError("format", unknown[0], FORMATS)
@@ -111,9 +111,9 @@ def compare_command(
     """
     from pathlib import Path
 
-    from probebench.scoring.compare import compare
-    from probebench.scoring.shown import compare_lines
-    from probebench.store import write_json
+    from probebench.across.compare import compare
+    from probebench.across.texts import compare_lines
+    from probebench.files import write_json
 
     found = compare(a, b, detector=detector, detector_b=detector_b, different_labels=different_labels)
     if out:
@@ -128,6 +128,6 @@ def compare_command(
 def _print_json(content: Any) -> None:
     import json
 
-    from probebench.store import clean_json
+    from probebench.files import clean_json
 
     click.echo(json.dumps(clean_json(content), indent=1, ensure_ascii=False))

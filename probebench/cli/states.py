@@ -18,7 +18,7 @@ def states_group() -> None:
 @click.argument("path", metavar="RUN|DIR")
 def states_info(path: str) -> None:
     """Sites, layers, widths, positions with their numbers of examples, and where it all came from."""
-    from probebench.states.exchange import describe, open_states
+    from probebench.states.exchange.find import describe, open_states
 
     click.echo(describe(open_states(path)))
 
@@ -28,7 +28,7 @@ def states_info(path: str) -> None:
 def states_verify(path: str) -> None:
     """Check every shard: checksum, shapes, order, finite where present, zero where absent."""
     from probebench.errors import StatesError
-    from probebench.states.verify import verify
+    from probebench.states.exchange.verify import verify
 
     if failed := echo_checks(verify(path)):
         raise StatesError(f"{path}: {failed}")
@@ -43,7 +43,7 @@ def states_verify(path: str) -> None:
 @click.option("--positions", callback=split_names, metavar="A,B", help="Only these positions.")
 def states_export(run: str, to: str, out: str, **options: Any) -> None:
     """Write the stored vectors in a form that numpy or any parquet reader takes, with ids, labels and splits."""
-    from probebench.states.export import export
+    from probebench.states.exchange.export import export
 
     folder = export(run, to, out, **options)
     for path in sorted(folder.iterdir()):
@@ -89,8 +89,8 @@ def states_import(
     """
     from probebench.models.loading import ModelSpec
     from probebench.progress import TerminalProgress
-    from probebench.states.exchange import ranges
-    from probebench.states.foreign import import_states
+    from probebench.states.exchange.find import ranges
+    from probebench.states.exchange.importing import import_states
     from probebench.types import layer_name
 
     done = import_states(

@@ -35,8 +35,8 @@ def tasks_list() -> None:
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
 def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offline: bool) -> None:
     """What one task asks, how it is judged, three examples, and how to cite it."""
+    from probebench.job.task_card import describe
     from probebench.models.loading import ModelSpec
-    from probebench.tasks.card import describe
     from probebench.tasks.schema import load_task
 
     click.echo(describe(load_task(name), data, ModelSpec(model) if model else None, offline=offline))
@@ -50,7 +50,7 @@ def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offli
 def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> None:
     """Check a task by name or file: schema, source, templates on every row, judge, groups."""
     from probebench.errors import BadFileError
-    from probebench.tasks.card import validate
+    from probebench.job.task_card import validate
     from probebench.tasks.schema import load_task
 
     if failed := echo_checks(validate(load_task(file), data, offline=offline)):
@@ -61,7 +61,7 @@ def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> No
 @click.argument("name")
 def tasks_pin(name: str) -> None:
     """Write the hub commit that is newest now into a task file."""
-    from probebench.tasks.card import pin
+    from probebench.job.task_card import pin
     from probebench.tasks.schema import load_task
 
     task = load_task(name)
@@ -74,9 +74,9 @@ def models_command() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from probebench.models.layouts import WITH_PICTURES
-    from probebench.models.sites import SITES, known_families
-    from probebench.summary import print_table
+    from probebench.models.blocks.layouts import WITH_PICTURES
+    from probebench.models.blocks.sites import SITES, known_families
+    from probebench.report.summary import print_table
 
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
     sites, types = (Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim") for _ in range(2))

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UnknownNameError
-from probebench.store import write_atomic
+from probebench.files import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.extras import need
+from probebench.models.optional import need
 
 if TYPE_CHECKING:
     import torch

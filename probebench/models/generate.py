@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probebench.errors import UsageError
-from probebench.models.agreement import apart, gap
-from probebench.models.batches import BATCH_TOKENS as BATCH_TOKENS
-from probebench.models.batches import MAX_BATCH as MAX_BATCH
-from probebench.models.batches import Budget, in_batches
-from probebench.models.batches import halving as halving
-from probebench.models.batches import plan_batches as plan_batches
-from probebench.models.guided import Guide, Texts
 from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
-from probebench.models.padding import Alike, known_alike, pad_token, rows_of
+from probebench.models.passes.agreement import apart, gap
+from probebench.models.passes.batches import BATCH_TOKENS as BATCH_TOKENS
+from probebench.models.passes.batches import MAX_BATCH as MAX_BATCH
+from probebench.models.passes.batches import Budget, in_batches
+from probebench.models.passes.batches import halving as halving
+from probebench.models.passes.batches import plan_batches as plan_batches
+from probebench.models.passes.guided import Guide, Texts
+from probebench.models.passes.padding import Alike, known_alike, pad_token, rows_of
+from probebench.tasks.exact.spans import decode, token_spans
 from probebench.tasks.prompts import encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
-from probebench.tasks.spans import decode, token_spans
 from probebench.types import Answer
 
 if TYPE_CHECKING:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import MemoryLimitError, UsageError
-from probebench.extras import installed, need
-from probebench.models import gguf, ggufmodel
-from probebench.models.adapters import Adapter, find_adapter, merge
-from probebench.models.checkpoints import Checkpoint, check_loaded
-from probebench.models.classes import as_decoder, is_causal, skeleton
+from probebench.models.blocks.sites import base_of
+from probebench.models.checkpoints import gguf, gguf_model
+from probebench.models.checkpoints.adapters import Adapter, find_adapter, merge
+from probebench.models.checkpoints.classes import as_decoder, is_causal, skeleton
+from probebench.models.checkpoints.folders import Checkpoint, check_loaded
+from probebench.models.checkpoints.gguf import GgufFacts
+from probebench.models.checkpoints.hashes import code_hash, folder_hash, stored_quantization, tokenizer_hash
 from probebench.models.devices import Placement, check_map, place
 from probebench.models.devices import pick_device as pick_device
-from probebench.models.gguf import GgufFacts
-from probebench.models.hashes import code_hash, folder_hash, stored_quantization, tokenizer_hash
-from probebench.models.sites import base_of
+from probebench.models.optional import installed, need
 from probebench.models.specs import QUANTIZATIONS
 from probebench.models.specs import ModelSpec as ModelSpec
 
@@ -305,8 +305,8 @@ def _places(found: Checkpoint) -> Iterator[tuple[str, dict[str, Any]]]:
     if found.header is None:
         yield found.source, found.where
         return
-    with ggufmodel.alone(found.header) as place:
-        yield place["folder"], {"gguf_file": place["file"], "local_files_only": True, **ggufmodel.loading_options()}
+    with gguf_model.alone(found.header) as place:
+        yield place["folder"], {"gguf_file": place["file"], "local_files_only": True, **gguf_model.loading_options()}
 
 
 def _bitsandbytes(name: str, dtype: torch.dtype) -> Any:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.models.checkpoints import Checkpoint
-from probebench.models.gguf import is_gguf
-from probebench.reach import hub_is_there
+from probebench.hub import hub_is_there
+from probebench.models.checkpoints.folders import Checkpoint
+from probebench.models.checkpoints.gguf import is_gguf
 
 EMBEDDED = {"tiny": Path(__file__).parent.parent / "tiny"}
 DTYPES = ("auto", "float32", "bfloat16", "float16")

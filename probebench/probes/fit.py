@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import ProbebenchError, RunError
+from probebench.metrics.auroc import auroc, auroc_rows
 from probebench.probes.estimators import OneScale
 from probebench.probes.kinds import Probe
 from probebench.probes.solver import TOL, LogisticSolver
-from probebench.scoring.metrics import auroc, auroc_rows
 from probebench.states.reader import StatesReader
 from probebench.types import Cell, CellFit, SplitName, split_index
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
+from probebench.files import clean_json, write_atomic, write_json
 from probebench.probes.estimators import HiddenLayer, OneScale, affine, hidden, scaled
 from probebench.probes.kinds import linear_map
-from probebench.store import clean_json, write_atomic, write_json
 
 SCHEMA_VERSION = 1
 KINDS = ("affine", "hidden")

@@ -10,6 +10,9 @@ import pandas as pd
 
 from probebench.errors import BadFileError
 from probebench.maps.heatmap import plot_transfer
+from probebench.record.claims import headline
+from probebench.record.run import RECORD, Run
+from probebench.report.bibtex import cite
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -27,9 +30,10 @@ from probebench.report.blocks import (
     Section,
     Table,
 )
-from probebench.report.checks import calibration_blocks, confounds_blocks, learning_blocks, noise_blocks, published_blocks
-from probebench.report.cite import cite
-from probebench.report.evidence import (
+from probebench.report.format import between
+from probebench.report.inputs import check_tables
+from probebench.report.sections.checks import calibration_blocks, confounds_blocks, learning_blocks, noise_blocks, published_blocks
+from probebench.report.sections.evidence import (
     controls_blocks,
     counts_table,
     detectors_table,
@@ -38,15 +42,11 @@ from probebench.report.evidence import (
     provenance_blocks,
     readable_blocks,
 )  # fmt: skip
-from probebench.report.examples import examples_of, threshold_words
-from probebench.report.headline import OUTCOMES, key_figures, sentences
-from probebench.report.inputs import check_tables
-from probebench.report.pictures import component_figures, detectors_figure, matrix_table, positions_figure, spread
-from probebench.report.words import between
-from probebench.run import RECORD, Run
-from probebench.scoring.claims import headline
-from probebench.summary import absent_sites
-from probebench.words import part_words, slug, what_words
+from probebench.report.sections.examples import examples_of, threshold_words
+from probebench.report.sections.headline import OUTCOMES, key_figures, sentences
+from probebench.report.sections.pictures import component_figures, detectors_figure, matrix_table, positions_figure, spread
+from probebench.report.summary import absent_sites
+from probebench.text import part_words, slug, what_words
 
 T = TypeVar("T")
 NAMED = 4

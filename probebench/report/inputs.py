@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from probebench.errors import BadFileError
-from probebench.run import Run
+from probebench.record.run import Run
 
 TABLES = {
     "scores.parquet": ("site", "layer", "position", "detector", "split", "metric", "value", "n"),
@@ -48,7 +48,7 @@ def read_transfer(path: Path) -> pd.DataFrame:
     Raises:
         BadFileError: no such table.
     """
-    from probebench.scoring.transfer import transfer_matrix
+    from probebench.across.transfer import transfer_matrix
 
     try:
         table = pd.read_csv(path)

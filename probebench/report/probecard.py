@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import ProbebenchError, UsageError
-from probebench.markup import markdown as flat
-from probebench.run import PROBE, Run
-from probebench.scoring.claims import chance, headline, selected
-from probebench.store import clean_json, write_atomic
-from probebench.words import cell_words, interval, labels_words, number, part_words, slug
+from probebench.files import clean_json, write_atomic
+from probebench.record.claims import chance, headline, selected
+from probebench.record.run import PROBE, Run
+from probebench.report.write.escape import markdown as flat
+from probebench.text import cell_words, interval, labels_words, number, part_words, slug
 
 CARD = "probe_card"
 """File stem of a card beside its run."""

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.detectors.registry import baselines
 from probebench.errors import LabelError
-from probebench.probes.fit import Job, Labels, fits_of
-from probebench.scoring.baselines import baselines
-from probebench.scoring.evaluate import SHUFFLED, Comparison, evaluate_detectors
-from probebench.scoring.intervals import auroc_intervals
-from probebench.scoring.metrics import (
+from probebench.metrics.auroc import (
     Resamples,
     auroc,
     auroc_many,
@@ -23,6 +20,9 @@ from probebench.scoring.metrics import (
     max_statistic_p,
     permutation_p,
 )
+from probebench.metrics.intervals import auroc_intervals
+from probebench.probes.fit import Job, Labels, fits_of
+from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detectors
 from probebench.states.positions import readable_when
 from probebench.types import EMB, Cell, CellFit, Detector, LabelledAnswer, ScoreMatrix, SplitName, split_index
 

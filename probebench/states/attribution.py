@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from probebench.models.blocks.sites import COMPONENTS, SitePlan, Tap, plan_sites
 from probebench.models.generate import halving, pad_right, plan_batches
 from probebench.models.loading import LoadedModel
-from probebench.models.sites import COMPONENTS, SitePlan, Tap, plan_sites
 from probebench.states.positions import locate
 from probebench.types import Cell, LabelledAnswer, layer_name
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError
-from probebench.models.batches import BATCH_TOKENS, Budget, attempt
+from probebench.models.blocks.sites import SITES, SitePlan, watch
 from probebench.models.generate import pad_right
 from probebench.models.loading import LoadedModel
-from probebench.models.sites import SITES, SitePlan, watch
+from probebench.models.passes.batches import BATCH_TOKENS, Budget, attempt
 from probebench.states.reader import SiteLayout
 from probebench.states.shards import STATE_DTYPES as STATE_DTYPES
 from probebench.states.shards import host_dtype

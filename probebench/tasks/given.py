@@ -1,7 +1,7 @@
 """Answers produced elsewhere (`--answers FILE`): read, checked, and brought into the form that generation gives.
 
-One row per answer, in jsonl, json, csv, tsv or parquet, with the columns of `probebench.tasks.columns` (docs/answers.md). What
-stands around the ids of prompts and answers is taken off and counted, or the row is refused (`probebench.tasks.mending`).
+One row per answer, in jsonl, json, csv, tsv or parquet, with the columns of `tasks.local.columns` (docs/answers.md). What
+stands around the ids of prompts and answers is taken off and counted, or the row is refused (`probebench.tasks.local.mending`).
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError
-from probebench.tasks.columns import COLUMNS
-from probebench.tasks.echoes import Written, without_prompts
-from probebench.tasks.exact import find_words
-from probebench.tasks.marks import IGNORED, Ids, Marks
-from probebench.tasks.mending import Dumped, Mended, Said, mend_answers, mend_prompts, told_by_stops
+from probebench.tasks.exact.rules import find_words
+from probebench.tasks.exact.spans import decode
+from probebench.tasks.local.columns import COLUMNS
+from probebench.tasks.local.echoes import Written, without_prompts
+from probebench.tasks.local.marks import IGNORED, Ids, Marks
+from probebench.tasks.local.mending import Dumped, Mended, Said, mend_answers, mend_prompts, told_by_stops
+from probebench.tasks.local.rows import Row, read_rows, strings, text_of, value_of
 from probebench.tasks.prompts import chat, encode_prompt
-from probebench.tasks.rows import Row, read_rows, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import group_of, normalise
-from probebench.tasks.spans import decode
 from probebench.tasks.split import official_split
 from probebench.tasks.thinking import ThinkingIds, reply_start, thinking_ids
 from probebench.types import SPLITS, Example, Span
@@ -56,7 +56,7 @@ class GivenAnswer:
     ended: bool = True
     """False when the answer was cut off."""
     mended: tuple[str, ...] = ()
-    """What was put right in the row, by name; `probebench.tasks.notes` has the sentences."""
+    """What was put right in the row, by name; `probebench.tasks.local.notes` has the sentences."""
 
 
 def read_answers(

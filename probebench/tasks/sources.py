@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UnavailableError
-from probebench.reach import hub_is_there
-from probebench.store import write_atomic
-from probebench.tasks.local import local_rows, told_apart
-from probebench.tasks.rows import Row, lookup, read_rows, strings, text_of, value_of
+from probebench.files import write_atomic
+from probebench.hub import hub_is_there
+from probebench.tasks.local.data import local_rows, told_apart
+from probebench.tasks.local.rows import Row, lookup, read_rows, strings, text_of, value_of
 from probebench.tasks.schema import File, Task
 from probebench.tasks.split import official_split
 from probebench.types import Example

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.tasks.spans import token_spans, tokens_of
+from probebench.tasks.exact.spans import token_spans, tokens_of
 from probebench.types import Span, Thinking, TokenizedAnswer
 
 if TYPE_CHECKING:

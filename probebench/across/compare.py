@@ -1,0 +1,245 @@
+"""Two detectors of two finished runs, paired on the test examples that both have. Reads predictions and answers, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from probebench.across.same_examples import joined_groups, matched
+from probebench.errors import LabelError, UnknownNameError, UsageError
+from probebench.metrics.paired import paired
+from probebench.record.reopened import Stored, as_float, cell_of
+from probebench.record.run import Run
+from probebench.types import Interval
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+DIFFERS = (
+    ("model", "model", "name"),
+    ("revision", "model", "revision"),
+    ("dtype", "model", "dtype"),
+    ("chat template", "model", "chat_template"),
+    ("task", "task", "name"),
+    ("task version", "task", "version"),
+    ("task file", "task", "hash"),
+    ("judge", "task", "judge"),
+    ("exact-answer rule", "task", "exact_answer"),
+    ("probe", "probe", "name"),
+    ("seed", "settings", "seed"),
+)
+"""What two runs may differ in: how it is called, and where it stands in the record."""
+FLAG = "--different-labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two detectors."""
+
+    folder: str
+    model: str
+    task: str
+    version: int | None
+    """Of the task."""
+    detector: str
+    label: str
+    """The detector in words."""
+    n_test: int
+    """Test examples of the run."""
+    n_not_in_other: int
+    """Of these, examples that the other run does not have."""
+    n_trained_in_other: int
+    """Of these, examples that stand in train or validation of the other run."""
+    n_without_decision: int
+    """Examples in test of both that this detector cannot score."""
+    correct: int
+    """Common examples that are correct by this run's labels."""
+    auroc: float
+    auroc_95: Interval
+    """Cluster bootstrap over the common examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """What `compare` finds."""
+
+    a: Side
+    b: Side
+    n: int
+    """Common examples: in test of both runs, with a decision of both detectors. Every number is over these."""
+    n_groups: int
+    n_by_text: int
+    """Of the common examples, those found by their question because their ids differ."""
+    n_different_labels: int
+    n_different_answers: int
+    """Common examples to which the two runs hold different answers."""
+    own_labels: bool
+    """True where each run is scored against its own labels."""
+    difference: float
+    """AUROC of A minus AUROC of B."""
+    difference_95: Interval
+    """Paired cluster bootstrap: the same groups drawn for both."""
+    difference_95_delong: Interval
+    """Paired DeLong, examples independent; NaN with different labels, for which it is not defined."""
+    delong_p: float
+    """Two-sided p of a difference of zero by DeLong; NaN with different labels, or where the difference has no variance."""
+    differs: Mapping[str, tuple[Any, Any]]
+    """What the two runs differ in."""
+    notes: tuple[str, ...]
+    """What a reader must know."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: intervals as [low, high]."""
+        found = asdict(self)
+        for place in (found, found["a"], found["b"]):
+            place.update({k: [v["low"], v["high"]] for k, v in place.items() if isinstance(v, dict) and set(v) == {"low", "high"}})
+        return found
+
+
+def compare(
+    a: Run | str | Path, b: Run | str | Path, *, detector: str = "probe", detector_b: str | None = None,
+    different_labels: bool = False, seed: int = 0,
+) -> RunComparison:  # fmt: skip
+    """Is detector A better than detector B? Paired on the test examples that both runs have.
+
+    Args:
+        a: a finished run, or its folder.
+        b: another one, or the same.
+        detector: of A: a detector of the run's table, or a site, which stands for the probe of its best cell by validation,
+            fitted again from the stored states.
+        detector_b: of B; None for the same name.
+        different_labels: score each run against its own labels where they differ.
+        seed: of the resamples.
+
+    Raises:
+        UnknownNameError: a detector or site that a run does not have.
+        UsageError: no common examples, or the same example with different labels and no permission to go on.
+        LabelError: the common examples hold one class only.
+    """
+    runs = [Run.load(run) for run in (a, b)]
+    names = (detector, detector if detector_b is None else detector_b)
+    tables = [_table(run, name) for run, name in zip(runs, names, strict=True)]
+    pairs, n_by_text = matched(*(run.answers for run in runs))
+    left, right = tables[0].iloc[pairs[:, 0]].reset_index(drop=True), tables[1].iloc[pairs[:, 1]].reset_index(drop=True)
+    both = ((left.split == "test") & (right.split == "test")).to_numpy()
+    decided = [np.isfinite(side.decision.to_numpy()) for side in (left, right)]
+    used = both & decided[0] & decided[1]
+    if not used.any():
+        raise UsageError(
+            f"{runs[0].folder} and {runs[1].folder} have no common test examples that both detectors can score: {len(pairs)} "
+            f"examples stand in both runs, {int(both.sum())} of them in test of both. Their tasks are "
+            f"{' and '.join(run.record['task']['name'] for run in runs)}. An example is found by its id and question, else by its "
+            f"question."
+        )
+    y = [side.label.to_numpy(dtype=np.int64)[used] for side in (left, right)]
+    other = int((y[0] != y[1]).sum())
+    if other and not different_labels:
+        first = left.id[used].to_numpy()[y[0] != y[1]][0]
+        raise UsageError(_refusal(runs, other, int(used.sum()), str(first)))
+    if any(len(np.unique(v)) < 2 for v in y):
+        raise LabelError(f"The {int(used.sum())} common test examples hold one class only, so no AUROC is defined.")
+    groups = joined_groups(left.group[used].tolist(), right.group[used].tolist())
+    scores = [side.decision.to_numpy(dtype=np.float64)[used] for side in (left, right)]
+    result = paired(y[0], y[1], scores[0], scores[1], groups, seed)
+    sides = []
+    for i in (0, 1):
+        test = (tables[i].split == "test").to_numpy()
+        own = pairs[test[pairs[:, i]]]
+        elsewhere = (tables[1 - i].split.to_numpy()[own[:, 1 - i]] != "test").sum()
+        record = runs[i].record
+        sides.append(Side(
+            str(runs[i].folder), record["model"]["name"], record["task"]["name"], record["task"]["version"], names[i],
+            tables[i].attrs["label"], int(test.sum()), int(test.sum()) - len(own), int(elsewhere),
+            int((both & ~decided[i]).sum()), int(y[i].sum()), result.values[i], result.intervals[i],
+        ))  # fmt: skip
+    differs = _differs(runs[0].record, runs[1].record)
+    answers = int((left.text[used] != right.text[used]).sum())
+    return RunComparison(
+        a=sides[0], b=sides[1], n=int(used.sum()), n_groups=len(set(groups)), n_by_text=int(n_by_text[used].sum()),
+        n_different_labels=other, n_different_answers=answers, own_labels=bool(other), difference=result.difference,
+        difference_95=result.interval, difference_95_delong=result.delong, delong_p=result.delong_p, differs=differs,
+        notes=_notes(runs, sides, differs, other, answers),
+    )  # fmt: skip
+
+
+def _table(run: Run, name: str) -> pd.DataFrame:
+    """Every example of a run in the order of its answers, with this detector's decision on test examples."""
+    answers = run.answers[["id", "question", "text", "group", "split", "label"]].copy()
+    predictions = run.predictions
+    own = predictions[predictions.detector == name]
+    if len(own):
+        labels = {d["name"]: d["label"] for d in run.record["detectors"]}
+        decisions = answers.id.map(dict(zip(own.id, own.decision, strict=True))).to_numpy(dtype=np.float64)
+        answers.attrs["label"] = labels.get(name, name)
+    elif run.record["sites"].get(name, {}).get("best"):
+        decisions, answers.attrs["label"] = _site_decisions(run, run.record["sites"][name]["best"])
+    else:
+        sites = [site for site, facts in run.record["sites"].items() if facts["best"]]
+        raise UnknownNameError(f"detector of {run.folder}", name, [*dict.fromkeys(predictions.detector), *sites])
+    return answers.assign(decision=np.where(answers.split == "test", decisions, np.nan))
+
+
+def _site_decisions(run: Run, best: Mapping[str, Any]) -> tuple[Floats, str]:
+    """(example,) decisions of the probe of a site's best cell, fitted again from the stored states, and its name in words."""
+    stored, cell = Stored(run), cell_of(best)
+    X, there = stored.vectors(cell), stored.there(cell)
+    probe = stored.refit(cell, X, as_float(best["C"]), as_float(best["validation_auroc"]))
+    decisions = np.full(len(X), np.nan)
+    decisions[there] = probe.decisions(X[there])
+    return decisions, f"probe, best cell of {cell.site}: layer {cell.row}, {cell.position}"
+
+
+def _refusal(runs: Sequence[Run], other: int, n: int, first: str) -> str:
+    """Why two runs with different labels are not compared, and what the flag would do."""
+    said = f"{other} of {n} common test examples have different labels in {runs[0].folder} and {runs[1].folder} (first: {first!r})."
+    models = [run.record["model"]["name"] for run in runs]
+    two_models = len({run.record["model"]["revision"] for run in runs}) == 2
+    if two_models and runs[0].record["task"]["kind"] != "statements":
+        return (
+            f"{said} That is in the nature of two models: {models[0]} and {models[1]} each answer by themselves, and different "
+            f"answers are right. With {FLAG} each run is scored against its own labels, and the difference says in which model "
+            f"right and wrong are easier to read."
+        )
+    return (
+        f"{said} The runs do not mean the same by right and wrong: compare their tasks, judges and answers. With {FLAG} each run "
+        f"is scored against its own labels all the same."
+    )
+
+
+def _differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    found = {said: (a[part].get(key), b[part].get(key)) for said, part, key in DIFFERS}
+    found |= {name: (a.get(key), b.get(key)) for name, key in (("protocol", "protocol_version"),)}
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}
+
+
+def _notes(
+    runs: Sequence[Run], sides: Sequence[Side], differs: Mapping[str, tuple[Any, Any]], other: int, answers: int
+) -> tuple[str, ...]:
+    """What a reader must know beside the numbers."""
+    notes = []
+    if other:
+        notes.append(
+            f"Each run is scored against its own labels ({other} differ): a difference may come from which answers are right "
+            f"as well as from how readable that is. DeLong is not defined for it."
+        )
+    elif answers:
+        notes.append(f"The labels agree, the answers do not: {answers} common examples hold different ones.")
+    if "task" in differs:
+        notes.append(f"Different tasks: {differs['task'][0]} and {differs['task'][1]}.")
+    elif "task version" in differs or "task file" in differs:
+        versions = [run.record["task"]["version"] for run in runs]
+        notes.append(f"Different files of the task, versions {versions[0]} and {versions[1]}: prompts or judges may differ.")
+    if "protocol" in differs:
+        notes.append("Different versions of the protocol: the two numbers may not mean the same.")
+    for side, name in zip(sides, "AB", strict=True):
+        if side.n_trained_in_other:
+            where = "AB".replace(name, "")
+            notes.append(
+                f"{side.n_trained_in_other} test examples of {name} stand in train or validation of {where} and are left out."
+            )
+    return tuple(notes)

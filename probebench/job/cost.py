@@ -1,0 +1,146 @@
+"""What a run will take in memory and disk, and for its probes, before its weights are loaded: what `--dry-run` prints.
+
+Bytes of hidden states are exact. Device memory is counted tensor by tensor in a model of the same shape that has no numbers,
+or, where an architecture looks at its numbers, in small passes with random ones.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from probebench.job.timing import batches_of
+from probebench.models.loading import ModelHandle
+from probebench.models.passes.bare import first_pass, held, last_step, plain_pass
+from probebench.models.passes.batches import Budget
+from probebench.models.passes.memory import MOST_EXAMPLES, PROBE_ROWS, SHARE, Slope, gpu_free, host_budget, host_free
+from probebench.probes.fit import Labels, fit_cell
+from probebench.probes.kinds import Probe
+from probebench.states.extract import plan_shards
+from probebench.states.reader import SiteLayout
+from probebench.states.shards import shard_size
+from probebench.types import Cell
+
+ANSWER_SHARE = 0.5
+"""Of `max_new_tokens`, what a batch is taken to need until its last answer stops. The range is from a quarter to all of it."""
+
+
+def states_size(layout: Mapping[str, SiteLayout], n_positions: int, lengths: Sequence[int], dtype: str) -> int:
+    """Bytes of the shards of hidden states, exactly.
+
+    Args:
+        layout: what is stored of each site.
+        n_positions: token positions.
+        lengths: one per example; only how many there are decides.
+        dtype: what the vectors are stored as.
+    """
+    return sum(
+        shard_size({s: (len(at.layers), n_positions, len(rows), max(at.widths)) for s, at in layout.items()}, dtype, len(rows))
+        for rows in plan_shards(lengths)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes on the device."""
+
+    weights: int
+    largest: int
+    """What lives beside them in the largest batch: keys and values, activations and scores."""
+    which: str
+    """The stage of that batch."""
+
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.weights + self.largest
+
+
+def planned_budget(handle: ModelHandle, longest: int) -> Budget:
+    """The budget that a run would find; on a GPU by counting, where the run measures."""
+    if handle.placement.device.type != "cuda":
+        return host_budget(handle, longest, host_free())
+    found = held(handle, *(first_pass(n, longest, _vocabulary(handle)) for n in PROBE_ROWS))
+    peaks = [(n * longest, peak) for n, peak in zip(PROBE_ROWS, found, strict=True)]
+    free = min(gpu_free().values()) - weights_size(handle) / max(torch.cuda.device_count(), 1)
+    tokens = Slope.through(*peaks).tokens(free * SHARE)
+    return Budget(2 ** int(math.log2(max(tokens, 1))), MOST_EXAMPLES)
+
+
+def weights_size(handle: ModelHandle) -> int:
+    """Bytes of the weights; of quantised ones as if they were not."""
+    return handle.identity.n_parameters * int(torch.finfo(getattr(torch, handle.identity.dtype)).bits) // 8
+
+
+def device_memory(handle: ModelHandle, prompts: Sequence[int], new: int, budget: Budget) -> Memory:
+    """Weights and the largest batch of a run.
+
+    Args:
+        handle: the model.
+        prompts: tokens of each prompt; with `new` 0 of each whole sequence.
+        new: tokens that an answer may have.
+        budget: what a batch of answers may hold.
+    """
+    whole = [n + new for n in prompts]
+    wanted = [plain_pass(*max(batches_of(whole, Budget()), key=lambda b: b[0] * b[1]))]
+    if new:
+        rows, longest = max(batches_of(whole, budget), key=lambda b: b[0] * b[1])
+        wide = _vocabulary(handle)
+        wanted += [first_pass(rows, longest - new, wide), last_step(rows, longest, wide)]
+    reading, *answering = held(handle, *wanted)
+    if max(answering, default=0) > reading:
+        return Memory(weights_size(handle), max(answering), "generating answers")
+    return Memory(weights_size(handle), reading, "reading hidden states")
+
+
+def _vocabulary(handle: ModelHandle) -> int:
+    config: Any = handle.skeleton.config
+    return int(config.get_text_config(decoder=True).vocab_size)
+
+
+def start_seconds(clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds until a new process that fits probes is ready, measured with one."""
+
+    def used() -> float:
+        if clock is not time.process_time:
+            return clock()
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)  # a process's own clock does not count them
+        return children.ru_utime + children.ru_stime
+
+    started = used()
+    subprocess.run([sys.executable, "-c", "import probebench.probes.fit"], check=True)
+    return used() - started
+
+
+def fit_seconds(
+    n: int,
+    width: int,
+    n_train: int,
+    probe: Probe,
+    shuffles: int,
+    device: str | None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Seconds of one cell's probe, fitted to random vectors of the same shape, much of their variance in one direction."""
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    X = rng.standard_normal((n, width), dtype=np.float32)
+    X += np.outer(y - 0.5 + rng.standard_normal(n), rng.standard_normal(width)).astype(np.float32)
+    rest = (n - n_train) // 2
+    splits = ("train",) * n_train + ("validation",) * rest + ("test",) * (n - n_train - rest)
+    labels = Labels(y, splits, tuple(map(str, range(n))))  # type: ignore[arg-type]
+    taken = []
+    for _ in range(2):
+        started = clock()
+        fit_cell(X, np.ones(n, dtype=bool), labels, probe, Cell("resid", 0, "-1"), shuffles, 0, device)
+        taken.append(clock() - started)
+    return min(taken)

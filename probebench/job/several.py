@@ -1,0 +1,122 @@
+"""Several tasks of one model in one call: all are checked before the first begins, and one that fails does not stop the next."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from probebench.errors import ProbebenchError, RunError, UsageError
+from probebench.job.options import Settings
+from probebench.job.pipeline import run_prepared
+from probebench.job.prepare import Prepared, prepare
+from probebench.models.loading import ModelHandle, ModelSpec, find_model
+from probebench.progress import Progress
+from probebench.record.run import Run
+from probebench.text import number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of one task of a call."""
+
+    task: str
+    run: Run | None
+    """None when it failed."""
+    error: Exception | None = None
+    """Why it failed: one of `probebench.errors`, or anything else that is a mistake in the code and not in what was asked."""
+
+    def result(self) -> Run:
+        """The run.
+
+        Raises:
+            Exception: why there is none.
+        """
+        if self.run is None:
+            raise self.error or RunError(f"{self.task} has no result.")
+        return self.run
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in one line; empty when it did not."""
+        if self.error is None:
+            return ""
+        first = (str(self.error).splitlines() or [""])[0]
+        return first if isinstance(self.error, ProbebenchError) else f"{type(self.error).__name__}: {first}".rstrip(": ")
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command, if this were all: 0 when there is a run."""
+        if self.error is None:
+            return 0
+        return self.error.exit_code if isinstance(self.error, ProbebenchError) else 1
+
+
+def prepare_all(wanted: Sequence[Settings], progress: Progress) -> list[Prepared]:
+    """Check every task of a call; labels that come with the data too.
+
+    Raises:
+        ProbebenchError: the one that a single task raises; of several, one error that names them all. Nothing was begun.
+    """
+    handles: dict[ModelSpec, ModelHandle] = {}
+    found, errors = [], {}
+    for settings in wanted:
+        try:
+            settings.check()
+            if settings.model not in handles:
+                handles[settings.model] = find_model(settings.model, offline=settings.offline)
+            prepared = prepare(settings, progress, handles[settings.model])
+            if len(wanted) > 1:  # one alone says it at once anyway, and keeps what it judged
+                prepared.check_known()
+            found.append(prepared)
+        except ProbebenchError as error:
+            if len(wanted) == 1:
+                raise
+            errors[settings.task or settings.answers or ""] = error
+    if not errors:
+        return found
+    kind = UsageError if any(isinstance(e, UsageError) for e in errors.values()) else RunError
+    lines = [f"  {name}: {error}" for name, error in errors.items()]
+    raise kind("\n".join([f"{len(errors)} of {len(wanted)} tasks cannot run, so none was begun.", *lines]))
+
+
+def run_all(prepared: Sequence[Prepared]) -> Iterator[Outcome]:
+    """Run one task after the other; a failure is an outcome like any other. Only Ctrl-C and the like stop what is to follow."""
+    for one in prepared:
+        try:
+            outcome = Outcome(one.stages.name, run_prepared(one))
+        except Exception as error:  # a mistake in our own code must not cost the tasks behind it either
+            outcome = Outcome(one.stages.name, None, error)
+        one.stages.free()  # its weights, before the next task's are loaded
+        yield outcome
+
+
+def told(outcome: Outcome) -> str:
+    """A failure in full: the message for a user, or where in the code it happened."""
+    if outcome.error is None or isinstance(outcome.error, ProbebenchError):
+        return "" if outcome.error is None else str(outcome.error)
+    return "".join(traceback.format_exception(outcome.error)).rstrip()
+
+
+def outcome_table(outcomes: Iterable[Outcome]) -> Table:
+    """One row per task: how many answers, how many right and how many cut off, and the test AUROC of the selected cell."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("task", "result", "n", "right", "cut off", "AUROC"):
+        text = name in ("task", "result")
+        table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+    for o in outcomes:
+        if o.run is None:
+            table.add_row(escape(o.task), f"failed: {escape(o.reason)}")
+            continue
+        r = o.run.record
+        c, cut = r["counts"]["all"], "-" if r["task"]["kind"] == "statements" else f"{r['counts']['all']['not_stopped']:,}"
+        table.add_row(escape(o.task), "found finished" if o.run.resumed else "done", f"{c['n']:,}", f"{c['accuracy']:.1%}", cut,
+                      number(r["selection"]["test_auroc"]))  # fmt: skip
+    return table

@@ -1,0 +1,1 @@
+"""The board: entries, ranks, tables and the static site."""

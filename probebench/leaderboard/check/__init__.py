@@ -1,0 +1,1 @@
+"""Checks of a submission: shape, rules, every number computed again."""

@@ -1,0 +1,114 @@
+"""Every number of a submission computed again from its decisions, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from probebench.errors import LabelError
+from probebench.files import clean_json
+from probebench.job.record import shuffled_facts
+from probebench.leaderboard.check.shape import finding, is_real
+from probebench.leaderboard.submission.read import DECISIONS, Decisions, Submission
+from probebench.leaderboard.submission.strict import Finding
+from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.intervals import auroc_intervals
+from probebench.scoring.comparison import detector_facts, ends, evaluate_detectors
+from probebench.types import SplitName
+
+TOLERANCE = 1e-6
+NAMED = ("label", "kind", "when", "detail")
+"""What a row of the table says of a detector and no decision tells."""
+
+
+def differences(path: str, given: Any, expected: Any) -> Iterator[Finding]:
+    """Where a part of the record is not what was computed; numbers may differ by 1e-6, those above 1 (thresholds) by that share."""
+    if isinstance(expected, Mapping):
+        for name, inner in expected.items():
+            has = isinstance(given, Mapping) and name in given
+            yield from differences(f"{path}.{name}", given[name] if has else "nothing", inner)
+    elif isinstance(expected, list):
+        if not isinstance(given, list) or len(given) != len(expected):
+            yield finding(path, given, f"{len(expected)} values")
+            return
+        for i, (g, e) in enumerate(zip(given, expected, strict=True)):
+            yield from differences(f"{path}[{i}]", g, e)
+    elif is_real(expected):
+        if not is_real(given) or abs(given - expected) > TOLERANCE * max(1.0, abs(expected)):
+            yield finding(path, given, f"{expected!r}, computed from {DECISIONS}")
+    elif given != expected:
+        yield finding(path, given, f"{'null' if expected is None else repr(expected)}, computed from {DECISIONS}")
+
+
+def check_detectors(s: Submission) -> Iterator[Finding]:
+    """The table of detectors: every metric and interval, and how many examples it is on."""
+    record, d = s.record, s.decisions
+    names = {row["name"] for row in record["detectors"]}
+    for name in sorted(names - set(d.values)):
+        yield Finding(DECISIONS, f"d:{name}", "no such column", "the decisions of every reported detector")
+    for name in sorted(set(d.values) - names):
+        yield finding(f"detectors: {name}", "nothing", f"a row for every detector in {DECISIONS}")
+    if names != set(d.values):
+        return
+    splits = cast("list[SplitName]", d.split.tolist())
+    try:
+        found = evaluate_detectors(d.detectors(record), d.label, splits, d.group_names(), record["settings"]["seed"])
+    except LabelError as error:
+        yield Finding(DECISIONS, "label", str(error), "right and wrong answers among the test examples that all detectors score")
+        return
+    scores = {score.name: clean_json(detector_facts(score)) for score in found.scores}
+    for i, row in enumerate(record["detectors"]):
+        path = f"detectors[{i}] ({row['name']})"
+        if (expected := scores.get(row["name"])) is None:
+            yield finding(path, "a row", f"none: {found.absent[row['name']]}")
+            continue
+        yield from differences(path, row, {k: v for k, v in expected.items() if k not in NAMED})
+        for name in sorted(set(row["metrics"]) - set(expected["metrics"])):
+            yield finding(f"{path}.metrics.{name}", "a metric", "only metrics that this suite computes")
+    facts = {"n_test": found.n_test, "n_compared": len(found.rows), "dropped": dict(found.dropped)}
+    yield from differences("comparison", record["comparison"], facts)
+    if isinstance(record.get("calibration"), Mapping):
+        yield from differences("calibration", record["calibration"], clean_json(dict(found.calibration)))
+    scored = np.zeros(len(d.id), dtype=bool)
+    scored[found.rows] = True
+    if len(wrong := np.flatnonzero(scored != d.scored)):
+        yield Finding(DECISIONS, "scored", f"{len(wrong)} rows differ", "true for the test examples that every detector scores")
+
+
+def check_selected(s: Submission) -> Iterator[Finding]:
+    """The selected cell: its AUROC on validation and on test, with the interval."""
+    d, chosen = s.decisions, s.record["selection"]
+    probe = d.values["probe"]
+    expected: dict[str, Any] = {}
+    validation = (d.split == "validation") & np.isfinite(probe)
+    expected["validation_auroc"] = auroc(d.label[validation], probe[validation])
+    test = d.split == "test"
+    y, scores = d.label[test], probe[test]
+    there = np.isfinite(scores)
+    expected["n_test"], expected["test_auroc"] = int(there.sum()), auroc(y[there], scores[there])
+    draws = Resamples.draw([g for g, t in zip(d.group_names(), test, strict=True) if t], s.record["settings"]["seed"])
+    expected["test_auroc_95"] = ends(auroc_intervals(draws, y, scores[None])[0])
+    expected |= {"n_test_correct": int(y[there].sum()), "n_validation": int(validation.sum())}
+    expected = {k: v for k, v in expected.items() if k in chosen or k not in ("n_test_correct", "n_validation")}
+    yield from differences("selection", chosen, clean_json(expected))
+
+
+def check_shuffled(s: Submission) -> Iterator[Finding]:
+    """The shuffled-label control: each repeat's AUROC, their mean and its interval."""
+    d = s.decisions
+    control = s.record["controls"]["shuffled_labels"]
+    if len(d.shuffled) != control["repeats"]:
+        yield Finding(
+            DECISIONS, "s:0, s:1, ...", f"{len(d.shuffled)} columns", f"{control['repeats']}, one per repeat of the record"
+        )
+        return
+    values = [repeat_auroc(d, k) for k in range(len(d.shuffled))]
+    yield from differences("controls.shuffled_labels", control, clean_json(shuffled_facts(values)))
+
+
+def repeat_auroc(d: Decisions, k: int) -> float:
+    """Test AUROC of one repeat of the control."""
+    rows = (d.split == "test") & np.isfinite(d.shuffled[k])
+    return auroc(d.label[rows], d.shuffled[k][rows])

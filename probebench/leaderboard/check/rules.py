@@ -1,0 +1,188 @@
+"""The rules that a submission must keep, one function each. Shapes were checked before: a rule may rely on types and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from probebench.errors import BadFileError
+from probebench.job.options import SKIPPED
+from probebench.leaderboard.check.detector_rules import check_names, check_signals
+from probebench.leaderboard.check.map_rules import (
+    check_embedding,
+    check_map,
+    check_mentions,
+    check_permutation,
+    check_positions,
+    check_readable,
+    check_selection,
+)
+from probebench.leaderboard.check.recompute import TOLERANCE, check_detectors, check_selected, check_shuffled, differences
+from probebench.leaderboard.check.shape import finding
+from probebench.leaderboard.check.task_data import TaskData, suite, task_data
+from probebench.leaderboard.submission.names import DETECTOR, folder_problem, model_folder, model_problem, task_folder
+from probebench.leaderboard.submission.read import DECISIONS, FILES, RERUN, Decisions, Submission
+from probebench.leaderboard.submission.strict import Finding, shown
+from probebench.leaderboard.submission.submit import ADDITIVE
+from probebench.states.positions import PUBLISHED, STATEMENTS
+from probebench.types import SPLITS
+
+Rule = Callable[[Submission], Iterator[Finding]]
+ALWAYS = ("text", "logprob_mean", "logprob_min", "length", "majority")
+OVER_TOKENS = [f"{kind}_{how}" for kind in ("logit", "prob") for how in ("mean", "min", "max")]
+ANSWERS = (*ALWAYS, "text_question", "text_answer", "logprob_mean_exact", "logprob_min_exact", "p_true",
+           *(name + where for name in OVER_TOKENS for where in ("", "_exact")))  # fmt: skip
+"""Baselines that must stand in the table, or among the absent with a reason."""
+REPEATS, SHUFFLES = 20, 100
+"""Shuffled-label fits of the selected cell, and of every cell of the map: as many as the protocol makes."""
+
+
+def check_place(s: Submission) -> Iterator[Finding]:
+    """The folder is the one that the record belongs in, and holds nothing else."""
+    model, task, folder = s.record["model"], s.record["task"], s.folder
+    if problem := model_problem(model["name"]):
+        yield finding("model.name", model["name"], problem)
+    elif problem := folder_problem(task["name"]):
+        yield finding("task.name", task["name"], problem)
+    else:
+        try:
+            right = f"v{s.record['protocol_version']}", model_folder(model), task_folder(task["name"], task["version"])
+        except BadFileError as error:
+            yield finding("model", f"{model['quantization']}, {model['peft']}", str(error))
+            return
+        given = folder.parent.parent.name, folder.parent.name, folder.name
+        if given != right:
+            yield Finding("folder", "path", shown("/".join(given)), "/".join(right))
+    extra = sorted(p.name for p in folder.iterdir() if p.name not in (*FILES, RERUN))
+    for name in extra[:3]:
+        yield Finding(shown(name).strip("'"), "file", "a file", f"only {', '.join(FILES)}")
+
+
+def check_task(s: Submission) -> Iterator[Finding]:
+    """The suite's own task, unchanged, and its own data."""
+    task = s.record["task"]
+    own = suite().get(task["name"])
+    if own is None:
+        yield finding("task.name", task["name"], "a task of the suite (`probebench tasks`)")
+        return
+    if task["version"] > own.version:
+        yield finding("task.version", task["version"], f"at most {own.version}")
+    elif task["version"] == own.version:
+        rule = "given" if own.kind == "statements" else own.exact_answer.rule
+        expected = {"hash": own.hash, "kind": own.kind, "judge": own.judge}
+        for key, value in expected.items():
+            if task[key] != value:
+                yield finding(f"task.{key}", task[key], f"{value}, of version {own.version}")
+        if task["exact_answer"] not in (rule, own.exact_answer.rule):
+            yield finding("task.exact_answer", task["exact_answer"], rule)
+        kind, source = s.record["data"]["origin"].partition(":")[::2]
+        right = "embedded" if own.source.embedded else "files" if own.source.files else "hub"
+        if (kind, source) != (right, own.source.name):
+            yield finding("data.origin", s.record["data"]["origin"], f"{right}:{own.source.name}")
+
+
+def check_protocol(s: Submission) -> Iterator[Finding]:
+    """Nothing of the protocol overridden, nothing that strangers cannot run again."""
+    record = s.record
+    positions = STATEMENTS if record["task"]["kind"] == "statements" else PUBLISHED
+    for name in sorted(set(record["settings"]["overrides"]) - ADDITIVE):
+        yield finding(f"settings.overrides.{name}", record["settings"]["overrides"][name], "no setting of the protocol overridden")
+    for field, given, expected in (
+        ("settings.seed", record["settings"]["seed"], 0),
+        ("probe.name", record["probe"]["name"], "logistic"),
+        ("model.remote_code", record["model"]["remote_code"], None),
+        ("positions", record["positions"], list(positions)),
+        ("controls.shuffled_labels.repeats", record["controls"]["shuffled_labels"]["repeats"], REPEATS),
+        ("controls.permutation.shuffles", record["controls"]["permutation"]["shuffles"], SHUFFLES),
+        ("layers", record["layers"], ["emb", *map(str, range(record["model"]["n_layers"]))]),
+    ):
+        if given != expected:
+            yield finding(field, given, "null" if expected is None else shown(expected, 400).strip("'\""))
+
+
+def check_counts(s: Submission) -> Iterator[Finding]:
+    """Numbers of examples, right answers and groups, of each split and of all."""
+    counts, d = s.record["counts"], s.decisions
+    for name in ("n", "correct", "groups", "refused", "not_stopped"):
+        total = sum(counts[split][name] for split in SPLITS)
+        if counts["all"][name] != total:
+            yield finding(f"counts.all.{name}", counts["all"][name], f"{total}, the sum over the splits")
+    for split in ("validation", "test"):
+        rows = d.split == split
+        found = {"n": int(rows.sum()), "correct": int(d.label[rows].sum()), "groups": len(set(d.group[rows].tolist()))}
+        yield from differences(f"counts.{split}", counts[split], found)
+    for split, c in counts.items():
+        if split in ("all", *SPLITS) and abs(c["accuracy"] - c["correct"] / c["n"]) > TOLERANCE:
+            yield finding(f"counts.{split}.accuracy", c["accuracy"], f"{c['correct'] / c['n']:.6f}, correct / n")
+    crossing = set(d.group[d.split == "test"].tolist()) & set(d.group[d.split == "validation"].tolist())
+    if crossing:
+        yield Finding(DECISIONS, "group", f"group {min(crossing)} in validation and test", "each group in one split")
+
+
+def check_examples(s: Submission) -> Iterator[Finding]:
+    """Ids, splits, groups and given labels against the task's own data, where they are here."""
+    task, d = s.record["task"], s.decisions
+    own = suite().get(task["name"])
+    if own is None or own.version != task["version"]:
+        return
+    data = task_data(task["name"])
+    if isinstance(data, str):
+        return
+    too_long = s.record["data"]["n_too_long"]
+    if s.record["data"]["sha256"] != data.sha256:
+        yield finding("data.sha256", s.record["data"]["sha256"], data.sha256)
+    if s.record["counts"]["all"]["n"] != data.n - too_long:
+        yield finding(
+            "counts.all.n", s.record["counts"]["all"]["n"], f"{data.n - too_long}: {data.n} of the task less those too long"
+        )
+    yield from _check_ids(d, data, too_long)
+
+
+def _check_ids(d: Decisions, data: TaskData, too_long: int) -> Iterator[Finding]:
+    ids = d.id.tolist()
+    if strangers := [i for i in ids if i not in data.split]:
+        yield Finding(DECISIONS, "id", f"{shown(strangers[0])} ({len(strangers)} in all)", "ids of the task's examples")
+        return
+    if moved := [i for i, split in zip(ids, d.split, strict=True) if data.split[i] != split]:
+        yield Finding(DECISIONS, "split", f"{shown(moved[0])} ({len(moved)} in all)", f"its split, {data.split[moved[0]]}")
+    due = sum(split != "train" for split in data.split.values())
+    if not due - too_long <= len(ids) <= due:
+        yield Finding(DECISIONS, "rows", f"{len(ids)}", f"{due}, one per validation and test example of the task")
+    codes = np.unique([data.group[i] for i in ids], return_inverse=True)[1]
+    if not np.array_equal(codes, np.unique(d.group, return_inverse=True)[1]):
+        yield Finding(DECISIONS, "group", "other groups", "codes of the task's groups, in the order of their names")
+    if data.label and (wrong := [i for i, y in zip(ids, d.label, strict=True) if data.label[i] != y]):
+        yield Finding(DECISIONS, "label", f"{shown(wrong[0])} ({len(wrong)} in all)", "the label that the task gives")
+
+
+def check_baselines(s: Submission) -> Iterator[Finding]:
+    """Every baseline of the protocol is in the table, or absent with a reason, and the simplest ones are what they say."""
+    names = {d["name"] for d in s.record["detectors"]}
+    absent = s.record["comparison"]["absent"]
+    wanted = ALWAYS if s.record["task"]["kind"] == "statements" else ANSWERS
+    emb = any(c.layer == "emb" and c.validation_auroc is not None for c in s.cells)
+    for name in (*wanted, "probe_emb") if emb else wanted:
+        if name not in names and not absent.get(name, "").strip():
+            yield finding("detectors", "nothing", f"the baseline {name!r}, or comparison.absent.{name} with a reason")
+    for name in sorted(names & set(absent)):
+        yield finding(f"comparison.absent.{name}", "absent", "not absent: it is in the table")
+    for name, reason in absent.items():
+        if reason.startswith(SKIPPED):
+            yield finding(f"comparison.absent.{name}", reason, "every baseline of the protocol, none of them left out")
+        if not DETECTOR.fullmatch(name):
+            yield finding("comparison.absent", name, "names of detectors")
+    values = s.decisions.values
+    if len(set(values.get("majority", np.zeros(1)).tolist())) != 1:
+        yield Finding(DECISIONS, "d:majority", "several values", "the same decision for every example")
+    length = values.get("length", np.zeros(1))
+    if np.isnan(length).any() or (length > 0).any() or (length != np.rint(length)).any():
+        yield Finding(DECISIONS, "d:length", "a value that is no count", "minus the number of generated tokens")
+
+
+RULES: tuple[Rule, ...] = (
+    check_place, check_task, check_protocol, check_counts, check_examples, check_baselines, check_map, check_selection,
+    check_positions, check_permutation, check_embedding, check_names, check_signals, check_detectors, check_selected,
+    check_shuffled, check_readable, check_mentions,
+)  # fmt: skip
+"""In the order of their messages."""

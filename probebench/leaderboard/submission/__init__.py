@@ -1,0 +1,1 @@
+"""A submission: written from a run, read strictly as data."""

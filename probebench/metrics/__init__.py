@@ -1,0 +1,1 @@
+"""Metrics of decisions against labels, each with an honest interval."""

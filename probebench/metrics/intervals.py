@@ -1,0 +1,110 @@
+"""95 % intervals from a cluster bootstrap."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.metrics.auroc import Z95, Resamples, auroc, auroc_many
+from probebench.types import Interval
+
+Floats = NDArray[np.float64]
+Scale = Literal["logit", "below_one", "difference"]
+ROUNDING = 1e-9
+"""Nearer to 1 than this is 1: sums of fractions are not exact."""
+
+
+def auroc_interval(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Interval:
+    """Interval of the AUROC of (example,) scores, on the examples that `draws` resamples."""
+    return bootstrap_interval(auroc(y, scores), draws.auroc(y, scores), draws.independent(y))
+
+
+def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> list[Interval]:
+    """Interval of each cell's AUROC from resamples of the groups of its own examples.
+
+    A cell that lacks some examples is resampled as if the others had never been there: the interval is the one that its
+    examples get in any table that is over just these.
+
+    Args:
+        draws: resamples of all examples.
+        y: (example,) 1 = correct.
+        scores: (cell, example), NaN where a cell lacks the example.
+    """
+    there = np.isfinite(scores)
+    found = [Interval(float("nan"), float("nan"))] * len(scores)
+    for mask in np.unique(there, axis=0):
+        cells = np.flatnonzero((there == mask).all(axis=1))
+        if not mask.any():
+            continue
+        own, truth, values = draws.among(mask), np.asarray(y)[mask], scores[np.ix_(cells, np.flatnonzero(mask))]
+        groups = own.independent(truth)
+        for cell, value, replicates in zip(cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True):
+            found[cell] = bootstrap_interval(float(value), replicates, groups)
+    return found
+
+
+def difference_interval(draws: Resamples, y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
+    """Interval of AUROC(a) - AUROC(b), paired: both on the same examples and the same resamples."""
+    replicates = draws.auroc(y, a) - draws.auroc(y, b)
+    return bootstrap_interval(auroc(y, a) - auroc(y, b), replicates, draws.independent(y), "difference")
+
+
+def bootstrap_interval(value: float, replicates: Floats, groups: int, scale: Scale = "logit") -> Interval:
+    """95 % interval from the spread of bootstrap values: Student's t times their standard deviation, on a scale without ends.
+
+    The deviation is carried to the scale by its slope at `value` and multiplied by sqrt(G / (G - 1)), because a cluster
+    bootstrap of G groups understates the variance by that factor; t has G - 1 degrees of freedom. In simulation this holds
+    the truth nearer to 95 % than percentiles do, above all with few groups or few wrong answers (docs/protocol.md).
+
+    Args:
+        value: of the sample itself.
+        replicates: (resample,), NaN = undefined there.
+        groups: G, independent observations.
+        scale: `logit` for values between 0 and 1; `below_one` for values up to 1, by log(1 - value); `difference` for
+            differences of values between 0 and 1.
+
+    Returns:
+        NaN when fewer than half of the replicates are defined or G < 2, or where a value of `below_one` is 1. A proportion
+        that is 0 or 1 in every resample gets the interval of Clopper and Pearson (1934) for G observations that are all alike.
+    """
+    from scipy.stats import t as student
+
+    defined = replicates[np.isfinite(replicates)]
+    if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
+        return Interval(float("nan"), float("nan"))
+    half = float(student.ppf(0.975, groups - 1) * defined.std(ddof=1) * np.sqrt(groups / (groups - 1)))
+    if scale == "difference":
+        return Interval(max(-1.0, value - half), min(1.0, value + half))
+    if scale == "below_one":
+        if value > 1 - ROUNDING:
+            return Interval(float("nan"), float("nan"))  # no scale goes through its end
+        grow = float(np.exp(half / (1 - value)))
+        return Interval(1 - (1 - value) * grow, 1 - (1 - value) / grow)
+    if value in (0.0, 1.0):
+        alike = 0.025 ** (1 / groups)
+        return Interval(alike, 1.0) if value else Interval(0.0, 1 - alike)
+    ratio, grow = (1 - value) / value, float(np.exp(half / (value * (1 - value))))
+    return Interval(1 / (1 + ratio * grow), 1 / (1 + ratio / grow))
+
+
+def mean_interval(values: Floats) -> Interval:
+    """Student's 95 % interval of the mean of independent values; NaN below two."""
+    from scipy.stats import t as student
+
+    n = len(values)
+    if n < 2:
+        return Interval(float("nan"), float("nan"))
+    centre, half = float(np.mean(values)), float(student.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+    return Interval(centre - half, centre + half)
+
+
+def wilson(k: float, n: int) -> Interval:
+    """95 % score interval of a share of k in n independent observations (Wilson 1927); the whole range where n is 0."""
+    if n == 0:
+        return Interval(0.0, 1.0)
+    share, z2 = k / n, Z95**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 / (1 + z2 / n) * float(np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)))
+    return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))  # rounding at 0 and 1

@@ -1,0 +1,113 @@
+"""What a run asks: examples and prompts from a task's source, a local file, or answers made elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from probebench.errors import UsageError
+from probebench.files import content_key
+from probebench.job.options import Settings
+from probebench.models.loading import ModelHandle
+from probebench.models.passes.padding import beyond_note, check_inside, rows_of
+from probebench.tasks.chats import turn_note
+from probebench.tasks.given import GivenAnswer, read_answers
+from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
+from probebench.tasks.schema import Task
+from probebench.tasks.sources import load_dataset, loses_group
+from probebench.types import Example
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """The examples of a run, with their prompts."""
+
+    examples: Sequence[Example]
+    prompt_ids: Sequence[tuple[int, ...]]
+    """Token ids of each prompt; of each whole statement for statement tasks."""
+    given: Sequence[GivenAnswer] | None
+    """Answers made elsewhere, one per example; None when the model is to answer."""
+    facts: Mapping[str, Any]
+    """Origin, revision, content hash, and how many rows were left out."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record should know of the model's tokens and its template."""
+
+
+def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+    """Examples and prompts, without those that do not fit into the model's context; the facts count these.
+
+    Raises:
+        UsageError: no example fits.
+        BadFileError: a file that cannot be read as what it should be.
+        UnavailableError: a source that cannot be reached.
+    """
+    asked = _given(settings, task, handle) if settings.answers is not None else _from_task(settings, task, handle)
+    _check_tokens(asked, handle)
+    limit, new = handle.max_length, 0
+    if asked.given is not None:
+        lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
+    else:
+        new = 0 if task is None or task.kind == "statements" else settings.max_new_tokens or task.generation.max_new_tokens
+        lengths = [len(ids) + new for ids in asked.prompt_ids]
+    kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
+    if not kept:
+        raise UsageError(f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest needs {min(lengths)}.")
+    examples = [asked.examples[i] for i in kept]
+    told = [asked.given is not None and "group" in e.fields for e in examples]
+    lost = 0 if task is None else sum(loses_group(task, e.fields) and not own for e, own in zip(examples, told, strict=True))
+    return Asked(
+        examples=examples,
+        prompt_ids=[asked.prompt_ids[i] for i in kept],
+        given=None if asked.given is None else [asked.given[i] for i in kept],
+        facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
+        notes=_notes(handle, answers=bool(new)),
+    )
+
+
+def _notes(handle: ModelHandle, *, answers: bool) -> tuple[str, ...]:
+    """Notes on tokens; on the template's end of a turn where the model answers."""
+    beyond = beyond_note(handle.tokenizer, rows_of(handle.skeleton))
+    return (*beyond, *(turn_note(handle.tokenizer, handle.stop_ids) if answers else ()))
+
+
+def _check_tokens(asked: Asked, handle: ModelHandle) -> None:
+    """Complain about tokens that the model does not have."""
+    whole = asked.prompt_ids if asked.given is None else [(*g.prompt_ids, *g.answer_ids) for g in asked.given]
+    rows = rows_of(handle.skeleton)
+    check_inside(whole, [e.id for e in asked.examples], handle.tokenizer, rows, handle.identity.name)
+
+
+def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+    path = Path(settings.answers or "")
+    given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
+    rows = [
+        [e.id, e.question, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact),
+         g.exact_given, g.ended]
+        for g in given
+        for e in [g.example]
+    ]  # fmt: skip
+    facts: dict[str, Any] = {"origin": path.name, "revision": None, "sha256": content_key({"rows": rows}), "n_dropped": 0}
+    facts |= {"mended": dict(sorted(Counter(name for g in given for name in g.mended).items())), **_stands_for(given)}
+    return Asked([g.example for g in given], [g.prompt_ids for g in given], given, facts)
+
+
+def _stands_for(given: Sequence[GivenAnswer]) -> dict[str, str]:
+    """What a file calls the rows that are reported and those that choose, where it lacks one of the three splits."""
+    placed = {(g.example.fields.get("split"), g.example.split) for g in given}
+    test = next((str(own) for own, split in placed if split == "test" and own not in (None, "test")), None)
+    return ({"test_is": test} if test else {}) | ({"validation_is": "train"} if ("train", "validation") in placed else {})
+
+
+def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+    assert task is not None  # checked in Settings.check
+    data = load_dataset(task, settings.data, settings.limit, offline=settings.offline)
+    tokenizer = handle.tokenizer
+    if task.kind == "statements":
+        prompts = [encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in data.examples]
+    else:
+        prompts = [encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking)) for e in data.examples]
+    facts = {"origin": data.origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
+    return Asked(data.examples, prompts, None, facts)

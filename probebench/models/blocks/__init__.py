@@ -1,0 +1,1 @@
+"""Blocks: the sites of a decoder's block, and where each architecture keeps them."""

@@ -1,0 +1,1 @@
+"""Forward passes: batches, padding, memory, and what is read off them."""

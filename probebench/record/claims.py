@@ -1,0 +1,165 @@
+"""What a run's record allows to say. The terminal, reports, cards and warnings all read their comparisons and verdicts here.
+
+Two rules. A comparison stands on one sample: both numbers, their difference and the n come from the same test examples. And
+whether a cell beats chance is what its own permutation test says, not whether an interval happens to reach one half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from probebench.text import defined
+
+Record = Mapping[str, Any]
+Ends = Sequence[float | None]
+Outcome = Literal["better", "worse", "undecided", "alone"]
+Verdict = Literal["above", "level", "below", "unknown"]
+ALPHA = 0.05
+NO_RIVALS = ("majority",)
+"""Baselines that read nothing: no claim is made against them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A cell and the best simpler signal of its time on the test examples that both score."""
+
+    auroc: float | None
+    """Of the cell's probe, on these examples."""
+    auroc_95: Ends
+    signal: Mapping[str, Any] | None
+    """Name, label, `auroc` and `auroc_95` of the simpler signal; None where there is none."""
+    difference: float | None
+    """Probe minus signal."""
+    difference_95: Ends
+    n: int
+    """Test examples that every number here is over."""
+    n_correct: int | None
+    rule: str
+    """How the signal was chosen."""
+    cell: Mapping[str, Any]
+    """Layer and position of the probe."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What the paired interval allows to say."""
+        if self.signal is None:
+            return "alone"
+        return outcome(self.difference_95)
+
+
+def outcome(difference_95: Ends) -> Outcome:
+    """What a paired interval of probe minus signal allows to say."""
+    low, high = difference_95
+    if not (defined(low) and defined(high)):
+        return "undecided"
+    return "better" if low > 0 else "worse" if high < 0 else "undecided"
+
+
+def against_of(facts: Mapping[str, Any]) -> Against:
+    """One side (`before` or `after`) of the record's `readable`."""
+    cell, signal = facts["cell"], facts["best_baseline"]
+    n = signal.get("n_validation")
+    rule = "chosen on validation" if n is None else f"chosen on validation, n = {n:,}"
+    return Against(cell["auroc"], tuple(cell["auroc_95"]), signal, facts["difference"], tuple(facts["difference_95"]), facts["n"],
+                   facts.get("n_correct"), rule, cell)  # fmt: skip
+
+
+def headline(record: Record) -> Against:
+    """The selected probe and the best simpler signal: the comparison that the first sentences of a run are about.
+
+    The signal is the baseline that the record chose by validation among those readable at the same time. A record without that
+    choice gets the baseline with the highest test AUROC, which is the harder comparison, on the examples of its table.
+    """
+    chosen = record["selection"]
+    facts = (record.get("readable") or {}).get(chosen.get("readable"))
+    if facts and facts.get("best_baseline"):
+        return against_of(facts)
+    probe = record["detectors"][0]
+    rivals = [d for d in record["detectors"] if d.get("kind") == "baseline" and d["name"] not in NO_RIVALS and defined(d["auroc"])]
+    best = max(rivals, key=lambda d: d["auroc"]) if rivals else None
+    gap, ends = (best["probe_minus_this"], tuple(best["probe_minus_this_95"])) if best else (None, (None, None))
+    rule = "the highest on test" if best else ""
+    return Against(probe["auroc"], tuple(probe["auroc_95"]), best, gap, ends, probe["n"], probe.get("n_correct"), rule, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Does the selected cell read more than shuffled labels would?"""
+
+    verdict: Verdict
+    """Of the selected cell: `level` where it cannot be told from chance."""
+    p: float | None
+    """Of the cell by shuffled labels, one-sided; None where there are none."""
+    map_p: float | None
+    """Of the best cell of the map, by the max-statistic; None where there are no shuffled labels."""
+
+    @property
+    def tested(self) -> bool:
+        """Does the verdict rest on shuffled labels? Otherwise it rests on the interval of the AUROC."""
+        return self.p is not None
+
+
+def chance(record: Record) -> Chance:
+    """What shuffled labels say of the selected cell and of its map; the interval of its AUROC where none were fitted.
+
+    The cell was chosen on validation, so its p on test is of one test. An AUROC so low that its opposite would be significant
+    (two-sided) is below chance: it ranks the wrong way round.
+    """
+    chosen = record["selection"]
+    p = chosen.get("p")
+    map_p = ((record.get("controls") or {}).get("permutation") or {}).get("max_statistic_p")
+    if defined(p):
+        verdict: Verdict = "above" if p < ALPHA else "below" if p > 1 - ALPHA / 2 else "level"
+        return Chance(verdict, p, map_p if defined(map_p) else None)
+    low, high = chosen.get("test_auroc_95") or (None, None)
+    if not (defined(low) and defined(high)):
+        return Chance("unknown", None, None)
+    return Chance("above" if low > 0.5 else "below" if high < 0.5 else "level", None, None)
+
+
+def p_words(value: float | None) -> str:
+    """`p = 0.012`, or `p < 0.001`."""
+    if not defined(value):
+        return "no p"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def chance_sentence(record: Record) -> str:
+    """The verdict on the selected cell in one sentence, with the tests that it rests on."""
+    c = chance(record)
+    if c.verdict == "unknown":
+        return "Its interval is not defined and no labels were shuffled, so nothing is claimed."
+    if not c.tested:
+        said = {"above": "lies above 0.5", "below": "lies below 0.5, so the probe ranks the wrong way round",
+                "level": "contains 0.5: a negative result, not distinguishable from chance"}[c.verdict]  # fmt: skip
+        return f"There is no test by shuffled labels; the interval {said}."
+    cell, whole = f"{p_words(c.p)} against shuffled labels", f"max-statistic {p_words(c.map_p)}"
+    any_cell = None if c.map_p is None else c.map_p < ALPHA
+    if c.verdict == "above":
+        if any_cell is False:
+            return f"The cell by itself is above chance ({cell}); of the map as a whole that cannot be said ({whole})."
+        return f"That is above chance ({cell}{'' if any_cell is None else f'; any cell of the map: {whole}'})."
+    if c.verdict == "below":
+        return f"This is below chance ({cell}): the probe ranks the wrong way round. It is reported as it is."
+    if any_cell:
+        return f"This is a negative result: the cell is not distinguishable from chance ({cell}), though the map is ({whole})."
+    return (
+        f"This is a negative result: not distinguishable from chance ({cell}{'' if any_cell is None else f'; whole map: {whole}'})."
+    )
+
+
+def coverage(record: Record) -> tuple[int, int] | None:
+    """(test examples that have the selected cell's token, all test examples), where some lack it; None where none does."""
+    there, every = record["selection"].get("n_test"), ((record.get("counts") or {}).get("test") or {}).get("n")
+    return (there, every) if there is not None and every is not None and there < every else None
+
+
+def selected(record: Record) -> tuple[float | None, Ends, int, int | None]:
+    """AUROC, interval, n and number correct of the selected cell over all test examples that have its token."""
+    s, probe = record["selection"], record["detectors"][0]
+    if s.get("n_test") is None:
+        return probe["auroc"], probe["auroc_95"], probe["n"], probe["n_correct"]
+    same = probe["n_correct"] if probe["n"] == s["n_test"] else None  # records before `n_test_correct`
+    return s["test_auroc"], s["test_auroc_95"], s["n_test"], s.get("n_test_correct", same)

@@ -1,0 +1,86 @@
+"""Answers that the selected probe gets most clearly right and wrong, chosen by rule and not by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from probebench.errors import BadFileError
+from probebench.record.run import Run
+from probebench.report.blocks import Example, Examples
+from probebench.report.format import number
+from probebench.report.inputs import read_columns
+from probebench.text import what_words
+
+PROBE = "probe"
+
+
+def examples_of(run: Run, k: int) -> list[Examples]:
+    """Four lists of at most `k` test examples: both classes at both ends of the probe's decisions.
+
+    The probe is right about an example when its decision lies on the example's side of the threshold: the record's, which was
+    chosen on validation, or 0, where a linear classifier changes its mind, when the record has none. Of each list, the decisions
+    farthest from the threshold come first, one example per group; ties go by id.
+
+    Raises:
+        BadFileError: the decisions are of other examples than the answers.
+    """
+    decisions = read_columns(run, "predictions.parquet")
+    own = decisions[(decisions.detector == PROBE) & (decisions.split == "test") & decisions.scored & decisions.decision.notna()]
+    if own.empty or k < 1:
+        return []
+    own = own.assign(rank=own.decision.rank(ascending=False, method="first").astype(int))
+    cut = threshold(run.record)
+    texts = read_columns(run, "answers.parquet").drop_duplicates("id").set_index("id")
+    what, right, wrong = what_words(run.record)
+    lists = []
+    for title, label, above in (
+        (f"Right: {right} {what} it trusts", 1, True),
+        (f"Right: {wrong} {what} it doubts", 0, False),
+        (f"Mistaken: {wrong} {what} it trusts", 0, True),
+        (f"Mistaken: {right} {what} it doubts", 1, False),
+    ):
+        side = own[(own.label == label) & ((own.decision >= cut) == above)]
+        side = side.sort_values(["decision", "id"], ascending=[not above, True], kind="stable")
+        shown = side.drop_duplicates("group").head(k)
+        end = "highest" if above else "lowest"
+        rule = f"{len(side):,} test {what}; shown: the {end} decisions, one per group." if len(side) else f"No test {what[:-1]}."
+        items = tuple(_example(row, texts, (right, wrong), len(own)) for row in shown.to_dict("records"))
+        lists.append(Examples(title, rule, (label == 1) == above, items))
+    return lists
+
+
+def threshold(record: dict[str, Any]) -> float:
+    """Where the probe changes its mind: the record's threshold of accuracy, or 0."""
+    chosen = ((record["detectors"][0].get("metrics") or {}).get("accuracy") or {}).get("threshold")
+    return 0.0 if chosen is None else float(chosen)
+
+
+def threshold_words(record: dict[str, Any]) -> str:
+    """The rule in one sentence."""
+    cut = f"{number(threshold(record))} (chosen on validation)" if threshold(record) else "0"
+    return (
+        f"The probe trusts decisions from {cut} on and doubts the rest. Examples are chosen by that rule and "
+        f"by the size of the decision, not by hand; rank 1 is the highest decision on test."
+    )
+
+
+def _example(row: dict[str, Any], texts: pd.DataFrame, labels: tuple[str, str], of: int) -> Example:
+    if row["id"] not in texts.index:
+        raise BadFileError(f"predictions.parquet names example {row['id']!r}, which answers.parquet does not have.")
+    text = texts.loc[row["id"]]
+    exact = text["exact_answer"]
+    references = text["references"]
+    return Example(
+        id=str(row["id"]),
+        question=str(text["question"]),
+        answer=str(text["text"]),
+        exact=exact if isinstance(exact, str) else None,
+        references=tuple(map(str, references)) if references is not None else (),
+        label=int(row["label"]),
+        verdict=labels[0] if row["label"] == 1 else labels[1],
+        decision=float(row["decision"]),
+        rank=int(row["rank"]),
+        of=of,
+    )

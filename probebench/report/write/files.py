@@ -1,0 +1,65 @@
+"""A report as files: one call writes what `probebench report` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from probebench.errors import UnknownNameError, UsageError
+from probebench.files import make_folder, write_atomic
+from probebench.record.run import Run
+from probebench.report.blocks import Report
+from probebench.report.content import build_report
+from probebench.report.inputs import read_transfer
+from probebench.report.write.html import to_html
+from probebench.report.write.latex import to_latex
+from probebench.report.write.markdown import to_markdown
+
+FORMATS: dict[str, Callable[[Report], str]] = {"html": to_html, "md": to_markdown, "tex": to_latex}
+"""Ending of a file -> what writes it."""
+NAME = "report.html"
+
+
+def write_report(
+    runs: Sequence[Run | str | Path], out: str | Path | None = None, *, formats: Sequence[str] = ("html",),
+    title: str | None = None, examples: int = 3, transfer: str | Path | None = None,
+) -> list[Path]:  # fmt: skip
+    """Write the report over some finished runs.
+
+    Args:
+        runs: finished runs, or their directories.
+        out: name of the page; the other formats stand beside it with their own endings. Default: `report.html` in the run's
+            directory, for several runs in the current folder.
+        formats: of `html`, `md` and `tex`.
+        title: instead of model and task.
+        examples: how many answers in each of the four lists of examples; 0 for none.
+        transfer: a table of train task by test task, as `probebench transfer` writes it.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UsageError: no run, an unknown format, or a place that cannot be written to.
+        BadFileError: a directory is not a finished run, or one of its files cannot be read.
+    """
+    if not runs:
+        raise UsageError("A report needs a finished run: probebench report RUN [RUN ...].")
+    if examples < 0:
+        raise UsageError(f"--examples takes a number from 0 on; got {examples}.")
+    if not formats:
+        raise UsageError(f"No format given. Name at least one of {', '.join(FORMATS)}.")
+    for kind in formats:
+        if kind not in FORMATS:
+            raise UnknownNameError("format", kind, FORMATS)
+    loaded = [Run.load(run) for run in runs]
+    path = Path(out) if out is not None else loaded[0].folder / NAME if len(loaded) == 1 else Path(NAME)
+    if path.is_dir():
+        path /= NAME
+    make_folder(path.parent)
+    report = build_report(loaded, title=title, examples=examples, transfer=read_transfer(Path(transfer)) if transfer else None)
+    written = []
+    for kind in dict.fromkeys(formats):
+        target = path.with_suffix(f".{kind}")
+        write_atomic(target, FORMATS[kind](report).encode())
+        written.append(target)
+    return written

@@ -1,0 +1,70 @@
+"""A report as one HTML page that loads nothing: no script, no font, no picture from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from probebench.report.blocks import Block, Report
+from probebench.report.format import number, plain
+from probebench.report.sections.pictures import data_uri
+from probebench.report.write.escape import one_line, readable_text
+from probebench.text import defined
+
+TEMPLATES = Path(__file__).parent / "templates"
+CLIP, MOST, SHORT = 280, 6000, 200
+"""Letters of a text shown at once; with the rest unfolded; and of texts that do not unfold."""
+
+
+def to_html(report: Report) -> str:
+    """The page. Everything that is not markup of the template is escaped, and its style is allowed by hash."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    environment.globals |= {
+        "kind": lambda block: type(block).__name__,
+        "plain": lambda cell: readable_text(plain(cell)),
+        "defined": defined,
+        "signed": lambda value: number(value, signed=True),
+        "clip": clip,
+        "short": short,
+        "grouped": grouped,
+        "uri": data_uri,
+    }
+    environment.finalize = lambda value: readable_text(value) if type(value) is str else value
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        style=Markup(style),
+        style_hash="sha256-" + base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+
+
+def clip(text: str, at: int = CLIP) -> tuple[str, str]:
+    """The beginning of a text, up to a space near `at`, and the rest; empty when it is short enough."""
+    text = text.strip()
+    if len(text) <= at * 1.15:
+        return text, ""
+    cut = text.rfind(" ", int(at * 0.8), at)
+    cut = cut if cut > 0 else at
+    rest = text[cut:]
+    if len(rest) > MOST:
+        rest = rest[:MOST] + f"\u2026 [{len(rest) - MOST:,} more characters; answers.parquet has all]"
+    return text[:cut], rest
+
+
+def short(text: str) -> str:
+    """A text of one line that ends where it is too long."""
+    text = one_line(text)
+    return text if len(text) <= SHORT else text[: SHORT - 1] + "\u2026"
+
+
+def grouped(blocks: Sequence[Block]) -> list[list[Block]]:
+    """Neighbouring blocks of one kind together, so that lists of examples can stand side by side."""
+    return [list(own) for _, own in groupby(blocks, key=lambda b: type(b).__name__ == "Examples")]

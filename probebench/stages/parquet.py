@@ -1,0 +1,143 @@
+"""Answers, probes and decisions as parquet: the same rows give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from probebench.scoring.comparison import Comparison
+from probebench.scoring.score import Result
+from probebench.types import Answer, Cell, CellFit, LabelledAnswer, ScoreMatrix, layer_name
+
+
+def parquet_bytes(table: pd.DataFrame) -> bytes:
+    """A table as parquet, without pandas' own index."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def read_parquet_bytes(content: bytes) -> pd.DataFrame:
+    """A table written by `parquet_bytes`."""
+    return pd.read_parquet(io.BytesIO(content))
+
+
+def answers_bytes(answers: Sequence[Answer]) -> bytes:
+    """One shard of answers."""
+    return parquet_bytes(pd.DataFrame([_answer_row(a) for a in answers]))
+
+
+def _answer_row(a: Answer) -> dict[str, Any]:
+    return {"id": a.id, "prompt_ids": list(a.prompt_ids), "answer_ids": list(a.answer_ids), "stopped": a.stopped, "text": a.text,
+            "logprobs": a.logprobs, "logits": a.logits, "entropies": a.entropies}  # fmt: skip
+
+
+def read_answers_bytes(content: bytes) -> list[Answer]:
+    """The answers of one shard, in the order they were written."""
+    rows = read_parquet_bytes(content).to_dict("records")
+    return [
+        Answer(
+            id=r["id"],
+            prompt_ids=tuple(map(int, r["prompt_ids"])),
+            answer_ids=tuple(map(int, r["answer_ids"])),
+            stopped=bool(r["stopped"]),
+            text=r["text"],
+            logprobs=np.asarray(r["logprobs"], dtype=np.float32),
+            logits=np.asarray(r["logits"], dtype=np.float32),
+            entropies=np.asarray(r["entropies"], dtype=np.float32),
+        )
+        for r in rows
+    ]
+
+
+def fits_bytes(fits: Iterable[CellFit]) -> bytes:
+    """Probes of some cells."""
+    rows = [
+        {"site": f.cell.site, "layer": f.cell.layer, "position": f.cell.position, "decisions": f.decisions, "C": f.C,
+         "validation_auroc": f.validation_auroc, "converged": f.converged, "iterations": f.iterations, "masked": f.masked,
+         "control": f.control, "null": f.null, "unconverged": f.unconverged}
+        for f in fits
+    ]  # fmt: skip
+    return parquet_bytes(pd.DataFrame(rows))
+
+
+def read_fits_bytes(content: bytes) -> list[CellFit]:
+    """Probes of some cells, in the order they were written."""
+    return [
+        CellFit(
+            cell=Cell(r["site"], int(r["layer"]), r["position"]),
+            decisions=np.asarray(r["decisions"], dtype=np.float64),
+            C=float(r["C"]),
+            validation_auroc=float(r["validation_auroc"]),
+            converged=bool(r["converged"]),
+            iterations=int(r["iterations"]),
+            masked=r["masked"],
+            control=np.asarray(r["control"], dtype=np.float64),
+            null=np.asarray(r["null"], dtype=np.float64),
+            unconverged=int(r["unconverged"]),
+        )
+        for r in read_parquet_bytes(content).to_dict("records")
+    ]
+
+
+def answers_table(answers: Sequence[LabelledAnswer]) -> pd.DataFrame:
+    """`answers.parquet`: one row per example."""
+    rows = []
+    for a in answers:
+        first, last = a.tokens.exact or (None, None)
+        exact = a.answer.text[a.exact.start : a.exact.end] if a.exact else None
+        rows.append({
+            **_answer_row(a.answer), "question": a.example.question, "references": list(a.example.references),
+            "group": a.example.group, "split": a.split, "label": a.label, "refused": a.refused, "exact_answer": exact,
+            "exact_first": first, "exact_last": last, "judged": a.judged,
+            "topic": a.example.fields.get("topic"),
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.astype({"exact_first": "Int64", "exact_last": "Int64"})
+
+
+def predictions_table(answers: Sequence[LabelledAnswer], result: Result) -> pd.DataFrame:
+    """`predictions.parquet`: one decision per validation and test example and reported detector.
+
+    `scored` is True for the test examples that the table of detectors is computed on.
+    """
+    comparison = result.comparison
+    rows = [i for i, a in enumerate(answers) if a.split != "train"]
+    scored = set(comparison.rows.tolist())
+    base = pd.DataFrame({
+        "id": [answers[i].example.id for i in rows],
+        "group": [answers[i].example.group for i in rows],
+        "split": [answers[i].split for i in rows],
+        "label": [answers[i].label for i in rows],
+        "scored": [i in scored for i in rows],
+    })  # fmt: skip
+    reported = [d for d in (*result.detectors, *result.shuffled) if d.name not in comparison.absent]
+    return pd.concat([base.assign(detector=d.name, decision=d.decisions[rows]) for d in reported], ignore_index=True)
+
+
+def scores_table(matrices: Iterable[ScoreMatrix], fits: Sequence[CellFit], comparison: Comparison) -> pd.DataFrame:
+    """`scores.parquet`: cells (`detector` = `cell`) and reported detectors."""
+    by_cell = {f.cell: f for f in fits}
+    rows: list[dict[str, Any]] = []
+    for m in matrices:
+        for i, layer in enumerate(m.layers):
+            for j, position in enumerate(m.positions):
+                fit = by_cell[Cell(m.site, layer, position)]
+                rows.append({
+                    "site": m.site, "layer": layer_name(layer), "position": position, "detector": "cell", "split": m.split,
+                    "metric": m.metric, "value": m.values[i, j], "low": m.low[i, j], "high": m.high[i, j], "n": int(m.n[i, j]),
+                    "delong_low": m.delong_low[i, j], "delong_high": m.delong_high[i, j], "shuffled": m.shuffled[i, j],
+                    "selectivity": m.values[i, j] - m.shuffled[i, j], "p": m.p[i, j], "q": m.q[i, j],
+                    "C": fit.C, "converged": fit.converged, "iterations": fit.iterations, "unconverged": fit.unconverged,
+                    "masked": fit.masked,
+                })  # fmt: skip
+    for s in comparison.scores:
+        common = {"site": "", "layer": "", "position": "", "detector": s.name, "split": "test", "n": s.n}
+        rows.append({**common, "metric": "auroc", "value": s.auroc, "low": s.interval.low, "high": s.interval.high})
+        rows += [{**common, "metric": name, "value": m.value, "low": m.interval.low, "high": m.interval.high, "n": m.n}
+                 for name, m in s.metrics.items()]  # fmt: skip
+    return pd.DataFrame(rows)

@@ -1,0 +1,1 @@
+"""Stored hidden states: found, verified, exported, and imported from other tools."""

@@ -1,0 +1,226 @@
+"""Stored hidden states found and described, without torch: what `probebench states info` shows."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from probebench.errors import BadFileError, StatesError
+from probebench.record.run import RECORD, Run
+from probebench.states.reader import INDEX, SiteLayout, StatesReader
+from probebench.states.shards import NAMES, Shard
+from probebench.types import EMB, layer_name
+
+CONVENTION = "block k counts from 0 and is read after it, before any final norm; -1 (emb) is the stream before block 0"
+SOURCE = "source.json"
+"""Beside the shards of imported states: which model made them, and by which convention they came."""
+EXAMPLES = "examples.parquet"
+"""One row per example, in the order of the states' first axis."""
+COLUMNS = ["id", "label", "split", "group"]
+WIDE = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """A folder of stored hidden states, with what is known of them."""
+
+    folder: Path
+    reader: StatesReader
+    key: str
+    """Content key of everything that decides the numbers."""
+    inputs: Mapping[str, Any]
+    """What the key is of."""
+    shards: Mapping[str, str]
+    """File name -> SHA-256, as the manifest says."""
+    model: Mapping[str, Any]
+    """Name (where known), revision, architecture, ... of the model that made them."""
+    absent: Mapping[str, str]
+    """Layer of `resid` that the model has and these states have not -> why."""
+    run: Run | None
+    """The finished run they belong to."""
+
+    @property
+    def dtype(self) -> str:
+        """What the vectors are stored as: `float16`, `bfloat16` or `float32`."""
+        if not self.reader.files:
+            raise StatesError(f"The hidden states in {self.folder} hold no examples.")
+        code = Shard(self.reader.files[0]).dtype(next(iter(self.reader.sites)))
+        return NAMES.get(code, code)
+
+    def examples(self) -> pd.DataFrame:
+        """Id, label, split and group of each example, in the order of the states.
+
+        Raises:
+            BadFileError: no table of examples is there, or one of another length.
+        """
+        path = self.run.folder / "answers.parquet" if self.run else self.folder / EXAMPLES
+        if not path.is_file():
+            raise BadFileError(f"{self.folder} says nothing of its examples: {path.name} is not there. Give the run directory.")
+        table = pd.read_parquet(path, columns=COLUMNS)
+        if len(table) != len(self.reader.present):
+            raise BadFileError(f"{path} has {len(table)} examples, the hidden states have {len(self.reader.present)}.")
+        return table
+
+
+def find_states(path: str | Path) -> Path:
+    """The folder with the shards: itself, the one a finished run names, or the only one of a run directory.
+
+    Raises:
+        BadFileError: there is none, or more than one.
+    """
+    path = Path(path)
+    if (path / INDEX).is_file() or (path / "manifest.jsonl").is_file():
+        return path
+    if (path / RECORD).is_file():
+        run = Run.load(path)
+        if not run.record.get("states"):
+            raise BadFileError(f"{path} keeps no hidden states: it was run with --discard-states. Run it again without.")
+        return path / str(run.record["states"])
+    found = sorted(p.parent for p in path.glob(f"stages/states-*/{INDEX}"))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadFileError(f"{path} has several: {', '.join(f'stages/{p.name}' for p in found)}. Give one of them.")
+    raise BadFileError(f"{path} holds no hidden states: neither a run directory nor a folder with {INDEX}.")
+
+
+def open_states(path: str | Path) -> Stored:
+    """Stored states with all that is known of them.
+
+    Raises:
+        BadFileError: none are there.
+        StatesError: they are not whole.
+    """
+    folder = find_states(path)
+    head, shards = read_manifest(folder)
+    run = _run_of(folder, Path(path))
+    source = folder / SOURCE
+    told = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
+    inputs = head["inputs"]
+    model = run.record["model"] if run else told.get("model") or inputs.get("model") or inputs.get("answers", {}).get("model", {})
+    return Stored(folder, StatesReader.open(folder), head["key"], inputs, shards, model, told.get("absent", {}), run)
+
+
+def states_of(path: str | Path, model: Mapping[str, Any], content: str, positions: Sequence[str]) -> Stored:
+    """Stored states, when they are of this model, these answers and these positions.
+
+    Args:
+        path: where they are.
+        model: revision and tokenizer that they must be of.
+        content: content key of `{"ids": token ids per answer, "table": places as by `positions.locate`}`.
+        positions: names of the token positions, in order.
+
+    Raises:
+        BadFileError: none are there.
+        StatesError: they are of something else.
+    """
+    stored = open_states(path)
+    for name in ("revision", "tokenizer"):
+        if stored.model.get(name) != model.get(name):
+            raise StatesError(
+                f"The hidden states in {stored.folder} are of another model: {name} {stored.model.get(name)}, "
+                f"not {model.get(name)}."
+            )
+    if stored.reader.positions != tuple(positions):
+        there = ",".join(stored.reader.positions)
+        raise StatesError(f"The hidden states in {stored.folder} are at other positions. Ask for theirs: --positions {there}")
+    if stored.inputs.get("content") != content:
+        raise StatesError(
+            f"The hidden states in {stored.folder} are of other answers, or in another order: the token ids or the places of the "
+            f"exact answers differ. Import them again with the answers file that is used here."
+        )
+    return stored
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """First line of a stage's manifest, and the checksum of each of its files.
+
+    Raises:
+        StatesError: it is not there, or its first line cannot be read.
+    """
+    try:
+        lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        head = json.loads(lines[0])
+        head["key"], head["inputs"]
+    except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
+        raise StatesError(f"{folder / 'manifest.jsonl'} is not there or not whole ({error}). Run the same command again.") from None
+    shards = {}
+    for line in lines[1:]:
+        with suppress(json.JSONDecodeError, KeyError):  # a line torn by a kill names no shard
+            entry = json.loads(line)
+            shards[entry["file"]] = entry["sha256"]
+    return head, shards
+
+
+def _run_of(folder: Path, path: Path) -> Run | None:
+    """The finished run that names this folder as its states."""
+    for place in (path, *folder.resolve().parents[:2]):
+        with suppress(BadFileError):
+            run = Run.load(place)
+            if run.record.get("states") and (place / run.record["states"]).resolve() == folder.resolve():
+                return run
+    return None
+
+
+def describe(stored: Stored) -> str:
+    """What is stored, in lines of eighty columns."""
+    reader, model = stored.reader, stored.model
+    size = sum(Path(f).stat().st_size for f in reader.files)
+    name = f"{model.get('name', 'name not kept')}: {model.get('architecture', '?')}"
+    n = len(reader.files)
+    rows = [
+        ("folder", str(stored.folder)),
+        ("model", f"{name}, {model.get('n_layers', '?')} layers, width {model.get('width', '?')}"),
+        ("revision", str(model.get("revision", "not kept")).replace("sha256:", "sha256: ")),
+        (
+            "examples",
+            f"{len(reader.present):,} in {n} shard{'s' * (n != 1)}, {size / 1e6:,.1f} MB ({size:,} bytes), {stored.dtype}",
+        ),
+        ("layers", CONVENTION),
+        *((site, f"{ranges(at.layers)}; {widths(at)}") for site, at in reader.sites.items()),
+        *((f"no {layer_name(int(layer))}", why) for layer, why in stored.absent.items()),
+        ("key", stored.key),
+    ]
+    lines = [line for head, text in rows for line in _wrapped(head, text)]
+    lines += ["", f"{'position':<34}{'examples':>9}"]
+    lines += [f"{p:<34}{int(reader.present[:, j].sum()):>9,}" for j, p in enumerate(reader.positions)]
+    return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    lines = textwrap.wrap(text, WIDE - 11, break_on_hyphens=False) or [""]
+    return [f"{head if i == 0 else '':<10} {line}" for i, line in enumerate(lines)]
+
+
+def ranges(layers: Sequence[int]) -> str:
+    """`emb, 0-31` for the layers of a site."""
+    parts: list[list[int]] = []
+    for layer in layers:
+        if layer != EMB and parts and parts[-1][-1] == layer - 1 != EMB:
+            parts[-1].append(layer)
+        else:
+            parts.append([layer])
+    return ", ".join(layer_name(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+
+
+def widths(at: SiteLayout) -> str:
+    """`width 64`, or the smallest and largest width."""
+    low, high = min(at.widths), max(at.widths)
+    return f"width {low}" if low == high else f"width {low} to {high}"
+
+
+def parts(reader: StatesReader, site: str, layers: Sequence[int]) -> Iterator[tuple[list[int], int, NDArray[Any]]]:
+    """Examples, layer, and (position, example, width) vectors of each layer of each shard; bfloat16 as float32."""
+    at = reader.site(site)
+    for file, rows in zip(reader.files, reader.order, strict=True):
+        shard = Shard(file)
+        for layer in layers:
+            yield list(rows), layer, shard.vectors(site, at.layers.index(layer))

@@ -1,0 +1,1 @@
+"""Studies: what a run says beside its table, from its own data alone."""

@@ -1,0 +1,105 @@
+"""The learning curve: the selected cell's probe on fewer train examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.errors import UsageError
+from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.intervals import auroc_interval, mean_interval
+from probebench.probes.fit import Job, fits_of
+from probebench.scoring.comparison import ends
+from probebench.types import CellFit
+
+REPEATS = 10
+"""Random orders of the train groups, each of which gives one subset of every size."""
+KEY = 7
+"""Keeps the order of the groups apart from other uses of the seed."""
+
+
+def check_sizes(sizes: Sequence[int] | None, n_train: int) -> None:
+    """Complain about sizes that the train split cannot give, before anything is computed.
+
+    Raises:
+        UsageError: a size beyond the train split; names how many there are.
+    """
+    too_large = [size for size in sizes or () if size > n_train]
+    if too_large:
+        raise UsageError(
+            f"--train-sizes {too_large[0]} is more than the {n_train} examples of the train split. "
+            f"Take sizes up to {n_train}; all of them are added by themselves."
+        )
+
+
+def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int = REPEATS) -> dict[str, Any]:
+    """Test AUROC of the selected cell's probe by number of train examples, C chosen on validation each time.
+
+    Groups come in `repeats` random orders; a subset is the first so many examples of such an order, so that larger subsets
+    hold the smaller ones. Validation and test stay whole.
+
+    Args:
+        job: vectors, labels and kind of probe.
+        chosen: the selected cell.
+        sizes: numbers of train examples; all of them are added.
+        repeats: orders.
+
+    Returns:
+        The record's `learning_curve`. The interval of a mean is over orders (Student's t) and says how much hangs on which
+        examples were drawn; that of all examples is the cluster bootstrap of the test split.
+    """
+    places = np.flatnonzero(job.reader.there(chosen.cell.position))
+    X, y, rows = job.vectors(chosen.cell)[places], job.labels.y[places], job.labels.rows(places)
+    train, validation, test = (rows[name] for name in ("train", "validation", "test"))
+    groups = np.array(job.labels.group_names(places))
+
+    def fit(subset: NDArray[np.int64]) -> tuple[float, float, NDArray[np.float64]]:
+        """Test AUROC, C and decisions of the probe fitted on these rows."""
+        nothing = float("nan"), float("nan"), np.full(len(y), np.nan)
+        if len(np.unique(y[subset])) < 2:
+            return nothing
+        labels = np.tile(y[subset], (len(job.probe.grid), 1))
+        with np.errstate(all="ignore"):  # a handful of near copies may not have an optimum in reach; such a C has no decisions
+            found, _, _ = fits_of(X, subset, job.probe, job.device).decisions(labels, job.probe.grid)
+        values = [auroc(y[validation], d[validation]) for d in found]
+        if not np.isfinite(values).any():
+            return nothing
+        best = int(np.nanargmax(values))
+        return auroc(y[test], found[best][test]), job.probe.grid[best], found[best]
+
+    orders = [nested(groups[train], job.seed, k) for k in range(repeats)]
+    points = []
+    for size in sorted({s for s in sizes if s < len(train)}):
+        done = [fit(train[order[:size]]) for order in orders]
+        points.append({"n": size, **_over(np.array([d[0] for d in done])), "C": [d[1] for d in done]})
+    value, C, decisions = fit(train)
+    draws = Resamples.draw(groups[test].tolist(), job.seed)
+    interval = auroc_interval(draws, y[test], decisions[test])
+    return {
+        "site": chosen.cell.site,
+        "layer": chosen.cell.row,
+        "position": chosen.cell.position,
+        "points": points,
+        "all": {"n": len(train), "auroc": value, "auroc_95": ends(interval), "C": C},
+        "too_large": [s for s in sorted(set(sizes)) if s > len(train)],
+        "n_test": len(test),
+        "n_test_correct": int(y[test].sum()),
+    }
+
+
+def nested(groups: NDArray[np.str_], seed: int, k: int) -> NDArray[np.int64]:
+    """(example,) order in which examples join: groups at random, the examples of a group together."""
+    _, own = np.unique(groups, return_inverse=True)
+    key = np.random.default_rng([seed, KEY, k]).permutation(own.max() + 1)
+    return np.argsort(key[own], kind="stable")
+
+
+def _over(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean over orders with Student's interval of that mean; NaN where a subset held one class only."""
+    there = values[np.isfinite(values)]
+    mean = float(there.mean()) if len(there) else float("nan")
+    sd = float(there.std(ddof=1)) if len(there) > 1 else float("nan")
+    return {"repeats": len(there), "auroc": mean, "auroc_95": ends(mean_interval(there)), "sd": sd, "aurocs": values.tolist()}

@@ -1,0 +1,132 @@
+"""What can be read where and when: the best cell of each position, and cells against the best baseline of their time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.metrics.auroc import Z95, auroc
+from probebench.metrics.paired import paired
+from probebench.probes.fit import Labels
+from probebench.scoring.best import best_on_common, common_examples
+from probebench.scoring.comparison import ends
+from probebench.scoring.score import Result, cell_facts, tested
+from probebench.states.positions import readable_when
+from probebench.types import EMB, CellFit, Detector, When, split_index
+
+PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
+"""Positions in the tables of Orgad et al. (2025), arXiv:2410.02707, in map order."""
+POWER = Z95 + 0.8416212335729143
+"""97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors is found 4 times out of 5 by a
+two-sided test at 5 %."""
+
+
+def by_position(result: Result, fits: Sequence[CellFit], positions: Sequence[str], *, given: bool = False) -> list[dict[str, Any]]:
+    """One row per position: its best layer by validation among the blocks of the selected site, with the test AUROC there."""
+    site = result.selected.cell.site
+    test = result.matrices[site, "test"]
+    rows = []
+    for name in positions:
+        row: dict[str, Any] = {"position": name, "when": readable_when(name, given=given), "paper": name in PAPER}
+        own = [f for f in fits if f.cell.site == site and f.cell.position == name and f.cell.layer != EMB]
+        best = best_cell(own)
+        if best is None:
+            reasons = sorted({f.masked for f in own if f.masked})
+            rows.append({**row, "layer": None, "masked": "; ".join(reasons)})
+            continue
+        rows.append({
+            **row, "layer": best.cell.row, "C": best.C, "validation_auroc": best.validation_auroc,
+            **tested(test, best.cell),
+        })  # fmt: skip
+    return rows
+
+
+def best_cell(fits: Sequence[CellFit]) -> CellFit | None:
+    """The one with the highest validation AUROC, the first of equals; None where all are masked."""
+    there = [f for f in fits if not f.masked and np.isfinite(f.validation_auroc)]
+    return max(there, key=lambda f: f.validation_auroc, default=None)
+
+
+def readable(result: Result, fits: Sequence[CellFit], labels: Labels, seed: int, *, given: bool = False) -> dict[str, Any]:
+    """The best cell readable before the answer against the best baseline readable then; and the same after the answer.
+
+    Both are chosen by validation AUROC. After the answer a baseline of the question alone may still be the best one. Of `given`
+    statements everything is readable before.
+    """
+    site = result.selected.cell.site
+    facts: dict[str, Any] = {}
+    for when in ("before", "after"):
+        blocks = [f for f in fits if f.cell.site == site and f.cell.layer != EMB]
+        own = [f for f in blocks if readable_when(f.cell.position, given=given) == when]
+        cell = best_cell(own)
+        chosen = None if cell is None else best_baseline(result.detectors, labels, when, np.isfinite(cell.decisions))
+        facts[when] = None if cell is None or chosen is None else against(cell, chosen, labels, seed)
+    return facts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A baseline, and on what it was chosen."""
+
+    detector: Detector
+    n: int
+    """Validation examples that all the baselines scored which it was chosen among."""
+
+
+def best_baseline(
+    detectors: Sequence[Detector], labels: Labels, when: When, scored: NDArray[np.bool_] | None = None
+) -> Chosen | None:
+    """The baseline with the highest validation AUROC among those that can be read by then; None where none has one.
+
+    All are judged on the validation examples that every one of them scores (see `best_on_common`).
+
+    Args:
+        detectors: of the run, of all kinds.
+        labels: labels and splits.
+        when: by when they must be readable.
+        scored: (example,) those that the cell scores which they are compared with; None for all.
+    """
+    usable = [d for d in detectors if d.kind == "baseline" and (when == "after" or d.when == "before")]
+    if not usable:
+        return None
+    rows = split_index(labels.splits)["validation"]
+    rows = rows if scored is None else rows[scored[rows]]
+    decisions = np.array([d.decisions[rows] for d in usable])
+    best = best_on_common(labels.y[rows], decisions)
+    return None if best is None else Chosen(usable[best], int(common_examples(decisions)[1].sum()))
+
+
+def split_auroc(decisions: NDArray[np.float64], labels: Labels, split: str) -> float:
+    """AUROC on the examples of one split that have a decision; NaN without both classes."""
+    rows = np.flatnonzero((np.asarray(labels.splits) == split) & np.isfinite(decisions))
+    return auroc(labels.y[rows], decisions[rows])
+
+
+def against(cell: CellFit, chosen: Chosen, labels: Labels, seed: int) -> dict[str, Any]:
+    """A cell and a baseline on the test examples that both can score, as records hold it."""
+    baseline, test = chosen.detector, split_index(labels.splits)["test"]
+    y = labels.y[test]
+    found = paired(y, y, cell.decisions[test], baseline.decisions[test], labels.group_names(test), seed)
+    shared = np.where(np.isfinite(cell.decisions), baseline.decisions, np.nan)
+    return {
+        "cell": {**cell_facts(cell), "auroc": found.values[0], "auroc_95": ends(found.intervals[0])},
+        "best_baseline": {
+            "name": baseline.name,
+            "label": baseline.label,
+            "validation_auroc": split_auroc(shared, labels, "validation"),
+            "n_validation": chosen.n,
+            "auroc": found.values[1],
+            "auroc_95": ends(found.intervals[1]),
+        },
+        "difference": found.difference,
+        "difference_95": ends(found.interval),
+        "difference_se": found.se,
+        "difference_p": found.p,
+        "detectable_difference": POWER * found.se,
+        "n": found.n,
+        "n_correct": found.correct[0],
+    }

@@ -1,0 +1,255 @@
+"""What a reviewer would raise: each concern is one function of a run's record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probebench.models.passes.agreement import disagreement
+from probebench.record.claims import ALPHA, against_of, chance, coverage, outcome
+from probebench.scoring.comparison import Comparison, ends
+from probebench.tasks.local.notes import data_notes
+from probebench.text import interval
+from probebench.types import CellFit
+
+BALANCED = (0.1, 0.9)
+"""Shares of correct answers outside of which classes count as unbalanced."""
+RATE_APART = 0.05
+CONTROL_OFF = 0.02
+"""How far the mean of shuffled labels may lie from 0.5 before it is worth a word,"""
+CONTROL_P = 0.01
+"""and the p-value over repeats (Student's t) from which it counts as away from it."""
+TEXT = ("text", "text_question", "text_answer", "text_embedding")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concern:
+    """What the concerns look at."""
+
+    record: Mapping[str, Any]
+    """As far as it is built: everything but the warnings."""
+    fits: Sequence[CellFit]
+    comparison: Comparison
+
+
+Rule = Callable[[Concern], Iterator[str]]
+CONCERNS: list[Rule] = []
+
+
+def concern(rule: Rule) -> Rule:
+    """Register a concern; their order is the order of the list."""
+    CONCERNS.append(rule)
+    return rule
+
+
+def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Comparison) -> list[str]:
+    """Every concern of a run, in sentences."""
+    run = Concern(record, fits, comparison)
+    return [sentence for rule in CONCERNS for sentence in rule(run)]
+
+
+@concern
+def _beaten(run: Concern) -> Iterator[str]:
+    """A baseline of the same time is better, or the test split cannot tell."""
+    found = run.record["readable"][run.record["selection"]["readable"]]
+    if found is None:
+        return
+    own, d, least = against_of(found), found["difference"], found["detectable_difference"]
+    signal = found["best_baseline"]["label"]
+    gap = f"{d:+.3f} {interval(own.difference_95, signed=True)}"
+    figures = f"probe minus baseline is {gap} over the {own.n} test examples that both score"
+    weak = np.isfinite(least) and abs(d) < least
+    power = f"; a difference of {least:.3f} would be found 4 times out of 5" if weak else ""
+    if own.outcome == "worse":
+        yield f"The best baseline, '{signal}' ({own.rule}), beats the probe: {figures}{power}."
+    elif own.outcome == "undecided":
+        yield f"The probe is not distinguishable from the best baseline, '{signal}' ({own.rule}): {figures}{power}."
+    elif weak:
+        yield f"The test split is small for such a difference to '{signal}' ({own.rule}): {figures}{power}."
+
+
+@concern
+def _sample(run: Concern) -> Iterator[str]:
+    """The selected cell's token is absent from part of the test examples."""
+    if partly := coverage(run.record):
+        yield (
+            f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its numbers are over these, and cells "
+            f"of other positions are over others."
+        )
+
+
+@concern
+def _batched(run: Concern) -> Iterator[str]:
+    """Answers of a batch are not those that the same prompts get alone."""
+    found = (run.record.get("generation") or {}).get("alone")
+    if found and (why := disagreement(found, run.record["model"]["dtype"])):
+        other = (
+            "plain" if run.record["generation"]["how"] == "fast" else "plain and --dtype float32, or another --attn-implementation"
+        )
+        yield (
+            f"{found['differ']} of the first {found['examples']} answers differ from those that the model gives alone, within "
+            f"{found['tokens']} tokens: {why}. Compare with --generation {other}."
+        )
+
+
+@concern
+def _simple(run: Concern) -> Iterator[str]:
+    """The text alone, or the token's own embedding, does nearly as well."""
+    scores = {s.name: s for s in run.comparison.scores}
+    probe = run.comparison.scores[0]
+    for name in (*TEXT, "probe_emb"):
+        if (s := scores.get(name)) is None:
+            continue
+        found = outcome((s.difference_interval.low, s.difference_interval.high))
+        gap = f"difference {s.difference:+.3f} {interval(ends(s.difference_interval), signed=True)}, n = {s.n}"
+        if found == "worse":
+            yield f"'{s.label}' beats the probe ({gap})."
+        elif found == "undecided" and np.isfinite(s.difference):
+            yield f"The probe is not distinguishable from '{s.label}' ({gap})."
+        elif s.auroc >= probe.interval.low:
+            yield f"'{s.label}' ({s.auroc:.3f}) lies within the probe's 95 % interval, from {probe.interval.low:.3f} (n = {s.n})."
+        if s.interval.high < 0.5:
+            yield (
+                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n}): twins with flipped labels may cross the "
+                "split."
+            )
+    if "text_embedding" not in scores:
+        yield "No text-embedding baseline was run (--encoder DIR): TF-IDF alone may understate what the text says."
+
+
+@concern
+def _confounded(run: Concern) -> Iterator[str]:
+    """Lengths, places and sources explain the probe, or the answer stands in the prompt."""
+    found = run.record["confounds"]
+    linear, left, flag = found["linear"], found["residual"], found["answer_in_prompt"]
+    if linear and linear["probe_minus_this_95"][0] <= 0:
+        said = "beats the probe" if linear["probe_minus_this_95"][1] < 0 else "is not distinguishable from the probe"
+        yield (
+            f"A linear model of {_names(found['features'])} {said} (AUROC {linear['auroc']:.3f}, difference "
+            f"{linear['probe_minus_this']:+.3f} {interval(linear['probe_minus_this_95'], signed=True)}, n = {linear['n']})."
+        )
+    above = chance(run.record).verdict == "above"  # else there was nothing to explain
+    if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and above:
+        yield (
+            f"With {_names(found['features'])} regressed out, the probe's AUROC goes from {left['probe_auroc']:.3f} to "
+            f"{left['auroc']:.3f}, an interval that reaches 0.5 (n = {left['n']})."
+        )
+    if flag and flag["flag"]:
+        rate = flag["all"]["rate"]
+        seen = f" (an accepted one in {rate:.0%} of prompts)" if np.isfinite(rate) else ""
+        yield f"The answer stands in the prompt{seen}: the probe may read whether it was copied."
+
+
+def _names(features: Sequence[str]) -> str:
+    names = list(dict.fromkeys(f.split(":")[0].replace("_", " ") for f in features))
+    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+
+
+@concern
+def _classes(run: Concern) -> Iterator[str]:
+    """Balance, answers cut off, and exact answers found more often in one class."""
+    task, everything = run.record["task"], run.record["counts"]["all"]
+    if not BALANCED[0] <= everything["accuracy"] <= BALANCED[1]:
+        yield f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are correct."
+    if everything["not_stopped"] > 0.1 * everything["n"] and task["kind"] != "statements":
+        yield f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens and were cut off."
+    rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
+    if abs(rates[0] - rates[1]) > RATE_APART:
+        yield f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers."
+
+
+@concern
+def _places(run: Concern) -> Iterator[str]:
+    """Positions that belong to the answer and reach into the prompt."""
+    for name, facts in run.record["positions_present"].items():
+        if facts["in_prompt"]:
+            yield f"Position {name} reaches into the prompt in {facts['in_prompt']} of {facts['n']} answers."
+
+
+@concern
+def _convergence(run: Concern) -> Iterator[str]:
+    """Fits that did not converge."""
+    stuck = [f.cell for f in run.fits if not f.converged]
+    if stuck:
+        first = f"{stuck[0].site}, layer {stuck[0].row}, {stuck[0].position}"
+        yield f"{len(stuck)} of {len(run.fits)} cells did not converge, the first: {first}."
+    others = sum(f.unconverged for f in run.fits)
+    if others:
+        yield f"{others} fits at other values of C or to shuffled labels did not converge."
+
+
+@concern
+def _controls(run: Concern) -> Iterator[str]:
+    """What shuffled labels say."""
+    from scipy.stats import t as student
+
+    permutation, shuffled = run.record["controls"]["permutation"], run.record["controls"]["shuffled_labels"]
+    if permutation["shuffles"] and not np.isfinite(permutation["max_statistic_p"]):
+        yield "Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no p-value is given."
+    p = permutation["max_statistic_p"]
+    if p >= ALPHA:
+        yield f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} (max-statistic)."
+    mean, n = shuffled["mean_auroc"], shuffled["repeats"]
+    apart = 2 * float(student.sf(abs(mean - 0.5) / (shuffled["sd"] / n**0.5), n - 1)) if shuffled["sd"] > 0 else 1.0
+    if abs(mean - 0.5) > CONTROL_OFF and apart < CONTROL_P:
+        yield (
+            f"Probes of shuffled labels score {mean:.3f} on average over {n}, away from 0.5 (p = {apart:.3f}): "
+            "look for groups that cross the splits, or classes that differ in which tokens exist."
+        )
+
+
+@concern
+def _set_up(run: Concern) -> Iterator[str]:
+    """Thinking, examples left out, and the label-aware rule."""
+    record, everything = run.record, run.record["counts"]["all"]
+    if everything["thinking"] and "first_answer" in record["positions"]:
+        yield (
+            f"The model thinks before it answers ({everything['thinking']} of {everything['n']}): first_answer and second_answer "
+            f"are its first generated tokens, inside the thinking; the final answer begins at final_first (--positions all)."
+        )
+    if record["data"]["n_too_long"]:
+        yield f"{record['data']['n_too_long']} examples do not fit into the model's context and were left out."
+    if record["task"]["exact_answer"] == "gold":
+        yield "Exact answers were found by the label (--exact-answer gold): for comparison with the paper only."
+
+
+@concern
+def _read(run: Concern) -> Iterator[str]:
+    """How the examples were read."""
+    yield from data_notes(run.record["data"], run.record["counts"]["all"]["n"])
+
+
+@concern
+def _left_out(run: Concern) -> Iterator[str]:
+    """Cells without a probe, and test examples without a place in the table."""
+    masked = Counter(f.masked for f in run.fits if f.masked)
+    yield from (f"{n} cells are masked: {reason}." for reason, n in masked.items())
+    c, selection = run.comparison, run.record["selection"]
+    if sum(c.dropped.values()):
+        there = selection.get("n_test")
+        both = "" if there in (None, len(c.rows)) else (
+            f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all {there} that have its token "
+            f"{selection['test_auroc']:.3f}."
+        )  # fmt: skip
+        yield (
+            f"Detectors are compared over {len(c.rows)} of {c.n_test} test examples, without {c.dropped['correct']} correct and "
+            f"{c.dropped['wrong']} wrong ones, which some detector cannot score.{both}"
+        )
+
+
+@concern
+def _noise(run: Concern) -> Iterator[str]:
+    """Labels on which judges differ."""
+    found = run.record["label_noise"]
+    if found and (reason := found["refit"].get("reason")):
+        yield f"The selected cell cannot be fitted to the labels of {found['judge']}: {reason}."
+    if found and (found["change_95"][0] > 0 or found["change_95"][1] < 0):
+        yield (
+            f"Under the labels of {found['judge']} the probe's AUROC changes by {found['change']:+.3f} "
+            f"{interval(found['change_95'], signed=True)}, n = {found['n_test']} "
+            f"(agreement {found['agreement']:.1%}, kappa {found['kappa']:.2f})."
+        )

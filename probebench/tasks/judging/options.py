@@ -1,0 +1,156 @@
+"""Answers that choose: options of the task, options that the question offers, and lists that name several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from probebench.tasks.judging.polarity import is_determiner
+from probebench.tasks.judging.refusals import SENTENCE_END, in_refusal, is_negated, up_to_next_question, without_echo
+from probebench.tasks.judging.wording import SAYING, Wording, words
+from probebench.types import Example, Span
+
+JOINT = re.compile(
+    r"[\s\"'“”‘’(]*(?:,|/|;|&|\bor\b|\band\b|\n)+"
+    r"(?:\s*(?:,|\b(?:or|and|the|an?|either|both|also)\b))*[\s\"'“”‘’(]*",
+    re.IGNORECASE,
+)
+JOINER = re.compile(r"\b(?:or|and)\b", re.IGNORECASE)
+OR = re.compile(r"\bor\b", re.IGNORECASE)
+SEVERAL = re.compile(
+    r"\b(?:list|names?|two|three|four|five|six|seven|ten|\d+|several|some|all|both|pair|either|any|are|were|do|"
+    r"(?:what|which|name)(?: \w+){0,2} \w+[^s\Wu]s)\b",
+    re.IGNORECASE,
+)
+LIST_ITEM_END = re.compile(r"\s*(?:(?<!\d),|,(?!\d{3}))\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*")
+LETTERED = re.compile(r"(?:^|\s)\(?[A-Ea-e][).]\s+")
+"""Options written out: "A) Paris B) Lyon C) Nice"."""
+VERB_OR_END = re.compile(r"\b(?:is|was|are|were|has|had|than)\b|[.!?;]")
+LEAD = r"(?:(?:the|an?|in|at|maybe|perhaps)\s+)?"
+ITEM = r"(?:[\"'“‘(]?[A-Z0-9][\w.'’-]*(?:\s+(?:of |the |de |and )?[A-Z0-9][\w.'’-]*){0,3}[\"'”’)]?)"
+HEDGED = re.compile(
+    rf"{ITEM}(?:(?<=\w\w)\s?/\s?(?=\w\w){ITEM}|\s+or\s+{LEAD}{ITEM}|(?:\s*,\s*{LEAD}{ITEM})+\s*,?\s+or\s+{LEAD}{ITEM})"
+)
+HEDGES = frozenset("either could might may possibly perhaps maybe probably likely answer not sure but".split())
+COMMA = re.compile(r"[\s\"'“”‘’]*,")
+NEAR = 2
+"""Words that may stand between an option of the question and its "or"."""
+
+
+def option_places(options: Iterable[str], answer: str) -> list[tuple[int, int, str]]:
+    """Where options stand in the answer on whole words and undenied, earliest first; the longest of those at one place.
+
+    A single letter counts in its own case, unless it is all that is said, and not as the article "A"; "C" does not stand in "C++".
+    """
+    found: list[tuple[int, int, str]] = []
+    for option in dict.fromkeys(options):
+        body = r"[\s-]+".join(map(re.escape, option.split()))
+        if not body:
+            continue
+        tail = r"(?!\s+(?!(?:or|and)\b)[a-z])(?!['’])" if option.strip() in ("A", "I", "a") else ""
+        flags = re.NOFLAG if len(option.strip()) == 1 and re.search(r"\w\W*\w", answer) else re.IGNORECASE
+        matches = re.finditer(rf"(?<!\w){body}(?![\w+#]){tail}", answer, flags)
+        found += [(*m.span(), option) for m in matches if _counts(answer, *m.span())]
+    found.sort(key=lambda f: (f[0], -f[1]))
+    kept: list[tuple[int, int, str]] = []
+    for place in found:
+        if not kept or place[0] >= kept[-1][1]:
+            kept.append(place)
+    return kept
+
+
+def _counts(answer: str, start: int, end: int) -> bool:
+    return not (is_negated(answer, start, end) or is_determiner(answer, start, end) or in_refusal(answer, start))
+
+
+def earliest_option(example: Example, answer: str) -> Span | None:
+    """Where the first option stands in the answer that is not denied; None where a list names several without choosing.
+
+    The question, repeated word for word, is no answer. The longest of options that begin at one place is taken.
+    """
+    text = without_echo(example.question, up_to_next_question(answer))
+    found = option_places([*example.references, *example.wrong], text)
+    if not found or names_several(text, found):
+        return None
+    return Span(found[0][0], found[0][1])
+
+
+def names_several(text: str, found: Sequence[tuple[int, int, str]]) -> bool:
+    """Are the first two options different ones that only "or", "and" or a comma joins?"""
+    if len(found) < 2 or found[0][2].casefold() == found[1][2].casefold():
+        return False
+    return bool(JOINT.fullmatch(text, found[0][1], found[1][0]))
+
+
+def rivals(question: Wording, start: int, end: int) -> list[str] | None:
+    """The word that tells the other option, where the question offers these words as one; None where it offers nothing.
+
+    "Which is older, X or Y?" offers X and Y, "between X and Y" too, "with nearby stars or with distant stars" nearby and
+    distant: the option may stand a few words from "or", and what both sides share tells nothing.
+    """
+    asked = question.words
+    for match in JOINER.finditer(question.text):
+        before = [w for w in asked if w.end <= match.start()]
+        after = [w for w in asked if w.start >= match.end()]
+        reach = NEAR if match.group().casefold() == "or" else 0
+        if len(before) - reach <= end <= len(before):
+            shared = {w.form for w in asked[start : len(before)]}
+            return [next((w.form for w in after if w.form not in shared), "")]
+        if len(before) <= start <= len(before) + reach:
+            shared = {w.form for w in asked[len(before) : end]}
+            return [next((w.form for w in reversed(before) if w.form not in shared), "")]
+    if COMMA.match(question.text, asked[end - 1].end) and end < len(asked) and OR.search(question.text, asked[end].start):
+        return [asked[end].form]
+    return None
+
+
+def chosen_first(said: Wording, start: int, others: Iterable[str]) -> bool:
+    """Does no rival's word stand before the alias that begins at word `start`, unless it is denied?"""
+    known = set(others) - SAYING
+    return not any(w.form in known and not is_negated(said.text, w.start, w.end) for w in said.words[:start])
+
+
+def joined_by_or(said: Wording, end: int, others: Iterable[str]) -> bool:
+    """Is the next word after the mention that of a rival, with only "or", "and" or a comma between ("X or Y")?"""
+    if end >= len(said.words):
+        return False
+    following = next((w for w in said.words[end:] if w.form in set(others)), None)
+    if following is None or is_negated(said.text, following.start, following.end):
+        return False
+    between = said.text[said.words[end - 1].end : following.start]
+    return len(between) < 40 and bool(JOINT.match(between)) and not VERB_OR_END.search(between)
+
+
+def left_open(text: str, start: int, end: int, known: Iterable[str]) -> list[str]:
+    """The things that the answer leaves open where the mention is one of them: "Paris or Lyon", "either Paris, London, or Rome".
+
+    Nothing new stands before them in their sentence. "24 hours, or a day" says one thing twice. Empty where it is no such list.
+    """
+    found = next((m for m in HEDGED.finditer(text) if m.start() <= start and end <= m.end()), None)
+    if found is None:
+        return []
+    begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, found.start())), default=0)
+    known = set(known)
+    new = [w for w in words(text[begin : found.start()]) if w not in known and w not in SAYING and w not in HEDGES]
+    return [] if new else re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s?/\s?", found.group())
+
+
+def asks_for_several(question: str) -> bool:
+    """Does the question ask for more than one thing?"""
+    return bool(SEVERAL.search(question))
+
+
+def bare_list(text: str) -> list[str]:
+    """The items of an answer that is a list and nothing else; empty where it is none.
+
+    Three items with "and" or "or", or four without: "Munich, Bavaria, Germany" is one place.
+    """
+    lettered = LETTERED.split(text.strip().rstrip("."))
+    several = len(lettered) > 3 and not lettered[0].strip()
+    text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text.strip().rstrip("."))
+    found = [item for item in (lettered if several else LIST_ITEM_END.split(text)) if item.strip()]
+    least = 3 if re.search(r"\b(?:and|or)\b", text) else 4
+    capital = {re.sub(r"^(?:the|an?) ", "", item.strip("\"'“”‘’*").strip())[:1].islower() for item in found}
+    short = len(capital) == 1 and all(len(item.split()) <= 4 and not VERB_OR_END.search(item) for item in found)
+    in_line = len(found) >= least and "," in text
+    return found if short and (several or in_line or ("\n" in text and len(found) > 3)) else []

@@ -1,0 +1,303 @@
+"""Free text as words for comparison: what two spellings of one thing have in common.
+
+No case, diacritics, punctuation, articles, little words, possessives or plural endings; numbers as digits. Each word knows
+where it stands, so that what surrounds a mention can be looked at.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import cached_property
+
+from probebench.tasks.judging.numerals import ROMANS, is_number, ordinal, spelled_out
+
+ARTICLES = frozenset({"a", "an", "the"})
+LITTLE = frozenset(
+    "in on at of to from by for with and or around about approximately circa typically between nearly roughly almost".split()
+)
+"""Words that decide nothing between an alias and an answer."""
+SAYING = frozenset("is are was were be been it he she they that this there his her their its i think believe would say my".split())
+"""Words that only carry the answer in a sentence."""
+FUNCTION = (
+    ARTICLES
+    | LITTLE
+    | SAYING
+    | frozenset(
+        "us me we you him them who whom what which when where why how can could may might will shall should must do does did "
+        "has have had am so if but not no nor yes as than then too very up out off over now here all any some more most one".split()
+    )
+)
+"""Words that stand in any text: an alias that is one of them is looked for with care."""
+LETTERS = {
+    "ø": "o",
+    "ł": "l",
+    "đ": "d",
+    "ð": "d",
+    "þ": "th",
+    "æ": "ae",
+    "œ": "oe",
+    "ı": "i",
+    "ħ": "h",
+    "ŧ": "t",
+    "ŋ": "n",
+    "π": "pi",
+}
+"""Letters that Unicode does not decompose."""
+UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
+UNITS = {
+    spelling: unit
+    for unit, spellings in {
+        "km": "km kms kilometre kilometer kilometres kilometers",
+        "m": "m metre meter metres meters",
+        "cm": "cm cms centimetre centimeter centimetres centimeters",
+        "mm": "mm millimetre millimeter millimetres millimeters",
+        "ft": "ft foot feet",
+        "inch": "inch inches",
+        "mile": "mi mile miles",
+        "kg": "kg kgs kilo kilos kilogram kilograms kilogramme kilogrammes",
+        "lb": "lb lbs pound pounds",
+        "mph": "mph",
+        "kmh": "kmh kph kmph",
+        "hour": "h hr hrs hour hours",
+        "minute": "min mins minute minutes",
+        "second": "sec secs second seconds",
+        "liter": "l litre liter litres liters",
+        "gram": "g gram grams gramme grammes",
+        "ounce": "oz ounce ounces",
+    }.items()
+    for spelling in spellings.split()
+}
+"""Units after a number, one spelling each."""
+SPEEDS = {"km": "kmh", "mile": "mph"}
+DEGREES = {"c": "celsius", "f": "fahrenheit", "celsius": "celsius", "fahrenheit": "fahrenheit"}
+MONTHS = {
+    m[:n]: m for m in "january february march april june july august september october november december".split() for n in (3, 4)
+}
+"""Months as they are cut beside a number."""
+SHORT = {
+    "saint": "st",
+    "mount": "mt",
+    "doctor": "dr",
+    "junior": "jr",
+    "senior": "sr",
+    "mister": "mr",
+    "professor": "prof",
+    "bce": "bc",
+}
+"""Titles and the like that are as often written short."""
+AMERICAN = {"our": "or", "ours": "ors", "tre": "ter", "tres": "ters", "ise": "ize", "ised": "ized", "isation": "ization"}
+BRITISH = re.compile(r"(?:ours?|tres?|ised?|isation)$")
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+"""Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and Korean, which adds its particles."""
+NUMBER = r"(?:(?<![^\s(=:])[-−])?(?:\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
+POSSESSIVE = r"(?:['’`][sS](?![^\W_]))?"
+LETTER_RUN = r"[^\W\d_]+(?:\+\+|[+#](?!\w)|(?<=\b[ABO])-(?=$|[\s.,;)])|(?<=\bAB)-(?=$|[\s.,;)]))?"
+TOKEN = re.compile(rf"{NUMBER}|({LETTER_RUN}){POSSESSIVE}")
+TOKEN_UNSPACED = re.compile(rf"{NUMBER}|[{UNSPACED}]|((?:(?![{UNSPACED}]){LETTER_RUN[:8]})+(?:\+\+|[+#](?!\w))?){POSSESSIVE}")
+HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
+ORDINAL_ENDING = re.compile(r"(?<=\d)(st|nd|rd|th)\b", re.IGNORECASE)
+CAMEL = re.compile(r"(?<![^\W_])([a-z]+)(?=[A-Z])")
+TIES = "-‐*·'’`."
+"""What ties a letter to its neighbour, so that it is no article."""
+FOR_A_LETTER = re.compile(r"(?<=[A-Za-z])\$(?=[A-Za-z])(?!(?:m|b|tr)illion)|(?<=\b[A-Z])!(?=[a-z])")
+AMPERSAND = re.compile(r"(?<=\b[^\W\d_]) ?& ?(?=[^\W\d_]\b)|(?<=\b[^\W\d_]{2}) ?& ?(?=[^\W\d_]\b)")
+KEY = re.compile(r"[ -](?:minor|major|flat|sharp|levels?|negative|positive)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a text as it is compared, and the characters it was read from."""
+
+    form: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Wording:
+    """A text and its words."""
+
+    text: str
+    words: tuple[Word, ...]
+
+    def at(self, start: int, end: int) -> tuple[int, int] | None:
+        """The words that stand at these characters; None without one."""
+        inside = [i for i, w in enumerate(self.words) if start <= w.start and w.end <= end]
+        return (inside[0], inside[-1] + 1) if inside else None
+
+    @cached_property
+    def forms(self) -> list[str]:
+        """The words as they are compared."""
+        return [w.form for w in self.words]
+
+    @cached_property
+    def joined(self) -> str:
+        """All words without spaces; two numbers side by side stay apart."""
+        return join(self.forms)
+
+    @cached_property
+    def starts(self) -> dict[int, int]:
+        """Place in `joined` to the word that begins there."""
+        return self._edges[0]
+
+    @cached_property
+    def ends(self) -> dict[int, int]:
+        """Place in `joined` to the number of words that end before it."""
+        return self._edges[1]
+
+    @cached_property
+    def _edges(self) -> tuple[dict[int, int], dict[int, int]]:
+        starts, ends, at, before = {}, {}, 0, ""
+        for i, form in enumerate(self.forms):
+            at += len(_gap(before, form))
+            starts[at] = i
+            at += len(form)
+            ends[at] = i + 1
+            before = form
+        return starts, ends
+
+
+def _gap(before: str, form: str) -> str:
+    return "|" if before and before[-1].isdigit() and form[0].isdigit() else ""
+
+
+def join(forms: list[str]) -> str:
+    """Words written together ("spider", "man" is "spiderman"); "1", "2" is not "12"."""
+    if not any(f[0].isdigit() for f in forms[1:]):
+        return "".join(forms)
+    parts, before = [], ""
+    for form in forms:
+        parts.append(_gap(before, form) + form)
+        before = form
+    return "".join(parts)
+
+
+def tidy(text: str) -> str:
+    """Compatibility forms of characters ("²" is "2"), odd spaces and quotation marks as plain ones, letters for "Ke$ha"."""
+    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return FOR_A_LETTER.sub(lambda m: "s" if m.group() == "$" else "i", text) if "$" in text or "!" in text else text
+
+
+def variants(text: str) -> dict[str, str]:
+    """Other ways to write the text that change its words, by name; only those that differ from it."""
+    found = {}
+    if (cut := CAMEL.sub(r"\1 ", text)) != text:
+        found["cut"] = cut
+    if not text.isascii() and (umlauts := text.translate(UMLAUTS)) != text:
+        found["umlauts"] = umlauts
+    return found
+
+
+def read(text: str, *, stems: bool = True) -> Wording:
+    """The text's words, plural endings off with `stems`. A text of little words only keeps them, one of articles only too."""
+    text = AMPERSAND.sub("", tidy(text)) if "&" in text else tidy(text)
+    pattern = TOKEN_UNSPACED if not text.isascii() and HAS_UNSPACED.search(text) else TOKEN
+    mixed = not text.isupper()
+    full: list[Word] = []
+    kept: list[int] = []
+    articles: list[int] = []
+    for match in pattern.finditer(text):
+        raw = match.group(1) or match.group()
+        start = match.start()
+        form = fold(raw)
+        if not form:
+            continue
+        number = len(full)
+        full.append(Word(form, start, start + len(raw)))
+        if form in ARTICLES and not _is_letter(text, start, start + len(raw)):
+            articles.append(number)
+        elif form not in LITTLE or (mixed and len(raw) > 1 and raw.isupper()):
+            kept.append(number)
+    if not kept:
+        kept = [i for i in range(len(full)) if i not in articles] or list(range(len(full)))
+    return Wording(text, tuple(_numbered(text, [full[i] for i in kept], stems=stems)))
+
+
+def words(text: str, *, stems: bool = True) -> list[str]:
+    """The text's words as they are compared."""
+    return read(text, stems=stems).forms
+
+
+def fold(raw: str) -> str:
+    """One word without case and diacritics; digits without separators of thousands."""
+    if raw.isascii():
+        return raw.lower() if raw[0].isalpha() else re.sub(r"[,\s]", "", raw)
+    low = raw.casefold().replace("−", "-")
+    marks = unicodedata.normalize("NFD", "".join(LETTERS.get(c, c) for c in low))
+    return unicodedata.normalize("NFC", "".join(c for c in marks if unicodedata.combining(c) < 200))
+
+
+def _is_letter(text: str, start: int, end: int) -> bool:
+    """Is this article's spelling something else: "Vitamin A", "A-ha", "hepatitis A virus", "M*A*S*H", the end of "Qur'an"?"""
+    after = text[end : end + 2]
+    if start >= 2 and text[start - 1] in TIES and text[start - 2].isalnum():
+        return True
+    if end - start != 1:
+        return False
+    if (after[:1] in tuple(TIES) and after[1:].isalpha()) or (text[start] == "A" and KEY.match(text, end)):
+        return True
+    before = text[:start].rstrip()
+    inside = bool(before) and text[start - 1] == " " and (before[-1].isalnum() or before[-1] in ",:")
+    return text[start] == "A" and inside and not (after[:1] == " " and after[1:].isupper()) and before[-1:] != ":"
+
+
+def _numbered(text: str, kept: list[Word], *, stems: bool) -> list[Word]:
+    """Numbers as digits, units after them in one spelling, plural endings off."""
+    endings = {m.start(): m for m in ORDINAL_ENDING.finditer(text)} if any(c.isdigit() for c in text) else {}
+    kept = [w for w in kept if not (w.start in endings and w.form in ("st", "nd", "rd", "th"))]
+    result: list[Word] = []
+    at = 0
+    for form, used in spelled_out([w.form for w in kept]):
+        first, last = kept[at], kept[at + used - 1]
+        at += used
+        if last.end in endings and is_number(form):
+            form = ordinal(int(float(form)))
+        elif used == 1 and form == first.form:
+            following = kept[at].form if at < len(kept) else ""
+            form, first = _unit(text, first, result) or (_one_spelling(text, first, result, following, stems=stems), first)
+        if form[0].isdigit() and result and result[-1].form in ("minus", "negative") and is_number(form):
+            form, first = f"-{form}", result.pop()
+        result.append(Word(form, first.start, last.end))
+    return result
+
+
+def _unit(text: str, word: Word, before: list[Word]) -> tuple[str, Word] | None:
+    """A unit behind a number in one spelling, and where it begins; what it is made of is taken from the words before."""
+    after_number = bool(before) and is_number(before[-1].form)
+    if after_number and word.form in ("sq", "square"):
+        return "square", word
+    if word.form in UNITS and (after_number or (before and before[-1].form in ("square", "cubic"))):
+        return UNITS[word.form], word
+    if word.form in ("h", "hr", "hour"):
+        n = 2 if len(before) > 2 and before[-1].form == "per" else 1
+        if len(before) > n and before[-n].form in SPEEDS and is_number(before[-n - 1].form):
+            first = before[-n]
+            del before[-n:]
+            return SPEEDS[first.form], first
+    if word.form in DEGREES and before and (text[word.start - 1] == "°" or before[-1].form in ("degree", "degrees")):
+        return DEGREES[word.form], before.pop() if before[-1].form in ("degree", "degrees") else word
+    return None
+
+
+def _one_spelling(text: str, word: Word, before: list[Word], following: str, *, stems: bool) -> str:
+    raw = text[word.start : word.end]
+    if word.form in MONTHS and (following[:1].isdigit() or (before and is_number(before[-1].form))):
+        return MONTHS[word.form]
+    if raw in ROMANS and len(raw) > 1:
+        return ROMANS[raw]
+    if raw.islower() and (roman := raw.upper()) in ROMANS and len(raw) > 1 and before and not is_number(before[-1].form):
+        return ROMANS[roman]
+    return SHORT.get(word.form) or (stem(word.form) if stems else word.form)
+
+
+def stem(word: str) -> str:
+    """The word in American spelling without a plural ending; short words and words in -ss, -us, -is stay whole."""
+    if len(word) > 4:
+        word = BRITISH.sub(lambda m: AMERICAN[m.group()], word)
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word

@@ -1,0 +1,1 @@
+"""Local files that people bring: read, placed and mended."""

@@ -1,0 +1,267 @@
+"""Token ids of answers as people dump them, brought into the form that generation gives: prompt ids, then answer ids, nothing else.
+
+A batched `generate()` returns rows padded to one length, on the left before the prompt and on the right behind the stop token, and
+its rows begin with the prompt. What was put around the ids is taken off where there is one reading; each thing done has a name and
+is counted. Where there are two readings (one leading token that is begin and padding at once, content behind a stop token) the row
+is refused with its line, since one token too many moves every position that counts from that end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from probebench.errors import BadFileError
+from probebench.tasks.exact.spans import decode
+from probebench.tasks.local.marks import IGNORED, Ids, Marks, Runs, run_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """One prompt or answer of a file."""
+
+    where: str
+    name: str
+    """The column it stands in."""
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Ids without what was put around them."""
+
+    ids: Ids
+    done: tuple[str, ...] = ()
+    """What was taken off, by name."""
+    ended: bool = True
+    """False for an answer that was cut off."""
+
+
+def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
+    """Prompts without padding.
+
+    Raises:
+        BadFileError: padding only, a begin token twice, or one token that may be either, with file and line.
+    """
+    around = marks.pads | marks.ends
+    begun = [d.ids[_before_begin(d.ids, marks) :] for d in found]
+    left = Runs.of(begun, around)
+    right = Runs.of((ids[::-1] for ids in begun), around)
+    mended = []
+    for d, ids in zip(found, begun, strict=True):
+        if run_of(ids, around) == len(ids):
+            raise BadFileError(f"{d.where}: {d.name} holds padding only.")
+        ids = ids[_padding(d, ids, left, marks, own=marks.starts, soft=marks.begins, side="begins") :]
+        ids = ids[: len(ids) - _padding(d, ids[::-1], right, marks, own=marks.closers, soft=marks.ends, side="ends")]
+        _check_twice(d, ids, marks)
+        _check_runs(d, ids, marks)
+        _check_runs(d, ids[::-1], marks, side="ends")
+        mended.append(Mended(ids, ("prompt_pads",) if len(ids) < len(d.ids) else ()))
+    return mended
+
+
+def _before_begin(ids: Ids, marks: Marks) -> int:
+    """How many ids of one kind of special token stand before the begin token: padding, whatever token it was done with."""
+    at = next((i for i, token in enumerate(ids) if token in marks.begins), 0)
+    return at if len(set(ids[:at])) == 1 and (ids[0] in marks.special or ids[0] in IGNORED) else 0
+
+
+def _padding(d: Dumped, ids: Ids, runs: Runs, marks: Marks, *, own: frozenset[int], soft: frozenset[int], side: str) -> int:
+    """How many of the first ids are padding.
+
+    Args:
+        d: the row, for messages.
+        ids: its ids; reversed for what stands behind.
+        runs: how the rows of the file begin.
+        marks: of the model.
+        own: tokens of which one belongs there.
+        soft: tokens of which a single one may belong there.
+        side: `begins` or `ends`.
+
+    Raises:
+        BadFileError: it cannot be told.
+    """
+    k = run_of(ids, marks.pads | marks.ends)
+    if not k:
+        return 0
+    token = ids[0]
+    if token in own:
+        return k - 1 if runs.longest[token] > 2 or len(runs.counts[token]) > 1 else 0
+    if token not in soft or runs.longest[token] > 1:
+        return k
+    if runs.always(token):
+        return 0
+    raise BadFileError(
+        f"{d.where}: {d.name} {side} with the token {token}, and in {runs.n - runs.begun[token]} of {runs.n} rows it does not: "
+        f"it may be padding or belong there. Take the padding off, or give the prompts as text."
+    )
+
+
+def _check_twice(d: Dumped, ids: Ids, marks: Marks) -> None:
+    """A begin token that stands twice: the model may have seen it so, or it came in when the ids were written down."""
+    n = len(marks.prefix)
+    for token in {ids[0]} & (marks.starts | frozenset(marks.prefix[:1])):
+        if ids[:2] == (token, token) or (n and ids[: 2 * n] == marks.prefix * 2):
+            raise BadFileError(
+                f"{d.where}: {d.name} begins with the token {token} twice: a prompt that has its begin token was tokenised with "
+                f"special tokens again. Take one off, or generate the answers anew if the model saw both."
+            )
+
+
+def _check_runs(d: Dumped, ids: Ids, marks: Marks, *, side: str = "begins") -> None:
+    """One special token, or the id 0, again and again: padding that was made with another token than the tokenizer's own."""
+    token = ids[0]
+    if ids[:2] == (token, token) and (token == 0 or token in marks.special) and token not in marks.pads | marks.ends:
+        raise BadFileError(
+            f"{d.where}: {d.name} {side} with the token {token} more than once, which looks like padding, but is not the padding "
+            f"token of this model. Take the padding off."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One answer beside its prompt."""
+
+    answer: Dumped
+    given: Ids
+    """The prompt's ids as they stand in the file."""
+    prompt: Ids
+    """The same without padding."""
+    ended: bool | None
+    """What the file says: True when the model ended the answer, False when it was cut off; None when it says nothing."""
+
+
+def mend_answers(found: Sequence[Said], marks: Marks, tokenizer: PreTrainedTokenizerBase) -> list[Mended]:
+    """Answers without the prompt and without padding, up to their stop token.
+
+    Raises:
+        BadFileError: nothing but prompt and padding, content behind a stop token, an end that contradicts what the file says, or
+            what may be padding or not, with file and line.
+    """
+    cuts = [_repeated(s, marks) for s in found]
+    n = sum(cut is not None for cut in cuts)
+    runs = Runs.of((s.answer.ids for s, cut in zip(found, cuts, strict=True) if cut is None), marks.pads | marks.ends)
+    mended = []
+    for s, cut in zip(found, cuts, strict=True):
+        d, done = s.answer, []
+        if cut is not None:
+            if n < len(found) and not marks.special.intersection(s.prompt):
+                raise BadFileError(
+                    f"{d.where}: {d.name} begins with all of the prompt, as {n} of {len(found)} rows do: it may be repeated, "
+                    f"or the model may have said it again. Leave the prompt out of {d.name} in all rows."
+                )
+            ids = d.ids[cut:]
+            done.append("prompt_repeated")
+            if not ids:
+                raise BadFileError(f"{d.where}: {d.name} holds nothing but the prompt.")
+            if k := run_of(ids, marks.pads - marks.ends) % len(ids):  # the prompt was padded on its right
+                ids = ids[k:]
+                done.append("answer_pads")
+        else:
+            ids = d.ids[_head(d, runs, marks, done) :]
+        _check_runs(d, ids, marks)
+        mended.append(_tail(s, ids, marks, tokenizer, done))
+    return mended
+
+
+def told_by_stops(said: Sequence[Said], found: Sequence[Mended], marks: Marks) -> tuple[list[Said], list[Mended]]:
+    """Where texts of answers have their stop token written out, one without it was cut off, if the file does not say it."""
+    written = any(s.answer.name == "answer" and m.ids[-1] in marks.ends for s, m in zip(said, found, strict=True))
+    cut = [
+        written and s.answer.name == "answer" and s.ended is None and m.ids[-1] not in marks.ends
+        for s, m in zip(said, found, strict=True)
+    ]
+    return (
+        [replace(s, ended=False) if off else s for s, off in zip(said, cut, strict=True)],
+        [replace(m, done=(*m.done, "cut_off")) if off else m for m, off in zip(found, cut, strict=True)],
+    )
+
+
+def _repeated(s: Said, marks: Marks) -> int | None:
+    """Where the answer begins behind a prompt, or the opening of its turn, that its ids repeat, and padding before; else None."""
+    ids, whole = s.answer.ids, s.answer.name == "answer_ids"
+    if whole and ids[: len(s.given)] == s.given:
+        return len(s.given)
+    last = max((i for i, token in enumerate(s.prompt) if token in marks.special), default=None)
+    turn = () if last is None else s.prompt[last:]  # how the template opens the model's turn
+    for k in range(run_of(ids, marks.pads | marks.ends) + 1):
+        for part in (s.prompt if whole else (), turn):
+            if part and ids[k : k + len(part)] == part:
+                return k + len(part)
+    return None
+
+
+def _head(d: Dumped, runs: Runs, marks: Marks, done: list[str]) -> int:
+    """How many ids before an answer are padding or what the tokenizer puts before a text."""
+    k = run_of(d.ids, marks.pads | marks.ends)
+    if k == len(d.ids):
+        return 0  # an empty answer, or padding only: its end says which
+    if k and d.ids[0] in marks.ends and runs.longest[d.ids[0]] < 2 and not runs.always(d.ids[0]):
+        raise BadFileError(
+            f"{d.where}: {d.name} begins with the stop token {d.ids[0]} and goes on: it may be padding, or the model may have been "
+            f"run past its end. Take it off, or cut the answer there."
+        )
+    if k:
+        done.append("answer_pads")
+    token = d.ids[k]
+    if token in marks.begins - marks.ends and len(d.ids) > k + 1:
+        if token in marks.turns:
+            raise BadFileError(
+                f"{d.where}: {d.name} begins with the token {token}, which opens a turn of this model. Leave it out."
+            )
+        done.append("answer_prefix")
+        k += len(marks.prefix) if marks.prefix and d.ids[k : k + len(marks.prefix)] == marks.prefix else 1
+    return k
+
+
+def _tail(s: Said, ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase, done: list[str]) -> Mended:
+    """An answer up to its stop token, or up to its last token where it has none."""
+    d = s.answer
+    pads = marks.pads | ({tokenizer.eos_token_id} if _pads_with_end(tokenizer) else set())
+    if s.ended is False:
+        kept = _rstrip(ids, pads)
+        if kept and kept[-1] in marks.ends:
+            raise BadFileError(
+                f"{d.where}: the file says that this answer was cut off, but {d.name} ends with the stop token {kept[-1]}."
+            )
+    else:
+        kept = _rstrip(ids, marks.pads - marks.stops)
+        at = next((i for i, token in enumerate(kept) if token in marks.ends and _nothing(kept[i + 1 :], marks, tokenizer)), None)
+        first = next((i for i, token in enumerate(kept) if token in marks.stops), None)
+        if first is not None and (at is None or first < at):
+            rest = decode(tokenizer, kept[first + 1 :]).strip()
+            raise BadFileError(
+                f"{d.where}: {d.name} goes on after the stop token {kept[first]} (token {first + 1} of {len(kept)}) with "
+                f"{rest[:40]!r}. Cut the answer there, or leave the token out if the model did not stop at it."
+            )
+        kept = kept if at is None else kept[: at + 1]
+    if not kept:
+        raise BadFileError(f"{d.where}: {d.name} holds padding only.")
+    if len(kept) < len(ids):
+        done.append("after_end")
+    stopped = kept[-1] in marks.ends
+    return Mended(kept, tuple(done), bool(stopped or s.ended))
+
+
+def _pads_with_end(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Is the stop token what rows are padded with, since the tokenizer has no token of its own for it?"""
+    return tokenizer.pad_token_id in (None, tokenizer.eos_token_id) and tokenizer.eos_token_id is not None
+
+
+def _rstrip(ids: Ids, pads: Iterable[int]) -> Ids:
+    """Ids without trailing padding."""
+    known = set(pads)
+    n = len(ids)
+    while n and ids[n - 1] in known:
+        n -= 1
+    return ids[:n]
+
+
+def _nothing(ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Are these padding, further stop tokens, or the blank that a chat template writes behind one?"""
+    rest = [i for i in ids if i not in marks.pads and i not in marks.ends]
+    return not rest or (not marks.special.intersection(rest) and not decode(tokenizer, rest).strip())

@@ -1,0 +1,108 @@
+"""Rows of local files, with the line each one stands on, and how to look into them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from probebench.errors import BadFileError
+from probebench.tasks.local.formats import records
+
+PANDAS = ("nan", "NaN", "<NA>", "NaT")
+"""How pandas writes a missing value as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a source."""
+
+    where: str
+    """For messages: file and line."""
+    fields: Mapping[str, Any]
+    split: Literal["train", "test"] | None = None
+    """The publisher's own split."""
+    file: str = ""
+    """Which of several given files it is of."""
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """Rows of a jsonl, json, csv, tsv or parquet file, each with where it stands (`file, line 3`).
+
+    Raises:
+        BadFileError: a missing, empty or unreadable file, or a row that has no one reading, with its line.
+    """
+    return (Row(where, fields) for where, fields in records(path))
+
+
+def lookup(row: Mapping[str, Any], path: str) -> Any:
+    """A value by its name, or by dotted path into nested records; None when it is not there."""
+    if path in row:
+        return row[path]
+    value: Any = row
+    for key in path.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _written(text: str) -> Any:
+    """A list or record that a csv file holds as text: JSON, or as Python and numpy print one; else the text itself."""
+    with suppress(ValueError):
+        return json.loads(text)
+    quoted = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)  # numpy leaves out the commas
+    plain = re.sub(r"array\((\[.*?\])(?:,\s*dtype=\w+)?\)", r"\1", quoted, flags=re.DOTALL)
+    for written in (plain, re.sub(r"(?<=[\[,\s])nan(?=\s*[\],])", "None", plain)):
+        with suppress(ValueError, SyntaxError):
+            return ast.literal_eval(written)
+    return text
+
+
+def text_of(value: Any) -> str:
+    """A value as text: a whole number without the `.0` that it has in a column where one is missing."""
+    if isinstance(value, float | Decimal) and value == value // 1:
+        return str(int(value))
+    return str(value).strip()
+
+
+def strings(value: Any) -> list[str]:
+    """Non-empty strings in a string, a number, nested lists, a list written as text (csv files), or the `text` of records.
+
+    SQuAD's answers are a record `{text: [...], answer_start: [...]}`, or a list of records with one text each.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return []
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        found = _written(value)
+        value = found if isinstance(found, list | tuple) or (isinstance(found, Mapping) and "text" in found) else value
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in strings(item)]
+    if isinstance(value, Mapping) and "text" in value:
+        return strings(value["text"])
+    text = text_of(value)
+    return [text] if text else []
+
+
+def value_of(value: Any, name: str, where: str) -> Any:
+    """An answer of a row as it is, if it can be one.
+
+    Raises:
+        BadFileError: a record without a `text`, or how pandas writes that there is nothing.
+    """
+    if isinstance(value, str) and value.strip() in PANDAS:
+        raise BadFileError(
+            f"{where}: {name!r} is the text {value.strip()!r}, which is how pandas writes a missing value. Leave it empty; "
+            f'if it is meant, write a list: ["{value.strip()}"].'
+        )
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Mapping) and "text" not in item:
+            raise BadFileError(f"{where}: {name!r} must be text or a list of texts; got a record of {', '.join(map(str, item))}.")
+    return value
