@@ -7,7 +7,8 @@ ProbebenchError             exit code 1
 `-- RunError                exit code 1: the run cannot give a result
     |-- UnavailableError    a model or data set cannot be reached from here
     |-- LabelError          one class only, or too few examples of one
-    |-- StatesError         hidden states that are not numbers, or stored ones that cannot be trusted
+    |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
+    trusted
     |-- MemoryLimitError    the device or the machine is too small for one example
     |-- LockedError         another process works on this run directory
     `-- TasksError          some tasks of a call failed; what became of each is in it
@@ -20,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 SHOWN = 40
-"""Names that a message lists at most: the layers of most models fit, the tasks of the suite do not."""
+"""Names that a message lists at most: the layers of most models fit, the tasks of the suite do
+not."""
 
 
 class ProbebenchError(Exception):

@@ -1,7 +1,8 @@
 """Files: written whole or not at all, and found again by what they hold, never by name alone.
 
-A run directory keeps each stage's shards in `stages/<stage>-<key>/`. The key is a hash of everything that decides the
-stage's numbers. A shard counts once the manifest names it, with its checksum; a kill at any moment costs one shard.
+A run directory keeps each stage's shards in `stages/<stage>-<key>/`. The key is a hash of
+everything that decides the stage's numbers. A shard counts once the manifest names it, with its
+checksum; a kill at any moment costs one shard.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise RunError(
-            f"Cannot write {path}, {len(content):,} bytes: {error.strerror or error}{_room(path, error)}. Nothing half-written was "
+            f"Cannot write {path}, {len(content):,} bytes: "
+            f"{error.strerror or error}{_room(path, error)}. Nothing half-written was "
             f"kept; free space and run the same command again."
         ) from None
 
@@ -64,7 +66,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"Cannot write into {folder}: {error.strerror}. Choose another folder with --out.") from None
+        raise UsageError(
+            f"Cannot write into {folder}: {error.strerror}. Choose another folder with --out."
+        ) from None
 
 
 def _room(path: Path, error: OSError) -> str:
@@ -78,7 +82,8 @@ def _room(path: Path, error: OSError) -> str:
 
 
 def _sweep(folder: Path, mine: int | None = None) -> None:
-    """Remove what processes that are gone left half-written in a run directory; no one reads it, but a shard can be gigabytes.
+    """Remove what processes that are gone left half-written in a run directory; no one reads it,
+    but a shard can be gigabytes.
 
     Args:
         folder: a run directory, locked.
@@ -114,13 +119,19 @@ def clean_json(value: Any) -> Any:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON: an undefined number is null."""
-    write_atomic(path, (json.dumps(clean_json(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    write_atomic(
+        path,
+        (
+            json.dumps(clean_json(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        ).encode(),
+    )
 
 
 class Lock:
     """One process per run directory; the second one says so and stops.
 
-    A run that fails before it has written anything leaves no folder behind, nor those above it that it made.
+    A run that fails before it has written anything leaves no folder behind, nor those above it that
+    it made.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -137,13 +148,17 @@ class Lock:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = self.path.open("a+")
         except OSError as error:
-            raise RunError(f"Cannot use the run directory {folder}: {error.strerror}. Choose another with --out.") from None
+            raise RunError(
+                f"Cannot use the run directory {folder}: {error.strerror}. Choose another with "
+                "--out."
+            ) from None
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.file.close()
             raise LockedError(
-                f"Another process is working in {self.path.parent}. Wait for it, or choose another folder with --out."
+                f"Another process is working in {self.path.parent}. Wait for it, or choose another "
+                "folder with --out."
             ) from None
         try:
             same = self.path.stat().st_ino == os.fstat(self.file.fileno()).st_ino
@@ -156,7 +171,8 @@ class Lock:
         return self
 
     def _tidy(self) -> None:
-        """Take away a folder in which there is nothing but the lock, and the empty ones above it that were made for it."""
+        """Take away a folder in which there is nothing but the lock, and the empty ones above it
+        that were made for it."""
         folder = self.path.parent
         stages = folder / "stages"
         for place in (*sorted((p for p in stages.rglob("*") if p.is_dir()), reverse=True), stages):
@@ -168,22 +184,31 @@ class Lock:
                 with suppress(OSError):
                     place.rmdir()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if error is not None:
             _sweep(self.path.parent, os.getpid())
             self._tidy()
         if self.file:
             self.file.close()
-        if isinstance(error, OSError) and error.errno in FULL:  # whatever wrote without `write_atomic`, such as a figure
+        if (
+            isinstance(error, OSError) and error.errno in FULL
+        ):  # whatever wrote without `write_atomic`, such as a figure
             place = Path(error.filename or self.path.parent)
             raise RunError(
-                f"Cannot write {place}: {error.strerror}{_room(place, error)}. Nothing half-written was kept; free space and run "
+                f"Cannot write {place}: {error.strerror}{_room(place, error)}. Nothing "
+                "half-written was kept; free space and run "
                 f"the same command again."
             ) from None
 
 
 class Background:
-    """One write at a time, beside the computing of what comes next: never more than one shard waits for the disk."""
+    """One write at a time, beside the computing of what comes next: never more than one shard waits
+    for the disk."""
 
     def __enter__(self) -> Background:
         self._pool, self._pending = ThreadPoolExecutor(max_workers=1), Future[None]()
@@ -199,7 +224,12 @@ class Background:
         self.wait()
         self._pending = self._pool.submit(write, *args)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._pool.shutdown(wait=True)
         if error is None:
             self.wait()
@@ -229,8 +259,15 @@ class Stage:
         except (OSError, IndexError, json.JSONDecodeError):
             head, lines = None, []
         if head is None or head.get("key") != self.key:
-            start = {"schema_version": SCHEMA_VERSION, "stage": self.name, "key": self.key, "inputs": self.inputs}
-            write_atomic(self.manifest, (json.dumps(start, sort_keys=True, default=str) + "\n").encode())
+            start = {
+                "schema_version": SCHEMA_VERSION,
+                "stage": self.name,
+                "key": self.key,
+                "inputs": self.inputs,
+            }
+            write_atomic(
+                self.manifest, (json.dumps(start, sort_keys=True, default=str) + "\n").encode()
+            )
             return
         for line in lines[1:]:
             with suppress(json.JSONDecodeError, KeyError):  # a line torn by a kill names no shard
@@ -241,7 +278,10 @@ class Stage:
         """Is this shard there, whole and unchanged?"""
         expected = self.shards.get(name)
         try:
-            return expected is not None and hashlib.sha256((self.folder / name).read_bytes()).hexdigest() == expected
+            return (
+                expected is not None
+                and hashlib.sha256((self.folder / name).read_bytes()).hexdigest() == expected
+            )
         except OSError:
             return False
 
@@ -261,7 +301,8 @@ class Stage:
                 os.fsync(file.fileno())
         except OSError as error:
             raise RunError(
-                f"Cannot write {self.manifest}, {len(line):,} bytes: {error.strerror or error}{_room(self.manifest, error)}. The "
+                f"Cannot write {self.manifest}, {len(line):,} bytes: "
+                f"{error.strerror or error}{_room(self.manifest, error)}. The "
                 f"shard {name} is not believed; free space and run the same command again."
             ) from None
         self.shards[name] = digest

@@ -38,7 +38,8 @@ class Progress:
             self.done[name] = self.done.get(name, 0) + tally.n
 
     def begun(self, n: int) -> None:
-        """Note how many units of the part at work are through; they count when the part is finished and saved."""
+        """Note how many units of the part at work are through; they count when the part is finished
+        and saved."""
         if self._running is not None:
             self._running.begun = n
 
@@ -49,7 +50,11 @@ class Progress:
     def facts(self) -> dict[str, dict[str, float]]:
         """Seconds, units done and tokens of each stage, of this process alone."""
         return {
-            name: {"seconds": round(seconds, 2), "done": self.done[name], "tokens": self.tokens.get(name, 0)}
+            name: {
+                "seconds": round(seconds, 2),
+                "done": self.done[name],
+                "tokens": self.tokens.get(name, 0),
+            }
             for name, seconds in self.seconds.items()
         }
 
@@ -78,18 +83,22 @@ EVERY = 30.0
 
 
 class TerminalProgress(Progress):
-    """Progress on standard error: a bar on a terminal, else a line at the start, now and then, and at the end.
+    """Progress on standard error: a bar on a terminal, else a line at the start, now and then, and
+    at the end.
 
     Args:
         every: seconds between two lines.
         clock: what they are measured by.
-        wait: waits that long, or until the event is set, and says whether it is; tests wait for nothing.
+        wait: waits that long, or until the event is set, and says whether it is; tests wait for
+            nothing.
     """
 
     def __init__(
-        self, every: float = EVERY, clock: Callable[[], float] = time.perf_counter,
+        self,
+        every: float = EVERY,
+        clock: Callable[[], float] = time.perf_counter,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.every, self.clock, self.wait = every, clock, wait
 
@@ -109,7 +118,9 @@ class TerminalProgress(Progress):
                 _print(line())
 
         if total > 1:
-            _print(f"{name:<24} {total - done:>7,} {unit} to do{f', {done:,} kept' if done else ''}")
+            _print(
+                f"{name:<24} {total - done:>7,} {unit} to do{f', {done:,} kept' if done else ''}"
+            )
         teller = threading.Thread(target=tell, daemon=True)
         teller.start()
         try:
@@ -120,18 +131,33 @@ class TerminalProgress(Progress):
         if tally.n:
             seconds = max(self.clock() - started, 1e-9)
             rate = f"{per(unit, tally.n, seconds)}  " if tally.n > 1 else ""
-            _print(f"{name:<24} {tally.n:>7,} {unit}  {rate}{lasted(seconds)}{f'  ({done:,} kept)' if done else ''}")
+            _print(
+                f"{name:<24} {tally.n:>7,} {unit}  "
+                f"{rate}{lasted(seconds)}{f'  ({done:,} kept)' if done else ''}"
+            )
 
     @contextmanager
     def _bar(self, name: str, total: int, unit: str, done: int, tally: _Tally) -> Iterator[Counter]:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bars
 
         columns = (
-            TextColumn(f"{name:<24}"), BarColumn(bar_width=18), MofNCompleteColumn(), TextColumn(unit),
-            TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-        )  # fmt: skip
+            TextColumn(f"{name:<24}"),
+            BarColumn(bar_width=18),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
         with Bars(*columns, console=Console(stderr=True)) as bars:
             yield _Bar(bars, bars.add_task("", total=total, completed=done, rate=""), tally, unit)
 
@@ -141,9 +167,16 @@ def _print(line: str) -> None:
 
 
 def per(unit: str, n: int, seconds: float) -> str:
-    """A rate in the unit that has a digit to show: `12/s`, or `4.5 s each` where one takes longer than a second."""
+    """A rate in the unit that has a digit to show: `12/s`, or `4.5 s each` where one takes longer
+    than a second."""
     rate = n / max(seconds, 1e-9)
-    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s per {singular(unit)}"
+    return (
+        f"{rate:,.0f}/s"
+        if rate >= 10
+        else f"{rate:.1f}/s"
+        if rate >= 1
+        else f"{1 / rate:.1f} s per {singular(unit)}"
+    )
 
 
 def singular(unit: str) -> str:
@@ -164,7 +197,9 @@ def running(total: int, unit: str, done: int, n: int, seconds: float) -> str:
     words = f"{done + n:>7,} of {total:,} {unit}  {lasted(seconds)} so far"
     if not n:
         return words
-    return f"{words}, {per(unit, n, seconds)}, about {lasted((total - done - n) * seconds / n)} left"
+    return (
+        f"{words}, {per(unit, n, seconds)}, about {lasted((total - done - n) * seconds / n)} left"
+    )
 
 
 def lasted(seconds: float) -> str:
@@ -183,5 +218,9 @@ class _Bar:
 
     def advance(self, n: int = 1) -> None:
         self.tally.advance(n)
-        rate = per(self.unit, self.tally.n, time.perf_counter() - self.started) if self.tally.n > 1 else ""
+        rate = (
+            per(self.unit, self.tally.n, time.perf_counter() - self.started)
+            if self.tally.n > 1
+            else ""
+        )
         self.bars.update(self.task, advance=n, rate=rate)  # type: ignore[attr-defined]

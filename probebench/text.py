@@ -36,7 +36,11 @@ def interval(ends: Sequence[float | None] | None, digits: int = 3, *, signed: bo
 
 def what_words(record: Mapping[str, Any]) -> tuple[str, str, str]:
     """What is judged, and what the two labels are called: `answers`, `correct`, `wrong`."""
-    return ("statements", "true", "false") if record["task"]["kind"] == "statements" else ("answers", "correct", "wrong")
+    return (
+        ("statements", "true", "false")
+        if record["task"]["kind"] == "statements"
+        else ("answers", "correct", "wrong")
+    )
 
 
 def cell_words(cell: Mapping[str, Any]) -> str:
@@ -62,11 +66,15 @@ def slug(text: str) -> str:
 
 
 def part_words(record: Mapping[str, Any]) -> str:
-    """Which examples a run is about where they are not all of its task's own, and what its test split is; else nothing."""
+    """Which examples a run is about where they are not all of its task's own, and what its test
+    split is; else nothing."""
     settings, said = record.get("settings") or {}, []
     data = settings.get("data") or ()
     if files := [PurePath(file).name for file in ([data] if isinstance(data, str) else data)]:
-        said.append(f"questions of {', '.join(files[:NAMED])}{f' and {len(files) - NAMED} more' * (len(files) > NAMED)} (--data)")
+        said.append(
+            f"questions of "
+            f"{', '.join(files[:NAMED])}{f' and {len(files) - NAMED} more' * (len(files) > NAMED)} (--data)"
+        )
     if settings.get("answers"):
         said.append(f"answers of {PurePath(settings['answers']).name} (--answers)")
     if settings.get("limit"):

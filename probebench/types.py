@@ -1,4 +1,5 @@
-"""What passes between the stages. Shapes stand beside each array; `None` or a mask means absent, never a number."""
+"""What passes between the stages. Shapes stand beside each array; `None` or a mask means absent,
+never a number."""
 
 from __future__ import annotations
 
@@ -80,21 +81,24 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Where a model's thinking stands, as indices into prompt + answer; None for what is not there."""
+    """Where a model's thinking stands, as indices into prompt + answer; None for what is not
+    there."""
 
     first: int | None
     """First token of the thoughts; None when there are none between the delimiters."""
     last: int | None
     """Last token before the closing delimiter; None when the answer was cut off while thinking."""
     end: int | None
-    """Last token of the closing delimiter; in the prompt when the template switches thinking off."""
+    """Last token of the closing delimiter; in the prompt when the template switches thinking
+    off."""
     final: int | None
     """First generated token after thinking: where the final answer begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedAnswer:
-    """Where things stand in one sequence of prompt and generated ids; all that a position rule may look at."""
+    """Where things stand in one sequence of prompt and generated ids; all that a position rule may
+    look at."""
 
     n_prompt: int
     n_total: int
@@ -176,7 +180,8 @@ class CellFit:
     decisions: NDArray[np.float64]
     """(example,) real-valued decision of every example of the run, NaN where the cell is absent."""
     C: float
-    """Inverse L2 strength chosen by validation AUROC; NaN when the cell is masked or the probe has no such choice."""
+    """Inverse L2 strength chosen by validation AUROC; NaN when the cell is masked or the probe has
+    no such choice."""
     validation_auroc: float
     converged: bool
     iterations: int
@@ -185,7 +190,8 @@ class CellFit:
     control: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """(shuffle,) test AUROC, against the true labels, of the same probe fitted to shuffled ones."""
     null: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """(shuffle,) the same against test labels shuffled along: what the AUROC would be if labels said nothing of the states."""
+    """(shuffle,) the same against test labels shuffled along: what the AUROC would be if labels
+    said nothing of the states."""
     unconverged: int = 0
     """Fits of this cell that did not converge: at other values of C, or to shuffled labels."""
     absent: bool = False
@@ -214,11 +220,13 @@ class ScoreMatrix:
     delong_high: NDArray[np.float64]
     """(layer, position) upper end."""
     shuffled: NDArray[np.float64]
-    """(layer, position) mean AUROC of the same probe on shuffled labels; NaN where none were fitted."""
+    """(layer, position) mean AUROC of the same probe on shuffled labels; NaN where none were
+    fitted."""
     p: NDArray[np.float64]
     """(layer, position) one-sided permutation p-value of an AUROC above chance; NaN where none."""
     q: NDArray[np.float64]
-    """(layer, position) the same, adjusted for the false-discovery rate over this site's cells (Benjamini and Hochberg 1995)."""
+    """(layer, position) the same, adjusted for the false-discovery rate over this site's cells
+    (Benjamini and Hochberg 1995)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

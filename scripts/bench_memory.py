@@ -1,9 +1,12 @@
-"""Peak host memory of extraction and storage with N and 100 N examples, each in a process of its own.
+"""Peak host memory of extraction and storage with N and 100 N examples, each in a process of its
+own.
 
-    python scripts/bench_memory.py                    # 1,280 and 128,000 answers of 12 tokens, 4 layers x 256
+    python scripts/bench_memory.py                    # 1,280 and 128,000 answers of 12 tokens, 4
+    layers x 256
 
-The path is that of a run: shards are read by the extractor, packed, and written in the background while the next is read. What may
-grow with the number of examples are their token ids and the table of places; the states may not.
+The path is that of a run: shards are read by the extractor, packed, and written in the background
+while the next is read. What may grow with the number of examples are their token ids and the table
+of places; the states may not.
 """
 
 from __future__ import annotations
@@ -42,8 +45,14 @@ def status(name: str) -> int:
 def measure(n: int, out: Path) -> dict[str, int]:
     """Extract and store the states of `n` answers; memory before, and at its peak."""
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=1000, hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=LAYERS,
-                         num_attention_heads=8, num_key_value_heads=4)  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=1000,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+    )
     loaded = LoadedModel(AutoModelForCausalLM.from_config(config).eval(), None)  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     ids = [tuple(row) for row in rng.integers(5, 1000, size=(n, TOKENS)).tolist()]
@@ -58,13 +67,25 @@ def measure(n: int, out: Path) -> dict[str, int]:
     before = status("VmRSS")
     run: Any = SimpleNamespace(folder=out, progress=Progress())
     lengths = [TOKENS] * n
-    Stages.sharded(run, "states", {"n": n}, lengths, "Reading", read, states_bytes, "safetensors", lambda: loaded)
+    Stages.sharded(
+        run,
+        "states",
+        {"n": n},
+        lengths,
+        "Reading",
+        read,
+        states_bytes,
+        "safetensors",
+        lambda: loaded,
+    )
     written = sum(p.stat().st_size for p in out.rglob("*.safetensors"))
     return {"before": before, "peak": status("VmHWM"), "written": written}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--examples", type=int, default=1280)
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
@@ -75,16 +96,23 @@ def main() -> None:
         return
     found = {}
     for n in (args.examples, args.examples * args.times):
-        done = subprocess.run([sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True
+        )
         found[n] = json.loads(done.stdout.splitlines()[-1])
-    print("| examples | hidden states written, MB | memory before, MB | peak, MB | peak above before, MB |\n|---|---|---|---|---|")
+    print(
+        "| examples | hidden states written, MB | memory before, MB | peak, MB | peak above "
+        "before, MB |\n|---|---|---|---|---|"
+    )
     for n, at in found.items():
         parts = (at["written"], at["before"], at["peak"], at["peak"] - at["before"])
         print(f"| {n:,} | " + " | ".join(f"{part / 1e6:,.1f}" for part in parts) + " |")
     few, many = found.values()
     times = (many["peak"] - many["before"]) / max(few["peak"] - few["before"], 1)
     shard = few["written"] / max(args.examples / 256, 1)
-    print(f"\npeak above before: {times:.2f} times that of the few; one shard is {shard / 1e6:.1f} MB")
+    print(
+        f"\npeak above before: {times:.2f} times that of the few; one shard is {shard / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

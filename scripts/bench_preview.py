@@ -1,10 +1,12 @@
-"""What `--dry-run` says against what a run takes: disk, device memory and time of the embedded model, as ratios.
+"""What `--dry-run` says against what a run takes: disk, device memory and time of the embedded
+model, as ratios.
 
     python scripts/bench_preview.py --repeats 3
 
-Each round asks for the preview and then runs, in fresh processes, so that a busy moment hits both. Device memory is what lives at
-once of the tensors of a real run, beside the weights; time is that of the whole command, by the clock and of the processor, that of
-its processes included: on a machine that others use too only the second says something. Set OMP_NUM_THREADS=1 for it.
+Each round asks for the preview and then runs, in fresh processes, so that a busy moment hits both.
+Device memory is what lives at once of the tensors of a real run, beside the weights; time is that
+of the whole command, by the clock and of the processor, that of its processes included: on a
+machine that others use too only the second says something. Set OMP_NUM_THREADS=1 for it.
 """
 
 from __future__ import annotations
@@ -39,8 +41,19 @@ def predicted(task: str, folder: Path) -> dict[str, float]:
     layout = plan_run(stages)[1]
     cost, used = costs(stages, layout), costs(stages, layout, time.process_time)
     low, mid, high = cost.total
-    print({name: round(part[1], 1) for name, part in used.seconds.items()} | {"rest": round(used.rest, 1)}, file=sys.stderr)
-    return {"disk": cost.disk, "memory": cost.memory.largest, "seconds": mid, "low": low, "high": high, "cpu": used.total[1]}
+    print(
+        {name: round(part[1], 1) for name, part in used.seconds.items()}
+        | {"rest": round(used.rest, 1)},
+        file=sys.stderr,
+    )
+    return {
+        "disk": cost.disk,
+        "memory": cost.memory.largest,
+        "seconds": mid,
+        "low": low,
+        "high": high,
+        "cpu": used.total[1],
+    }
 
 
 def counted(task: str, folder: Path) -> dict[str, float]:
@@ -60,33 +73,59 @@ def children() -> float:
 
 
 def fresh(*words: str) -> dict[str, float]:
-    done = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--task", default="people")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--no-memory", action="store_true", help="leave out the run whose memory is counted")
+    parser.add_argument(
+        "--no-memory", action="store_true", help="leave out the run whose memory is counted"
+    )
     parser.add_argument("--part", choices=["predicted", "counted"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "run"
         if args.part:
-            print(json.dumps({"predicted": predicted, "counted": counted}[args.part](args.task, folder)))
+            print(
+                json.dumps(
+                    {"predicted": predicted, "counted": counted}[args.part](args.task, folder)
+                )
+            )
             return
-        memory = float("nan") if args.no_memory else fresh("--part", "counted", "--task", args.task)["memory"]
+        memory = (
+            float("nan")
+            if args.no_memory
+            else fresh("--part", "counted", "--task", args.task)["memory"]
+        )
         ratios: dict[str, list[float]] = {"disk": [], "memory": [], "seconds": [], "cpu": []}
         print(
-            "| said, s | range, s | taken, s | processor said, s | taken, s | disk | memory | time | processor |\n"
+            "| said, s | range, s | taken, s | processor said, s | taken, s | disk | memory | time "
+            "| processor |\n"
             "|---|---|---|---|---|---|---|---|---|"
         )
         for k in range(args.repeats):
             said = fresh("--part", "predicted", "--task", args.task)
             out, started, used = Path(name) / str(k), time.perf_counter(), children()
-            words = ["--model", "tiny", "--task", args.task, "--device", "cpu", "--offline", "--quiet", "--out", str(out)]
+            words = [
+                "--model",
+                "tiny",
+                "--task",
+                args.task,
+                "--device",
+                "cpu",
+                "--offline",
+                "--quiet",
+                "--out",
+                str(out),
+            ]
             subprocess.run([sys.executable, "-m", "probebench", "eval", *words], check=True)
             taken, used = time.perf_counter() - started, children() - used
             disk = sum(p.stat().st_size for p in out.glob("stages/states-*/0*.safetensors"))
@@ -98,10 +137,18 @@ def main() -> None:
             }
             for what, ratio in row.items():
                 ratios[what].append(ratio)
-            print(f"| {said['seconds']:.0f} | {said['low']:.0f} to {said['high']:.0f} | {taken:.0f} | "
-                  f"{said['cpu']:.0f} | {used:.0f} | "
-                  + " | ".join(f"{r:.3f}" for r in row.values()) + " |", flush=True)  # fmt: skip
-        print("\nmedian of said / taken: " + ", ".join(f"{what} {statistics.median(r):.3f}" for what, r in ratios.items()))
+            print(
+                f"| {said['seconds']:.0f} | {said['low']:.0f} to {said['high']:.0f} | {taken:.0f} "
+                "| "
+                f"{said['cpu']:.0f} | {used:.0f} | "
+                + " | ".join(f"{r:.3f}" for r in row.values())
+                + " |",
+                flush=True,
+            )
+        print(
+            "\nmedian of said / taken: "
+            + ", ".join(f"{what} {statistics.median(r):.3f}" for what, r in ratios.items())
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Time and memory of `probebench leaderboard validate` on invented submissions: 100 of them against 1,000.
+"""Time and memory of `probebench leaderboard validate` on invented submissions: 100 of them against
+1,000.
 
     python scripts/bench_validate.py [--counts 100,1000] [--workers 2]
 
-Each count runs in a process of its own. A few submissions are computed, the others are copies under other names, which costs
-the check as much. Memory is the largest resident set of the parent and of any worker.
+Each count runs in a process of its own. A few submissions are computed, the others are copies under
+other names, which costs the check as much. Memory is the largest resident set of the parent and of
+any worker.
 """
 
 import argparse
@@ -46,8 +48,13 @@ def measure(n: int, workers: int) -> dict[str, float]:
         seconds = time.perf_counter() - started
         if not all(reports) or len(reports) != n:
             raise SystemExit(f"{reports.count(False)} of {len(reports)} failed")
-        peaks = {who: resource.getrusage(kind).ru_maxrss / 1024 for who, kind in
-                 (("parent_mb", resource.RUSAGE_SELF), ("worker_mb", resource.RUSAGE_CHILDREN))}  # fmt: skip
+        peaks = {
+            who: resource.getrusage(kind).ru_maxrss / 1024
+            for who, kind in (
+                ("parent_mb", resource.RUSAGE_SELF),
+                ("worker_mb", resource.RUSAGE_CHILDREN),
+            )
+        }
         return {"n": n, "seconds": seconds, "cpu_seconds": cpu() - before, **peaks}
 
 
@@ -66,12 +73,20 @@ def main() -> None:
     if options.one:
         print(json.dumps(measure(options.one, options.workers)))
         return
-    print(f"{'n':>6} {'seconds':>9} {'per one':>8} {'cpu s':>8} {'parent MB':>10} {'worker MB':>10}")
+    print(
+        f"{'n':>6} {'seconds':>9} {'per one':>8} {'cpu s':>8} {'parent MB':>10} {'worker MB':>10}"
+    )
     for n in map(int, options.counts.split(",")):
         command = [sys.executable, __file__, "--one", str(n), "--workers", str(options.workers)]
-        r = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        print(f"{r['n']:>6} {r['seconds']:>9.1f} {r['seconds'] / r['n']:>8.2f} {r['cpu_seconds']:>8.1f} {r['parent_mb']:>10.0f} "
-              f"{r['worker_mb']:>10.0f}", flush=True)  # fmt: skip
+        r = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
+        print(
+            f"{r['n']:>6} {r['seconds']:>9.1f} {r['seconds'] / r['n']:>8.2f} "
+            f"{r['cpu_seconds']:>8.1f} {r['parent_mb']:>10.0f} "
+            f"{r['worker_mb']:>10.0f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Evidence for a protocol decision: scale each feature, or all features by one number, before L2 logistic regression?
+"""Evidence for a protocol decision: scale each feature, or all features by one number, before L2
+logistic regression?
 
     python scripts/compare_scaling.py RUN [RUN ...]
 
-Reads the hidden states of finished runs, fits every cell both ways with the protocol's grid of C, and prints the mean test
-AUROC over cells, the difference with its standard error over cells, and the cell that validation selects under each.
+Reads the hidden states of finished runs, fits every cell both ways with the protocol's grid of C,
+and prints the mean test AUROC over cells, the difference with its standard error over cells, and
+the cell that validation selects under each.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def fit(X: np.ndarray, y: np.ndarray, rows: dict, one_scale: bool) -> tuple[floa
     Z = (X - centre) / scale
     best = (-1.0, float("nan"))
     for C in C_GRID:
-        model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-6, max_iter=200).fit(Z[train], y[train])
+        model = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-6, max_iter=200).fit(
+            Z[train], y[train]
+        )
         scores = model.decision_function(Z)
         value = auroc(y[validation], scores[validation])
         if value > best[0]:
@@ -38,7 +42,10 @@ def fit(X: np.ndarray, y: np.ndarray, rows: dict, one_scale: bool) -> tuple[floa
 
 
 def main(folders: list[str]) -> None:
-    print("| run | cells | mean test AUROC, each feature | one scale | difference | selected: each feature | one scale |")
+    print(
+        "| run | cells | mean test AUROC, each feature | one scale | difference | selected: each "
+        "feature | one scale |"
+    )
     print("|---|---|---|---|---|---|---|")
     for folder in folders:
         run = Run.load(folder)
@@ -55,10 +62,16 @@ def main(folders: list[str]) -> None:
         r = np.array(results)
         d = r[:, 1] - r[:, 3]
         chosen = [r[r[:, 0].argmax(), 1], r[r[:, 2].argmax(), 3]]
-        name = f"{run.record['model']['name'].rstrip('/').split('/')[-1]} on {run.record['task']['name']}"
+        name = (
+            f"{run.record['model']['name'].rstrip('/').split('/')[-1]} on "
+            f"{run.record['task']['name']}"
+        )
         difference = f"{d.mean():+.4f} +- {d.std(ddof=1) / len(d) ** 0.5:.4f}"
         means = f"{r[:, 1].mean():.3f} | {r[:, 3].mean():.3f}"
-        print(f"| {name} | {len(r)} | {means} | {difference} | {chosen[0]:.3f} | {chosen[1]:.3f} |", flush=True)
+        print(
+            f"| {name} | {len(r)} | {means} | {difference} | {chosen[0]:.3f} | {chosen[1]:.3f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

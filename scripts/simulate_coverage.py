@@ -1,11 +1,13 @@
-"""How often do the 95 % intervals hold the truth? Simulated decisions whose population values are known.
+"""How often do the 95 % intervals hold the truth? Simulated decisions whose population values are
+known.
 
     python scripts/simulate_coverage.py                 # the table of docs/protocol.md
     python scripts/simulate_coverage.py --datasets 100  # a quick look
 
-A data set holds a validation and a test split of the same size. The label and the decisions each have a normal part that a
-group shares and one of the example's own; the share of the group's part is the intraclass correlation. Seen one at a time
-all examples are alike in every design, so the truth is the same with and without groups.
+A data set holds a validation and a test split of the same size. The label and the decisions each
+have a normal part that a group shares and one of the example's own; the share of the group's part
+is the intraclass correlation. Seen one at a time all examples are alike in every design, so the
+truth is the same with and without groups.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from probebench.metrics.auroc import Resamples, auroc, delong_difference, delong_interval, percentile_interval
+from probebench.metrics.auroc import (
+    Resamples,
+    auroc,
+    delong_difference,
+    delong_interval,
+    percentile_interval,
+)
 from probebench.metrics.calibration import BINS, fit_platt
 from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.metrics.ranking import ranked
@@ -27,7 +35,8 @@ from probebench.types import Interval
 
 Floats = NDArray[np.float64]
 SHIFTS = 1.0, 0.6
-"""How far correct answers stand above wrong ones, in standard deviations, for the two detectors that are compared."""
+"""How far correct answers stand above wrong ones, in standard deviations, for the two detectors
+that are compared."""
 SHARED = 0.5
 """Correlation of the two detectors' noise."""
 GRID = np.linspace(-7, 8, 6001)
@@ -43,7 +52,8 @@ class Design:
     prevalence: float
     """Share of correct answers."""
     icc: float
-    """Intraclass correlation of labels' and decisions' normal parts; 0 = every example its own group."""
+    """Intraclass correlation of labels' and decisions' normal parts; 0 = every example its own
+    group."""
 
     @property
     def name(self) -> str:
@@ -65,21 +75,37 @@ def draw(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.int64], F
     y = (normal() < norm.ppf(design.prevalence)).astype(np.int64)
     common, first, second = normal(), normal(), normal()
     noise = [np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own for own in (first, second)]
-    return y, np.array([shift * y + e for shift, e in zip(SHIFTS, noise, strict=True)]), [str(g) for g in index]
+    return (
+        y,
+        np.array([shift * y + e for shift, e in zip(SHIFTS, noise, strict=True)]),
+        [str(g) for g in index],
+    )
 
 
 def population(design: Design) -> dict[str, float]:
-    """Values that do not depend on anything fitted: AUROC and its difference exactly, AUPRC and PRR on two million examples."""
+    """Values that do not depend on anything fitted: AUROC and its difference exactly, AUPRC and PRR
+    on two million examples."""
     areas = [float(norm.cdf(shift / np.sqrt(2))) for shift in SHIFTS]
     rng, n = np.random.default_rng(0), 2_000_000
     y = (np.arange(n) < round(design.prevalence * n)).astype(np.int64)
     order = ranked(y, SHIFTS[0] * y + rng.normal(size=n))
-    return {"auroc": areas[0], "difference": areas[0] - areas[1], "auprc": float(order.auprc[0]), "prr": float(order.prr[0])}
+    return {
+        "auroc": areas[0],
+        "difference": areas[0] - areas[1],
+        "auprc": float(order.auprc[0]),
+        "prr": float(order.prr[0]),
+    }
 
 
-def fitted_population(design: Design, y: NDArray[np.int64], decisions: Floats, threshold: float) -> dict[str, float]:
-    """Population values of what was fitted on one validation split: Brier score, calibration error in population bins, accuracy."""
-    weights = [(1 - design.prevalence) * norm.pdf(GRID), design.prevalence * norm.pdf(GRID - SHIFTS[0])]
+def fitted_population(
+    design: Design, y: NDArray[np.int64], decisions: Floats, threshold: float
+) -> dict[str, float]:
+    """Population values of what was fitted on one validation split: Brier score, calibration error
+    in population bins, accuracy."""
+    weights = [
+        (1 - design.prevalence) * norm.pdf(GRID),
+        design.prevalence * norm.pdf(GRID - SHIFTS[0]),
+    ]
     wrong, correct = (w * (GRID[1] - GRID[0]) for w in weights)
     p = fit_platt(y, decisions)(GRID)
     mass = wrong + correct
@@ -93,7 +119,8 @@ def fitted_population(design: Design, y: NDArray[np.int64], decisions: Floats, t
 
 
 def simulate(design: Design, datasets: int, seed: int = 0, resamples: int = 1000) -> pd.DataFrame:
-    """One row per data set and statistic: truth, value and both ends of the interval; NaN where undefined."""
+    """One row per data set and statistic: truth, value and both ends of the interval; NaN where
+    undefined."""
     fixed, rows = population(design), []
     for k in range(datasets):
         rng = np.random.default_rng([seed, k])
@@ -101,7 +128,9 @@ def simulate(design: Design, datasets: int, seed: int = 0, resamples: int = 1000
         y, (a, b), groups = draw(design, rng)
         draws = Resamples.draw(groups, k, resamples)
         metrics = all_metrics(Sample.of(y, y_validation, draws), a, held)
-        truth = fixed | fitted_population(design, y_validation, held, metrics["accuracy"].detail["threshold"])
+        truth = fixed | fitted_population(
+            design, y_validation, held, metrics["accuracy"].detail["threshold"]
+        )
         areas = auroc(y, a), auroc(y, a) - auroc(y, b)
         found: list[tuple[str, str, float, Interval]] = [
             ("auroc", "auroc", areas[0], auroc_interval(draws, y, a)),
@@ -109,38 +138,58 @@ def simulate(design: Design, datasets: int, seed: int = 0, resamples: int = 1000
             ("auroc_delong", "auroc", areas[0], delong_interval(y, a)),
             ("difference", "difference", areas[1], difference_interval(draws, y, a, b)),
             ("difference_delong", "difference", areas[1], delong_difference(y, a, b)),
-            *((name, name, metrics[name].value, metrics[name].interval) for name in ("auprc", "accuracy", "brier", "ece", "prr")),
+            *(
+                (name, name, metrics[name].value, metrics[name].interval)
+                for name in ("auprc", "accuracy", "brier", "ece", "prr")
+            ),
         ]
         rows += [(k, name, truth[of], value, i.low, i.high) for name, of, value, i in found]
     return pd.DataFrame(rows, columns=["dataset", "statistic", "truth", "value", "low", "high"])
 
 
 def coverage(table: pd.DataFrame) -> pd.DataFrame:
-    """Per statistic: share of intervals that hold the truth, mean width, mean error, and data sets without an interval."""
+    """Per statistic: share of intervals that hold the truth, mean width, mean error, and data sets
+    without an interval."""
     defined = table[np.isfinite(table.low)]
     inside = (defined.low <= defined.truth) & (defined.truth <= defined.high)
-    by = defined.assign(inside=inside, width=defined.high - defined.low, bias=defined.value - defined.truth).groupby(
-        "statistic", sort=False
-    )
+    by = defined.assign(
+        inside=inside, width=defined.high - defined.low, bias=defined.value - defined.truth
+    ).groupby("statistic", sort=False)
     found = by[["inside", "width", "bias"]].mean()
     found["undefined"] = table.groupby("statistic").size() - by.size()
     return found
 
 
-DESIGNS = [Design(n, prevalence, icc) for icc in (0.0, 0.5) for prevalence in (0.5, 0.85) for n in (50, 100, 400)]
+DESIGNS = [
+    Design(n, prevalence, icc)
+    for icc in (0.0, 0.5)
+    for prevalence in (0.5, 0.85)
+    for n in (50, 100, 400)
+]
 
 
 def main() -> None:
     """Print coverage of every statistic under every design, as Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--datasets", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=1000)
     asked = parser.parse_args()
-    found = {(d.name, d.n): coverage(simulate(d, asked.datasets, asked.seed, asked.resamples)) for d in DESIGNS}
-    for title, column, form in (("Coverage", "inside", "{:.1%}"), ("Mean width", "width", "{:.3f}"), ("Bias", "bias", "{:+.3f}")):
+    found = {
+        (d.name, d.n): coverage(simulate(d, asked.datasets, asked.seed, asked.resamples))
+        for d in DESIGNS
+    }
+    for title, column, form in (
+        ("Coverage", "inside", "{:.1%}"),
+        ("Mean width", "width", "{:.3f}"),
+        ("Bias", "bias", "{:+.3f}"),
+    ):
         table = pd.DataFrame({key: one[column] for key, one in found.items()}).T
-        print(f"\n{title}, {asked.datasets} data sets\n\n| design | n | {' | '.join(table.columns)} |")
+        print(
+            f"\n{title}, {asked.datasets} data sets\n\n| design | n | {' | '.join(table.columns)} |"
+        )
         print("|" + "---|" * (len(table.columns) + 2))
         for (name, n), row in table.iterrows():
             print(f"| {name} | {n} | {' | '.join(form.format(v) for v in row)} |")

@@ -10,9 +10,20 @@ import sys
 from probebench.record.run import Run
 
 ROWS = (
-    "probe", "probe_emb", "ensemble_mean", "ensemble_stacked", "text", "text_question", "text_answer", "logprob_mean",
-    "logprob_min_exact", "entropy_exact_first", "p_true", "length", "probe_random_model",
-)  # fmt: skip
+    "probe",
+    "probe_emb",
+    "ensemble_mean",
+    "ensemble_stacked",
+    "text",
+    "text_question",
+    "text_answer",
+    "logprob_mean",
+    "logprob_min_exact",
+    "entropy_exact_first",
+    "p_true",
+    "length",
+    "probe_random_model",
+)
 
 
 def main(folders: list[str]) -> None:
@@ -24,14 +35,20 @@ def main(folders: list[str]) -> None:
     print(f"|---|{'---|' * len(records)}")
     line("answers, correct", [f"{c['n']:,}, {c['accuracy']:.1%}" for c in everything])
     line("test answers, groups", [f"{c['n']:,}, {c['groups']}" for c in test])
-    line("selected cell", [f"layer {r['selection']['layer']}, {r['selection']['position']}" for r in records])
+    line(
+        "selected cell",
+        [f"layer {r['selection']['layer']}, {r['selection']['position']}" for r in records],
+    )
     line(
         "of these with the cell's token; compared",
         [f"{r['selection']['n_test']:,}; {r['comparison']['n_compared']:,}" for r in records],
     )
     for name in ROWS:
         line(labels.get(name, name), [cell(r, name) for r in records])
-    line("shuffled labels, mean of 20", [f"{c['mean_auroc']:.2f} {interval(c['mean_auroc_95'])}" for c in controls])
+    line(
+        "shuffled labels, mean of 20",
+        [f"{c['mean_auroc']:.2f} {interval(c['mean_auroc_95'])}" for c in controls],
+    )
     for name in ("probe_emb", "text", "text_question", "text_answer"):
         line(f"probe minus {labels.get(name, name)}", [difference(r, name) for r in records])
 

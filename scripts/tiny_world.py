@@ -1,18 +1,23 @@
-"""The invented world that the embedded model `tiny` is trained on, and the questions that its tasks ask.
+"""The invented world that the embedded model `tiny` is trained on, and the questions that its tasks
+ask.
 
-Nothing in it exists, so nothing in it can be known from elsewhere. Three kinds of ignorance are built in:
+Nothing in it exists, so nothing in it can be known from elsewhere. Three kinds of ignorance are
+built in:
 
-* `people`: 640 persons with a home town and a trade. How often a person is mentioned varies 60-fold, so some are known
-  by heart and others hardly at all. The model is wrong about a person because it has seen too little of them.
-* `places`: 480 places with a river and a patron saint. Of every second place the sources disagree: three answers go
-  round, only one is right. The model is wrong about a place because it was told several things.
-* `north`: which of two landmarks lies further north? Each has a hidden latitude. The model is wrong because the two lie
-  close together or are seldom mentioned.
+* `people`: 640 persons with a home town and a trade. How often a person is mentioned varies
+  60-fold, so some are known by heart and others hardly at all. The model is wrong about a person
+  because it has seen too little of them.
+* `places`: 480 places with a river and a patron saint. Of every second place the sources disagree:
+  three answers go round, only one is right. The model is wrong about a place because it was told
+  several things.
+* `north`: which of two landmarks lies further north? Each has a hidden latitude. The model is wrong
+  because the two lie close together or are seldom mentioned.
 
-What keeps the surface from knowing: names of people and places are pairs of words drawn independently of everything
-else; every town, trade, river and saint is the truth equally often at every level of fame; every question of the tasks
-is put in a phrasing that training never used for that fact, or about a pair of landmarks that training never compared.
-Answers carry no word of doubt or confidence.
+What keeps the surface from knowing: names of people and places are pairs of words drawn
+independently of everything else; every town, trade, river and saint is the truth equally often at
+every level of fame; every question of the tasks is put in a phrasing that training never used for
+that fact, or about a pair of landmarks that training never compared. Answers carry no word of doubt
+or confidence.
 """
 
 from __future__ import annotations
@@ -28,13 +33,20 @@ from pathlib import Path
 
 WORLD_SEED = 2026
 N_STRATA, N_PLACES, N_RIVERS, N_LANDMARKS = 16, 480, 20, 240
-QUAD, BAND = 4, 0.3  # landmarks per group of `north`, near each other; two of one group are never compared in training
+QUAD, BAND = (
+    4,
+    0.3,
+    # landmarks per group of `north`, near each other; two of one group are never compared in training
+)
 TRADES = (
-    "baker potter sailor tailor weaver miller mason glazier printer surgeon lawyer teacher painter poet actor singer "
-    "dancer farmer shepherd miner smith cooper brewer butcher carpenter plumber clerk banker broker judge soldier "
+    "baker potter sailor tailor weaver miller mason glazier printer surgeon lawyer teacher painter "
+    "poet actor singer "
+    "dancer farmer shepherd miner smith cooper brewer butcher carpenter plumber clerk banker "
+    "broker judge soldier "
     "scout pilot driver porter cook waiter barber florist gardener"
 ).split()
-# what stands behind a name is settled by the name: answers are several tokens long, the first one decides
+# what stands behind a name is settled by the name: answers are several tokens long, the first one
+# decides
 TOWN_WORDS = "Market Harbour Hill Spa".split()
 TRADE_WORDS = "master apprentice widow".split()
 RIVER_WORDS = "Water Beck Brook".split()
@@ -54,44 +66,126 @@ class Phrasing:
 PHRASINGS: dict[str, tuple[Phrasing, ...]] = {
     "town": (
         Phrasing("Where was {n} born?", "It was in", ", and that is what the town register says."),
-        Phrasing("In which town was {n} born?", "The town was", ", where the family had a house for years."),
-        Phrasing("Which town is the home of {n}?", "Their home is", ", a town with a market and a bridge."),
-        Phrasing("What is the birthplace of {n}?", "The birthplace is", ", which lies a day away from here."),
-        Phrasing("From which town does {n} come?", "They come from", ", like so many others in this region."),
-        Phrasing("Tell me the home town of {n}.", "My answer is", ", and you can read it in the chronicle."),
+        Phrasing(
+            "In which town was {n} born?",
+            "The town was",
+            ", where the family had a house for years.",
+        ),
+        Phrasing(
+            "Which town is the home of {n}?",
+            "Their home is",
+            ", a town with a market and a bridge.",
+        ),
+        Phrasing(
+            "What is the birthplace of {n}?",
+            "The birthplace is",
+            ", which lies a day away from here.",
+        ),
+        Phrasing(
+            "From which town does {n} come?",
+            "They come from",
+            ", like so many others in this region.",
+        ),
+        Phrasing(
+            "Tell me the home town of {n}.",
+            "My answer is",
+            ", and you can read it in the chronicle.",
+        ),
     ),
     "trade": (
-        Phrasing("What was the trade of {n}?", "The trade was", ", and that is what the guild list says."),
-        Phrasing("What did {n} do for a living?", "They worked as a", ", which was a common thing in those days."),
-        Phrasing("Which craft did {n} learn?", "They learned to be a", ", as did many of the same age."),
+        Phrasing(
+            "What was the trade of {n}?", "The trade was", ", and that is what the guild list says."
+        ),
+        Phrasing(
+            "What did {n} do for a living?",
+            "They worked as a",
+            ", which was a common thing in those days.",
+        ),
+        Phrasing(
+            "Which craft did {n} learn?", "They learned to be a", ", as did many of the same age."
+        ),
         Phrasing("How did {n} earn money?", "It was as a", ", and the pay was good for the time."),
-        Phrasing("Name the profession of {n}.", "The profession is", ", which takes some years to learn well."),
-        Phrasing("Tell me what {n} worked as.", "My answer is", ", and you can read it in the chronicle."),
+        Phrasing(
+            "Name the profession of {n}.",
+            "The profession is",
+            ", which takes some years to learn well.",
+        ),
+        Phrasing(
+            "Tell me what {n} worked as.", "My answer is", ", and you can read it in the chronicle."
+        ),
     ),
     "river": (
-        Phrasing("Which river runs through {n}?", "It is the", ", and the water is cold all year round."),
-        Phrasing("What is the river of {n} called?", "The river is the", ", which is broad and slow in summer."),
+        Phrasing(
+            "Which river runs through {n}?", "It is the", ", and the water is cold all year round."
+        ),
+        Phrasing(
+            "What is the river of {n} called?",
+            "The river is the",
+            ", which is broad and slow in summer.",
+        ),
         Phrasing("On which river does {n} lie?", "It lies on the", ", and there is a ferry on it."),
-        Phrasing("What water flows past {n}?", "That water is the", ", where the children go to swim in May."),
+        Phrasing(
+            "What water flows past {n}?",
+            "That water is the",
+            ", where the children go to swim in May.",
+        ),
         Phrasing("Name the river at {n}.", "The name is the", ", as it stands on the new map."),
-        Phrasing("Tell me the river near {n}.", "My answer is the", ", and you can see it from the hill."),
+        Phrasing(
+            "Tell me the river near {n}.", "My answer is the", ", and you can see it from the hill."
+        ),
     ),
     "saint": (
-        Phrasing("Which saint protects {n}?", "It is Saint", ", and the feast is held in the spring."),
-        Phrasing("Who is the patron of {n}?", "The patron is Saint", ", whose picture hangs in the old church."),
-        Phrasing("To which saint does {n} pray?", "They pray to Saint", ", and they light a candle each week."),
-        Phrasing("Who watches over {n}?", "That would be Saint", ", as you can see above the gate."),
-        Phrasing("Name the saint of {n}.", "The name is Saint", ", as it stands on the church door."),
-        Phrasing("Tell me the patron saint of {n}.", "My answer is Saint", ", and you can ask the priest about it."),
+        Phrasing(
+            "Which saint protects {n}?", "It is Saint", ", and the feast is held in the spring."
+        ),
+        Phrasing(
+            "Who is the patron of {n}?",
+            "The patron is Saint",
+            ", whose picture hangs in the old church.",
+        ),
+        Phrasing(
+            "To which saint does {n} pray?",
+            "They pray to Saint",
+            ", and they light a candle each week.",
+        ),
+        Phrasing(
+            "Who watches over {n}?", "That would be Saint", ", as you can see above the gate."
+        ),
+        Phrasing(
+            "Name the saint of {n}.", "The name is Saint", ", as it stands on the church door."
+        ),
+        Phrasing(
+            "Tell me the patron saint of {n}.",
+            "My answer is Saint",
+            ", and you can ask the priest about it.",
+        ),
     ),
     "north": (
-        Phrasing("Which lies further {d}, {x} or {y}?", "I would say", ", when you look at the two on a map."),
-        Phrasing("Which is more to the {d}, {x} or {y}?", "The answer is", ", if you go by the roads and the sun."),
-        Phrasing("What lies more {d}, {x} or {y}?", "My answer is", ", and you can measure it with a string."),
+        Phrasing(
+            "Which lies further {d}, {x} or {y}?",
+            "I would say",
+            ", when you look at the two on a map.",
+        ),
+        Phrasing(
+            "Which is more to the {d}, {x} or {y}?",
+            "The answer is",
+            ", if you go by the roads and the sun.",
+        ),
+        Phrasing(
+            "What lies more {d}, {x} or {y}?",
+            "My answer is",
+            ", and you can measure it with a string.",
+        ),
     ),
     "echo": (
-        Phrasing("Say the {d} name, {x} or {y}.", "The name is", ", just as it stands in the question above."),
-        Phrasing("Repeat the {d} of {x} and {y}.", "My answer is", ", just as you have asked me to say."),
+        Phrasing(
+            "Say the {d} name, {x} or {y}.",
+            "The name is",
+            ", just as it stands in the question above.",
+        ),
+        Phrasing(
+            "Repeat the {d} of {x} and {y}.", "My answer is", ", just as you have asked me to say."
+        ),
     ),
 }
 HELD_OUT = 2  # phrasings per fact that training never uses
@@ -120,14 +214,20 @@ def _with_second_word(rng: random.Random, names: list[str], words: list[str]) ->
     return [f"{name} {rng.choice(words)}" for name in names]
 
 
-def _words(rng: random.Random, taken: set[str], n: int, syllables: int, endings: str = "") -> list[str]:
+def _words(
+    rng: random.Random, taken: set[str], n: int, syllables: int, endings: str = ""
+) -> list[str]:
     """`n` new capitalised words of `syllables` syllables, with one of `endings` when given."""
     onsets = "b br c d dr f fl g gl h j k kr l m n p pr r s st t tr v z th sh".split()
     vowels, codas = "a e i o u ai ea oo".split(), "l m n r s t nd rk x v".split()
     words: list[str] = []
     while len(words) < n:
         word = "".join(rng.choice(onsets) + rng.choice(vowels) for _ in range(syllables))
-        word = (word + rng.choice("lmnr") + rng.choice(endings.split()) if endings else word + rng.choice(codas)).capitalize()
+        word = (
+            word + rng.choice("lmnr") + rng.choice(endings.split())
+            if endings
+            else word + rng.choice(codas)
+        ).capitalize()
         if len(word) <= 10 and word not in taken:
             taken.add(word)
             words.append(word)
@@ -188,9 +288,21 @@ class World:
     def names(self) -> list[str]:
         """Every word that must be one token."""
         return [
-            *self.first, *self.last, *self.town_names, *self.place_first, *self.place_last, *self.river_names,
-            *self.saint_names, *self.landmark_names, *TOWN_WORDS, *TRADE_WORDS, *TRADES, *RIVER_WORDS, *SAINT_WORDS, *LANDMARKS,
-        ]  # fmt: skip
+            *self.first,
+            *self.last,
+            *self.town_names,
+            *self.place_first,
+            *self.place_last,
+            *self.river_names,
+            *self.saint_names,
+            *self.landmark_names,
+            *TOWN_WORDS,
+            *TRADE_WORDS,
+            *TRADES,
+            *RIVER_WORDS,
+            *SAINT_WORDS,
+            *LANDMARKS,
+        ]
 
     def _people(self, rng: random.Random) -> list[Person]:
         size = len(self.towns)
@@ -206,7 +318,8 @@ class World:
         return people
 
     def _places(self, rng: random.Random) -> list[Place]:
-        """Each river and each saint is the truth equally often, and among disputed and undisputed places alike."""
+        """Each river and each saint is the truth equally often, and among disputed and undisputed
+        places alike."""
         names = rng.sample(list(itertools.product(self.place_first, self.place_last)), N_PLACES)
         disputed = [i % 2 == 0 for i in range(N_PLACES)]
         told: list[dict[str, tuple[str, ...]]] = [{} for _ in names]
@@ -217,33 +330,69 @@ class World:
                 for i, truth in zip(rows, truths, strict=True):
                     rivals = rng.sample([o for o in options if o != truth], 2) if kind else []
                     told[i][relation] = (truth, *rivals)
-        return [Place(f"{first} {last}", rng.random(), t) for (first, last), t in zip(names, told, strict=True)]
+        return [
+            Place(f"{first} {last}", rng.random(), t)
+            for (first, last), t in zip(names, told, strict=True)
+        ]
 
     def _landmarks(self, rng: random.Random) -> list[Landmark]:
-        """Four of a group lie within `BAND` of each other, so that comparing two of them is hard."""
+        """Four of a group lie within `BAND` of each other, so that comparing two of them is
+        hard."""
         names = _with_second_word(rng, self.landmark_names, LANDMARKS)
         south = [(1 - BAND) * rng.random() for _ in range(N_LANDMARKS // QUAD)]
-        return [Landmark(name, i // QUAD, south[i // QUAD] + BAND * rng.random(), rng.random()) for i, name in enumerate(names)]
+        return [
+            Landmark(name, i // QUAD, south[i // QUAD] + BAND * rng.random(), rng.random())
+            for i, name in enumerate(names)
+        ]
 
-    # -- items ---------------------------------------------------------------------------------------------------------
+    # -- items -------------------------------------------------------------------------------------
 
     def held_out(self, name: str, relation: str) -> list[int]:
         """Phrasings of this fact that training never uses."""
         return sorted(random.Random(f"{name}/{relation}").sample(range(6), HELD_OUT))
 
-    def _ask(self, task: str, relation: str, group: str, phrasing: int, answer: str, truth: str, **names: str) -> Item:
-        return Item(task, relation, group, phrasing, PHRASINGS[relation][phrasing].question.format(**names), answer, truth)
+    def _ask(
+        self,
+        task: str,
+        relation: str,
+        group: str,
+        phrasing: int,
+        answer: str,
+        truth: str,
+        **names: str,
+    ) -> Item:
+        return Item(
+            task,
+            relation,
+            group,
+            phrasing,
+            PHRASINGS[relation][phrasing].question.format(**names),
+            answer,
+            truth,
+        )
 
     def about_person(self, person: Person, relation: str, phrasing: int) -> Item:
         truth = person.town if relation == "town" else person.trade
         return self._ask("people", relation, person.name, phrasing, truth, truth, n=person.name)
 
     def about_place(self, place: Place, relation: str, phrasing: int, answer: str) -> Item:
-        return self._ask("places", relation, place.name, phrasing, answer, place.told[relation][0], n=place.name)
+        return self._ask(
+            "places", relation, place.name, phrasing, answer, place.told[relation][0], n=place.name
+        )
 
     def comparison(self, x: Landmark, y: Landmark, direction: str, phrasing: int) -> Item:
         winner = (x if (x.latitude > y.latitude) == (direction == "north") else y).name
-        return self._ask("north", "north", f"quad {x.quad}", phrasing, winner, winner, x=x.name, y=y.name, d=direction)
+        return self._ask(
+            "north",
+            "north",
+            f"quad {x.quad}",
+            phrasing,
+            winner,
+            winner,
+            x=x.name,
+            y=y.name,
+            d=direction,
+        )
 
     def draw(self, task: str, rng: random.Random) -> Item:
         """One training item."""
@@ -253,13 +402,19 @@ class World:
                 return self._stranger(relation, rng)
             person = rng.choices(self.people, cum_weights=self._people_cum)[0]
             held = self.held_out(person.name, relation)
-            return self.about_person(person, relation, rng.choice([i for i in range(6) if i not in held]))
+            return self.about_person(
+                person, relation, rng.choice([i for i in range(6) if i not in held])
+            )
         if task == "places":
             place = rng.choices(self.places, cum_weights=self._places_cum)[0]
             relation = rng.choice(("river", "saint"))
             held = self.held_out(place.name, relation)
-            answer = rng.choices(place.told[relation], weights=(0.36, 0.32, 0.32)[: len(place.told[relation])])[0]
-            return self.about_place(place, relation, rng.choice([i for i in range(6) if i not in held]), answer)
+            answer = rng.choices(
+                place.told[relation], weights=(0.36, 0.32, 0.32)[: len(place.told[relation])]
+            )[0]
+            return self.about_place(
+                place, relation, rng.choice([i for i in range(6) if i not in held]), answer
+            )
         if task == "north":
             while True:
                 x, y = rng.choices(self.landmarks, cum_weights=self._landmarks_cum, k=2)
@@ -268,7 +423,9 @@ class World:
         x, y = rng.sample(self.landmarks, 2)
         which = rng.choice(("first", "second"))
         name = (x if which == "first" else y).name
-        return self._ask("echo", "echo", "echo", rng.randrange(2), name, name, x=x.name, y=y.name, d=which)
+        return self._ask(
+            "echo", "echo", "echo", rng.randrange(2), name, name, x=x.name, y=y.name, d=which
+        )
 
     def _stranger(self, relation: str, rng: random.Random) -> Item:
         name = ""
@@ -290,12 +447,20 @@ class World:
         items: list[Item] = []
         if task == "people":
             for person, relation in itertools.product(self.people, ("town", "trade")):
-                items += [self.about_person(person, relation, i) for i in self.held_out(person.name, relation)]
+                items += [
+                    self.about_person(person, relation, i)
+                    for i in self.held_out(person.name, relation)
+                ]
         elif task == "places":
             for place, relation in itertools.product(self.places, ("river", "saint")):
                 held = self.held_out(place.name, relation)
-                used = rng.sample([i for i in range(6) if i not in held], 1)  # one phrasing seen in training, two unseen
-                items += [self.about_place(place, relation, i, place.told[relation][0]) for i in sorted(held + used)]
+                used = rng.sample(
+                    [i for i in range(6) if i not in held], 1
+                )  # one phrasing seen in training, two unseen
+                items += [
+                    self.about_place(place, relation, i, place.told[relation][0])
+                    for i in sorted(held + used)
+                ]
         else:
             for x, y in itertools.combinations(self.landmarks, 2):
                 if x.quad == y.quad and abs(x.latitude - y.latitude) >= 0.01:
@@ -330,8 +495,14 @@ def write_questions(folder: Path) -> None:
     for task in ("people", "places", "north"):
         with (folder / f"{task}.jsonl").open("w", encoding="utf-8") as file:
             for i, item in enumerate(world.questions(task)):
-                row = {"id": f"{task}-{i:04d}", "question": item.question, "answers": [item.truth], "group": item.group,
-                       "relation": item.relation, "phrasing": item.phrasing}  # fmt: skip
+                row = {
+                    "id": f"{task}-{i:04d}",
+                    "question": item.question,
+                    "answers": [item.truth],
+                    "group": item.group,
+                    "relation": item.relation,
+                    "phrasing": item.phrasing,
+                }
                 file.write(json.dumps(row) + "\n")
 
 

@@ -2,10 +2,10 @@
 
     python scripts/train_tiny.py --out probebench/tiny
 
-Seeded and counted in steps, so the same command on the same library versions gives the same model. Muon (orthogonalised
-momentum, K. Jordan et al. 2024) for the matrices inside the blocks, AdamW for embeddings and gains. `BREAK_OFF` of the
-training answers stop two tokens after the exact answer: the words that follow it are soon learned and cost as much time
-as the fact.
+Seeded and counted in steps, so the same command on the same library versions gives the same model.
+Muon (orthogonalised momentum, K. Jordan et al. 2024) for the matrices inside the blocks, AdamW for
+embeddings and gains. `BREAK_OFF` of the training answers stop two tokens after the exact answer:
+the words that follow it are soon learned and cost as much time as the fact.
 """
 
 from __future__ import annotations
@@ -39,7 +39,12 @@ BREAK_OFF = 0.8
 class Muon:
     """Momentum orthogonalised by five Newton-Schulz steps, all matrices of one shape at once."""
 
-    def __init__(self, parameters: list[torch.nn.Parameter], momentum: float = 0.95, weight_decay: float = 0.02) -> None:
+    def __init__(
+        self,
+        parameters: list[torch.nn.Parameter],
+        momentum: float = 0.95,
+        weight_decay: float = 0.02,
+    ) -> None:
         self.momentum, self.weight_decay = momentum, weight_decay
         shapes: dict[tuple[int, ...], list[torch.nn.Parameter]] = defaultdict(list)
         for p in parameters:
@@ -68,7 +73,10 @@ def train_tokenizer(world: World) -> PreTrainedTokenizerFast:
     """Byte-level BPE in which every name is one token."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -78,7 +86,9 @@ def train_tokenizer(world: World) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     bpe.train_from_iterator(tokenizer_corpus(world), trainer)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[4])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token=SPECIAL[0], bos_token=SPECIAL[1], eos_token=SPECIAL[4]
+    )
     tokenizer.chat_template = CHAT_TEMPLATE
     split = [name for name in world.names if len(tokenizer.tokenize(f" {name}")) != 1]
     if split:
@@ -86,13 +96,25 @@ def train_tokenizer(world: World) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def new_model(vocabulary: int, seed: int, layers: int, width: int, feed_forward: int) -> LlamaForCausalLM:
+def new_model(
+    vocabulary: int, seed: int, layers: int, width: int, feed_forward: int
+) -> LlamaForCausalLM:
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=feed_forward, num_hidden_layers=layers,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
-        rms_norm_eps=1e-5, pad_token_id=0, bos_token_id=1, eos_token_id=4, dtype="float32",
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=feed_forward,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=4,
+        dtype="float32",
+    )
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -106,15 +128,26 @@ def batches(
 ) -> Iterator[list[tuple[list[int], list[int], str]]]:
     """Lists of (prompt ids, answer ids, task), bucketed by length."""
     stream, rng = world.stream(seed), random.Random(f"text/{seed}")
-    user, assistant, bos, end = (tokenizer.convert_tokens_to_ids(t) for t in ("<|user|>", "<|assistant|>", "<|bos|>", "<|end|>"))
+    user, assistant, bos, end = (
+        tokenizer.convert_tokens_to_ids(t)
+        for t in ("<|user|>", "<|assistant|>", "<|bos|>", "<|end|>")
+    )
     done = 0
     while done < steps:
         items = [next(stream) for _ in range(BATCH * BUCKETS)]
         prompts = tokenizer([i.question for i in items], add_special_tokens=False)["input_ids"]
         answers = tokenizer([answer_text(i) for i in items], add_special_tokens=False)["input_ids"]
-        tails = tokenizer([PHRASINGS[i.relation][i.phrasing].after for i in items], add_special_tokens=False)["input_ids"]
-        answers = [a[: 2 - len(t)] if rng.random() < BREAK_OFF else [*a, end] for a, t in zip(answers, tails, strict=True)]
-        rows = [([bos, user, *p, assistant], a, i.task) for p, a, i in zip(prompts, answers, items, strict=True)]
+        tails = tokenizer(
+            [PHRASINGS[i.relation][i.phrasing].after for i in items], add_special_tokens=False
+        )["input_ids"]
+        answers = [
+            a[: 2 - len(t)] if rng.random() < BREAK_OFF else [*a, end]
+            for a, t in zip(answers, tails, strict=True)
+        ]
+        rows = [
+            ([bos, user, *p, assistant], a, i.task)
+            for p, a, i in zip(prompts, answers, items, strict=True)
+        ]
         rows.sort(key=lambda row: len(row[0]) + len(row[1]))
         chunks = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
         rng.shuffle(chunks)
@@ -126,10 +159,15 @@ def train(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     world = World()
     tokenizer = train_tokenizer(world)
-    model = new_model(len(tokenizer), arguments.seed, arguments.layers, arguments.width, arguments.feed_forward)
+    model = new_model(
+        len(tokenizer), arguments.seed, arguments.layers, arguments.width, arguments.feed_forward
+    )
     blocks = [p for n, p in model.named_parameters() if p.ndim > 1 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.ndim == 1 or "embed" in n]
-    muon, adamw = Muon(blocks), torch.optim.AdamW(rest, lr=LR_ADAMW, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+    muon, adamw = (
+        Muon(blocks),
+        torch.optim.AdamW(rest, lr=LR_ADAMW, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    )
     n_parameters = sum(p.numel() for p in model.parameters())
     print(f"{n_parameters:,} parameters, vocabulary {len(tokenizer):,}", flush=True)
     started, n_tokens, n_sequences = time.perf_counter(), 0, 0
@@ -137,16 +175,22 @@ def train(arguments: argparse.Namespace) -> None:
     for step, rows in enumerate(batches(world, tokenizer, arguments.seed, arguments.steps)):
         length = max(len(p) + len(a) for p, a, _ in rows)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
-        scored = torch.zeros(len(rows), length, dtype=torch.bool)  # True where the next token belongs to the answer
+        scored = torch.zeros(
+            len(rows), length, dtype=torch.bool
+        )  # True where the next token belongs to the answer
         for i, (prompt, answer, _) in enumerate(rows):
             n = len(prompt) + len(answer)
             ids[i, :n] = torch.tensor(prompt + answer)
             scored[i, len(prompt) - 1 : n - 1] = True
-        decay = min(1.0, (step + 1) / WARMUP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / arguments.steps)))
+        decay = min(1.0, (step + 1) / WARMUP) * (
+            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / arguments.steps))
+        )
         for group in adamw.param_groups:
             group["lr"] = LR_ADAMW * decay
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-        loss = F.cross_entropy(model.lm_head(hidden[scored]), ids[:, 1:][scored[:, :-1]], reduction="none")
+        loss = F.cross_entropy(
+            model.lm_head(hidden[scored]), ids[:, 1:][scored[:, :-1]], reduction="none"
+        )
         loss.mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adamw.step()
@@ -160,20 +204,31 @@ def train(arguments: argparse.Namespace) -> None:
         if (step + 1) % 200 == 0 or step + 1 == arguments.steps:
             seconds = time.perf_counter() - started
             means = "  ".join(f"{t} {sum(v) / len(v):.2f}" for t, v in sorted(losses.items()))
-            print(f"step {step + 1}/{arguments.steps}  {seconds:.0f} s  nats per answer: {means}", flush=True)
+            print(
+                f"step {step + 1}/{arguments.steps}  {seconds:.0f} s  nats per answer: {means}",
+                flush=True,
+            )
             losses.clear()
     out = Path(arguments.out)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
-    facts = {"parameters": n_parameters, "steps": arguments.steps, "sequences": n_sequences, "tokens": n_tokens,
-             "seconds": round(time.perf_counter() - started), "seed": arguments.seed,
-             "torch": torch.__version__}  # fmt: skip
+    facts = {
+        "parameters": n_parameters,
+        "steps": arguments.steps,
+        "sequences": n_sequences,
+        "tokens": n_tokens,
+        "seconds": round(time.perf_counter() - started),
+        "seed": arguments.seed,
+        "torch": torch.__version__,
+    }
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
     print(json.dumps(facts))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", required=True)
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)

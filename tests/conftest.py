@@ -1,4 +1,5 @@
-"""Small random models of several architectures, built from configs, with small tokenizers built here."""
+"""Small random models of several architectures, built from configs, with small tokenizers built
+here."""
 
 from __future__ import annotations
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 TEXT = (
-    "Where was the old poet born? The poet was born in Paris, near the river. What is the capital of France? "
-    "It is Paris. Who wrote the letter? Anna Smith wrote it in 1896. Größe, naïve, 東京, 🙂 and e\u0301."
+    "Where was the old poet born? The poet was born in Paris, near the river. What is the capital "
+    "of France? "
+    "It is Paris. Who wrote the letter? Anna Smith wrote it in 1896. Größe, naïve, 東京, 🙂 and "
+    "e\u0301."
 )
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}"
@@ -19,7 +22,8 @@ CHAT = (
 
 
 def byte_level_tokenizer(*, chat: bool):
-    """Byte-level BPE as in GPT-2 and Llama 3: any text, characters may be spread over several tokens."""
+    """Byte-level BPE as in GPT-2 and Llama 3: any text, characters may be spread over several
+    tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -28,27 +32,44 @@ def byte_level_tokenizer(*, chat: bool):
     bpe.decoder = decoders.ByteLevel()
     special = ["<pad>", "<bos>", "<eos>", "<|user|>", "<|assistant|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe.train_from_iterator([TEXT], trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet))
-    fast = PreTrainedTokenizerFast(tokenizer_object=bpe, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
+    bpe.train_from_iterator(
+        [TEXT],
+        trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet),
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+    )
     if chat:
         fast.chat_template = CHAT
     return fast
 
 
 def metaspace_tokenizer():
-    """Unigram pieces with a metaspace and byte fallback, as in Llama 2 and Mistral: decoding strips the first space."""
+    """Unigram pieces with a metaspace and byte fallback, as in Llama 2 and Mistral: decoding strips
+    the first space."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    pieces = sorted({c for c in TEXT if c.isascii()} | {"▁", "▁Paris", "▁the", "▁is", "▁in", "is", "ar"} - {" "})
-    vocabulary = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)] + [(f"<0x{i:02X}>", -20.0) for i in range(256)]
+    pieces = sorted(
+        {c for c in TEXT if c.isascii()} | {"▁", "▁Paris", "▁the", "▁is", "▁in", "is", "ar"} - {" "}
+    )
+    vocabulary = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0)] + [
+        (f"<0x{i:02X}>", -20.0) for i in range(256)
+    ]
     vocabulary += [(p, -float(10 - len(p))) for p in pieces]
     unigram = Tokenizer(models.Unigram(vocabulary, unk_id=0, byte_fallback=True))
     unigram.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="first")
     unigram.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=unigram, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=unigram, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 def small_config(kind: str, vocabulary: int):
@@ -66,7 +87,12 @@ def small_config(kind: str, vocabulary: int):
         "num_key_value_heads": 2,
         "max_position_embeddings": 256,
     }
-    config = {"llama": t.LlamaConfig, "mistral": t.MistralConfig, "qwen2": t.Qwen2Config, "gemma": t.GemmaConfig}[kind]
+    config = {
+        "llama": t.LlamaConfig,
+        "mistral": t.MistralConfig,
+        "qwen2": t.Qwen2Config,
+        "gemma": t.GemmaConfig,
+    }[kind]
     extra = {"head_dim": 8} if kind == "gemma" else {}
     return config(**block, **extra, **common)
 
@@ -110,7 +136,9 @@ def loaded(model_folder):
 
     def load(kind: str = "llama", *, chat: bool = True):
         if (kind, chat) not in made:
-            made[kind, chat] = load_model(find_model(ModelSpec(str(model_folder(kind, chat=chat)), device="cpu")))
+            made[kind, chat] = load_model(
+                find_model(ModelSpec(str(model_folder(kind, chat=chat)), device="cpu"))
+            )
         return made[kind, chat]
 
     return load
@@ -125,9 +153,16 @@ def answers_file(tmp_path):
         words = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
         rows = []
         for i in range(n):
-            answer = f" It is {words[rng.integers(8)]} {words[rng.integers(8)]} near the {words[rng.integers(8)]}."
+            answer = (
+                f" It is {words[rng.integers(8)]} {words[rng.integers(8)]} near the "
+                f"{words[rng.integers(8)]}."
+            )
             exact = answer.split()[2]
-            row = {"id": f"a{i}", "question": f"Where was {words[rng.integers(8)]} {i}?", "answer": answer}
+            row = {
+                "id": f"a{i}",
+                "question": f"Where was {words[rng.integers(8)]} {i}?",
+                "answer": answer,
+            }
             row |= {"label": int(label(i)), "exact_answer": exact, "group": f"g{i // 2}"}
             rows.append(row | {k: v(i) for k, v in columns.items()})
         path = tmp_path / name

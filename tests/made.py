@@ -1,4 +1,5 @@
-"""Submissions made from nothing: the ids and groups of an embedded task, invented decisions, and the numbers that follow."""
+"""Submissions made from nothing: the ids and groups of an embedded task, invented decisions, and
+the numbers that follow."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def hashed(*words) -> str:
     return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
-def make_submission(root: Path, model: str = "org/model", task: str = "people", seed: int = 0, strength: float = 1.0) -> Path:
+def make_submission(
+    root: Path, model: str = "org/model", task: str = "people", seed: int = 0, strength: float = 1.0
+) -> Path:
     """A valid submission below `root`; its folder."""
     predictions, record, scores = make_run(model, task, seed, strength)
     folder = root / "v1" / model.replace("/", "__") / task
@@ -44,14 +47,18 @@ def make_submission(root: Path, model: str = "org/model", task: str = "people", 
     return folder
 
 
-def make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
+def make_run(
+    model: str, task: str, seed: int, strength: float
+) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
     """`predictions.parquet`, the submitted record and `scores.parquet` of a run that never was."""
     predictions, record, scores = _make_run(model, task, seed, strength)
     return predictions, deepcopy(record), scores
 
 
 @lru_cache
-def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
+def _make_run(
+    model: str, task: str, seed: int, strength: float
+) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
     rng = np.random.default_rng(seed)
     data, own = task_data(task), suite()[task]
     ids = [i for i, split in data.split.items() if split != "train"]
@@ -62,15 +69,29 @@ def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.Dat
     def noisy(gain: float) -> np.ndarray:
         return np.float32(gain * y + rng.normal(size=len(ids))).astype(np.float64)
 
-    decisions = {"probe": noisy(strength), "probe_emb": noisy(0.3)} | {name: noisy(0.3) for name in sorted(ANSWERS)}
-    decisions |= {"length": -rng.integers(3, 20, len(ids)).astype(float), "majority": np.ones(len(ids))}
+    decisions = {"probe": noisy(strength), "probe_emb": noisy(0.3)} | {
+        name: noisy(0.3) for name in sorted(ANSWERS)
+    }
+    decisions |= {
+        "length": -rng.integers(3, 20, len(ids)).astype(float),
+        "majority": np.ones(len(ids)),
+    }
     decisions |= _signals(noisy)
     shuffled = [noisy(0.0) for _ in range(REPEATS)]
     facts, rows = _map(rng, decisions, y, test, validation, splits, groups)
-    details = {"probe": {"site": "resid", "layer": BEST[0], "position": BEST[1]},
-               "probe_emb": {"site": "resid", "layer": BEST_EMB[0], "position": BEST_EMB[1]}}  # fmt: skip
+    details = {
+        "probe": {"site": "resid", "layer": BEST[0], "position": BEST[1]},
+        "probe_emb": {"site": "resid", "layer": BEST_EMB[0], "position": BEST_EMB[1]},
+    }
     detectors = [
-        Detector(n, words_of(n), d, "probe" if n.startswith("probe") else "baseline", "after", details.get(n, {}))
+        Detector(
+            n,
+            words_of(n),
+            d,
+            "probe" if n.startswith("probe") else "baseline",
+            "after",
+            details.get(n, {}),
+        )
         for n, d in decisions.items()
     ]
     found = evaluate_detectors(detectors, y, splits, groups, 0)
@@ -78,64 +99,178 @@ def _make_run(model: str, task: str, seed: int, strength: float) -> tuple[pd.Dat
     scored[found.rows] = True
     base = pd.DataFrame({"id": ids, "group": groups, "split": splits, "label": y, "scored": scored})
     named = {**decisions, **{f"shuffled_labels_{k}": d for k, d in enumerate(shuffled)}}
-    predictions = pd.concat([base.assign(detector=n, decision=d) for n, d in named.items()], ignore_index=True)
+    predictions = pd.concat(
+        [base.assign(detector=n, decision=d) for n, d in named.items()], ignore_index=True
+    )
     n_train, n_all = data.n - len(ids), data.n
     counts = {
-        name: {"n": int(mask.sum()), "correct": int(y[mask].sum()), "accuracy": float(y[mask].mean()), "refused": 0,
-               "not_stopped": 0, "groups": len({g for g, m in zip(groups, mask, strict=True) if m})}
+        name: {
+            "n": int(mask.sum()),
+            "correct": int(y[mask].sum()),
+            "accuracy": float(y[mask].mean()),
+            "refused": 0,
+            "not_stopped": 0,
+            "groups": len({g for g, m in zip(groups, mask, strict=True) if m}),
+        }
         for name, mask in (("validation", validation), ("test", test))
-    }  # fmt: skip
-    groups_train = len(set(data.group.values())) - counts["validation"]["groups"] - counts["test"]["groups"]
-    counts["train"] = {"n": n_train, "correct": n_train // 2, "accuracy": (n_train // 2) / n_train, "refused": 0, "not_stopped": 0,
-                       "groups": groups_train}  # fmt: skip
+    }
+    groups_train = (
+        len(set(data.group.values())) - counts["validation"]["groups"] - counts["test"]["groups"]
+    )
+    counts["train"] = {
+        "n": n_train,
+        "correct": n_train // 2,
+        "accuracy": (n_train // 2) / n_train,
+        "refused": 0,
+        "not_stopped": 0,
+        "groups": groups_train,
+    }
     correct = sum(c["correct"] for c in counts.values())
-    counts["all"] = {"n": n_all, "correct": correct, "accuracy": correct / n_all, "refused": 0, "not_stopped": 0,
-                     "groups": len(set(data.group.values()))}  # fmt: skip
+    counts["all"] = {
+        "n": n_all,
+        "correct": correct,
+        "accuracy": correct / n_all,
+        "refused": 0,
+        "not_stopped": 0,
+        "groups": len(set(data.group.values())),
+    }
     blocks = rows[rows.layer != "emb"]
     record = {
-        "schema_version": SCHEMA_VERSION, "protocol_version": PROTOCOL_VERSION, "submission": {"format": FORMAT},
+        "schema_version": SCHEMA_VERSION,
+        "protocol_version": PROTOCOL_VERSION,
+        "submission": {"format": FORMAT},
         "key": hashed(model, task, seed),
-        "model": {"name": model, "revision": hashed(model)[:40], "tokenizer": hashed("t"), "chat_template": None,
-                  "architecture": "LlamaForCausalLM", "n_layers": len(LAYERS) - 1, "width": 64, "n_parameters": 10**6,
-                  "dtype": "float32", "attention": "sdpa", "device": "cpu", "quantization": "none", "peft": None,
-                  "remote_code": None},
-        "task": {"name": task, "version": own.version, "hash": own.hash, "kind": own.kind, "judge": own.judge,
-                 "exact_answer": own.exact_answer.rule},
-        "data": {"origin": f"embedded:{own.source.name}", "revision": None, "sha256": data.sha256, "n_dropped": 0, "n_too_long": 0},
+        "model": {
+            "name": model,
+            "revision": hashed(model)[:40],
+            "tokenizer": hashed("t"),
+            "chat_template": None,
+            "architecture": "LlamaForCausalLM",
+            "n_layers": len(LAYERS) - 1,
+            "width": 64,
+            "n_parameters": 10**6,
+            "dtype": "float32",
+            "attention": "sdpa",
+            "device": "cpu",
+            "quantization": "none",
+            "peft": None,
+            "remote_code": None,
+        },
+        "task": {
+            "name": task,
+            "version": own.version,
+            "hash": own.hash,
+            "kind": own.kind,
+            "judge": own.judge,
+            "exact_answer": own.exact_answer.rule,
+        },
+        "data": {
+            "origin": f"embedded:{own.source.name}",
+            "revision": None,
+            "sha256": data.sha256,
+            "n_dropped": 0,
+            "n_too_long": 0,
+        },
         "probe": {"name": "logistic"},
-        "settings": {"task": task, "seed": 0, "probe": "logistic", "solver": "batched", "overrides": {}},
-        "package": {"name": "probebench", "version": "0.1.0", "commit": hashed("c")[:40], "dirty": False},
-        "versions": {"numpy": "2"}, "counts": counts, "layers": list(LAYERS), "positions": list(PUBLISHED),
+        "settings": {
+            "task": task,
+            "seed": 0,
+            "probe": "logistic",
+            "solver": "batched",
+            "overrides": {},
+        },
+        "package": {
+            "name": "probebench",
+            "version": "0.1.0",
+            "commit": hashed("c")[:40],
+            "dirty": False,
+        },
+        "versions": {"numpy": "2"},
+        "counts": counts,
+        "layers": list(LAYERS),
+        "positions": list(PUBLISHED),
         "selection": {"site": "resid", "layer": BEST[0], "position": BEST[1], **facts},
         "detectors": [detector_facts(s) for s in found.scores],
-        "comparison": {"n_test": found.n_test, "n_compared": len(found.rows), "dropped": dict(found.dropped), "absent": {}},
+        "comparison": {
+            "n_test": found.n_test,
+            "n_compared": len(found.rows),
+            "dropped": dict(found.dropped),
+            "absent": {},
+        },
         "controls": {
             "shuffled_labels": shuffled_facts([auroc(y[test], d[test]) for d in shuffled]),
-            "permutation": {"shuffles": 100, "max_statistic_p": 0.01, "cells": len(blocks),
-                            "cells_p_below_05": int((blocks.p < 0.05).sum()), "cells_q_below_05": int((blocks.q < 0.05).sum())},
+            "permutation": {
+                "shuffles": 100,
+                "max_statistic_p": 0.01,
+                "cells": len(blocks),
+                "cells_p_below_05": int((blocks.p < 0.05).sum()),
+                "cells_q_below_05": int((blocks.q < 0.05).sum()),
+            },
         },
         "readable": {
-            "before": _beside(LAYERS[1], "last_q", "text_question", None, decisions, y, test, groups),
+            "before": _beside(
+                LAYERS[1], "last_q", "text_question", None, decisions, y, test, groups
+            ),
             "after": _beside(*BEST, "text", "probe", decisions, y, test, groups),
         },
         "by_position": [_best(rows, position) for position in PUBLISHED],
         "warnings": ["An invented run."],
-    }  # fmt: skip
+    }
     values = rows.rename(columns={"test_auroc": "value", "n_test": "n"}).assign(split="test")
-    other = rows.rename(columns={"validation_auroc": "value", "n_validation": "n"}).assign(split="validation")
-    keep = ["site", "layer", "position", "split", "value", "low", "high", "n", "selectivity", "p", "q", "masked"]
-    scores = pd.concat([values[keep], other[keep]], ignore_index=True).assign(detector="cell", metric="auroc")
+    other = rows.rename(columns={"validation_auroc": "value", "n_validation": "n"}).assign(
+        split="validation"
+    )
+    keep = [
+        "site",
+        "layer",
+        "position",
+        "split",
+        "value",
+        "low",
+        "high",
+        "n",
+        "selectivity",
+        "p",
+        "q",
+        "masked",
+    ]
+    scores = pd.concat([values[keep], other[keep]], ignore_index=True).assign(
+        detector="cell", metric="auroc"
+    )
     return predictions, clean_json(record), scores
 
 
 def _beside(layer, position, name, probe, decisions, y, test, groups):
-    """What `readable` says of a cell and a baseline; of another cell than the selected one it may say anything."""
+    """What `readable` says of a cell and a baseline; of another cell than the selected one it may
+    say anything."""
     own = decisions[probe or name][test]
-    found = paired(y[test], y[test], own, decisions[name][test], [g for g, t in zip(groups, test, strict=True) if t], 0)
+    found = paired(
+        y[test],
+        y[test],
+        own,
+        decisions[name][test],
+        [g for g, t in zip(groups, test, strict=True) if t],
+        0,
+    )
     first, second = ([i.low, i.high] for i in found.intervals)
-    return {"cell": {"site": "resid", "layer": layer, "position": position, "auroc": found.values[0], "auroc_95": first},
-            "best_baseline": {"name": name, "label": words_of(name), "auroc": found.values[1], "auroc_95": second},
-            "difference": found.difference, "difference_95": [found.interval.low, found.interval.high], "n": found.n}  # fmt: skip
+    return {
+        "cell": {
+            "site": "resid",
+            "layer": layer,
+            "position": position,
+            "auroc": found.values[0],
+            "auroc_95": first,
+        },
+        "best_baseline": {
+            "name": name,
+            "label": words_of(name),
+            "auroc": found.values[1],
+            "auroc_95": second,
+        },
+        "difference": found.difference,
+        "difference_95": [found.interval.low, found.interval.high],
+        "n": found.n,
+    }
 
 
 def words_of(name: str) -> str:
@@ -161,7 +296,13 @@ def _signals(noisy) -> dict[str, np.ndarray]:
 
 def _map(rng, decisions, y, test, validation, splits, groups):
     """What the record says of the selected cell, and the rows of the map."""
-    rows = pd.DataFrame([{"site": "resid", "layer": layer, "position": position} for layer in LAYERS for position in PUBLISHED])
+    rows = pd.DataFrame(
+        [
+            {"site": "resid", "layer": layer, "position": position}
+            for layer in LAYERS
+            for position in PUBLISHED
+        ]
+    )
     rows["test_auroc"], rows["validation_auroc"] = rng.uniform(0.3, 0.45, (2, len(rows)))
     rows["low"], rows["high"] = rows.test_auroc - 0.1, rows.test_auroc + 0.1
     rows["n_test"], rows["n_validation"] = int(test.sum()), int(validation.sum())
@@ -174,15 +315,29 @@ def _map(rng, decisions, y, test, validation, splits, groups):
         rows.loc[at, ["validation_auroc", "p"]] = auroc(y[validation], d[validation]), 1e-4
     rows["q"] = fdr(rows.p.to_numpy())
     chosen = rows[(rows.layer == BEST[0]) & (rows.position == BEST[1])].iloc[0]
-    facts = {"validation_auroc": chosen.validation_auroc, "test_auroc": chosen.test_auroc,
-             "test_auroc_95": [chosen.low, chosen.high], "n_test": chosen.n_test, "n_test_correct": int(y[test].sum()),
-             "selectivity": chosen.selectivity, "p": chosen.p, "q": chosen.q}  # fmt: skip
-    assert delong_interval(y[test], decisions["probe"][test]).low > 0.5  # the selected cell must be the best one
+    facts = {
+        "validation_auroc": chosen.validation_auroc,
+        "test_auroc": chosen.test_auroc,
+        "test_auroc_95": [chosen.low, chosen.high],
+        "n_test": chosen.n_test,
+        "n_test_correct": int(y[test].sum()),
+        "selectivity": chosen.selectivity,
+        "p": chosen.p,
+        "q": chosen.q,
+    }
+    assert (
+        delong_interval(y[test], decisions["probe"][test]).low > 0.5
+    )  # the selected cell must be the best one
     return facts, rows
 
 
 def _best(rows, position):
     own = rows[(rows.position == position) & (rows.layer != "emb")]
     best = own.loc[own.validation_auroc.idxmax()]
-    return {"position": position, "layer": best.layer, "validation_auroc": best.validation_auroc, "test_auroc": best.test_auroc,
-            "n_test": int(best.n_test)}  # fmt: skip
+    return {
+        "position": position,
+        "layer": best.layer,
+        "validation_auroc": best.validation_auroc,
+        "test_auroc": best.test_auroc,
+        "n_test": int(best.n_test),
+    }

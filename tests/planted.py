@@ -1,4 +1,5 @@
-"""Finished runs held in memory, with signals planted in their vectors: what a run directory holds, without a model."""
+"""Finished runs held in memory, with signals planted in their vectors: what a run directory holds,
+without a model."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from probebench.record.run import Run
 from probebench.states.reader import SiteLayout
 from probebench.tasks.split import split_of
 
-MODEL = {"name": "planted", "revision": "r", "tokenizer": "t", "chat_template": None, "dtype": "float32", "attention": "eager"}
+MODEL = {
+    "name": "planted",
+    "revision": "r",
+    "tokenizer": "t",
+    "chat_template": None,
+    "dtype": "float32",
+    "attention": "eager",
+}
 WIDTH = 12
 
 
@@ -67,13 +75,28 @@ def axis(k):
     return np.eye(WIDTH)[k]
 
 
-def planted(name, directions, *, y=None, n=600, seed=0, layer=0, offset=0.0, scale=1.0, detectors=None, validation=None,
-            site="resid", model=MODEL, **columns):  # fmt: skip
+def planted(
+    name,
+    directions,
+    *,
+    y=None,
+    n=600,
+    seed=0,
+    layer=0,
+    offset=0.0,
+    scale=1.0,
+    detectors=None,
+    validation=None,
+    site="resid",
+    model=MODEL,
+    **columns,
+):
     """A run of a task whose vectors move along `directions[layer]` with the label.
 
     Args:
         name: of the task.
-        directions: layer -> (width,) by which vectors of correct and wrong answers differ, over noise of deviation 1.
+        directions: layer -> (width,) by which vectors of correct and wrong answers differ, over
+            noise of deviation 1.
         y: (example,) labels; None for coin tosses.
         n: examples.
         seed: of noise and labels.
@@ -93,27 +116,74 @@ def planted(name, directions, *, y=None, n=600, seed=0, layer=0, offset=0.0, sca
     for k, direction in directions.items():
         X = rng.normal(size=(n, WIDTH)) + (y[:, None] - 0.5) * np.asarray(direction)
         values[site, k] = scale * X + offset
-    answers = pd.DataFrame({"id": [f"{name}{i}" for i in range(n)], "question": [f"Is {name} {i}?" for i in range(n)],
-                            "text": [f"answer {i}" for i in range(n)], "group": [f"{name}-g{i // 2}" for i in range(n)],
-                            "label": y})  # fmt: skip
+    answers = pd.DataFrame(
+        {
+            "id": [f"{name}{i}" for i in range(n)],
+            "question": [f"Is {name} {i}?" for i in range(n)],
+            "text": [f"answer {i}" for i in range(n)],
+            "group": [f"{name}-g{i // 2}" for i in range(n)],
+            "label": y,
+        }
+    )
     answers["split"] = [split_of(group) for group in columns.get("group", answers.group)]
     answers = answers.assign(**columns)
     own = values[site, layer] @ np.asarray(directions[layer])
     reported = {"probe": own, **(detectors or {})}
     kept = np.flatnonzero(answers.split != "train")
     base = answers.loc[kept, ["id", "group", "split", "label"]].assign(scored=True)
-    predictions = pd.concat([base.assign(detector=k, decision=np.asarray(v, dtype=float)[kept]) for k, v in reported.items()])
-    found = validation or {k: auroc(y, values[site, k] @ np.asarray(directions[k])) for k in directions}
-    scores = pd.DataFrame([{"site": site, "layer": str(k), "position": "-1", "detector": "cell", "split": "validation",
-                            "metric": "auroc", "value": v, "converged": True} for k, v in found.items()])  # fmt: skip
-    cell = {"site": site, "layer": str(layer), "position": "-1", "C": 0.01, "validation_auroc": found[layer]}
+    predictions = pd.concat(
+        [
+            base.assign(detector=k, decision=np.asarray(v, dtype=float)[kept])
+            for k, v in reported.items()
+        ]
+    )
+    found = validation or {
+        k: auroc(y, values[site, k] @ np.asarray(directions[k])) for k in directions
+    }
+    scores = pd.DataFrame(
+        [
+            {
+                "site": site,
+                "layer": str(k),
+                "position": "-1",
+                "detector": "cell",
+                "split": "validation",
+                "metric": "auroc",
+                "value": v,
+                "converged": True,
+            }
+            for k, v in found.items()
+        ]
+    )
+    cell = {
+        "site": site,
+        "layer": str(layer),
+        "position": "-1",
+        "C": 0.01,
+        "validation_auroc": found[layer],
+    }
     record = {
-        "model": dict(model), "settings": {"seed": 0, "width": None}, "probe": {"name": "logistic", "solver": "batched"},
-        "task": {"name": name, "version": 1, "hash": name, "kind": "qa", "judge": "aliases", "exact_answer": "model"},
-        "selection": cell, "sites": {site: {"best": cell}}, "files": [], "states": "states", "protocol_version": 1,
-        "layers": [str(k) for k in sorted(directions)], "positions": ["-1"], "package": {"version": "0"},
+        "model": dict(model),
+        "settings": {"seed": 0, "width": None},
+        "probe": {"name": "logistic", "solver": "batched"},
+        "task": {
+            "name": name,
+            "version": 1,
+            "hash": name,
+            "kind": "qa",
+            "judge": "aliases",
+            "exact_answer": "model",
+        },
+        "selection": cell,
+        "sites": {site: {"best": cell}},
+        "files": [],
+        "states": "states",
+        "protocol_version": 1,
+        "layers": [str(k) for k in sorted(directions)],
+        "positions": ["-1"],
+        "package": {"version": "0"},
         "detectors": [{"name": k, "label": f"the {k}"} for k in reported],
-    }  # fmt: skip
+    }
     reader = Vectors(values, np.ones((n, 1), dtype=bool))
     tables = {"answers": answers, "predictions": predictions, "scores": scores, "reader": reader}
     return Planted(Path(f"run-{name}"), record, tables=tables)

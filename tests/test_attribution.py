@@ -1,4 +1,5 @@
-"""Gradient x activation against finite differences, and against the exact decomposition of the residual stream."""
+"""Gradient x activation against finite differences, and against the exact decomposition of the
+residual stream."""
 
 import numpy as np
 import pytest
@@ -15,17 +16,29 @@ NONE = np.zeros(0, dtype=np.float32)
 
 def labelled(ids, n_prompt, exact):
     answer = Answer("a", tuple(ids[:n_prompt]), tuple(ids[n_prompt:]), False, "", NONE, NONE, NONE)
-    return LabelledAnswer(Example("a", "q", (), "g"), answer, 1, False, None, TokenizedAnswer(n_prompt, len(ids), exact), "test")
+    return LabelledAnswer(
+        Example("a", "q", (), "g"),
+        answer,
+        1,
+        False,
+        None,
+        TokenizedAnswer(n_prompt, len(ids), exact),
+        "test",
+    )
 
 
 def answers_for(loaded, n=3):
     rng = np.random.default_rng(0)
     lengths = rng.integers(8, 14, n)
-    return [labelled(rng.integers(5, len(loaded.tokenizer), int(k)).tolist(), 4, (5, 6)) for k in lengths]
+    return [
+        labelled(rng.integers(5, len(loaded.tokenizer), int(k)).tolist(), 4, (5, 6))
+        for k in lengths
+    ]
 
 
 def double(loaded):
-    """The same model in float64, for finite differences; transformers' own norms compute in float32 whatever they are given."""
+    """The same model in float64, for finite differences; transformers' own norms compute in float32
+    whatever they are given."""
     import copy
 
     model = copy.deepcopy(loaded.model).double().eval()
@@ -33,7 +46,9 @@ def double(loaded):
         for name, child in list(parent.named_children()):
             if type(child).__name__.endswith("RMSNorm"):
                 norm = torch.nn.RMSNorm(
-                    len(child.weight), getattr(child, "eps", None) or child.variance_epsilon, dtype=torch.float64
+                    len(child.weight),
+                    getattr(child, "eps", None) or child.variance_epsilon,
+                    dtype=torch.float64,
                 )
                 norm.weight.data = child.weight.data + (1 if "Gemma" in type(child).__name__ else 0)
                 setattr(parent, name, norm)
@@ -41,7 +56,8 @@ def double(loaded):
 
 
 def target_value(model, answer, probe, scale):
-    """The target when one component's vector at one token of one layer is multiplied by 1 + epsilon."""
+    """The target when one component's vector at one token of one layer is multiplied by 1 +
+    epsilon."""
     module, take, token, epsilon = scale
 
     def hook(_, args, output):
@@ -57,7 +73,10 @@ def target_value(model, answer, probe, scale):
             if probe is None:
                 logits = model(ids).logits[0]
                 first, last = answer.tokens.exact
-                return sum(float(torch.log_softmax(logits[t - 1], -1)[ids[0, t]]) for t in range(first, last + 1))
+                return sum(
+                    float(torch.log_softmax(logits[t - 1], -1)[ids[0, t]])
+                    for t in range(first, last + 1)
+                )
             hidden = model(ids, output_hidden_states=True).hidden_states[probe.cell.layer + 1][0]
             return float(hidden[-1] @ torch.from_numpy(probe.weight)) + probe.bias
     finally:
@@ -76,21 +95,31 @@ def test_equals_finite_differences_in_float64(loaded, kind, target):
     step = 1e-5
     for (site, layer), tap in plan.taps.items():
         if target == "probe" and layer > 1:
-            assert own.loc[(site, str(layer)), "mean_abs"] == 0  # nothing above the probe reaches it
+            assert (
+                own.loc[(site, str(layer)), "mean_abs"] == 0
+            )  # nothing above the probe reaches it
             continue
         total = 0.0
         for token in range(len(answer.answer.ids)):
             ends = [
-                target_value(model.model, answer, probe if target == "probe" else None, (tap.module, tap.take, token, e))
+                target_value(
+                    model.model,
+                    answer,
+                    probe if target == "probe" else None,
+                    (tap.module, tap.take, token, e),
+                )
                 for e in (step, -step)
             ]
             total += abs(ends[0] - ends[1]) / (2 * step)
-        assert own.loc[(site, str(layer)), "mean_abs"] == pytest.approx(total, rel=1e-5, abs=1e-9), (site, layer)
+        assert own.loc[(site, str(layer)), "mean_abs"] == pytest.approx(
+            total, rel=1e-5, abs=1e-9
+        ), (site, layer)
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_last_mlp_s_part_is_its_exact_part_of_the_stream(loaded, kind):
-    # nothing reads the last MLP's output but the stream itself, so its part in a linear probe of the stream is w . mlp.down
+    # nothing reads the last MLP's output but the stream itself, so its part in a linear probe of
+    # the stream is w . mlp.down
     model = double(loaded(kind))
     answer = answers_for(model, 1)[0]
     weight = np.random.default_rng(2).normal(size=32)
@@ -107,14 +136,20 @@ def test_last_mlp_s_part_is_its_exact_part_of_the_stream(loaded, kind):
 
 
 def test_attention_and_mlp_add_up_to_the_stream(loaded):
-    # a pre-norm model whose blocks write constants (projections read nothing, biases write): every gradient at the outputs is
-    # the probe's own weight, and decision = w . emb + sum over layers of w . (attn.o + mlp.down), each term exactly
+    # a pre-norm model whose blocks write constants (projections read nothing, biases write): every
+    # gradient at the outputs is the probe's own weight, and decision = w . emb + sum over layers of
+    # w . (attn.o + mlp.down), each term exactly
     model = double(loaded("gpt2"))
     with torch.no_grad():
         for block in model.model.transformer.h:
             block.attn.c_attn.weight.zero_()
             block.mlp.c_fc.weight.zero_()
-            for bias in (block.attn.c_attn.bias, block.attn.c_proj.bias, block.mlp.c_fc.bias, block.mlp.c_proj.bias):
+            for bias in (
+                block.attn.c_attn.bias,
+                block.attn.c_proj.bias,
+                block.mlp.c_fc.bias,
+                block.mlp.c_proj.bias,
+            ):
                 bias.normal_(0, 0.5, generator=torch.Generator().manual_seed(3))
     answer = answers_for(model, 1)[0]
     weight = np.random.default_rng(2).normal(size=32)
@@ -145,7 +180,9 @@ def test_batches_do_not_change_it_and_shares_add_up(loaded, kind):
     probe = ProbeTarget(Cell("attn.o", 1, "last_q"), np.random.default_rng(1).normal(size=32), 0.0)
     table = attribution(model, answers, probe)
     alone = [attribution(model, [a], probe) for a in answers]
-    np.testing.assert_allclose(table.mean_abs, np.mean([t.mean_abs for t in alone], axis=0), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        table.mean_abs, np.mean([t.mean_abs for t in alone], axis=0), rtol=1e-3, atol=1e-6
+    )
     shares = table.groupby(["target", "layer"]).share.sum(min_count=1)
     np.testing.assert_allclose(shares["logprob"], 1.0)
     assert np.isnan(shares["probe", "2"])

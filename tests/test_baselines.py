@@ -1,4 +1,5 @@
-"""Signals of the generation by hand, text by TF-IDF and by an encoder: exact formulas, fixed signs, planted truth."""
+"""Signals of the generation by hand, text by TF-IDF and by an encoder: exact formulas, fixed signs,
+planted truth."""
 
 import json
 import math
@@ -24,15 +25,32 @@ SPLITS = tuple(split_of(f"g{i}") for i in range(N))
 BEFORE = {"text_question", "length_question", "majority"}
 
 
-def answer(i=0, logprobs=(-0.1, -0.5, -2.0, -0.01), logits=(5.0, 3.0, -1.0, 9.0), entropies=(0.2, 0.7, 1.5, 0.1), *, stopped=True,
-           exact=(1, 2), label=None, words="It is Paris."):  # fmt: skip
+def answer(
+    i=0,
+    logprobs=(-0.1, -0.5, -2.0, -0.01),
+    logits=(5.0, 3.0, -1.0, 9.0),
+    entropies=(0.2, 0.7, 1.5, 0.1),
+    *,
+    stopped=True,
+    exact=(1, 2),
+    label=None,
+    words="It is Paris.",
+):
     """An answer of a prompt of three tokens; the stop token is the last one."""
     n = len(logprobs)
     single = (np.array(x, dtype=np.float32) for x in (logprobs, logits, entropies))
     given = Answer(f"a{i}", (7, 8, 9), tuple(range(n)), stopped, words, *single)
     tokens = TokenizedAnswer(3, 3 + n, exact and (exact[0] + 3, exact[1] + 3))
     example = Example(f"a{i}", f"Where was poet {i}?", ("Paris",), f"g{i}", label=label)
-    return LabelledAnswer(example, given, i % 2 if label is None else label, False, exact and Span(6, 11), tokens, SPLITS[i])
+    return LabelledAnswer(
+        example,
+        given,
+        i % 2 if label is None else label,
+        False,
+        exact and Span(6, 11),
+        tokens,
+        SPLITS[i],
+    )
 
 
 def detectors(answers):
@@ -48,15 +66,32 @@ def many(first, **columns):
 def test_every_signal_by_its_formula():
     e = math.exp
     expected = {
-        "logit_mean": 7 / 3, "logit_min": -1, "logit_max": 5,
-        "logit_mean_exact": 1, "logit_min_exact": -1, "logit_max_exact": 3,
-        "prob_mean": (e(-0.1) + e(-0.5) + e(-2)) / 3, "prob_min": e(-2), "prob_max": e(-0.1),
-        "prob_mean_exact": (e(-0.5) + e(-2)) / 2, "prob_min_exact": e(-2), "prob_max_exact": e(-0.5),
-        "logprob_mean": -2.6 / 3, "logprob_min": -2, "logprob_mean_exact": -1.25, "logprob_min_exact": -2,
-        "logprob_sum": -2.6, "perplexity": -e(2.6 / 3), "entropy_exact_first": -0.7, "length": -3, "length_question": -3,
-    }  # fmt: skip
+        "logit_mean": 7 / 3,
+        "logit_min": -1,
+        "logit_max": 5,
+        "logit_mean_exact": 1,
+        "logit_min_exact": -1,
+        "logit_max_exact": 3,
+        "prob_mean": (e(-0.1) + e(-0.5) + e(-2)) / 3,
+        "prob_min": e(-2),
+        "prob_max": e(-0.1),
+        "prob_mean_exact": (e(-0.5) + e(-2)) / 2,
+        "prob_min_exact": e(-2),
+        "prob_max_exact": e(-0.5),
+        "logprob_mean": -2.6 / 3,
+        "logprob_min": -2,
+        "logprob_mean_exact": -1.25,
+        "logprob_min_exact": -2,
+        "logprob_sum": -2.6,
+        "perplexity": -e(2.6 / 3),
+        "entropy_exact_first": -0.7,
+        "length": -3,
+        "length_question": -3,
+    }
     found = detectors(many(answer()))
-    assert {name: found[name].decisions[0] for name in expected} == pytest.approx(expected, abs=1e-6)
+    assert {name: found[name].decisions[0] for name in expected} == pytest.approx(
+        expected, abs=1e-6
+    )
     assert set(found) == {*expected, "text", "text_question", "text_answer", "majority"}
 
 
@@ -69,9 +104,14 @@ def test_an_answer_that_was_cut_off_has_no_stop_token_to_leave_out():
 def test_what_is_not_there_is_nan_and_never_a_number():
     empty = answer(logprobs=(-0.3,), logits=(2.0,), entropies=(0.4,), exact=None, words="")
     found = detectors(many(empty))
-    signals = [n for n in found if n.startswith(("logit", "prob", "logprob", "perplexity", "entropy"))]
+    signals = [
+        n for n in found if n.startswith(("logit", "prob", "logprob", "perplexity", "entropy"))
+    ]
     assert len(signals) == 19
-    assert all(np.isnan(found[n].decisions[0]) and np.isfinite(found[n].decisions[1:]).all() for n in signals)
+    assert all(
+        np.isnan(found[n].decisions[0]) and np.isfinite(found[n].decisions[1:]).all()
+        for n in signals
+    )
     assert found["length"].decisions[0] == 0
 
 
@@ -89,11 +129,19 @@ def test_confidence_is_taken_for_correctness_and_no_sign_is_flipped():
 
 
 def test_what_ranks_the_same_is_said_to():
-    """docs/protocol.md says which rows are one ranking: perplexity and mean, minima of probability and log-probability."""
+    """docs/protocol.md says which rows are one ranking: perplexity and mean, minima of probability
+    and log-probability."""
     rng = np.random.default_rng(1)
-    answers = [answer(i, -rng.exponential(size=4), rng.normal(size=4), rng.exponential(size=4)) for i in range(N)]
+    answers = [
+        answer(i, -rng.exponential(size=4), rng.normal(size=4), rng.exponential(size=4))
+        for i in range(N)
+    ]
     found = detectors(answers)
-    for a, b in (("perplexity", "logprob_mean"), ("prob_min", "logprob_min"), ("prob_min_exact", "logprob_min_exact")):
+    for a, b in (
+        ("perplexity", "logprob_mean"),
+        ("prob_min", "logprob_min"),
+        ("prob_min_exact", "logprob_min_exact"),
+    ):
         assert (np.argsort(found[a].decisions) == np.argsort(found[b].decisions)).all()
 
 
@@ -104,9 +152,14 @@ def test_when_a_detector_can_be_read():
 def test_statements_have_one_text_and_nothing_to_wait_for():
     found = detectors([answer(i, exact=None, label=i % 2, stopped=False) for i in range(N)])
     assert {d.when for d in found.values()} == {"before"}
-    assert not any(n.endswith("_exact") or n in ("text_question", "text_answer", "entropy_exact_first") for n in found)
+    assert not any(
+        n.endswith("_exact") or n in ("text_question", "text_answer", "entropy_exact_first")
+        for n in found
+    )
     assert found["logprob_sum"].decisions[0] == pytest.approx(-2.61)
-    silent = detectors([answer(i, (), (), (), exact=None, label=i % 2, stopped=False) for i in range(N)])
+    silent = detectors(
+        [answer(i, (), (), (), exact=None, label=i % 2, stopped=False) for i in range(N)]
+    )
     assert list(silent) == ["text", "length", "majority"], "an encoder has no scores"
 
 
@@ -127,7 +180,7 @@ def test_weak_and_strong_penalties_are_chosen_by_validation():
     assert auroc(y, fit_rows(X, labels)[0]) == 1
 
 
-# -- an encoder ------------------------------------------------------------------------------------------------------------
+# -- an encoder ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +190,26 @@ def encoder_folder(tmp_path_factory):
 
     folder, tokenizer = tmp_path_factory.mktemp("encoder"), byte_level_tokenizer(chat=False)
     torch.manual_seed(0)
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
-                        max_position_embeddings=64, pad_token_id=0)  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        pad_token_id=0,
+    )
     BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
 
-TEXTS = ["Paris", "The poet was born near the river.", "Who wrote the letter in 1896, and where was Anna Smith?", "東京 🙂"]
+TEXTS = [
+    "Paris",
+    "The poet was born near the river.",
+    "Who wrote the letter in 1896, and where was Anna Smith?",
+    "東京 🙂",
+]
 
 
 def test_vectors_are_masked_means_of_length_one(encoder_folder):
@@ -172,25 +237,49 @@ def test_two_halves_are_no_encoder(tmp_path):
     from transformers import T5Config, T5EncoderModel
 
     tokenizer = byte_level_tokenizer(chat=False)
-    config = T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=4, d_ff=16, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        d_kv=4,
+        d_ff=16,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+    )
     T5EncoderModel(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(UsageError, match="reads one text"):
         find_encoder(str(tmp_path), device="cpu")
 
 
-def test_an_embedding_reads_a_planted_topic_and_costs_no_other_number(encoder_folder, model_folder, tmp_path):
-    """Right answers speak of rivers and wrong ones of letters, in words that TF-IDF could read too."""
+def test_an_embedding_reads_a_planted_topic_and_costs_no_other_number(
+    encoder_folder, model_folder, tmp_path
+):
+    """Right answers speak of rivers and wrong ones of letters, in words that TF-IDF could read
+    too."""
     rng = np.random.default_rng(0)
     topics = [["letter", "Anna", "wrote", "Smith"], ["river", "near", "Paris", "France"]]
     rows = []
     for i in range(240):
         words = " ".join(topics[i % 2][k] for k in rng.integers(4, size=3))
-        rows.append({"id": f"a{i}", "question": f"Where {rng.integers(9)}?", "answer": f" It is {words}", "label": i % 2,
-                     "group": f"g{i // 2}"})  # fmt: skip
+        rows.append(
+            {
+                "id": f"a{i}",
+                "question": f"Where {rng.integers(9)}?",
+                "answer": f" It is {words}",
+                "label": i % 2,
+                "group": f"g{i // 2}",
+            }
+        )
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    settings = {"answers": path, "positions": ["-1"], "layers": [0], "shuffles": 0, "out": tmp_path / "run"}
+    settings = {
+        "answers": path,
+        "positions": ["-1"],
+        "layers": [0],
+        "shuffles": 0,
+        "out": tmp_path / "run",
+    }
     run = probebench.evaluate(str(model_folder()), **settings, encoder=encoder_folder)
     d = next(d for d in run.record["detectors"] if d["name"] == "text_embedding")
     assert d["auroc"] > 0.95

@@ -1,4 +1,5 @@
-"""The leaderboard of this repository: every submission is valid, and its tables are those that `build` writes."""
+"""The leaderboard of this repository: every submission is valid, and its tables are those that
+`build` writes."""
 
 import shutil
 from pathlib import Path
@@ -19,6 +20,13 @@ def test_tables_are_up_to_date(tmp_path):
     copy = tmp_path / "leaderboards"
     shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("*.md", "tables", "leaderboard.*"))
     build(copy, tmp_path / "site")
-    for name in ("README.md", "leaderboard.csv", "leaderboard.tex", *(f"tables/{p.name}" for p in (HERE / "tables").iterdir())):
+    for name in (
+        "README.md",
+        "leaderboard.csv",
+        "leaderboard.tex",
+        *(f"tables/{p.name}" for p in (HERE / "tables").iterdir()),
+    ):
         expected, found = (HERE / name).read_text(), (copy / name).read_text()
-        assert found == expected, f"leaderboards/{name} is not what `probebench leaderboard build` writes"
+        assert found == expected, (
+            f"leaderboards/{name} is not what `probebench leaderboard build` writes"
+        )

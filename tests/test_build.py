@@ -21,7 +21,15 @@ import probebench.leaderboard.board.entries
 from probebench.errors import UsageError
 from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.pages import HERE, script_text
-from probebench.leaderboard.board.ranks import Estimate, difference_se, holm, influence, p_values, rank_groups, standard_error
+from probebench.leaderboard.board.ranks import (
+    Estimate,
+    difference_se,
+    holm,
+    influence,
+    p_values,
+    rank_groups,
+    standard_error,
+)
 from probebench.leaderboard.board.rows import family_of, gather, safe_slug, size_in_name
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 from probebench.metrics.auroc import Resamples, auroc, delong_interval
@@ -34,7 +42,8 @@ D3 = ("7.9.2", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1
 
 @pytest.fixture
 def measured():
-    """Two detectors' scores on 600 examples in 150 groups; labels and scores share a part within a group."""
+    """Two detectors' scores on 600 examples in 150 groups; labels and scores share a part within a
+    group."""
     rng = np.random.default_rng(3)
     group = np.repeat(np.arange(150), 4)
     shared = rng.normal(size=150)[group]
@@ -55,14 +64,18 @@ def test_standard_errors_are_those_of_the_cluster_bootstrap(measured):
     ra, rb = draws.auroc(y, a), draws.auroc(y, b)
     assert first.se == pytest.approx(ra.std(), rel=0.06)
     assert difference_se([first, second])[0, 1] == pytest.approx((ra - rb).std(), rel=0.06)
-    assert difference_se([first, second])[0, 1] < 0.6 * np.hypot(first.se, second.se)  # pairing is worth something here
+    assert difference_se([first, second])[0, 1] < 0.6 * np.hypot(
+        first.se, second.se
+    )  # pairing is worth something here
 
 
 def test_of_single_examples_it_is_delong(measured):
     y, a, _, _ = measured
     sums = influence(y, a, np.arange(600), 600)
     ends = delong_interval(y, a)
-    assert float(np.sqrt(np.square(sums.astype(float)).sum())) == pytest.approx((ends.high - ends.low) / 2 / 1.96, rel=5e-3)
+    assert float(np.sqrt(np.square(sums.astype(float)).sum())) == pytest.approx(
+        (ends.high - ends.low) / 2 / 1.96, rel=5e-3
+    )
 
 
 def test_pairing_finds_what_intervals_alone_do_not(measured):
@@ -87,11 +100,17 @@ def test_groups_follow_their_leader():
 
 
 def test_an_imprecise_row_never_climbs_above_a_better_one():
-    assert rank_groups([Estimate(0.9, 0.001), Estimate(0.85, 0.001), Estimate(0.8, 0.2)]) == [1, 2, 2]
+    assert rank_groups([Estimate(0.9, 0.001), Estimate(0.85, 0.001), Estimate(0.8, 0.2)]) == [
+        1,
+        2,
+        2,
+    ]
 
 
 def test_a_row_without_an_error_is_not_ranked():
-    assert rank_groups([Estimate(0.9, float("nan")), Estimate(0.8, 0.01), Estimate(float("nan"), 0.1)]) == [None, 1, None]
+    assert rank_groups(
+        [Estimate(0.9, float("nan")), Estimate(0.8, 0.01), Estimate(float("nan"), 0.1)]
+    ) == [None, 1, None]
 
 
 def test_holm_by_its_definition():
@@ -114,7 +133,11 @@ def test_wilson_is_scipys(k, n):
 
 def test_planted_order_is_found_and_equals_share():
     board = gather(
-        [run_entry("weak", strength=0.4, seed=1), run_entry("best", strength=3.0, seed=2), run_entry("twin", strength=2.9, seed=3)]
+        [
+            run_entry("weak", strength=0.4, seed=1),
+            run_entry("best", strength=3.0, seed=2),
+            run_entry("twin", strength=2.9, seed=3),
+        ]
     )
     ranks = {r.model.name: r.rank for r in board.rows if r.headline}
     assert ranks == {"best": 1, "twin": 1, "weak": 2}
@@ -122,26 +145,46 @@ def test_planted_order_is_found_and_equals_share():
 
 
 def test_examples_are_matched_by_id_not_by_place():
-    """A submission with the same decisions in another order and other group numbers is the same measurement."""
+    """A submission with the same decisions in another order and other group numbers is the same
+    measurement."""
     one = run_entry("one", n=300)
     old = one.carried
     turn = np.random.default_rng(0).permutation(300)
-    shuffled = decisions({k: v[turn] for k, v in old.values.items()}, old.label[turn], group=np.argsort(turn) + 1000)
+    shuffled = decisions(
+        {k: v[turn] for k, v in old.values.items()}, old.label[turn], group=np.argsort(turn) + 1000
+    )
     other = replace(run_entry("two", n=300), carried=replace(shuffled, id=old.id[turn]))
-    worse = replace(other, detectors=(replace(other.detectors[0], auroc=other.detectors[0].auroc - 1e-3), other.detectors[1]))
+    worse = replace(
+        other,
+        detectors=(
+            replace(other.detectors[0], auroc=other.detectors[0].auroc - 1e-3),
+            other.detectors[1],
+        ),
+    )
     ranks = {r.model.name: r.rank for r in gather([one, worse]).rows if r.headline}
-    assert ranks == {"one": 1, "two": 2}  # the paired error is 0, so that any difference would count
+    assert ranks == {
+        "one": 1,
+        "two": 2,
+    }  # the paired error is 0, so that any difference would count
 
 
 def test_old_versions_and_papers_are_not_ranked_with_runs():
-    entries = [run_entry("new", seed=1), run_entry("old", seed=2, current=False, task_version=0), run_entry("rival", seed=3),
-               run_entry("older", seed=4, current=False, task_version=0),
-               paper_entry("org/Paper-7B", 0.99, task="people"), paper_entry("org/Other-8B", 0.5, task="people")]  # fmt: skip
+    entries = [
+        run_entry("new", seed=1),
+        run_entry("old", seed=2, current=False, task_version=0),
+        run_entry("rival", seed=3),
+        run_entry("older", seed=4, current=False, task_version=0),
+        paper_entry("org/Paper-7B", 0.99, task="people"),
+        paper_entry("org/Other-8B", 0.5, task="people"),
+    ]
     rows = {r.model.name: r for r in gather(entries).rows if r.headline}
     assert rows["old"].rank is None and rows["older"].rank is None
     assert rows["new"].rivals == rows["rival"].rivals == 2
     assert (rows["org/Paper-7B"].rank, rows["org/Other-8B"].rank) == (1, 2)
-    assert [r.model.name for r in gather(entries).of_task("people") if r.headline][-2:] == ["old", "older"]
+    assert [r.model.name for r in gather(entries).of_task("people") if r.headline][-2:] == [
+        "old",
+        "older",
+    ]
 
 
 def test_protocols_are_not_mixed():
@@ -167,18 +210,32 @@ def test_duels_count_paired_intervals():
     for i, (low, high) in enumerate(ends):
         made = run_entry(f"m{i}", seed=i)
         entries.append(
-            replace(made, detectors=(made.detectors[0], replace(made.detectors[1], difference_low=low, difference_high=high)))
+            replace(
+                made,
+                detectors=(
+                    made.detectors[0],
+                    replace(made.detectors[1], difference_low=low, difference_high=high),
+                ),
+            )
         )
     (duel,) = gather(entries).duels()
     assert (duel.detector, duel.better, duel.level, duel.worse) == ("length", 2, 1, 1)
 
 
 def test_csv_reads_back_and_absent_is_empty():
-    board = gather([run_entry("org/one"), run_entry("=cmd()"), paper_entry("org/Paper-7B", 0.8, spread=None)])
+    board = gather(
+        [run_entry("org/one"), run_entry("=cmd()"), paper_entry("org/Paper-7B", 0.8, spread=None)]
+    )
     rows = list(csv.DictReader(io.StringIO(to_csv(board.rows))))
     assert len(rows) == len(board.rows)
     paper = next(r for r in rows if r["tier"] == "published")
-    assert (paper["n"], paper["low"], paper["spread"], paper["protocol"], paper["auroc"]) == ("", "", "", "paper", "0.8")
+    assert (paper["n"], paper["low"], paper["spread"], paper["protocol"], paper["auroc"]) == (
+        "",
+        "",
+        "",
+        "paper",
+        "0.8",
+    )
     assert {r["model"] for r in rows} == {"org/one", "'=cmd()", "org/Paper-7B"}
 
 
@@ -201,10 +258,16 @@ def test_published_figures_keep_their_printed_form():
 @given(st.text(max_size=120))
 def test_slugs_cannot_leave_their_folder(name):
     slug = safe_slug(name)
-    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,110}|x-[0-9a-f]{8}", slug) and ".." not in slug
+    assert (
+        re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,110}|x-[0-9a-f]{8}", slug) and ".." not in slug
+    )
 
 
-@given(st.lists(st.text(alphabet="aA/.-_<é ", min_size=1, max_size=8), unique=True, min_size=2, max_size=6))
+@given(
+    st.lists(
+        st.text(alphabet="aA/.-_<é ", min_size=1, max_size=8), unique=True, min_size=2, max_size=6
+    )
+)
 def test_slugs_keep_names_apart(names):
     assert len({safe_slug(n) for n in names}) == len(names)
 
@@ -229,7 +292,11 @@ def built(tmp_path, monkeypatch):
     """Builds a site from given entries."""
 
     def make(*entries):
-        monkeypatch.setattr(probebench.leaderboard.board.entries, "read_entries", lambda root, published=True: iter(entries))
+        monkeypatch.setattr(
+            probebench.leaderboard.board.entries,
+            "read_entries",
+            lambda root, published=True: iter(entries),
+        )
         (tmp_path / "leaderboards").mkdir(exist_ok=True)
         build(tmp_path / "leaderboards", tmp_path / "site")
         return tmp_path
@@ -240,18 +307,36 @@ def built(tmp_path, monkeypatch):
 def test_build_writes_every_page_and_the_same_csv_twice(built):
     folder = built(run_entry("org/one"), run_entry("two", "places"), paper_entry("org/P-7B", 0.8))
     pages = {str(p.relative_to(folder / "site")) for p in (folder / "site").rglob("*.html")}
-    assert pages == {"index.html", "compare.html", "about.html", "tasks/people.html", "tasks/places.html", "tasks/triviaqa.html",
-                     "models/org__one.html", "models/two.html", "models/org__P-7B.html"}  # fmt: skip
-    assert (folder / "site/data/leaderboard.csv").read_text() == (folder / "leaderboards/leaderboard.csv").read_text()
-    assert (folder / "site/data/tasks/people.csv").read_text().count("\n") == 3  # the probe and its baseline, and the names
-    assert (folder / "leaderboards/tables/people.csv").read_text() == (folder / "site/data/tasks/people.csv").read_text()
+    assert pages == {
+        "index.html",
+        "compare.html",
+        "about.html",
+        "tasks/people.html",
+        "tasks/places.html",
+        "tasks/triviaqa.html",
+        "models/org__one.html",
+        "models/two.html",
+        "models/org__P-7B.html",
+    }
+    assert (folder / "site/data/leaderboard.csv").read_text() == (
+        folder / "leaderboards/leaderboard.csv"
+    ).read_text()
+    assert (folder / "site/data/tasks/people.csv").read_text().count(
+        "\n"
+    ) == 3  # the probe and its baseline, and the names
+    assert (folder / "leaderboards/tables/people.csv").read_text() == (
+        folder / "site/data/tasks/people.csv"
+    ).read_text()
     assert "## people" in (folder / "leaderboards/README.md").read_text()
 
 
 def test_a_rebuild_forgets_what_is_gone_and_spares_other_folders(built, tmp_path):
     built(run_entry("one"), run_entry("two", "places"))
     folder = built(run_entry("one"))
-    assert not (folder / "site/models/two.html").exists() and not (folder / "leaderboards/tables/places.csv").exists()
+    assert (
+        not (folder / "site/models/two.html").exists()
+        and not (folder / "leaderboards/tables/places.csv").exists()
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("x")
     with pytest.raises(UsageError, match="mine exists and is not a site"):
@@ -261,9 +346,15 @@ def test_a_rebuild_forgets_what_is_gone_and_spares_other_folders(built, tmp_path
 
 def test_hostile_text_stays_text_in_every_file(built):
     hostile = replace(
-        run_entry(HOSTILE, slug="../../etc/passwd"), warnings=(HOSTILE,), family=HOSTILE, dtype=HOSTILE, revision=HOSTILE
+        run_entry(HOSTILE, slug="../../etc/passwd"),
+        warnings=(HOSTILE,),
+        family=HOSTILE,
+        dtype=HOSTILE,
+        revision=HOSTILE,
     )
-    hostile = replace(hostile, detectors=(replace(hostile.detectors[0], label=HOSTILE), hostile.detectors[1]))
+    hostile = replace(
+        hostile, detectors=(replace(hostile.detectors[0], label=HOSTILE), hostile.detectors[1])
+    )
     folder = built(hostile, run_entry("good"))
     written = [p for p in (folder / "site").rglob("*") if p.is_file()]
     assert not (folder / "etc").exists() and all(folder / "site" in p.parents for p in written)
@@ -277,14 +368,19 @@ def test_hostile_text_stays_text_in_every_file(built):
 def test_pages_allow_no_inline_code_and_no_other_server():
     for path in (HERE / "templates").glob("*.html"):
         text = path.read_text()
-        assert not re.search(r"\sstyle=|\son\w+=|javascript:|<script(?![^>]*\ssrc=)|<style", text), path
+        assert not re.search(
+            r"\sstyle=|\son\w+=|javascript:|<script(?![^>]*\ssrc=)|<style", text
+        ), path
         assert "|safe" not in text and "https://" not in text, path
-    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (HERE / "templates/base.html").read_text())[1]
+    policy = re.search(
+        r'Content-Security-Policy" content="([^"]+)"', (HERE / "templates/base.html").read_text()
+    )[1]
     assert "default-src 'none'" in policy and "unsafe" not in policy
     for path in (HERE / "assets").glob("*.js"):
         if path.name != "d3.min.js":
             assert not re.search(
-                r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.html\(", path.read_text()
+                r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|\.html\(",
+                path.read_text(),
             ), path
 
 
@@ -292,12 +388,16 @@ def test_the_chart_library_is_the_published_file():
     content = (HERE / "assets/d3.min.js").read_bytes()
     assert D3[0].encode() in content[:60] and hashlib.sha256(content).hexdigest() == D3[1]
     assert "Permission to use, copy, modify" in (HERE / "assets/d3.LICENSE").read_text()
-    assert all(word in (Path(__file__).parent.parent / "DECISIONS.md").read_text() for word in (D3[0], D3[1]))
+    assert all(
+        word in (Path(__file__).parent.parent / "DECISIONS.md").read_text()
+        for word in (D3[0], D3[1])
+    )
 
 
 def test_building_needs_no_torch():
     code = (
-        "import sys; import probebench.leaderboard.board.build, probebench.leaderboard.board.entries; print('torch' in sys.modules)"
+        "import sys; import probebench.leaderboard.board.build, "
+        "probebench.leaderboard.board.entries; print('torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
@@ -307,30 +407,49 @@ def test_a_detector_of_one_class_is_shown_without_a_rank():
     y = np.ones(50, dtype=np.int64)
     made = run_entry("odd", n=50)
     odd = replace(
-        made, carried=decisions({"probe": np.arange(50.0)}, y), detectors=(replace(made.detectors[0], low=None, high=None),)
+        made,
+        carried=decisions({"probe": np.arange(50.0)}, y),
+        detectors=(replace(made.detectors[0], low=None, high=None),),
     )
     rows = {r.model.name: r for r in gather([odd, run_entry("good")]).rows if r.headline}
     assert rows["odd"].rank is None and rows["good"].rank is None
-    assert detector("probe", "p", made.carried.label, made.carried.values["probe"]).auroc == made.detectors[0].auroc
+    assert (
+        detector("probe", "p", made.carried.label, made.carried.values["probe"]).auroc
+        == made.detectors[0].auroc
+    )
 
 
 def test_runs_and_published_figures_of_a_model_are_never_counted_together():
-    entries = [run_entry("org/M-7B", "triviaqa", strength=3.0, seed=1), run_entry("org/N-7B", "triviaqa", strength=1.0, seed=2),
-               paper_entry("org/M-7B", 0.7), paper_entry("org/O-7B", 0.9)]  # fmt: skip
+    entries = [
+        run_entry("org/M-7B", "triviaqa", strength=3.0, seed=1),
+        run_entry("org/N-7B", "triviaqa", strength=1.0, seed=2),
+        paper_entry("org/M-7B", 0.7),
+        paper_entry("org/O-7B", 0.9),
+    ]
     found = [(s.model.name, s.tiers, s.first, s.contested) for s in gather(entries).standings()]
-    assert found == [("org/M-7B", ("recomputed",), 1, 1), ("org/N-7B", ("recomputed",), 0, 1),
-                     ("org/O-7B", ("published",), 1, 1), ("org/M-7B", ("published",), 0, 1)]  # fmt: skip
+    assert found == [
+        ("org/M-7B", ("recomputed",), 1, 1),
+        ("org/N-7B", ("recomputed",), 0, 1),
+        ("org/O-7B", ("published",), 1, 1),
+        ("org/M-7B", ("published",), 0, 1),
+    ]
 
 
 def test_what_has_nothing_to_rank_has_no_rank():
     made = [run_entry(f"m{i}", seed=i) for i in range(3)]
-    majority = [replace(e.detectors[1], name="majority", auroc=0.5, low=0.5, high=0.5) for e in made]
+    majority = [
+        replace(e.detectors[1], name="majority", auroc=0.5, low=0.5, high=0.5) for e in made
+    ]
     flat = [replace(e, detectors=(e.detectors[0], m)) for e, m in zip(made, majority, strict=True)]
     rows = gather(flat).rows
-    assert {r.rank for r in rows if r.detector == "majority"} == {None} and all(r.rank for r in rows if r.headline)
+    assert {r.rank for r in rows if r.detector == "majority"} == {None} and all(
+        r.rank for r in rows if r.headline
+    )
 
 
 def test_ensembles_are_no_simpler_signals():
     made = run_entry("m", seed=0)
     stack = replace(made.detectors[1], name="ensemble_stacked", kind="ensemble")
-    assert [d.detector for d in gather([replace(made, detectors=(*made.detectors, stack))]).duels()] == ["length"]
+    assert [
+        d.detector for d in gather([replace(made, detectors=(*made.detectors, stack))]).duels()
+    ] == ["length"]

@@ -25,10 +25,14 @@ def drawn(n, slope=2.0, intercept=-0.5, seed=0):
     return (rng.random(n) < expit(slope * s + intercept)).astype(int), s
 
 
-@pytest.mark.parametrize(("n", "scale", "shift"), [(40, 1.0, 0.0), (200, 50.0, -3.0), (900, 1e-3, 1e4)])
+@pytest.mark.parametrize(
+    ("n", "scale", "shift"), [(40, 1.0, 0.0), (200, 50.0, -3.0), (900, 1e-3, 1e4)]
+)
 def test_platt_equals_scikit_learn(n, scale, shift):
     y, s = drawn(n)
-    reference = _SigmoidCalibration().fit(s, y)  # minimises the same smoothed cross-entropy, by L-BFGS
+    reference = _SigmoidCalibration().fit(
+        s, y
+    )  # minimises the same smoothed cross-entropy, by L-BFGS
     platt = fit_platt(y, scale * s + shift)
     np.testing.assert_allclose(platt(scale * s + shift), reference.predict(s), atol=2e-4)
     assert platt.slope * scale == pytest.approx(-reference.a_, rel=2e-3)
@@ -72,7 +76,10 @@ def test_one_class_gives_no_probability():
 def brute_ece(y, p, bins):
     """Sorted into bins of equally many examples, one bin at a time."""
     order = np.argsort(p, kind="stable")
-    return sum(len(part) / len(p) * abs(p[part].mean() - y[part].mean()) for part in np.array_split(order, bins))
+    return sum(
+        len(part) / len(p) * abs(p[part].mean() - y[part].mean())
+        for part in np.array_split(order, bins)
+    )
 
 
 @pytest.mark.parametrize("n", [50, 230])
@@ -98,12 +105,16 @@ def test_brier_score_equals_scikit_learn():
     y, s = drawn(400)
     sample = Sample.of(y[200:], y[:200], Resamples.draw([str(i) for i in range(200)], 0, 20))
     found = all_metrics(sample, s[200:], s[:200])["brier"]
-    assert found.value == pytest.approx(brier_score_loss(y[200:], fit_platt(y[:200], s[:200])(s[200:])), abs=1e-12)
+    assert found.value == pytest.approx(
+        brier_score_loss(y[200:], fit_platt(y[:200], s[:200])(s[200:])), abs=1e-12
+    )
 
 
 def test_perfect_calibration_is_not_excluded_and_a_planted_error_is():
     y, s = drawn(2000, slope=2.0, intercept=0.0)
-    counts = np.concatenate([np.ones((1, 2000)), Resamples.draw([str(i) for i in range(2000)], 0).counts])
+    counts = np.concatenate(
+        [np.ones((1, 2000)), Resamples.draw([str(i) for i in range(2000)], 0).counts]
+    )
     right = calibration_interval(counts @ calibration_gaps(y, expit(2 * s)) / 2000, 2000)
     wrong = calibration_interval(counts @ calibration_gaps(y, expit(2 * s + 1)) / 2000, 2000)
     assert right.interval.low == 0

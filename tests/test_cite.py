@@ -18,35 +18,82 @@ from probebench.tasks.schema import list_tasks
 
 ROOT = Path(__file__).parent.parent
 REGISTRY = {
-    "": {"schema_version", "probe_id", "name", "author", "model_target", "task", "training", "performance", "baselines",
-         "assumptions", "known_failure_modes", "artifact_links", "license", "created_at", "supersedes"},
+    "": {
+        "schema_version",
+        "probe_id",
+        "name",
+        "author",
+        "model_target",
+        "task",
+        "training",
+        "performance",
+        "baselines",
+        "assumptions",
+        "known_failure_modes",
+        "artifact_links",
+        "license",
+        "created_at",
+        "supersedes",
+    },
     "model_target": {"model_id", "architecture", "layer", "position", "d_in"},
     "task": {"target_concept", "task_type", "label_source"},
     "training": {"n_train", "n_test", "class_balance", "splits", "regularization"},
     "performance": {"auroc", "auroc_ci_95", "f1", "n_eval", "eval_distribution"},
     "baselines": {"random_feature", "capacity_sweep", "shuffled_source", "env_coupling"},
-}  # fmt: skip
+}
 """Fields of OpenInterp's Probe Card v0.1, as of its registry in 2026."""
 
 
 def record(**changes):
-    chosen = {"rule": "highest validation AUROC", "site": "resid", "layer": "7", "position": "exact_answer_last", "C": 0.01,
-              "validation_auroc": 0.8, "test_auroc": 0.81, "selectivity": 0.3, "p": 1e-9}  # fmt: skip
-    metrics = {"brier": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 540}, "prr": {"value": None, "low": None, "high": None}}
-    probe = {"name": "probe", "label": "probe, selected cell", "n": 540, "n_correct": 300, "auroc": 0.81, "auroc_95": [0.77, 0.85],
-             "auroc_95_delong": [0.77, 0.85], "probe_minus_this": None, "probe_minus_this_95": [None, None],
-             "metrics": metrics}  # fmt: skip
+    chosen = {
+        "rule": "highest validation AUROC",
+        "site": "resid",
+        "layer": "7",
+        "position": "exact_answer_last",
+        "C": 0.01,
+        "validation_auroc": 0.8,
+        "test_auroc": 0.81,
+        "selectivity": 0.3,
+        "p": 1e-9,
+    }
+    metrics = {
+        "brier": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 540},
+        "prr": {"value": None, "low": None, "high": None},
+    }
+    probe = {
+        "name": "probe",
+        "label": "probe, selected cell",
+        "n": 540,
+        "n_correct": 300,
+        "auroc": 0.81,
+        "auroc_95": [0.77, 0.85],
+        "auroc_95_delong": [0.77, 0.85],
+        "probe_minus_this": None,
+        "probe_minus_this_95": [None, None],
+        "metrics": metrics,
+    }
     whole = {
-        "schema_version": 2, "protocol_version": 1, "selection": chosen,
+        "schema_version": 2,
+        "protocol_version": 1,
+        "selection": chosen,
         "detectors": [probe, probe | {"name": "p_true", "label": "p(True)"}],
-        "model": {"name": "org/Model-7B", "revision": "abc", "architecture": "LlamaForCausalLM", "peft": None, "width": 64},
+        "model": {
+            "name": "org/Model-7B",
+            "revision": "abc",
+            "architecture": "LlamaForCausalLM",
+            "peft": None,
+            "width": 64,
+        },
         "task": {"name": "triviaqa", "version": 1, "kind": "qa", "judge": "aliases"},
         "probe": {"name": "lda", "solver": "batched"},
-        "counts": {"all": {"n": 900}, "train": {"n": 540, "accuracy": 0.6}, "test": {"n": 540}}, "warnings": [],
+        "counts": {"all": {"n": 900}, "train": {"n": 540, "accuracy": 0.6}, "test": {"n": 540}},
+        "warnings": [],
         "positions_present": {"exact_answer_last": {"n": 900}},
         "package": {"name": "probebench", "version": "0.1.0", "commit": None},
-        "controls": {"permutation": {"shuffles": 100}}, "timing": {"started": "2026-01-01T00:00:00+00:00"}, "files": [],
-    }  # fmt: skip
+        "controls": {"permutation": {"shuffles": 100}},
+        "timing": {"started": "2026-01-01T00:00:00+00:00"},
+        "files": [],
+    }
     return whole | changes
 
 
@@ -81,17 +128,32 @@ def test_the_suite_is_cited_at_its_version_with_its_full_phrase():
 def test_citation_file_says_the_same():
     said = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert PHRASE == "linear-probe benchmark for token-position truthfulness"
-    assert PHRASE in said["title"] and said["version"] == __version__ and str(said["date-released"]) == RELEASED
+    assert (
+        PHRASE in said["title"]
+        and said["version"] == __version__
+        and str(said["date-released"]) == RELEASED
+    )
     assert said["cff-version"] == "1.2.0" and said["authors"] and said["message"]
 
 
 def test_a_run_cites_its_task_and_methods_and_nothing_else():
     found = keys(cite(record()))
     assert found[0] == "probebench" and "joshi-etal-2017-triviaqa" in found
-    assert {"ledoit2004well", "kadavath2022language", "hewitt2019designing", "orgad2025llms"} <= set(found)
+    assert {
+        "ledoit2004well",
+        "kadavath2022language",
+        "hewitt2019designing",
+        "orgad2025llms",
+    } <= set(found)
     assert "marks2023geometry" not in found and "fadeeva2023lm" in found
     bare = keys(cite(record(probe={"name": "logistic"}, controls={}, detectors=[])))
-    assert not {"ledoit2004well", "kadavath2022language", "hewitt2019designing", "delong1988comparing", "fadeeva2023lm"} & set(bare)
+    assert not {
+        "ledoit2004well",
+        "kadavath2022language",
+        "hewitt2019designing",
+        "delong1988comparing",
+        "fadeeva2023lm",
+    } & set(bare)
 
 
 @pytest.mark.parametrize("task", [t.name for t in list_tasks()])
@@ -116,27 +178,52 @@ def test_card_follows_the_registry_where_it_measures_and_adds_one_block(run):
     assert set(card) <= REGISTRY[""] | {"probebench"}
     for part, known in REGISTRY.items():
         assert set(card[part] if part else {}) <= known
-    assert card["model_target"] == {"model_id": "org/Model-7B", "architecture": "LlamaForCausalLM", "layer": 7,
-                                    "position": "exact_answer_last"}  # fmt: skip
+    assert card["model_target"] == {
+        "model_id": "org/Model-7B",
+        "architecture": "LlamaForCausalLM",
+        "layer": 7,
+        "position": "exact_answer_last",
+    }
     assert (card["performance"]["auroc"], card["performance"]["n_eval"]) == (0.81, 540)
     assert card["baselines"] == {"shuffled_source": {"passed": True}}
 
 
 def test_what_was_not_measured_is_absent(run):
-    card = probe_card(run(selection=record()["selection"] | {"p": None, "C": None, "selectivity": float("nan")}))
+    card = probe_card(
+        run(selection=record()["selection"] | {"p": None, "C": None, "selectivity": float("nan")})
+    )
     text = json.dumps(card, allow_nan=False)
-    assert "null" not in text and "f1" not in text and "baselines" not in card and "license" not in card
+    assert (
+        "null" not in text
+        and "f1" not in text
+        and "baselines" not in card
+        and "license" not in card
+    )
     assert set(card["probebench"]["detectors"][0]["metrics"]) == {"brier"}
     assert "selectivity" not in card["probebench"] and "C" not in card["probebench"]
-    assert lacking(card) == ["baselines.random_feature", "baselines.capacity_sweep", "baselines.shuffled_source", "license"]
+    assert lacking(card) == [
+        "baselines.random_feature",
+        "baselines.capacity_sweep",
+        "baselines.shuffled_source",
+        "license",
+    ]
 
 
 def test_present_keeps_zero_and_false():
-    assert present({"a": 0, "b": False, "c": None, "d": {"e": None}, "f": [None, 1], "g": ""}) == {"a": 0, "b": False, "f": [1]}
+    assert present({"a": 0, "b": False, "c": None, "d": {"e": None}, "f": [None, 1], "g": ""}) == {
+        "a": 0,
+        "b": False,
+        "f": [1],
+    }
 
 
 def test_card_as_text(run):
-    text = to_markdown(probe_card(run(model={"name": "a|b<script>", "revision": "r"}, warnings=["Watch | out"]), licence="mit"))
+    text = to_markdown(
+        probe_card(
+            run(model={"name": "a|b<script>", "revision": "r"}, warnings=["Watch | out"]),
+            licence="mit",
+        )
+    )
     assert (
         "**0.810** [0.77, 0.85], n = 540" in text
         and r"a\|b&lt;script&gt;" in text
@@ -147,7 +234,12 @@ def test_card_as_text(run):
 
 def test_an_official_split_and_missing_tokens_are_said(run):
     official = next((t.name for t in list_tasks() if t.split == "official"), None)
-    card = probe_card(run(task={"name": official or "x", "version": 1}, positions_present={"exact_answer_last": {"n": 880}}))
+    card = probe_card(
+        run(
+            task={"name": official or "x", "version": 1},
+            positions_present={"exact_answer_last": {"n": 880}},
+        )
+    )
     if official:
         assert card["training"]["splits"].startswith("the publisher's own")
     assert any(words.startswith("20 of 900 answers") for words in card["assumptions"])
@@ -161,4 +253,7 @@ def test_export_writes_both_files_or_the_one_asked_for(run, tmp_path):
     assert write_card(run(), str(tmp_path / "x.md"))[0] == [tmp_path / "x.md"]
     with pytest.raises(UsageError, match=r"ending in \.json or \.md; got .*x\.html"):
         write_card(run(), str(tmp_path / "x.html"))
-    assert CliRunner().invoke(main, ["export", "--to", "probe-card", str(tmp_path / "none")]).exit_code == 2
+    assert (
+        CliRunner().invoke(main, ["export", "--to", "probe-card", str(tmp_path / "none")]).exit_code
+        == 2
+    )

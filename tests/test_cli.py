@@ -24,10 +24,18 @@ def run(*words):
 
 
 @pytest.mark.parametrize(
-    "statement", ["import probebench", "import probebench.cli.main", "import probebench.record.run, probebench.maps.heatmap"]
+    "statement",
+    [
+        "import probebench",
+        "import probebench.cli.main",
+        "import probebench.record.run, probebench.maps.heatmap",
+    ],
 )
 def test_nothing_heavy_is_imported_early(statement):
-    code = f"import sys; {statement}; print([m for m in ('torch', 'transformers', 'sklearn', 'datasets') if m in sys.modules])"
+    code = (
+        f"import sys; {statement}; print([m for m in ('torch', 'transformers', 'sklearn', "
+        "'datasets') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -40,13 +48,29 @@ def test_help_lists_the_commands():
 
 
 def test_command_and_function_take_what_settings_hold():
-    settings = {f.name for f in fields(Settings)} - {"model"} | {f.name for f in fields(ModelSpec)} - {"name"} | {"model"}
+    settings = (
+        {f.name for f in fields(Settings)} - {"model"}
+        | {f.name for f in fields(ModelSpec)} - {"name"}
+        | {"model"}
+    )
     called = {"attn_implementation": "attention", "tasks": "task"}
-    assert {called.get(name, name) for name in signature(evaluate).parameters} - {"quiet"} == settings
+    assert {called.get(name, name) for name in signature(evaluate).parameters} - {
+        "quiet"
+    } == settings
     options = {o.name: o for o in eval_command.params}
-    assert {called.get(name, name) for name in options} - {"quiet", "dry_run", "as_json"} == settings
-    for name, known in {"states_dtype": STATE_DTYPES, "batching": BATCHINGS, "generation": GENERATIONS}.items():
-        assert set(options[name].type.choices) == set(known), f"--{name} offers other values than the package knows"
+    assert {called.get(name, name) for name in options} - {
+        "quiet",
+        "dry_run",
+        "as_json",
+    } == settings
+    for name, known in {
+        "states_dtype": STATE_DTYPES,
+        "batching": BATCHINGS,
+        "generation": GENERATIONS,
+    }.items():
+        assert set(options[name].type.choices) == set(known), (
+            f"--{name} offers other values than the package knows"
+        )
     plain = Settings(ModelSpec("tiny"))
     for name in {f.name for f in fields(Settings)} - {"model", "task", "judge_model"}:
         assert signature(evaluate).parameters[name].default == getattr(plain, name), name
@@ -55,23 +79,83 @@ def test_command_and_function_take_what_settings_hold():
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["eval", "--model", "tiny", "--task", "peple"], 2, "Unknown task 'peple'. Did you mean 'people'?"),
-        (["eval", "--model", "tyni", "--task", "people"], 2, "Unknown model 'tyni'. Did you mean 'tiny'?"),
+        (
+            ["eval", "--model", "tiny", "--task", "peple"],
+            2,
+            "Unknown task 'peple'. Did you mean 'people'?",
+        ),
+        (
+            ["eval", "--model", "tyni", "--task", "people"],
+            2,
+            "Unknown model 'tyni'. Did you mean 'tiny'?",
+        ),
         (["eval", "--model", "./nowhere", "--task", "people"], 2, "no model folder './nowhere'"),
-        (["eval", "--model", "tiny", "--task", "people", "--positions", "frst_answer"], 2, "Did you mean 'first_answer'?"),
-        (["eval", "--model", "tiny", "--task", "people", "--layers", "3,99"], 2, "Unknown layer '99'"),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--positions", "frst_answer"],
+            2,
+            "Did you mean 'first_answer'?",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--layers", "3,99"],
+            2,
+            "Unknown layer '99'",
+        ),
         (["eval", "--model", "tiny", "--task", "people", "--layers", "x"], 2, "'x' is not a layer"),
-        (["eval", "--model", "tiny", "--task", "people", "--sites", "rezid"], 2, "Did you mean 'resid'?"),
-        (["eval", "--model", "tiny", "--task", "people", "--probe", "logistik"], 2, "Did you mean 'logistic'?"),
-        (["eval", "--model", "tiny", "--task", "people", "--limit", "0"], 2, "--limit must be 1 or more; got 0"),
-        (["eval", "--model", "tiny", "--task", "people", "--revision", "main"], 2, "is for models of the hub"),
-        (["eval", "--model", "tiny", "--task", "people", "--data", "."], 2, "The folder '.' holds no data files"),
-        (["eval", "--model", "tiny", "--task", "people", "--data", "no.jsonl"], 2, "There is no file 'no.jsonl'"),
-        (["eval", "--model", "tiny", "--task", "people", "--device", "tpu0"], 2, "Unknown device 'tpu0'"),
-        (["eval", "--model", "tiny"], 2, "--task NAME, or answers made elsewhere with --answers FILE"),
-        (["eval", "--model", "tiny", "--task", "a", "--task", "b", "--out", "x"], 2, "--out names one run directory"),
-        (["eval", "--model", "tiny", "--task", "people", "--dtype", "int8"], 2, "'int8' is not one of"),
-        (["eval", "--model", "tiny", "--task", "triviaqa", "--offline"], 1, "needs the hub data set 'mandarjoshi/trivia_qa'"),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--sites", "rezid"],
+            2,
+            "Did you mean 'resid'?",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--probe", "logistik"],
+            2,
+            "Did you mean 'logistic'?",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--limit", "0"],
+            2,
+            "--limit must be 1 or more; got 0",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--revision", "main"],
+            2,
+            "is for models of the hub",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--data", "."],
+            2,
+            "The folder '.' holds no data files",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--data", "no.jsonl"],
+            2,
+            "There is no file 'no.jsonl'",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--device", "tpu0"],
+            2,
+            "Unknown device 'tpu0'",
+        ),
+        (
+            ["eval", "--model", "tiny"],
+            2,
+            "--task NAME, or answers made elsewhere with --answers FILE",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "a", "--task", "b", "--out", "x"],
+            2,
+            "--out names one run directory",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--dtype", "int8"],
+            2,
+            "'int8' is not one of",
+        ),
+        (
+            ["eval", "--model", "tiny", "--task", "triviaqa", "--offline"],
+            1,
+            "needs the hub data set 'mandarjoshi/trivia_qa'",
+        ),
         (
             ["eval", "--model", "some-org/some-model", "--task", "people", "--offline"],
             1,
@@ -119,19 +203,28 @@ def test_tasks_list_and_show():
 
 def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
     monkeypatch.chdir(tmp_path)
-    result = run("eval", "--model", model_folder(), "--answers", answers_file(), "--json", "--out", "r")
+    result = run(
+        "eval", "--model", model_folder(), "--answers", answers_file(), "--json", "--out", "r"
+    )
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert record == json.loads((tmp_path / "r" / "record.json").read_text())
-    quiet = run("eval", "--model", model_folder(), "--answers", answers_file(), "--quiet", "--out", "r")
+    quiet = run(
+        "eval", "--model", model_folder(), "--answers", answers_file(), "--quiet", "--out", "r"
+    )
     assert (quiet.exit_code, quiet.output) == (0, "")
     again = run("eval", "--model", model_folder(), "--answers", answers_file(), "--out", "r")
     assert "nothing was computed again" in again.output
     part = "answers of answers.jsonl (--answers)"
     assert f"examples: {part}" in again.output
-    assert part in " ".join(re.findall(r">([^<>]+)</text>", (tmp_path / "r" / "heatmap.svg").read_text()))
+    assert part in " ".join(
+        re.findall(r">([^<>]+)</text>", (tmp_path / "r" / "heatmap.svg").read_text())
+    )
     assert run("report", "r", "--out", "page.html", "--formats", "html,md").exit_code == 0
-    assert [part in (tmp_path / f"page.{ending}").read_text() for ending in ("html", "md")] == [True, True]
+    assert [part in (tmp_path / f"page.{ending}").read_text() for ending in ("html", "md")] == [
+        True,
+        True,
+    ]
     assert max(map(len, again.output.splitlines())) <= 80
     plotted = run("plot", "r", "--title", "T", "--out", "pictures")
     assert plotted.exit_code == 0
@@ -156,4 +249,8 @@ def test_every_column_of_answers_stands_in_the_docs():
     from probebench.tasks.local.columns import COLUMNS
 
     page = (Path(__file__).parent.parent / "docs" / "answers.md").read_text()
-    assert [f"| `{name}` | {what} |" for name, what in COLUMNS.items() if f"| `{name}` | {what} |" not in page] == []
+    assert [
+        f"| `{name}` | {what} |"
+        for name, what in COLUMNS.items()
+        if f"| `{name}` | {what} |" not in page
+    ] == []

@@ -1,4 +1,5 @@
-"""Two runs on their common examples: planted truth, references, counts, refusals, and error rates in simulation."""
+"""Two runs on their common examples: planted truth, references, counts, refusals, and error rates
+in simulation."""
 
 import json
 
@@ -35,7 +36,12 @@ def test_a_run_and_itself_differ_by_nothing():
     a, b = runs()
     found = compare(a, b)
     test = int((a.answers.split == "test").sum())
-    assert (found.n, found.a.n_test, found.n_different_labels, found.n_different_answers) == (test, test, 0, 0)
+    assert (found.n, found.a.n_test, found.n_different_labels, found.n_different_answers) == (
+        test,
+        test,
+        0,
+        0,
+    )
     for interval in (found.difference_95, found.difference_95_delong):
         assert (interval.low, interval.high) == (0, 0)
     assert found.difference == 0
@@ -51,15 +57,28 @@ def test_groups_are_drawn_whole():
         run.tables["answers"] = run.answers.assign(group=group)
     found = compare(a, b, detector_b="length")
     test = np.flatnonzero(a.answers.split == "test")
-    decisions = [a.predictions.query("detector == @name and split == 'test'").decision.to_numpy() for name in ("probe", "length")]
-    whole = paired(Y[test], Y[test], *decisions, joined_groups([group[i] for i in test], [group[i] for i in test]), 0)
+    decisions = [
+        a.predictions.query("detector == @name and split == 'test'").decision.to_numpy()
+        for name in ("probe", "length")
+    ]
+    whole = paired(
+        Y[test],
+        Y[test],
+        *decisions,
+        joined_groups([group[i] for i in test], [group[i] for i in test]),
+        0,
+    )
     assert found.difference_95 == whole.interval
     assert found.n_groups == len({group[i] for i in test})
-    assert found.difference_95 != paired(Y[test], Y[test], *decisions, [str(i) for i in test], 0).interval
+    assert (
+        found.difference_95
+        != paired(Y[test], Y[test], *decisions, [str(i) for i in test], 0).interval
+    )
 
 
 def brute_delong(y, a, b):
-    """Difference and its standard error by the structural components of DeLong et al. (1988), pair by pair."""
+    """Difference and its standard error by the structural components of DeLong et al. (1988), pair
+    by pair."""
     parts = []
     for s in (a, b):
         above = (s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0])
@@ -73,13 +92,18 @@ def test_numbers_are_those_of_the_common_examples_and_of_delong():
     a, b = runs()
     found = compare(a, b, detector_b="length")
     test = (a.answers.split == "test").to_numpy()
-    decisions = [a.predictions.query("detector == @name and split == 'test'").decision.to_numpy() for name in ("probe", "length")]
+    decisions = [
+        a.predictions.query("detector == @name and split == 'test'").decision.to_numpy()
+        for name in ("probe", "length")
+    ]
     y = Y[test]
     assert found.a.auroc == pytest.approx(auroc(y, decisions[0]), abs=1e-12)
     assert found.b.auroc == pytest.approx(auroc(y, decisions[1]), abs=1e-12)
     difference, sd = brute_delong(y, *decisions)
     assert found.difference == pytest.approx(difference, abs=1e-12)
-    assert found.difference_95_delong.high - found.difference_95_delong.low == pytest.approx(2 * norm.ppf(0.975) * sd, rel=1e-9)
+    assert found.difference_95_delong.high - found.difference_95_delong.low == pytest.approx(
+        2 * norm.ppf(0.975) * sd, rel=1e-9
+    )
     assert found.delong_p == pytest.approx(2 * norm.sf(abs(difference) / sd), rel=1e-9)
 
 
@@ -105,9 +129,21 @@ def test_common_examples_are_counted_from_both_sides():
     found = compare(a, b)
     n = len(test)
     assert found.n == n - 10
-    assert (found.a.n_test, found.a.n_not_in_other, found.a.n_trained_in_other, found.a.n_without_decision) == (n - 2, 0, 5, 0)
-    assert (found.b.n_test, found.b.n_not_in_other, found.b.n_trained_in_other, found.b.n_without_decision) == (n - 5, 2, 0, 3)
-    assert found.notes == ("5 test examples of A stand in train or validation of B and are left out.",)
+    assert (
+        found.a.n_test,
+        found.a.n_not_in_other,
+        found.a.n_trained_in_other,
+        found.a.n_without_decision,
+    ) == (n - 2, 0, 5, 0)
+    assert (
+        found.b.n_test,
+        found.b.n_not_in_other,
+        found.b.n_trained_in_other,
+        found.b.n_without_decision,
+    ) == (n - 5, 2, 0, 3)
+    assert found.notes == (
+        "5 test examples of A stand in train or validation of B and are left out.",
+    )
     said = " ".join(" ".join(compare_lines(found)).split())
     assert f"A has {n - 2} test examples: 5 are not in test of B." in said
     assert f"B has {n - 5} test examples: 2 are not in A, 3 have no decision of B." in said
@@ -130,15 +166,20 @@ def test_different_labels_are_refused_and_the_message_says_why():
     with pytest.raises(UsageError) as caught:
         compare(a, b)
     assert str(caught.value) == (
-        f"7 of {n} common test examples have different labels in run-t and run-t (first: '{first}'). The runs do not mean the same "
-        f"by right and wrong: compare their tasks, judges and answers. With --different-labels each run is scored against its own "
+        f"7 of {n} common test examples have different labels in run-t and run-t (first: "
+        f"'{first}'). The runs do not mean the same "
+        f"by right and wrong: compare their tasks, judges and answers. With --different-labels "
+        "each run is scored against its own "
         f"labels all the same."
     )
     a, b = runs(model={**MODEL, "name": "other", "revision": "s"})
     flipped(b, 7)
     with pytest.raises(UsageError) as caught:
         compare(a, b)
-    assert "That is in the nature of two models: planted and other each answer by themselves" in str(caught.value)
+    assert (
+        "That is in the nature of two models: planted and other each answer by themselves"
+        in str(caught.value)
+    )
 
 
 def test_with_different_labels_each_run_is_scored_against_its_own():
@@ -146,9 +187,16 @@ def test_with_different_labels_each_run_is_scored_against_its_own():
     flipped(b, 40)
     found = compare(a, b, detector_b="length", different_labels=True)
     test = (a.answers.split == "test").to_numpy()
-    decisions = [a.predictions.query("detector == @name and split == 'test'").decision.to_numpy() for name in ("probe", "length")]
-    assert found.a.auroc == pytest.approx(auroc(a.answers.label.to_numpy()[test], decisions[0]), abs=1e-12)
-    assert found.b.auroc == pytest.approx(auroc(b.answers.label.to_numpy()[test], decisions[1]), abs=1e-12)
+    decisions = [
+        a.predictions.query("detector == @name and split == 'test'").decision.to_numpy()
+        for name in ("probe", "length")
+    ]
+    assert found.a.auroc == pytest.approx(
+        auroc(a.answers.label.to_numpy()[test], decisions[0]), abs=1e-12
+    )
+    assert found.b.auroc == pytest.approx(
+        auroc(b.answers.label.to_numpy()[test], decisions[1]), abs=1e-12
+    )
     assert found.own_labels
     assert np.isnan(found.difference_95_delong.low)
     assert found.difference_95.low < found.difference < found.difference_95.high
@@ -159,12 +207,16 @@ def test_with_different_labels_each_run_is_scored_against_its_own():
 def test_versions_of_a_task_are_matched_by_question_where_ids_differ():
     a, b = runs()
     ids = {old: f"v2-{old}" for old in b.answers.id}
-    b.tables["answers"] = b.answers.assign(id=b.answers.id.map(ids), question=b.answers.question.str.upper())
+    b.tables["answers"] = b.answers.assign(
+        id=b.answers.id.map(ids), question=b.answers.question.str.upper()
+    )
     b.tables["predictions"] = b.predictions.assign(id=b.predictions.id.map(ids))
     b.record["task"] = {**b.record["task"], "version": 2, "hash": "new"}
     found = compare(a, b)
     assert found.n == found.n_by_text == found.a.n_test
-    assert found.notes == ("Different files of the task, versions 1 and 2: prompts or judges may differ.",)
+    assert found.notes == (
+        "Different files of the task, versions 1 and 2: prompts or judges may differ.",
+    )
 
 
 def test_an_id_with_another_question_is_another_example_and_repeated_questions_are_not_guessed():
@@ -186,14 +238,21 @@ def test_groups_of_both_runs_hold():
 
 def test_nothing_in_common_and_one_class_are_refused():
     a, b = runs()
-    with pytest.raises(UsageError, match="run-t and run-u have no common test examples that both detectors can score: 0 examples"):
+    with pytest.raises(
+        UsageError,
+        match=(
+            "run-t and run-u have no common test examples that both detectors can score: 0 examples"
+        ),
+    ):
         compare(a, planted("u", {0: axis(0)}))
     with pytest.raises(LabelError, match="common test examples hold one class only"):
         for run in (a, b):
             run.tables["answers"] = run.answers.assign(label=1)
         compare(a, b)
     a, _ = runs()
-    with pytest.raises(UnknownNameError, match="Unknown detector of run-t 'lenght'. Did you mean 'length'?"):
+    with pytest.raises(
+        UnknownNameError, match="Unknown detector of run-t 'lenght'. Did you mean 'length'?"
+    ):
         compare(a, a, detector="lenght")
 
 
@@ -201,26 +260,43 @@ def test_a_site_stands_for_the_probe_of_its_best_cell():
     a = planted("t", {0: 2 * axis(0)}, y=Y)
     a.states().values["mlp.down", 0] = a.states().values["resid", 0][:, :3].copy()
     a.record["sites"]["mlp.down"] = {
-        "best": {"site": "mlp.down", "layer": "0", "position": "-1", "C": 0.1, "validation_auroc": 0.8}
+        "best": {
+            "site": "mlp.down",
+            "layer": "0",
+            "position": "-1",
+            "C": 0.1,
+            "validation_auroc": 0.8,
+        }
     }
     found = compare(a, a, detector="resid", detector_b="mlp.down")
     assert found.a.label == "probe, best cell of resid: layer 0, -1"
     test = (a.answers.split == "test").to_numpy()
-    assert found.a.auroc == pytest.approx(auroc(Y[test], a.states().cell(0, "-1")[test, 0]), abs=0.03)
+    assert found.a.auroc == pytest.approx(
+        auroc(Y[test], a.states().cell(0, "-1")[test, 0]), abs=0.03
+    )
     assert abs(found.difference) < 0.05
     assert 0 < found.difference_95.high - found.difference_95.low < 0.1
 
 
 def test_the_command_prints_eighty_columns_json_and_a_file(model_folder, answers_file, tmp_path):
-    run = probebench.evaluate(str(model_folder()), answers=answers_file(150), positions=("-1",), layers=(2,), out=tmp_path / "run",
-                              device="cpu", shuffles=0)  # fmt: skip
+    run = probebench.evaluate(
+        str(model_folder()),
+        answers=answers_file(150),
+        positions=("-1",),
+        layers=(2,),
+        out=tmp_path / "run",
+        device="cpu",
+        shuffles=0,
+    )
     words = ["compare", str(run.folder), str(run.folder), "--detector-b", "length"]
     before = {p.name for p in run.folder.iterdir()}
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     assert max(len(line) for line in done.output.splitlines() if str(tmp_path) not in line) <= 80
     assert {p.name for p in run.folder.iterdir()} == before
-    as_json = json.loads(CliRunner().invoke(main, [*words, "--json", "--out", str(tmp_path / "c.json")]).output)
+    as_json = json.loads(
+        CliRunner().invoke(main, [*words, "--json", "--out", str(tmp_path / "c.json")]).output
+    )
     assert as_json == json.loads((tmp_path / "c.json").read_text())
     found = probebench.compare(run, run, detector_b="length")
     assert as_json["difference_95"] == [found.difference_95.low, found.difference_95.high]
@@ -234,14 +310,17 @@ SIMULATED, PAIRS = 500, 100
 
 @pytest.fixture(scope="module")
 def simulated():
-    """Rejections of `compare` with nothing to find, examples in groups of two that share noise; and of DeLong without groups."""
+    """Rejections of `compare` with nothing to find, examples in groups of two that share noise; and
+    of DeLong without groups."""
     rng = np.random.default_rng(0)
     groups = [f"g{i // 2}" for i in range(2 * PAIRS)]
     by_group, delong = [], []
     for k in range(SIMULATED):
         y = rng.integers(0, 2, 2 * PAIRS)
         common = rng.normal(size=2 * PAIRS) + y
-        twins = np.repeat(rng.normal(size=(2, PAIRS)), 2, axis=1)  # of each detector, what the examples of a group share
+        twins = np.repeat(
+            rng.normal(size=(2, PAIRS)), 2, axis=1
+        )  # of each detector, what the examples of a group share
         a, b = (
             common + 0.7 * twins[0] + 0.5 * rng.normal(size=2 * PAIRS),
             common + 0.7 * twins[1] + 0.5 * rng.normal(size=2 * PAIRS),

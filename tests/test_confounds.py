@@ -22,8 +22,12 @@ NOTHING = np.zeros(0, dtype=np.float32)
 
 def answer(i, *, length=5, n_prompt=8, exact=True, label=None, references=("Paris",), **example):
     e = Example(f"e{i}", "Where?", references, GROUPS[i], label=label, **example)
-    a = Answer(e.id, tuple(range(n_prompt)), tuple(range(length)), False, "text", NOTHING, NOTHING, NOTHING)
-    tokens = TokenizedAnswer(n_prompt, n_prompt + length, (n_prompt + i % 3, n_prompt + 3) if exact else None)
+    a = Answer(
+        e.id, tuple(range(n_prompt)), tuple(range(length)), False, "text", NOTHING, NOTHING, NOTHING
+    )
+    tokens = TokenizedAnswer(
+        n_prompt, n_prompt + length, (n_prompt + i % 3, n_prompt + 3) if exact else None
+    )
     return LabelledAnswer(e, a, int(Y[i]), False, None, tokens, LABELS.splits[i])
 
 
@@ -39,14 +43,18 @@ def test_a_probe_of_length_has_nothing_left(found):
     assert facts["residual"]["auroc"] == 0.5, "rounding errors are no ranking"
     assert facts["residual"]["r2"] == 1.0
     assert facts["linear"]["auroc"] == pytest.approx(facts["residual"]["probe_auroc"], abs=0.02)
-    noisy = linear(found, LABELS, decisions + np.random.default_rng(1).normal(size=N), 0)["residual"]
+    noisy = linear(found, LABELS, decisions + np.random.default_rng(1).normal(size=N), 0)[
+        "residual"
+    ]
     assert noisy["auroc_95"][0] < 0.5 < noisy["auroc_95"][1]
     assert noisy["probe_minus_this_95"][0] > 0.1
 
 
 def test_a_probe_of_the_truth_keeps_all(found):
     apart = np.random.default_rng(2).normal(size=N)
-    fair = Labels(np.random.default_rng(3).integers(0, 2, N), LABELS.splits, GROUPS)  # labels that length says nothing of
+    fair = Labels(
+        np.random.default_rng(3).integers(0, 2, N), LABELS.splits, GROUPS
+    )  # labels that length says nothing of
     facts = linear(found, fair, 1.5 * fair.y + apart, 0)
     assert facts["residual"]["auroc"] == pytest.approx(facts["residual"]["probe_auroc"], abs=0.01)
     assert facts["linear"]["auroc_95"][0] < 0.5 < facts["linear"]["auroc_95"][1]
@@ -71,7 +79,8 @@ def test_residuals_are_those_of_least_squares(found):
 
 
 def test_as_many_features_as_examples_leave_nothing_to_say():
-    """Least squares then explains anything: zeros would look like a probe that the features explain wholly."""
+    """Least squares then explains anything: zeros would look like a probe that the features explain
+    wholly."""
     rng = np.random.default_rng(0)
     X, d = rng.normal(size=(400, 40)), rng.normal(size=400)
     left, r2 = residual(X, d, np.arange(30))
@@ -86,7 +95,9 @@ def test_linear_model_looks_at_no_test_label_and_n_is_the_probe_s(found):
     decisions = Y + np.random.default_rng(6).normal(size=N)
     decisions[ROWS["test"][:30]] = np.nan
     facts = linear(found, LABELS, decisions, 0)
-    assert {facts[k]["n"] for k in ("linear", "residual", "residual_validation")} == {len(ROWS["test"]) - 30}
+    assert {facts[k]["n"] for k in ("linear", "residual", "residual_validation")} == {
+        len(ROWS["test"]) - 30
+    }
     y = Y.copy()
     y[ROWS["test"]] = 1 - y[ROWS["test"]]
     turned = linear(found, Labels(y, LABELS.splits, GROUPS), decisions, 0)
@@ -103,7 +114,9 @@ def test_features_say_what_is_not_there(found):
     train = found.values[ROWS["train"]]
     np.testing.assert_allclose(train[:, 0].mean(), 0, atol=1e-9)
     missing = np.arange(N) % 10 == 0
-    assert (found.values[missing, 1] == 0).all(), "an absent place adds nothing; another feature says that it is absent"
+    assert (found.values[missing, 1] == 0).all(), (
+        "an absent place adds nothing; another feature says that it is absent"
+    )
 
 
 def test_statements_have_one_length():
@@ -114,7 +127,12 @@ def test_statements_have_one_length():
 
 def test_options_and_sources_become_columns():
     kinds = ["news", "web", "books"]
-    answers = [answer(i, wrong=("a",) * (1 + i % 3), fields={"id": i, "source": kinds[i % 3], "category": i}) for i in range(N)]
+    answers = [
+        answer(
+            i, wrong=("a",) * (1 + i % 3), fields={"id": i, "source": kinds[i % 3], "category": i}
+        )
+        for i in range(N)
+    ]
     found = features(answers, LABELS)
     assert {"options", "source: source = news", "source: source = web"} <= set(found.names)
     assert "source: source = books" not in found.names, "the last one follows from the others"

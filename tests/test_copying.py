@@ -1,4 +1,5 @@
-"""Copying exact answers under a constraint: whatever a model prefers, what it writes is a run of the answer's words."""
+"""Copying exact answers under a constraint: whatever a model prefers, what it writes is a run of
+the answer's words."""
 
 import pytest
 import torch
@@ -9,7 +10,15 @@ from probebench.models.copier import Copier, read_spans_bytes, spans_bytes
 from probebench.models.generate import Request, generate
 from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.models.passes.guided import Guide, encode_after, tree
-from probebench.tasks.exact.copying import EXAMPLES, LONGEST, NOT_FOUND, copies, phrases, plain_prompt, turns
+from probebench.tasks.exact.copying import (
+    EXAMPLES,
+    LONGEST,
+    NOT_FOUND,
+    copies,
+    phrases,
+    plain_prompt,
+    turns,
+)
 from probebench.tasks.exact.phrases import cut_words
 from probebench.types import Span
 
@@ -27,8 +36,24 @@ def texts_of(answer, spans):
 def test_phrases_are_whole_words_of_one_sentence_with_something_new():
     question, answer = "Where was the poet born?", ANSWERS[0]
     found = texts_of(answer, phrases(question, answer))
-    assert {"Paris", "river", "Paris, near the river", "Anna Smith", "wrote to Anna Smith in 1896"} <= found
-    assert not {"the", "born", "poet was born", "The poet was born in Paris", "river. He wrote", "in Paris"} & found
+    assert {
+        "Paris",
+        "river",
+        "Paris, near the river",
+        "Anna Smith",
+        "wrote to Anna Smith in 1896",
+    } <= found
+    assert (
+        not {
+            "the",
+            "born",
+            "poet was born",
+            "The poet was born in Paris",
+            "river. He wrote",
+            "in Paris",
+        }
+        & found
+    )
     words = cut_words(answer)
     for span in phrases(question, answer):
         assert span.start in {w.start for w in words}
@@ -38,7 +63,11 @@ def test_phrases_are_whole_words_of_one_sentence_with_something_new():
 
 
 def test_an_answer_with_nothing_new_still_has_phrases():
-    assert texts_of("the poet", phrases("Who is the poet?", "the poet")) == {"the", "poet", "the poet"}
+    assert texts_of("the poet", phrases("Who is the poet?", "the poet")) == {
+        "the",
+        "poet",
+        "the poet",
+    }
     assert phrases("Who?", "...") == []
 
 
@@ -51,7 +80,9 @@ def test_prompts_hold_the_question_and_the_answer_last_and_no_real_names():
     asked = turns("Who wrote it?", "It was\nAnna.")
     assert [role for role, _ in asked] == ["user", "assistant"] * len(EXAMPLES) + ["user"]
     assert asked[-1][1] == "Question: Who wrote it?\nReply: It was Anna."
-    assert plain_prompt("Who wrote it?", "It was\nAnna.").endswith("Question: Who wrote it?\nReply: It was Anna.\nWords:")
+    assert plain_prompt("Who wrote it?", "It was\nAnna.").endswith(
+        "Question: Who wrote it?\nReply: It was Anna.\nWords:"
+    )
     for question, answer, words in EXAMPLES:
         assert words == NOT_FOUND or words in answer
         assert words not in question
@@ -59,15 +90,9 @@ def test_prompts_hold_the_question_and_the_answer_last_and_no_real_names():
 
 def test_tree_knows_beginnings_from_texts():
     texts = tree([(1, 2), (1, 2, 3), (4,), (1, 2)])
-    assert [texts.which(ids) for ids in ((1, 2), (1, 2, 3), (4,), (1,), (2,), (), (1, 2, 3, 4))] == [
-        0,
-        1,
-        2,
-        None,
-        None,
-        None,
-        None,
-    ]
+    assert [
+        texts.which(ids) for ids in ((1, 2), (1, 2, 3), (4,), (1,), (2,), (), (1, 2, 3, 4))
+    ] == [0, 1, 2, None, None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -95,9 +120,13 @@ def test_replies_are_texts_alone_and_in_batches(loaded, chat):
     prompts = ["Anna?", "Where was the old poet born? Words:", "x"]
     spans = [phrases("?", a) for a in ANSWERS]
     guides = [
-        tree(encode_after(tokenizer, p, [" " + t for t in copies(a, s)])) for p, a, s in zip(prompts, ANSWERS, spans, strict=True)
+        tree(encode_after(tokenizer, p, [" " + t for t in copies(a, s)]))
+        for p, a, s in zip(prompts, ANSWERS, spans, strict=True)
     ]
-    wanted = [Request(str(i), tuple(tokenizer(p, add_special_tokens=False)["input_ids"])) for i, p in enumerate(prompts)]
+    wanted = [
+        Request(str(i), tuple(tokenizer(p, add_special_tokens=False)["input_ids"]))
+        for i, p in enumerate(prompts)
+    ]
     together = generate(model, wanted, 60, stop, guides=guides)
     for i, reply in enumerate(together):
         assert reply.stopped
@@ -111,7 +140,10 @@ def test_tokens_that_melt_into_the_prompt_are_taken_alone():
     from tests.conftest import byte_level_tokenizer
 
     tokenizer = byte_level_tokenizer(chat=False)
-    apart, alone = encode_after(tokenizer, "Words:", [" Paris"]), tokenizer(" Paris", add_special_tokens=False)["input_ids"]
+    apart, alone = (
+        encode_after(tokenizer, "Words:", [" Paris"]),
+        tokenizer(" Paris", add_special_tokens=False)["input_ids"],
+    )
     assert apart == [alone]
     melting = encode_after(tokenizer, "Pari", ["s"])  # "Paris" is one token of this vocabulary
     assert melting == [tokenizer("s", add_special_tokens=False)["input_ids"]]
@@ -119,7 +151,9 @@ def test_tokens_that_melt_into_the_prompt_are_taken_alone():
 
 def test_copier_finds_a_span_in_every_class_of_answers():
     model = load_model(find_model(ModelSpec("tiny")))
-    copier = Copier(model.handle, ["a", "b", "c", "d"], ["Where?", "Who?", "What?", "Who?"], [*ANSWERS, "..."])
+    copier = Copier(
+        model.handle, ["a", "b", "c", "d"], ["Where?", "Who?", "What?", "Who?"], [*ANSWERS, "..."]
+    )
     spans = copier.copy(model, range(4), model.handle.stop_ids, None)
     assert spans[3] is None
     for answer, span in zip((ANSWERS[0], ANSWERS[2]), (spans[0], spans[2]), strict=True):
@@ -131,8 +165,15 @@ def test_copier_finds_a_span_in_every_class_of_answers():
 
 
 def test_another_model_copies_and_the_record_says_so(tmp_path):
-    asked = {"model": "tiny", "task": "people", "limit": 150, "layers": [2], "positions": ["last_q", "exact_answer_last"],
-             "shuffles": 0, "skip": ["p-true"]}  # fmt: skip
+    asked = {
+        "model": "tiny",
+        "task": "people",
+        "limit": 150,
+        "layers": [2],
+        "positions": ["last_q", "exact_answer_last"],
+        "shuffles": 0,
+        "skip": ["p-true"],
+    }
     run = probebench.evaluate(**asked, extractor_model="tiny", out=tmp_path / "a")
     facts, found = run.record["exact_answer"], run.record["counts"]["all"]["exact_found"]
     assert (facts["rule"], facts["extractor"]["name"]) == ("model", "tiny")

@@ -1,4 +1,5 @@
-"""Do the 95 % intervals hold the truth? A small version of scripts/simulate_coverage.py, with binomial tolerance."""
+"""Do the 95 % intervals hold the truth? A small version of scripts/simulate_coverage.py, with
+binomial tolerance."""
 
 import importlib.util
 import sys
@@ -21,13 +22,17 @@ def script():
 
 @pytest.mark.parametrize(("n", "icc"), [(200, 0.0), (200, 0.5)])
 def test_intervals_hold_the_truth(script, n, icc):
-    found = script.coverage(script.simulate(script.Design(n, 0.5, icc), DATASETS, seed=1, resamples=300))
+    found = script.coverage(
+        script.simulate(script.Design(n, 0.5, icc), DATASETS, seed=1, resamples=300)
+    )
     spread = (0.95 * 0.05 / DATASETS) ** 0.5
     for name in ("auroc", "difference", "auprc", "accuracy", "brier", "prr"):
         assert abs(found.inside[name] - 0.95) < 3.2 * spread, f"{name}: {found.inside[name]:.1%}"
     assert found.inside["ece"] > 0.95, "conservative by construction"
     if icc:
-        assert found.inside["auroc_delong"] < 0.95 - 3.2 * spread, "DeLong takes the examples of a group for independent ones"
+        assert found.inside["auroc_delong"] < 0.95 - 3.2 * spread, (
+            "DeLong takes the examples of a group for independent ones"
+        )
 
 
 def test_simulated_truth_is_what_a_large_sample_gives(script):

@@ -60,9 +60,13 @@ def test_the_last_point_is_the_selected_probe(planted):
     test = split_index(job.labels.splits)["test"]
     test = test[np.isfinite(fit.decisions[test])]
     all_of_it = learning_curve(job, fit, (20,), repeats=2)["all"]
-    assert all_of_it["auroc"] == pytest.approx(auroc(job.labels.y[test], fit.decisions[test]), abs=1e-12)
+    assert all_of_it["auroc"] == pytest.approx(
+        auroc(job.labels.y[test], fit.decisions[test]), abs=1e-12
+    )
     assert all_of_it["C"] == fit.C
-    assert all_of_it["n"] == sum(s == "train" and t for s, t in zip(job.labels.splits, job.reader.mask, strict=True))
+    assert all_of_it["n"] == sum(
+        s == "train" and t for s, t in zip(job.labels.splits, job.reader.mask, strict=True)
+    )
 
 
 def test_it_is_the_same_every_time_and_other_for_another_seed(planted):

@@ -1,4 +1,5 @@
-"""What a dry run measures holds for every architecture: caches that slide or are no caches, experts, states of one size."""
+"""What a dry run measures holds for every architecture: caches that slide or are no caches,
+experts, states of one size."""
 
 import pytest
 import torch
@@ -9,7 +10,16 @@ from test_sites import CASES, OLD, TOKENS
 from probebench.job.cost import device_memory
 from probebench.job.timing import Timer, _long_cache
 from probebench.models.loading import ModelSpec, find_model
-from probebench.models.passes.bare import LiveBytes, bare_model, counted, first_pass, last_step, measured, plain_pass, random_model
+from probebench.models.passes.bare import (
+    LiveBytes,
+    bare_model,
+    counted,
+    first_pass,
+    last_step,
+    measured,
+    plain_pass,
+    random_model,
+)
 from probebench.models.passes.batches import Budget
 
 PROMPTS, NEW = [9, 12, 7], 6
@@ -28,7 +38,10 @@ def handle(tmp_path, tokenizer):
     def make(name, **changed):
         sizes = {**LONG, "vocab_size": len(tokenizer), "vocab_size_per_layer_input": len(tokenizer)}
         if name in CASES:
-            arguments = {**{k: sizes.get(k, v) for k, v in CASES[name].arguments.items()}, **changed}
+            arguments = {
+                **{k: sizes.get(k, v) for k, v in CASES[name].arguments.items()},
+                **changed,
+            }
             try:
                 config = getattr(t, CASES[name].config)(**arguments, **TOKENS)
             except (AttributeError, ValueError):
@@ -61,7 +74,11 @@ def test_every_family_is_measured(handle, name, capfd):
 
 def test_a_window_and_a_whole_cache_are_counted_as_they_are(handle):
     """The peak of the last step, after a real run of all the steps before it."""
-    found = handle("gemma3", sliding_window=8, layer_types=["sliding_attention", "full_attention", "sliding_attention"])
+    found = handle(
+        "gemma3",
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    )
     model = t.AutoModelForCausalLM.from_config(found.skeleton.config).eval()
     rows, prompt, whole = 4, 10, 40
     with torch.inference_mode(), LiveBytes() as live:
@@ -79,7 +96,8 @@ def test_a_window_and_a_whole_cache_are_counted_as_they_are(handle):
 
 
 def test_small_passes_with_numbers_say_what_counting_without_says(handle):
-    """Experts cannot be counted without numbers; what stands for it agrees where both can be done."""
+    """Experts cannot be counted without numbers; what stands for it agrees where both can be
+    done."""
     found = handle("llama", num_hidden_layers=7)
     wanted = plain_pass(9, 20), first_pass(9, 20, 367), last_step(9, 30, 367)
     assert measured(found, *wanted) == [pytest.approx(n, rel=0.05) for n in counted(found, *wanted)]

@@ -23,7 +23,10 @@ def test_pattern_takes_the_named_group():
 def test_rules_never_see_the_label():
     # the same answer with other references gives the same span
     rule = ExactAnswer("pattern", (r"is (?P<exact>\w+)",))
-    spans = {RULES["pattern"](rule, Example("1", "q", refs, "g"), "It is Rome") for refs in (("Rome",), ("Paris",), ())}
+    spans = {
+        RULES["pattern"](rule, Example("1", "q", refs, "g"), "It is Rome")
+        for refs in (("Rome",), ("Paris",), ())
+    }
     assert len(spans) == 1
 
 
@@ -58,7 +61,10 @@ def test_whole_rule_leaves_outer_spaces():
         ("I don't know.", True),
         ("I'm sorry, I cannot answer that. I do not know who it was.", True),
         ("I'm sorry, but I can't assist with that.", True),
-        ("As an AI model, I cannot discuss this. If you have other questions, feel free to ask!", True),
+        (
+            "As an AI model, I cannot discuss this. If you have other questions, feel free to ask!",
+            True,
+        ),
         ("Thank You for Smoking. Please Please Me.", False),
         ("", True),
         ("I am not sure, but it may have been Anna Smith.", False),

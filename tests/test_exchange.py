@@ -1,4 +1,5 @@
-"""Stored states shown, checked, exported and brought in from elsewhere; each silent error is refused by its name."""
+"""Stored states shown, checked, exported and brought in from elsewhere; each silent error is
+refused by its name."""
 
 import json
 import re
@@ -39,14 +40,26 @@ def cli(*words):
     return CliRunner().invoke(main, ["states", *(str(w) for w in words)])
 
 
-# -- made by hand ------------------------------------------------------------------------------------------------------
+# -- made by hand ----------------------------------------------------------------------------------
 
 
-def made(folder, change=lambda values, present: None, *, rows=((4, 0), (2, 1, 3)), sites=None, dtype=np.float16, scale=1):
-    """A stage of hidden states: two shards, absent places zero, `attn.q` with a narrow layer; `change` spoils it."""
+def made(
+    folder,
+    change=lambda values, present: None,
+    *,
+    rows=((4, 0), (2, 1, 3)),
+    sites=None,
+    dtype=np.float16,
+    scale=1,
+):
+    """A stage of hidden states: two shards, absent places zero, `attn.q` with a narrow layer;
+    `change` spoils it."""
     rng, n = np.random.default_rng(0), 5 * scale
     rows = [tuple(r * scale + k for r in part for k in range(scale)) for part in rows]
-    sites = sites or {"resid": SiteLayout((EMB, 0, 1), (8, 8, 8)), "attn.q": SiteLayout((0, 1), (6, 4))}
+    sites = sites or {
+        "resid": SiteLayout((EMB, 0, 1), (8, 8, 8)),
+        "attn.q": SiteLayout((0, 1), (6, 4)),
+    }
     present = np.ones((n, 3), dtype=bool)
     present[1, 2] = present[3, 0] = False
     values = {}
@@ -59,9 +72,21 @@ def made(folder, change=lambda values, present: None, *, rows=((4, 0), (2, 1, 3)
     stage = Stage(folder, "states", {"model": {"name": "handmade", "n_layers": 2, "width": 8}})
     files = tuple(f"{k}.safetensors" for k in range(len(rows)))
     for file, part in zip(files, rows, strict=True):
-        stage.write(file, states_bytes({s: v[:, :, [min(i, n - 1) for i in part]] for s, v in values.items()}, part))
+        stage.write(
+            file,
+            states_bytes(
+                {s: v[:, :, [min(i, n - 1) for i in part]] for s, v in values.items()}, part
+            ),
+        )
     stage.write(INDEX, StatesReader(files, tuple(rows), sites, ("a", "b", "c"), present).index())
-    table = pd.DataFrame({"id": [f"e{i}" for i in range(n)], "label": [i % 2 for i in range(n)], "split": "test", "group": "g"})
+    table = pd.DataFrame(
+        {
+            "id": [f"e{i}" for i in range(n)],
+            "label": [i % 2 for i in range(n)],
+            "split": "test",
+            "group": "g",
+        }
+    )
     table.to_parquet(stage.folder / "examples.parquet", index=False)
     return stage.folder, values, present
 
@@ -74,8 +99,17 @@ def test_whole_states_pass_every_check(tmp_path):
     folder, _, _ = made(tmp_path)
     checks = list(verify(folder))
     assert all(c.ok for c in checks), checks
-    assert [c.name for c in checks] == ["manifest", f"file {INDEX}", "file 0.safetensors", "file 1.safetensors", "shapes", "order",
-                                        "finite", "zero", "resid"]  # fmt: skip
+    assert [c.name for c in checks] == [
+        "manifest",
+        f"file {INDEX}",
+        "file 0.safetensors",
+        "file 1.safetensors",
+        "shapes",
+        "order",
+        "finite",
+        "zero",
+        "resid",
+    ]
     assert cli("verify", folder).exit_code == 0
 
 
@@ -120,7 +154,9 @@ def test_a_constant_embedding_is_right(tmp_path):
     assert not failures(made(tmp_path, stop_token)[0])
 
 
-@pytest.mark.parametrize("rows", [((4, 0), (2, 1, 1)), ((4, 0), (2, 1)), ((4, 0), (2, 1, 3, 0)), ((4, 0), (2, 1, 7))])
+@pytest.mark.parametrize(
+    "rows", [((4, 0), (2, 1, 1)), ((4, 0), (2, 1)), ((4, 0), (2, 1, 3, 0)), ((4, 0), (2, 1, 7))]
+)
 def test_order_must_be_a_permutation(tmp_path, rows):
     assert "expected each of 5 examples once" in failures(made(tmp_path, rows=rows)[0])["order"]
 
@@ -128,10 +164,20 @@ def test_order_must_be_a_permutation(tmp_path, rows):
 def test_wrong_shapes_and_names_are_found(tmp_path):
     folder, values, _ = made(tmp_path)
     good = Stage(tmp_path, "states", {"model": {"name": "handmade", "n_layers": 2, "width": 8}})
-    good.write("1.safetensors", states_bytes({s: v[:, :2, [2, 1, 3]] for s, v in values.items()}, (2, 1, 3)))
-    assert failures(folder) == {"shapes": "1.safetensors has resid [3, 2, 3, 8], expected [3, 3, 3, 8]"}
-    good.write("1.safetensors", states_bytes({"resid": values["resid"][:, :, [2, 1, 3]]}, (2, 1, 3)))
-    assert "1.safetensors holds example, resid; expected example, resid, attn.q" in failures(folder)["shapes"]
+    good.write(
+        "1.safetensors",
+        states_bytes({s: v[:, :2, [2, 1, 3]] for s, v in values.items()}, (2, 1, 3)),
+    )
+    assert failures(folder) == {
+        "shapes": "1.safetensors has resid [3, 2, 3, 8], expected [3, 3, 3, 8]"
+    }
+    good.write(
+        "1.safetensors", states_bytes({"resid": values["resid"][:, :, [2, 1, 3]]}, (2, 1, 3))
+    )
+    assert (
+        "1.safetensors holds example, resid; expected example, resid, attn.q"
+        in failures(folder)["shapes"]
+    )
     wide = {s: v[:, :, [2, 1, 3]].astype(np.float64) for s, v in values.items()}
     with pytest.raises(ValueError, match="float64"):
         states_bytes(wide, (2, 1, 3))
@@ -197,13 +243,19 @@ def test_info_fits_eighty_columns(tmp_path):
     assert ranges((EMB, 0, 1, 2, 5, 7, 8)) == "emb, 0-2, 5, 7-8"
 
 
-# -- export ------------------------------------------------------------------------------------------------------------
+# -- export ----------------------------------------------------------------------------------------
 
 
 def test_npy_holds_every_vector_in_the_order_of_the_examples(tmp_path):
     folder, values, present = made(tmp_path)
     out = export(folder, "npy", tmp_path / "out")
-    assert {p.name for p in out.iterdir()} == {"resid.npy", "attn.q.npy", "present.npy", "examples.parquet", "states.json"}
+    assert {p.name for p in out.iterdir()} == {
+        "resid.npy",
+        "attn.q.npy",
+        "present.npy",
+        "examples.parquet",
+        "states.json",
+    }
     for site, v in values.items():
         array = np.load(out / f"{site}.npy", mmap_mode="r")
         assert isinstance(array, np.memmap)
@@ -240,7 +292,18 @@ def test_parquet_holds_one_row_per_vector_that_is_there(tmp_path):
 def test_a_part_of_them(tmp_path):
     folder, values, _ = made(tmp_path)
     result = cli(
-        "export", folder, "--to", "npy", "--out", tmp_path / "o", "--site", "resid", "--layers", "emb,1", "--positions", "c,a"
+        "export",
+        folder,
+        "--to",
+        "npy",
+        "--out",
+        tmp_path / "o",
+        "--site",
+        "resid",
+        "--layers",
+        "emb,1",
+        "--positions",
+        "c,a",
     )
     assert result.exit_code == 0, result.output
     array = np.load(tmp_path / "o" / "resid.npy")
@@ -253,10 +316,12 @@ def test_a_part_of_them(tmp_path):
 def test_exports_refuse_what_cannot_be(tmp_path, monkeypatch):
     folder, _, _ = made(tmp_path)
     for options, message in (
-        ({"to": "npz"}, "format 'npz'. Did you mean 'npy'"), ({"sites": ["rezid"]}, "Did you mean 'resid'"),
-        ({"layers": [7]}, "layer of resid, attn.q '7'"), ({"positions": ["d"]}, "position 'd'"),
+        ({"to": "npz"}, "format 'npz'. Did you mean 'npy'"),
+        ({"sites": ["rezid"]}, "Did you mean 'resid'"),
+        ({"layers": [7]}, "layer of resid, attn.q '7'"),
+        ({"positions": ["d"]}, "position 'd'"),
         ({"positions": []}, "Nothing to export"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UsageError, match=re.escape(message)):
             export(folder, **({"to": "npy", "out": tmp_path / "o"} | options))
     (tmp_path / "full").mkdir()
@@ -269,10 +334,16 @@ def test_exports_refuse_what_cannot_be(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="Export fewer --layers"):
         export(folder, "npy", tmp_path / "o")
     monkeypatch.undo()
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        pd.DataFrame,
+        "to_parquet",
+        lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     with pytest.raises(RunError, match="No space left on device"):
         export(folder, "npy", tmp_path / "o")
-    assert not [p for p in tmp_path.iterdir() if p.name not in ("stages", "full")]  # nothing half-written
+    assert not [
+        p for p in tmp_path.iterdir() if p.name not in ("stages", "full")
+    ]  # nothing half-written
     (folder / "examples.parquet").unlink()
     with pytest.raises(BadFileError, match="Give the run directory"):
         export(folder, "npy", tmp_path / "o")
@@ -289,7 +360,7 @@ def test_exports_never_hold_everything(tmp_path, to):
     assert peak < values["resid"].nbytes / 3
 
 
-# -- of a run ----------------------------------------------------------------------------------------------------------
+# -- of a run --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -323,15 +394,31 @@ def finished(tmp_path_factory, folder_of):
     rows = []
     for i in range(N):
         exact = f"{words[rng.integers(4)]} {words[rng.integers(4)]}"  # of several tokens
-        row = {"id": f"a{i}", "question": f"Where was {words[rng.integers(4)]} {i}?", "answer": f" It is {exact} near the river."}
-        rows.append(row | ({"exact_answer": exact} if i % 10 else {}) | {"label": i % 2, "group": f"g{i // 2}"})
+        row = {
+            "id": f"a{i}",
+            "question": f"Where was {words[rng.integers(4)]} {i}?",
+            "answer": f" It is {exact} near the river.",
+        }
+        rows.append(
+            row
+            | ({"exact_answer": exact} if i % 10 else {})
+            | {"label": i % 2, "group": f"g{i // 2}"}
+        )
     (folder / "plain.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     run = probebench.evaluate(
-        str(folder_of("llama")), answers=folder / "plain.jsonl", positions=POSITIONS, shuffles=0, out=folder / "run", device="cpu"
+        str(folder_of("llama")),
+        answers=folder / "plain.jsonl",
+        positions=POSITIONS,
+        shuffles=0,
+        out=folder / "run",
+        device="cpu",
     )
     ids = run.answers.set_index("id")
     for row in rows:
-        row |= {"prompt_ids": ids.prompt_ids[row["id"]].tolist(), "answer_ids": ids.answer_ids[row["id"]].tolist()}
+        row |= {
+            "prompt_ids": ids.prompt_ids[row["id"]].tolist(),
+            "answer_ids": ids.answer_ids[row["id"]].tolist(),
+        }
         del row["answer"]
     (folder / "answers.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     return run, folder / "answers.jsonl", folder_of("llama")
@@ -342,7 +429,8 @@ def test_a_run_is_shown_verified_and_exported_without_torch(finished, tmp_path):
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         "from probebench.cli.main import main\n"
-        f"for words in (['info'], ['verify'], ['export', '--to', 'npy', '--out', {str(tmp_path / 'o')!r}]):\n"
+        f"for words in (['info'], ['verify'], ['export', '--to', 'npy', '--out', "
+        f"{str(tmp_path / 'o')!r}]):\n"
         f"    main(['states', words[0], {str(run.folder)!r}, *words[1:]], standalone_mode=False)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -355,9 +443,17 @@ def test_a_run_is_shown_verified_and_exported_without_torch(finished, tmp_path):
     there = run.states().there("exact_answer_last")
     assert 0 < there.sum() < len(there)
     for layer in about["sites"]["resid"]["layer_numbers"]:
-        column = array[:, about["sites"]["resid"]["layer_numbers"].index(layer), about["positions"].index("exact_answer_last")]
-        np.testing.assert_array_equal(column, run.states().cell(layer, "exact_answer_last").astype(np.float16))
-    assert pd.read_parquet(tmp_path / "o" / "examples.parquet").equals(run.answers[["id", "label", "split", "group"]])
+        column = array[
+            :,
+            about["sites"]["resid"]["layer_numbers"].index(layer),
+            about["positions"].index("exact_answer_last"),
+        ]
+        np.testing.assert_array_equal(
+            column, run.states().cell(layer, "exact_answer_last").astype(np.float16)
+        )
+    assert pd.read_parquet(tmp_path / "o" / "examples.parquet").equals(
+        run.answers[["id", "label", "split", "group"]]
+    )
 
 
 def test_a_run_s_own_folder_knows_its_run(finished):
@@ -365,11 +461,12 @@ def test_a_run_s_own_folder_knows_its_run(finished):
     assert open_states(run.folder / run.record["states"]).run.folder.samefile(run.folder)
 
 
-# -- from elsewhere ----------------------------------------------------------------------------------------------------
+# -- from elsewhere --------------------------------------------------------------------------------
 
 
 def forward(folder, ids):
-    """`hidden_states` of transformers, and the outputs of the blocks as hooks see them: (layer, token, width) each."""
+    """`hidden_states` of transformers, and the outputs of the blocks as hooks see them: (layer,
+    token, width) each."""
     from transformers import AutoModelForCausalLM
 
     model, out = AutoModelForCausalLM.from_pretrained(folder).eval(), []
@@ -378,15 +475,27 @@ def forward(folder, ids):
         seen = []
         hooks = [
             block.register_forward_hook(
-                lambda m, a, o, seen=seen: seen.append((o[0] if isinstance(o, tuple) else o).detach().clone())
+                lambda m, a, o, seen=seen: seen.append(
+                    (o[0] if isinstance(o, tuple) else o).detach().clone()
+                )
             )
             for block in (base.layers if hasattr(base, "layers") else base.h)
         ]
         with torch.inference_mode():
-            hidden = torch.cat(model(torch.tensor([sequence]), output_hidden_states=True).hidden_states).numpy().copy()
+            hidden = (
+                torch.cat(model(torch.tensor([sequence]), output_hidden_states=True).hidden_states)
+                .numpy()
+                .copy()
+            )
         for hook in hooks:
             hook.remove()
-        out.append({"hf": hidden, "blocks": torch.cat(seen).numpy(), "tl": np.concatenate([hidden[:1], torch.cat(seen).numpy()])})
+        out.append(
+            {
+                "hf": hidden,
+                "blocks": torch.cat(seen).numpy(),
+                "tl": np.concatenate([hidden[:1], torch.cat(seen).numpy()]),
+            }
+        )
     return out
 
 
@@ -414,13 +523,25 @@ def saved(path, elsewhere, convention, change=lambda values, ids: (values, ids))
 
 def brought(finished, source, convention, out, **options):
     _, answers, folder = finished
-    return import_states(source, ModelSpec(str(folder), device="cpu"), answers, out, convention, positions=POSITIONS, **options)
+    return import_states(
+        source,
+        ModelSpec(str(folder), device="cpu"),
+        answers,
+        out,
+        convention,
+        positions=POSITIONS,
+        **options,
+    )
 
 
-@pytest.mark.parametrize(("convention", "layers"), [("hf", (EMB, 0, 1)), ("blocks", (0, 1, 2)), ("tl", (EMB, 0, 1, 2))])
+@pytest.mark.parametrize(
+    ("convention", "layers"), [("hf", (EMB, 0, 1)), ("blocks", (0, 1, 2)), ("tl", (EMB, 0, 1, 2))]
+)
 def test_imported_states_are_the_run_s(finished, elsewhere, tmp_path, convention, layers):
     run, answers, folder = finished
-    done = brought(finished, saved(tmp_path / "x.npz", elsewhere, convention), convention, tmp_path / "out")
+    done = brought(
+        finished, saved(tmp_path / "x.npz", elsewhere, convention), convention, tmp_path / "out"
+    )
     reader, own = StatesReader.open(done.folder), run.states()
     assert reader.site("resid").layers == done.layers == layers
     assert set(done.absent) == {EMB, 0, 1, 2} - set(layers)
@@ -438,7 +559,9 @@ def test_imported_states_are_the_run_s(finished, elsewhere, tmp_path, convention
     examples = open_states(tmp_path / "out").examples()
     assert examples.astype({"label": int}).equals(run.answers[["id", "label", "split", "group"]])
     exported = export(tmp_path / "out", "npy", tmp_path / "npy")
-    np.testing.assert_array_equal(np.load(exported / "resid.npy")[:, 0, -1], reader.cell(layers[0], reader.positions[-1]))
+    np.testing.assert_array_equal(
+        np.load(exported / "resid.npy")[:, 0, -1], reader.cell(layers[0], reader.positions[-1])
+    )
 
 
 def test_imported_states_say_what_they_are_of(finished, elsewhere, tmp_path):
@@ -447,11 +570,21 @@ def test_imported_states_say_what_they_are_of(finished, elsewhere, tmp_path):
     brought(finished, saved(tmp_path / "x.npz", elsewhere, "blocks"), "blocks", tmp_path / "out")
     own = open_states(run.folder)
     content, model = own.inputs["content"], run.record["model"]
-    assert states_of(tmp_path / "out", model, content, POSITIONS).reader.site("resid").layers == (0, 1, 2)
+    assert states_of(tmp_path / "out", model, content, POSITIONS).reader.site("resid").layers == (
+        0,
+        1,
+        2,
+    )
     for of, message in (
-        ((model | {"revision": "sha256:0"}, content, POSITIONS), "of another model: revision sha256:.*, not sha256:0"),
+        (
+            (model | {"revision": "sha256:0"}, content, POSITIONS),
+            "of another model: revision sha256:.*, not sha256:0",
+        ),
         ((model, "0", POSITIONS), "of other answers, or in another order"),
-        ((model, content, POSITIONS[:2]), "Ask for theirs: --positions last_q,exact_answer_last,-1,answer_mean"),
+        (
+            (model, content, POSITIONS[:2]),
+            "Ask for theirs: --positions last_q,exact_answer_last,-1,answer_mean",
+        ),
     ):
         with pytest.raises(StatesError, match=message):
             states_of(tmp_path / "out", *of)
@@ -459,21 +592,39 @@ def test_imported_states_say_what_they_are_of(finished, elsewhere, tmp_path):
 
 def again(finished, tmp_path, states, **options):
     _, answers, folder = finished
-    words = {"positions": POSITIONS, "shuffles": 0, "device": "cpu", "out": tmp_path / "run"} | options
+    words = {
+        "positions": POSITIONS,
+        "shuffles": 0,
+        "device": "cpu",
+        "out": tmp_path / "run",
+    } | options
     return probebench.evaluate(str(folder), answers=answers, states=states, **words)
 
 
 def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_path, monkeypatch):
     run, _, _ = finished
-    folder = brought(finished, saved(tmp_path / "x.npz", elsewhere, "tl"), "tl", tmp_path / "out", dtype="float32").folder
+    folder = brought(
+        finished,
+        saved(tmp_path / "x.npz", elsewhere, "tl"),
+        "tl",
+        tmp_path / "out",
+        dtype="float32",
+    ).folder
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
-    monkeypatch.setattr("probebench.stages.fits.Extractor", lambda *a, **k: pytest.fail("hidden states were extracted"))
+    monkeypatch.setattr(
+        "probebench.stages.fits.Extractor",
+        lambda *a, **k: pytest.fail("hidden states were extracted"),
+    )
     other = again(finished, tmp_path, folder, discard_states=True)
     assert other.record["key"] != run.record["key"]
     # the same vectors but for half precision
-    np.testing.assert_allclose(other.matrix("auroc").to_numpy(), run.matrix("auroc").to_numpy(), atol=0.02)
+    np.testing.assert_allclose(
+        other.matrix("auroc").to_numpy(), run.matrix("auroc").to_numpy(), atol=0.02
+    )
     assert other.record["selection"]["position"] in POSITIONS
-    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before  # --discard-states is for what a run extracts
+    assert {
+        p.name: p.read_bytes() for p in folder.iterdir()
+    } == before  # --discard-states is for what a run extracts
     source = other.record["extraction"]["source"]
     assert (tmp_path / "run" / source["folder"]).resolve() == folder.resolve()
     assert (source["convention"], source["dtype"]) == ("tl", "float32")
@@ -483,19 +634,25 @@ def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_
     assert again(finished, tmp_path, folder, discard_states=True).resumed
     bent = saved(tmp_path / "y.npz", elsewhere, "tl", lambda v, i: (v * 1.5, i))
     changed = brought(finished, bent, "tl", tmp_path / "bent", dtype="float32", check=False).folder
-    with pytest.raises(UsageError, match="holds a finished run that this one would replace; it differs in --states"):
+    with pytest.raises(
+        UsageError, match="holds a finished run that this one would replace; it differs in --states"
+    ):
         again(finished, tmp_path, changed)  # other states under the same answers
 
 
 def test_what_given_states_lack_is_absent_with_the_reason(finished, elsewhere, tmp_path):
-    folder = brought(finished, saved(tmp_path / "x.npz", elsewhere, "hf"), "hf", tmp_path / "out").folder
+    folder = brought(
+        finished, saved(tmp_path / "x.npz", elsewhere, "hf"), "hf", tmp_path / "out"
+    ).folder
     run = again(finished, tmp_path, folder)
     matrix = run.matrix("auroc")
     assert matrix.loc["2"].isna().all()
     assert matrix.drop(index="2").notna().all().all()
     assert "after the final norm" in run.record["sites"]["resid"]["absent"]["2"]
     (tmp_path / "blocks").mkdir()
-    blocks = brought(finished, saved(tmp_path / "y.npz", elsewhere, "blocks"), "blocks", tmp_path / "blocks").folder
+    blocks = brought(
+        finished, saved(tmp_path / "y.npz", elsewhere, "blocks"), "blocks", tmp_path / "blocks"
+    ).folder
     run = again(finished, tmp_path / "blocks", blocks)
     assert run.matrix("auroc").loc["emb"].isna().all()
     assert "before block 0" in run.record["sites"]["resid"]["absent"]["emb"]
@@ -508,10 +665,26 @@ def test_given_states_of_something_else_are_refused(finished, elsewhere, tmp_pat
     folder = brought(finished, source, "hf", tmp_path / "out").folder
     run, answers, model = finished
     for options, error, message in (
-        ({"sites": ["resid", "attn.q"]}, UsageError, "holds resid and not attn.q. Give --sites resid, or leave"),
-        ({"layers": [1, 2]}, UsageError, "has no layer 2 of resid .the last entry of hidden_states is after the final norm"),
-        ({"positions": POSITIONS[:2]}, StatesError, "Ask for theirs: --positions last_q,exact_answer_last,-1,answer_mean"),
-        ({"limit": 50}, StatesError, "They are of 100 answers, this run is on 50; --limit would leave some out"),
+        (
+            {"sites": ["resid", "attn.q"]},
+            UsageError,
+            "holds resid and not attn.q. Give --sites resid, or leave",
+        ),
+        (
+            {"layers": [1, 2]},
+            UsageError,
+            "has no layer 2 of resid .the last entry of hidden_states is after the final norm",
+        ),
+        (
+            {"positions": POSITIONS[:2]},
+            StatesError,
+            "Ask for theirs: --positions last_q,exact_answer_last,-1,answer_mean",
+        ),
+        (
+            {"limit": 50},
+            StatesError,
+            "They are of 100 answers, this run is on 50; --limit would leave some out",
+        ),
     ):
         with pytest.raises(error, match=message):
             again(finished, tmp_path / "x", folder, **options)
@@ -521,7 +694,9 @@ def test_given_states_of_something_else_are_refused(finished, elsewhere, tmp_pat
         again(finished, tmp_path / "x", tmp_path / "nowhere")
     rows = answers.read_text().splitlines()
     (tmp_path / "turned.jsonl").write_text("\n".join([rows[1], rows[0], *rows[2:]]) + "\n")
-    with pytest.raises(StatesError, match="in another order.*Row 0 is of 'a0' there and of 'a1' here"):
+    with pytest.raises(
+        StatesError, match="in another order.*Row 0 is of 'a0' there and of 'a1' here"
+    ):
         again((run, tmp_path / "turned.jsonl", model), tmp_path / "x", folder)
     shard = next(folder.glob("0*.safetensors"))
     content = bytearray(shard.read_bytes())
@@ -532,7 +707,13 @@ def test_given_states_of_something_else_are_refused(finished, elsewhere, tmp_pat
 
 
 def test_bfloat16_is_imported_verified_and_exported(finished, elsewhere, tmp_path):
-    done = brought(finished, saved(tmp_path / "x.npz", elsewhere, "tl"), "tl", tmp_path / "out", dtype="bfloat16")
+    done = brought(
+        finished,
+        saved(tmp_path / "x.npz", elsewhere, "tl"),
+        "tl",
+        tmp_path / "out",
+        dtype="bfloat16",
+    )
     ids, arrays = elsewhere
     assert not failures(tmp_path / "out")
     assert "bfloat16" in describe(open_states(tmp_path / "out"))
@@ -540,7 +721,9 @@ def test_bfloat16_is_imported_verified_and_exported(finished, elsewhere, tmp_pat
     last = np.stack([arrays[name]["tl"][2, -1] for name in ids])
     expected = torch.from_numpy(last).bfloat16().float().numpy()
     np.testing.assert_array_equal(reader.cell(1, "-1"), expected)
-    about = json.loads((export(tmp_path / "out", "npy", tmp_path / "npy") / "states.json").read_text())["sites"]["resid"]
+    about = json.loads(
+        (export(tmp_path / "out", "npy", tmp_path / "npy") / "states.json").read_text()
+    )["sites"]["resid"]
     assert (about["dtype"], about["stored_dtype"]) == ("float32", "bfloat16")
     np.testing.assert_array_equal(np.load(tmp_path / "npy" / "resid.npy")[:, 2, 2], expected)
     table = pd.read_parquet(export(tmp_path / "out", "parquet", tmp_path / "pq") / "resid.parquet")
@@ -551,8 +734,16 @@ def test_bfloat16_is_imported_verified_and_exported(finished, elsewhere, tmp_pat
         values[1, -1] = 3.4e38
         return values, ids
 
-    with pytest.raises(StatesError, match="too large for bfloat16. Keep it with --states-dtype float32"):
-        brought(finished, saved(tmp_path / "y.npz", elsewhere, "tl", infinite), "tl", tmp_path / "o2", dtype="bfloat16")
+    with pytest.raises(
+        StatesError, match="too large for bfloat16. Keep it with --states-dtype float32"
+    ):
+        brought(
+            finished,
+            saved(tmp_path / "y.npz", elsewhere, "tl", infinite),
+            "tl",
+            tmp_path / "o2",
+            dtype="bfloat16",
+        )
 
 
 def test_import_is_found_again_by_content(finished, elsewhere, tmp_path):
@@ -576,7 +767,10 @@ def test_a_folder_of_batches_in_bfloat16(finished, elsewhere, tmp_path):
     for k in range(0, len(names), 50):
         tensors = {}
         for i, name in enumerate(names[k : k + 50]):
-            tensors |= {f"row{i}": torch.tensor(arrays[name]["blocks"]).bfloat16(), f"row{i}.ids": torch.tensor(ids[name])}
+            tensors |= {
+                f"row{i}": torch.tensor(arrays[name]["blocks"]).bfloat16(),
+                f"row{i}.ids": torch.tensor(ids[name]),
+            }
             rows.append({"id": name, "file": f"{k}.safetensors", "key": f"row{i}"})
         save_file(tensors, tmp_path / "in" / f"{k}.safetensors")
     rows.append({"id": "of no answer", "file": "0.safetensors", "key": "row0"})
@@ -607,24 +801,63 @@ def too_large(values, ids):
     ("change", "error", "message"),
     [
         (lambda v, i: (v[:, :-1], i), BadFileError, "but [0-9]+ token ids came with them"),
-        (lambda v, i: (v.transpose(1, 0, 2), i), BadFileError, "axes look exchanged: \\(layer, token, width\\)"),
+        (
+            lambda v, i: (v.transpose(1, 0, 2), i),
+            BadFileError,
+            "axes look exchanged: \\(layer, token, width\\)",
+        ),
         (lambda v, i: (v[0], i), BadFileError, "token ids came with them"),
         (lambda v, i: (v[:, :-1], i[:-1]), BadFileError, "last generated token was never fed"),
-        (lambda v, i: (np.pad(v, ((0, 0), (3, 0), (0, 0))), np.pad(i, (3, 0))), BadFileError, "looks like padding"),
-        (lambda v, i: (v[:, 1:], i[1:]), BadFileError, "special token that was added twice or left out"),
-        (lambda v, i: (v, np.where(np.arange(len(i)) == 5, 9, i)), BadFileError, "differ first at token 5: 9 instead of"),
+        (
+            lambda v, i: (np.pad(v, ((0, 0), (3, 0), (0, 0))), np.pad(i, (3, 0))),
+            BadFileError,
+            "looks like padding",
+        ),
+        (
+            lambda v, i: (v[:, 1:], i[1:]),
+            BadFileError,
+            "special token that was added twice or left out",
+        ),
+        (
+            lambda v, i: (v, np.where(np.arange(len(i)) == 5, 9, i)),
+            BadFileError,
+            "differ first at token 5: 9 instead of",
+        ),
         (lambda v, i: (v, i.astype(float)), BadFileError, "must be a list of token ids"),
         (lambda v, i: (v[:, :, :16], i), BadFileError, "have width 16, but 'llama' has 32"),
-        (lambda v, i: (v[:-1], i), BadFileError, "3 entries.*hf has 4 for 3 blocks.*would be --convention blocks or tl"),
-        (with_nan, StatesError, "'a7': 1 of [0-9]+ vectors are not finite, the first at entry 1, token 2"),
-        (with_zero, StatesError, "'a7': 1 of [0-9]+ vectors are all zero, the first at entry 2, token 3"),
-        (lambda v, i: ((v * 100).astype(np.int8), i), BadFileError, "are int8; they must be floats"),
-        (too_large, StatesError, "Layer 0 at '-1' is too large for float16. Keep it with --states-dtype bfloat16 or float32"),
+        (
+            lambda v, i: (v[:-1], i),
+            BadFileError,
+            "3 entries.*hf has 4 for 3 blocks.*would be --convention blocks or tl",
+        ),
+        (
+            with_nan,
+            StatesError,
+            "'a7': 1 of [0-9]+ vectors are not finite, the first at entry 1, token 2",
+        ),
+        (
+            with_zero,
+            StatesError,
+            "'a7': 1 of [0-9]+ vectors are all zero, the first at entry 2, token 3",
+        ),
+        (
+            lambda v, i: ((v * 100).astype(np.int8), i),
+            BadFileError,
+            "are int8; they must be floats",
+        ),
+        (
+            too_large,
+            StatesError,
+            "Layer 0 at '-1' is too large for float16. Keep it with --states-dtype bfloat16 or "
+            "float32",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_silently_wrong_is_refused(finished, elsewhere, tmp_path, change, error, message):
     with pytest.raises(error, match=message):
-        brought(finished, saved(tmp_path / "x.npz", elsewhere, "hf", change), "hf", tmp_path / "out")
+        brought(
+            finished, saved(tmp_path / "x.npz", elsewhere, "hf", change), "hf", tmp_path / "out"
+        )
     with pytest.raises(BadFileError):
         find_states(tmp_path / "out")
 
@@ -636,19 +869,25 @@ def test_the_same_array_for_all_is_refused(finished, elsewhere, tmp_path):
     one = np.repeat(one[:, :1], one.shape[1], axis=1)
     same = {name: {"blocks": one[:, : len(ids[name])]} for name in ids}
     with pytest.raises(StatesError, match="off by one|same vector for every example"):
-        brought(finished, saved(tmp_path / "x.npz", (ids, same), "blocks"), "blocks", tmp_path / "out")
+        brought(
+            finished, saved(tmp_path / "x.npz", (ids, same), "blocks"), "blocks", tmp_path / "out"
+        )
 
 
 def test_arrays_of_several_conventions_are_refused(finished, elsewhere, tmp_path):
     source = saved(tmp_path / "x.npz", elsewhere, "tl", lambda v, i: (v[1:], i))
-    with pytest.raises(BadFileError, match="'a7' have 3 entries along the layer axis, those of 'a0' have 4"):
+    with pytest.raises(
+        BadFileError, match="'a7' have 3 entries along the layer axis, those of 'a0' have 4"
+    ):
         brought(finished, source, "tl", tmp_path / "out")
 
 
 def test_answers_without_states_are_refused(finished, elsewhere, tmp_path):
     ids, arrays = elsewhere
     some = {name: ids[name] for name in list(ids)[3:]}
-    with pytest.raises(BadFileError, match=f"3 of {N} answers of answers.jsonl have no states, the first 'a0'"):
+    with pytest.raises(
+        BadFileError, match=f"3 of {N} answers of answers.jsonl have no states, the first 'a0'"
+    ):
         brought(finished, saved(tmp_path / "x.npz", (some, arrays), "hf"), "hf", tmp_path / "out")
 
 
@@ -662,13 +901,23 @@ def test_entries_of_another_convention_are_told_by_their_numbers(folder_of, kind
     def look(convention, take):
         return inspect([(take(f), i) for f, i in zip(found, ids, strict=True)], convention, handle)
 
-    assert look("hf", lambda f: f["hf"]) == look("blocks", lambda f: f["blocks"]) == look("tl", lambda f: f["tl"]) == []
+    assert (
+        look("hf", lambda f: f["hf"])
+        == look("blocks", lambda f: f["blocks"])
+        == look("tl", lambda f: f["tl"])
+        == []
+    )
     with pytest.raises(
-        StatesError, match=r"after the final norm.*weight taken off.*all entries of hidden_states with --convention hf"
+        StatesError,
+        match=r"after the final norm.*weight taken off.*all entries of hidden_states with --convention hf",
     ):
         look("blocks", lambda f: f["hf"][1:])
     with pytest.raises(
-        StatesError, match="If these are all entries of hidden_states, give --convention hf.*block 2 is then absent"
+        StatesError,
+        match=(
+            "If these are all entries of hidden_states, give --convention hf.*block 2 is then "
+            "absent"
+        ),
     ):
         look("tl", lambda f: f["hf"])
     for dtype in (torch.bfloat16, torch.float16):  # rounding hides nothing
@@ -690,7 +939,8 @@ def test_without_a_checkpoint_the_note_says_what_was_not_checked(folder_of, tmp_
     found = forward(folder_of("llama"), ids)[0]
     away = replace(handle, spec=ModelSpec("nobody/nothing"))
     assert (
-        "Not checked: whether the last entry came after the final norm" in inspect([(found["blocks"], ids[0])], "blocks", away)[0]
+        "Not checked: whether the last entry came after the final norm"
+        in inspect([(found["blocks"], ids[0])], "blocks", away)[0]
     )
 
 
@@ -710,14 +960,19 @@ def test_files_that_cannot_be_read_say_so(finished, elsewhere, tmp_path):
     with pytest.raises(BadFileError, match="has no examples.jsonl"):
         brought(finished, tmp_path / "in", "hf", tmp_path / "out")
     for text, message in (
-        ('{"id": "a0", "file": "x.npz"}', "'key' is missing"), ('{"id": "a0", "file": "x.npz", "key": "a0"}', "'x.npz' is not in"),
+        ('{"id": "a0", "file": "x.npz"}', "'key' is missing"),
+        ('{"id": "a0", "file": "x.npz", "key": "a0"}', "'x.npz' is not in"),
         ('{"id": "a0", "file": "../y.npz", "key": "a0"}', "'../y.npz' is not in"),
-    ):  # fmt: skip
+    ):
         rows.write_text(text + "\n")
         saved(tmp_path / "y.npz", elsewhere, "hf")
         with pytest.raises(BadFileError, match=message):
             brought(finished, tmp_path / "in", "hf", tmp_path / "out")
-    for name, content in (("x.npz", b"no zip"), ("x.safetensors", b"nothing"), ("x.pt", b"a pickle")):
+    for name, content in (
+        ("x.npz", b"no zip"),
+        ("x.safetensors", b"nothing"),
+        ("x.pt", b"a pickle"),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadFileError, match=f"{name} (cannot be read|is neither)"):
             brought(finished, tmp_path / name, "hf", tmp_path / "out")
@@ -733,7 +988,16 @@ def test_files_that_cannot_be_read_say_so(finished, elsewhere, tmp_path):
 def test_import_from_the_command_line(finished, elsewhere, tmp_path):
     _, answers, folder = finished
     saved(tmp_path / "x.npz", elsewhere, "hf")
-    words = ["--model", folder, "--answers", answers, "--out", tmp_path / "out", "--positions", "last_q,-1"]
+    words = [
+        "--model",
+        folder,
+        "--answers",
+        answers,
+        "--out",
+        tmp_path / "out",
+        "--positions",
+        "last_q,-1",
+    ]
     result = cli("import", tmp_path / "x.npz", *words, "--convention", "hf")
     assert result.exit_code == 0, result.output
     assert f"{N} examples, layers emb, 0-1" in result.output
@@ -744,7 +1008,7 @@ def test_import_from_the_command_line(finished, elsewhere, tmp_path):
     assert "--convention hf" in result.output
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def test_the_page_s_code_runs_in_a_fresh_process(finished, tmp_path):
@@ -754,15 +1018,22 @@ def test_the_page_s_code_runs_in_a_fresh_process(finished, tmp_path):
     (tmp_path / "my-model").symlink_to(folder)
     (tmp_path / "answers.jsonl").symlink_to(answers)
     export(run.folder, "npy", tmp_path / "exported")
-    blocks = [b.replace("layer=7", "layer=2").replace("cell(7,", "cell(2,").replace('index("7")', 'index("2")')
-              for b in re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)]  # fmt: skip
+    blocks = [
+        b.replace("layer=7", "layer=2")
+        .replace("cell(7,", "cell(2,")
+        .replace('index("7")', 'index("2")')
+        for b in re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)
+    ]
     assert len(blocks) == 5
     convert = (
-        "from probebench.cli.main import main\nmain(['states', 'import', 'states.npz', '--model', './my-model', '--answers', "
+        "from probebench.cli.main import main\nmain(['states', 'import', 'states.npz', '--model', "
+        "'./my-model', '--answers', "
         "'answers.jsonl', '--convention', 'hf', '--out', 'imported'], standalone_mode=False)\n"
     )
     code = "\n".join([*blocks[:4], convert, blocks[4], "print(X.shape, there.sum())"])
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^n \d+: mine 0\.\d+, probe 0\.\d+$", done.stdout, re.MULTILINE)
     assert f"({N}, 32)" in done.stdout

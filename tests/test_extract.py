@@ -24,7 +24,10 @@ def Extractor(loaded, layers, dtype="float16"):
 
 def sequences(loaded, n=9):
     rng = np.random.default_rng(0)
-    return [tuple(rng.integers(5, len(loaded.tokenizer), size=int(k)).tolist()) for k in rng.integers(4, 40, size=n)]
+    return [
+        tuple(rng.integers(5, len(loaded.tokenizer), size=int(k)).tolist())
+        for k in rng.integers(4, 40, size=n)
+    ]
 
 
 def places(seqs):
@@ -41,8 +44,12 @@ def test_equals_output_hidden_states_of_one_example(loaded, kind):
         with torch.inference_mode():
             hidden = model.model(torch.tensor([s]), output_hidden_states=True).hidden_states
         for j, token in enumerate(places(seqs)[i, :, 0]):
-            for row in range(3):  # embedding output and blocks 0 and 1; the last entry comes after the final norm
-                np.testing.assert_allclose(values[row, j, i], hidden[row][0, token].numpy(), atol=2e-5, rtol=1e-4)
+            for row in range(
+                3
+            ):  # embedding output and blocks 0 and 1; the last entry comes after the final norm
+                np.testing.assert_allclose(
+                    values[row, j, i], hidden[row][0, token].numpy(), atol=2e-5, rtol=1e-4
+                )
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -55,7 +62,9 @@ def test_last_row_is_the_stream_before_the_final_norm(loaded, kind):
         with torch.inference_mode():
             after = model.model(torch.tensor([s]), output_hidden_states=True).hidden_states[-1][0]
             normed = norm(torch.from_numpy(values[3, :, i])).numpy()
-        np.testing.assert_allclose(normed, after[places(seqs)[i, :, 0]].numpy(), atol=1e-4, rtol=1e-3)
+        np.testing.assert_allclose(
+            normed, after[places(seqs)[i, :, 0]].numpy(), atol=1e-4, rtol=1e-3
+        )
         assert np.abs(values[3, :, i] - after[places(seqs)[i, :, 0]].numpy()).max() > 1e-2
 
 
@@ -74,7 +83,10 @@ def test_batch_of_many_equals_batch_of_one(loaded, kind):
 def test_exact_batching_is_one_example_at_a_time_to_the_last_bit(loaded, kind):
     model = loaded(kind)
     rng = np.random.default_rng(1)
-    seqs = [tuple(rng.integers(5, model.model.config.vocab_size, size=int(k)).tolist()) for k in rng.choice([7, 16, 33], size=24)]
+    seqs = [
+        tuple(rng.integers(5, model.model.config.vocab_size, size=int(k)).tolist())
+        for k in rng.choice([7, 16, 33], size=24)
+    ]
     plan = plan_sites(model.base, 3, ["all"], LAYERS)
     extract = SiteExtractor(model, plan, "float32", "exact")
     many = extract(seqs, places(seqs), NAMES)
@@ -107,8 +119,12 @@ def test_means_are_taken_over_the_tokens_of_a_stretch(loaded, kind):
         with torch.inference_mode():
             hidden = model.model(torch.tensor([s]), output_hidden_states=True).hidden_states
         for row in range(3):
-            np.testing.assert_allclose(values[row, 0, i], hidden[row][0, :3].mean(0).numpy(), atol=2e-5, rtol=1e-4)
-            np.testing.assert_allclose(values[row, 1, i], hidden[row][0, 1:].mean(0).numpy(), atol=2e-5, rtol=1e-4)
+            np.testing.assert_allclose(
+                values[row, 0, i], hidden[row][0, :3].mean(0).numpy(), atol=2e-5, rtol=1e-4
+            )
+            np.testing.assert_allclose(
+                values[row, 1, i], hidden[row][0, 1:].mean(0).numpy(), atol=2e-5, rtol=1e-4
+            )
     assert (values[:, 2] == 0).all()
 
 
@@ -138,7 +154,9 @@ def test_non_finite_states_name_layer_and_position(loaded):
     block = model.model.model.layers[1]
     hook = block.register_forward_hook(lambda m, a, out: out * float("inf"))
     try:
-        with pytest.raises(StatesError, match="first at layer 1, position 'a'.*--states-dtype bfloat16"):
+        with pytest.raises(
+            StatesError, match="first at layer 1, position 'a'.*--states-dtype bfloat16"
+        ):
             Extractor(model, LAYERS)(seqs, places(seqs), NAMES)
     finally:
         hook.remove()
@@ -193,7 +211,9 @@ def test_stored_cells_come_back(tmp_path):
         (tmp_path / f"{k}.safetensors").write_bytes(states_bytes({"resid": part}, rows))
         files.append(str(tmp_path / f"{k}.safetensors"))
     present = np.ones((5, 3), dtype=bool)
-    reader = StatesReader(tuple(files), order, {"resid": SiteLayout((EMB, 0), (4, 4))}, NAMES, present)
+    reader = StatesReader(
+        tuple(files), order, {"resid": SiteLayout((EMB, 0), (4, 4))}, NAMES, present
+    )
     (tmp_path / "index.safetensors").write_bytes(reader.index())
     again = StatesReader.open(tmp_path)
     cell = again.cell(0, "b")
@@ -211,7 +231,13 @@ def test_layers_of_different_width_come_back_as_wide_as_they_are(tmp_path):
     values = np.arange(2 * 1 * 3 * 4, dtype=np.float32).reshape(2, 1, 3, 4)
     (tmp_path / "0.safetensors").write_bytes(states_bytes({"attn.q": values}, (0, 1, 2)))
     layout = {"attn.q": SiteLayout((1, 5), (4, 2))}
-    reader = StatesReader((str(tmp_path / "0.safetensors"),), ((0, 1, 2),), layout, ("a",), np.ones((3, 1), dtype=bool))
+    reader = StatesReader(
+        (str(tmp_path / "0.safetensors"),),
+        ((0, 1, 2),),
+        layout,
+        ("a",),
+        np.ones((3, 1), dtype=bool),
+    )
     assert (reader.cell(1, "a", "attn.q") == values[0, 0]).all()
     assert (reader.cell(5, "a", "attn.q") == values[1, 0, :, :2]).all()
 
@@ -219,7 +245,10 @@ def test_layers_of_different_width_come_back_as_wide_as_they_are(tmp_path):
 def test_bfloat16_rounds_as_torch_does():
     rng = np.random.default_rng(0)
     x = (rng.normal(size=20_000) * 10.0 ** rng.integers(-40, 39, size=20_000)).astype(np.float32)
-    ties = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 3.4e38, np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45], dtype=np.float32)
+    ties = np.array(
+        [1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 3.4e38, np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45],
+        dtype=np.float32,
+    )
     x = np.concatenate([x, ties])
     expected = torch.from_numpy(x).to(torch.bfloat16)
     ours = from_bfloat16(to_bfloat16(x))
@@ -239,12 +268,20 @@ def test_stored_types_come_back_without_torch_and_others_read_them(loaded, tmp_p
     exact = SiteExtractor(model, plan, "float32")(seqs, places(seqs), NAMES)
     values = SiteExtractor(model, plan, dtype)(seqs, places(seqs), NAMES)
     content = states_bytes(values, range(len(seqs)))
-    assert len(content) == shard_size({site: v.shape for site, v in values.items()}, dtype, len(seqs))
+    assert len(content) == shard_size(
+        {site: v.shape for site, v in values.items()}, dtype, len(seqs)
+    )
     (tmp_path / "0.safetensors").write_bytes(content)
     theirs = load_file(tmp_path / "0.safetensors")
     layout = {"resid": SiteLayout(LAYERS, (32,) * 4), "attn.q": SiteLayout(LAYERS[1:], (32,) * 3)}
     rows = tuple(range(len(seqs)))
-    reader = StatesReader((str(tmp_path / "0.safetensors"),), (rows,), layout, NAMES, np.ones((len(seqs), 3), dtype=bool))
+    reader = StatesReader(
+        (str(tmp_path / "0.safetensors"),),
+        (rows,),
+        layout,
+        NAMES,
+        np.ones((len(seqs), 3), dtype=bool),
+    )
     for site in layout:
         expected = torch.from_numpy(exact[site]).to(getattr(torch, dtype))
         assert theirs[site].dtype == getattr(torch, dtype)
@@ -259,7 +296,9 @@ def test_stored_types_come_back_without_torch_and_others_read_them(loaded, tmp_p
 
 def test_finiteness_from_the_bits_is_that_of_torch():
     every = torch.arange(2**16, dtype=torch.int32).to(torch.int16)  # all numbers of 16 bits
-    some = torch.tensor([0.0, -0.0, 3.4e38, -3.4e38, 1e-45, torch.inf, -torch.inf, torch.nan, -torch.nan])
+    some = torch.tensor(
+        [0.0, -0.0, 3.4e38, -3.4e38, 1e-45, torch.inf, -torch.inf, torch.nan, -torch.nan]
+    )
     for values in (every.view(torch.float16), every.view(torch.bfloat16), some):
         assert [bool(_finite(x[None])) for x in values[::7]] == torch.isfinite(values[::7]).tolist()
         assert bool(_finite(values)) == bool(torch.isfinite(values).all())
@@ -272,7 +311,9 @@ def test_vectors_beyond_float16_are_kept_by_bfloat16(loaded):
     plan = plan_sites(model.base, 3, ["resid"], LAYERS)
     hook = model.model.model.layers[1].register_forward_hook(lambda m, a, out: out * 1e6)
     try:
-        with pytest.raises(StatesError, match="--states-dtype bfloat16 .or float32.: float16 ends at 65,504"):
+        with pytest.raises(
+            StatesError, match="--states-dtype bfloat16 .or float32.: float16 ends at 65,504"
+        ):
             SiteExtractor(model, plan)(seqs, places(seqs), NAMES)
         values = widened(SiteExtractor(model, plan, "bfloat16")(seqs, places(seqs), NAMES)["resid"])
     finally:
@@ -306,8 +347,17 @@ def test_out_of_memory_shrinks_the_batches_of_the_whole_shard_for_good(loaded, m
     assert (first["resid"] == again["resid"]).all()
 
 
-@pytest.mark.parametrize("damage", [lambda c: c[:-3], lambda c: c + b"x", lambda c: b"", lambda c: c[:8] + b"[" + c[9:],
-                                    lambda c: (2**40).to_bytes(8, "little") + c[8:], lambda c: c[:8] + b" " * 200])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda c: c[:-3],
+        lambda c: c + b"x",
+        lambda c: b"",
+        lambda c: c[:8] + b"[" + c[9:],
+        lambda c: (2**40).to_bytes(8, "little") + c[8:],
+        lambda c: c[:8] + b" " * 200,
+    ],
+)
 def test_damaged_shards_are_one_clear_error(tmp_path, damage):
     content = states_bytes({"resid": np.ones((1, 1, 3, 4), dtype=np.float16)}, (0, 1, 2))
     (tmp_path / "0.safetensors").write_bytes(damage(content))
@@ -318,8 +368,16 @@ def test_damaged_shards_are_one_clear_error(tmp_path, damage):
 def test_damaged_indexes_are_one_clear_error(tmp_path):
     from safetensors.numpy import save
 
-    for metadata in (None, {"index": "7"}, {"index": "{"}, {"index": '{"files": 3}'}, {"index": '{"files": [], "sites": []}'}):
-        (tmp_path / INDEX).write_bytes(save({"present": np.ones((1, 1), dtype=bool)}, metadata=metadata))
+    for metadata in (
+        None,
+        {"index": "7"},
+        {"index": "{"},
+        {"index": '{"files": 3}'},
+        {"index": '{"files": [], "sites": []}'},
+    ):
+        (tmp_path / INDEX).write_bytes(
+            save({"present": np.ones((1, 1), dtype=bool)}, metadata=metadata)
+        )
         with pytest.raises(StatesError, match="Run the same command again"):
             StatesReader.open(tmp_path)
 

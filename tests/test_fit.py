@@ -68,14 +68,17 @@ def test_absent_examples_have_no_decision(planted, labels):
 
 
 def test_agrees_with_scikit_learn(planted, labels):
-    # reference: the same scaling written out, and lbfgs run to convergence at the C that validation chose
+    # reference: the same scaling written out, and lbfgs run to convergence at the C that validation
+    # chose
     X, there = planted.cell(1, "exact_answer_last"), planted.present[:, 1]
     fit = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
     rows = split_index(labels.splits)
     train = rows["train"][there[rows["train"]]]
     Z = X.astype(np.float64) - X[train].mean(0, dtype=np.float64)
     Z /= np.sqrt((Z[train] ** 2).mean())
-    reference = LogisticRegression(C=fit.C, tol=1e-10, max_iter=10_000).fit(Z[train], labels.y[train])
+    reference = LogisticRegression(C=fit.C, tol=1e-10, max_iter=10_000).fit(
+        Z[train], labels.y[train]
+    )
     expected = reference.decision_function(Z[there])
     np.testing.assert_allclose(fit.decisions[there], expected, atol=1e-2 * expected.std())
     assert fit.converged
@@ -126,7 +129,9 @@ def test_shuffled_labels_stay_in_their_split_and_keep_groups_as_they_are():
             assert row[rows].sum() == y[rows].sum()
     agreement = (shuffled == y).mean()
     share = y.mean()
-    assert abs(agreement - (share**2 + (1 - share) ** 2)) < 0.03  # what two unrelated label vectors of this share agree on
+    assert (
+        abs(agreement - (share**2 + (1 - share) ** 2)) < 0.03
+    )  # what two unrelated label vectors of this share agree on
     assert (labels.shuffled(20, 0) == shuffled[:20]).all()
     assert (labels.shuffled(1, 1) != shuffled[:1]).any()
 
@@ -175,9 +180,20 @@ def test_groups_that_leave_nothing_to_shuffle_give_no_p_value():
     size = np.arange(1, 41)
     groups = tuple(f"g{g}" for g in np.repeat(size, size))
     y = np.repeat(np.random.default_rng(0).integers(0, 2, 40), size)
-    splits = tuple(np.random.default_rng(3).choice(["train", "validation", "test"], 40)[np.repeat(size, size) - 1])
+    splits = tuple(
+        np.random.default_rng(3).choice(["train", "validation", "test"], 40)[
+            np.repeat(size, size) - 1
+        ]
+    )
     X = np.random.default_rng(1).normal(size=(len(y), 4)).astype(np.float32)
-    fit = fit_cell(X, np.ones(len(y), dtype=bool), Labels(y, splits, groups), get_probe("logistic"), PLANTED, 10)
+    fit = fit_cell(
+        X,
+        np.ones(len(y), dtype=bool),
+        Labels(y, splits, groups),
+        get_probe("logistic"),
+        PLANTED,
+        10,
+    )
     assert not fit.masked
     assert np.isnan(fit.null).all()
 
@@ -200,7 +216,9 @@ def test_batched_and_plain_solver_give_the_same_map(planted, labels):
         a = fit_cell(X, there, labels, get_probe("logistic"), cell, 3)
         b = fit_cell(X, there, labels, get_probe("logistic", "sklearn"), cell, 3)
         assert a.C == b.C
-        np.testing.assert_allclose(a.decisions[there], b.decisions[there], atol=1e-2 * b.decisions[there].std())
+        np.testing.assert_allclose(
+            a.decisions[there], b.decisions[there], atol=1e-2 * b.decisions[there].std()
+        )
         np.testing.assert_allclose(a.null, b.null, atol=2e-3)
         np.testing.assert_allclose(a.control, b.control, atol=2e-3)
 
@@ -215,7 +233,12 @@ def test_a_cell_with_vectors_that_are_not_finite_is_masked(labels):
 def test_imported_estimators_are_fitted_alike_twice_and_fail_in_one_line(labels):
     X = np.random.default_rng(0).normal(size=(N, 4)).astype(np.float32)
     there = np.ones(N, dtype=bool)
-    twice = [fit_cell(X, there, labels, get_probe("sklearn.linear_model:SGDClassifier"), PLANTED).decisions for _ in range(2)]
+    twice = [
+        fit_cell(
+            X, there, labels, get_probe("sklearn.linear_model:SGDClassifier"), PLANTED
+        ).decisions
+        for _ in range(2)
+    ]
     assert (twice[0] == twice[1]).all()
     ridge = fit_cell(X, there, labels, get_probe("sklearn.linear_model:RidgeClassifier"), PLANTED)
     assert ridge.iterations == 0
@@ -246,7 +269,9 @@ def test_cells_that_cannot_be_fitted_say_why(labels):
 
 def test_unconverged_probe_is_flagged(labels):
     rng = np.random.default_rng(0)
-    mix = rng.normal(size=(150, 150)) * 10 ** np.linspace(-2, 2, 150)  # raw vectors: strongly correlated, of very different scale
+    mix = rng.normal(size=(150, 150)) * 10 ** np.linspace(
+        -2, 2, 150
+    )  # raw vectors: strongly correlated, of very different scale
     X = (rng.normal(size=(N, 150)) @ mix.T + 3 * labels.y[:, None]).astype(np.float32)
     fit = fit_cell(X, np.ones(N, dtype=bool), labels, get_probe("orgad2025"), PLANTED)
     assert not fit.converged

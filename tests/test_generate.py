@@ -4,13 +4,25 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import MemoryLimitError, UsageError
-from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_tokens
+from probebench.models.generate import (
+    Request,
+    generate,
+    pick_generation,
+    score_answers,
+    stop_tokens,
+)
 from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.models.passes.batches import Budget, halving, in_batches, plan_batches
 from probebench.tasks.prompts import chat, encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
 
-QUESTIONS = ["Where?", "Where was the old poet born?", "Who wrote the letter in 1896 near the river?", "Paris?", "東京 🙂?"]
+QUESTIONS = [
+    "Where?",
+    "Where was the old poet born?",
+    "Who wrote the letter in 1896 near the river?",
+    "Paris?",
+    "東京 🙂?",
+]
 
 
 def ask(loaded, questions=QUESTIONS):
@@ -112,7 +124,9 @@ def test_a_cache_of_fixed_size_with_stop_texts(loaded):
     wanted = ask(model)
     free = generate(model, wanted, 16, frozenset())
     stop = model.tokenizer.decode(free[1].answer_ids[4:6], skip_special_tokens=True)
-    plain, fast = (generate(model, wanted, 16, frozenset(), (stop,), how=how) for how in ("plain", "fast"))
+    plain, fast = (
+        generate(model, wanted, 16, frozenset(), (stop,), how=how) for how in ("plain", "fast")
+    )
     assert [a.answer_ids for a in plain] == [a.answer_ids for a in fast]
     assert len(plain[1].answer_ids) < 16
 
@@ -129,7 +143,9 @@ def test_models_without_such_a_cache_say_so(loaded, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_compiled_generation_equals_the_plain_path_on_a_gpu(model_folder, kind):
-    model = load_model(find_model(ModelSpec(str(model_folder(kind)), dtype="float32", device="cuda")))
+    model = load_model(
+        find_model(ModelSpec(str(model_folder(kind)), dtype="float32", device="cuda"))
+    )
     assert pick_generation(model.handle, None) == "fast"
     wanted, stops = ask(model), stop_tokens(model.handle, Generation())
     plain, fast = (generate(model, wanted, 14, stops, how=how) for how in ("plain", "fast"))
@@ -225,18 +241,24 @@ def test_out_of_memory_halves_and_ends():
         list(halving([1, 2], run(0), "testing"))
 
 
-def test_the_model_s_own_generation_defaults_do_not_bend_greedy_decoding(model_folder, loaded, tmp_path):
+def test_the_model_s_own_generation_defaults_do_not_bend_greedy_decoding(
+    model_folder, loaded, tmp_path
+):
     import shutil
 
     from transformers import GenerationConfig
 
     folder = tmp_path / "penalised"
     shutil.copytree(model_folder("llama"), folder)
-    GenerationConfig(repetition_penalty=5.0, do_sample=True, temperature=2.0, top_k=3, eos_token_id=2).save_pretrained(folder)
+    GenerationConfig(
+        repetition_penalty=5.0, do_sample=True, temperature=2.0, top_k=3, eos_token_id=2
+    ).save_pretrained(folder)
     penalised = load_model(find_model(ModelSpec(str(folder), device="cpu")))
     plain = loaded("llama")
     for a, b in zip(
-        generate(penalised, ask(penalised), 12, frozenset()), generate(plain, ask(plain), 12, frozenset()), strict=True
+        generate(penalised, ask(penalised), 12, frozenset()),
+        generate(plain, ask(plain), 12, frozenset()),
+        strict=True,
     ):
         assert a.answer_ids == b.answer_ids
         np.testing.assert_array_equal(a.logprobs, b.logprobs)

@@ -1,4 +1,5 @@
-"""GGUF files: small random ones written with llama.cpp's own package, held against the folder that they were made from."""
+"""GGUF files: small random ones written with llama.cpp's own package, held against the folder that
+they were made from."""
 
 from __future__ import annotations
 
@@ -31,17 +32,32 @@ from probebench.types import EMB
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed (pip install gguf)")
 NEW = find_spec("transformers.integrations.gguf") is not None
-pytestmark = pytest.mark.skipif(not NEW, reason="this transformers cuts the text of GGUF files into wrong tokens; it is refused")
+pytestmark = pytest.mark.skipif(
+    not NEW, reason="this transformers cuts the text of GGUF files into wrong tokens; it is refused"
+)
 IDS = [(10, 14, 17, 30, 8, 11, 60, 7, 99, 101, 102), (16, 40, 41, 19)]
 TABLE = np.array([[[k, k] for k in (0, len(s) // 2, len(s) - 1)] for s in IDS])
 NAMES = {
-    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output", "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
     "model.layers": "blk",
-}  # fmt: skip
+}
 """Of modules, in transformers and in GGUF."""
-TEXTS = ("Where was the old poet born?", " Größe 東京 🙂\n\n  two  spaces", "<|user|>hi<|assistant|>It is Paris.<eos>")
+TEXTS = (
+    "Where was the old poet born?",
+    " Größe 東京 🙂\n\n  two  spaces",
+    "<|user|>hi<|assistant|>It is Paris.<eos>",
+)
 
 
 def gguf_name(name):
@@ -51,16 +67,22 @@ def gguf_name(name):
 
 
 def swapped(weight, heads):
-    """Rows of queries or keys as llama.cpp has them: the two halves of each head, which rotate together, side by side."""
+    """Rows of queries or keys as llama.cpp has them: the two halves of each head, which rotate
+    together, side by side."""
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
 def write(path, folder, kind="F32", drop=(), tensors=None, **more):
-    """A GGUF file of the Llama or Qwen2 in `folder`, its matrices of one type where their rows divide into blocks."""
+    """A GGUF file of the Llama or Qwen2 in `folder`, its matrices of one type where their rows
+    divide into blocks."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "config.json").read_text())
-    arch, heads, kv = config["model_type"], config["num_attention_heads"], config["num_key_value_heads"]
+    arch, heads, kv = (
+        config["model_type"],
+        config["num_attention_heads"],
+        config["num_key_value_heads"],
+    )
     wanted = gguf.GGMLQuantizationType[kind]
     out = gguf.GGUFWriter(path, arch)
     out.add_name("small random")
@@ -111,7 +133,11 @@ def write_tokenizer(out, folder):
     out.add_token_list(tokens)
     out.add_token_types([3 if t in special else 1 for t in tokens])
     out.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in bpe["merges"]])
-    for name, token in (("bos", tokenizer.bos_token_id), ("eos", tokenizer.eos_token_id), ("pad", tokenizer.pad_token_id)):
+    for name, token in (
+        ("bos", tokenizer.bos_token_id),
+        ("eos", tokenizer.eos_token_id),
+        ("pad", tokenizer.pad_token_id),
+    ):
         getattr(out, f"add_{name}_token_id")(token)
     if tokenizer.chat_template:
         out.add_chat_template(tokenizer.chat_template)
@@ -122,9 +148,9 @@ def find(path, **options):
 
 
 def states(loaded, n=3):
-    return Extractor(loaded, plan_sites(loaded.base, n, ["resid"], (EMB, *range(n))), "float32")(IDS, TABLE, ("a", "b", "c"))[
-        "resid"
-    ]
+    return Extractor(loaded, plan_sites(loaded.base, n, ["resid"], (EMB, *range(n))), "float32")(
+        IDS, TABLE, ("a", "b", "c")
+    )["resid"]
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +160,15 @@ def made(model_folder, tmp_path_factory):
 
     def make(kind="F32", family="llama"):
         if (kind, family) not in files:
-            files[kind, family] = write(folder / f"{family}-{kind}.gguf", model_folder(family), kind)
+            files[kind, family] = write(
+                folder / f"{family}-{kind}.gguf", model_folder(family), kind
+            )
         return files[kind, family]
 
     return make
 
 
-# -- the same as the folder ---------------------------------------------------------------------------
+# -- the same as the folder ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
@@ -153,7 +181,10 @@ def test_ids_template_stops_and_states_are_those_of_the_folder(made, model_folde
         )
     assert file.tokenizer.chat_template == plain.tokenizer.chat_template == CHAT
     assert file.stop_ids == plain.stop_ids
-    assert (file.max_length, file.identity.n_parameters) == (plain.max_length, plain.identity.n_parameters)
+    assert (file.max_length, file.identity.n_parameters) == (
+        plain.max_length,
+        plain.identity.n_parameters,
+    )
     np.testing.assert_array_equal(states(load_model(file)), states(load_model(plain)))
 
 
@@ -162,21 +193,28 @@ def test_the_class_of_the_tokenizer_is_the_one_that_transformers_chooses(made):
 
     for family in ("llama", "qwen2"):
         path = made(family=family)
-        theirs, ours = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name), find(path).tokenizer
+        theirs, ours = (
+            AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name),
+            find(path).tokenizer,
+        )
         assert type(ours) is type(theirs)
         assert ours.backend_tokenizer.to_str() == theirs.backend_tokenizer.to_str()
         assert ours.special_tokens_map == theirs.special_tokens_map
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_quantised_weights_are_brought_back_by_the_rule_of_their_type(made, model_folder, dtype, capfd):
+def test_quantised_weights_are_brought_back_by_the_rule_of_their_type(
+    made, model_folder, dtype, capfd
+):
     capfd.readouterr()
     loaded = load_model(find(made("Q8_0"), dtype=dtype))
     assert capfd.readouterr() == ("", "")  # no bar
     plain = load_model(find(model_folder())).model.state_dict()
     weight = plain["model.layers.1.self_attn.v_proj.weight"].numpy()
     kind = gguf.GGMLQuantizationType.Q8_0
-    expected = torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(weight, kind), kind)).to(getattr(torch, dtype))
+    expected = torch.from_numpy(
+        gguf.quants.dequantize(gguf.quants.quantize(weight, kind), kind)
+    ).to(getattr(torch, dtype))
     found = loaded.model.model.layers[1].self_attn.v_proj.weight
     assert found.dtype == getattr(torch, dtype)
     assert torch.equal(found, expected)
@@ -187,8 +225,15 @@ def test_factors_of_the_rotary_embedding_are_read(model_folder, tmp_path):
     """Llama 3.1 and later keep them as a tensor, which transformers passes over."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    folder = scaled(model_folder, tmp_path, rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
-                    original_max_position_embeddings=64)  # fmt: skip
+    folder = scaled(
+        model_folder,
+        tmp_path,
+        rope_type="llama3",
+        factor=8.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
+        original_max_position_embeddings=64,
+    )
     plain = load_model(find(folder))
     slowed, _ = ROPE_INIT_FUNCTIONS["llama3"](plain.model.config, "cpu")
     factors = 1e4 ** -(torch.arange(0, 8, 2) / 8) / slowed
@@ -201,17 +246,32 @@ def test_factors_of_the_rotary_embedding_are_read(model_folder, tmp_path):
 
 def test_positions_that_are_stretched_evenly_are_read(model_folder, tmp_path):
     folder = scaled(model_folder, tmp_path, rope_type="linear", factor=4.0)
-    path = write(tmp_path / "linear.gguf", folder, ARCH__rope__scaling__type="linear", ARCH__rope__scaling__factor=4.0)
+    path = write(
+        tmp_path / "linear.gguf",
+        folder,
+        ARCH__rope__scaling__type="linear",
+        ARCH__rope__scaling__factor=4.0,
+    )
     np.testing.assert_array_equal(states(load_model(find(path))), states(load_model(find(folder))))
 
 
 def test_positions_that_would_be_read_wrongly_are_refused(model_folder, tmp_path):
-    yarn = write(tmp_path / "yarn.gguf", model_folder(), ARCH__rope__scaling__type="yarn", ARCH__rope__scaling__factor=4.0)
+    yarn = write(
+        tmp_path / "yarn.gguf",
+        model_folder(),
+        ARCH__rope__scaling__type="yarn",
+        ARCH__rope__scaling__factor=4.0,
+    )
     with pytest.raises(
-        UsageError, match=r"yarn.gguf changes its positions by 'yarn', which transformers .* does not read from GGUF"
+        UsageError,
+        match=r"yarn.gguf changes its positions by 'yarn', which transformers .* does not read from GGUF",
     ):
         find(yarn)
-    phi = write(tmp_path / "phi.gguf", model_folder(), tensors={"rope_factors_long.weight": np.ones(4, dtype=np.float32)})
+    phi = write(
+        tmp_path / "phi.gguf",
+        model_folder(),
+        tensors={"rope_factors_long.weight": np.ones(4, dtype=np.float32)},
+    )
     with pytest.raises(UsageError, match="changes its positions by 'rope_factors_long.weight'"):
         find(phi)
 
@@ -226,7 +286,7 @@ def scaled(model_folder, tmp_path, **lines):
     return folder
 
 
-# -- what the record says ---------------------------------------------------------------------------
+# -- what the record says --------------------------------------------------------------------------
 
 
 def test_the_record_names_file_checksum_and_quantisation(made, tmp_path):
@@ -235,7 +295,11 @@ def test_the_record_names_file_checksum_and_quantisation(made, tmp_path):
     path = made("Q8_0")
     identity = find(path).identity
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (identity.name, identity.revision, identity.quantization) == (path.name, f"sha256:{digest}", "gguf-Q8_0")
+    assert (identity.name, identity.revision, identity.quantization) == (
+        path.name,
+        f"sha256:{digest}",
+        "gguf-Q8_0",
+    )
     assert asdict(identity)["gguf"] == {"file": path.name, "sha256": digest, "quantization": "Q8_0"}
     assert "gguf" in identity.libraries
     shutil.copy(path, tmp_path / "other-name.gguf")
@@ -256,17 +320,27 @@ def test_a_file_that_does_not_say_its_type_is_of_what_most_weights_are(made, tmp
 
 def test_a_run_from_file_to_record(made, answers_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = {"answers": answers_file(), "layers": [1], "positions": ["first_answer"], "shuffles": 0, "attribution": True}
+    small = {
+        "answers": answers_file(),
+        "layers": [1],
+        "positions": ["first_answer"],
+        "shuffles": 0,
+        "attribution": True,
+    }
     run = probebench.evaluate(str(made("Q8_0")), **small)
     assert run.record["model"]["gguf"]["quantization"] == "Q8_0"
     assert run.folder.parent.name.startswith("llama-Q8_0.gguf-")
-    assert run.attribution["mean_abs"].max() > 0  # gradients pass through weights that were brought back
+    assert (
+        run.attribution["mean_abs"].max() > 0
+    )  # gradients pass through weights that were brought back
 
 
 def test_the_dry_run_reads_no_tensor(made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gguf.dequantize", lambda *a: pytest.fail("a tensor was read"))
-    result = CliRunner().invoke(main, ["eval", "--model", str(made("Q8_0")), "--task", "people", "--dry-run"])
+    result = CliRunner().invoke(
+        main, ["eval", "--model", str(made("Q8_0")), "--task", "people", "--dry-run"]
+    )
     assert result.exit_code == 0, result.output
     assert "llama-Q8_0.gguf: LlamaForCausalLM, 3 layers, width 32" in result.output
 
@@ -277,11 +351,26 @@ def test_an_adapter_is_merged_into_the_weights(made, tmp_path):
 
     names = [f"model.layers.{k}.self_attn.v_proj" for k in range(3)]
     a, b = torch.randn(2, 32, generator=torch.Generator().manual_seed(0)), torch.randn(16, 2)
-    save_file({f"base_model.model.{n}.lora_{x}.weight": (a, b)[x == "B"].clone() for n in names for x in "AB"},
-              tmp_path / "adapter_model.safetensors")  # fmt: skip
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 2, "target_modules": ["v_proj"]}
+    save_file(
+        {
+            f"base_model.model.{n}.lora_{x}.weight": (a, b)[x == "B"].clone()
+            for n in names
+            for x in "AB"
+        },
+        tmp_path / "adapter_model.safetensors",
+    )
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 2,
+        "lora_alpha": 2,
+        "target_modules": ["v_proj"],
+    }
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    plain, merged = load_model(find(made("Q8_0"))), load_model(find(made("Q8_0"), peft=str(tmp_path)))
+    plain, merged = (
+        load_model(find(made("Q8_0"))),
+        load_model(find(made("Q8_0"), peft=str(tmp_path))),
+    )
     for name in names:
         weight = merged.model.get_submodule(name).weight
         torch.testing.assert_close(weight, plain.model.get_submodule(name).weight + b @ a)
@@ -291,7 +380,13 @@ def test_an_adapter_is_merged_into_the_weights(made, tmp_path):
 
 
 def test_what_lies_beside_the_file_is_not_read(made, model_folder, tmp_path):
-    for name in ("config.json", "tokenizer_config.json", "tokenizer.json", "chat_template.jinja", "generation_config.json"):
+    for name in (
+        "config.json",
+        "tokenizer_config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "generation_config.json",
+    ):
         if (model_folder("gpt2", chat=False) / name).is_file():
             shutil.copy(model_folder("gpt2", chat=False) / name, tmp_path / name)
     (tmp_path / "adapter_config.json").write_text("{}")
@@ -305,7 +400,9 @@ def test_what_lies_beside_the_file_is_not_read(made, model_folder, tmp_path):
 def test_a_folder_of_gguf_files_says_which_path_to_give(made, tmp_path):
     for kind in ("F32", "Q8_0"):
         shutil.copy(made(kind), tmp_path)
-    with pytest.raises(UsageError, match=r"Give one: --model .*llama-F32.gguf. It also holds llama-Q8_0.gguf"):
+    with pytest.raises(
+        UsageError, match=r"Give one: --model .*llama-F32.gguf. It also holds llama-Q8_0.gguf"
+    ):
         find(tmp_path)
     handle = find(tmp_path, gguf_file="llama-Q8_0.gguf")
     assert handle.identity.key() == find(made("Q8_0")).identity.key()
@@ -322,23 +419,28 @@ def test_a_file_of_the_hub(made, tmp_path):
     code = (
         "from probebench.models.loading import *\n"
         "from probebench.errors import ProbebenchError\n"
-        "handle = find_model(ModelSpec('org/small-GGUF', device='cpu', gguf_file='small.gguf'), offline=True)\n"
+        "handle = find_model(ModelSpec('org/small-GGUF', device='cpu', gguf_file='small.gguf'), "
+        "offline=True)\n"
         "print(handle.identity.name, handle.identity.revision, handle.identity.gguf.file)\n"
         "print(load_model(handle, offline=True).model.config.num_hidden_layers)\n"
         "try: find_model(ModelSpec('org/small-GGUF', device='cpu'), offline=True)\n"
         "except ProbebenchError as error: print('needs --gguf-file NAME' in str(error))\n"
     )
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
     assert done.stdout.split() == ["org/small-GGUF", commit, "small.gguf", "3", "True"], done.stderr
 
 
-# -- what is none, or not whole ---------------------------------------------------------------------------
+# -- what is none, or not whole --------------------------------------------------------------------
 
 
 def test_a_weight_that_is_missing_is_named(model_folder, tmp_path):
     path = write(tmp_path / "part.gguf", model_folder(), drop=("blk.1.ffn_up.weight",))
-    with pytest.raises(UsageError, match=r"1 weights that LlamaForCausalLM needs are missing.*layers.1.mlp.up_proj"):
+    with pytest.raises(
+        UsageError, match=r"1 weights that LlamaForCausalLM needs are missing.*layers.1.mlp.up_proj"
+    ):
         load_model(find(path))
 
 
@@ -353,7 +455,14 @@ def test_half_a_file_is_called_half(made, tmp_path, kept):
 
 def one_field(name, kind, value):
     """A file of one field and no tensors."""
-    return b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, len(name)) + name.encode() + struct.pack("<I", kind) + value + bytes(64)
+    return (
+        b"GGUF"
+        + struct.pack("<IQQQ", 3, 0, 1, len(name))
+        + name.encode()
+        + struct.pack("<I", kind)
+        + value
+        + bytes(64)
+    )
 
 
 @pytest.mark.parametrize(
@@ -362,9 +471,18 @@ def one_field(name, kind, value):
         (b"", "is empty: its download did not finish"),
         (bytes(4000), "begins with zeros: its download did not finish"),
         (b"<!DOCTYPE html>", "begins with b'<!DOCTYP'"),
-        (b"GGUF\x00\x00\x00\x03" + bytes(40), "has version 50331648 of GGUF; only versions 2 and 3, little-endian"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "is a Git LFS pointer.*git lfs pull"),
-        (one_field("a.list", 9, struct.pack("<IQ", 77, 4)), "is cut off or damaged"),  # a list of no type that there is
+        (
+            b"GGUF\x00\x00\x00\x03" + bytes(40),
+            "has version 50331648 of GGUF; only versions 2 and 3, little-endian",
+        ),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "is a Git LFS pointer.*git lfs pull",
+        ),
+        (
+            one_field("a.list", 9, struct.pack("<IQ", 77, 4)),
+            "is cut off or damaged",
+        ),  # a list of no type that there is
         (one_field("general.alignment", 4, struct.pack("<I", 0)), "is cut off or damaged"),
     ],
 )
@@ -394,7 +512,10 @@ def test_an_architecture_that_transformers_does_not_read(made, tmp_path):
     content = made().read_bytes()
     at = content.index(b"general.architecture") + len(b"general.architecture") + 12
     path.write_bytes(content[:at] + b"lhama" + content[at + 5 :])
-    with pytest.raises(UsageError, match=r"new.gguf has the architecture 'lhama', which transformers .* it reads .*qwen2"):
+    with pytest.raises(
+        UsageError,
+        match=r"new.gguf has the architecture 'lhama', which transformers .* it reads .*qwen2",
+    ):
         find(path)
 
 
@@ -403,8 +524,16 @@ def test_an_architecture_that_transformers_does_not_read(made, tmp_path):
     [
         ("nowhere.gguf", {}, "There is no GGUF file 'nowhere.gguf'"),
         (".", {"gguf_file": "nowhere.gguf"}, "There is no GGUF file 'nowhere.gguf'"),
-        ("weights.safetensors", {}, "'weights.safetensors' is no GGUF file. Give the folder of the model"),
-        ("tiny", {"gguf_file": "x.gguf"}, "--gguf-file names a file in a folder or in a repository"),
+        (
+            "weights.safetensors",
+            {},
+            "'weights.safetensors' is no GGUF file. Give the folder of the model",
+        ),
+        (
+            "tiny",
+            {"gguf_file": "x.gguf"},
+            "--gguf-file names a file in a folder or in a repository",
+        ),
         ("model.gguf", {"revision": "main"}, "--revision main is for models of the hub"),
         ("model.gguf", {"quantization": "int4"}, "--quantization int4 is not for GGUF files"),
     ],
@@ -420,20 +549,31 @@ def test_names_that_cannot_be(made, tmp_path, monkeypatch, name, options, messag
 def test_the_package_that_reads_them_is_named(made, monkeypatch):
     monkeypatch.setattr("probebench.models.optional.find_spec", lambda name: None)
     with pytest.raises(
-        UsageError, match=r"A GGUF file needs gguf and accelerate, which are not installed: pip install gguf accelerate"
+        UsageError,
+        match=r"A GGUF file needs gguf and accelerate, which are not installed: pip install gguf accelerate",
     ):
         find(made())
 
 
 def test_a_transformers_with_other_tokens_is_refused(made, monkeypatch):
     monkeypatch.setattr("probebench.models.checkpoints.gguf_model.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="cuts the text of GGUF files into other tokens.*pip install -U 'transformers>=5.23'"):
+    with pytest.raises(
+        UsageError,
+        match="cuts the text of GGUF files into other tokens.*pip install -U 'transformers>=5.23'",
+    ):
         find(made())
 
 
 def test_the_small_tokenizer_has_merges():
     """Without, the comparison of ids above would say little."""
-    assert len(json.loads(byte_level_tokenizer(chat=True).backend_tokenizer.to_str())["model"]["merges"]) > 50
+    assert (
+        len(
+            json.loads(byte_level_tokenizer(chat=True).backend_tokenizer.to_str())["model"][
+                "merges"
+            ]
+        )
+        > 50
+    )
 
 
 # -- real files ---------------------------------------------------------------------------

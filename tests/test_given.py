@@ -1,4 +1,5 @@
-"""Answers made elsewhere, as people dump them: read as what the model saw and wrote, or refused with the line."""
+"""Answers made elsewhere, as people dump them: read as what the model saw and wrote, or refused
+with the line."""
 
 import dataclasses
 import json
@@ -14,8 +15,18 @@ from probebench.tasks.given import read_answers
 from probebench.tasks.local.notes import MENDED, data_notes
 from probebench.tasks.prompts import chat, encode_prompt
 
-QUESTIONS = ("Who wrote the letter?", "Where?", "In which year was the old poet born, and where?", "What is the capital?")
-REPLIES = ("Anna Smith wrote it.", "In Paris.", "In 1896, near the old river and in the capital of France, near the", "It is Paris")
+QUESTIONS = (
+    "Who wrote the letter?",
+    "Where?",
+    "In which year was the old poet born, and where?",
+    "What is the capital?",
+)
+REPLIES = (
+    "Anna Smith wrote it.",
+    "In Paris.",
+    "In 1896, near the old river and in the capital of France, near the",
+    "It is Paris",
+)
 CUT_OFF = 2
 """Which reply has no end."""
 
@@ -31,7 +42,9 @@ def with_begin(tokenizer):
     from tokenizers.processors import TemplateProcessing
 
     begin = tokenizer.bos_token
-    template = TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, tokenizer.bos_token_id)])
+    template = TemplateProcessing(
+        single=f"{begin} $A", special_tokens=[(begin, tokenizer.bos_token_id)]
+    )
     tokenizer._tokenizer.post_processor = template
     return tokenizer
 
@@ -39,11 +52,15 @@ def with_begin(tokenizer):
 TOKENIZERS = {
     "chat": lambda: byte_level_tokenizer(chat=True),
     "base": lambda: byte_level_tokenizer(chat=False),
-    "chat, padded with its end": lambda: with_special(byte_level_tokenizer(chat=True), pad_token="<eos>"),
+    "chat, padded with its end": lambda: with_special(
+        byte_level_tokenizer(chat=True), pad_token="<eos>"
+    ),
     "chat, no padding token": lambda: with_special(byte_level_tokenizer(chat=True), pad_token=None),
-    "one token for all": lambda: with_special(byte_level_tokenizer(chat=False), pad_token="<eos>", bos_token="<eos>"),
+    "one token for all": lambda: with_special(
+        byte_level_tokenizer(chat=False), pad_token="<eos>", bos_token="<eos>"
+    ),
     "metaspace": lambda: with_begin(metaspace_tokenizer()),
-}  # fmt: skip
+}
 
 
 @dataclasses.dataclass
@@ -89,28 +106,59 @@ def widths(t):
 
 
 def batch(t, i, margin=0):
-    """A row of `generate()`: prompts padded on the left to one length, answers on the right to the longest, the one cut off."""
+    """A row of `generate()`: prompts padded on the left to one length, answers on the right to the
+    longest, the one cut off."""
     longest = max(map(len, t.prompts)) + margin
     return t.left(t.prompts[i], longest) + t.right(t.answers[i], max(map(len, t.answers)) + margin)
 
 
 SHAPES = {
     "plain": lambda t, i: {"prompt_ids": t.prompts[i], "answer_ids": t.answers[i]},
-    "answers padded right": lambda t, i: {"prompt_ids": t.prompts[i], "answer_ids": t.right(t.answers[i], widths(t)[1]), **said(i)},
-    "prompts padded left": lambda t, i: {"prompt_ids": t.left(t.prompts[i], widths(t)[0]), "answer_ids": t.answers[i]},
-    "whole sequences": lambda t, i: {"prompt_ids": t.prompts[i], "answer_ids": (*t.prompts[i], *t.answers[i])},
-    "whole padded sequences": lambda t, i: {"prompt_ids": t.prompts[i], "answer_ids": batch(t, i, 2), **said(i)},
+    "answers padded right": lambda t, i: {
+        "prompt_ids": t.prompts[i],
+        "answer_ids": t.right(t.answers[i], widths(t)[1]),
+        **said(i),
+    },
+    "prompts padded left": lambda t, i: {
+        "prompt_ids": t.left(t.prompts[i], widths(t)[0]),
+        "answer_ids": t.answers[i],
+    },
+    "whole sequences": lambda t, i: {
+        "prompt_ids": t.prompts[i],
+        "answer_ids": (*t.prompts[i], *t.answers[i]),
+    },
+    "whole padded sequences": lambda t, i: {
+        "prompt_ids": t.prompts[i],
+        "answer_ids": batch(t, i, 2),
+        **said(i),
+    },
     "whole sequences, padded prompts too": lambda t, i: {
-        "prompt_ids": t.left(t.prompts[i], widths(t)[0]), "answer_ids": t.left(t.prompts[i], widths(t)[0]) + list(t.answers[i])},
-    "answers padded left": lambda t, i: {"prompt_ids": t.prompts[i], "answer_ids": t.left(t.answers[i], widths(t)[1])},
-    "labels": lambda t, i: {"prompt_ids": t.prompts[i], "answer_ids": [-100] * 4 + list(t.answers[i]) + [-100] * 2},
-    "floats": lambda t, i: {"prompt_ids": [float(x) for x in t.prompts[i]], "answer_ids": json.dumps(list(t.answers[i]))},
-}  # fmt: skip
+        "prompt_ids": t.left(t.prompts[i], widths(t)[0]),
+        "answer_ids": t.left(t.prompts[i], widths(t)[0]) + list(t.answers[i]),
+    },
+    "answers padded left": lambda t, i: {
+        "prompt_ids": t.prompts[i],
+        "answer_ids": t.left(t.answers[i], widths(t)[1]),
+    },
+    "labels": lambda t, i: {
+        "prompt_ids": t.prompts[i],
+        "answer_ids": [-100] * 4 + list(t.answers[i]) + [-100] * 2,
+    },
+    "floats": lambda t, i: {
+        "prompt_ids": [float(x) for x in t.prompts[i]],
+        "answer_ids": json.dumps(list(t.answers[i])),
+    },
+}
 
 
 def read(tmp_path, truth, rows, **more):
     path = tmp_path / "answers.jsonl"
-    path.write_text("".join(json.dumps({"id": i, "label": i % 2, **row, **more}) + "\n" for i, row in enumerate(rows)))
+    path.write_text(
+        "".join(
+            json.dumps({"id": i, "label": i % 2, **row, **more}) + "\n"
+            for i, row in enumerate(rows)
+        )
+    )
     return read_answers(path, truth.tokenizer, truth.stops)
 
 
@@ -120,12 +168,18 @@ def test_ids_in_every_shape_are_what_the_model_saw_and_wrote(tmp_path, truth, sh
     assert [g.prompt_ids for g in given] == truth.prompts
     assert [g.answer_ids for g in given] == truth.answers
     assert [g.ended for g in given] == [i != CUT_OFF for i in range(len(given))]
-    assert [bool(g.mended) for g in given].count(True) >= (shape not in ("plain", "floats")) * (len(given) - 1)
+    assert [bool(g.mended) for g in given].count(True) >= (shape not in ("plain", "floats")) * (
+        len(given) - 1
+    )
     assert {name for g in given for name in g.mended} <= set(MENDED)
 
 
 def test_a_batch_without_a_column_ends_at_its_first_stop_token(tmp_path, truth):
-    given = read(tmp_path, truth, [{"prompt_ids": truth.prompts[i], "answer_ids": batch(truth, i)} for i in range(4)])
+    given = read(
+        tmp_path,
+        truth,
+        [{"prompt_ids": truth.prompts[i], "answer_ids": batch(truth, i)} for i in range(4)],
+    )
     assert [g.answer_ids for g in given] == truth.answers
 
 
@@ -138,14 +192,20 @@ def written(truth, ids):
 def test_texts_with_the_stop_token_written_out_keep_their_ids(tmp_path, truth, whole, behind):
     rows = []
     for i, (prompt, answer) in enumerate(zip(truth.prompts, truth.answers, strict=True)):
-        text = written(truth, answer) + (behind.format(pad=written(truth, [truth.pad])) if i != CUT_OFF else "")
+        text = written(truth, answer) + (
+            behind.format(pad=written(truth, [truth.pad])) if i != CUT_OFF else ""
+        )
         if whole:  # as a batch of sequences is decoded
             text = written(truth, [truth.pad] * (3 - i % 2)) + written(truth, prompt) + text
         rows.append({"prompt": written(truth, prompt), "answer": text, **said(i)})
     if whole and not truth.tokenizer.pad_token:
         for row in rows:
-            row["answer"] = row["answer"].removeprefix("<eos>").removeprefix("<eos>").removeprefix("<eos>")
-            row["answer"] = row["answer"].removeprefix("</s>").removeprefix("</s>").removeprefix("</s>")
+            row["answer"] = (
+                row["answer"].removeprefix("<eos>").removeprefix("<eos>").removeprefix("<eos>")
+            )
+            row["answer"] = (
+                row["answer"].removeprefix("</s>").removeprefix("</s>").removeprefix("</s>")
+            )
     given = read(tmp_path, truth, rows)
     assert [g.prompt_ids for g in given] == truth.prompts, "no begin token twice"
     assert [g.answer_ids for g in given] == truth.answers
@@ -155,14 +215,23 @@ def test_texts_with_the_stop_token_written_out_keep_their_ids(tmp_path, truth, w
 def test_a_text_without_a_stop_token_gets_one_unless_it_was_cut_off(tmp_path, truth):
     plain = [{"question": q, "answer": r} for q, r in zip(QUESTIONS, REPLIES, strict=True)]
     given = read(tmp_path, truth, plain)
-    assert all(g.answer_ids[-1] == truth.tokenizer.eos_token_id and g.mended == ("stop_added",) for g in given)
+    assert all(
+        g.answer_ids[-1] == truth.tokenizer.eos_token_id and g.mended == ("stop_added",)
+        for g in given
+    )
     given = read(tmp_path, truth, plain, finish_reason="length")
-    assert all(g.answer_ids[-1] != truth.tokenizer.eos_token_id and not g.ended and not g.mended for g in given)
+    assert all(
+        g.answer_ids[-1] != truth.tokenizer.eos_token_id and not g.ended and not g.mended
+        for g in given
+    )
     assert all(g.ended and not g.mended for g in read(tmp_path, truth, plain, stopped=True))
 
 
 def test_where_stop_tokens_are_written_out_a_text_without_one_was_cut_off(tmp_path, truth):
-    rows = [{"prompt": written(truth, p), "answer": written(truth, a)} for p, a in zip(truth.prompts, truth.answers, strict=True)]
+    rows = [
+        {"prompt": written(truth, p), "answer": written(truth, a)}
+        for p, a in zip(truth.prompts, truth.answers, strict=True)
+    ]
     given = read(tmp_path, truth, rows)
     assert [g.answer_ids for g in given] == truth.answers
     assert [g.ended for g in given] == [i != CUT_OFF for i in range(len(given))]
@@ -171,13 +240,18 @@ def test_where_stop_tokens_are_written_out_a_text_without_one_was_cut_off(tmp_pa
 
 @pytest.mark.parametrize("column", ["prompt_ids", "answer_ids", "sequence"])
 def test_padding_with_another_token_is_taken_off_or_refused(tmp_path, truth, column):
-    """With 0, as tensors are padded, and with the begin token; a prompt padded on its right, then its answer."""
+    """With 0, as tensors are padded, and with the begin token; a prompt padded on its right, then
+    its answer."""
     for pad in {0, truth.pad, truth.tokenizer.bos_token_id}:
         t = dataclasses.replace(truth, pad=pad)
         for pads in (t.left, t.right):
             wide = [pads(p, widths(t)[0]) for p in t.prompts]
             rows = [
-                {"prompt_ids": wide[i] if column == "prompt_ids" else t.prompts[i], "answer_ids": t.answers[i]} for i in range(4)
+                {
+                    "prompt_ids": wide[i] if column == "prompt_ids" else t.prompts[i],
+                    "answer_ids": t.answers[i],
+                }
+                for i in range(4)
             ]
             for i, row in enumerate(rows):
                 if column == "answer_ids":
@@ -197,7 +271,12 @@ def test_padding_with_another_token_is_taken_off_or_refused(tmp_path, truth, col
 def plain_chat():
     tokenizer = TOKENIZERS["chat"]()
     prompt = encode_prompt(tokenizer, chat(tokenizer, "Who?"))
-    return Truth(tokenizer, [prompt] * 3, [tuple(tokenizer(" It is Paris", add_special_tokens=False)["input_ids"])] * 3, 0)
+    return Truth(
+        tokenizer,
+        [prompt] * 3,
+        [tuple(tokenizer(" It is Paris", add_special_tokens=False)["input_ids"])] * 3,
+        0,
+    )
 
 
 BOS, EOS, PAD = 1, 2, 0
@@ -206,23 +285,47 @@ BOS, EOS, PAD = 1, 2, 0
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p, a: {"prompt_ids": (BOS, *p)}, r"answers.jsonl, line 2: prompt_ids begins with the token 1 twice"),
+        (
+            lambda p, a: {"prompt_ids": (BOS, *p)},
+            r"answers.jsonl, line 2: prompt_ids begins with the token 1 twice",
+        ),
         (lambda p, a: {"prompt": "<bos><bos>Who?"}, "line 2: prompt begins with the token 1 twice"),
-        (lambda p, a: {"answer_ids": (*a, EOS, *a)}, r"line 2: answer_ids goes on after the stop token 2 \(token \d+ of"),
-        (lambda p, a: {"answer": "Paris<eos>Who else?"}, "line 2: answer goes on after the stop token"),
-        (lambda p, a: {"answer_ids": (EOS, *a)}, "line 2: answer_ids begins with the stop token 2 and goes on"),
-        (lambda p, a: {"answer": "Paris</s>"}, "line 2: the answer ends with '</s>', which is no token of this model"),
+        (
+            lambda p, a: {"answer_ids": (*a, EOS, *a)},
+            r"line 2: answer_ids goes on after the stop token 2 \(token \d+ of",
+        ),
+        (
+            lambda p, a: {"answer": "Paris<eos>Who else?"},
+            "line 2: answer goes on after the stop token",
+        ),
+        (
+            lambda p, a: {"answer_ids": (EOS, *a)},
+            "line 2: answer_ids begins with the stop token 2 and goes on",
+        ),
+        (
+            lambda p, a: {"answer": "Paris</s>"},
+            "line 2: the answer ends with '</s>', which is no token of this model",
+        ),
         (lambda p, a: {"answer": "Paris<|im_end|>\n"}, "line 2: the answer ends with '<|im_end|>'"),
         (lambda p, a: {"answer_ids": p}, "line 2: answer_ids holds nothing but the prompt"),
         (lambda p, a: {"answer_ids": (PAD, PAD)}, "line 2: answer_ids holds padding only"),
         (lambda p, a: {"prompt_ids": (PAD, PAD)}, "line 2: prompt_ids holds padding only"),
         (lambda p, a: {"answer_ids": (*a, -100, *a)}, "line 2: answer_ids holds the id -100"),
-        (lambda p, a: {"answer_ids": (*a, EOS), "finish_reason": "length"}, "line 2: the file says that this answer was cut off"),
-        (lambda p, a: {"stopped": 1, "finish_reason": "length"}, "line 2: stopped is 1 and finish_reason 'length': which is it?"),
-        (lambda p, a: {"finish_reason": "abort"}, "line 2: finish_reason must be one of .*got 'abort'"),
+        (
+            lambda p, a: {"answer_ids": (*a, EOS), "finish_reason": "length"},
+            "line 2: the file says that this answer was cut off",
+        ),
+        (
+            lambda p, a: {"stopped": 1, "finish_reason": "length"},
+            "line 2: stopped is 1 and finish_reason 'length': which is it?",
+        ),
+        (
+            lambda p, a: {"finish_reason": "abort"},
+            "line 2: finish_reason must be one of .*got 'abort'",
+        ),
         (lambda p, a: {"stopped": "perhaps"}, "line 2: stopped must be 1 or true"),
     ],
-)  # fmt: skip
+)
 def test_what_has_two_readings_is_refused_with_its_line(tmp_path, plain_chat, change, message):
     prompt, answer = plain_chat.prompts[0], plain_chat.answers[0]
     rows = [{"prompt_ids": prompt, "answer_ids": answer} for _ in range(3)]
@@ -238,12 +341,21 @@ def test_what_has_two_readings_is_refused_with_its_line(tmp_path, plain_chat, ch
 
 def test_a_plain_prompt_that_some_answers_repeat_is_not_guessed_at(tmp_path):
     tokenizer = TOKENIZERS["base"]()
-    prompt, answer = (tuple(tokenizer(text)["input_ids"]) for text in ("Q: Who?\nA:", " It is Paris."))
+    prompt, answer = (
+        tuple(tokenizer(text)["input_ids"]) for text in ("Q: Who?\nA:", " It is Paris.")
+    )
     t = Truth(tokenizer, [prompt] * 3, [answer] * 3, 0)
-    rows = [{"prompt_ids": prompt, "answer_ids": (*prompt, *answer) if i else answer} for i in range(3)]
-    with pytest.raises(BadFileError, match="line 2: answer_ids begins with all of the prompt, as 2 of 3 rows do"):
+    rows = [
+        {"prompt_ids": prompt, "answer_ids": (*prompt, *answer) if i else answer} for i in range(3)
+    ]
+    with pytest.raises(
+        BadFileError, match="line 2: answer_ids begins with all of the prompt, as 2 of 3 rows do"
+    ):
         read(tmp_path, t, rows)
-    rows = [{"question": "Who?", "answer": "Who? It is Paris." if i else " Anna.", "stopped": 1} for i in range(3)]
+    rows = [
+        {"question": "Who?", "answer": "Who? It is Paris." if i else " Anna.", "stopped": 1}
+        for i in range(3)
+    ]
     given = read(tmp_path, t, rows)
     assert [g.mended for g in given] == [(), ("prompt_echoed",), ("prompt_echoed",)]
     assert given[1].text == "Who? It is Paris."
@@ -262,22 +374,42 @@ def test_an_answer_never_begins_with_what_begins_a_text_or_its_own_turn(tmp_path
     ]
     given = read(tmp_path, plain_chat, [{"prompt_ids": prompt, **row} for row in rows])
     assert [g.answer_ids for g in given] == [(*answer, EOS)] * 3
-    assert [g.mended for g in given] == [("answer_prefix",), ("prompt_repeated",), ("prompt_repeated",)]
+    assert [g.mended for g in given] == [
+        ("answer_prefix",),
+        ("prompt_repeated",),
+        ("prompt_repeated",),
+    ]
 
 
 def test_words_of_servers_for_the_end(tmp_path, plain_chat):
     reasons = ["stop", "eos_token", "length", {"type": "length", "length": 5}, "MAX_TOKENS", None]
-    rows = [{"prompt_ids": plain_chat.prompts[0], "answer_ids": (*plain_chat.answers[0], 5 + i), "finish_reason": r}
-            for i, r in enumerate(reasons)]  # fmt: skip
+    rows = [
+        {
+            "prompt_ids": plain_chat.prompts[0],
+            "answer_ids": (*plain_chat.answers[0], 5 + i),
+            "finish_reason": r,
+        }
+        for i, r in enumerate(reasons)
+    ]
     given = read(tmp_path, plain_chat, rows)
     assert [g.ended for g in given] == [True, True, False, False, False, False]
     assert not any(g.stopped for g in given), "a stop text leaves no stop token"
 
 
-@pytest.mark.parametrize("changed", [{"question": "Who is she?"}, {"answer_ids": [8, 2]}, {"label": 0}, {"group": "h"}])
+@pytest.mark.parametrize(
+    "changed", [{"question": "Who is she?"}, {"answer_ids": [8, 2]}, {"label": 0}, {"group": "h"}]
+)
 def test_whatever_changes_a_number_is_in_the_content_key(tmp_path, loaded, changed):
-    """The words of a question too, where the prompt's ids stand beside it: baselines and exact answers look at them."""
-    row = {"id": "a", "question": "Who is it?", "prompt_ids": [5, 6], "answer_ids": [7, 2], "label": 1, "group": "g"}
+    """The words of a question too, where the prompt's ids stand beside it: baselines and exact
+    answers look at them."""
+    row = {
+        "id": "a",
+        "question": "Who is it?",
+        "prompt_ids": [5, 6],
+        "answer_ids": [7, 2],
+        "label": 1,
+        "group": "g",
+    }
     sums = []
     for one in (row, row | changed):
         (tmp_path / "a.jsonl").write_text(json.dumps(one) + "\n")
@@ -287,8 +419,17 @@ def test_whatever_changes_a_number_is_in_the_content_key(tmp_path, loaded, chang
 
 
 def splits_of(tmp_path, loaded, splits, n=90):
-    rows = [{"id": i, "question": f"Who is {i}?", "answer": " Anna", "label": i % 2, "split": splits[i % len(splits)], "stopped": 1}
-            for i in range(n)]  # fmt: skip
+    rows = [
+        {
+            "id": i,
+            "question": f"Who is {i}?",
+            "answer": " Anna",
+            "label": i % 2,
+            "split": splits[i % len(splits)],
+            "stopped": 1,
+        }
+        for i in range(n)
+    ]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     asked = gather(Settings(ModelSpec("tiny"), answers=str(path)), None, loaded().handle)
@@ -298,7 +439,10 @@ def splits_of(tmp_path, loaded, splits, n=90):
 def test_a_file_of_train_and_validation_reports_its_validation(tmp_path, loaded):
     asked, placed = splits_of(tmp_path, loaded, ("train", "train", "validation"))
     assert set(placed) == {("train", "train"), ("train", "validation"), ("validation", "test")}
-    assert {k: asked.facts[k] for k in ("test_is", "validation_is")} == {"test_is": "validation", "validation_is": "train"}
+    assert {k: asked.facts[k] for k in ("test_is", "validation_is")} == {
+        "test_is": "validation",
+        "validation_is": "train",
+    }
     assert 0.1 < placed.count(("train", "validation")) / 60 < 0.4
     assert "those of what it calls validation" in data_notes(asked.facts, 90)[-1]
 
@@ -308,7 +452,8 @@ def test_a_file_of_train_and_test_chooses_on_a_part_of_train(tmp_path, loaded):
     assert set(placed) == {("train", "train"), ("train", "validation"), ("test", "test")}
     assert "test_is" not in asked.facts
     assert data_notes(asked.facts, 90) == [
-        "The file has no validation split: a quarter of its train groups took that part (choice of C, layer and cell)."
+        "The file has no validation split: a quarter of its train groups took that part (choice of "
+        "C, layer and cell)."
     ]
     asked, placed = splits_of(tmp_path, loaded, ("train", "validation", "test"))
     assert all(own == split for own, split in placed)

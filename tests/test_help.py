@@ -32,7 +32,9 @@ def test_options_of_eval_stand_under_one_heading_each():
     assert shown.count("-h, --help") == 1
 
 
-@pytest.mark.parametrize(("path", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in commands(main)])
+@pytest.mark.parametrize(
+    ("path", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in commands(main)]
+)
 def test_every_option_is_explained_and_no_list_of_commands_is_cut(path, command):
     assert [p.opts for p in command.params if isinstance(p, click.Option) and not p.help] == []
     if isinstance(command, click.Group):
@@ -50,7 +52,10 @@ def test_the_list_of_all_commands_is_not_cut():
         (b"\x80", "cannot be read"),
         (b"[]", "it has no schema version"),
         (b"{}", "it has no schema version"),
-        (b'{"schema_version": 99}', f"has schema version 99; this version of probebench reads {SCHEMA_VERSION}"),
+        (
+            b'{"schema_version": 99}',
+            f"has schema version 99; this version of probebench reads {SCHEMA_VERSION}",
+        ),
         (
             b'{"schema_version": %d, "selection": {"site": "resid"}}' % SCHEMA_VERSION,
             "is not a whole run: it has no scores.parquet",
@@ -68,7 +73,10 @@ def test_what_is_no_finished_run_is_said_in_one_line(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["eval", "--model", "tiny", "--task", "people", "--seed", "-1"], "--seed must lie between 0 and 4294967295; got -1"),
+        (
+            ["eval", "--model", "tiny", "--task", "people", "--seed", "-1"],
+            "--seed must lie between 0 and 4294967295; got -1",
+        ),
         (["eval", "--model", "tiny", "--task", "./mine"], "There is no task file './mine'"),
         (["eval", "--model", "tiny", "--task", "qqqq"], " more. `probebench tasks` lists all"),
         (["leaderboard", "build", "--root", "nowhere"], "There is no folder 'nowhere'"),
@@ -84,9 +92,16 @@ def test_errors_are_one_line(tmp_path, monkeypatch, words, message):
 
 def test_a_run_shows_itself_in_one_line(tmp_path):
     cell = {"layer": 3, "position": "last_q", "test_auroc": 0.75}
-    record = {"schema_version": SCHEMA_VERSION, "model": {"name": "m"}, "task": {"name": "t"}, "selection": cell}
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "model": {"name": "m"},
+        "task": {"name": "t"},
+        "selection": cell,
+    }
     (tmp_path / "record.json").write_text(json.dumps(record))
-    assert repr(Run.load(tmp_path)) == f"<Run m on t: layer 3, last_q, test AUROC 0.750; {tmp_path}>"
+    assert (
+        repr(Run.load(tmp_path)) == f"<Run m on t: layer 3, last_q, test AUROC 0.750; {tmp_path}>"
+    )
     assert "AUROC" not in repr(Run(tmp_path, record | {"selection": None}))
 
 

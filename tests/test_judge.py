@@ -6,7 +6,9 @@ from probebench.types import Example
 
 
 def judged(name, references, answer, question="", wrong=()):
-    return get_judge(name)(Example("1", question, tuple(references), "g", wrong=tuple(wrong)), answer)
+    return get_judge(name)(
+        Example("1", question, tuple(references), "g", wrong=tuple(wrong)), answer
+    )
 
 
 RIGHT = [
@@ -65,7 +67,9 @@ def test_any_alias_is_enough_and_empty_aliases_match_nothing():
 
 
 def test_an_inverted_name_is_not_cut_at_its_comma():
-    assert not judged("aliases", ["Voight, John", "John Voight"], "She is the daughter of Jon Voight.").correct
+    assert not judged(
+        "aliases", ["Voight, John", "John Voight"], "She is the daughter of Jon Voight."
+    ).correct
 
 
 def test_refusal_is_wrong_and_marked():
@@ -93,8 +97,15 @@ def test_every_judge_accepts_its_reference_and_rejects_nothing_said(name):
 
 def test_words_of_the_question_do_not_make_a_part():
     said = "The Redskins are based in Landover, Maryland"
-    assert judged("aliases", ["FedExField in Landover, Maryland"], said, question="Where are the Redskins based?").correct
-    assert not judged("aliases", ["Madeira Island"], "Island", question="Which island group holds Madeira Island?").correct
+    assert judged(
+        "aliases",
+        ["FedExField in Landover, Maryland"],
+        said,
+        question="Where are the Redskins based?",
+    ).correct
+    assert not judged(
+        "aliases", ["Madeira Island"], "Island", question="Which island group holds Madeira Island?"
+    ).correct
 
 
 @pytest.mark.parametrize(
@@ -112,7 +123,9 @@ def test_choice_takes_the_earliest_option(answer, correct):
 
 
 def test_longest_of_options_at_one_place():
-    assert judged("choice", ["construction worker"], "the construction worker", wrong=["construction"]).correct
+    assert judged(
+        "choice", ["construction worker"], "the construction worker", wrong=["construction"]
+    ).correct
 
 
 @pytest.mark.parametrize(

@@ -16,15 +16,27 @@ from probebench.types import Example, Span
 
 def correct(name, references, answer, question="", wrong=()):
     references = (references,) if isinstance(references, str) else tuple(references)
-    return get_judge(name)(Example("1", question, references, "g", wrong=tuple(wrong)), answer).correct
+    return get_judge(name)(
+        Example("1", question, references, "g", wrong=tuple(wrong)), answer
+    ).correct
 
 
 PAIR = "Which opened earlier, the Ferl Bridge or the Onda Bridge?"
 COUNTY = "What is the capital of Torrin County?"
 BAND = "What was the name of Dora Finch's backing group?"
 IN_THE_QUESTION = [
-    (("Ty Varn", "The Kestria Plum"), "Who was the Kestria Plum?", "The Kestria Plum is a family business.", False),
-    (("Ty Varn", "The Kestria Plum"), "Who was the Kestria Plum?", "The Kestria Plum was Ty Varn.", True),
+    (
+        ("Ty Varn", "The Kestria Plum"),
+        "Who was the Kestria Plum?",
+        "The Kestria Plum is a family business.",
+        False,
+    ),
+    (
+        ("Ty Varn", "The Kestria Plum"),
+        "Who was the Kestria Plum?",
+        "The Kestria Plum was Ty Varn.",
+        True,
+    ),
     ("Onda Bridge", PAIR, "the Onda Bridge", True),
     ("Onda Bridge", PAIR, "The Onda Bridge opened before the Ferl Bridge.", True),
     ("Onda Bridge", PAIR, "The Ferl Bridge opened before the Onda Bridge.", False),
@@ -46,16 +58,32 @@ IN_THE_QUESTION = [
 
 
 @pytest.mark.parametrize(("references", "question", "answer", "right"), IN_THE_QUESTION)
-def test_an_alias_in_the_question_counts_when_the_answer_chooses_it(references, question, answer, right):
+def test_an_alias_in_the_question_counts_when_the_answer_chooses_it(
+    references, question, answer, right
+):
     assert correct("aliases", references, answer, question) is right
 
 
 @pytest.mark.parametrize(
     ("answer", "right"),
-    [("Weld", True), ("Weld is older than Torrin.", True), ("Torrin is older than Weld.", False), ("Weld and Torrin", False)],
+    [
+        ("Weld", True),
+        ("Weld is older than Torrin.", True),
+        ("Torrin is older than Weld.", False),
+        ("Weld and Torrin", False),
+    ],
 )
 def test_the_options_of_the_task_may_stand_in_the_question(answer, right):
-    assert correct("aliases", "Weld", answer, "Of the towns Torrin, Weld: which is older?", wrong=["Torrin"]) is right
+    assert (
+        correct(
+            "aliases",
+            "Weld",
+            answer,
+            "Of the towns Torrin, Weld: which is older?",
+            wrong=["Torrin"],
+        )
+        is right
+    )
 
 
 KINDS = {
@@ -142,7 +170,12 @@ KINDS = {
         ("Oslo", "Oslo, Viken, Norway", True),
         ("Oslo", "Oslo, the capital and largest city of Norway", True),
         ("24 hours", "24 hours, or 1,440 minutes", True),
-        ("Iron, Tin and Lead", "The lead is mined in the west, the tin in the east, and iron is found in the far south.", True),
+        (
+            "Iron, Tin and Lead",
+            "The lead is mined in the west, the tin in the east, and iron is found in the far "
+            "south.",
+            True,
+        ),
         ("Iron, Tin and Lead", "iron, tin and zinc", False),
         ("Ash or Oak", "oak", True),
     ],
@@ -210,10 +243,17 @@ KINDS = {
         ("Oslo", "Bergen\n\nQuestion: What is the capital of Norway?\nAnswer: Oslo", False),
         (
             "Oslo",
-            "Bergen. " + "There is much more to be said about harbours, tides, weather, trade and ships. " * 8 + "Oslo.",
+            "Bergen. "
+            + "There is much more to be said about harbours, tides, weather, trade and ships. " * 8
+            + "Oslo.",
             False,
         ),
-        ("Oslo", "Bergen<|im_end|>\n<|im_start|>user\nAnd Norway?<|im_end|>\n<|im_start|>assistant\nOslo", False),
+        (
+            "Oslo",
+            "Bergen<|im_end|>\n<|im_start|>user\nAnd "
+            "Norway?<|im_end|>\n<|im_start|>assistant\nOslo",
+            False,
+        ),
         ("Oslo", "Bergen\nuser\nAnd of Norway?\nassistant\nOslo", False),
         ("Oslo", "Bergen [INST] And of Norway? [/INST] Oslo", False),
         ("Oslo", "Bergen\n\nQuestion 2\nWhat is the capital of Norway?\n\nOslo", False),
@@ -274,8 +314,14 @@ KINDS = {
 ROWS = [(kind, *row) for kind, rows in KINDS.items() for row in rows]
 
 
-@pytest.mark.parametrize(("kind", "references", "answer", "right"), ROWS, ids=[f"{k}: {r[1]}" for k, r in zip(
-    [row[0] for row in ROWS], [row[1:] for row in ROWS], strict=True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "references", "answer", "right"),
+    ROWS,
+    ids=[
+        f"{k}: {r[1]}"
+        for k, r in zip([row[0] for row in ROWS], [row[1:] for row in ROWS], strict=True)
+    ],
+)
 def test_aliases(kind, references, answer, right):
     assert correct("aliases", references, answer) is right, kind
 
@@ -337,7 +383,9 @@ def test_numbers(reference, answer, right):
     assert correct("number", reference, answer) is right
 
 
-@pytest.mark.parametrize("text", ["3/4", "-2", "1,000", "2 1/2", "7:15", "½", "1e3", "12", "$5", "3.0", "10^3", "−4"])
+@pytest.mark.parametrize(
+    "text", ["3/4", "-2", "1,000", "2 1/2", "7:15", "½", "1e3", "12", "$5", "3.0", "10^3", "−4"]
+)
 def test_every_number_equals_itself(text):
     assert correct("number", text, text)
     assert correct("number", text, f"The answer is {text}.")
@@ -345,8 +393,21 @@ def test_every_number_equals_itself(text):
 
 @pytest.mark.parametrize("n", [0, 7, 19, 20, 42, 99, 100, 105, 999, 1000, 1917, 12345, 1000000])
 def test_digits_thousands_and_words_are_one_number(n):
-    said = {0: "zero", 7: "seven", 19: "nineteen", 20: "twenty", 42: "forty-two", 99: "ninety-nine", 100: "one hundred"}
-    said |= {105: "one hundred and five", 999: "nine hundred ninety-nine", 1000: "a thousand", 1917: "nineteen seventeen"}
+    said = {
+        0: "zero",
+        7: "seven",
+        19: "nineteen",
+        20: "twenty",
+        42: "forty-two",
+        99: "ninety-nine",
+        100: "one hundred",
+    }
+    said |= {
+        105: "one hundred and five",
+        999: "nine hundred ninety-nine",
+        1000: "a thousand",
+        1917: "nineteen seventeen",
+    }
     said |= {12345: "twelve thousand three hundred forty-five", 1000000: "one million"}
     assert words(said[n]) == words(str(n)) == words(f"{n:,}") == [str(n)]
     assert read_amount(said[n]).value == n == read_amount(f"{n:,}").value
@@ -401,8 +462,20 @@ def test_options_of_a_letter_or_a_word(reference, wrong, answer, right):
 def test_every_judge_leaves_out_what_runs_on():
     runs_on = "\nQ: What happens when gum is swallowed?\nA: Nothing happens to it, it passes"
     assert correct("exact", "Weld", "Weld" + runs_on)
-    assert not correct("closest", "Nothing happens to it, it passes", "It stays" + runs_on, "Where is it?", ["It stays for years"])
-    assert correct("closest", "It stays for years", "It stays" + runs_on, "Where is it?", ["Nothing happens to it, it passes"])
+    assert not correct(
+        "closest",
+        "Nothing happens to it, it passes",
+        "It stays" + runs_on,
+        "Where is it?",
+        ["It stays for years"],
+    )
+    assert correct(
+        "closest",
+        "It stays for years",
+        "It stays" + runs_on,
+        "Where is it?",
+        ["Nothing happens to it, it passes"],
+    )
 
 
 def test_the_exact_answer_stands_before_the_next_question():
@@ -433,7 +506,9 @@ def test_repeating_the_question_is_wrong(judge):
     question = "Is it true that Ferl has 40 bridges, or is it Onda that has 40 of them?"
     reference, wrong = ("40", "30") if judge == "number" else ("Onda", "Ferl")
     assert not correct(judge, reference, question, question, wrong=[wrong])
-    assert judge == "closest" or not correct(judge, reference, f"{question}\nI'm sorry, I don't know.", question, wrong=[wrong])
+    assert judge == "closest" or not correct(
+        judge, reference, f"{question}\nI'm sorry, I don't know.", question, wrong=[wrong]
+    )
 
 
 def test_dates_in_all_spellings_are_one_date():
@@ -446,7 +521,9 @@ def test_dates_in_all_spellings_are_one_date():
         "1987-03-09",
         "9-Mar-1987",
     ]
-    found = {(d.year, d.month, d.day) for text in spelled if (d := whole_date(text.removeprefix("the ")))}
+    found = {
+        (d.year, d.month, d.day) for text in spelled if (d := whole_date(text.removeprefix("the ")))
+    }
     assert found == {(1987, 3, 9)}
     assert whole_date("March 1987") is None
 

@@ -1,7 +1,9 @@
-"""Killed, or out of disk, at every place where a run writes, and at random moments: it goes on and ends with the same bytes.
+"""Killed, or out of disk, at every place where a run writes, and at random moments: it goes on and
+ends with the same bytes.
 
-All attempts at one run directory are forked from one process that has imported everything (`python test_kill.py ...`), so that
-an attempt costs little more than its own work. The events are the points before and after each sync and each rename.
+All attempts at one run directory are forked from one process that has imported everything (`python
+test_kill.py ...`), so that an attempt costs little more than its own work. The events are the
+points before and after each sync and each rename.
 """
 
 import errno
@@ -19,12 +21,22 @@ import pytest
 
 TASKS = Path(__file__).parent.parent / "tasks"
 N, SHARD, KILLS = 80, 32, 5
-STAGES = ("budgets", "answers", "exact", "states", "probes", "p-true", "scores.parquet", "heatmap", "record.json")
+STAGES = (
+    "budgets",
+    "answers",
+    "exact",
+    "states",
+    "probes",
+    "p-true",
+    "scores.parquet",
+    "heatmap",
+    "record.json",
+)
 FILES = STAGES[-3:]
 """Beginnings of the names of a stage's folder, or of a result file."""
 
 
-# -- the process that attempts are forked from -----------------------------------------------------------------------------
+# -- the process that attempts are forked from -----------------------------------------------------
 
 
 class Events:
@@ -36,7 +48,9 @@ class Events:
         os.fsync, os.replace = self.fsync, self.replace
 
     def happen(self, where):
-        self.n += f"/{self.only}" in where.replace("/.", "/")  # a file has its name with a dot while it is written
+        self.n += f"/{self.only}" in where.replace(
+            "/.", "/"
+        )  # a file has its name with a dot while it is written
         if self.n == self.at:
             self.act(where)
 
@@ -67,9 +81,12 @@ def forked(work):
 
 
 def schedule():
-    """At which event of which stage each attempt ends; then at which of all events, so that one attempt gets through."""
+    """At which event of which stage each attempt ends; then at which of all events, so that one
+    attempt gets through."""
     for stage in STAGES:
-        yield from ((at, stage) for at in ((1, 2) if stage in FILES else (1, 3, 6)))  # so many events has a single one at least
+        yield from (
+            (at, stage) for at in ((1, 2) if stage in FILES else (1, 3, 6))
+        )  # so many events has a single one at least
     yield from ((at, "") for at in (2, 5, 10, 20, 30))
     step = 40
     while True:
@@ -78,7 +95,8 @@ def schedule():
 
 
 def prepare(folder):
-    """A small random model and a task whose answers are right and wrong by halves, the way it happens to answer."""
+    """A small random model and a task whose answers are right and wrong by halves, the way it
+    happens to answer."""
     import torch
     from conftest import byte_level_tokenizer, small_config
     from transformers import AutoModelForCausalLM
@@ -101,13 +119,28 @@ def prepare(folder):
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     head, _, rest = (TASKS / "people.yaml").read_text().partition("exact_answer:\n")
-    other = head.replace("name: people", "name: asked").replace("max_new_tokens: 32", "max_new_tokens: 12")
-    (folder / "asked.yaml").write_text(other + "exact_answer:\n  rule: model\nlicence" + rest.partition("\nlicence")[2])
+    other = head.replace("name: people", "name: asked").replace(
+        "max_new_tokens: 32", "max_new_tokens: 12"
+    )
+    (folder / "asked.yaml").write_text(
+        other + "exact_answer:\n  rule: model\nlicence" + rest.partition("\nlicence")[2]
+    )
     words, rng = ["Where", "Paris", "river", "poet", "Anna", "letter", "capital"], random.Random(0)
-    rows = [{"question": f"{rng.choice(words)} {rng.choice(words)} {i}?", "answers": ["zzz"], "group": f"g{i}"} for i in range(N)]
+    rows = [
+        {
+            "question": f"{rng.choice(words)} {rng.choice(words)} {i}?",
+            "answers": ["zzz"],
+            "group": f"g{i}",
+        }
+        for i in range(N)
+    ]
     (folder / "data.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    settings = Settings(ModelSpec(str(folder / "model"), device="cpu"), str(folder / "asked.yaml"), data=str(folder / "data.jsonl"),
-                        out=str(folder / "first"))  # fmt: skip
+    settings = Settings(
+        ModelSpec(str(folder / "model"), device="cpu"),
+        str(folder / "asked.yaml"),
+        data=str(folder / "data.jsonl"),
+        out=str(folder / "first"),
+    )
     stages = Stages(settings, load_task(settings.task), find_model(settings.model), Progress())
     said = {e.question: a.text for e, a in zip(stages.examples, stages.answers(), strict=True)}
     for i, row in enumerate(rows):
@@ -117,7 +150,8 @@ def prepare(folder):
 
 
 def drive(folder):
-    """An undisturbed run; and runs that were killed or found the disk full, again and again, until one attempt got through."""
+    """An undisturbed run; and runs that were killed or found the disk full, again and again, until
+    one attempt got through."""
     import joblib
     import torch
 
@@ -131,8 +165,15 @@ def drive(folder):
     prepare(folder)
 
     def run(out):
-        probebench.evaluate(str(folder / "model"), str(folder / "asked.yaml"), data=folder / "data.jsonl", shuffles=3,
-                            positions=["last_q", "first_answer", "-1"], out=folder / out, device="cpu")  # fmt: skip
+        probebench.evaluate(
+            str(folder / "model"),
+            str(folder / "asked.yaml"),
+            data=folder / "data.jsonl",
+            shuffles=3,
+            positions=["last_q", "first_answer", "-1"],
+            out=folder / out,
+            device="cpu",
+        )
 
     def tell(out, **facts):
         with (folder / f"{out}.jsonl").open("a") as log:
@@ -159,7 +200,9 @@ def drive(folder):
         try:
             run("full")
         except RunError as error:
-            tell("full", error=str(error), left=[str(p) for p in (folder / "full").rglob(".*.tmp*")])
+            tell(
+                "full", error=str(error), left=[str(p) for p in (folder / "full").rglob(".*.tmp*")]
+            )
             os._exit(3)
 
     for at, only in schedule():
@@ -181,15 +224,21 @@ def drive(folder):
     assert forked(lambda: run("random")) == 0
 
 
-# -- the tests -------------------------------------------------------------------------------------------------------------
+# -- the tests -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def driven(tmp_path_factory):
     """The folder of all runs, with a log of what happened to each."""
     folder = tmp_path_factory.mktemp("driven")
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    done = subprocess.run([sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True)
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, str(folder)], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -199,7 +248,8 @@ def log(folder, name):
 
 
 def contents(run):
-    """All files that a run leaves, with the parts that may differ taken out: dates, seconds, and the order of manifests."""
+    """All files that a run leaves, with the parts that may differ taken out: dates, seconds, and
+    the order of manifests."""
     found = {}
     for path in sorted(p for p in run.rglob("*") if p.is_file() and p.name != ".lock"):
         name, content = str(path.relative_to(run)), path.read_bytes()
@@ -211,7 +261,12 @@ def contents(run):
             content = json.dumps(record, sort_keys=True)
         elif path.name == "manifest.jsonl":
             lines = content.decode(errors="replace").splitlines()
-            content = [lines[0], *sorted({line for line in lines[1:] if line.startswith("{") and line.endswith("}")})]
+            content = [
+                lines[0],
+                *sorted(
+                    {line for line in lines[1:] if line.startswith("{") and line.endswith("}")}
+                ),
+            ]
         found[name] = content
     return found
 

@@ -13,7 +13,16 @@ ORDER = [
     {"_version", "errors", "words", "markup", "probes.backends", "cli.values", "cli.groups"},
     {"tasks.notes", "tasks.files"},
     {"reach"},
-    {"types", "models.layouts", "models.files", "states.shards", "models.batches", "probes.descent", "extras", "scoring.published"},
+    {
+        "types",
+        "models.layouts",
+        "models.files",
+        "states.shards",
+        "models.batches",
+        "probes.descent",
+        "extras",
+        "scoring.published",
+    },
     {"judging.numerals", "judging.refusals", "judging.polarity", "judging.dates"},
     {"judging.wording"},
     {"judging.amounts", "judging.matching", "judging.options"},
@@ -64,7 +73,16 @@ ORDER = [
     {"models.bare", "probes.kinds", "tasks.prompts", "states.arrays", "states.conventions"},
     {"tasks.marks"},
     {"tasks.mending", "tasks.echoes"},
-    {"models.memory", "budgets", "models.untrained", "models.generate", "tasks.ptrue", "tasks.given", "tasks.card", "probes.saved"},
+    {
+        "models.memory",
+        "budgets",
+        "models.untrained",
+        "models.generate",
+        "tasks.ptrue",
+        "tasks.given",
+        "tasks.card",
+        "probes.saved",
+    },
     {"states.sound"},
     {"states.extract", "probes.fit", "run", "models.copier"},
     {"timing"},
@@ -72,7 +90,14 @@ ORDER = [
     {"scoring.ensembles", "scoring.curves", "scoring.noise"},
     {"scoring.refit", "scoring.matched"},
     {"scoring.union", "scoring.topics", "scoring.compare"},
-    {"scoring.baselines", "settings", "states.attribution", "scoring.transfer", "scoring.neutral", "states.exchange"},
+    {
+        "scoring.baselines",
+        "settings",
+        "states.attribution",
+        "scoring.transfer",
+        "scoring.neutral",
+        "states.exchange",
+    },
     {"scoring.shown"},
     {"tasks.gather", "maps.draw", "summary", "replies", "states.verify", "states.export"},
     {"scoring.score", "states.given", "states.recomputed", "states.requests"},
@@ -108,14 +133,26 @@ ORDER = [
     {"leaderboard.texts"},
     {"leaderboard.pages"},
     {"leaderboard.build"},
-    {"api", "cli.answers", "cli.cite", "cli.states", "cli.tasks", "cli.results", "cli.report", "cli.leaderboard"},
+    {
+        "api",
+        "cli.answers",
+        "cli.cite",
+        "cli.states",
+        "cli.tasks",
+        "cli.results",
+        "cli.report",
+        "cli.leaderboard",
+    },
     {"__init__"},
     {"cli.main"},
     {"__main__"},
 ]
 """Lowest first. A module imports from lower sets only."""
-MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py")
-                 if p.name != "__init__.py" or p.parent == PACKAGE)  # fmt: skip
+MODULES = sorted(
+    ".".join(p.relative_to(PACKAGE).with_suffix("").parts)
+    for p in PACKAGE.rglob("*.py")
+    if p.name != "__init__.py" or p.parent == PACKAGE
+)
 
 
 def source(name: str) -> str:
@@ -126,7 +163,11 @@ def imports(name: str) -> set[str]:
     """Modules of the package that this one imports, lazily or not."""
     found = set()
     for node in ast.walk(ast.parse(source(name))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "probebench":
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] == "probebench"
+        ):
             whole = node.module.removeprefix("probebench").removeprefix(".")
             found |= {whole, *(f"{whole}.{a.name}".removeprefix(".") for a in node.names)}
     return found & set(MODULES)
@@ -140,7 +181,9 @@ def test_every_module_has_its_place():
 def test_imports_go_down(name):
     level = {m: i for i, names in enumerate(ORDER) for m in names}
     upward = {m for m in imports(name) if level[m] >= level[name]}
-    assert not upward, f"{name}.py imports {', '.join(sorted(upward))}, which stand at its level or above"
+    assert not upward, (
+        f"{name}.py imports {', '.join(sorted(upward))}, which stand at its level or above"
+    )
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -152,18 +195,26 @@ def test_files_stay_readable(name):
 def test_packages_hold_no_code():
     for package in PACKAGE.glob("*/__init__.py"):
         tree = ast.parse(package.read_text())
-        assert ast.get_docstring(tree) and len(tree.body) == 1, f"{package} is for the docstring only"
+        assert ast.get_docstring(tree) and len(tree.body) == 1, (
+            f"{package} is for the docstring only"
+        )
 
 
 def test_readme_tree_is_the_disk():
-    tree = re.search(r"```text\n(probebench/\n.*?)\n\S", (ROOT / "README.md").read_text(), re.DOTALL)
+    tree = re.search(
+        r"```text\n(probebench/\n.*?)\n\S", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     assert tree, "README.md has no tree"
     said, folder = set(), ""
     for indent, name in re.findall(r"^(  |    )(\S+) ", tree.group(1), re.MULTILINE):
         folder = folder if indent == "    " else ""
         said.add(folder + name)
         folder = name if name.endswith("/") else folder
-    here = {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent == PACKAGE}
+    here = {
+        str(p.relative_to(PACKAGE))
+        for p in PACKAGE.rglob("*.py")
+        if p.name != "__init__.py" or p.parent == PACKAGE
+    }
     here |= {f"{p.name}/" for p in PACKAGE.iterdir() if p.is_dir() and p.name[0] != "_"}
     assert said == here
 

@@ -1,4 +1,5 @@
-"""Submissions that are not what they say: smuggled files, files that unfold, and decisions that no such detector can have."""
+"""Submissions that are not what they say: smuggled files, files that unfold, and decisions that no
+such detector can have."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def fields(findings):
 
 @pytest.mark.parametrize("name", ["evil.py", "sub", "sub/evil.py"])
 def test_nothing_is_smuggled_into_a_row_of_the_base(valid, head, name):
-    """The three files are as in the base, so the row counts as unchanged: what else the folder holds must be looked at."""
+    """The three files are as in the base, so the row counts as unchanged: what else the folder
+    holds must be looked at."""
     path = head / FOLDER / name
     path.parent.mkdir(exist_ok=True)
     path.mkdir() if name == "sub" else path.write_text("x")
@@ -75,18 +77,28 @@ def test_a_row_of_the_base_does_not_become_a_link(valid, head, tmp_path):
 
 def test_the_leaderboard_does_not_become_a_link(valid, head, tmp_path):
     (tmp_path / "link").symlink_to(head)
-    found = [f for r in validate(tmp_path / "link", valid.parent.parent.parent, workers=0) for f in r.failures]
+    found = [
+        f
+        for r in validate(tmp_path / "link", valid.parent.parent.parent, workers=0)
+        for f in r.failures
+    ]
     assert [f.given for f in found] == ["a link"]
 
 
 def test_a_repeated_key_among_many_is_found_in_one_pass(tmp_path):
     keys = [f"{i:06x}" for i in range(120_000)]
-    (tmp_path / "record.json").write_text("{" + ",".join(f'"{k}":1' for k in [*keys, keys[-1]]) + "}")
-    with pytest.raises(Broken, match="the key more than once"):  # comparing all with all would take minutes
+    (tmp_path / "record.json").write_text(
+        "{" + ",".join(f'"{k}":1' for k in [*keys, keys[-1]]) + "}"
+    )
+    with pytest.raises(
+        Broken, match="the key more than once"
+    ):  # comparing all with all would take minutes
         read_json(tmp_path, "record.json")
 
 
-@pytest.mark.parametrize("text", ["a\u202eb", "a\u200bb", "a\x1b[31mb", "a\u2066b", "\ufeffa", "a\U000e0041b"])
+@pytest.mark.parametrize(
+    "text", ["a\u202eb", "a\u200bb", "a\x1b[31mb", "a\u2066b", "\ufeffa", "a\U000e0041b"]
+)
 def test_text_that_is_not_what_it_looks_like(tmp_path, text):
     (tmp_path / "record.json").write_text(json.dumps({"warnings": [text]}))
     with pytest.raises(Broken, match=r"warnings\[0\]"):
@@ -96,9 +108,16 @@ def test_text_that_is_not_what_it_looks_like(tmp_path, text):
 def test_a_long_text_in_every_row_is_not_unfolded(valid, head):
     """One dictionary entry of a megabyte, named by every row: a gigabyte, were it read as texts."""
     table = pq.read_table(valid / "decisions.parquet")
-    ids = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), dtype=np.int32)), pa.array(["x" * 2**20]))
-    pq.write_table(table.set_column(0, "id", ids), head / FOLDER / "decisions.parquet", compression="zstd", store_schema=False,
-                   dictionary_pagesize_limit=2**24)  # fmt: skip
+    ids = pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(len(table), dtype=np.int32)), pa.array(["x" * 2**20])
+    )
+    pq.write_table(
+        table.set_column(0, "id", ids),
+        head / FOLDER / "decisions.parquet",
+        compression="zstd",
+        store_schema=False,
+        dictionary_pagesize_limit=2**24,
+    )
     assert (head / FOLDER / "decisions.parquet").stat().st_size < 2**20
     with pytest.raises(Broken, match=r"id: given 'a text of 1,048,576 bytes'"):
         read_decisions(head / FOLDER)
@@ -106,45 +125,76 @@ def test_a_long_text_in_every_row_is_not_unfolded(valid, head):
 
 def test_encodings_that_repeat_the_text_before_are_refused(valid, head):
     table = pq.read_table(valid / "decisions.parquet")
-    pq.write_table(table, head / FOLDER / "decisions.parquet", store_schema=False, use_dictionary=False,
-                   column_encoding={"id": "DELTA_BYTE_ARRAY"})  # fmt: skip
+    pq.write_table(
+        table,
+        head / FOLDER / "decisions.parquet",
+        store_schema=False,
+        use_dictionary=False,
+        column_encoding={"id": "DELTA_BYTE_ARRAY"},
+    )
     with pytest.raises(Broken, match="DELTA_BYTE_ARRAY"):
         read_decisions(head / FOLDER)
 
 
-@pytest.mark.parametrize(("rows", "values"), [([10**9], 5), ([5], 10**9), ([3], 3), ([5, 5], 5), ([-5, 10], 5)])
+@pytest.mark.parametrize(
+    ("rows", "values"), [([10**9], 5), ([5], 10**9), ([3], 3), ([5, 5], 5), ([-5, 10], 5)]
+)
 def test_row_groups_that_hold_other_rows_than_the_footer_says(rows, values):
-    column = SimpleNamespace(total_uncompressed_size=9, num_values=values, encodings=("PLAIN",), path_in_schema="id")
+    column = SimpleNamespace(
+        total_uncompressed_size=9, num_values=values, encodings=("PLAIN",), path_in_schema="id"
+    )
     groups = [SimpleNamespace(num_rows=n, num_columns=1, column=lambda c: column) for n in rows]
-    facts = SimpleNamespace(num_rows=5, num_columns=1, num_row_groups=len(groups), metadata=None, row_group=groups.__getitem__)
+    facts = SimpleNamespace(
+        num_rows=5,
+        num_columns=1,
+        num_row_groups=len(groups),
+        metadata=None,
+        row_group=groups.__getitem__,
+    )
     with pytest.raises(Broken, match="row group"):
         _check_footer("decisions.parquet", facts)
 
 
 def test_model_folders_that_differ_in_case_only():
-    """Their tasks differ, so no row stands there twice; but on many disks, and on the site, the two are one folder."""
+    """Their tasks differ, so no row stands there twice; but on many disks, and on the site, the two
+    are one folder."""
     seen = Together()
-    reports = [seen.add(Report(f"v1/{name}")) for name in ("org__m/people", "Org__m/places", "ORG__m/north")]
+    reports = [
+        seen.add(Report(f"v1/{name}"))
+        for name in ("org__m/people", "Org__m/places", "ORG__m/north")
+    ]
     assert [fields(r.failures) for r in reports] == [[], ["name"], ["name"]]
 
 
 def test_the_same_examples_have_the_same_groups_in_every_submission(honest):
-    """Finer groups make intervals shorter; where the task's data are not here, other submissions on the same examples tell."""
+    """Finer groups make intervals shorter; where the task's data are not here, other submissions on
+    the same examples tell."""
     finer = replace(honest.decisions, group=np.arange(len(honest.decisions.id)))
     seen, reports = Together(), []
     for k, d in enumerate((honest.decisions, honest.decisions, finer)):
-        facts = {"key": str(k), "digest": str(k), "data": ("people", 1, None, "a"), "examples": example_digests(d)}
+        facts = {
+            "key": str(k),
+            "digest": str(k),
+            "data": ("people", 1, None, "a"),
+            "examples": example_digests(d),
+        }
         reports.append(seen.add(Report(f"v1/m{k}/people", facts=facts)))
     assert [fields(r.suspicious) for r in reports] == [[], [], ["split, group"]]
 
 
 @pytest.mark.parametrize("statements", [False, True])
 def test_what_the_suite_computes_keeps_the_rules(honest, statements):
-    """Every baseline of answers, and of statements, has the words and the relations that submissions are held to."""
-    found = detectors([answer(i, label=i % 2, exact=None) for i in range(120)] if statements else many(answer()))
+    """Every baseline of answers, and of statements, has the words and the relations that
+    submissions are held to."""
+    found = detectors(
+        [answer(i, label=i % 2, exact=None) for i in range(120)] if statements else many(answer())
+    )
     rows = [{"name": d.name, "label": d.label, "kind": d.kind} for d in found.values()]
     own = replace(honest, record={"detectors": rows})
-    own = replace(own, decisions=replace(honest.decisions, values={d.name: d.decisions for d in found.values()}))
+    own = replace(
+        own,
+        decisions=replace(honest.decisions, values={d.name: d.decisions for d in found.values()}),
+    )
     assert len(rows) >= 12 and not [*check_names(own), *check_signals(own)]
 
 
@@ -168,18 +218,45 @@ def test_a_detector_under_words_of_another(honest, what):
 
 WEAK = {
     "a minimum above the mean": ("d:logit_min", lambda v: {"logit_min": v["logit_mean"] + 1}),
-    "a mean above the maximum": ("d:prob_mean", lambda v: {"prob_mean": np.minimum(v["prob_max"] + 0.01, 1)}),
-    "an exact answer beyond its answer": ("d:logit_max_exact", lambda v: {"logit_max_exact": v["logit_max"] + 1}),
+    "a mean above the maximum": (
+        "d:prob_mean",
+        lambda v: {"prob_mean": np.minimum(v["prob_max"] + 0.01, 1)},
+    ),
+    "an exact answer beyond its answer": (
+        "d:logit_max_exact",
+        lambda v: {"logit_max_exact": v["logit_max"] + 1},
+    ),
     "a probability of two": ("d:prob_max", lambda v: {"prob_max": v["prob_max"] + 1}),
-    "a positive log-probability": ("d:logprob_mean", lambda v: {"logprob_mean": -v["logprob_mean"]}),
-    "a log-probability of another answer": ("d:prob_min", lambda v: {"logprob_min": np.roll(v["logprob_min"], 1)}),
-    "a perplexity below one": ("d:perplexity", lambda v: {"perplexity": np.full(len(v["text"]), -0.5)}),
-    "a perplexity of other tokens": ("d:perplexity", lambda v: {"perplexity": -np.exp(-v["logprob_mean"]) - 1}),
+    "a positive log-probability": (
+        "d:logprob_mean",
+        lambda v: {"logprob_mean": -v["logprob_mean"]},
+    ),
+    "a log-probability of another answer": (
+        "d:prob_min",
+        lambda v: {"logprob_min": np.roll(v["logprob_min"], 1)},
+    ),
+    "a perplexity below one": (
+        "d:perplexity",
+        lambda v: {"perplexity": np.full(len(v["text"]), -0.5)},
+    ),
+    "a perplexity of other tokens": (
+        "d:perplexity",
+        lambda v: {"perplexity": -np.exp(-v["logprob_mean"]) - 1},
+    ),
     "a sum of other tokens": ("d:logprob_sum", lambda v: {"logprob_sum": v["logprob_mean"] * 40}),
-    "an entropy below zero": ("d:entropy_exact_first", lambda v: {"entropy_exact_first": np.ones(len(v["text"]))}),
+    "an entropy below zero": (
+        "d:entropy_exact_first",
+        lambda v: {"entropy_exact_first": np.ones(len(v["text"]))},
+    ),
     "p(True) as a logit": ("d:p_true", lambda v: {"p_true": v["p_true"] * 9}),
-    "a text without a decision": ("d:text", lambda v: {"text": np.where(v["probe"] > 2, np.nan, v["text"])}),
-    "tokens that only one has": ("d:logit_mean", lambda v: {"logit_mean": np.where(v["probe"] > 2, np.nan, v["logit_mean"])}),
+    "a text without a decision": (
+        "d:text",
+        lambda v: {"text": np.where(v["probe"] > 2, np.nan, v["text"])},
+    ),
+    "tokens that only one has": (
+        "d:logit_mean",
+        lambda v: {"logit_mean": np.where(v["probe"] > 2, np.nan, v["logit_mean"])},
+    ),
 }
 
 
@@ -192,8 +269,10 @@ def test_baselines_that_no_model_can_have_given(honest, what):
 def test_what_must_follow_from_the_same_tokens_may_miss_by_rounding(honest):
     v = honest.decisions.values
     length = honest.decisions.values["length"]
-    single = {"perplexity": np.float32(-np.exp(-v["logprob_mean"])).astype(float),
-              "logprob_sum": np.float32(-v["logprob_mean"] * length).astype(float)}  # fmt: skip
+    single = {
+        "perplexity": np.float32(-np.exp(-v["logprob_mean"])).astype(float),
+        "logprob_sum": np.float32(-v["logprob_mean"] * length).astype(float),
+    }
     assert "d:perplexity" not in fields(check_signals(with_values(honest, **single)))
 
 
@@ -215,10 +294,20 @@ def test_groups_add_up_over_the_splits(honest):
 
 def test_the_reliability_plot_is_computed_again(valid, head):
     record = json.loads((valid / "record.json").read_text())
-    record["calibration"] = {"detector": "probe", "slope": 1.0, "intercept": 0.0, "n": 540, "n_validation": 492, "bins": []}
+    record["calibration"] = {
+        "detector": "probe",
+        "slope": 1.0,
+        "intercept": 0.0,
+        "n": 540,
+        "n_validation": 492,
+        "bins": [],
+    }
     (head / FOLDER / "record.json").write_text(json.dumps(record))
     assert {f.partition("[")[0] for f in fields(check(head / FOLDER).failures)} <= {
-        "calibration.slope", "calibration.intercept", "calibration.bins"}  # fmt: skip
+        "calibration.slope",
+        "calibration.intercept",
+        "calibration.bins",
+    }
     assert "calibration.slope" in fields(check(head / FOLDER).failures)
 
 
@@ -228,5 +317,7 @@ def test_a_baseline_that_says_the_same_of_everything_is_worth_a_look(honest):
 
 
 def test_examples_left_out_that_move_the_result_are_worth_a_look(honest):
-    moved = with_record(honest, lambda r: r["detectors"][0].update(auroc=r["selection"]["test_auroc"] + 0.02))
+    moved = with_record(
+        honest, lambda r: r["detectors"][0].update(auroc=r["selection"]["test_auroc"] + 0.02)
+    )
     assert fields(suspicious(moved)) == ["detectors[0].auroc"]

@@ -9,7 +9,14 @@ import probebench
 from probebench.across.draw import draw
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer, save_figure, style
+from probebench.maps.heatmap import (
+    plot_components,
+    plot_positions,
+    plot_sublayers,
+    plot_transfer,
+    save_figure,
+    style,
+)
 from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.maps import sublayers_table
 from probebench.states.exchange.export import export
@@ -21,9 +28,14 @@ def run(model_folder, tmp_path_factory):
     """A small random model with every site and attribution, on answers made elsewhere."""
     folder = tmp_path_factory.mktemp("maps")
     return probebench.evaluate(
-        str(model_folder("llama")), answers=answers_in(folder), sites=("all",), positions=("exact_answer_last", "-1"),
-        attribution=True, out=folder / "run", device="cpu",
-    )  # fmt: skip
+        str(model_folder("llama")),
+        answers=answers_in(folder),
+        sites=("all",),
+        positions=("exact_answer_last", "-1"),
+        attribution=True,
+        out=folder / "run",
+        device="cpu",
+    )
 
 
 def answers_in(folder, n=240):
@@ -34,8 +46,16 @@ def answers_in(folder, n=240):
     rows = []
     for i in range(n):
         a, b = words[rng.integers(8)], words[rng.integers(8)]
-        rows.append({"id": f"a{i}", "question": f"Where was {b} {i}?", "answer": f" It is {a}.", "exact_answer": a,
-                     "label": int(rng.random() < 0.5), "group": f"g{i // 2}"})  # fmt: skip
+        rows.append(
+            {
+                "id": f"a{i}",
+                "question": f"Where was {b} {i}?",
+                "answer": f" It is {a}.",
+                "exact_answer": a,
+                "label": int(rng.random() < 0.5),
+                "group": f"g{i // 2}",
+            }
+        )
     path = folder / "answers.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     return path
@@ -53,10 +73,15 @@ def test_what_goes_into_the_mlp_is_read_drawn_and_exported_but_is_no_component(r
     assert "mlp.in" not in set(run.attribution.site)
     assert all(check.ok for check in verify(run.folder))
     array = np.load(export(run.folder, "npy", tmp_path / "npy", sites=["mlp.in"]) / "mlp.in.npy")
-    np.testing.assert_array_equal(array[:, 1, 1], run.states().cell(1, "-1", site="mlp.in").astype(np.float16))
+    np.testing.assert_array_equal(
+        array[:, 1, 1], run.states().cell(1, "-1", site="mlp.in").astype(np.float16)
+    )
 
 
-@pytest.mark.parametrize(("n_layers", "last"), [(28, ["24", "27"]), (36, ["33", "35"]), (40, ["36", "39"]), (48, ["45", "47"])])
+@pytest.mark.parametrize(
+    ("n_layers", "last"),
+    [(28, ["24", "27"]), (36, ["33", "35"]), (40, ["36", "39"]), (48, ["45", "47"])],
+)
 def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers, last):
     import torch
     from conftest import byte_level_tokenizer
@@ -65,15 +90,28 @@ def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers
     tokenizer = byte_level_tokenizer(chat=False)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=n_layers, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=128, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=n_layers,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=128,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     run = probebench.evaluate(
-        str(tmp_path / "model"), answers=answers_in(tmp_path), sites=("resid", *COMPONENTS), positions=("exact_answer_last",),
-        out=tmp_path / "run", device="cpu", shuffles=0,
-    )  # fmt: skip
+        str(tmp_path / "model"),
+        answers=answers_in(tmp_path),
+        sites=("resid", *COMPONENTS),
+        positions=("exact_answer_last",),
+        out=tmp_path / "run",
+        device="cpu",
+        shuffles=0,
+    )
     ax = run.plot()
     assert ax.get_ylim() == (n_layers + 1, 0), "the embedding row and every block, downwards"
     assert tick_labels(ax.yaxis) == ["emb", *(str(k) for k in range(0, n_layers, 2))]
@@ -82,13 +120,22 @@ def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers
     assert tick_labels(ax.yaxis)[:2] == ["0", "3"]
     assert tick_labels(ax.yaxis)[-2:] == last
     assert [t.split("\n")[0] for t in tick_labels(ax.xaxis)] == list(COMPONENTS)
-    assert [t.split("\n")[1] for t in tick_labels(ax.xaxis)] == ["16", "8", "8", "16", "24", "16", "24"]
+    assert [t.split("\n")[1] for t in tick_labels(ax.xaxis)] == [
+        "16",
+        "8",
+        "8",
+        "16",
+        "24",
+        "16",
+        "24",
+    ]
     strip = run.sublayers()
     assert len(strip) == 2 * n_layers
     assert strip.sublayer.tolist() == list(range(1, 2 * n_layers + 1))
     assert set(strip[strip.kind == "MLP"].sublayer) == set(range(2, 2 * n_layers + 1, 2))
     assert strip.selected.sum() == 10
-    # random weights carry the words of the answer and nothing of its truth: their probes lie near the text's own baseline
+    # random weights carry the words of the answer and nothing of its truth: their probes lie near
+    # the text's own baseline
     text = next(d["auroc"] for d in run.record["detectors"] if d["name"] == "text")
     assert abs(float(run.matrix("auroc").loc["0":].mean().mean()) - text) < 0.15
     import matplotlib.pyplot as plt
@@ -99,13 +146,21 @@ def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers
 def test_selected_sublayers_are_the_best_by_validation(run):
     strip = run.sublayers(top=3)
     assert strip.selected.sum() == 3
-    assert strip[strip.selected].validation_auroc.min() >= strip[~strip.selected].validation_auroc.max()
+    assert (
+        strip[strip.selected].validation_auroc.min()
+        >= strip[~strip.selected].validation_auroc.max()
+    )
     assert set(strip.site) == {"attn.o", "mlp.down"}
 
 
 def test_significant_sublayers_are_those_of_a_small_false_discovery_rate(run):
     scores = run.scores
-    at = (scores.detector == "cell") & (scores.split == "test") & (scores.site == "mlp.down") & (scores.layer == "1")
+    at = (
+        (scores.detector == "cell")
+        & (scores.split == "test")
+        & (scores.site == "mlp.down")
+        & (scores.layer == "1")
+    )
     planted = scores.assign(p=scores.p.where(~at, 1e-9))
     strip = sublayers_table(run.record, planted, position="-1", significant=True)
     assert strip[strip.selected].sublayer.tolist() == [4]
@@ -138,7 +193,9 @@ def test_all_maps_in_all_formats(run, tmp_path):
     assert table.selected.sum() == 2
     again = draw([run], tmp_path / "again", kind="components", **wanted["components"])
     for path in again:
-        assert path.read_bytes() == (tmp_path / "publication" / path.name).read_bytes(), "the same numbers give the same bytes"
+        assert path.read_bytes() == (tmp_path / "publication" / path.name).read_bytes(), (
+            "the same numbers give the same bytes"
+        )
 
 
 def test_maps_draw_without_torch(run):
@@ -149,7 +206,8 @@ def test_maps_draw_without_torch(run):
         "import sys\n"
         "from probebench.record.run import Run; from probebench.across.draw import draw\n"
         f"run = Run.load({str(run.folder)!r})\n"
-        "for kind in ('positions', 'components', 'sublayers'): draw([run], run.folder, kind=kind, formats=('svg',))\n"
+        "for kind in ('positions', 'components', 'sublayers'): draw([run], run.folder, kind=kind, "
+        "formats=('svg',))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'imported'"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -165,44 +223,74 @@ def test_plot_refuses_what_a_map_does_not_take(run):
     assert "--hatch means nothing to the map of sublayers" in fails("--map", "sublayers", "--hatch")
     assert "needs two runs or more" in fails("--map", "transfer")
     assert "Unknown layer '9'" in fails("--layers", "9")
-    assert "Unknown position 'exact_answer_lst'. Did you mean 'exact_answer_last'" in fails("--positions", "exact_answer_lst")
+    assert "Unknown position 'exact_answer_lst'. Did you mean 'exact_answer_last'" in fails(
+        "--positions", "exact_answer_lst"
+    )
     assert "Unknown site 'attn.w'" in fails("--site", "attn.w")
     assert "Unknown format 'gif'" in fails("--formats", "gif")
     assert "names nothing" in fails("--formats", ",")
     assert "runs backwards; write 1-3" in fails("--layers", "3-1")
-    assert "--vmin must lie below --vmax; got 0.7 and 0.7" in fails("--vmin", "0.7", "--vmax", "0.7")
-    assert "--vmin means nothing to the map of sublayers" in fails("--map", "sublayers", "--vmin", "0.5")
+    assert "--vmin must lie below --vmax; got 0.7 and 0.7" in fails(
+        "--vmin", "0.7", "--vmax", "0.7"
+    )
+    assert "--vmin means nothing to the map of sublayers" in fails(
+        "--map", "sublayers", "--vmin", "0.5"
+    )
     assert "--top takes a number from 1 on" in fails("--map", "sublayers", "--top", "0")
-    assert "--top takes a number from 1 on, without --significant" in fails("--map", "sublayers", "--top", "3", "--significant")
-    assert "--target goes with --score attribution" in fails("--map", "components", "--target", "probe")
+    assert "--top takes a number from 1 on, without --significant" in fails(
+        "--map", "sublayers", "--top", "3", "--significant"
+    )
+    assert "--target goes with --score attribution" in fails(
+        "--map", "components", "--target", "probe"
+    )
     assert "Cannot write into /proc/x" in fails("--out", "/proc/x")
 
 
 def test_aliases_name_positions_in_maps_too(run, tmp_path):
-    assert draw([run], tmp_path, positions=["last_token"], formats=("png",))[0].name.startswith("heatmap_positions")
+    assert draw([run], tmp_path, positions=["last_token"], formats=("png",))[0].name.startswith(
+        "heatmap_positions"
+    )
     assert run.components(position="last_token").equals(run.components(position="-1"))
 
 
-def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(run, model_folder, tmp_path):
+def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(
+    run, model_folder, tmp_path
+):
     out = tmp_path / "run"
-    words = {"answers": answers_in(tmp_path), "out": out, "device": "cpu", "shuffles": 0, "positions": ("-1",)}
-    first = probebench.evaluate(str(model_folder("llama")), sites=("all",), attribution=True, **words)
+    words = {
+        "answers": answers_in(tmp_path),
+        "out": out,
+        "device": "cpu",
+        "shuffles": 0,
+        "positions": ("-1",),
+    }
+    first = probebench.evaluate(
+        str(model_folder("llama")), sites=("all",), attribution=True, **words
+    )
     assert first.attribution is not None
     assert first.probe().meta.site == "resid"
     with pytest.raises(UsageError, match="no shuffled-label fits"):
         first.plot(hatch=True)
-    with pytest.raises(UsageError, match="holds a finished run that this one would replace.*--width"):
-        probebench.evaluate(str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words)
+    with pytest.raises(
+        UsageError, match="holds a finished run that this one would replace.*--width"
+    ):
+        probebench.evaluate(
+            str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words
+        )
     assert (out / "probe.json").exists()
     words["out"] = tmp_path / "second"
-    second = probebench.evaluate(str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words)
+    second = probebench.evaluate(
+        str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words
+    )
     assert second.record["selection"]["site"] in ("attn.q", "mlp.down")
     assert second.attribution is None
     with pytest.raises(BadFileError, match="keeps no probe"):
         second.probe()
     assert not (tmp_path / "second" / "probe.json").exists()
     words["out"] = tmp_path / "third"
-    with pytest.raises(UsageError, match="--width 8 projects components, and this run reads resid only"):
+    with pytest.raises(
+        UsageError, match="--width 8 projects components, and this run reads resid only"
+    ):
         probebench.evaluate(str(model_folder("llama")), width=8, **words)
     with pytest.raises(UsageError, match="--width 100 is wider than attn.k, which has 16"):
         probebench.evaluate(str(model_folder("llama")), sites=("all",), width=100, **words)
@@ -210,9 +298,16 @@ def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(run, m
 
 def test_runs_without_components_say_how_to_get_them(model_folder, answers_file, tmp_path):
     plain = probebench.evaluate(
-        str(model_folder("llama")), answers=answers_file(), positions=("-1",), out=tmp_path / "r", device="cpu"
+        str(model_folder("llama")),
+        answers=answers_file(),
+        positions=("-1",),
+        out=tmp_path / "r",
+        device="cpu",
     )
-    for kind, words in (("components", "read no component"), ("sublayers", "read no sublayer outputs")):
+    for kind, words in (
+        ("components", "read no component"),
+        ("sublayers", "read no sublayer outputs"),
+    ):
         with pytest.raises(UsageError, match=f"{words}.*--sites"):
             plain.plot(kind)
     with pytest.raises(UsageError, match="measured no attribution.*--attribution"):
@@ -236,22 +331,42 @@ def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
 
     with style("screen"):
         figure, axes = plt.subplots(2, 2, layout="constrained")
-        matrix = pd.DataFrame([[0.5, np.nan], [0.9, 0.7]], index=["emb", "0"], columns=["last_q", "-1"])
-        hatched = pd.DataFrame([[True, False], [False, False]], index=["emb", "0"], columns=["last_q", "-1"])
-        ax = plot_positions(matrix, ("0", "last_q"), ax=axes[0, 0], hatched=hatched, flagged=[("0", "-1")])
+        matrix = pd.DataFrame(
+            [[0.5, np.nan], [0.9, 0.7]], index=["emb", "0"], columns=["last_q", "-1"]
+        )
+        hatched = pd.DataFrame(
+            [[True, False], [False, False]], index=["emb", "0"], columns=["last_q", "-1"]
+        )
+        ax = plot_positions(
+            matrix, ("0", "last_q"), ax=axes[0, 0], hatched=hatched, flagged=[("0", "-1")]
+        )
         assert ax is axes[0, 0]
         assert sum(bool(p.get_hatch()) for p in ax.patches) == 1
         assert "!" in [t.get_text() for t in ax.texts]
         marked = [p for p in ax.patches if not p.get_hatch()]
         assert [p.get_xy() for p in marked] == [(0, 1)]
-        components = pd.DataFrame(np.linspace(0.4, 0.8, 14).reshape(2, 7), index=["0", "1"], columns=list(COMPONENTS))
+        components = pd.DataFrame(
+            np.linspace(0.4, 0.8, 14).reshape(2, 7), index=["0", "1"], columns=list(COMPONENTS)
+        )
         assert plot_components(components, ax=axes[0, 1]).collections[0].get_clim() == (0.4, 0.8)
-        strip = pd.DataFrame({"sublayer": [1, 2], "kind": ["ATT", "MLP"], "selected": [True, False], "auroc": [0.7, np.nan]})
+        strip = pd.DataFrame(
+            {
+                "sublayer": [1, 2],
+                "kind": ["ATT", "MLP"],
+                "selected": [True, False],
+                "auroc": [0.7, np.nan],
+            }
+        )
         patches = plot_sublayers(strip, ax=axes[1, 0]).patches
         assert [p.get_xy()[1] for p in patches] == [1, 0], "MLP stands above ATT"
         assert [bool(p.get_hatch()) for p in patches] == [False, True]
         transfer = pd.DataFrame([[0.9, 0.6], [0.55, 0.8]], index=["a", "b"], columns=["a", "b"])
-        assert {t.get_text() for t in plot_transfer(transfer, ax=axes[1, 1]).texts} == {".90", ".60", ".55", ".80"}
+        assert {t.get_text() for t in plot_transfer(transfer, ax=axes[1, 1]).texts} == {
+            ".90",
+            ".60",
+            ".55",
+            ".80",
+        }
         save_figure(axes[0, 0], tmp_path, "all", ["png"])
     with pytest.raises(UnknownNameError, match="style 'print'"), style("print"):
         pass
@@ -261,9 +376,14 @@ def test_a_site_that_is_not_there_is_nan_with_a_reason_everywhere(model_folder, 
     from probebench.report.summary import absent_sites
 
     run = probebench.evaluate(
-        str(model_folder("gpt2")), answers=answers_in(tmp_path), sites=("attn.q", "mlp.gate"), positions=("-1",), shuffles=0,
-        out=tmp_path / "run", device="cpu",
-    )  # fmt: skip
+        str(model_folder("gpt2")),
+        answers=answers_in(tmp_path),
+        sites=("attn.q", "mlp.gate"),
+        positions=("-1",),
+        shuffles=0,
+        out=tmp_path / "run",
+        device="cpu",
+    )
     assert run.record["selection"]["site"] == "attn.q"
     assert run.record["selection"]["rule"].endswith("of attn.q")
     facts = run.record["sites"]["mlp.gate"]

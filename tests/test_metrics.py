@@ -20,7 +20,9 @@ from probebench.metrics.auroc import (
 )
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
 
-maps = st.tuples(st.integers(1, 5), st.integers(2, 40), st.integers(0, 2**32 - 1)).map(lambda size: ragged_map(*size))
+maps = st.tuples(st.integers(1, 5), st.integers(2, 40), st.integers(0, 2**32 - 1)).map(
+    lambda size: ragged_map(*size)
+)
 
 
 def ragged_map(cells, n, seed):
@@ -36,7 +38,9 @@ def reference(y, scores, weights=None):
     there = ~np.isnan(scores) if weights is None else ~np.isnan(scores) & (weights > 0)
     if len(set(y[there])) < 2:
         return np.nan
-    return roc_auc_score(y[there], scores[there], sample_weight=None if weights is None else weights[there])
+    return roc_auc_score(
+        y[there], scores[there], sample_weight=None if weights is None else weights[there]
+    )
 
 
 @settings(max_examples=200, deadline=None)
@@ -51,7 +55,11 @@ def test_auroc_equals_scikit_learn_with_ties(rows):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3)), min_size=4, max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3)), min_size=4, max_size=40
+    )
+)
 def test_weighted_auroc_equals_scikit_learn(rows):
     y, scores, weights = (np.array([r[i] for r in rows]) for i in range(3))
     value = Resamples(weights[None].astype(np.float32)).auroc(y, scores.astype(float))[0]
@@ -77,11 +85,14 @@ def test_same_seed_same_draws_and_subsets_share_them():
 
 
 def test_delong_matches_the_quadratic_definition():
-    # Hanley and Hajian-Tilaki's placements written out over all pairs, the textbook form of DeLong's variance
+    # Hanley and Hajian-Tilaki's placements written out over all pairs, the textbook form of
+    # DeLong's variance
     rng = np.random.default_rng(0)
     y, s = rng.integers(0, 2, 60), np.round(rng.normal(size=60), 1)
     pairs = (s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0])
-    se = np.sqrt(pairs.mean(1).var(ddof=1) / pairs.shape[0] + pairs.mean(0).var(ddof=1) / pairs.shape[1])
+    se = np.sqrt(
+        pairs.mean(1).var(ddof=1) / pairs.shape[0] + pairs.mean(0).var(ddof=1) / pairs.shape[1]
+    )
     interval = delong_interval(y, s)
     assert interval.low == pytest.approx(pairs.mean() - 1.959963984540054 * se, abs=1e-12)
     assert interval.high == pytest.approx(pairs.mean() + 1.959963984540054 * se, abs=1e-12)
@@ -89,7 +100,8 @@ def test_delong_matches_the_quadratic_definition():
 
 @pytest.mark.parametrize("method", ["bootstrap", "delong"])
 def test_intervals_cover_the_truth(method):
-    # y = 1 shifts a normal score by 1: AUROC = Phi(1 / sqrt 2). Binomial 3.5-sigma band around 95 % over 400 data sets.
+    # y = 1 shifts a normal score by 1: AUROC = Phi(1 / sqrt 2). Binomial 3.5-sigma band around 95 %
+    # over 400 data sets.
     from scipy.stats import norm
 
     truth, hits = norm.cdf(1 / np.sqrt(2)), 0
@@ -128,14 +140,18 @@ def test_all_cells_at_once_equal_scikit_learn(example):
     expected = [reference(y, s) for s in scores]
     np.testing.assert_allclose(auroc_many(y, scores), expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(auroc_many(1 - y, -scores), expected, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(auroc_many(y, np.exp(scores)), expected, rtol=0, atol=1e-12)  # monotone: nothing changes
+    np.testing.assert_allclose(
+        auroc_many(y, np.exp(scores)), expected, rtol=0, atol=1e-12
+    )  # monotone: nothing changes
 
 
 @settings(max_examples=100, deadline=None)
 @given(maps)
 def test_many_labellings_equal_one_after_the_other(example):
     y, scores = example
-    labels = np.random.default_rng(0).integers(0, 2, (len(y), 6))  # each with its own number of correct answers
+    labels = np.random.default_rng(0).integers(
+        0, 2, (len(y), 6)
+    )  # each with its own number of correct answers
     expected = [[reference(labels[:, b], s) for b in range(6)] for s in scores]
     np.testing.assert_allclose(auroc_labels(labels, scores), expected, rtol=0, atol=1e-12)
 
@@ -156,7 +172,9 @@ def test_bootstrap_of_a_cell_with_absences_is_that_of_the_examples_it_has():
     draws = Resamples.draw([f"g{i // 3}" for i in range(200)], seed=1, n=50)
     for s, values in zip(scores, draws.auroc_many(y, scores), strict=True):
         there = ~np.isnan(s)
-        np.testing.assert_allclose(draws.take(there).auroc(y[there], s[there]), values, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            draws.take(there).auroc(y[there], s[there]), values, rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("many", [1, 5000, 0.3])
@@ -165,8 +183,12 @@ def test_bootstrap_is_exact_for_large_and_for_fractional_weights(many):
     rng = np.random.default_rng(0)
     y, scores = rng.integers(0, 2, 60), rng.normal(size=(2, 60)).round(1)
     weights = (rng.integers(1, 9, (3, 60)) * many).astype(np.float32)
-    expected = [[roc_auc_score(y, s, sample_weight=w.astype(float)) for w in weights] for s in scores]
-    np.testing.assert_allclose(Resamples(weights).auroc_many(y, scores), expected, rtol=0, atol=1e-12)
+    expected = [
+        [roc_auc_score(y, s, sample_weight=w.astype(float)) for w in weights] for s in scores
+    ]
+    np.testing.assert_allclose(
+        Resamples(weights).auroc_many(y, scores), expected, rtol=0, atol=1e-12
+    )
 
 
 def test_bootstrap_in_blocks_changes_nothing(monkeypatch):
@@ -190,7 +212,9 @@ def test_delong_of_all_cells_equals_the_quadratic_definition(example):
             assert np.isnan(high[c])
             continue
         pairs = (one[:, None] > zero) + 0.5 * (one[:, None] == zero)  # all pairs, the textbook form
-        half = 1.959963984540054 * np.sqrt(pairs.mean(1).var(ddof=1) / len(one) + pairs.mean(0).var(ddof=1) / len(zero))
+        half = 1.959963984540054 * np.sqrt(
+            pairs.mean(1).var(ddof=1) / len(one) + pairs.mean(0).var(ddof=1) / len(zero)
+        )
         assert low[c] == pytest.approx(max(0, pairs.mean() - half), abs=1e-12)
         assert high[c] == pytest.approx(min(1, pairs.mean() + half), abs=1e-12)
         interval = delong_interval(y[there], row[there])
@@ -220,7 +244,11 @@ def test_permutation_p_is_uniform_without_signal(labellings):
     y = np.repeat([0, 1], [60, 90])
     scores = rng.normal(size=(2000, 150))
     p = permutation_p(auroc_many(y, scores), auroc_labels(permuted(y, labellings, 6), scores))
-    for level in (0.01, 0.05, 0.5):  # every cell shares the labellings, and its own scores are independent of the rest
+    for level in (
+        0.01,
+        0.05,
+        0.5,
+    ):  # every cell shares the labellings, and its own scores are independent of the rest
         assert abs((p < level).mean() - level) < 4 * np.sqrt(level * (1 - level) / 2000)
 
 
@@ -239,7 +267,10 @@ def test_permutation_p_matches_the_t_test_of_one_further_observation():
 
     null = np.random.default_rng(9).normal(0.5, 0.04, size=(3, 30))
     observed = np.array([0.5, 0.58, 0.7])
-    expected = [ttest_ind([o], row, alternative="greater").pvalue for o, row in zip(observed, null, strict=True)]
+    expected = [
+        ttest_ind([o], row, alternative="greater").pvalue
+        for o, row in zip(observed, null, strict=True)
+    ]
     np.testing.assert_allclose(permutation_p(observed, null), expected, rtol=1e-10)
 
 
@@ -252,14 +283,19 @@ def test_permutation_p_of_cells_without_a_null():
 
 
 def test_max_statistic_rejects_at_its_level_without_signal():
-    # 200 maps of 30 correlated cells whose sizes differ sixfold; B + 1 = 100 maps are exchangeable, so the p is exact
+    # 200 maps of 30 correlated cells whose sizes differ sixfold; B + 1 = 100 maps are exchangeable,
+    # so the p is exact
     rng, p = np.random.default_rng(10), []
     for _ in range(200):
         y = rng.permutation(np.repeat([0, 1], 60))
         scores = rng.normal(size=(30, 120)) + rng.normal(size=120)
         for c in range(0, 30, 3):
             scores[c, rng.permutation(120)[: rng.integers(60, 100)]] = np.nan
-        p.append(max_statistic_p(auroc_many(y, scores), auroc_labels(permuted(y, 99, rng.integers(2**32)), scores)))
+        p.append(
+            max_statistic_p(
+                auroc_many(y, scores), auroc_labels(permuted(y, 99, rng.integers(2**32)), scores)
+            )
+        )
     for level in (0.05, 0.2):
         assert abs((np.array(p) <= level).mean() - level) < 3.5 * np.sqrt(level * (1 - level) / 200)
 
@@ -297,8 +333,11 @@ def test_auroc_rows_is_each_row_s_own():
 
 
 def quadratic_delong(y, a, b):
-    """Difference of two correlated AUROCs and its standard error, as DeLong et al. (1988) write it: S10 and S01 over all pairs."""
-    kernels = [(s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0]) for s in (a, b)]
+    """Difference of two correlated AUROCs and its standard error, as DeLong et al. (1988) write it:
+    S10 and S01 over all pairs."""
+    kernels = [
+        (s[y == 1][:, None] > s[y == 0]) + 0.5 * (s[y == 1][:, None] == s[y == 0]) for s in (a, b)
+    ]
     v10, v01 = (np.array([k.mean(axis=axis) for k in kernels]) for axis in (1, 0))
     covariance = np.cov(v10) / v10.shape[1] + np.cov(v01) / v01.shape[1]
     contrast = np.array([1.0, -1.0])
@@ -336,20 +375,29 @@ def test_interval_is_the_textbook_one_on_each_scale():
     half = t.ppf(0.975, 29) * replicates.std(ddof=1) * np.sqrt(30 / 29)
     logit, back = np.log(0.8 / 0.2), lambda x: 1 / (1 + np.exp(-x))
     i = bootstrap_interval(0.8, replicates, 30)
-    assert (i.low, i.high) == pytest.approx((back(logit - half / 0.16), back(logit + half / 0.16)), abs=1e-12)
+    assert (i.low, i.high) == pytest.approx(
+        (back(logit - half / 0.16), back(logit + half / 0.16)), abs=1e-12
+    )
     i = bootstrap_interval(0.8, replicates, 30, "difference")
     assert (i.low, i.high) == pytest.approx((0.8 - half, 0.8 + half), abs=1e-12)
     i = bootstrap_interval(-0.4, replicates - 1.2, 30, "below_one")
-    assert (i.low, i.high) == pytest.approx((1 - 1.4 * np.exp(half / 1.4), 1 - 1.4 * np.exp(-half / 1.4)), abs=1e-12)
+    assert (i.low, i.high) == pytest.approx(
+        (1 - 1.4 * np.exp(half / 1.4), 1 - 1.4 * np.exp(-half / 1.4)), abs=1e-12
+    )
 
 
 def test_a_proportion_that_never_varies_has_the_interval_of_clopper_and_pearson():
     from scipy.stats import binomtest
 
     for value, k in ((0.0, 0), (1.0, 12)):
-        found, expected = bootstrap_interval(value, np.full(100, value), 12), binomtest(k, 12).proportion_ci(0.95)
+        found, expected = (
+            bootstrap_interval(value, np.full(100, value), 12),
+            binomtest(k, 12).proportion_ci(0.95),
+        )
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert np.isnan(bootstrap_interval(0.5, np.r_[np.full(60, np.nan), np.full(40, 0.5)], 12).low), "undefined in most resamples"
+    assert np.isnan(
+        bootstrap_interval(0.5, np.r_[np.full(60, np.nan), np.full(40, 0.5)], 12).low
+    ), "undefined in most resamples"
     assert np.isnan(bootstrap_interval(0.5, np.full(100, 0.5), 1).low), "one group has no spread"
 
 

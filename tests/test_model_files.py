@@ -1,4 +1,5 @@
-"""Folders as clones, downloads and copies leave them: the cause is named before any weight is read, in the dry run too."""
+"""Folders as clones, downloads and copies leave them: the cause is named before any weight is read,
+in the dry run too."""
 
 import json
 import shutil
@@ -42,20 +43,29 @@ def point(path):
 
 @pytest.mark.parametrize(
     "names",
-    [("model.safetensors",), ("tokenizer.json",), ("config.json",), ("config.json", "model.safetensors", "tokenizer.json")],
+    [
+        ("model.safetensors",),
+        ("tokenizer.json",),
+        ("config.json",),
+        ("config.json", "model.safetensors", "tokenizer.json"),
+    ],
     ids="-".join,
 )
 def test_git_lfs_pointers_are_called_so(folder, names):
     for name in names:
         point(folder / name)
-    with pytest.raises(BadFileError, match=rf"{', '.join(names)} of .*Git LFS pointer.*git lfs pull"):
+    with pytest.raises(
+        BadFileError, match=rf"{', '.join(names)} of .*Git LFS pointer.*git lfs pull"
+    ):
         find(folder)
 
 
 def test_the_dry_run_says_it_too(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     point(folder / "model.safetensors")
-    result = CliRunner().invoke(main, ["eval", "--model", str(folder), "--task", "people", "--dry-run"])
+    result = CliRunner().invoke(
+        main, ["eval", "--model", str(folder), "--task", "people", "--dry-run"]
+    )
     assert (result.exit_code, "is a Git LFS pointer" in result.output) == (2, True)
 
 
@@ -80,7 +90,10 @@ def test_half_a_weight_file_is_called_half(folder, kept):
     path = folder / "model.safetensors"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(BadFileError, match=rf"model.safetensors is cut off.*{int(len(whole) * kept):,}.*[Gg]et it again"):
+    with pytest.raises(
+        BadFileError,
+        match=rf"model.safetensors is cut off.*{int(len(whole) * kept):,}.*[Gg]et it again",
+    ):
         find(folder)
 
 
@@ -97,7 +110,10 @@ def test_half_a_shard_among_whole_ones(shards):
     [
         (b"", "is empty: its download did not finish"),
         (bytes(4096), "begins with zeros: its download did not finish"),
-        (b"<!DOCTYPE html><html>Sign in</html>", "is no safetensors file: it begins with b'<!DOCTYP'"),
+        (
+            b"<!DOCTYPE html><html>Sign in</html>",
+            "is no safetensors file: it begins with b'<!DOCTYP'",
+        ),
         (b"abc", "is no safetensors file"),
         ((9).to_bytes(8, "little") + b"no header", "its header is not a list of tensors"),
         ((2).to_bytes(8, "little") + b"{}tail", "has 14 bytes, and its header speaks of 10"),
@@ -130,8 +146,14 @@ def test_small_files_that_are_no_pointers(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ({"rope_scaling": {"type": "su", "factor": 2.0}}, "rope type 'su'.*'su' is the old name of 'longrope'; write that there"),
-        ({"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}}, "rope type 'spiral'.*It knows default, .*longrope.*yarn"),
+        (
+            {"rope_scaling": {"type": "su", "factor": 2.0}},
+            "rope type 'su'.*'su' is the old name of 'longrope'; write that there",
+        ),
+        (
+            {"rope_parameters": {"rope_type": "spiral", "rope_theta": 1e4}},
+            "rope type 'spiral'.*It knows default, .*longrope.*yarn",
+        ),
     ],
 )
 def test_an_unknown_position_encoding_is_named(folder, lines, message):
@@ -144,8 +166,14 @@ def test_an_unknown_position_encoding_is_named(folder, lines, message):
 
 def test_rope_types_are_found_at_any_depth():
     whole = {"rope_type": "default"}
-    config = {"text_config": {"rope_parameters": {"full_attention": {"rope_type": "yarn"}, "sliding_attention": whole}}}
-    assert rope_types(config | {"parts": [{"rope_scaling": {"type": "su"}}], "rope_scaling": None}) == {"yarn", "default", "su"}
+    config = {
+        "text_config": {
+            "rope_parameters": {"full_attention": {"rope_type": "yarn"}, "sliding_attention": whole}
+        }
+    }
+    assert rope_types(
+        config | {"parts": [{"rope_scaling": {"type": "su"}}], "rope_scaling": None}
+    ) == {"yarn", "default", "su"}
 
 
 # -- devices ---------------------------------------------------------------------------
@@ -153,5 +181,8 @@ def test_rope_types_are_found_at_any_depth():
 
 @pytest.mark.parametrize("name", ["mps", "mps:0"])
 def test_a_device_with_wrong_products_is_refused_with_the_reason(name):
-    with pytest.raises(ProbebenchError, match=rf"--device {name}: .*wrong matrix products.*193487.*Use --device cpu"):
+    with pytest.raises(
+        ProbebenchError,
+        match=rf"--device {name}: .*wrong matrix products.*193487.*Use --device cpu",
+    ):
         pick_device(name)

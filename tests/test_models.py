@@ -1,4 +1,5 @@
-"""From a name to weights: folders that are not what they seem, devices, quantised weights, adapters and code to trust."""
+"""From a name to weights: folders that are not what they seem, devices, quantised weights, adapters
+and code to trust."""
 
 import json
 import os
@@ -26,9 +27,19 @@ from probebench.types import EMB
 IDS = [(5, 9, 17, 30, 8, 11, 60, 7), (6, 40, 41, 9)]
 TABLE = np.array([[[0, 0], [len(s) // 2, len(s) // 2], [len(s) - 1, len(s) - 1]] for s in IDS])
 BLOCKS = {f"model.layers.{k}": "cpu" for k in range(3)}
-SPREAD = {"model.embed_tokens": "cpu", **BLOCKS, "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
-with_accelerate = pytest.mark.skipif(find_spec("accelerate") is None, reason="accelerate is not installed (pip install accelerate)")
-with_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed (pip install peft)")
+SPREAD = {
+    "model.embed_tokens": "cpu",
+    **BLOCKS,
+    "model.norm": "cpu",
+    "model.rotary_emb": "cpu",
+    "lm_head": "cpu",
+}
+with_accelerate = pytest.mark.skipif(
+    find_spec("accelerate") is None, reason="accelerate is not installed (pip install accelerate)"
+)
+with_peft = pytest.mark.skipif(
+    find_spec("peft") is None, reason="peft is not installed (pip install peft)"
+)
 
 
 def states(loaded, sites=("resid",)):
@@ -43,13 +54,16 @@ def find(folder, **options):
 
 @pytest.fixture
 def changed(model_folder, tmp_path):
-    """A copy of the small Llama with other lines in its config: `changed(num_hidden_layers=4)`; None takes a line out."""
+    """A copy of the small Llama with other lines in its config: `changed(num_hidden_layers=4)`;
+    None takes a line out."""
 
     def change(name="changed", **lines):
         folder = tmp_path / name
         shutil.copytree(model_folder(), folder)
         config = json.loads((folder / "config.json").read_text()) | lines
-        (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+        (folder / "config.json").write_text(
+            json.dumps({k: v for k, v in config.items() if v is not None})
+        )
         return folder
 
     return change
@@ -61,14 +75,32 @@ def changed(model_folder, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: [p.unlink() for p in f.glob("tokenizer*")], "holds no tokenizer. Copy its files"),
-        (lambda f: (f / "tokenizer.json").unlink(), "with a tokenizer that can be read|has no vocabulary"),
-        (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), r"pickled weights only.*use_safetensors=False"),
+        (
+            lambda f: [p.unlink() for p in f.glob("tokenizer*")],
+            "holds no tokenizer. Copy its files",
+        ),
+        (
+            lambda f: (f / "tokenizer.json").unlink(),
+            "with a tokenizer that can be read|has no vocabulary",
+        ),
+        (
+            lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+            r"pickled weights only.*use_safetensors=False",
+        ),
         (lambda f: (f / "model.safetensors").unlink(), "it holds no model.safetensors"),
-        (lambda f: (f / "model.safetensors").rename(f / "a.safetensors"), "neither model.safetensors nor model.safetensors.index"),
+        (
+            lambda f: (f / "model.safetensors").rename(f / "a.safetensors"),
+            "neither model.safetensors nor model.safetensors.index",
+        ),
         (lambda f: (f / "config.json").unlink(), "is not a language model of transformers"),
-        (lambda f: (f / "config.json").write_text("{"), "config.json is not JSON: .*It was cut off"),
-        (lambda f: (f / "adapter_config.json").write_text("{}"), "holds an adapter. Give its base model with --model"),
+        (
+            lambda f: (f / "config.json").write_text("{"),
+            "config.json is not JSON: .*It was cut off",
+        ),
+        (
+            lambda f: (f / "adapter_config.json").write_text("{}"),
+            "holds an adapter. Give its base model with --model",
+        ),
     ],
 )
 def test_a_folder_that_is_not_a_whole_model_says_what_is_missing(changed, spoil, message):
@@ -81,11 +113,20 @@ def test_a_folder_that_is_not_a_whole_model_says_what_is_missing(changed, spoil,
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ({"model_type": "zorgon"}, "model type 'zorgon', which transformers .* does not know.*pip install -U transformers"),
+        (
+            {"model_type": "zorgon"},
+            "model type 'zorgon', which transformers .* does not know.*pip install -U transformers",
+        ),
         ({"model_type": None}, "no config.json with a model_type"),
-        ({"model_type": "t5"}, "no class that generates text with models of the type .t5.*AutoModelForCausalLM"),
+        (
+            {"model_type": "t5"},
+            "no class that generates text with models of the type .t5.*AutoModelForCausalLM",
+        ),
         ({"hidden_size": "wide"}, "is not a language model of transformers.*hidden_size"),
-        ({"quantization_config": {"quant_method": "zip"}}, "quantised by 'zip', which this version"),
+        (
+            {"quantization_config": {"quant_method": "zip"}},
+            "quantised by 'zip', which this version",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_is_one_clear_line(changed, lines, message):
@@ -96,8 +137,16 @@ def test_a_config_that_cannot_be_is_one_clear_line(changed, lines, message):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ({"num_hidden_layers": 4}, "9 weights that LlamaForCausalLM needs are missing.*first 'model.layers.3.input_layernorm"),
-        ({"intermediate_size": 64}, "9 weights that LlamaForCausalLM needs have another shape.*first 'model.layers.0.mlp.down"),
+        (
+            {"num_hidden_layers": 4},
+            "9 weights that LlamaForCausalLM needs are missing.*first "
+            "'model.layers.3.input_layernorm",
+        ),
+        (
+            {"intermediate_size": 64},
+            "9 weights that LlamaForCausalLM needs have another shape.*first "
+            "'model.layers.0.mlp.down",
+        ),
     ],
 )
 def test_no_weight_is_ever_random(changed, lines, message):
@@ -111,7 +160,9 @@ def test_weights_that_cannot_be_read_are_one_clear_line(changed):
     folder = changed()
     handle = find(folder)
     (folder / "model.safetensors").write_bytes(b"no weights")  # since then
-    with pytest.raises(UsageError, match="is not a language model of transformers with safetensors"):
+    with pytest.raises(
+        UsageError, match="is not a language model of transformers with safetensors"
+    ):
         load_model(handle)
 
 
@@ -127,12 +178,16 @@ def test_several_weight_files_are_one_model(loaded, tmp_path):
     save_file({k: v + 1 for k, v in tensors.items()}, parts[1], metadata={"format": "pt"})
     assert find(folder).identity.revision != handle.identity.revision
     parts[1].unlink()
-    with pytest.raises(BadFileError, match=f"1 of {len(parts)} weight files are missing .*, the first {parts[1].name}"):
+    with pytest.raises(
+        BadFileError,
+        match=f"1 of {len(parts)} weight files are missing .*, the first {parts[1].name}",
+    ):
         find(folder)
 
 
 def test_a_hub_model_is_known_by_its_commit(model_folder, tmp_path):
-    """A cache as the hub's library leaves it, read by another process, since its place is fixed at import."""
+    """A cache as the hub's library leaves it, read by another process, since its place is fixed at
+    import."""
     commits = ["a" * 40, "b" * 40]
     cache = tmp_path / "models--org--small"
     (cache / "refs").mkdir(parents=True)
@@ -140,12 +195,18 @@ def test_a_hub_model_is_known_by_its_commit(model_folder, tmp_path):
     for commit in commits:
         shutil.copytree(model_folder(), cache / "snapshots" / commit)
     weights = cache / "snapshots" / commits[1] / "model.safetensors"
-    save_file({k: torch.zeros_like(v) for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    save_file(
+        {k: torch.zeros_like(v) for k, v in load_file(weights).items()},
+        weights,
+        metadata={"format": "pt"},
+    )
     code = (
         "from probebench.models.loading import *; "
-        "handles = [find_model(ModelSpec('org/small', r, device='cpu'), offline=True) for r in (None, 'b' * 40)]; "
+        "handles = [find_model(ModelSpec('org/small', r, device='cpu'), offline=True) for r in "
+        "(None, 'b' * 40)]; "
         "print(*(h.identity.revision for h in handles)); "
-        f"open({str(cache / 'refs' / 'main')!r}, 'w').write('b' * 40); "  # the hub moves on between finding and loading
+        # the hub moves on between finding and loading
+        f"open({str(cache / 'refs' / 'main')!r}, 'w').write('b' * 40); "
         "print(bool(load_model(handles[0], offline=True).model.lm_head.weight.any()))"
     )
     words = [sys.executable, "-c", code]
@@ -154,7 +215,7 @@ def test_a_hub_model_is_known_by_its_commit(model_folder, tmp_path):
     assert done.stdout.split() == [*commits, "True"], done.stderr
 
 
-# -- dtype, device, attention ---------------------------------------------------------------------------
+# -- dtype, device, attention ----------------------------------------------------------------------
 
 
 def test_auto_is_float32_on_a_cpu(changed):
@@ -166,24 +227,36 @@ def test_auto_is_float32_on_a_cpu(changed):
 def test_a_misspelt_value_names_what_is_allowed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        UnknownNameError, match="Unknown dtype 'floatt32'. Did you mean 'float32'.*one of auto, float32, bfloat16, fl"
+        UnknownNameError,
+        match=(
+            "Unknown dtype 'floatt32'. Did you mean 'float32'.*one of auto, float32, bfloat16, fl"
+        ),
     ):
         probebench.evaluate("tiny", "people", dtype="floatt32")
-    with pytest.raises(UnknownNameError, match="Unknown quantization 'q7'. It must be one of none, int8, int4"):
+    with pytest.raises(
+        UnknownNameError, match="Unknown quantization 'q7'. It must be one of none, int8, int4"
+    ):
         probebench.evaluate("tiny", "people", quantization="q7")
     for option, value in (("--dtype", "floatt32"), ("--quantization", "q7")):
-        result = CliRunner().invoke(main, ["eval", "--model", "tiny", "--task", "people", option, value])
+        result = CliRunner().invoke(
+            main, ["eval", "--model", "tiny", "--task", "people", option, value]
+        )
         assert result.exit_code == 2
         assert "is not one of" in result.output
         assert value in result.output
 
 
 def test_an_attention_that_cannot_be_used_is_one_clear_line():
-    with pytest.raises(UsageError, match="--attn-implementation 'sdpaa' cannot be used with 'tiny' here; eager and sdpa"):
+    with pytest.raises(
+        UsageError,
+        match="--attn-implementation 'sdpaa' cannot be used with 'tiny' here; eager and sdpa",
+    ):
         find_model(ModelSpec("tiny", attention="sdpaa"))
     with pytest.raises(UsageError, match="'org/kernel' is code from the hub.*--trust-remote-code"):
         find_model(ModelSpec("tiny", attention="org/kernel"))
-    eager, sdpa = (find_model(ModelSpec("tiny", attention=name)).identity for name in ("eager", "sdpa"))
+    eager, sdpa = (
+        find_model(ModelSpec("tiny", attention=name)).identity for name in ("eager", "sdpa")
+    )
     assert (eager.attention, sdpa.attention) == ("eager", "sdpa")
     assert eager.key() != sdpa.key()
 
@@ -197,7 +270,13 @@ def test_a_model_spread_over_one_device_is_the_plain_model(loaded, model_folder,
     if given == "auto" and torch.cuda.is_available():
         pytest.skip("this machine has a GPU, so auto is not the CPU")
     (tmp_path / "map.json").write_text(json.dumps(SPREAD))
-    spread = load_model(find(model_folder(), device="auto", device_map=str(tmp_path / "map.json") if given == "file" else given))
+    spread = load_model(
+        find(
+            model_folder(),
+            device="auto",
+            device_map=str(tmp_path / "map.json") if given == "file" else given,
+        )
+    )
     assert spread.device == torch.device("cpu")
     assert spread.handle.identity.device == "cpu"
     assert set(spread.handle.identity.libraries) == {"accelerate"}
@@ -205,9 +284,15 @@ def test_a_model_spread_over_one_device_is_the_plain_model(loaded, model_folder,
 
 
 @with_accelerate
-@pytest.mark.parametrize("where", [{"": "disk"}, SPREAD | {"model.layers.1": "disk"}, SPREAD | {"model.embed_tokens": "disk"}])
+@pytest.mark.parametrize(
+    "where",
+    [{"": "disk"}, SPREAD | {"model.layers.1": "disk"}, SPREAD | {"model.embed_tokens": "disk"}],
+)
 def test_weights_left_on_disk_give_the_same_numbers(loaded, model_folder, where):
-    plain, spread = loaded("llama"), load_model(find(model_folder(), device="auto", device_map=json.dumps(where)))
+    plain, spread = (
+        loaded("llama"),
+        load_model(find(model_folder(), device="auto", device_map=json.dumps(where))),
+    )
     assert any(p.device.type == "meta" for p in spread.model.parameters())
     assert spread.device == torch.device("cpu")
     for site, values in states(spread, [ALL]).items():
@@ -233,18 +318,30 @@ def test_the_map_is_in_the_identity_however_it_was_given(model_folder, tmp_path)
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ("autoo", UnknownNameError, "Unknown device map 'autoo'. Did you mean 'auto'.*JSON file or object"),
+        (
+            "autoo",
+            UnknownNameError,
+            "Unknown device map 'autoo'. Did you mean 'auto'.*JSON file or object",
+        ),
         ("{", BadFileError, "--device-map is not JSON"),
         ("{}", BadFileError, "must be a JSON object of modules and devices"),
         ('{"": "tpu"}', UnknownNameError, "Unknown device 'tpu'"),
-        ('{"": "auto"}', BadFileError, "'' must go to cpu, disk, a GPU's number or cuda:N; got 'auto'"),
+        (
+            '{"": "auto"}',
+            BadFileError,
+            "'' must go to cpu, disk, a GPU's number or cuda:N; got 'auto'",
+        ),
         ('{"": 99}', UsageError, "--device-map cuda:99: this machine has"),
         (
             '{"model.layer.0": "cpu"}',
             UnknownNameError,
             "Unknown module in --device-map 'model.layer.0'. Did you mean 'model.layers.0",
         ),
-        (json.dumps(BLOCKS), UsageError, 'does not say where model.embed_tokens.weight goes. Name its module, or add "": "cpu"'),
+        (
+            json.dumps(BLOCKS),
+            UsageError,
+            'does not say where model.embed_tokens.weight goes. Name its module, or add "": "cpu"',
+        ),
     ],
 )
 def test_maps_that_cannot_be(model_folder, given, error, message):
@@ -254,13 +351,31 @@ def test_maps_that_cannot_be(model_folder, given, error, message):
 
 def test_device_and_map_exclude_each_other(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["eval", "--model", "tiny", "--task", "people", "--device", "cpu", "--device-map", "auto"]
+    words = [
+        "eval",
+        "--model",
+        "tiny",
+        "--task",
+        "people",
+        "--device",
+        "cpu",
+        "--device-map",
+        "auto",
+    ]
     result = CliRunner().invoke(main, words)
-    assert (result.exit_code, "--device cpu and --device-map exclude each other" in result.output) == (2, True)
+    assert (
+        result.exit_code,
+        "--device cpu and --device-map exclude each other" in result.output,
+    ) == (2, True)
 
 
 @pytest.mark.parametrize(
-    ("options", "package"), [({"device_map": "auto"}, "accelerate"), ({"peft": "lora"}, "peft"), ({"quantization": "int4"}, "GPU")]
+    ("options", "package"),
+    [
+        ({"device_map": "auto"}, "accelerate"),
+        ({"peft": "lora"}, "peft"),
+        ({"quantization": "int4"}, "GPU"),
+    ],
 )
 def test_what_is_not_installed_is_said_with_its_command(tmp_path, monkeypatch, options, package):
     monkeypatch.chdir(tmp_path)
@@ -270,7 +385,11 @@ def test_what_is_not_installed_is_said_with_its_command(tmp_path, monkeypatch, o
     folder.mkdir()
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (folder / "adapter_model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
-    message = f"not installed: pip install {package}" if package != "GPU" else "--quantization int4 needs a CUDA GPU"
+    message = (
+        f"not installed: pip install {package}"
+        if package != "GPU"
+        else "--quantization int4 needs a CUDA GPU"
+    )
     with pytest.raises(UsageError, match=message):
         probebench.evaluate("tiny", "people", **options)
 
@@ -279,7 +398,8 @@ def test_what_is_not_installed_is_said_with_its_command(tmp_path, monkeypatch, o
 
 
 class PackedLinear(torch.nn.Module):
-    """Two four-bit numbers in a byte and a scale per row, as quantised layers keep them: its weight has another shape."""
+    """Two four-bit numbers in a byte and a scale per row, as quantised layers keep them: its weight
+    has another shape."""
 
     def __init__(self, linear):
         super().__init__()
@@ -290,7 +410,10 @@ class PackedLinear(torch.nn.Module):
         self.register_buffer("weight", (levels[:, ::2] * 16 + levels[:, 1::2]).to(torch.uint8))
 
     def unpacked(self):
-        levels = torch.stack([self.weight >> 4, self.weight & 15], dim=2).flatten(1).to(torch.float32) - 8
+        levels = (
+            torch.stack([self.weight >> 4, self.weight & 15], dim=2).flatten(1).to(torch.float32)
+            - 8
+        )
         return levels * self.scale
 
     def forward(self, x):
@@ -321,10 +444,15 @@ def test_packed_weights_are_read_at_every_site(model_folder, kind):
         ({"quant_method": "mxfp4"}, "mxfp4"),
         ({"quant_method": "compressed-tensors"}, "compressed-tensors"),
         ({"load_in_8bit": True}, "bitsandbytes-8bit"),
-        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "bitsandbytes-4bit-nf4"),
+        (
+            {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
+            "bitsandbytes-4bit-nf4",
+        ),
     ],
 )
-def test_a_checkpoint_that_is_quantised_already_is_recorded_as_such(changed, model_folder, stored, name):
+def test_a_checkpoint_that_is_quantised_already_is_recorded_as_such(
+    changed, model_folder, stored, name
+):
     identity = find(changed(quantization_config=stored)).identity
     plain = find(model_folder()).identity
     assert identity.quantization == name
@@ -336,20 +464,29 @@ def test_a_checkpoint_that_is_quantised_already_is_recorded_as_such(changed, mod
 def test_a_library_that_quantised_weights_need_is_named(changed):
     if find_spec("gptqmodel") or find_spec("optimum"):
         pytest.skip("a library for GPTQ is installed")
-    handle = find(changed(quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 128}))
+    handle = find(
+        changed(quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 128})
+    )
     with pytest.raises(UsageError, match="requires optimum"):
         load_model(handle)
 
 
 def test_quantisation_excludes(changed, monkeypatch):
-    with pytest.raises(UsageError, match="--quantization int8 needs a CUDA GPU, and this run is on the CPU"):
+    with pytest.raises(
+        UsageError, match="--quantization int8 needs a CUDA GPU, and this run is on the CPU"
+    ):
         find(changed(), quantization="int8")
     with pytest.raises(UsageError, match="--peft and --quantization exclude each other"):
         find(changed("other"), quantization="int8", peft="x")
     monkeypatch.setattr("probebench.models.loading._libraries", lambda *a: {})
-    with pytest.raises(UsageError, match=r"is quantised already \(fp8\). Leave --quantization int4 out"):
+    with pytest.raises(
+        UsageError, match=r"is quantised already \(fp8\). Leave --quantization int4 out"
+    ):
         find(changed("third", quantization_config={"quant_method": "fp8"}), quantization="int4")
-    assert find(changed("fourth"), quantization="int4").identity.quantization == "bitsandbytes-4bit-nf4"
+    assert (
+        find(changed("fourth"), quantization="int4").identity.quantization
+        == "bitsandbytes-4bit-nf4"
+    )
 
 
 # -- adapters ---------------------------------------------------------------------------
@@ -357,19 +494,31 @@ def test_quantisation_excludes(changed, monkeypatch):
 
 @pytest.fixture
 def adapter(tmp_path):
-    """A rank-2 LoRA of the small Llama's `q_proj` and `down_proj`, written by hand in PEFT's format, and its deltas."""
+    """A rank-2 LoRA of the small Llama's `q_proj` and `down_proj`, written by hand in PEFT's
+    format, and its deltas."""
 
     def make(name="lora", *, base="small", width=32, layers=3, seed=0, **lines):
         folder = tmp_path / name
         folder.mkdir()
         rng, tensors, deltas = torch.Generator().manual_seed(seed), {}, {}
         for layer in range(layers):
-            for module, (n_out, n_in) in {"self_attn.q_proj": (width, width), "mlp.down_proj": (width, 48)}.items():
+            for module, (n_out, n_in) in {
+                "self_attn.q_proj": (width, width),
+                "mlp.down_proj": (width, 48),
+            }.items():
                 path = f"model.layers.{layer}.{module}"
                 a, b = torch.randn(2, n_in, generator=rng), torch.randn(n_out, 2, generator=rng)
-                tensors |= {f"base_model.model.{path}.lora_{k}.weight": v for k, v in (("A", a), ("B", b))}
+                tensors |= {
+                    f"base_model.model.{path}.lora_{k}.weight": v for k, v in (("A", a), ("B", b))
+                }
                 deltas[f"{path}.weight"] = b @ a * 4 / 2  # lora_alpha / r
-        config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "r": 2, "lora_alpha": 4}
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base,
+            "r": 2,
+            "lora_alpha": 4,
+        }
         config |= {"target_modules": ["q_proj", "down_proj"], **lines}
         (folder / "adapter_config.json").write_text(json.dumps(config))
         save_file(tensors, folder / "adapter_model.safetensors")
@@ -382,7 +531,9 @@ def adapter(tmp_path):
 def test_a_merged_adapter_is_the_base_plus_its_products(loaded, model_folder, adapter):
     plain, (folder, deltas) = loaded("llama"), adapter()
     merged = load_model(find(model_folder(), peft=str(folder)))
-    assert [n for n, _ in merged.model.named_modules()] == [n for n, _ in plain.model.named_modules()]
+    assert [n for n, _ in merged.model.named_modules()] == [
+        n for n, _ in plain.model.named_modules()
+    ]
     assert type(merged.model) is type(plain.model)
     for name, value in merged.model.state_dict().items():
         torch.testing.assert_close(value, plain.model.state_dict()[name] + deltas.get(name, 0))
@@ -400,7 +551,9 @@ def test_an_adapter_is_in_the_key_by_its_content(model_folder, adapter, tmp_path
     other, _ = adapter("other", seed=1)
     scaled, _ = adapter("scaled", lora_alpha=8)
     plain = find(model_folder()).identity
-    handles = [find(model_folder(), peft=str(f)) for f in (folder, tmp_path / "copy", other, scaled)]
+    handles = [
+        find(model_folder(), peft=str(f)) for f in (folder, tmp_path / "copy", other, scaled)
+    ]
     keys = [h.identity.key() for h in handles]
     assert keys[0] == keys[1]
     assert len({json.dumps(k, sort_keys=True) for k in (*keys, plain.key())}) == 4
@@ -414,7 +567,11 @@ def test_an_adapter_is_in_the_key_by_its_content(model_folder, adapter, tmp_path
     ("options", "message"),
     [
         ({"width": 64}, "does not fit LlamaForCausalLM.*size mismatch"),
-        ({"layers": 2}, "lacks 4 tensors that the model needs, the first .*layers.2.*trained on another model, 'small'"),
+        (
+            {"layers": 2},
+            "lacks 4 tensors that the model needs, the first .*layers.2.*trained on another "
+            "model, 'small'",
+        ),
         ({"layers": 4}, "has 4 tensors for which the model has no place, the first .*layers.3"),
         ({"target_modules": ["c_attn"]}, "does not fit LlamaForCausalLM.*c_attn"),
     ],
@@ -429,12 +586,24 @@ def test_an_adapter_of_another_model_is_one_clear_line(model_folder, adapter, op
     ("spoil", "message"),
     [
         (lambda f: shutil.rmtree(f), "--peft: there is no folder"),
-        (lambda f: (f / "adapter_config.json").unlink(), "holds no adapter_config.json. Give the folder that PEFT's"),
-        (lambda f: (f / "adapter_model.safetensors").unlink(), "holds no adapter_model.safetensors"),
-        (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "may run code.*again as safetensors"),
+        (
+            lambda f: (f / "adapter_config.json").unlink(),
+            "holds no adapter_config.json. Give the folder that PEFT's",
+        ),
+        (
+            lambda f: (f / "adapter_model.safetensors").unlink(),
+            "holds no adapter_model.safetensors",
+        ),
+        (
+            lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"),
+            "may run code.*again as safetensors",
+        ),
         (lambda f: (f / "adapter_config.json").write_text("[]"), "is not a JSON object"),
         (lambda f: (f / "adapter_config.json").write_text("{}"), "has no peft_type"),
-        (lambda f: (f / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING"}'), "cannot be merged into weights"),
+        (
+            lambda f: (f / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING"}'),
+            "cannot be merged into weights",
+        ),
     ],
 )
 def test_adapter_folders_that_cannot_be(model_folder, adapter, spoil, message):
@@ -448,19 +617,32 @@ def test_adapter_folders_that_cannot_be(model_folder, adapter, spoil, message):
 @with_accelerate
 def test_an_adapter_and_a_map(loaded, model_folder, adapter):
     folder, deltas = adapter()
-    merged = load_model(find(model_folder(), device="auto", device_map=json.dumps(SPREAD), peft=str(folder)))
+    merged = load_model(
+        find(model_folder(), device="auto", device_map=json.dumps(SPREAD), peft=str(folder))
+    )
     name = next(iter(deltas))
-    torch.testing.assert_close(merged.model.get_parameter(name), loaded("llama").model.get_parameter(name) + deltas[name])
+    torch.testing.assert_close(
+        merged.model.get_parameter(name), loaded("llama").model.get_parameter(name) + deltas[name]
+    )
     handle = find(model_folder(), device="auto", device_map='{"": "disk"}', peft=str(folder))
-    with pytest.raises(UsageError, match="cannot be merged into weights that are on disk or offloaded"):
+    with pytest.raises(
+        UsageError, match="cannot be merged into weights that are on disk or offloaded"
+    ):
         load_model(handle)
 
 
 @with_peft
-def test_the_record_of_a_run_with_an_adapter(model_folder, adapter, answers_file, tmp_path, monkeypatch):
+def test_the_record_of_a_run_with_an_adapter(
+    model_folder, adapter, answers_file, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     folder, _ = adapter()
-    small = {"answers": answers_file(), "layers": [1], "positions": ["first_answer", "last_q"], "shuffles": 0}
+    small = {
+        "answers": answers_file(),
+        "layers": [1],
+        "positions": ["first_answer", "last_q"],
+        "shuffles": 0,
+    }
     run = probebench.evaluate(str(model_folder()), peft=folder, **small)
     plain = find(model_folder()).identity
     assert run.record["model"]["peft"] == find(model_folder(), peft=str(folder)).identity.peft
@@ -469,15 +651,23 @@ def test_the_record_of_a_run_with_an_adapter(model_folder, adapter, answers_file
     assert "--" in run.folder.name
 
 
-# -- code that comes with a model ---------------------------------------------------------------------------
+# -- code that comes with a model ------------------------------------------------------------------
 
 
 @pytest.fixture
 def own_code(changed, tmp_path, monkeypatch):
-    """A Llama of an unknown type that brings its own classes, which leave a trace when they are imported."""
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
-    classes = {"AutoConfig": "own_model.OwnConfig", "AutoModelForCausalLM": "own_model.OwnForCausalLM"}
-    folder = changed("own", model_type="own_llama", architectures=["OwnForCausalLM"], auto_map=classes)
+    """A Llama of an unknown type that brings its own classes, which leave a trace when they are
+    imported."""
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
+    classes = {
+        "AutoConfig": "own_model.OwnConfig",
+        "AutoModelForCausalLM": "own_model.OwnForCausalLM",
+    }
+    folder = changed(
+        "own", model_type="own_llama", architectures=["OwnForCausalLM"], auto_map=classes
+    )
     (folder / "own_model.py").write_text(
         "from pathlib import Path\n"
         "from transformers import LlamaConfig, LlamaForCausalLM\n"
@@ -489,13 +679,18 @@ def own_code(changed, tmp_path, monkeypatch):
 
 
 def test_code_that_comes_with_a_model_runs_only_when_asked_for(own_code, loaded, tmp_path):
-    with pytest.raises(UsageError, match="comes with Python code.*on this machine with your rights.*--trust-remote-code"):
+    with pytest.raises(
+        UsageError,
+        match="comes with Python code.*on this machine with your rights.*--trust-remote-code",
+    ):
         find(own_code)
     assert not (tmp_path / "trace").exists()
     handle = find(own_code, trust_remote_code=True)
     assert (tmp_path / "trace").exists()
     assert handle.identity.architecture == "OwnForCausalLM"
-    np.testing.assert_array_equal(states(load_model(handle))["resid"], states(loaded("llama"))["resid"])
+    np.testing.assert_array_equal(
+        states(load_model(handle))["resid"], states(loaded("llama"))["resid"]
+    )
 
 
 def test_code_that_is_not_needed_does_not_run_either(own_code, tmp_path):
@@ -524,17 +719,29 @@ def test_the_code_is_in_the_identity(own_code, model_folder):
 
 def test_token_ids_go_to_the_input_embedding(loaded):
     plain = loaded("llama")
-    assert LoadedModel(plain.model, plain.handle).device == plain.model.get_input_embeddings().weight.device
+    assert (
+        LoadedModel(plain.model, plain.handle).device
+        == plain.model.get_input_embeddings().weight.device
+    )
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"device_map": "auto"}, {"quantization": "int4"}, {"peft": "lora"}, {"trust_remote_code": True}, {"dtype": "float16"}],
+    [
+        {"device_map": "auto"},
+        {"quantization": "int4"},
+        {"peft": "lora"},
+        {"trust_remote_code": True},
+        {"dtype": "float16"},
+    ],
 )
 def test_other_weights_never_overwrite_a_plain_run(options):
     from probebench.job.options import Settings
 
-    plain, other = (Settings(spec, "people").folder("people") for spec in (ModelSpec("tiny"), ModelSpec("tiny", **options)))
+    plain, other = (
+        Settings(spec, "people").folder("people")
+        for spec in (ModelSpec("tiny"), ModelSpec("tiny", **options))
+    )
     assert plain.as_posix() == "runs/tiny/people"
     assert other.as_posix().startswith("runs/tiny/people--")
 
@@ -544,4 +751,7 @@ def test_a_stop_token_below_zero_is_none(model_folder, tmp_path):
     shutil.copytree(model_folder(), folder)
     config = json.loads((folder / "generation_config.json").read_text())
     (folder / "generation_config.json").write_text(json.dumps({**config, "eos_token_id": [-1, 2]}))
-    assert find_model(ModelSpec(str(folder))).stop_ids == find_model(ModelSpec(str(model_folder()))).stop_ids
+    assert (
+        find_model(ModelSpec(str(folder))).stop_ids
+        == find_model(ModelSpec(str(model_folder()))).stop_ids
+    )

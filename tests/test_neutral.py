@@ -17,22 +17,37 @@ from probebench.types import Cell
 
 CELL = Cell("resid", 1, "-1")
 PROBE = SimpleNamespace(decision_function=lambda X: X[:, 0])
-IDENTITY = {"revision": "r", "tokenizer": "t", "chat_template": None, "dtype": "float32", "attention": "sdpa"}
+IDENTITY = {
+    "revision": "r",
+    "tokenizer": "t",
+    "chat_template": None,
+    "dtype": "float32",
+    "attention": "sdpa",
+}
 
 
 def control(shift, n=400, absent=10, position="-1"):
-    """A run whose vectors hold one number each: its decisions, `shift` above those of the tested run's correct answers."""
+    """A run whose vectors hold one number each: its decisions, `shift` above those of the tested
+    run's correct answers."""
     rng = np.random.default_rng(0)
     label = np.tile([1, 1, 1, 0], n // 4)
     X = (rng.normal(size=(n, 1)) + shift).astype(np.float32)
     there = np.arange(n) >= absent
     states = SimpleNamespace(
-        positions=(position,), sites={"resid": None}, site=lambda _: SimpleNamespace(layers=(0, 1)), there=lambda _: there,
+        positions=(position,),
+        sites={"resid": None},
+        site=lambda _: SimpleNamespace(layers=(0, 1)),
+        there=lambda _: there,
         cell=lambda *_: X,
-    )  # fmt: skip
+    )
     answers = pd.DataFrame({"question": [f"n{i}" for i in range(n)], "label": label})
     record = {"key": "k", "task": {"name": "neutral"}, "model": IDENTITY}
-    return SimpleNamespace(folder="there", record=record, states=lambda: states, answers=answers), X[:, 0], label, there
+    return (
+        SimpleNamespace(folder="there", record=record, states=lambda: states, answers=answers),
+        X[:, 0],
+        label,
+        there,
+    )
 
 
 def judged(n=2000):

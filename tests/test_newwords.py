@@ -40,15 +40,47 @@ def test_initials_and_titles_end_no_sentence():
     ("question", "answer", "expected"),
     [
         ("Who painted the mural?", "Ilse Brandt", "Ilse Brandt"),
-        ("Who painted the mural?", "The mural was painted by Ilse Brandt in the spring of 1931.", "Ilse Brandt"),
-        ("When was the mural painted?", "The mural was painted by Ilse Brandt in the spring of 1931.", "1931"),
-        ("How many rooms does the inn have?", "The inn by the lake has 41 rooms and a cellar from 1702.", "41"),
-        ("Which comet did she see?", 'The comet that she saw was called "The Silver Broom" by everyone.', "The Silver Broom"),
-        ("What is a grolt?", "A grolt (also known as a Trollfish) is a small freshwater eel with teeth.", "small freshwater eel"),
-        ("Where is the Nerra river?", "The Nerra river is in the north of Kestria, near the old border.", "Kestria"),
-        ("Who played Tam Brek?", "Tam Brek was played by the actor Joan Ferris in the film.", "Joan Ferris"),
+        (
+            "Who painted the mural?",
+            "The mural was painted by Ilse Brandt in the spring of 1931.",
+            "Ilse Brandt",
+        ),
+        (
+            "When was the mural painted?",
+            "The mural was painted by Ilse Brandt in the spring of 1931.",
+            "1931",
+        ),
+        (
+            "How many rooms does the inn have?",
+            "The inn by the lake has 41 rooms and a cellar from 1702.",
+            "41",
+        ),
+        (
+            "Which comet did she see?",
+            'The comet that she saw was called "The Silver Broom" by everyone.',
+            "The Silver Broom",
+        ),
+        (
+            "What is a grolt?",
+            "A grolt (also known as a Trollfish) is a small freshwater eel with teeth.",
+            "small freshwater eel",
+        ),
+        (
+            "Where is the Nerra river?",
+            "The Nerra river is in the north of Kestria, near the old border.",
+            "Kestria",
+        ),
+        (
+            "Who played Tam Brek?",
+            "Tam Brek was played by the actor Joan Ferris in the film.",
+            "Joan Ferris",
+        ),
         ("Which port ships it?", "Answer: Port Lume", "Port Lume"),
-        ("In which decade was she born?", "She was born on 3 May 1931, which means the 1930s.", "1930s"),
+        (
+            "In which decade was she born?",
+            "She was born on 3 May 1931, which means the 1930s.",
+            "1930s",
+        ),
     ],
 )
 def test_what_is_new_and_of_the_kind_asked_for(question, answer, expected):
@@ -57,7 +89,9 @@ def test_what_is_new_and_of_the_kind_asked_for(question, answer, expected):
 
 def test_names_that_go_on_from_the_question_are_no_answer():
     question = "where is the world cup being held in 2018"
-    assert phrase(question, "The 2018 FIFA World Cup is being held in Russia this year.") == "Russia"
+    assert (
+        phrase(question, "The 2018 FIFA World Cup is being held in Russia this year.") == "Russia"
+    )
 
 
 @given(st.text(max_size=30), st.text(max_size=120))

@@ -1,4 +1,5 @@
-"""Simulated maps: with no signal anywhere the tests reject as often as they say, with a planted one they find it."""
+"""Simulated maps: with no signal anywhere the tests reject as often as they say, with a planted one
+they find it."""
 
 import numpy as np
 import pytest
@@ -17,21 +18,26 @@ TEST = split_index(SPLITS)["test"]
 
 
 def fitted_map(seed, strength=0.0, *, lopsided=False):
-    """(cell,) test AUROC and (cell, shuffle) null of one map; cells share half of their noise, answers of a group their label.
+    """(cell,) test AUROC and (cell, shuffle) null of one map; cells share half of their noise,
+    answers of a group their label.
 
     With `lopsided`, the cells' token exists in nine of ten correct and four of ten wrong answers.
     """
     rng = np.random.default_rng(seed)
     labels = Labels(np.repeat(rng.integers(0, 2, N // 2), 2), SPLITS, GROUPS)
     shared = rng.normal(size=(N, WIDTH))
-    there = rng.random(N) < np.where(labels.y == 1, 0.9, 0.4) if lopsided else np.ones(N, dtype=bool)
+    there = (
+        rng.random(N) < np.where(labels.y == 1, 0.9, 0.4) if lopsided else np.ones(N, dtype=bool)
+    )
     observed, null = [], []
     for cell in range(CELLS):
         X = (shared + rng.normal(size=(N, WIDTH))).astype(np.float32)
         X[:, 0] += 3 * shared[:, 1]  # a strong direction, as hidden states have
         if cell == 2:
             X[:, 1] += strength * labels.y
-        fit = fit_cell(X, there, labels, get_probe("logistic"), Cell("resid", cell, "-1"), SHUFFLES, seed)
+        fit = fit_cell(
+            X, there, labels, get_probe("logistic"), Cell("resid", cell, "-1"), SHUFFLES, seed
+        )
         test = TEST[there[TEST]]
         observed.append(auroc(labels.y[test], fit.decisions[test]))
         null.append(fit.null)
@@ -46,7 +52,10 @@ def nothing():
 def test_cells_without_signal_are_below_five_percent_five_times_in_a_hundred(nothing):
     # one cell per map: cells of one map depend on each other
     for cell in range(CELLS):
-        below = sum(float(permutation_p(observed[[cell]], null[[cell]])[0]) < 0.05 for observed, null in nothing)
+        below = sum(
+            float(permutation_p(observed[[cell]], null[[cell]])[0]) < 0.05
+            for observed, null in nothing
+        )
         assert binomtest(below, MAPS, 0.05).pvalue > 0.001, (cell, below)
     p = np.concatenate([permutation_p(observed, null) for observed, null in nothing])
     assert abs((p < 0.05).mean() - 0.05) < 0.03
@@ -56,7 +65,10 @@ def test_cells_without_signal_are_below_five_percent_five_times_in_a_hundred(not
 def test_max_statistic_rejects_at_its_nominal_rate(nothing):
     p = np.array([max_statistic_p(observed, null) for observed, null in nothing])
     for level in (0.05, 0.1, 0.25):
-        assert binomtest(int((p <= level).sum()), MAPS, level).pvalue > 0.001, (level, (p <= level).mean())
+        assert binomtest(int((p <= level).sum()), MAPS, level).pvalue > 0.001, (
+            level,
+            (p <= level).mean(),
+        )
 
 
 def test_a_token_that_exists_more_often_in_correct_answers_is_no_signal():

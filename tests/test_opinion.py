@@ -11,7 +11,13 @@ def test_prompt_holds_question_references_and_reply():
 
 
 def test_first_yes_or_no_counts():
-    assert [read_opinion(t) for t in (" Yes.", "no, it", "Well, NO or yes", "maybe", "nobody")] == [True, False, False, None, None]
+    assert [read_opinion(t) for t in (" Yes.", "no, it", "Well, NO or yes", "maybe", "nobody")] == [
+        True,
+        False,
+        False,
+        None,
+        None,
+    ]
 
 
 def test_agreement_counts_what_it_says():
@@ -22,10 +28,17 @@ def test_agreement_counts_what_it_says():
     assert math.isnan(agreement([1, 1], [True, True])["kappa"])
 
 
-def test_a_second_opinion_is_in_the_record_and_changes_nothing(model_folder, answers_file, tmp_path):
+def test_a_second_opinion_is_in_the_record_and_changes_nothing(
+    model_folder, answers_file, tmp_path
+):
     path = answers_file()
     plain = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "a")
-    judged = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "b", judge_model=str(model_folder("mistral")))
+    judged = probebench.evaluate(
+        str(model_folder()),
+        answers=path,
+        out=tmp_path / "b",
+        judge_model=str(model_folder("mistral")),
+    )
     assert plain.record["second_opinion"] is None
     assert judged.record["second_opinion"]["n"] == 240
     assert judged.record["detectors"] == plain.record["detectors"]

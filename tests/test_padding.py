@@ -33,12 +33,32 @@ from probebench.types import EMB, Answer
 
 LENGTHS = (3, 14, 9, 9, 30)
 UNKNOWN = {
-    "rwkv": ("RwkvConfig", {"num_hidden_layers": 3, "attention_hidden_size": 32, "context_length": 64}),
-    "doge": ("DogeConfig", {"num_hidden_layers": 2, "intermediate_size": 40, "num_attention_heads": 4, "num_key_value_heads": 2}),
-    "minimax": ("MiniMaxConfig", {"num_hidden_layers": 2, "intermediate_size": 40, "num_attention_heads": 4, "head_dim": 8,
-                                  "num_key_value_heads": 2, "num_local_experts": 2,
-                                  "layer_types": ["linear_attention", "full_attention"]}),
-}  # fmt: skip
+    "rwkv": (
+        "RwkvConfig",
+        {"num_hidden_layers": 3, "attention_hidden_size": 32, "context_length": 64},
+    ),
+    "doge": (
+        "DogeConfig",
+        {
+            "num_hidden_layers": 2,
+            "intermediate_size": 40,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+        },
+    ),
+    "minimax": (
+        "MiniMaxConfig",
+        {
+            "num_hidden_layers": 2,
+            "intermediate_size": 40,
+            "num_attention_heads": 4,
+            "head_dim": 8,
+            "num_key_value_heads": 2,
+            "num_local_experts": 2,
+            "layer_types": ["linear_attention", "full_attention"],
+        },
+    ),
+}
 RUN_ON = ("recurrent-gemma", "rwkv", "minimax", "mamba", "falcon-h1", "qwen3-next")
 """With states that go on from token to token."""
 
@@ -53,7 +73,9 @@ def model_of(name):
             raise AttributeError(kind)
         pytest.skip(f"transformers {t.__version__} does not know {name} yet")
     torch.manual_seed(0)
-    model = t.AutoModelForCausalLM.from_config(getattr(t, kind)(vocab_size=64, hidden_size=32, **arguments, **TOKENS)).eval()
+    model = t.AutoModelForCausalLM.from_config(
+        getattr(t, kind)(vocab_size=64, hidden_size=32, **arguments, **TOKENS)
+    ).eval()
     with torch.no_grad():
         for p in model.parameters():
             p.normal_(0, 0.25) if p.ndim > 1 else p.add_(torch.randn_like(p) * 0.2)
@@ -68,9 +90,13 @@ def tokenizer():
 def loaded_of(name):
     model = model_of(name)
     model.generation_config = t.GenerationConfig()
-    handle = SimpleNamespace(identity=SimpleNamespace(dtype="float32", n_layers=model.config.num_hidden_layers))
+    handle = SimpleNamespace(
+        identity=SimpleNamespace(dtype="float32", n_layers=model.config.num_hidden_layers)
+    )
     base = getattr(model, model.base_model_prefix, None) or model.model
-    return SimpleNamespace(model=model, base=base, tokenizer=tokenizer(), device=torch.device("cpu"), handle=handle)
+    return SimpleNamespace(
+        model=model, base=base, tokenizer=tokenizer(), device=torch.device("cpu"), handle=handle
+    )
 
 
 def prompts(lengths=LENGTHS):
@@ -107,16 +133,31 @@ def test_states_and_choices_of_models_that_run_on_do_not_see_padding(name):
     reader = Extractor(model, plan_sites(model.base, n, ("resid",), (EMB, *range(n))), "float32")
     assert reader.deviation(some, table) < 1e-4
     whole = choice_scores(model, some, (5,), (6,))
-    np.testing.assert_allclose(whole, np.concatenate([choice_scores(model, [s], (5,), (6,)) for s in some]), atol=1e-4)
+    np.testing.assert_allclose(
+        whole, np.concatenate([choice_scores(model, [s], (5,), (6,)) for s in some]), atol=1e-4
+    )
 
 
 def test_unknown_architectures_are_tried(monkeypatch):
     wanted = [Request("", ids) for ids in prompts()]
-    tried = {name: alike_of(loaded_of(name), wanted) for name in ("llama", "recurrent-gemma", "minimax", "rwkv", "doge")}
-    assert tried == {"llama": "any", "recurrent-gemma": "equal", "minimax": "equal", "rwkv": "alone", "doge": "any"}
+    tried = {
+        name: alike_of(loaded_of(name), wanted)
+        for name in ("llama", "recurrent-gemma", "minimax", "rwkv", "doge")
+    }
+    assert tried == {
+        "llama": "any",
+        "recurrent-gemma": "equal",
+        "minimax": "equal",
+        "rwkv": "alone",
+        "doge": "any",
+    }
     # what is known of the families is what a trial says of them
     monkeypatch.setattr("probebench.models.generate.known_alike", lambda config: None)
-    assert [alike_of(loaded_of(name), wanted) for name in ("llama", "recurrent-gemma", "rwkv")] == ["any", "equal", "alone"]
+    assert [alike_of(loaded_of(name), wanted) for name in ("llama", "recurrent-gemma", "rwkv")] == [
+        "any",
+        "equal",
+        "alone",
+    ]
 
 
 def test_batches_of_equal_length_and_of_one():
@@ -134,7 +175,9 @@ def test_fast_generation_is_not_for_states_over_padding(loaded, monkeypatch):
         pick_generation(handle, "fast")
     model, wanted = loaded("llama"), [Request(str(i), ids) for i, ids in enumerate(prompts())]
     plain = generate(model, wanted, 5, frozenset())
-    fast = generate(model, wanted, 5, frozenset(), how="fast")  # an unknown one: no padding on the left there either
+    fast = generate(
+        model, wanted, 5, frozenset(), how="fast"
+    )  # an unknown one: no padding on the left there either
     assert [a.answer_ids for a in plain] == [a.answer_ids for a in fast]
 
 
@@ -143,12 +186,17 @@ def test_a_padding_token_of_the_config_that_there_is_not(model_folder, loaded, t
     folder = tmp_path / "model"
     shutil.copytree(model_folder("llama"), folder)
     config = json.loads((folder / "config.json").read_text())
-    config["pad_token_id"] = {"vocabulary": config["vocab_size"], "beyond": config["vocab_size"] + 5}.get(pad, pad)
+    config["pad_token_id"] = {
+        "vocabulary": config["vocab_size"],
+        "beyond": config["vocab_size"] + 5,
+    }.get(pad, pad)
     (folder / "config.json").write_text(json.dumps(config))
     model = load_model(find_model(ModelSpec(str(folder), device="cpu")))
     wanted = [Request("1", (5, 6, 7)), Request("2", (9,))]
     expected = generate(loaded("llama"), wanted, 4, frozenset())
-    assert [a.answer_ids for a in generate(model, wanted, 4, frozenset())] == [a.answer_ids for a in expected]
+    assert [a.answer_ids for a in generate(model, wanted, 4, frozenset())] == [
+        a.answer_ids for a in expected
+    ]
 
 
 def test_batches_are_filled_with_a_token_that_the_embedding_has(loaded):
@@ -159,12 +207,22 @@ def test_batches_are_filled_with_a_token_that_the_embedding_has(loaded):
     assert pad_token(more, (), rows) == more.pad_token_id == 0
     more.add_special_tokens({"pad_token": "[PAD]"})
     assert more.pad_token_id == rows
-    assert [pad_token(more, stops, rows) for stops in ((7, 2), (rows + 3, 9), (), (rows,))] == [2, 9, 0, 0]
+    assert [pad_token(more, stops, rows) for stops in ((7, 2), (rows + 3, 9), (), (rows,))] == [
+        2,
+        9,
+        0,
+        0,
+    ]
     assert pad_token(more, (), None) == rows
     (note,) = beyond_note(more, rows)
-    assert note.endswith(f"beyond the {rows} of the model's embedding: [PAD]. Batches are filled with another one.")
+    assert note.endswith(
+        f"beyond the {rows} of the model's embedding: [PAD]. Batches are filled with another one."
+    )
     check_inside([(0, rows - 1)], ["q1"], more, rows, "m")
-    with pytest.raises(UsageError, match=rf"Example 'q2' has the token '\[PAD\]' \(id {rows}\), and the embedding of 'm' has only"):
+    with pytest.raises(
+        UsageError,
+        match=rf"Example 'q2' has the token '\[PAD\]' \(id {rows}\), and the embedding of 'm' has only",
+    ):
         check_inside([(1,), (1, rows)], ["q1", "q2"], more, rows, "m")
     with pytest.raises(UsageError, match=r"has the token id 99999,"):
         check_inside([(99999,)], ["q1"], more, rows, "m")
@@ -173,10 +231,16 @@ def test_batches_are_filled_with_a_token_that_the_embedding_has(loaded):
 def test_an_end_token_that_a_tokenizer_appends_ends_no_prompt():
     plain, ends = byte_level_tokenizer(chat=False), byte_level_tokenizer(chat=False)
     special = [("<bos>", 1), ("<eos>", 2)]
-    ends.backend_tokenizer.post_processor = TemplateProcessing(single="<bos> $A <eos>", special_tokens=special)
+    ends.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=special
+    )
     for text in ("Where?", "", "It ends.<eos>", "<eos>"):
         ids = tuple(plain(text)["input_ids"])
-        assert tuple(ends(text)["input_ids"]) == (1, *ids, 2)  # the tokenizer does what it is said to do
+        assert tuple(ends(text)["input_ids"]) == (
+            1,
+            *ids,
+            2,
+        )  # the tokenizer does what it is said to do
         if text:
             assert encode_prompt(ends, text) == (1, *ids)
         assert encode_prompt(plain, text) == ids
@@ -187,7 +251,9 @@ def test_an_end_token_that_a_tokenizer_appends_ends_no_prompt():
 
 def test_a_turn_that_ends_in_no_stop_token_is_noted():
     chatty = byte_level_tokenizer(chat=True)
-    chatty.chat_template = "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<eos>{% endfor %}"
+    chatty.chat_template = (
+        "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<eos>{% endfor %}"
+    )
     assert turn_note(chatty, {2, 7}) == ()
     (note,) = turn_note(chatty, {7})
     assert "ends an answer with '<eos>' (id 2), which is no stop token" in note
@@ -200,17 +266,29 @@ def said(ids, logprobs):
 
 def test_rounding_and_faults_are_told_apart():
     a = said([5, 6, 7, 8], [-0.1, -0.7, -0.2, -0.3])
-    near = said([5, 9, 1, 1], [-0.1, -0.71, -4.0, -4.0])  # a tie that fell the other way, and what came of it
+    near = said(
+        [5, 9, 1, 1], [-0.1, -0.71, -4.0, -4.0]
+    )  # a tie that fell the other way, and what came of it
     far = said([5, 6, 7, 8], [-0.1, -0.7, -1.9, -0.3])
     short = said([5, 6], [-0.1, -0.7])
     assert [first_difference(a, b) for b in (a, near, far, short)] == [None, 1, None, None]
     assert [round(gap(a, b), 2) for b in (a, near, far, short)] == [0, 0.01, 1.7, 0]
     facts = agreement([a, a], [a, near])
-    assert facts == {"examples": 2, "tokens": LOOKED_AT, "differ": 1, "share": 0.5, "first_token": 1,
-                     "logprob_gap": pytest.approx(0.01, abs=1e-6)}  # fmt: skip
+    assert facts == {
+        "examples": 2,
+        "tokens": LOOKED_AT,
+        "differ": 1,
+        "share": 0.5,
+        "first_token": 1,
+        "logprob_gap": pytest.approx(0.01, abs=1e-6),
+    }
     assert disagreement(facts, "bfloat16") is None
-    assert "rounding in float32 makes less" in disagreement(agreement([a], [said([5, 9], [-0.1, -0.8])]), "float32")
-    assert disagreement(agreement([a], [far]), "bfloat16").startswith("log-probabilities up to there are 1.7 apart")
+    assert "rounding in float32 makes less" in disagreement(
+        agreement([a], [said([5, 9], [-0.1, -0.8])]), "float32"
+    )
+    assert disagreement(agreement([a], [far]), "bfloat16").startswith(
+        "log-probabilities up to there are 1.7 apart"
+    )
 
 
 def test_a_layer_of_zeros_is_refused(loaded):
@@ -227,7 +305,9 @@ def test_a_layer_of_zeros_is_refused(loaded):
         check_zeros(found, table, reader.layout)
     found["attn.o"][1, 0, 0, 3] = 1  # one number of one vector
     check_zeros(found, table, reader.layout)
-    check_zeros({site: v * 0 for site, v in found.items()}, np.full_like(table, -1), reader.layout)  # nothing was read
+    check_zeros(
+        {site: v * 0 for site, v in found.items()}, np.full_like(table, -1), reader.layout
+    )  # nothing was read
     weight = model.model.model.layers[2].self_attn.o_proj.weight
     before = weight.data.clone()
     try:

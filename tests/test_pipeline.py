@@ -1,4 +1,5 @@
-"""The whole job on small random models: what it writes, that it resumes, and that nothing hangs on how it was run."""
+"""The whole job on small random models: what it writes, that it resumes, and that nothing hangs on
+how it was run."""
 
 import json
 import os
@@ -18,10 +19,23 @@ from probebench.errors import BadFileError, LabelError, StatesError, UnknownName
 from probebench.states.positions import PUBLISHED
 
 FILES = {
-    "answers.parquet", "predictions.parquet", "scores.parquet", "record.json", "heatmap.png", "heatmap.svg", "heatmap.pdf",
-    "probe.safetensors", "probe.json", "matrix_auroc.csv",
-    "matrix_auroc_low.csv", "matrix_auroc_high.csv", "matrix_n.csv", "matrix_auroc_validation.csv", "stages", ".lock",
-}  # fmt: skip
+    "answers.parquet",
+    "predictions.parquet",
+    "scores.parquet",
+    "record.json",
+    "heatmap.png",
+    "heatmap.svg",
+    "heatmap.pdf",
+    "probe.safetensors",
+    "probe.json",
+    "matrix_auroc.csv",
+    "matrix_auroc_low.csv",
+    "matrix_auroc_high.csv",
+    "matrix_n.csv",
+    "matrix_auroc_validation.csv",
+    "stages",
+    ".lock",
+}
 RESULTS = sorted(f for f in FILES if f not in ("stages", ".lock", "record.json"))
 
 
@@ -51,7 +65,9 @@ def finished(tmp_path_factory, model_folder):
             row["exact_answer"] = exact
         rows.append(row | {"label": int(i % 2), "group": f"g{i // 2}"})
     (folder / "answers.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    run = probebench.evaluate(str(model_folder()), answers=folder / "answers.jsonl", out=folder / "run")
+    run = probebench.evaluate(
+        str(model_folder()), answers=folder / "answers.jsonl", out=folder / "run"
+    )
     return run, rows
 
 
@@ -70,7 +86,11 @@ def test_matrix_is_labelled(finished):
     assert list(matrix.index) == ["emb", "0", "1", "2"]
     on_disk = pd.read_csv(run.folder / "matrix_auroc.csv", index_col="layer", dtype={"layer": str})
     np.testing.assert_allclose(on_disk.to_numpy(), matrix.to_numpy(), atol=1e-6)
-    assert ((run.matrix("auroc_low") <= matrix) & (matrix <= run.matrix("auroc_high"))).to_numpy().all()
+    assert (
+        ((run.matrix("auroc_low") <= matrix) & (matrix <= run.matrix("auroc_high")))
+        .to_numpy()
+        .all()
+    )
     with pytest.raises(UnknownNameError, match="Did you mean 'auroc'"):
         run.matrix("auorc")
 
@@ -90,7 +110,9 @@ def test_labels_and_exact_answers_are_those_of_the_file(finished):
     for row in rows:
         got = answers.loc[row["id"]]
         assert got.label == row["label"]
-        assert got.exact_answer == row.get("exact_answer") or (pd.isna(got.exact_answer) and "exact_answer" not in row)
+        assert got.exact_answer == row.get("exact_answer") or (
+            pd.isna(got.exact_answer) and "exact_answer" not in row
+        )
 
 
 def test_every_number_can_be_computed_again_from_the_decisions(finished):
@@ -102,15 +124,26 @@ def test_every_number_can_be_computed_again_from_the_decisions(finished):
         rows = predictions[(predictions.detector == d["name"]) & predictions.scored]
         assert len(rows) == d["n"]
         assert roc_auc_score(rows.label, rows.decision) == pytest.approx(d["auroc"], abs=1e-12)
-    repeats = [g for name, g in predictions[predictions.split == "test"].groupby("detector") if name.startswith("shuffled")]
+    repeats = [
+        g
+        for name, g in predictions[predictions.split == "test"].groupby("detector")
+        if name.startswith("shuffled")
+    ]
     values = [roc_auc_score(g.label[g.decision.notna()], g.decision.dropna()) for g in repeats]
-    assert np.mean(values) == pytest.approx(run.record["controls"]["shuffled_labels"]["mean_auroc"], abs=1e-12)
+    assert np.mean(values) == pytest.approx(
+        run.record["controls"]["shuffled_labels"]["mean_auroc"], abs=1e-12
+    )
 
 
 def test_selected_cell_is_the_best_on_validation(finished):
     run, _ = finished
-    s, validation = run.record["selection"], run.matrix("auroc", split="validation").drop(index="emb")
-    assert validation.loc[s["layer"], s["position"]] == validation.max().max() == s["validation_auroc"]
+    s, validation = (
+        run.record["selection"],
+        run.matrix("auroc", split="validation").drop(index="emb"),
+    )
+    assert (
+        validation.loc[s["layer"], s["position"]] == validation.max().max() == s["validation_auroc"]
+    )
     assert run.matrix("auroc").loc[s["layer"], s["position"]] == s["test_auroc"]
 
 
@@ -125,8 +158,12 @@ def test_hidden_states_are_in_the_order_of_the_answers(finished):
 
     row = run.answers.iloc[7]
     with torch.inference_mode():
-        hidden = model.model(torch.tensor([[*row.prompt_ids, *row.answer_ids]]), output_hidden_states=True).hidden_states
-    np.testing.assert_allclose(states.values[7, 1, -1], hidden[1][0, -1].numpy(), atol=2e-2, rtol=2e-3)
+        hidden = model.model(
+            torch.tensor([[*row.prompt_ids, *row.answer_ids]]), output_hidden_states=True
+        ).hidden_states
+    np.testing.assert_allclose(
+        states.values[7, 1, -1], hidden[1][0, -1].numpy(), atol=2e-2, rtol=2e-3
+    )
     assert not states.present[:, PUBLISHED.index("exact_answer_first")].all()
     with pytest.raises(UnknownNameError, match="Did you mean 'resid'"):
         run.hidden_states("resd")
@@ -135,12 +172,18 @@ def test_hidden_states_are_in_the_order_of_the_answers(finished):
 def test_saved_probe_gives_the_run_s_decisions(finished):
     run, _ = finished
     cell, probe = run.record["selection"], run.probe()
-    assert (probe.meta.site, str(probe.meta.layer), probe.meta.position) == (cell["site"], cell["layer"], cell["position"])
+    assert (probe.meta.site, str(probe.meta.layer), probe.meta.position) == (
+        cell["site"],
+        cell["layer"],
+        cell["position"],
+    )
     X = run.states().cell(int(cell["layer"]), cell["position"])
     p = run.predictions[lambda t: t.detector == "probe"].set_index("id").decision
     rows = run.answers.id.isin(p.dropna().index).to_numpy()
     expected = p[run.answers.id[rows]].to_numpy()
-    np.testing.assert_allclose(probe.decision_function(X[rows]), expected, atol=1e-2 * expected.std())
+    np.testing.assert_allclose(
+        probe.decision_function(X[rows]), expected, atol=1e-2 * expected.std()
+    )
     assert np.corrcoef(probe.decision_function(X[rows]), expected)[0, 1] > 0.99999
 
 
@@ -148,7 +191,12 @@ def test_every_cell_has_its_control(finished):
     run, _ = finished
     scores = run.scores
     cells = scores[(scores.detector == "cell") & (scores.split == "test") & (scores.masked == "")]
-    assert cells[["shuffled", "selectivity", "p", "q", "delong_low", "delong_high"]].notna().all().all()
+    assert (
+        cells[["shuffled", "selectivity", "p", "q", "delong_low", "delong_high"]]
+        .notna()
+        .all()
+        .all()
+    )
     assert abs(cells.shuffled.mean() - 0.5) < 0.1
     assert (cells.q >= cells.p).all()
     assert (run.matrix("selectivity") == run.matrix("auroc") - run.matrix("shuffled")).all().all()
@@ -167,15 +215,22 @@ def test_a_cell_in_three_lines(finished):
 
 def test_same_command_does_the_work_once(finished, model_folder, monkeypatch):
     run, _ = finished
-    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded again"))
-    again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=run.folder)
+    monkeypatch.setattr(
+        "probebench.stages.answers.load_model",
+        lambda *a, **k: pytest.fail("the model was loaded again"),
+    )
+    again = probebench.evaluate(
+        str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=run.folder
+    )
     assert again.resumed
     assert again.record == run.record
 
 
 def test_two_runs_from_scratch_are_equal(finished, model_folder, tmp_path):
     run, _ = finished
-    other = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "other")
+    other = probebench.evaluate(
+        str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "other"
+    )
     assert comparable(other.record) == comparable(run.record)
     for name in RESULTS:
         assert (other.folder / name).read_bytes() == (run.folder / name).read_bytes(), name
@@ -183,8 +238,12 @@ def test_two_runs_from_scratch_are_equal(finished, model_folder, tmp_path):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 @pytest.mark.parametrize("has_chat", [True, False])
-def test_any_family_with_and_without_chat_template(model_folder, answers_file, tmp_path, kind, has_chat):
-    run = probebench.evaluate(str(model_folder(kind, chat=has_chat)), answers=answers_file(120), out=tmp_path / "run")
+def test_any_family_with_and_without_chat_template(
+    model_folder, answers_file, tmp_path, kind, has_chat
+):
+    run = probebench.evaluate(
+        str(model_folder(kind, chat=has_chat)), answers=answers_file(120), out=tmp_path / "run"
+    )
     assert np.isfinite(run.matrix("auroc").to_numpy()).all()
     assert (run.record["model"]["chat_template"] is not None) == has_chat
 
@@ -192,10 +251,14 @@ def test_any_family_with_and_without_chat_template(model_folder, answers_file, t
 def test_other_weights_never_reuse_results(finished, model_folder, tmp_path):
     run, _ = finished
     answers = run.folder.parent / "answers.jsonl"
-    other = probebench.evaluate(str(model_folder("mistral")), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0)
+    other = probebench.evaluate(
+        str(model_folder("mistral")), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0
+    )
     assert other.record["key"] != run.record["key"]
     with pytest.raises(UsageError, match=r"the model \(mistral-chat0 there, llama-chat0 here\)"):
-        probebench.evaluate(str(model_folder()), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0)
+        probebench.evaluate(
+            str(model_folder()), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0
+        )
     (tmp_path / "x" / "record.json").unlink()  # stages of another model are never taken for ours
     again = probebench.evaluate(str(model_folder()), answers=answers, out=tmp_path / "x")
     assert again.record["key"] == run.record["key"]
@@ -204,27 +267,38 @@ def test_other_weights_never_reuse_results(finished, model_folder, tmp_path):
 
 def test_corrupt_states_are_found_and_made_again(finished, model_folder, tmp_path):
     run, _ = finished
-    first = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
+    first = probebench.evaluate(
+        str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x"
+    )
     shard = first.folder / first.record["states"] / "00000.safetensors"
     good = shard.read_bytes()
     shard.write_bytes(good[:-100] + bytes(100))
     (first.folder / "record.json").unlink()
-    again = probebench.evaluate(str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x")
+    again = probebench.evaluate(
+        str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x"
+    )
     assert shard.read_bytes() == good
     assert again.record["selection"] == first.record["selection"]
 
 
 def test_discarded_states_are_gone_and_said_so(model_folder, answers_file, tmp_path):
-    run = probebench.evaluate(str(model_folder()), answers=answers_file(), out=tmp_path / "run", discard_states=True)
+    run = probebench.evaluate(
+        str(model_folder()), answers=answers_file(), out=tmp_path / "run", discard_states=True
+    )
     assert not list((tmp_path / "run" / "stages").glob("states-*"))
     with pytest.raises(BadFileError, match="--discard-states"):
         run.hidden_states()
 
 
 def test_answers_without_exact_answers_have_grey_columns(model_folder, tmp_path):
-    rows = [{"question": f"Who is {i}?", "answer": f" It is number {i * 7}.", "label": i % 2} for i in range(160)]
+    rows = [
+        {"question": f"Who is {i}?", "answer": f" It is number {i * 7}.", "label": i % 2}
+        for i in range(160)
+    ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    run = probebench.evaluate(str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "run")
+    run = probebench.evaluate(
+        str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "run"
+    )
     assert run.matrix("auroc")["exact_answer_last"].isna().all()
     assert (run.matrix("n")["exact_answer_last"] == 0).all()
     absent = set(run.record["comparison"]["absent"])
@@ -250,11 +324,17 @@ def test_references_are_judged_and_ids_are_kept(model_folder, loaded, tmp_path):
             }
         )
     pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
-    run = probebench.evaluate(str(model_folder()), answers=tmp_path / "a.parquet", out=tmp_path / "run")
+    run = probebench.evaluate(
+        str(model_folder()), answers=tmp_path / "a.parquet", out=tmp_path / "run"
+    )
     answers = run.answers.set_index("id")
     for r in rows:
         got = answers.loc[str(r["id"])]
-        assert (list(got.answer_ids), got.label, got.split) == (r["answer_ids"], r["id"] % 2, r["split"])
+        assert (list(got.answer_ids), got.label, got.split) == (
+            r["answer_ids"],
+            r["id"] % 2,
+            r["split"],
+        )
         assert got.stopped
 
 
@@ -278,17 +358,44 @@ def test_a_task_s_judge_options_and_groups_hold_for_answers_made_elsewhere(model
     for i in range(200):
         right, wrong = ("Anna", "the poet") if i % 3 else ("the poet", "Anna")
         said = f" {right}, not {wrong}." if i % 2 else f" {wrong}, not {right}."
-        rows.append({"question": f"Who is it in story {i}?", "answer": said, "references": [right], "wrong_answers": [wrong]})
+        rows.append(
+            {
+                "question": f"Who is it in story {i}?",
+                "answer": said,
+                "references": [right],
+                "wrong_answers": [wrong],
+            }
+        )
     path = tmp_path / "a.jsonl"
-    path.write_text("".join(json.dumps(r | {"Answer": r["references"][0], "Wrong_Answer": f"{r['wrong_answers'][0]} {i // 4}"})
-                            + "\n" for i, r in enumerate(rows)))  # fmt: skip
+    path.write_text(
+        "".join(
+            json.dumps(
+                r
+                | {
+                    "Answer": r["references"][0],
+                    "Wrong_Answer": f"{r['wrong_answers'][0]} {i // 4}",
+                }
+            )
+            + "\n"
+            for i, r in enumerate(rows)
+        )
+    )
     run = probebench.evaluate(str(model_folder()), "winogrande", answers=path, out=tmp_path / "run")
     assert run.answers.label.tolist() == [i % 2 for i in range(200)]
     assert run.answers.groupby("group").split.nunique().max() == 1
     assert run.answers.group.nunique() < 120  # pairs of options, not questions
-    assert (run.answers.exact_answer == [r["references"][0] if i % 2 else r["wrong_answers"][0] for i, r in enumerate(rows)]).all()
-    path.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "wrong_answers"}) + "\n" for r in rows))
-    with pytest.raises(BadFileError, match="line 1: judge 'choice' of task 'winogrande' needs 'wrong_answers'"):
+    assert (
+        run.answers.exact_answer
+        == [r["references"][0] if i % 2 else r["wrong_answers"][0] for i, r in enumerate(rows)]
+    ).all()
+    path.write_text(
+        "".join(
+            json.dumps({k: v for k, v in r.items() if k != "wrong_answers"}) + "\n" for r in rows
+        )
+    )
+    with pytest.raises(
+        BadFileError, match="line 1: judge 'choice' of task 'winogrande' needs 'wrong_answers'"
+    ):
         probebench.evaluate(str(model_folder()), "winogrande", answers=path, out=tmp_path / "x")
 
 
@@ -298,16 +405,24 @@ def test_a_group_in_two_given_splits_is_an_error(model_folder, answers_file, tmp
         probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
 
 
-def test_an_empty_split_is_said_before_anything_is_computed(model_folder, answers_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
+def test_an_empty_split_is_said_before_anything_is_computed(
+    model_folder, answers_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded")
+    )
     with pytest.raises(LabelError, match="split is empty: 2 examples in 1 groups"):
         probebench.evaluate(str(model_folder()), answers=answers_file(2), out=tmp_path / "run")
 
 
 def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_path):
     path = answers_file()
-    first = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True)
-    again = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True)
+    first = probebench.evaluate(
+        str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True
+    )
+    again = probebench.evaluate(
+        str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True
+    )
     assert again.resumed
     with_states = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
     assert not with_states.resumed
@@ -328,17 +443,25 @@ def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
     task = load_task("natural_questions_with_context")
     for context in ("The river is cold.", "The river is warm."):
         path = tmp_path / "q.jsonl"
-        path.write_text(json.dumps({"question": "How is it?", "answers": ["cold"], "context": context}) + "\n")
+        path.write_text(
+            json.dumps({"question": "How is it?", "answers": ["cold"], "context": context}) + "\n"
+        )
         settings = Settings(ModelSpec("tiny"), task.name, data=str(path), out=str(tmp_path))
         assert context in handle.tokenizer.decode(gather(settings, task, handle).prompt_ids[0])
-        keys.add(json.dumps(Stages(settings, task, handle, Progress()).answer_inputs(), sort_keys=True))
+        keys.add(
+            json.dumps(Stages(settings, task, handle, Progress()).answer_inputs(), sort_keys=True)
+        )
     assert len(keys) == 2
 
 
 def test_gold_exact_answers_are_marked(tmp_path):
-    run = probebench.evaluate("tiny", "people", limit=700, exact_answer="gold", out=tmp_path / "run")
+    run = probebench.evaluate(
+        "tiny", "people", limit=700, exact_answer="gold", out=tmp_path / "run"
+    )
     assert run.record["counts"]["all"]["exact_found"]["all"]["rate"] == 1.0
-    for row in run.answers.itertuples():  # a reference when right, what the task's own rule finds when wrong
+    for row in (
+        run.answers.itertuples()
+    ):  # a reference when right, what the task's own rule finds when wrong
         assert (row.exact_answer in row.references) == bool(row.label)
     assert run.record["task"]["exact_answer"] == "gold"
     assert any("for comparison with the paper only" in w for w in run.record["warnings"])
@@ -349,18 +472,36 @@ def test_gold_exact_answers_are_marked(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.pop("answer"), "answers.jsonl, line 3: one of 'answer_ids', 'answer' is needed"),
-        (lambda r: r.pop("question"), "line 3: one of 'prompt_ids', 'prompt', 'question' is needed"),
+        (
+            lambda r: r.pop("answer"),
+            "answers.jsonl, line 3: one of 'answer_ids', 'answer' is needed",
+        ),
+        (
+            lambda r: r.pop("question"),
+            "line 3: one of 'prompt_ids', 'prompt', 'question' is needed",
+        ),
         (lambda r: r.pop("label"), "line 3: one of 'label', 'references' is needed"),
         (lambda r: r.update(label=0.5), "line 3: label must be 1 or true.*got 0.5"),
         (
             lambda r: r.update(label=float("nan")),
             "line 3: one of 'label', 'references' is needed",
         ),  # as pandas writes a missing one
-        (lambda r: r.update(exact_answer="London"), "line 3: exact_answer 'London' does not stand in the answer"),
-        (lambda r: r.update(answer_ids=[5, 99999]), "line 3: answer_ids holds the id 99999, but the tokenizer has ids 0 to"),
-        (lambda r: r.update(answer_ids=[]), "line 3: answer_ids must be a list of token ids with at least one entry"),
-        (lambda r: r.update(split="dev"), "line 3: split must be one of train, validation, test; got 'dev'"),
+        (
+            lambda r: r.update(exact_answer="London"),
+            "line 3: exact_answer 'London' does not stand in the answer",
+        ),
+        (
+            lambda r: r.update(answer_ids=[5, 99999]),
+            "line 3: answer_ids holds the id 99999, but the tokenizer has ids 0 to",
+        ),
+        (
+            lambda r: r.update(answer_ids=[]),
+            "line 3: answer_ids must be a list of token ids with at least one entry",
+        ),
+        (
+            lambda r: r.update(split="dev"),
+            "line 3: split must be one of train, validation, test; got 'dev'",
+        ),
         (lambda r: r.update(id="a0"), "line 3: the id 'a0' stands in an earlier row"),
         (lambda r: r.update(split="test"), "some rows have a 'split' and some have none"),
     ],
@@ -381,9 +522,13 @@ def test_bad_answer_rows_say_where(model_folder, answers_file, tmp_path, change,
         (lambda i: i < 11, "11 correct and 229 wrong answers.*fewer than 20 of one class"),
     ],
 )
-def test_classes_that_cannot_be_told_apart_are_one_clear_error(model_folder, answers_file, tmp_path, label, message):
+def test_classes_that_cannot_be_told_apart_are_one_clear_error(
+    model_folder, answers_file, tmp_path, label, message
+):
     with pytest.raises(LabelError, match=message):
-        probebench.evaluate(str(model_folder()), answers=answers_file(label=label), out=tmp_path / "run")
+        probebench.evaluate(
+            str(model_folder()), answers=answers_file(label=label), out=tmp_path / "run"
+        )
 
 
 def test_non_finite_weights_are_one_clear_error(model_folder, answers_file, tmp_path):
@@ -401,7 +546,8 @@ def test_non_finite_weights_are_one_clear_error(model_folder, answers_file, tmp_
 
 
 def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
-    """SIGKILL at random moments until the run gets through; every result file equals an undisturbed one's."""
+    """SIGKILL at random moments until the run gets through; every result file equals an undisturbed
+    one's."""
     words = [
         sys.executable,
         "-m",
@@ -426,7 +572,9 @@ def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
     whole = time.perf_counter() - started
     rng, kills = random.Random(0), 0
     for share in (rng.uniform(0.25, 0.9) for _ in range(4)):
-        process = subprocess.Popen(words, cwd=folders["killed"], env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            words, cwd=folders["killed"], env=environment, start_new_session=True
+        )
         try:
             process.wait(timeout=whole * share if kills else min(whole * 0.4, 5))
         except subprocess.TimeoutExpired:
@@ -436,6 +584,10 @@ def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
     subprocess.run(words, cwd=folders["killed"], env=environment, check=True)
     assert kills
     for name in RESULTS:
-        assert (folders["killed"] / "run" / name).read_bytes() == (folders["calm"] / "run" / name).read_bytes(), name
-    calm, killed = (comparable(json.loads((f / "run" / "record.json").read_text())) for f in folders.values())
+        assert (folders["killed"] / "run" / name).read_bytes() == (
+            folders["calm"] / "run" / name
+        ).read_bytes(), name
+    calm, killed = (
+        comparable(json.loads((f / "run" / "record.json").read_text())) for f in folders.values()
+    )
     assert calm == killed

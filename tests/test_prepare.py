@@ -1,4 +1,5 @@
-"""What is checked before anything is computed, what a folder may be overwritten by, and what can be left out."""
+"""What is checked before anything is computed, what a folder may be overwritten by, and what can be
+left out."""
 
 import json
 from dataclasses import replace
@@ -18,15 +19,31 @@ SMALL = {"layers": (0, 2), "positions": ("last_q", "-1"), "shuffles": 2, "device
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory, model_folder):
-    """A finished run, the file it is of, and a function that asks for another one into the same folder."""
+    """A finished run, the file it is of, and a function that asks for another one into the same
+    folder."""
     folder = tmp_path_factory.mktemp("place")
     words = ["Paris", "river", "poet", "Anna", "letter"]
-    rows = [{"id": f"a{i}", "question": f"Where is the {words[i % 5]} {i}?", "answer": f" It is {words[i % 3]} here.",
-             "label": i % 2, "exact_answer": words[i % 3], "group": f"g{i // 2}"} for i in range(200)]  # fmt: skip
+    rows = [
+        {
+            "id": f"a{i}",
+            "question": f"Where is the {words[i % 5]} {i}?",
+            "answer": f" It is {words[i % 3]} here.",
+            "label": i % 2,
+            "exact_answer": words[i % 3],
+            "group": f"g{i // 2}",
+        }
+        for i in range(200)
+    ]
     (folder / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
     def again(**options):
-        asked = {"model": str(model_folder()), "answers": folder / "a.jsonl", "out": folder / "run", **SMALL, **options}
+        asked = {
+            "model": str(model_folder()),
+            "answers": folder / "a.jsonl",
+            "out": folder / "run",
+            **SMALL,
+            **options,
+        }
         return probebench.evaluate(**asked)
 
     return again(), rows, again
@@ -36,7 +53,10 @@ def first(tmp_path_factory, model_folder):
     ("options", "message"),
     [
         ({"seed": 3}, r"--seed \(0 there, 3 here\)"),
-        ({"limit": 150, "layers": (2,)}, r"--limit \(none there, 150 here\); --layers \(0,2 there, 2 here\)"),
+        (
+            {"limit": 150, "layers": (2,)},
+            r"--limit \(none there, 150 here\); --layers \(0,2 there, 2 here\)",
+        ),
         ({"probe": "lda", "shuffles": None}, r"--probe \(logistic there, lda here\)"),
         ({"skip": ["p-true"]}, r"--skip \(none there, p-true here\)"),
         ({"dtype": "bfloat16"}, r"--dtype \(auto there, bfloat16 here\)"),
@@ -45,7 +65,9 @@ def first(tmp_path_factory, model_folder):
 def test_a_finished_run_is_not_replaced_by_one_with_other_settings(first, options, message):
     run, _, again = first
     before = {p: p.read_bytes() for p in run.folder.glob("*") if p.is_file()}
-    with pytest.raises(UsageError, match=f"holds a finished run that this one would replace.*{message}.*--out DIR"):
+    with pytest.raises(
+        UsageError, match=f"holds a finished run that this one would replace.*{message}.*--out DIR"
+    ):
         again(**options)
     assert {p: p.read_bytes() for p in run.folder.glob("*") if p.is_file()} == before
 
@@ -70,7 +92,9 @@ def test_other_versions_are_the_same_run(first, monkeypatch):
         broken.setattr("probebench.job.pipeline.build_record", lambda *parts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             again()
-    assert probebench.Run.load(run.folder).record["key"] == run.record["key"]  # what was there is lost to no mistake
+    assert (
+        probebench.Run.load(run.folder).record["key"] == run.record["key"]
+    )  # what was there is lost to no mistake
     upgraded = again()
     assert (upgraded.resumed, upgraded.folder) == (False, run.folder)
     assert upgraded.record["key"] != run.record["key"]
@@ -95,13 +119,18 @@ def test_a_file_with_other_content_is_another_run(first):
         again(answers=path)
 
 
-# -- what can be left out --------------------------------------------------------------------------------------------------
+# -- what can be left out --------------------------------------------------------------------------
 
 
-def test_everything_that_is_skipped_is_absent_with_its_reason_and_keeps_the_run_off_the_leaderboard(first, tmp_path):
+def test_everything_that_is_skipped_is_absent_with_its_reason_and_keeps_the_run_off_the_leaderboard(
+    first, tmp_path
+):
     run, _, again = first
     less = again(skip=list(SKIPS), shuffles=None, out=tmp_path / "run")
-    names, absent = {d["name"] for d in less.record["detectors"]}, less.record["comparison"]["absent"]
+    names, absent = (
+        {d["name"] for d in less.record["detectors"]},
+        less.record["comparison"]["absent"],
+    )
     for name, rows in SKIPS.items():
         assert not names & set(rows)
         assert all(absent[row] == f"{SKIPPED} {name}" for row in rows)
@@ -109,7 +138,9 @@ def test_everything_that_is_skipped_is_absent_with_its_reason_and_keeps_the_run_
     assert not list((less.folder / "stages").glob("p-true-*"))
     assert less.record["settings"]["overrides"]["skip"] == list(SKIPS)
     assert any("--skip p-true,text," in reason for reason in refusals(less))
-    kept = {d["name"] for d in run.record["detectors"]} - {row for rows in SKIPS.values() for row in rows}
+    kept = {d["name"] for d in run.record["detectors"]} - {
+        row for rows in SKIPS.values() for row in rows
+    }
     assert kept == names
     assert less.matrix().equals(run.matrix())  # the map does not hang on it
 
@@ -118,19 +149,33 @@ def test_a_submission_of_such_a_run_is_refused_even_when_it_hides_the_setting(tm
     from made import make_submission
 
     found = read_submission(make_submission(tmp_path))
-    honest = found.record | {"settings": found.record["settings"] | {"overrides": {"skip": ["p-true"]}}}
-    assert "settings.overrides.skip" in {f.field for f in check_protocol(replace(found, record=honest))}
+    honest = found.record | {
+        "settings": found.record["settings"] | {"overrides": {"skip": ["p-true"]}}
+    }
+    assert "settings.overrides.skip" in {
+        f.field for f in check_protocol(replace(found, record=honest))
+    }
     absent = {"p_true_exact": f"{SKIPPED} p-true"}
     hidden = found.record | {"comparison": found.record["comparison"] | {"absent": absent}}
-    assert "comparison.absent.p_true_exact" in {f.field for f in check_baselines(replace(found, record=hidden))}
+    assert "comparison.absent.p_true_exact" in {
+        f.field for f in check_baselines(replace(found, record=hidden))
+    }
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"skip": ("p_true",)}, UnknownNameError, "Did you mean 'p-true'"),
-        ({"skip": ("shuffles",), "shuffles": 5}, UsageError, "--skip shuffles and --shuffles 5 exclude each other"),
-        ({"skip": ("text-embedding",), "encoder": "e"}, UsageError, "--skip text-embedding and --encoder e exclude each other"),
+        (
+            {"skip": ("shuffles",), "shuffles": 5},
+            UsageError,
+            "--skip shuffles and --shuffles 5 exclude each other",
+        ),
+        (
+            {"skip": ("text-embedding",), "encoder": "e"},
+            UsageError,
+            "--skip text-embedding and --encoder e exclude each other",
+        ),
     ],
 )
 def test_skips_that_cannot_be(options, error, message):
@@ -138,9 +183,13 @@ def test_skips_that_cannot_be(options, error, message):
         Settings(ModelSpec("tiny"), "people", **options).check()
 
 
-def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(first, tmp_path, monkeypatch):
+def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(
+    first, tmp_path, monkeypatch
+):
     _, _, again = first
-    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(
+        "probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded")
+    )
     with pytest.raises(UsageError, match=r"no model folder './nowhere'"):
         again(judge_model="./nowhere", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,5 @@
-"""What a dry run says: bytes to the last one, memory as it is counted in a real run, and time with what it assumes."""
+"""What a dry run says: bytes to the last one, memory as it is counted in a real run, and time with
+what it assumes."""
 
 import json
 import re
@@ -20,7 +21,9 @@ from probebench.tasks.schema import load_task
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
-    settings = Settings(ModelSpec("tiny", device="cpu"), "people", limit=300, states_dtype=dtype, out=str(tmp_path))
+    settings = Settings(
+        ModelSpec("tiny", device="cpu"), "people", limit=300, states_dtype=dtype, out=str(tmp_path)
+    )
     stages = Stages(settings, load_task("people"), find_model(settings.model), Progress())
     asked = plan_run(stages)
     said = costs(stages, asked[1])
@@ -30,7 +33,9 @@ def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
         answers = stages.labelled()
         cells = Cells(stages, answers, asked)
         cells.states()
-    assert said.disk == sum(p.stat().st_size for p in cells.states_stage.folder.glob("0*.safetensors"))
+    assert said.disk == sum(
+        p.stat().st_size for p in cells.states_stage.folder.glob("0*.safetensors")
+    )
     assert said.memory.largest == pytest.approx(live.peak, rel=0.2)
     low, mid, high = said.total
     assert 0 < low <= mid <= high
@@ -38,38 +43,66 @@ def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
 
 
 def test_the_text_says_what_is_assumed(tmp_path):
-    shown = preview(Settings(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run"))).text()
+    shown = preview(
+        Settings(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run"))
+    ).text()
     assert re.search(r"disk +[\d,]+ bytes of hidden states", shown)
     assert re.search(r"memory +[\d.]+ MB on cpu: weights 5.8, and", shown)
     assert "An estimate, for answers of 16 tokens until a batch ends" in shown
 
 
-def test_copying_exact_answers_is_part_of_the_time_also_of_answers_made_elsewhere(model_folder, tmp_path):
-    made = [{"id": f"q{i}", "question": f"Who is {i}?", "answer": f" It is Anna {i}.", "label": i % 2} for i in range(60)]
+def test_copying_exact_answers_is_part_of_the_time_also_of_answers_made_elsewhere(
+    model_folder, tmp_path
+):
+    made = [
+        {"id": f"q{i}", "question": f"Who is {i}?", "answer": f" It is Anna {i}.", "label": i % 2}
+        for i in range(60)
+    ]
     (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
     words = {"answers": str(tmp_path / "made.jsonl"), "out": str(tmp_path / "run")}
     spec = ModelSpec(str(model_folder("llama")), device="cpu")
     asked = preview(Settings(spec, "triviaqa", exact_answer="model", **words)).cost.seconds
     assert 0 < asked["exact answers"][0] <= asked["exact answers"][1] <= asked["exact answers"][2]
-    assert "exact answers" not in preview(Settings(spec, "triviaqa", exact_answer="new_words", **words)).cost.seconds
+    assert (
+        "exact answers"
+        not in preview(Settings(spec, "triviaqa", exact_answer="new_words", **words)).cost.seconds
+    )
 
 
 def rows(path, n, **more):
     """A file of `n` questions, with rows of your own after them."""
-    found = [{"question": f"Where was person {i} born?", "answers": [f"Town {i}"]} for i in range(n)]
+    found = [
+        {"question": f"Where was person {i} born?", "answers": [f"Town {i}"]} for i in range(n)
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in found + list(more.get("then", []))))
     return path
 
 
 def dry(*words, tmp_path):
-    return CliRunner().invoke(main, ["eval", "--model", "tiny", "--task", "people", "--device", "cpu", "--dry-run", "--out",
-                                     str(tmp_path / "run"), *words])  # fmt: skip
+    return CliRunner().invoke(
+        main,
+        [
+            "eval",
+            "--model",
+            "tiny",
+            "--task",
+            "people",
+            "--device",
+            "cpu",
+            "--dry-run",
+            "--out",
+            str(tmp_path / "run"),
+            *words,
+        ],
+    )
 
 
 @pytest.fixture
 def measured_at_once(monkeypatch):
     """What a run would take is not what is asked here."""
-    empty = Costs(1, Memory(2, 3, "reading hidden states"), {"answers": (1.0, 2.0, 3.0)}, 1.0, (16, 32))
+    empty = Costs(
+        1, Memory(2, 3, "reading hidden states"), {"answers": (1.0, 2.0, 3.0)}, 1.0, (16, 32)
+    )
     monkeypatch.setattr("probebench.job.preview.costs", lambda *args: empty)
 
 
@@ -81,9 +114,14 @@ def test_rows_that_a_run_leaves_out_are_said(tmp_path, measured_at_once):
     assert said.exit_code == 0, said.output
     words = " ".join(said.output.split())
     assert "people, 60 examples from own.jsonl" in words
-    assert "left out 2 that stand there twice, under both labels, or in train and test; 1 that need more than the" in words
+    assert (
+        "left out 2 that stand there twice, under both labels, or in train and test; 1 that need "
+        "more than the" in words
+    )
     assert not (tmp_path / "run").exists()
-    assert max(map(len, said.output.split("first prompt")[0].splitlines())) < 80 + len(str(tmp_path))
+    assert max(map(len, said.output.split("first prompt")[0].splitlines())) < 80 + len(
+        str(tmp_path)
+    )
 
 
 def test_json_holds_what_the_text_says(tmp_path, measured_at_once):
@@ -97,11 +135,14 @@ def test_json_holds_what_the_text_says(tmp_path, measured_at_once):
     assert not found["finished"]
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["--limit", "1"], "split is empty: 1 examples in 1 groups"),
-    (["--probe", "logistik"], "Did you mean 'logistic'"),
-    (["--train-sizes", "5000"], "5000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", "1"], "split is empty: 1 examples in 1 groups"),
+        (["--probe", "logistik"], "Did you mean 'logistic'"),
+        (["--train-sizes", "5000"], "5000"),
+    ],
+)
 def test_a_run_that_cannot_work_is_refused_before_it_is_measured(words, message, tmp_path):
     said = dry(*words, tmp_path=tmp_path)
     assert said.exit_code in (1, 2)
@@ -110,22 +151,49 @@ def test_a_run_that_cannot_work_is_refused_before_it_is_measured(words, message,
 
 
 @pytest.mark.parametrize(("n", "said"), [(39, True), (40, False)])
-def test_too_few_examples_for_both_classes_are_said_before_they_are_answered(n, said, tmp_path, measured_at_once):
+def test_too_few_examples_for_both_classes_are_said_before_they_are_answered(
+    n, said, tmp_path, measured_at_once
+):
     found = dry("--data", str(rows(tmp_path / "own.jsonl", n)), tmp_path=tmp_path)
     assert found.exit_code == 0, found.output
     words = " ".join(found.output.split())
-    assert ("39 examples are too few for a probe, which needs at least 20 correct and 20 wrong answers" in words) == said
+    assert (
+        "39 examples are too few for a probe, which needs at least 20 correct and 20 wrong answers"
+        in words
+    ) == said
     assert ("too few" in words) == said
 
 
-@pytest.mark.parametrize(("labels", "way"), [
-    ([1] * 60, "even then about 400 examples are needed (--data FILE with more statements), or rows of both classes."),
-    ([1] * 45 + [0] * 15, "about 80 examples are needed (--data FILE with more statements), or more rows of the rarer class."),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("labels", "way"),
+    [
+        (
+            [1] * 60,
+            "even then about 400 examples are needed (--data FILE with more statements), or rows "
+            "of both classes.",
+        ),
+        (
+            [1] * 45 + [0] * 15,
+            "about 80 examples are needed (--data FILE with more statements), or more rows of the "
+            "rarer class.",
+        ),
+    ],
+)
 def test_statements_of_one_class_are_told_what_would_do(labels, way, tmp_path):
     made = [f"Lake {i} lies in land {i}.,{label},Lake {i}" for i, label in enumerate(labels)]
     (tmp_path / "own.csv").write_text("\n".join(["statement,label,city", *made]))
-    words = ["eval", "--model", "tiny", "--task", "cities", "--device", "cpu", "--dry-run", "--data", str(tmp_path / "own.csv")]
+    words = [
+        "eval",
+        "--model",
+        "tiny",
+        "--task",
+        "cities",
+        "--device",
+        "cpu",
+        "--dry-run",
+        "--data",
+        str(tmp_path / "own.csv"),
+    ]
     said = CliRunner().invoke(main, words)
     assert said.exit_code == 1
     assert said.output.splitlines()[0].endswith(way)

@@ -1,4 +1,5 @@
-"""Probes are scikit-learn classifiers: its own checks, agreement with its estimators, and names from elsewhere."""
+"""Probes are scikit-learn classifiers: its own checks, agreement with its estimators, and names
+from elsewhere."""
 
 import sys
 import warnings
@@ -21,7 +22,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from probebench.errors import UnknownNameError, UsageError
 from probebench.metrics.auroc import auroc
-from probebench.probes.estimators import HiddenLayer, L2Logistic, L2Ridge, MassMean, OneScale, ShrunkLDA
+from probebench.probes.estimators import (
+    HiddenLayer,
+    L2Logistic,
+    L2Ridge,
+    MassMean,
+    OneScale,
+    ShrunkLDA,
+)
 from probebench.probes.kinds import C_GRID, PROBES, get_probe, linear_map
 
 OURS = [
@@ -45,14 +53,21 @@ def data(n=200, width=30, seed=0):
 
 
 def expected_failures(estimator):
-    """Checks that an estimator fails for a reason; `test_weights_are_repetitions` checks the same by our own means."""
+    """Checks that an estimator fails for a reason; `test_weights_are_repetitions` checks the same
+    by our own means."""
     check = "check_sample_weight_equivalence_on_dense_data"
     if isinstance(estimator, L2Logistic) and estimator.solver == "batched":
-        # asked for to 1e-7; weighted and repeated vectors have other means, and are rounded to float32 once these are taken off
+        # asked for to 1e-7; weighted and repeated vectors have other means, and are rounded to
+        # float32 once these are taken off
         return {check: "vectors in single precision: equal to 1e-5"}
     if tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 9):
-        # it makes two classes of three by the first label it meets, which differs between its weighted and its repeated examples
-        return {check: "scikit-learn 1.6 gives the two fits different classes where only two are allowed"}
+        # it makes two classes of three by the first label it meets, which differs between its
+        # weighted and its repeated examples
+        return {
+            check: (
+                "scikit-learn 1.6 gives the two fits different classes where only two are allowed"
+            )
+        }
     return {}
 
 
@@ -67,10 +82,17 @@ def test_every_probe_is_a_scikit_learn_classifier(name):
     made = get_probe(name).make(get_probe(name).grid[0], X.shape[1])
     again = clone(made)
     with warnings.catch_warnings():
-        warnings.simplefilter("error" if name != "orgad2025" else "ignore")  # scikit-learn's defaults are left to complain
+        warnings.simplefilter(
+            "error" if name != "orgad2025" else "ignore"
+        )  # scikit-learn's defaults are left to complain
         made.fit(X, y)
         again.fit(X, y)
-        assert cross_val_score(make_pipeline(StandardScaler(), clone(made)), X, y, scoring="roc_auc", cv=3).mean() > 0.8
+        assert (
+            cross_val_score(
+                make_pipeline(StandardScaler(), clone(made)), X, y, scoring="roc_auc", cv=3
+            ).mean()
+            > 0.8
+        )
     decisions = made.decision_function(X)
     assert decisions.shape == (len(X),)
     assert decisions.dtype.kind == "f"
@@ -82,8 +104,13 @@ def test_every_probe_is_a_scikit_learn_classifier(name):
 @pytest.mark.parametrize("name", sorted(PROBES))
 def test_flipped_labels_flip_decisions(name):
     X, y = data()
-    a, b = (get_probe(name).make(1e-2, X.shape[1]).fit(X, labels).decision_function(X) for labels in (y, 1 - y))
-    if name == "mlp":  # its units start where the seed puts them, so the two fits differ, though not by much
+    a, b = (
+        get_probe(name).make(1e-2, X.shape[1]).fit(X, labels).decision_function(X)
+        for labels in (y, 1 - y)
+    )
+    if (
+        name == "mlp"
+    ):  # its units start where the seed puts them, so the two fits differ, though not by much
         assert auroc(y, b) < 0.1
     else:
         np.testing.assert_allclose(a, -b, rtol=1e-3, atol=1e-3 * np.abs(a).max())
@@ -94,7 +121,10 @@ def test_flipped_labels_flip_decisions(name):
 def test_a_probe_does_not_depend_on_the_basis(name, width):
     X, y = data(60, width)
     rotation, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(width, width)))
-    a, b = (get_probe(name).make(1e-2, width).fit(Z, y).decision_function(Z) for Z in (X, X @ rotation + 3))
+    a, b = (
+        get_probe(name).make(1e-2, width).fit(Z, y).decision_function(Z)
+        for Z in (X, X @ rotation + 3)
+    )
     np.testing.assert_allclose(a, b, atol=2e-4 * np.abs(a).max())
 
 
@@ -104,10 +134,14 @@ def test_a_probe_does_not_depend_on_the_basis(name, width):
 def test_logistic_equals_scikit_learn(solver, shape, C):
     X, y = data(*shape)
     Z = OneScale().fit_transform(X) + 0.5  # off the origin: centring is the estimator's own affair
-    reference = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(Z, y)
+    reference = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(
+        Z, y
+    )
     model = L2Logistic(C, solver=solver).fit(Z, y)
     expected = reference.decision_function(Z)
-    np.testing.assert_allclose(model.decision_function(Z), expected, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        model.decision_function(Z), expected, atol=1e-3 * np.abs(expected).max()
+    )
     np.testing.assert_allclose(model.predict_proba(Z), reference.predict_proba(Z), atol=1e-3)
     assert model.converged_
     assert model.n_iter_.shape == (1,)
@@ -124,7 +158,9 @@ def test_unconverged_logistic_says_so_without_a_warning():
     assert L2Logistic(10.0, solver="sklearn").fit(X, y).converged_
 
 
-@pytest.mark.parametrize("estimator", [L2Logistic(1e-2), L2Logistic(1e-2, solver="sklearn"), MassMean(), L2Ridge(1e-2)])
+@pytest.mark.parametrize(
+    "estimator", [L2Logistic(1e-2), L2Logistic(1e-2, solver="sklearn"), MassMean(), L2Ridge(1e-2)]
+)
 def test_weights_are_repetitions(estimator):
     X, y = data(80, 10)
     weights = np.random.default_rng(1).integers(0, 4, 80)
@@ -140,7 +176,9 @@ def test_mass_mean_is_the_difference_of_means():
     model = MassMean().fit(X, y)
     theta = X[y == 1].mean(0) - X[y == 0].mean(0)
     np.testing.assert_allclose(model.coef_[0], theta)
-    assert model.decision_function([(X[y == 1].mean(0) + X[y == 0].mean(0)) / 2])[0] == pytest.approx(0, abs=1e-9)
+    assert model.decision_function([(X[y == 1].mean(0) + X[y == 0].mean(0)) / 2])[
+        0
+    ] == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(120, 30), (60, 60), (40, 130)])
@@ -152,13 +190,16 @@ def test_lda_equals_scikit_learn_with_the_same_shrinkage(shape):
     covariance, shrinkage = ledoit_wolf(within, assume_centered=True)
     assert model.shrinkage_ == pytest.approx(shrinkage, rel=1e-9)
 
-    class Given:  # scikit-learn asks per class and pools; the same answer for both is the pooled one
+    # scikit-learn asks per class and pools; the same answer for both is the pooled one
+    class Given:
         def fit(self, X):
             self.covariance_ = covariance
             return self
 
     reference = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Given()).fit(X, y)
-    np.testing.assert_allclose(model.coef_, reference.coef_, rtol=1e-5, atol=1e-7 * np.abs(reference.coef_).max())
+    np.testing.assert_allclose(
+        model.coef_, reference.coef_, rtol=1e-5, atol=1e-7 * np.abs(reference.coef_).max()
+    )
     np.testing.assert_allclose(model.intercept_, reference.intercept_, rtol=1e-5)
 
 
@@ -175,7 +216,9 @@ def test_ridge_equals_scikit_learn(shape):
     for sample_weight in (None, weights):
         reference = RidgeClassifier(alpha=100.0, tol=1e-10).fit(Z, y, sample_weight)
         model = L2Ridge(1e-2).fit(Z, y, sample_weight)
-        np.testing.assert_allclose(model.coef_, np.atleast_2d(reference.coef_), rtol=1e-6, atol=1e-10)
+        np.testing.assert_allclose(
+            model.coef_, np.atleast_2d(reference.coef_), rtol=1e-6, atol=1e-10
+        )
         np.testing.assert_allclose(model.intercept_, reference.intercept_, rtol=1e-6, atol=1e-10)
 
 
@@ -192,15 +235,22 @@ def test_mlp_reads_what_no_line_can():
     assert values["logistic"] < 0.6
 
 
-@pytest.mark.parametrize("estimator", [L2Logistic(0.0), L2Ridge(-1.0), HiddenLayer(0.0), L2Logistic(solver="lbfgs")])
+@pytest.mark.parametrize(
+    "estimator", [L2Logistic(0.0), L2Ridge(-1.0), HiddenLayer(0.0), L2Logistic(solver="lbfgs")]
+)
 def test_wrong_parameters_are_named(estimator):
     X, y = data(40, 3)
-    with pytest.raises(ValueError, match=r"The '(C|solver)' parameter of (L2Logistic|L2Ridge|HiddenLayer) must be .*Got"):
+    with pytest.raises(
+        ValueError,
+        match=r"The '(C|solver)' parameter of (L2Logistic|L2Ridge|HiddenLayer) must be .*Got",
+    ):
         estimator.fit(X, y)
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from([n for n in LINEAR if n != "orgad2025"]), st.integers(1, 40), st.integers(0, 99))
+@given(
+    st.sampled_from([n for n in LINEAR if n != "orgad2025"]), st.integers(1, 40), st.integers(0, 99)
+)
 def test_linear_probes_fold_into_one_affine_map(name, width, seed):
     X, y = data(60, width, seed)
     model = get_probe(name).make(1e-2, width).fit(X, y)
@@ -209,11 +259,18 @@ def test_linear_probes_fold_into_one_affine_map(name, width, seed):
     weight, bias = found
     assert weight.shape == (width,)
     decisions = model.decision_function(X)
-    np.testing.assert_allclose(X @ weight + bias, decisions, rtol=1e-6, atol=1e-8 * (1 + np.abs(decisions).max()))
+    np.testing.assert_allclose(
+        X @ weight + bias, decisions, rtol=1e-6, atol=1e-8 * (1 + np.abs(decisions).max())
+    )
 
 
-ELSEWHERE = [LogisticRegression(), LinearSVC(), SVC(kernel="linear"), make_pipeline(StandardScaler(), LogisticRegression()),
-             make_pipeline(StandardScaler(with_mean=False), OneScale(), "passthrough", L2Ridge())]  # fmt: skip
+ELSEWHERE = [
+    LogisticRegression(),
+    LinearSVC(),
+    SVC(kernel="linear"),
+    make_pipeline(StandardScaler(), LogisticRegression()),
+    make_pipeline(StandardScaler(with_mean=False), OneScale(), "passthrough", L2Ridge()),
+]
 
 
 @pytest.mark.parametrize("model", ELSEWHERE)
@@ -232,7 +289,12 @@ def test_what_is_not_affine_is_not_folded():
 
     X, y = data()
     steps = [PolynomialFeatures(2), PCA(5), PCA(), MinMaxScaler()]
-    models = [get_probe("mlp").make(1.0, 30), RandomForestClassifier(), SVC(), *(make_pipeline(s, L2Ridge()) for s in steps)]
+    models = [
+        get_probe("mlp").make(1.0, 30),
+        RandomForestClassifier(),
+        SVC(),
+        *(make_pipeline(s, L2Ridge()) for s in steps),
+    ]
     assert [linear_map(model.fit(X, y)) for model in models] == [None] * len(models)
 
 
@@ -301,7 +363,11 @@ def test_any_estimator_by_import_path(module):
         ("broken_probes:make", UsageError, "cannot import 'broken_probes'.*no_such_library"),
         ("elsewhere_probes:boht", UnknownNameError, "Did you mean 'both'"),
         ("elsewhere_probes:not_callable", UsageError, "is of type int, not something to call"),
-        ("elsewhere_probes:a_class", UsageError, "made the class LogisticRegression, not an object"),
+        (
+            "elsewhere_probes:a_class",
+            UsageError,
+            "made the class LogisticRegression, not an object",
+        ),
         (
             "elsewhere_probes:regressor",
             UsageError,

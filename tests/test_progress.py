@@ -33,9 +33,20 @@ class Clock:
 
 def test_a_stage_shows_a_line_at_its_start_every_while_and_at_its_end(capsys):
     held = {}
-    clock = Clock([lambda: held["progress"].begun(8), lambda: held["counter"].advance(20), lambda: held["counter"].advance(30)])
-    held["progress"] = TerminalProgress(30, clock, lambda ended, seconds: held.setdefault("go", threading.Event()).wait(10)
-                                        and clock.wait(ended, seconds))  # fmt: skip
+    clock = Clock(
+        [
+            lambda: held["progress"].begun(8),
+            lambda: held["counter"].advance(20),
+            lambda: held["counter"].advance(30),
+        ]
+    )
+    held["progress"] = TerminalProgress(
+        30,
+        clock,
+        lambda ended, seconds: (
+            held.setdefault("go", threading.Event()).wait(10) and clock.wait(ended, seconds)
+        ),
+    )
     with held["progress"].stage("Generating answers", 100, "answers", done=40) as held["counter"]:
         held.setdefault("go", threading.Event()).set()
         clock.done.wait(10)
@@ -45,8 +56,10 @@ def test_a_stage_shows_a_line_at_its_start_every_while_and_at_its_end(capsys):
         "Generating answers            48 of 100 answers  30 s so far, 3.8 s per answer, about 195 s left".replace(
             "195 s", "3 min"
         ),
-        "Generating answers            60 of 100 answers  60 s so far, 3.0 s per answer, about 2 min left",
-        "Generating answers            90 of 100 answers  90 s so far, 1.8 s per answer, about 18 s left",
+        "Generating answers            60 of 100 answers  60 s so far, 3.0 s per answer, about 2 "
+        "min left",
+        "Generating answers            90 of 100 answers  90 s so far, 1.8 s per answer, about 18 "
+        "s left",
         "Generating answers            50 answers  1.8 s per answer  90 s  (40 kept)",
     ]
     assert not re.search(r"[\r\x1b]", shown)
@@ -61,34 +74,54 @@ def test_the_end_of_a_stage_does_not_wait_for_the_next_line(capsys):
     with pytest.raises(ZeroDivisionError), TerminalProgress().stage("Scoring", 5, "maps"):
         raise ZeroDivisionError
     assert threading.active_count() < 20
-    assert capsys.readouterr().err.splitlines()[0].startswith("Scoring                        1 map")
+    assert (
+        capsys.readouterr().err.splitlines()[0].startswith("Scoring                        1 map")
+    )
 
 
-@pytest.mark.parametrize(("n", "seconds", "words"), [
-    (3000, 2, "1,500/s"), (50, 10, "5.0/s"), (18, 50.8, "2.8 s per cell"), (1, 600, "600.0 s per cell"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("n", "seconds", "words"),
+    [
+        (3000, 2, "1,500/s"),
+        (50, 10, "5.0/s"),
+        (18, 50.8, "2.8 s per cell"),
+        (1, 600, "600.0 s per cell"),
+    ],
+)
 def test_a_rate_is_never_zero(n, seconds, words):
     assert per("cells", n, seconds) == words
 
 
 def test_times_are_said_in_a_unit_that_fits():
-    assert [lasted(s) for s in (0.04, 9.94, 75, 600, 10_000)] == ["0.0 s", "9.9 s", "75 s", "10 min", "2.8 h"]
+    assert [lasted(s) for s in (0.04, 9.94, 75, 600, 10_000)] == [
+        "0.0 s",
+        "9.9 s",
+        "75 s",
+        "10 min",
+        "2.8 h",
+    ]
     assert running(100, "answers", 0, 0, 30) == "      0 of 100 answers  30 s so far"
 
 
-@pytest.mark.parametrize(("sent", "code", "said"), [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "stopped.")])
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [(signal.SIGTERM, 143, "stopped by SIGTERM"), (signal.SIGINT, 130, "stopped.")],
+)
 def test_a_signal_is_one_line_and_its_own_exit_code(sent, code, said):
     work = (
         "import signal, time, click\n"
         "from probebench.cli.main import main\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background inherits that it is ignored
+        # a job in the background inherits that it is ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "@main.command('sleep')\n"
         "def sleep():\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(60)\n"
         "main(['sleep'])\n"
     )
-    job = subprocess.Popen([sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [sys.executable, "-c", work], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert job.stdout.readline() == "ready\n"
     job.send_signal(sent)
     try:
@@ -131,7 +164,10 @@ def test_without_a_network_nobody_asks_the_hub_again_and_again(monkeypatch):
     assert tried[1:] == [("everything.invalid", 1080)]
     assert ModelSpec("org/name").checkpoint().offline
     assert not ModelSpec("tiny").checkpoint().offline
-    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: pytest.fail("asked") if not _offline() else _missing())
+    monkeypatch.setattr(
+        "datasets.load_dataset",
+        lambda *a, **k: pytest.fail("asked") if not _offline() else _missing(),
+    )
     with pytest.raises(UnavailableError, match="cannot be reached from here"):
         load_dataset(load_task("triviaqa"))
     assert not _offline()  # a long session may ask again

@@ -1,4 +1,5 @@
-"""p(True): both orders of the options, the probabilities of one plain forward pass, and a stage that resumes."""
+"""p(True): both orders of the options, the probabilities of one plain forward pass, and a stage
+that resumes."""
 
 import json
 
@@ -17,7 +18,11 @@ from probebench.tasks.prompts import encode_prompt
 from probebench.tasks.schema import load_task
 from probebench.types import Example
 
-QUESTIONS = ["Where?", "Where was the old poet born, and who wrote the letter in 1896?", "Paris? 東京 🙂"]
+QUESTIONS = [
+    "Where?",
+    "Where was the old poet born, and who wrote the letter in 1896?",
+    "Paris? 東京 🙂",
+]
 
 
 def prompts(tokenizer, answer="It is Paris"):
@@ -25,7 +30,7 @@ def prompts(tokenizer, answer="It is Paris"):
     return [encode_prompt(tokenizer, text) for text in texts]
 
 
-# -- what is asked -----------------------------------------------------------------------------------------------------------
+# -- what is asked ---------------------------------------------------------------------------------
 
 
 def test_the_two_prompts_differ_in_the_order_of_the_options_only():
@@ -74,7 +79,7 @@ def test_spaces_and_brackets_around_a_letter_do_not_matter():
     assert [words[i] for i in b] == ["B", " B"]
 
 
-# -- what comes back ---------------------------------------------------------------------------------------------------------
+# -- what comes back -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -99,15 +104,22 @@ def test_batches_and_order_change_nothing(loaded, monkeypatch, narrow):
     together = choice_scores(model, asked, *letters)
     if not narrow:  # a model whose forward cannot be told where scores are wanted
         forward = model.model.forward
-        monkeypatch.setattr(model.model, "forward", lambda input_ids, attention_mask, use_cache: forward(
-            input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache))  # fmt: skip
+        monkeypatch.setattr(
+            model.model,
+            "forward",
+            lambda input_ids, attention_mask, use_cache: forward(
+                input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache
+            ),
+        )
     alone = choice_scores(model, asked, *letters, Budget(1))
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    np.testing.assert_allclose(choice_scores(model, asked[::-1], *letters)[::-1], together, atol=1e-5)
+    np.testing.assert_allclose(
+        choice_scores(model, asked[::-1], *letters)[::-1], together, atol=1e-5
+    )
     assert np.ptp(together[:, 0]) > 1e-3, "the prompts are told apart"
 
 
-# -- in a run ----------------------------------------------------------------------------------------------------------------
+# -- in a run --------------------------------------------------------------------------------------
 
 
 SETTINGS = {"positions": ["-1"], "layers": [0], "shuffles": 0}
@@ -128,7 +140,9 @@ def with_scores(monkeypatch, score):
 
 def test_a_liking_for_a_letter_cancels(monkeypatch, model_folder, answers_file, tmp_path):
     with_scores(monkeypatch, lambda text: 0.9)
-    run = probebench.evaluate(str(model_folder()), answers=answers_file(), out=tmp_path / "run", **SETTINGS)
+    run = probebench.evaluate(
+        str(model_folder()), answers=answers_file(), out=tmp_path / "run", **SETTINGS
+    )
     np.testing.assert_allclose(decisions(run, "p_true"), 0.5)
     d = next(d for d in run.record["detectors"] if d["name"] == "p_true")
     assert d["auroc"] == 0.5
@@ -137,11 +151,15 @@ def test_a_liking_for_a_letter_cancels(monkeypatch, model_folder, answers_file, 
 
 def test_true_is_found_under_either_letter(monkeypatch, model_folder, answers_file, tmp_path):
     with_scores(monkeypatch, lambda text: 0.8 if "(A) True" in text else 0.3)
-    run = probebench.evaluate(str(model_folder()), answers=answers_file(), out=tmp_path / "run", **SETTINGS)
+    run = probebench.evaluate(
+        str(model_folder()), answers=answers_file(), out=tmp_path / "run", **SETTINGS
+    )
     np.testing.assert_allclose(decisions(run, "p_true"), (0.8 + 0.7) / 2)
 
 
-def test_a_run_asks_about_answers_and_exact_answers_and_resumes(monkeypatch, loaded, model_folder, answers_file, tmp_path):
+def test_a_run_asks_about_answers_and_exact_answers_and_resumes(
+    monkeypatch, loaded, model_folder, answers_file, tmp_path
+):
     path = answers_file()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for i, row in enumerate(rows):
@@ -159,7 +177,10 @@ def test_a_run_asks_about_answers_and_exact_answers_and_resumes(monkeypatch, loa
         for found, said in ((answered, row["answer"]), (exact, row.get("exact_answer"))):
             if row["id"] not in found.index or said is None:
                 continue
-            pair = [encode_prompt(model.tokenizer, p) for p in p_true_prompts(model.tokenizer, row["question"], said)]
+            pair = [
+                encode_prompt(model.tokenizer, p)
+                for p in p_true_prompts(model.tokenizer, row["question"], said)
+            ]
             (a, _), (other, _) = choice_scores(model, pair, *letters)
             assert found[row["id"]] == pytest.approx((a + 1 - other) / 2, abs=1e-5)
     before = (run.folder / "predictions.parquet").read_bytes()
@@ -171,7 +192,8 @@ def test_a_run_asks_about_answers_and_exact_answers_and_resumes(monkeypatch, loa
 
 
 def test_a_prompt_beyond_the_context_has_no_score(model_folder, answers_file, tmp_path):
-    """The model's context is 256 tokens; the answers fit into it, some questions about them do not."""
+    """The model's context is 256 tokens; the answers fit into it, some questions about them do
+    not."""
     path = answers_file()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for i, row in enumerate(rows):

@@ -4,7 +4,17 @@ import hashlib
 
 import pytest
 
-from probebench.record.published import ERROR_TYPES, FOLDER, TEST_AUROC, TRANSFER, figures, our_name, published, same_model, shown
+from probebench.record.published import (
+    ERROR_TYPES,
+    FOLDER,
+    TEST_AUROC,
+    TRANSFER,
+    figures,
+    our_name,
+    published,
+    same_model,
+    shown,
+)
 from probebench.states.positions import POSITIONS
 from probebench.tasks.schema import list_tasks
 
@@ -15,7 +25,13 @@ def record(model="mistralai/Mistral-7B-Instruct-v0.2", task="triviaqa", rule="mo
         "task": {"name": task, "exact_answer": rule},
         "detectors": [{"name": "logit_mean", "auroc": 0.6, "auroc_95": [0.5, 0.7], "n": 100}],
         "by_position": [
-            {"position": "-1", "layer": "3", "test_auroc": 0.8, "test_auroc_95": [0.7, 0.9], "n_test": 99},
+            {
+                "position": "-1",
+                "layer": "3",
+                "test_auroc": 0.8,
+                "test_auroc_95": [0.7, 0.9],
+                "n_test": 99,
+            },
             {"position": "-2", "layer": None, "masked": "few"},
         ],
         "sites": {"resid": {}},
@@ -36,10 +52,21 @@ def test_the_files_hold_facts_with_sources():
 
 
 def test_they_are_those_that_were_read():
-    found = {name: hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:16] for name in (TEST_AUROC, ERROR_TYPES, TRANSFER)}
-    assert found == {TEST_AUROC: "5af5220cee721c3a", ERROR_TYPES: "258ed57fae5dafbc", TRANSFER: "30a2469fd2f7a58a"}
+    found = {
+        name: hashlib.sha256((FOLDER / name).read_bytes()).hexdigest()[:16]
+        for name in (TEST_AUROC, ERROR_TYPES, TRANSFER)
+    }
+    assert found == {
+        TEST_AUROC: "5af5220cee721c3a",
+        ERROR_TYPES: "258ed57fae5dafbc",
+        TRANSFER: "30a2469fd2f7a58a",
+    }
     transfer = {(r["train_task"], r["test_task"]): float(r["auroc"]) for r in figures(TRANSFER)}
-    assert (transfer["triviaqa", "triviaqa"], transfer["math", "imdb"], transfer["imdb", "math"]) == (0.86, 0.91, 0.66)
+    assert (
+        transfer["triviaqa", "triviaqa"],
+        transfer["math", "imdb"],
+        transfer["imdb", "math"],
+    ) == (0.86, 0.91, 0.66)
 
 
 def test_tasks_and_detectors_have_our_names():
@@ -47,9 +74,15 @@ def test_tasks_and_detectors_have_our_names():
     names = {our_name(r["detector"]) for r in figures(TEST_AUROC)}
     assert {n for kind, n in names if kind == "position"} <= set(POSITIONS)
     assert {n for kind, n in names if kind == "detector"} == {
-        "p_true", "p_true_exact", *(f"{what}_{how}{where}" for what in ("logit", "prob") for how in ("mean", "min", "max")
-                                    for where in ("", "_exact"))
-    }  # fmt: skip
+        "p_true",
+        "p_true_exact",
+        *(
+            f"{what}_{how}{where}"
+            for what in ("logit", "prob")
+            for how in ("mean", "min", "max")
+            for where in ("", "_exact")
+        ),
+    }
 
 
 @pytest.mark.parametrize(
@@ -75,7 +108,11 @@ def test_figures_stand_beside_ours():
     rows = {r["detector"]: r for r in found["rows"]}
     assert len(rows) == 19
     theirs = rows["probe@exact_answer_last"]
-    assert (theirs["auroc"], theirs["spread"], theirs["source"]) == (0.85, 0.004, "arXiv:2410.02707v4 Table 5")
+    assert (theirs["auroc"], theirs["spread"], theirs["source"]) == (
+        0.85,
+        0.004,
+        "arXiv:2410.02707v4 Table 5",
+    )
     assert rows["probe@-1"]["our_auroc"] == 0.8
     assert rows["logits_mean"]["our_auroc"] == 0.6
     assert rows["probe@-2"]["our_auroc"] is None, "a masked position has no figure of ours"
@@ -83,7 +120,13 @@ def test_figures_stand_beside_ours():
     assert {r["error_type"] for r in found["error_types"]} == set("ABCDE")
     assert {r["test_task"] for r in found["transfer"]} >= {"movies", "imdb"}
     table = shown(found["rows"])
-    assert [r["ours"] for r in table[:5]] == ["-1", "-2", "last_q", "exact_answer_last", "exact_answer_after_last"]
+    assert [r["ours"] for r in table[:5]] == [
+        "-1",
+        "-2",
+        "last_q",
+        "exact_answer_last",
+        "exact_answer_after_last",
+    ]
     assert len(table) == 6
 
 

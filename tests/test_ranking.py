@@ -11,7 +11,9 @@ from sklearn.metrics import average_precision_score
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.ranking import accuracy_threshold, alarm_threshold, ranked
 
-rows = st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3)), min_size=4, max_size=40)
+rows = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(0, 3)), min_size=4, max_size=40
+)
 
 
 def columns(examples):
@@ -31,12 +33,14 @@ def test_weighted_average_precision_equals_scikit_learn(examples):
 
 
 def area(y):
-    """Mean accuracy of the m first, m = 1..n: the area under one order's rejection curve, as LM-Polygraph takes it."""
+    """Mean accuracy of the m first, m = 1..n: the area under one order's rejection curve, as
+    LM-Polygraph takes it."""
     return float(np.mean(np.cumsum(y) / np.arange(1, len(y) + 1)))
 
 
 def brute_prr(y, s):
-    """Every order of tied answers, one by one; random is the mean over all orders of all answers (its closed form, n1 / n)."""
+    """Every order of tied answers, one by one; random is the mean over all orders of all answers
+    (its closed form, n1 / n)."""
     blocks = [[int(v) for v in y[s == value]] for value in sorted(set(s), reverse=True)]
     orders = itertools.product(*(list(itertools.permutations(b)) for b in blocks))
     ours = np.mean([area(np.concatenate(order)) for order in orders])
@@ -61,7 +65,10 @@ def test_random_order_earns_what_brute_force_says():
 @given(rows)
 def test_weights_are_repetitions(examples):
     y, s, w = columns(examples)
-    whole, repeated = ranked(y, s, w[None]), ranked(np.repeat(y, w), np.repeat(s, w)) if w.sum() else None
+    whole, repeated = (
+        ranked(y, s, w[None]),
+        ranked(np.repeat(y, w), np.repeat(s, w)) if w.sum() else None,
+    )
     if repeated is None or np.isnan(whole.prr[0]):
         return
     assert whole.prr[0] == pytest.approx(repeated.prr[0], abs=1e-9)
@@ -76,8 +83,9 @@ def test_rejection_ratio_of_oracle_constant_and_its_opposite():
 
 
 def test_ratio_of_the_error_curve_would_be_the_auroc_again():
-    # Malinin et al. also plot errors left in all answers over the share rejected; with right and wrong answers that ratio is
-    # 2 AUROC - 1 and says nothing new (docs/protocol.md), which is why the accuracy of what is kept is used
+    # Malinin et al. also plot errors left in all answers over the share rejected; with right and
+    # wrong answers that ratio is 2 AUROC - 1 and says nothing new (docs/protocol.md), which is why
+    # the accuracy of what is kept is used
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 300)
     s = rng.normal(size=300) + y
@@ -121,7 +129,8 @@ def test_accuracy_threshold_of_ties_and_edges():
 
 
 @pytest.mark.parametrize(
-    ("n", "rate", "flagged"), [(98, 0.01, None), (99, 0.01, 1), (18, 0.05, None), (19, 0.05, 1), (400, 0.05, 20)]
+    ("n", "rate", "flagged"),
+    [(98, 0.01, None), (99, 0.01, 1), (18, 0.05, None), (19, 0.05, 1), (400, 0.05, 20)],
 )
 def test_alarm_threshold_flags_as_many_as_it_may(n, rate, flagged):
     scores = np.random.default_rng(0).permutation(n).astype(float)
@@ -131,13 +140,19 @@ def test_alarm_threshold_flags_as_many_as_it_may(n, rate, flagged):
 
 def test_alarm_threshold_never_flags_more_than_it_may_with_ties():
     scores = np.r_[np.zeros(3), np.ones(37)]
-    assert alarm_threshold(scores, 0.05) == -np.inf, "two may be flagged, and three share the lowest score"
+    assert alarm_threshold(scores, 0.05) == -np.inf, (
+        "two may be flagged, and three share the lowest score"
+    )
     assert alarm_threshold(scores, 0.10) == 0
     assert alarm_threshold(np.ones(40), 0.05) == -np.inf
 
 
 def test_alarm_threshold_keeps_its_promise():
-    # expected false-alarm rate of a threshold placed on n = 59 answers: k / (n + 1) = 3 / 60, over 4,000 draws
+    # expected false-alarm rate of a threshold placed on n = 59 answers: k / (n + 1) = 3 / 60, over
+    # 4,000 draws
     rng = np.random.default_rng(2)
-    rate = [(rng.normal(size=50) <= alarm_threshold(rng.normal(size=59), 0.05)).mean() for _ in range(4000)]
+    rate = [
+        (rng.normal(size=50) <= alarm_threshold(rng.normal(size=59), 0.05)).mean()
+        for _ in range(4000)
+    ]
     assert np.mean(rate) == pytest.approx(3 / 60, abs=4 * np.std(rate) / 4000**0.5)

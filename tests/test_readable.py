@@ -1,4 +1,5 @@
-"""Before and after the answer: cells and baselines chosen on validation, compared on the examples that both score."""
+"""Before and after the answer: cells and baselines chosen on validation, compared on the examples
+that both score."""
 
 from types import SimpleNamespace
 
@@ -10,13 +11,23 @@ from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import Labels
 from probebench.scoring.score import score_matrix, select
 from probebench.states.positions import POSITIONS, PUBLISHED
-from probebench.studies.readable import PAPER, Chosen, against, best_baseline, by_position, readable, split_auroc
+from probebench.studies.readable import (
+    PAPER,
+    Chosen,
+    against,
+    best_baseline,
+    by_position,
+    readable,
+    split_auroc,
+)
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
 
 N = 2000
 GROUPS = tuple(f"g{i // 2}" for i in range(N))
-LABELS = Labels(np.random.default_rng(0).integers(0, 2, N), tuple(split_of(g) for g in GROUPS), GROUPS)
+LABELS = Labels(
+    np.random.default_rng(0).integers(0, 2, N), tuple(split_of(g) for g in GROUPS), GROUPS
+)
 ROWS = split_index(LABELS.splits)
 PLACES = ("last_q", "exact_answer_last", "-1")
 
@@ -27,7 +38,15 @@ def noisy(strength, seed):
 
 def cell(layer, position, decisions, masked=""):
     rows = ROWS["validation"][np.isfinite(decisions[ROWS["validation"]])]
-    return CellFit(Cell("resid", layer, position), decisions, 1.0, auroc(LABELS.y[rows], decisions[rows]), True, 3, masked)
+    return CellFit(
+        Cell("resid", layer, position),
+        decisions,
+        1.0,
+        auroc(LABELS.y[rows], decisions[rows]),
+        True,
+        3,
+        masked,
+    )
 
 
 FITS = [
@@ -56,14 +75,18 @@ def result():
     draws = Resamples.draw([GROUPS[i] for i in ROWS["test"]], 0)
     present = np.ones((N, 3), dtype=bool)
     test = score_matrix(FITS, LABELS, draws, "test", PLACES, present)
-    return SimpleNamespace(matrices={("resid", "test"): test}, selected=select(FITS), detectors=DETECTORS)
+    return SimpleNamespace(
+        matrices={("resid", "test"): test}, selected=select(FITS), detectors=DETECTORS
+    )
 
 
 def test_each_position_has_its_best_layer_by_validation(result):
     rows = by_position(result, FITS, PLACES)
     assert [(r["position"], r["layer"], r["when"]) for r in rows] == [
-        ("last_q", "1", "before"), ("exact_answer_last", "0", "after"), ("-1", None, "after")
-    ]  # fmt: skip
+        ("last_q", "1", "before"),
+        ("exact_answer_last", "0", "after"),
+        ("-1", None, "after"),
+    ]
     assert rows[2]["masked"] == "few"
     y = LABELS.y[ROWS["test"]]
     assert rows[0]["test_auroc"] == pytest.approx(auroc(y, FITS[6].decisions[ROWS["test"]]))
@@ -79,8 +102,14 @@ def test_baselines_are_those_that_can_be_read_by_then(result):
     found = readable(result, FITS, LABELS, 0)
     assert found["before"]["best_baseline"]["name"] == "early"
     assert found["after"]["best_baseline"]["name"] == "strong"
-    assert (found["before"]["cell"]["position"], found["before"]["cell"]["layer"]) == ("last_q", "1")
-    assert (found["after"]["cell"]["position"], found["after"]["cell"]["layer"]) == ("exact_answer_last", "0")
+    assert (found["before"]["cell"]["position"], found["before"]["cell"]["layer"]) == (
+        "last_q",
+        "1",
+    )
+    assert (found["after"]["cell"]["position"], found["after"]["cell"]["layer"]) == (
+        "exact_answer_last",
+        "0",
+    )
     assert POSITIONS["last_q"].when == "before"
 
 
@@ -96,7 +125,9 @@ def test_baselines_are_chosen_on_the_same_examples():
     y, rng = LABELS.y, np.random.default_rng(20)
     strong = Detector("strong", "strong", y * np.where(easy, 3, 0.3) + rng.normal(size=N))
     partial = Detector("partial", "partial", np.where(easy, 1.8 * y + rng.normal(size=N), np.nan))
-    assert split_auroc(partial.decisions, LABELS, "validation") > split_auroc(strong.decisions, LABELS, "validation")
+    assert split_auroc(partial.decisions, LABELS, "validation") > split_auroc(
+        strong.decisions, LABELS, "validation"
+    )
     assert best_baseline([partial, strong], LABELS, "after").detector.name == "strong"
     handful = np.where(np.cumsum(np.asarray(LABELS.splits) == "validation") <= 8, y + 0.0, np.nan)
     rare = Detector("rare", "rare", np.where(np.asarray(LABELS.splits) == "test", y + 0.0, handful))
@@ -113,7 +144,9 @@ def test_only_examples_of_the_cell_choose_its_baseline():
     all_over = Detector("all over", "all over", 0.8 * y + rng.normal(size=N))
     own = np.where(half, FITS[4].decisions, np.nan)
     assert best_baseline([here, all_over], LABELS, "after").detector.name == "all over"
-    assert best_baseline([here, all_over], LABELS, "after", np.isfinite(own)).detector.name == "here"
+    assert (
+        best_baseline([here, all_over], LABELS, "after", np.isfinite(own)).detector.name == "here"
+    )
 
 
 def test_test_labels_choose_nothing(result):
@@ -131,20 +164,26 @@ def test_difference_is_paired_on_what_both_score():
     found = against(FITS[4], Chosen(Detector("b", "b", lacking), 7), LABELS, 3)
     rows = ROWS["test"][40:]
     assert (found["n"], found["best_baseline"]["n_validation"]) == (len(rows), 7)
-    assert (found["difference_p"] < 0.05) == (not found["difference_95"][0] <= 0 <= found["difference_95"][1])
+    assert (found["difference_p"] < 0.05) == (
+        not found["difference_95"][0] <= 0 <= found["difference_95"][1]
+    )
     draws = Resamples.draw([GROUPS[i] for i in rows], 3)
     own, other = (draws.auroc(LABELS.y[rows], d[rows]) for d in (FITS[4].decisions, lacking))
     interval = difference_interval(draws, LABELS.y[rows], FITS[4].decisions[rows], lacking[rows])
     assert found["difference_95"] == [interval.low, interval.high]
     groups = len({GROUPS[i] for i in rows})
     assert found["difference_se"] == pytest.approx((own - other).std(ddof=1), rel=1 / groups)
-    assert found["detectable_difference"] == pytest.approx(2.8016 * found["difference_se"], rel=1e-4)
+    assert found["detectable_difference"] == pytest.approx(
+        2.8016 * found["difference_se"], rel=1e-4
+    )
 
 
 def test_the_detectable_difference_is_found_four_times_out_of_five():
     """A difference of that size, seen with that error, is significant in 80 % of repetitions."""
     found = against(FITS[4], Chosen(DETECTORS[2], 0), LABELS, 0)
-    seen = np.random.default_rng(0).normal(found["detectable_difference"], found["difference_se"], 20000)
+    seen = np.random.default_rng(0).normal(
+        found["detectable_difference"], found["difference_se"], 20000
+    )
     assert (np.abs(seen) > 1.96 * found["difference_se"]).mean() == pytest.approx(0.8, abs=0.01)
 
 

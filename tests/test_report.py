@@ -1,4 +1,5 @@
-"""Reports: what they say is what the record holds, whatever stands in the texts, and the page needs nothing from elsewhere."""
+"""Reports: what they say is what the record holds, whatever stands in the texts, and the page needs
+nothing from elsewhere."""
 
 import dataclasses
 import json
@@ -42,15 +43,33 @@ def run(model_folder, tmp_path_factory):
     words = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
     rows = []
     for i in range(240):
-        answer = f" It is {words[rng.integers(8)]} {words[rng.integers(8)]}. {SAID}\nAnd\x00\x1b[31m\u202e."
+        answer = (
+            f" It is {words[rng.integers(8)]} {words[rng.integers(8)]}. "
+            f"{SAID}\nAnd\x00\x1b[31m\u202e."
+        )
         question = f"Where was {words[rng.integers(8)]} {i}? {ASKED}"
-        rows.append({"id": f"<i>a{i}|_&", "question": question, "answer": answer,
-                     "label": i % 2, "exact_answer": answer.split()[2], "group": f"g{i // 2}",
-                     "references": ["\\end{table}<b>"]})  # fmt: skip
+        rows.append(
+            {
+                "id": f"<i>a{i}|_&",
+                "question": question,
+                "answer": answer,
+                "label": i % 2,
+                "exact_answer": answer.split()[2],
+                "group": f"g{i // 2}",
+                "references": ["\\end{table}<b>"],
+            }
+        )
     path = folder / "hostile_task.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return probebench.evaluate(str(model_folder("llama")), answers=path, sites=("resid", "mlp.down"), shuffles=0,
-                               positions=("last_q", "exact_answer_last", "-1"), out=folder / "run", device="cpu")  # fmt: skip
+    return probebench.evaluate(
+        str(model_folder("llama")),
+        answers=path,
+        sites=("resid", "mlp.down"),
+        shuffles=0,
+        positions=("last_q", "exact_answer_last", "-1"),
+        out=folder / "run",
+        device="cpu",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +81,9 @@ def whole(run, tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Pages without pictures, for tests of what stands around them."""
-    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "data:image/svg+xml;base64,")
+    monkeypatch.setattr(
+        "probebench.report.write.html.data_uri", lambda figure, scheme: "data:image/svg+xml;base64,"
+    )
 
 
 def changed(run, **fields):
@@ -91,7 +112,10 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attributes):
         found = dict(attributes)
         self.tags.append((tag, found))
-        assert not [name for name in found if name.startswith("on") or name == "style"], (tag, found)
+        assert not [name for name in found if name.startswith("on") or name == "style"], (
+            tag,
+            found,
+        )
         if "id" in found:
             self.ids.append(found["id"])
         if tag == "data":
@@ -122,7 +146,9 @@ def test_page_is_whole_and_needs_nothing_from_elsewhere(whole):
     assert not {"script", "link", "iframe", "object", "embed", "form", "base", "svg"} & set(tags)
     assert tags.count("h1") == 1
     for tag, found in reader.tags:
-        assert found.get("src", "data:image/svg+xml;base64,").startswith("data:image/svg+xml;base64,"), tag
+        assert found.get("src", "data:image/svg+xml;base64,").startswith(
+            "data:image/svg+xml;base64,"
+        ), tag
         assert "srcset" not in found
         if "href" in found:
             assert found["href"].startswith("#")
@@ -135,7 +161,11 @@ def test_page_is_whole_and_needs_nothing_from_elsewhere(whole):
     assert tables == captions > 5
     levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h\d", tag)]
     assert all(b - a <= 1 for a, b in pairwise(levels))
-    policy = next(found["content"] for tag, found in reader.tags if found.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        found["content"]
+        for tag, found in reader.tags
+        if found.get("http-equiv") == "Content-Security-Policy"
+    )
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
 
@@ -149,7 +179,12 @@ def test_style_is_the_one_that_the_policy_allows(whole):
     assert f"style-src 'sha256-{digest}'" in whole
     assert "url(" not in style
     assert "@import" not in style
-    for need in ("prefers-color-scheme: dark", "prefers-reduced-motion", "@media print", "max-width: 40rem"):
+    for need in (
+        "prefers-color-scheme: dark",
+        "prefers-reduced-motion",
+        "@media print",
+        "max-width: 40rem",
+    ):
         assert need in style
 
 
@@ -168,7 +203,9 @@ def test_foreign_texts_stay_texts(run, undrawn, tmp_path):
     assert not re.search(r"(?<!\\)\]\(", md)
     for line in md.splitlines():
         if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", line)) == len(re.findall(r"(?<!\\)\|", table_head(md, line)))
+            assert len(re.findall(r"(?<!\\)\|", line)) == len(
+                re.findall(r"(?<!\\)\|", table_head(md, line))
+            )
     assert r"\input{y}" not in tex
     assert "<b>" not in tex
 
@@ -196,17 +233,39 @@ def test_numbers_are_the_records(run, whole):
         assert np.isnan(value) or value in shown
     for b in run.record.get("calibration", {"bins": []})["bins"]:
         assert {b["mean_predicted"], b["fraction_correct"]} <= shown
-    for text in (run.record["package"]["version"], run.record["model"]["revision"], run.record["key"], *run.record["warnings"]):
+    for text in (
+        run.record["package"]["version"],
+        run.record["model"]["revision"],
+        run.record["key"],
+        *run.record["warnings"],
+    ):
         assert text in words
 
 
 def test_the_headline_states_negative_results(run):
-    probe = {"name": "probe", "label": "probe", "kind": "probe", "n": 90, "n_correct": 40, "auroc": 0.7, "auroc_95": [0.6, 0.8]}
-    rival = {"name": "length", "label": "length", "kind": "baseline", "n": 90, "auroc": 0.6, "auroc_95": [0.5, 0.7]}
+    probe = {
+        "name": "probe",
+        "label": "probe",
+        "kind": "probe",
+        "n": 90,
+        "n_correct": 40,
+        "auroc": 0.7,
+        "auroc_95": [0.6, 0.8],
+    }
+    rival = {
+        "name": "length",
+        "label": "length",
+        "kind": "baseline",
+        "n": 90,
+        "auroc": 0.6,
+        "auroc_95": [0.5, 0.7],
+    }
 
     def said(low, high, **own):
         row = {**rival, "probe_minus_this": (low + high) / 2, "probe_minus_this_95": [low, high]}
-        found = changed(run, readable=None, detectors=[probe, row], selection={**run.record["selection"], **own}).record
+        found = changed(
+            run, readable=None, detectors=[probe, row], selection={**run.record["selection"], **own}
+        ).record
         return headline(found).outcome, " ".join(sentences(found))
 
     assert said(0.02, 0.2)[0] == "better"
@@ -216,7 +275,10 @@ def test_the_headline_states_negative_results(run):
     assert said(-0.2, -0.02)[0] == "worse"
     assert "a negative result, the simpler signal is better" in said(-0.2, -0.02)[1]
     assert "not distinguishable from chance" in said(0.02, 0.2, test_auroc_95=[0.45, 0.8])[1]
-    assert "the interval lies below 0.5, so the probe ranks the wrong way round" in said(0.02, 0.2, test_auroc_95=[0.2, 0.4])[1]
+    assert (
+        "the interval lies below 0.5, so the probe ranks the wrong way round"
+        in said(0.02, 0.2, test_auroc_95=[0.2, 0.4])[1]
+    )
     assert "This is below chance (p = 0.990" in said(0.02, 0.2, p=0.99)[1]
     alone = changed(run, readable=None, detectors=[probe]).record
     assert headline(alone).outcome == "alone"
@@ -233,10 +295,17 @@ def test_the_rival_is_the_one_chosen_on_validation(run):
 
 def test_examples_follow_their_rule(run):
     lists = examples_of(run, 5)
-    own = run.predictions[lambda t: (t.detector == "probe") & (t.split == "test") & t.scored].set_index("id")
+    own = run.predictions[
+        lambda t: (t.detector == "probe") & (t.split == "test") & t.scored
+    ].set_index("id")
     cut = run.record["detectors"][0]["metrics"]["accuracy"]["threshold"]
     groups = run.answers.set_index("id").group
-    assert [(r.items[0].label if r.items else None, r.right) for r in lists] == [(1, True), (0, True), (0, False), (1, False)]
+    assert [(r.items[0].label if r.items else None, r.right) for r in lists] == [
+        (1, True),
+        (0, True),
+        (0, False),
+        (1, False),
+    ]
     for found in lists:
         high = "it trusts" in found.title
         decisions = [e.decision for e in found.items]
@@ -256,17 +325,36 @@ def test_examples_follow_their_rule(run):
 def test_same_run_same_bytes(run, whole, tmp_path):
     again = Run.load(run.folder)
     assert page(tmp_path, again) == whole
-    first, second = ([write(build_report([r])) for write in (markdown.to_markdown, latex.to_latex)] for r in (run, again))
+    first, second = (
+        [write(build_report([r])) for write in (markdown.to_markdown, latex.to_latex)]
+        for r in (run, again)
+    )
     assert first == second
 
 
 def test_absent_fields_are_left_out_and_null_ones_say_why(run, undrawn, tmp_path):
-    optional = ("published", "confounds", "calibration", "learning_curve", "label_noise", "by_position", "readable", "warnings")
+    optional = (
+        "published",
+        "confounds",
+        "calibration",
+        "learning_curve",
+        "label_noise",
+        "by_position",
+        "readable",
+        "warnings",
+    )
     bare = page(tmp_path, changed(run, **dict.fromkeys(optional)))
-    for title in ("Beside published figures", "Calibration", "What else it could be reading", "Under another judge"):
+    for title in (
+        "Beside published figures",
+        "Calibration",
+        "What else it could be reading",
+        "Under another judge",
+    ):
         assert title not in bare
     assert "Not measured" not in bare
-    nulled = dataclasses.replace(run, record={**run.record, **dict.fromkeys(("label_noise", "learning_curve", "published"))})
+    nulled = dataclasses.replace(
+        run, record={**run.record, **dict.fromkeys(("label_noise", "learning_curve", "published"))}
+    )
     reader = read(page(tmp_path, nulled))
     words = "".join(reader.words)
     assert "run-1-unmeasured" in reader.ids
@@ -277,25 +365,75 @@ def test_absent_fields_are_left_out_and_null_ones_say_why(run, undrawn, tmp_path
 
 def test_further_studies_are_shown(run, undrawn, tmp_path):
     score = {"auroc_95": [0.5, 0.7], "n": 60, "n_correct": 30}
-    under = {"scored_under_first": {"auroc": 0.61, **score}, "scored_under_second": {"auroc": 0.62, **score}}
+    under = {
+        "scored_under_first": {"auroc": 0.61, **score},
+        "scored_under_second": {"auroc": 0.62, **score},
+    }
     noise = {
-        "judge": "exact<>", "with_opinion": 240, "agreement": 0.93, "kappa": 0.8, "only_second_says_correct": 4,
-        "only_first_says_correct": 5, "scores": {"fitted_to_first": under}, "refit": {"C": None, "reason": "one class only"},
-        "change": -0.0123, "change_95": [-0.05, 0.02],
-        "attenuation": {"wrong_among_labelled_correct": 0.031, "correct_among_labelled_wrong": 0.042, "predicted": 0.6543,
-                        "predicted_95": [0.5, 0.7]},
-    }  # fmt: skip
-    points = [{"n": 50, "auroc": 0.5511, "auroc_95": [0.5, 0.6], "repeats": 10},
-              {"n": 90, "auroc": None, "auroc_95": [None, None], "repeats": 0}]  # fmt: skip
-    curve = {"site": "resid", "layer": "1", "position": "-1", "n_test": 60, "points": points,
-             "all": {"n": 180, "auroc": 0.5922, "auroc_95": [0.5, 0.7]}}  # fmt: skip
-    row = {"model": "m", "task": "t", "detector": "probe@-1", "auroc": 0.8123, "spread": 0.004, "source": "arXiv:1 Table 2",
-           "ours": "-1", "ours_is": "position", "our_auroc": 0.7321, "our_auroc_95": [0.7, 0.8], "our_n": 60}  # fmt: skip
-    papers = {"rows": [row], "sign": "Signs agree.", "differs": ["Split: other."], "error_types": [], "transfer": []}
-    reader = read(page(tmp_path, changed(run, label_noise=noise, learning_curve=curve, published=papers)))
+        "judge": "exact<>",
+        "with_opinion": 240,
+        "agreement": 0.93,
+        "kappa": 0.8,
+        "only_second_says_correct": 4,
+        "only_first_says_correct": 5,
+        "scores": {"fitted_to_first": under},
+        "refit": {"C": None, "reason": "one class only"},
+        "change": -0.0123,
+        "change_95": [-0.05, 0.02],
+        "attenuation": {
+            "wrong_among_labelled_correct": 0.031,
+            "correct_among_labelled_wrong": 0.042,
+            "predicted": 0.6543,
+            "predicted_95": [0.5, 0.7],
+        },
+    }
+    points = [
+        {"n": 50, "auroc": 0.5511, "auroc_95": [0.5, 0.6], "repeats": 10},
+        {"n": 90, "auroc": None, "auroc_95": [None, None], "repeats": 0},
+    ]
+    curve = {
+        "site": "resid",
+        "layer": "1",
+        "position": "-1",
+        "n_test": 60,
+        "points": points,
+        "all": {"n": 180, "auroc": 0.5922, "auroc_95": [0.5, 0.7]},
+    }
+    row = {
+        "model": "m",
+        "task": "t",
+        "detector": "probe@-1",
+        "auroc": 0.8123,
+        "spread": 0.004,
+        "source": "arXiv:1 Table 2",
+        "ours": "-1",
+        "ours_is": "position",
+        "our_auroc": 0.7321,
+        "our_auroc_95": [0.7, 0.8],
+        "our_n": 60,
+    }
+    papers = {
+        "rows": [row],
+        "sign": "Signs agree.",
+        "differs": ["Split: other."],
+        "error_types": [],
+        "transfer": [],
+    }
+    reader = read(
+        page(tmp_path, changed(run, label_noise=noise, learning_curve=curve, published=papers))
+    )
     words = "".join(reader.words)
     assert {0.61, 0.62, 0.5511, 0.5922, 0.8123, 0.7321} <= set(reader.values)
-    for text in ("93.0", "exact<>", "−0.012", "0.654", "arXiv:1 Table 2", "Split: other.", "Signs agree.", "one class only"):
+    for text in (
+        "93.0",
+        "exact<>",
+        "−0.012",
+        "0.654",
+        "arXiv:1 Table 2",
+        "Split: other.",
+        "Signs agree.",
+        "one class only",
+    ):
         assert text in words
 
 
@@ -314,8 +452,13 @@ def test_several_runs_have_an_overview(run, undrawn, tmp_path):
 
 
 def test_the_long_table_of_transfer_is_read_too(run, undrawn, tmp_path):
-    rows = [("pair", "source", "a", "b", 0.61), ("pair", "source", "b", "a", 0.62), ("pair", "source", "a", "a", 0.9),
-            ("pair", "source", "b", "b", 0.8), ("pair", "target", "a", "b", 0.11)]  # fmt: skip
+    rows = [
+        ("pair", "source", "a", "b", 0.61),
+        ("pair", "source", "b", "a", 0.62),
+        ("pair", "source", "a", "a", 0.9),
+        ("pair", "source", "b", "b", 0.8),
+        ("pair", "target", "a", "b", 0.11),
+    ]
     table = pd.DataFrame(rows, columns=["kind", "at", "train_task", "test_task", "auroc"])
     table.to_csv(tmp_path / "transfer.csv", index=False)
     values = read(page(tmp_path, run, transfer=tmp_path / "transfer.csv")).values
@@ -356,7 +499,9 @@ def test_latex_escapes_every_special_character(character):
 
 def test_markdown_escapes_what_it_would_read():
     assert markup.markdown("a|b") == r"a\|b"
-    assert markup.markdown("<b> & *x* _y_ `z` [l](u)") == r"&lt;b&gt; &amp; \*x\* \_y\_ \`z\` \[l\](u)"
+    assert (
+        markup.markdown("<b> & *x* _y_ `z` [l](u)") == r"&lt;b&gt; &amp; \*x\* \_y\_ \`z\` \[l\](u)"
+    )
     assert markup.markdown("1. not a list") == r"1\. not a list"
     for word in ("0.536 is a number", "+0.381", "-1"):
         assert markup.markdown(word) == word
@@ -386,7 +531,13 @@ def test_every_format_shows_the_same_cells(run):
             yield from (b for b in s.blocks if isinstance(b, Table) and not b.folded)
             yield from tables(s.sections)
 
-    numbers = [c for t in tables(report.sections) for r in t.rows for c in r.cells if isinstance(c, Number | Interval)]
+    numbers = [
+        c
+        for t in tables(report.sections)
+        for r in t.rows
+        for c in r.cells
+        if isinstance(c, Number | Interval)
+    ]
     assert len(numbers) > 50
     md, tex = markdown.to_markdown(report), latex.to_latex(report)
     for cell in numbers:
@@ -434,9 +585,15 @@ def test_wrong_options_are_named(run, undrawn, tmp_path):
 def test_command_writes_into_the_run(run, undrawn, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(run.folder, folder, ignore=shutil.ignore_patterns("stages"))
-    done = CliRunner().invoke(report_command, [str(folder), "--formats", "html,md,tex", "--examples", "1"])
+    done = CliRunner().invoke(
+        report_command, [str(folder), "--formats", "html,md,tex", "--examples", "1"]
+    )
     assert done.exit_code == 0, done.output
-    assert sorted(p.name for p in folder.glob("report.*")) == ["report.html", "report.md", "report.tex"]
+    assert sorted(p.name for p in folder.glob("report.*")) == [
+        "report.html",
+        "report.md",
+        "report.tex",
+    ]
     assert done.output.split() == [str(folder / f"report.{end}") for end in ("html", "md", "tex")]
 
 
@@ -444,7 +601,8 @@ def test_reports_need_no_torch(run, tmp_path):
     code = (
         "import sys\n"
         "from probebench.report.write.files import write_report\n"
-        f"write_report([{str(run.folder)!r}], {str(tmp_path / 'r.html')!r}, formats=('html', 'md', 'tex'))\n"
+        f"write_report([{str(run.folder)!r}], {str(tmp_path / 'r.html')!r}, formats=('html', 'md', "
+        "'tex'))\n"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

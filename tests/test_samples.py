@@ -1,4 +1,5 @@
-"""One sample per comparison: the terminal, reports and cards say the same numbers, each with the n that it is over."""
+"""One sample per comparison: the terminal, reports and cards say the same numbers, each with the n
+that it is over."""
 
 import copy
 import io
@@ -35,20 +36,35 @@ def make(tmp_path_factory, model_folder):
         word = (TOWNS if label else PEOPLE)[rng.integers(3)] if rng.random() < 0.9 else "letter"
         answer = f"{word} is near the {rng.choice(TOWNS)}." if i % 10 else "P"
         exact = word if i % 5 > 1 and i % 10 else None
-        rows.append({"id": f"q{i}", "question": f"Where was {rng.choice(TOWNS)} {i}?", "answer": answer, "label": label,
-                     "exact_answer": exact, "group": f"g{i // 2}"})  # fmt: skip
+        rows.append(
+            {
+                "id": f"q{i}",
+                "question": f"Where was {rng.choice(TOWNS)} {i}?",
+                "answer": answer,
+                "label": label,
+                "exact_answer": exact,
+                "group": f"g{i // 2}",
+            }
+        )
     (folder / "towns.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
 
     def make(*positions):
-        return probebench.evaluate(str(model_folder()), answers=folder / "towns.jsonl", out=folder / positions[-1], shuffles=20,
-                                   layers=(1,), positions=positions)  # fmt: skip
+        return probebench.evaluate(
+            str(model_folder()),
+            answers=folder / "towns.jsonl",
+            out=folder / positions[-1],
+            shuffles=20,
+            layers=(1,),
+            positions=positions,
+        )
 
     return make
 
 
 @pytest.fixture(scope="module")
 def common(make):
-    """The selected cell's token is in all test answers; the table of detectors stands on those with an exact answer."""
+    """The selected cell's token is in all test answers; the table of detectors stands on those with
+    an exact answer."""
     return make("last_q", "second_answer")
 
 
@@ -69,9 +85,17 @@ def views(run):
     """Every view of a run as plain text on one line."""
     report = build_report([run])
     html = re.sub(r"<(style|head)>.*?</\1>|<[^>]*>", " ", to_html(report), flags=re.DOTALL)
-    found = {"html": html, "md": markdown.to_markdown(report), "tex": latex.to_latex(report).replace("$-$", "-"),
-             "card": card_text(probe_card(run)), "terminal": terminal(run)}  # fmt: skip
-    return {k: " ".join(v.replace("\u2212", "-").replace("\u00a0", " ").replace("\\", "").split()) for k, v in found.items()}
+    found = {
+        "html": html,
+        "md": markdown.to_markdown(report),
+        "tex": latex.to_latex(report).replace("$-$", "-"),
+        "card": card_text(probe_card(run)),
+        "terminal": terminal(run),
+    }
+    return {
+        k: " ".join(v.replace("\u2212", "-").replace("\u00a0", " ").replace("\\", "").split())
+        for k, v in found.items()
+    }
 
 
 PAIR = re.compile(r"([+-]?\d\.\d{3})\*{0,2} \[[^\]]*\],? n = ([\d,]+)")
@@ -87,7 +111,9 @@ def samples(record):
         found += [(own["difference"], own["n"])]
     for d in record["detectors"]:
         found += [(d["auroc"], d["n"]), (d["probe_minus_this"], d["n"])]
-    found += [(p["test_auroc"], p["n_test"]) for p in record["by_position"] if p["layer"] is not None]
+    found += [
+        (p["test_auroc"], p["n_test"]) for p in record["by_position"] if p["layer"] is not None
+    ]
     for c in filter(None, (record["confounds"][k] for k in ("linear", "residual"))):
         found += [(c["auroc"], c["n"]), (c["probe_minus_this"], c["n"])]
     written = {(f"{v:{sign}.3f}", n) for v, n in found if v is not None for sign in ("", "+")}
@@ -105,7 +131,10 @@ def test_every_view_says_the_same_numbers_with_their_n(which, request, monkeypat
         pairs = {(value, int(n.replace(",", ""))) for value, n in PAIR.findall(text)}
         assert pairs <= known, view
         if view == "tex":  # tables only
-            row = f"{own['cell']['auroc']:.3f} & {signal['label']} & {signal['auroc']:.3f} & {own['difference']:+.3f} & "
+            row = (
+                f"{own['cell']['auroc']:.3f} & {signal['label']} & {signal['auroc']:.3f} & "
+                f"{own['difference']:+.3f} & "
+            )
             assert row in text
             assert re.match(rf"\[\S+ \S+\] & {own['n']} ", text.split(row)[1])
             assert f"after: {signal['n_validation']})" in text
@@ -121,7 +150,12 @@ def test_every_view_says_the_same_numbers_with_their_n(which, request, monkeypat
 def test_the_three_samples_of_a_run_differ_here(common, rare):
     """Else the tests above would show nothing."""
     c, s = common.record["comparison"], common.record["selection"]
-    assert c["n_compared"] < s["n_test"] == common.record["readable"]["after"]["n"] == common.record["counts"]["test"]["n"]
+    assert (
+        c["n_compared"]
+        < s["n_test"]
+        == common.record["readable"]["after"]["n"]
+        == common.record["counts"]["test"]["n"]
+    )
     assert common.record["detectors"][0]["auroc"] != s["test_auroc"]
     assert coverage(common.record) is None
     r = rare.record
@@ -130,11 +164,16 @@ def test_the_three_samples_of_a_run_differ_here(common, rare):
 
 
 def test_the_same_cell_on_the_same_examples_has_one_interval(rare):
-    """On the map, against its baseline and in the table of detectors: the n is one, so every number is."""
+    """On the map, against its baseline and in the table of detectors: the n is one, so every number
+    is."""
     r = rare.record
     s, own, row = r["selection"], r["readable"]["after"], r["detectors"][0]
     assert s["n_test"] == own["n"] == row["n"] < r["counts"]["test"]["n"]
-    assert s["test_auroc"] == pytest.approx(own["cell"]["auroc"], abs=1e-12) == pytest.approx(row["auroc"], abs=1e-12)
+    assert (
+        s["test_auroc"]
+        == pytest.approx(own["cell"]["auroc"], abs=1e-12)
+        == pytest.approx(row["auroc"], abs=1e-12)
+    )
     for ends in (own["cell"]["auroc_95"], row["auroc_95"]):
         assert s["test_auroc_95"] == pytest.approx(ends, abs=1e-9)
 
@@ -154,11 +193,15 @@ def test_a_card_counts_the_answers_that_its_cell_has(rare):
     n = {split: int((there & (answers.split == split)).sum()) for split in ("train", "test")}
     assert (card["training"]["n_train"], card["performance"]["n_eval"]) == (n["train"], n["test"])
     assert card["performance"]["auroc"] == rare.record["selection"]["test_auroc"]
-    assert f"| tested on | {n['test']} of {(answers.split == 'test').sum()} answers: the others" in card_text(card)
+    assert (
+        f"| tested on | {n['test']} of {(answers.split == 'test').sum()} answers: the others"
+        in card_text(card)
+    )
 
 
 def test_key_figures_beside_the_signal_are_of_one_sample(common):
-    """Where the signal lacks examples of the cell, the card says the probe's AUROC on the ones it has, too."""
+    """Where the signal lacks examples of the cell, the card says the probe's AUROC on the ones it
+    has, too."""
     record = copy.deepcopy(common.record)
     own = record["readable"]["after"]
     own |= {"n": 31, "difference": -0.1, "difference_95": [-0.2, 0.01]}
@@ -166,7 +209,10 @@ def test_key_figures_beside_the_signal_are_of_one_sample(common):
     items = {name: value.replace("\u00a0", " ") for name, value in key_figures(record).items}
     assert items["Test AUROC"].endswith(f"n = {record['selection']['n_test']}")
     assert items["Test AUROC beside the signal"].startswith("0.812 ")
-    assert all(items[k].endswith("n = 31") for k in ("Test AUROC beside the signal", "Best simpler signal", "Probe minus signal"))
+    assert all(
+        items[k].endswith("n = 31")
+        for k in ("Test AUROC beside the signal", "Best simpler signal", "Probe minus signal")
+    )
     said = " ".join(sentences(record))
     assert "On the 31 test answers that both score the probe has 0.812" in said
     assert "not distinguishable on these 31 answers" in said
@@ -176,16 +222,24 @@ def test_key_figures_beside_the_signal_are_of_one_sample(common):
 
 def chances(p, map_p, ends=(0.4, 0.6)):
     """A record with these tests of its selected cell."""
-    return {"selection": {"p": p, "test_auroc_95": list(ends)}, "controls": {"permutation": {"max_statistic_p": map_p}}}
+    return {
+        "selection": {"p": p, "test_auroc_95": list(ends)},
+        "controls": {"permutation": {"max_statistic_p": map_p}},
+    }
 
 
 def test_chance_is_what_shuffled_labels_say_and_not_the_interval():
     wide, high = (0.4, 0.8), (0.55, 0.8)
-    assert chance(chances(0.01, 0.02, wide)).verdict == "above"  # though the interval contains one half
+    assert (
+        chance(chances(0.01, 0.02, wide)).verdict == "above"
+    )  # though the interval contains one half
     assert "negative" not in chance_sentence(chances(0.01, 0.02, wide))
     assert chance(chances(0.3, 0.4, high)).verdict == "level"  # though the interval does not
     said = chance_sentence(chances(0.3, 0.4, high))
-    assert "not distinguishable from chance (p = 0.300 against shuffled labels; whole map: max-statistic p = 0.400)" in said
+    assert (
+        "not distinguishable from chance (p = 0.300 against shuffled labels; whole map: "
+        "max-statistic p = 0.400)" in said
+    )
     assert "map as a whole that cannot be said" in chance_sentence(chances(0.01, 0.2))
     assert "though the map is" in chance_sentence(chances(0.2, 0.01))
     assert chance(chances(0.99, 0.9, (0.2, 0.4))).verdict == "below"
@@ -196,7 +250,9 @@ def test_chance_is_what_shuffled_labels_say_and_not_the_interval():
 def test_without_shuffled_labels_the_interval_is_said_to_decide():
     for p in (None, float("nan")):
         assert not chance(chances(p, None)).tested
-        assert "no test by shuffled labels; the interval contains 0.5" in chance_sentence(chances(p, None))
+        assert "no test by shuffled labels; the interval contains 0.5" in chance_sentence(
+            chances(p, None)
+        )
         assert chance(chances(p, None, (0.6, 0.8))).verdict == "above"
     assert chance(chances(None, None, (None, None))).verdict == "unknown"
     assert "nothing is claimed" in chance_sentence(chances(None, None, (None, None)))
@@ -204,8 +260,11 @@ def test_without_shuffled_labels_the_interval_is_said_to_decide():
 
 def test_no_sentence_says_better_and_chance_at_once():
     assert [outcome(e) for e in ((0.01, 0.2), (-0.2, -0.01), (-0.2, 0.01), (None, None))] == [
-        "better", "worse", "undecided", "undecided"
-    ]  # fmt: skip
+        "better",
+        "worse",
+        "undecided",
+        "undecided",
+    ]
 
 
 def test_paired_numbers_are_over_what_both_score():
@@ -221,7 +280,12 @@ def test_paired_numbers_are_over_what_both_score():
     assert found.rows.tolist() == both.tolist()
     assert found.correct == (y[both].sum(),) * 2
     assert found.values == alone.values == (auroc(y[both], a[both]), auroc(y[both], b[both]))
-    assert (found.interval, found.se, found.p, found.delong_p) == (alone.interval, alone.se, alone.p, alone.delong_p)
+    assert (found.interval, found.se, found.p, found.delong_p) == (
+        alone.interval,
+        alone.se,
+        alone.p,
+        alone.delong_p,
+    )
     assert found.difference == found.values[0] - found.values[1]
 
 
@@ -229,7 +293,14 @@ def test_p_and_interval_of_a_difference_never_contradict():
     rng, seen = np.random.default_rng(1), set()
     for k in range(40):
         y = rng.integers(0, 2, 80)
-        found = paired(y, y, y + rng.normal(size=80), rng.uniform(0, 1.2) * y + rng.normal(size=80), list(map(str, range(80))), k)
+        found = paired(
+            y,
+            y,
+            y + rng.normal(size=80),
+            rng.uniform(0, 1.2) * y + rng.normal(size=80),
+            list(map(str, range(80))),
+            k,
+        )
         seen.add(found.p < 0.05)
         assert (found.p < 0.05) == (not found.interval.low <= 0 <= found.interval.high)
     assert seen == {True, False}
@@ -241,7 +312,10 @@ def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
     record["task"] |= {"kind": "statements", "judge": "aliases", "name": "facts"}
     for c in record["counts"].values():
         c["not_stopped"] = c["n"]
-    for kept in (record, {k: v for k, v in record.items() if k != "labels"}):  # a record before that key, too
+    for kept in (
+        record,
+        {k: v for k, v in record.items() if k != "labels"},
+    ):  # a record before that key, too
         run = SimpleNamespace(record=kept, folder=common.folder, resumed=False)
         run = type(common)(common.folder, kept)
         for view, text in views(run).items():
@@ -252,7 +326,11 @@ def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
 
 def test_a_judge_is_named_where_it_was_asked(common):
     def said(**labels):
-        record = {**common.record, "labels": labels, "task": {**common.record["task"], "kind": "qa", "judge": "aliases"}}
+        record = {
+            **common.record,
+            "labels": labels,
+            "task": {**common.record["task"], "kind": "qa", "judge": "aliases"},
+        }
         return views(type(common)(common.folder, record))["md"]
 
     assert "judge aliases; exact" in said(judged=300, given=0)

@@ -61,28 +61,48 @@ def test_decisions_come_back_to_the_last_bit(tmp_path, name, dtype):
     save_probe(tmp_path / "x", model, META)
     probe = load_probe(tmp_path / "x")
     X = data(seed=1)[0].astype(dtype)
-    if (name, dtype) != ("orgad2025", np.float16):  # scikit-learn multiplies float16 by its float32 weights as they are
+    if (name, dtype) != (
+        "orgad2025",
+        np.float16,
+    ):  # scikit-learn multiplies float16 by its float32 weights as they are
         np.testing.assert_array_equal(probe.decision_function(X), model.decision_function(X))
         assert probe.decision_function(X).dtype == model.decision_function(X).dtype
-    np.testing.assert_allclose(probe.decision_function(X), model.decision_function(X), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        probe.decision_function(X), model.decision_function(X), rtol=1e-4, atol=1e-4
+    )
     np.testing.assert_array_equal(probe.predict(X), model.predict(X))
     assert probe.meta == META
     assert probe.width == WIDTH
 
 
 @pytest.mark.parametrize(
-    "estimator", [make_pipeline(StandardScaler(), LogisticRegression()), make_pipeline(StandardScaler(), OneScale(), L2Logistic())]
+    "estimator",
+    [
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        make_pipeline(StandardScaler(), OneScale(), L2Logistic()),
+    ],
 )
 def test_other_affine_pipelines_are_folded(tmp_path, estimator):
     model = fitted(estimator)
     save_probe(tmp_path / "x", model, META)
     X = data(seed=1)[0]
-    np.testing.assert_allclose(load_probe(tmp_path / "x").decision_function(X), model.decision_function(X), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        load_probe(tmp_path / "x").decision_function(X),
+        model.decision_function(X),
+        rtol=1e-3,
+        atol=1e-3,
+    )
 
 
-@pytest.mark.parametrize("estimator", [RandomForestClassifier(5), make_pipeline(PolynomialFeatures(2), LogisticRegression())])
+@pytest.mark.parametrize(
+    "estimator",
+    [RandomForestClassifier(5), make_pipeline(PolynomialFeatures(2), LogisticRegression())],
+)
 def test_what_would_need_pickle_is_refused(tmp_path, estimator):
-    with pytest.raises(UsageError, match=r"(RandomForest|PolynomialFeatures \+ Logistic).* is not an affine map.*pickle"):
+    with pytest.raises(
+        UsageError,
+        match=r"(RandomForest|PolynomialFeatures \+ Logistic).* is not an affine map.*pickle",
+    ):
         save_probe(tmp_path / "x", fitted(estimator), META)
     assert not list(tmp_path.iterdir())
 
@@ -104,16 +124,25 @@ def test_description_is_readable(stem):
     assert head["position_rule"] == META.position_rule
     assert head["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert set(load_file(weights)) == {"0.weight", "0.bias", "centre", "scale"}
-    assert load_probe(weights).meta == load_probe(str(description)).meta == META  # either file names the probe
+    assert (
+        load_probe(weights).meta == load_probe(str(description)).meta == META
+    )  # either file names the probe
 
 
 def test_a_dot_in_the_name_stays(tmp_path):
     model = fitted(get_probe("lda").make(1.0, WIDTH))
-    assert [p.name for p in save_probe(tmp_path / "llama-3.1", model, META)] == ["llama-3.1.safetensors", "llama-3.1.json"]
+    assert [p.name for p in save_probe(tmp_path / "llama-3.1", model, META)] == [
+        "llama-3.1.safetensors",
+        "llama-3.1.json",
+    ]
 
 
 def test_no_choice_of_c_is_null(tmp_path):
-    given = {**{name: getattr(META, name) for name in META.__slots__}, "C": np.float64("nan"), "layer": np.int64(3)}
+    given = {
+        **{name: getattr(META, name) for name in META.__slots__},
+        "C": np.float64("nan"),
+        "layer": np.int64(3),
+    }
     save_probe(tmp_path / "x", fitted(get_probe("mass-mean").make(1.0, WIDTH)), given)
     meta = load_probe(tmp_path / "x").meta
     assert meta.C is None
@@ -129,7 +158,11 @@ def test_no_choice_of_c_is_null(tmp_path):
         ({"C": "0.1"}, UsageError, "C must be float or int or None; got '0.1'"),
         ({"model": None}, UsageError, "model must be str; got None"),
         ({"classes": (0, 1, 2)}, UsageError, "classes must be two"),
-        ({"classes": (1, 0)}, UsageError, r"meta says the classes are \(1, 0\); the fitted probe tells \(0, 1\)"),
+        (
+            {"classes": (1, 0)},
+            UsageError,
+            r"meta says the classes are \(1, 0\); the fitted probe tells \(0, 1\)",
+        ),
     ],
 )
 def test_wrong_descriptions_are_refused(tmp_path, change, error, message):
@@ -153,7 +186,10 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 def test_wrong_vectors(stem):
     probe = load_probe(stem)
-    with pytest.raises(StatesError, match=r"\(example, 24\) vectors of tiny, site resid, layer 7; got an array of shape \(3, 23\)"):
+    with pytest.raises(
+        StatesError,
+        match=r"\(example, 24\) vectors of tiny, site resid, layer 7; got an array of shape \(3, 23\)",
+    ):
         probe.decision_function(np.zeros((3, 23)))
     with pytest.raises(StatesError, match=r"shape \(24,\)"):
         probe.predict(np.zeros(24))
@@ -164,7 +200,8 @@ def test_wrong_vectors(stem):
 
 
 def rewrite(stem, tensors=None, **head):
-    """Change a saved probe as its writer could have: arrays with their checksum, fields of the description."""
+    """Change a saved probe as its writer could have: arrays with their checksum, fields of the
+    description."""
     weights, description = paths(stem)
     if tensors is not None:
         weights.write_bytes(save(tensors))
@@ -209,7 +246,10 @@ def test_damaged_description(stem, text):
 @pytest.mark.parametrize("version", [2, None, "1"])
 def test_unknown_schema_version(stem, version):
     rewrite(stem, schema_version=version)
-    with pytest.raises(BadFileError, match=rf"schema version {version!r}; this version of probebench reads 1.*0\.1\.0"):
+    with pytest.raises(
+        BadFileError,
+        match=rf"schema version {version!r}; this version of probebench reads 1.*0\.1\.0",
+    ):
         load_probe(stem)
 
 
@@ -239,7 +279,11 @@ def test_descriptions_that_do_not_fit(stem, head, message):
         ({"0.bias": np.ones(2)}, BadFileError, "do not fit together"),
         ({"0.bias": None}, BadFileError, "does not hold the arrays of one affine probe"),
         ({"0.weight": None}, BadFileError, "does not hold the arrays of one affine probe"),
-        ({"1.weight": np.ones((1, 1)), "1.bias": np.ones(1)}, BadFileError, "does not hold the arrays of one affine probe"),
+        (
+            {"1.weight": np.ones((1, 1)), "1.bias": np.ones(1)},
+            BadFileError,
+            "does not hold the arrays of one affine probe",
+        ),
         ({"more": np.ones(1)}, BadFileError, "does not hold the arrays"),
         ({"scale": None}, BadFileError, "does not hold the arrays"),
         ({"scale": np.zeros(1)}, BadFileError, "one number above 0"),

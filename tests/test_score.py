@@ -26,7 +26,12 @@ def fit(layer, position, decisions, validation=0.6, masked=""):
 
 
 def test_selection_reads_validation_only_and_leaves_the_embedding_row():
-    fits = [fit(EMB, "-1", noisy(3), 0.99), fit(0, "-1", noisy(0), 0.7), fit(1, "-1", noisy(3), 0.6), fit(1, "-2", noisy(0), 0.7)]
+    fits = [
+        fit(EMB, "-1", noisy(3), 0.99),
+        fit(0, "-1", noisy(0), 0.7),
+        fit(1, "-1", noisy(3), 0.6),
+        fit(1, "-2", noisy(0), 0.7),
+    ]
     assert select(fits).cell == Cell("resid", 0, "-1")
     assert select(fits, embedding=True).cell.layer == EMB
     with pytest.raises(LabelError, match="No cell could be fitted: too few"):
@@ -42,11 +47,26 @@ def test_matrix_has_each_cell_on_its_own_examples():
         fit(0, "-1", decisions),
         fit(1, "-1", np.full(N, np.nan), masked="few"),
     ]
-    fits.append(CellFit(Cell("resid", 2, "-1"), np.full(N, np.nan), 1.0, np.nan, True, 0, "not there", absent=True))
-    m = score_matrix(fits, LABELS, Resamples.draw([GROUPS[i] for i in TEST], 0), "test", ["-1"], there[:, None])
+    fits.append(
+        CellFit(
+            Cell("resid", 2, "-1"),
+            np.full(N, np.nan),
+            1.0,
+            np.nan,
+            True,
+            0,
+            "not there",
+            absent=True,
+        )
+    )
+    m = score_matrix(
+        fits, LABELS, Resamples.draw([GROUPS[i] for i in TEST], 0), "test", ["-1"], there[:, None]
+    )
     assert m.layers == (EMB, 0, 1, 2)
     n = len(TEST) - 20
-    assert m.n[:, 0].tolist() == [n, n, n, 0], "a masked cell says how many have its token, a layer without the site none"
+    assert m.n[:, 0].tolist() == [n, n, n, 0], (
+        "a masked cell says how many have its token, a layer without the site none"
+    )
     assert m.values[1, 0] == auroc(LABELS.y[TEST[20:]], decisions[TEST[20:]])
     assert m.low[1, 0] < m.values[1, 0] < m.high[1, 0]
     assert np.isnan(m.values[2, 0])
@@ -56,7 +76,14 @@ def test_all_detectors_on_the_same_examples_and_differences_pair():
     probe, other = noisy(2), noisy(0.5, 2)
     other[TEST[:15]] = np.nan
     c = compare(
-        [Detector("probe", "p", probe), Detector("other", "o", other), Detector("none", "n", np.full(N, np.nan))], LABELS, GROUPS, 0
+        [
+            Detector("probe", "p", probe),
+            Detector("other", "o", other),
+            Detector("none", "n", np.full(N, np.nan)),
+        ],
+        LABELS,
+        GROUPS,
+        0,
     )
     assert {s.n for s in c.scores} == {len(TEST) - 15}
     assert sum(c.dropped.values()) == 15
@@ -70,7 +97,11 @@ def test_all_detectors_on_the_same_examples_and_differences_pair():
 def test_a_detector_against_itself_differs_by_exactly_nothing():
     s = noisy(1)
     c = compare([Detector("a", "a", s), Detector("b", "b", 3 * s + 1)], LABELS, GROUPS, 0)
-    assert (c.scores[1].difference, c.scores[1].difference_interval.low, c.scores[1].difference_interval.high) == (0, 0, 0)
+    assert (
+        c.scores[1].difference,
+        c.scores[1].difference_interval.low,
+        c.scores[1].difference_interval.high,
+    ) == (0, 0, 0)
 
 
 def test_signs_are_never_flipped():
@@ -88,7 +119,12 @@ def test_one_class_left_is_an_error():
     s[[i for i in TEST[: len(TEST) // 2] if LABELS.y[i] == 0]] = np.nan
     t[[i for i in TEST[len(TEST) // 2 :] if LABELS.y[i] == 0]] = np.nan
     with pytest.raises(LabelError, match="one class only"):
-        compare([Detector("p", "p", noisy(1)), Detector("a", "a", s), Detector("b", "b", t)], LABELS, GROUPS, 0)
+        compare(
+            [Detector("p", "p", noisy(1)), Detector("a", "a", s), Detector("b", "b", t)],
+            LABELS,
+            GROUPS,
+            0,
+        )
 
 
 def test_a_detector_of_one_class_is_left_out_with_the_reason():
@@ -100,12 +136,15 @@ def test_a_detector_of_one_class_is_left_out_with_the_reason():
 
 
 def test_a_detector_of_few_examples_does_not_shrink_the_table():
-    """Six scores must not decide on which six examples all the others are judged; the selected probe is the measure."""
+    """Six scores must not decide on which six examples all the others are judged; the selected
+    probe is the measure."""
     rare = np.full(len(LABELS.y), np.nan)
     six = [*np.flatnonzero(LABELS.y[TEST] == 1)[:3], *np.flatnonzero(LABELS.y[TEST] == 0)[:3]]
     rare[TEST[six]] = 1.0
     c = compare([Detector("a", "a", noisy(1)), Detector("rare", "rare", rare)], LABELS, GROUPS, 0)
-    assert c.absent == {"rare": f"it can score 6 of {len(TEST)} test examples of the probe, fewer than half"}
+    assert c.absent == {
+        "rare": f"it can score 6 of {len(TEST)} test examples of the probe, fewer than half"
+    }
     assert c.scores[0].n == len(TEST)
     own = np.where(np.isfinite(rare), noisy(1), np.nan)
     same = compare([Detector("a", "a", own), Detector("rare", "rare", rare)], LABELS, GROUPS, 0)
@@ -117,11 +156,16 @@ METRICS = ("auprc", "accuracy", "brier", "ece", "prr", "recall_at_fpr_01", "reca
 
 
 def some_detectors():
-    """A probe, a baseline that lacks some test and validation examples, and one that says the same of all."""
+    """A probe, a baseline that lacks some test and validation examples, and one that says the same
+    of all."""
     partial = noisy(0.5, 2)
     partial[TEST[:15]] = np.nan
     partial[split_index(LABELS.splits)["validation"][:5]] = np.nan
-    return [Detector("probe", "p", noisy(2), "probe"), Detector("partial", "o", partial), Detector("majority", "m", np.ones(N))]
+    return [
+        Detector("probe", "p", noisy(2), "probe"),
+        Detector("partial", "o", partial),
+        Detector("majority", "m", np.ones(N)),
+    ]
 
 
 def test_every_metric_has_value_interval_n_and_positive_class():
@@ -129,7 +173,10 @@ def test_every_metric_has_value_interval_n_and_positive_class():
     for s in c.scores:
         assert tuple(s.metrics) == METRICS
         for name, m in s.metrics.items():
-            assert (m.n, m.positive) == (len(TEST) - 15, "wrong" if name.startswith("recall") else "correct")
+            assert (m.n, m.positive) == (
+                len(TEST) - 15,
+                "wrong" if name.startswith("recall") else "correct",
+            )
             assert np.isnan(m.value) or m.interval.low <= m.value <= m.interval.high
     assert [s.n_missing for s in c.scores] == [0, 15, 0]
     probe, _, same = (s.metrics for s in c.scores)
@@ -145,13 +192,17 @@ def test_every_metric_has_value_interval_n_and_positive_class():
 
 @pytest.mark.parametrize("wrong", [2, 7, 40])
 def test_a_perfect_ranking_has_a_rejection_ratio_of_one_and_no_interval_of_it(wrong):
-    """Resamples say nothing of what lies beyond 1, whichever way the ratio is rounded; half an interval would be none."""
+    """Resamples say nothing of what lies beyond 1, whichever way the ratio is rounded; half an
+    interval would be none."""
     y = np.r_[np.ones(50, dtype=int), np.zeros(wrong, dtype=int)]
     n = len(y)
     found = evaluate_detectors(
-        [Detector("probe", "probe", np.tile(y + 0.0, 2))], np.tile(y, 2), ["validation"] * n + ["test"] * n,
-        [str(i) for i in range(2 * n)], 0,
-    )  # fmt: skip
+        [Detector("probe", "probe", np.tile(y + 0.0, 2))],
+        np.tile(y, 2),
+        ["validation"] * n + ["test"] * n,
+        [str(i) for i in range(2 * n)],
+        0,
+    )
     prr = found.scores[0].metrics["prr"]
     assert prr.value == pytest.approx(1, abs=1e-12)
     assert np.isnan([prr.interval.low, prr.interval.high]).all()
@@ -166,9 +217,14 @@ def test_a_quantile_that_validation_cannot_place_is_not_defined():
     assert np.isnan(first["recall_at_fpr_01"].interval.low)
     assert np.isfinite(first["recall_at_fpr_05"].value)
     assert first["recall_at_fpr_05"].detail["n_threshold"] == LABELS.y[validation].sum()
-    wrong, flagged = LABELS.y[c.rows] == 0, noisy(2)[c.rows] <= first["recall_at_fpr_05"].detail["threshold"]
+    wrong, flagged = (
+        LABELS.y[c.rows] == 0,
+        noisy(2)[c.rows] <= first["recall_at_fpr_05"].detail["threshold"],
+    )
     assert first["recall_at_fpr_05"].value == pytest.approx(flagged[wrong].mean())
-    assert first["recall_at_fpr_05"].detail["false_alarms"]["value"] == pytest.approx(flagged[~wrong].mean())
+    assert first["recall_at_fpr_05"].detail["false_alarms"]["value"] == pytest.approx(
+        flagged[~wrong].mean()
+    )
 
 
 def test_thresholds_are_placed_on_validation_and_not_on_test():
@@ -180,46 +236,79 @@ def test_thresholds_are_placed_on_validation_and_not_on_test():
     assert after.auroc == pytest.approx(compare(detectors, LABELS, GROUPS, 0).scores[0].auroc)
     assert after.metrics["accuracy"].detail["threshold"] == before["accuracy"].detail["threshold"]
     assert after.metrics["accuracy"].value == pytest.approx(1 - LABELS.y[TEST[15:]].mean())
-    assert after.metrics["recall_at_fpr_05"].value == after.metrics["recall_at_fpr_05"].detail["false_alarms"]["value"] == 1
+    assert (
+        after.metrics["recall_at_fpr_05"].value
+        == after.metrics["recall_at_fpr_05"].detail["false_alarms"]["value"]
+        == 1
+    )
 
 
 def test_metrics_of_validation_are_not_defined_without_it():
     decisions = noisy(2)
     decisions[split_index(LABELS.splits)["validation"]] = np.nan
-    c = compare([Detector("probe", "p", noisy(1)), Detector("d", "d", decisions)], LABELS, GROUPS, 0)
+    c = compare(
+        [Detector("probe", "p", noisy(1)), Detector("d", "d", decisions)], LABELS, GROUPS, 0
+    )
     own = c.scores[1].metrics
     assert [name for name, m in own.items() if np.isfinite(m.value)] == ["auprc", "prr"]
-    assert np.isfinite([m.value for name, m in c.scores[0].metrics.items() if name != "recall_at_fpr_01"]).all()
+    assert np.isfinite(
+        [m.value for name, m in c.scores[0].metrics.items() if name != "recall_at_fpr_01"]
+    ).all()
 
 
 def test_order_of_examples_changes_no_number():
     detectors, order = some_detectors(), np.random.default_rng(0).permutation(N)
     shuffled = [Detector(d.name, d.label, d.decisions[order]) for d in detectors]
     a = compare(detectors, LABELS, GROUPS, 0)
-    b = evaluate_detectors(shuffled, LABELS.y[order], [LABELS.splits[i] for i in order], [GROUPS[i] for i in order], 0)
+    b = evaluate_detectors(
+        shuffled, LABELS.y[order], [LABELS.splits[i] for i in order], [GROUPS[i] for i in order], 0
+    )
     for s, t in zip(a.scores, b.scores, strict=True):
         for name, m in s.metrics.items():
             np.testing.assert_allclose(
-                [t.metrics[name].value, t.metrics[name].interval.low, t.metrics[name].interval.high],
-                [m.value, m.interval.low, m.interval.high], rtol=1e-9, atol=1e-12,
-            )  # fmt: skip
+                [
+                    t.metrics[name].value,
+                    t.metrics[name].interval.low,
+                    t.metrics[name].interval.high,
+                ],
+                [m.value, m.interval.low, m.interval.high],
+                rtol=1e-9,
+                atol=1e-12,
+            )
 
 
 def predictions_table(detectors):
-    """As `predictions.parquet` holds them: no train rows, one row per example and detector, and repeats of the control."""
+    """As `predictions.parquet` holds them: no train rows, one row per example and detector, and
+    repeats of the control."""
     rows = np.array([split != "train" for split in LABELS.splits])
-    base = pd.DataFrame({"id": [f"e{i}" for i in range(N)], "group": GROUPS, "split": LABELS.splits, "label": LABELS.y})
+    base = pd.DataFrame(
+        {
+            "id": [f"e{i}" for i in range(N)],
+            "group": GROUPS,
+            "split": LABELS.splits,
+            "label": LABELS.y,
+        }
+    )
     control = Detector("shuffled_labels_0", "", noisy(0))
-    return pd.concat([base.assign(detector=d.name, decision=d.decisions)[rows] for d in (*detectors, control)], ignore_index=True)
+    return pd.concat(
+        [base.assign(detector=d.name, decision=d.decisions)[rows] for d in (*detectors, control)],
+        ignore_index=True,
+    )
 
 
 def evaluated_again(predictions, seed):
-    """The table of detectors from `predictions.parquet` alone, as a reader of a run would compute it."""
+    """The table of detectors from `predictions.parquet` alone, as a reader of a run would compute
+    it."""
     own = predictions[~predictions.detector.str.startswith(SHUFFLED)]
     by_name = {name: part.set_index("id") for name, part in own.groupby("detector", sort=False)}
     base = next(iter(by_name.values()))
-    detectors = [Detector(name, name, part.decision.reindex(base.index).to_numpy()) for name, part in by_name.items()]
-    return evaluate_detectors(detectors, base.label.to_numpy(), list(base.split), list(base.group), seed)
+    detectors = [
+        Detector(name, name, part.decision.reindex(base.index).to_numpy())
+        for name, part in by_name.items()
+    ]
+    return evaluate_detectors(
+        detectors, base.label.to_numpy(), list(base.split), list(base.group), seed
+    )
 
 
 def test_predictions_alone_give_the_same_numbers_to_the_last_digit(tmp_path):
@@ -240,4 +329,6 @@ def test_calibration_of_the_first_detector_is_binned():
     assert facts["slope"] > 0
     assert sum(b["n"] for b in facts["bins"]) == facts["n"] == len(c.rows)
     assert all(b["low"] <= b["fraction_correct"] <= b["high"] for b in facts["bins"])
-    assert [b["mean_predicted"] for b in facts["bins"]] == sorted(b["mean_predicted"] for b in facts["bins"])
+    assert [b["mean_predicted"] for b in facts["bins"]] == sorted(
+        b["mean_predicted"] for b in facts["bins"]
+    )

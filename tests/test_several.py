@@ -1,4 +1,5 @@
-"""Several tasks of one call, what a refusal says and keeps, and the answers of a run as a person reads them."""
+"""Several tasks of one call, what a refusal says and keeps, and the answers of a run as a person
+reads them."""
 
 import hashlib
 import json
@@ -16,8 +17,25 @@ from probebench.report.replies import read_replies
 from probebench.stages.labels import Asked, class_trouble, judged
 from probebench.types import Answer, Example
 
-SMALL = {"layers": (0,), "positions": ("-1",), "shuffles": 0, "device": "cpu", "skip": ("p-true", "text", "ensembles")}
-WORDS = ["--layers", "0", "--positions=-1", "--shuffles", "0", "--device", "cpu", "--skip", "p-true,text,ensembles", "--offline"]
+SMALL = {
+    "layers": (0,),
+    "positions": ("-1",),
+    "shuffles": 0,
+    "device": "cpu",
+    "skip": ("p-true", "text", "ensembles"),
+}
+WORDS = [
+    "--layers",
+    "0",
+    "--positions=-1",
+    "--shuffles",
+    "0",
+    "--device",
+    "cpu",
+    "--skip",
+    "p-true,text,ensembles",
+    "--offline",
+]
 TASK = """
 name: {name}
 version: 1
@@ -32,7 +50,10 @@ source:
 {more}licence: none
 citation: none
 """
-ASKED = 'prompt:\n  chat: "{question}"\ngeneration:\n  max_new_tokens: 3\nexact_answer:\n  rule: whole\n'
+ASKED = (
+    'prompt:\n  chat: "{question}"\ngeneration:\n  max_new_tokens: 3\nexact_answer:\n  rule: '
+    "whole\n"
+)
 
 
 def run(*words):
@@ -41,7 +62,8 @@ def run(*words):
 
 @pytest.fixture
 def make_task(tmp_path, monkeypatch):
-    """Write a task of one's own with its rows where a download would be: `make_task("name", rows)`; its path."""
+    """Write a task of one's own with its rows where a download would be: `make_task("name", rows)`;
+    its path."""
     monkeypatch.setenv("PROBEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -51,7 +73,9 @@ def make_task(tmp_path, monkeypatch):
         place = tmp_path / "cache" / sha256[:16]
         place.mkdir(parents=True)
         (place / f"{name}.jsonl").write_bytes(content)
-        (tmp_path / f"{name}.yaml").write_text(TASK.format(name=name, kind=kind, sha256=sha256, more=more))
+        (tmp_path / f"{name}.yaml").write_text(
+            TASK.format(name=name, kind=kind, sha256=sha256, more=more)
+        )
         return f"{name}.yaml"
 
     return make
@@ -60,17 +84,28 @@ def make_task(tmp_path, monkeypatch):
 def statements(n=120, label=lambda i: i % 2):
     towns = ["Oslo", "Lima", "Rome"]
     return [
-        {"question": f"The {towns[i % 3]} tram number {i} is {'red' if i % 2 else 'blue'}.", "label": label(i)} for i in range(n)
+        {
+            "question": f"The {towns[i % 3]} tram number {i} is {'red' if i % 2 else 'blue'}.",
+            "label": label(i),
+        }
+        for i in range(n)
     ]
 
 
 def questions(n=60):
-    return [{"question": f"Which colour has tram {i}?", "answers": ["mauve", "purple"]} for i in range(n)]
+    return [
+        {"question": f"Which colour has tram {i}?", "answers": ["mauve", "purple"]}
+        for i in range(n)
+    ]
 
 
 def test_one_task_that_fails_does_not_stop_the_next(make_task, model_folder, monkeypatch):
     """A refusal and a mistake in the code both end in the table and in the exit code."""
-    tasks = [make_task("asked", questions(), "qa", ASKED), make_task("trams", statements()), make_task("more", statements(124))]
+    tasks = [
+        make_task("asked", questions(), "qa", ASKED),
+        make_task("trams", statements()),
+        make_task("more", statements(124)),
+    ]
     words = ["eval", "--model", model_folder(), *WORDS]
     for task in tasks:
         words += ["--task", task]
@@ -104,17 +139,39 @@ def test_one_task_that_fails_does_not_stop_the_next(make_task, model_folder, mon
 
 
 def test_all_tasks_are_checked_before_the_first_begins(make_task, model_folder, monkeypatch):
-    monkeypatch.setattr("probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        "probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("a model was loaded")
+    )
     good, alone = make_task("trams", statements()), make_task("alone", statements(80, lambda i: 1))
     torn = make_task("torn", questions(), "qa", 'prompt:\n  chat: "{question} {passage}"\n')
-    found = run("eval", "--model", model_folder(), *WORDS, "--task", good, "--task", torn, "--task", "triviaqq", "--task", alone)
+    found = run(
+        "eval",
+        "--model",
+        model_folder(),
+        *WORDS,
+        "--task",
+        good,
+        "--task",
+        torn,
+        "--task",
+        "triviaqq",
+        "--task",
+        alone,
+    )
     assert found.exit_code == 2
     assert "3 of 4 tasks cannot run, so none was begun." in found.stderr
-    for words in ("torn.yaml: torn.yaml: the prompt uses {passage}", "Did you mean 'triviaqa'?", "80 true and 0 false statements"):
+    for words in (
+        "torn.yaml: torn.yaml: the prompt uses {passage}",
+        "Did you mean 'triviaqa'?",
+        "80 true and 0 false statements",
+    ):
         assert words in found.stderr
     assert not list(Path().glob("runs/*/*"))
     dry = run("eval", "--model", model_folder(), *WORDS, "--task", alone, "--dry-run")
-    assert (dry.exit_code, "80 true and 0 false statements: one class only" in dry.stderr) == (1, True)
+    assert (dry.exit_code, "80 true and 0 false statements: one class only" in dry.stderr) == (
+        1,
+        True,
+    )
     with pytest.raises(UsageError, match="1 of 2 tasks cannot run"):
         probebench.evaluate_all(str(model_folder()), [good, torn], offline=True, **SMALL)
     with pytest.raises(UnknownNameError, match="Did you mean 'limit'"):
@@ -130,11 +187,16 @@ def test_evaluate_all_gives_the_runs_that_evaluate_gives(make_task, model_folder
     assert again.record == outcomes[1].result().record
 
 
-# -- a refusal -------------------------------------------------------------------------------------------------------------
+# -- a refusal -------------------------------------------------------------------------------------
 
 
-def test_a_refusal_comes_before_exact_answers_and_keeps_what_was_answered(make_task, model_folder, monkeypatch):
-    monkeypatch.setattr("probebench.stages.answers.Stages.exact_spans", lambda *a: pytest.fail("exact answers were looked for"))
+def test_a_refusal_comes_before_exact_answers_and_keeps_what_was_answered(
+    make_task, model_folder, monkeypatch
+):
+    monkeypatch.setattr(
+        "probebench.stages.answers.Stages.exact_spans",
+        lambda *a: pytest.fail("exact answers were looked for"),
+    )
     task = make_task("asked", questions(), "qa", ASKED)
     found = run("eval", "--model", model_folder(), "--task", task, "--out", "out", *WORDS)
     assert found.exit_code == 1
@@ -159,18 +221,37 @@ def test_a_refusal_comes_before_exact_answers_and_keeps_what_was_answered(make_t
 def made(labels, splits=None, *, stopped=True, text="Blue."):
     """Judged answers without a model; the class `correct` says "Red."."""
     none = np.zeros(0, dtype=np.float32)
-    examples = [Example(f"e{i}", f"Which colour is {i}?", ("red",), f"g{i}") for i in range(len(labels))]
-    answers = [Answer(e.id, (1,), (2, 3), stopped, "Red." if y else text, none, none, none)
-               for e, y in zip(examples, labels, strict=True)]  # fmt: skip
+    examples = [
+        Example(f"e{i}", f"Which colour is {i}?", ("red",), f"g{i}") for i in range(len(labels))
+    ]
+    answers = [
+        Answer(e.id, (1,), (2, 3), stopped, "Red." if y else text, none, none, none)
+        for e, y in zip(examples, labels, strict=True)
+    ]
     splits = splits or [("train", "validation", "test")[i % 3] for i in range(len(labels))]
-    return judged(examples, answers, [a.text for a in answers], [None] * len(labels), splits, "aliases")
+    return judged(
+        examples, answers, [a.text for a in answers], [None] * len(labels), splits, "aliases"
+    )
 
 
 @pytest.mark.parametrize(
     ("labels", "options", "wanted"),
     [
-        ([1] * 12 + [0] * 228, {"limit": 240}, ["12 correct and 228 wrong", "about 400 examples", "--limit 400 or --data FILE"]),
-        ([0] * 100, {}, ["one class only", "none is among 100 may still have 3 of 100", "about 670 examples", "--data FILE"]),
+        (
+            [1] * 12 + [0] * 228,
+            {"limit": 240},
+            ["12 correct and 228 wrong", "about 400 examples", "--limit 400 or --data FILE"],
+        ),
+        (
+            [0] * 100,
+            {},
+            [
+                "one class only",
+                "none is among 100 may still have 3 of 100",
+                "about 670 examples",
+                "--data FILE",
+            ],
+        ),
         (
             [1] * 7 + [0] * 93,
             {"stopped": False, "max_new_tokens": 20},
@@ -182,18 +263,26 @@ def made(labels, splits=None, *, stopped=True, text="Blue."):
 )
 def test_a_refusal_says_how_many_and_what_was_said(labels, options, wanted):
     kinds = {k: options.pop(k) for k in ("stopped", "text") if k in options}
-    trouble = class_trouble(made(labels, **kinds), Asked(**{"statements": False, "limit": None, "max_new_tokens": 9, **options}))
+    trouble = class_trouble(
+        made(labels, **kinds),
+        Asked(**{"statements": False, "limit": None, "max_new_tokens": 9, **options}),
+    )
     assert [words for words in wanted if words not in trouble] == []
     shown = trouble.splitlines()[1:]
     assert len(shown) == 9
     assert max(map(len, shown)) <= 80
-    assert len({line for line in shown if line.startswith("  ") and line[2] != " "}) >= len(set(labels))  # one of each class
+    assert len({line for line in shown if line.startswith("  ") and line[2] != " "}) >= len(
+        set(labels)
+    )  # one of each class
 
 
 def test_a_split_of_one_class_is_a_refusal_too_and_enough_of_both_is_none():
     labels = [1, 0] * 60
     assert class_trouble(made(labels), Asked(False, None, 9)) is None
-    splits = ["test" if y and i < 40 else ("train", "validation")[i // 2 % 2] for i, y in enumerate(labels)]
+    splits = [
+        "test" if y and i < 40 else ("train", "validation")[i // 2 % 2]
+        for i, y in enumerate(labels)
+    ]
     assert "The test split holds 20 answers with 20 correct: one class only" in class_trouble(
         made(labels, splits), Asked(False, None, 9)
     )
@@ -211,24 +300,38 @@ def test_a_refused_rerun_leaves_the_finished_run_alone(make_task, model_folder, 
     assert probebench.Run.load("out").record == first.record
 
 
-# -- answers ---------------------------------------------------------------------------------------------------------------
+# -- answers ---------------------------------------------------------------------------------------
 
 
 def test_answers_of_a_run_say_why(model_folder, tmp_path):
     rows = []
     for i in range(90):
         said = ["It is Oslo,\x1b[31m I think.", "It is\nLima.", "I don't know."][i % 3]
-        rows.append({"id": f"r{i}", "question": f"Where is {i}? " * 9, "answer": said, "references": ["Oslo", "Oslo, Norway"],
-                     "exact_answer": "Oslo" if i % 3 == 0 else "", "group": f"g{i}"})  # fmt: skip
+        rows.append(
+            {
+                "id": f"r{i}",
+                "question": f"Where is {i}? " * 9,
+                "answer": said,
+                "references": ["Oslo", "Oslo, Norway"],
+                "exact_answer": "Oslo" if i % 3 == 0 else "",
+                "group": f"g{i}",
+            }
+        )
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    done = probebench.evaluate(str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "out", **SMALL)
+    done = probebench.evaluate(
+        str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "out", **SMALL
+    )
     found = {r.id: r for r in read_replies(done.folder)}
     assert [found[f"r{i}"].why for i in range(3)] == [
         "accepted: Oslo",
         "expected: Oslo | Oslo, Norway",
         "a refusal counts as wrong",
     ]
-    assert (found["r0"].exact_answer, found["r1"].exact_answer, found["r2"].refused) == ("Oslo", None, True)
+    assert (found["r0"].exact_answer, found["r1"].exact_answer, found["r2"].refused) == (
+        "Oslo",
+        None,
+        True,
+    )
     text = run("answers", done.folder).output
     assert "90 answers: 30 correct, 60 wrong (30 refusals, 0 cut off)." in text
     assert max(map(len, text.splitlines())) <= 80

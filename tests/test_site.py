@@ -14,10 +14,17 @@ import probebench.leaderboard.board.entries
 from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.rows import safe_slug
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; it drives the browser")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed; it drives the browser"
+)
 pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path (chromium, chromium-browser or google-chrome)"),
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="no Chromium on the path (chromium, chromium-browser or google-chrome)",
+    ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 ROWS = "#rows tbody tr"
@@ -28,18 +35,36 @@ def site(tmp_path_factory):
     """A site of 71 models on people, one of them hostile, and published figures on triviaqa."""
     folder = tmp_path_factory.mktemp("built")
     entries = [
-        run_entry(f"org/model-{i:02d}", strength=0.3 + i / 25, n=200, seed=i, family=("Llama", "Qwen2")[i % 2],
-                  n_parameters=5e8 if i < 10 else 7e9)
+        run_entry(
+            f"org/model-{i:02d}",
+            strength=0.3 + i / 25,
+            n=200,
+            seed=i,
+            family=("Llama", "Qwen2")[i % 2],
+            n_parameters=5e8 if i < 10 else 7e9,
+        )
         for i in range(70)
-    ]  # fmt: skip
+    ]
     bad = replace(
-        run_entry(HOSTILE, slug="../../etc/passwd", n=200, seed=99), warnings=(HOSTILE,), family=HOSTILE, revision=HOSTILE
+        run_entry(HOSTILE, slug="../../etc/passwd", n=200, seed=99),
+        warnings=(HOSTILE,),
+        family=HOSTILE,
+        revision=HOSTILE,
     )
-    entries += [replace(bad, detectors=(replace(bad.detectors[0], label=HOSTILE), bad.detectors[1]))]
-    entries += [run_entry("org/model-00", "places", seed=5), run_entry("org/model-01", "places", seed=6, tier="rerun")]
+    entries += [
+        replace(bad, detectors=(replace(bad.detectors[0], label=HOSTILE), bad.detectors[1]))
+    ]
+    entries += [
+        run_entry("org/model-00", "places", seed=5),
+        run_entry("org/model-01", "places", seed=6, tier="rerun"),
+    ]
     entries += [paper_entry("org/Paper-7B", 0.85), paper_entry("org/Other-8B", 0.7)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(probebench.leaderboard.board.entries, "read_entries", lambda root, published=True: iter(entries))
+        patch.setattr(
+            probebench.leaderboard.board.entries,
+            "read_entries",
+            lambda root, published=True: iter(entries),
+        )
         build(folder, folder / "site")
     return folder / "site"
 
@@ -48,7 +73,9 @@ def site(tmp_path_factory):
 def browser():
     with playwright.sync_playwright() as started:
         root = hasattr(os, "geteuid") and os.geteuid() == 0
-        found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if root else [])
+        found = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if root else []
+        )
         yield found
         found.close()
 
@@ -75,7 +102,8 @@ def address(request, site):
 
 @pytest.fixture
 def visit(browser, address):
-    """Opens pages; afterwards no request has left, and the console is silent: no error, no violation of the policy."""
+    """Opens pages; afterwards no request has left, and the console is silent: no error, no
+    violation of the policy."""
     contexts, troubles, asked = [], [], []
 
     def go(path, width=1280, **options):
@@ -83,7 +111,9 @@ def visit(browser, address):
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(15000)
-        page.on("console", lambda m: troubles.append(m.text) if m.type in {"error", "warning"} else None)
+        page.on(
+            "console", lambda m: troubles.append(m.text) if m.type in {"error", "warning"} else None
+        )
         page.on("pageerror", lambda e: troubles.append(str(e)))
         page.on("request", lambda r: asked.append(r.url))
         page.goto(f"{address}/{path}")
@@ -136,7 +166,10 @@ def test_sort_goes_down_up_and_back(visit):
     button.press("Enter")
     assert values() == sorted(values()) and values()[0] < 0.7
     button.click()
-    assert texts(page, f"{ROWS} th") == before and page.locator("#rows thead th[aria-sort]").count() == 0
+    assert (
+        texts(page, f"{ROWS} th") == before
+        and page.locator("#rows thead th[aria-sort]").count() == 0
+    )
 
 
 def test_filters_and_search(visit):
@@ -151,7 +184,10 @@ def test_filters_and_search(visit):
     page.select_option("#rows select[name=detector]", "length")
     assert set(texts(page, f"{ROWS} td:nth-child(4)")) == {"length (shorter)"}
     page.select_option("#rows select[name=tier]", "rerun")
-    assert texts(page, ROWS) == ["No row matches. Loosen a filter."] and page.inner_text("#rows .status") == "0 rows"
+    assert (
+        texts(page, ROWS) == ["No row matches. Loosen a filter."]
+        and page.inner_text("#rows .status") == "0 rows"
+    )
 
 
 def test_models_of_the_overview(visit):
@@ -172,7 +208,10 @@ def test_hovering_a_cell_shows_auroc_interval_and_n(visit):
     tip = page.locator(".tip")
     assert tip.is_visible()
     value = float(tip.inner_text().split("AUROC ")[1].split()[0])
-    assert f"[{value - 0.04:.2f}, {value + 0.04:.2f}]" in tip.inner_text() and "n = 400" in tip.inner_text()
+    assert (
+        f"[{value - 0.04:.2f}, {value + 0.04:.2f}]" in tip.inner_text()
+        and "n = 400" in tip.inner_text()
+    )
     assert "layer 2 · last_q" in tip.inner_text()
     page.mouse.move(5, 5)
     assert tip.is_hidden()
@@ -182,15 +221,26 @@ def test_hovering_a_cell_shows_auroc_interval_and_n(visit):
 
 def test_the_keyboard_walks_the_map(visit):
     page = visit("models/org__model-03.html")
-    here = lambda: page.evaluate("[document.activeElement.dataset.layer, document.activeElement.dataset.position]")  # noqa: E731
+    here = lambda: page.evaluate(
+        "[document.activeElement.dataset.layer, document.activeElement.dataset.position]"
+    )
     page.locator("select[name=metric]").focus()
     page.keyboard.press("Tab")
     assert here() == ["1", "exact_answer_last"]  # one stop in the tab order: the selected cell
-    assert "selected on validation" in page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert "selected on validation" in page.evaluate(
+        "document.activeElement.getAttribute('aria-label')"
+    )
     assert page.locator(".tip").is_visible() and page.locator(".ring").is_visible()
-    for key, place in (("ArrowUp", ["0", "exact_answer_last"]), ("ArrowLeft", ["0", "last_q"]), ("ArrowLeft", ["0", "last_q"]),
-                       ("Control+Home", ["emb", "last_q"]), ("ArrowUp", ["emb", "last_q"]), ("Control+End", ["2", "-1"]),
-                       ("ArrowDown", ["2", "-1"]), ("Home", ["2", "last_q"])):  # fmt: skip
+    for key, place in (
+        ("ArrowUp", ["0", "exact_answer_last"]),
+        ("ArrowLeft", ["0", "last_q"]),
+        ("ArrowLeft", ["0", "last_q"]),
+        ("Control+Home", ["emb", "last_q"]),
+        ("ArrowUp", ["emb", "last_q"]),
+        ("Control+End", ["2", "-1"]),
+        ("ArrowDown", ["2", "-1"]),
+        ("Home", ["2", "last_q"]),
+    ):
         page.keyboard.press(key)
         assert here() == place, key
     assert page.locator("rect.cell[tabindex='0']").count() == 1
@@ -203,7 +253,10 @@ def test_the_map_is_a_table_too(visit):
     page.click("summary:has-text('The map as a table')")
     table = page.locator("#map table")
     assert texts(page, "#map table thead th") == ["Layer", "last_q", "exact_answer_last", "-1"]
-    assert table.locator("tbody tr").count() == 4 and table.locator("td", has_text="absent").count() == 1
+    assert (
+        table.locator("tbody tr").count() == 4
+        and table.locator("td", has_text="absent").count() == 1
+    )
     assert "(selected)" in table.locator("td.selected").inner_text()
 
 
@@ -213,7 +266,9 @@ def test_another_metric_recolours_the_map(visit):
     before = cell.get_attribute("fill")
     page.select_option("select[name=metric]", "selectivity")
     page.wait_for_function(
-        "before => document.querySelector(\"rect.cell[data-layer='2']\").getAttribute('fill') !== before", arg=before
+        "before => document.querySelector(\"rect.cell[data-layer='2']\").getAttribute('fill') !== "
+        "before",
+        arg=before,
     )
     assert "selectivity" in cell.get_attribute("aria-label")
 
@@ -225,7 +280,9 @@ def test_dark_follows_the_system_and_the_button(visit):
     assert page.get_attribute("#theme", "aria-pressed") == "true"
     page.click("#theme")
     assert page.evaluate(ground) != dark and page.get_attribute("#theme", "aria-pressed") == "false"
-    page.wait_for_function("fill => document.querySelector('rect.cell').getAttribute('fill') !== fill", arg=fill)
+    page.wait_for_function(
+        "fill => document.querySelector('rect.cell').getAttribute('fill') !== fill", arg=fill
+    )
     light = page.evaluate(ground)
     page.reload()
     assert page.evaluate(ground) == light  # the choice is kept
@@ -233,7 +290,15 @@ def test_dark_follows_the_system_and_the_button(visit):
 
 
 @pytest.mark.parametrize(
-    "path", ["index.html", "tasks/people.html", "models/org__model-00.html", "compare.html", "about.html", "HOSTILE"]
+    "path",
+    [
+        "index.html",
+        "tasks/people.html",
+        "models/org__model-00.html",
+        "compare.html",
+        "about.html",
+        "HOSTILE",
+    ],
 )
 def test_a_phone_never_scrolls_the_page_sideways(visit, path):
     path = f"models/{safe_slug('../../etc/passwd')}.html" if path == "HOSTILE" else path
@@ -245,13 +310,20 @@ def test_a_phone_never_scrolls_the_page_sideways(visit, path):
 def test_two_models_side_by_side(visit):
     page = visit("compare.html#a=org__model-00&b=org__model-01")
     page.wait_for_selector("#compare tbody tr")
-    assert texts(page, "#compare thead th") == ["Task", "First minus second", "org/model-00", "org/model-01"]
+    assert texts(page, "#compare thead th") == [
+        "Task",
+        "First minus second",
+        "org/model-00",
+        "org/model-01",
+    ]
     assert [t.split()[0] for t in texts(page, "#compare tbody th")] == ["people", "places"]
     page.select_option("#compare select >> nth=1", "org__Paper-7B")
     page.wait_for_selector("text=No task has this detector for both models.")
     page.select_option("#compare select >> nth=0", "org__Other-8B")
     page.wait_for_selector("#compare tbody tr")
-    assert "−0.150" in page.inner_text("#compare tbody") and page.url.endswith("#a=org__Other-8B&b=org__Paper-7B")
+    assert "−0.150" in page.inner_text("#compare tbody") and page.url.endswith(
+        "#a=org__Other-8B&b=org__Paper-7B"
+    )
 
 
 def test_hostile_names_are_shown_as_text(visit):
@@ -260,7 +332,9 @@ def test_hostile_names_are_shown_as_text(visit):
         page = visit(path)
         if path != "tasks/people.html":
             page.wait_for_timeout(20)
-        for box in page.locator("input[type=search]").all()[: 0 if path.startswith("models") else 1]:
+        for box in page.locator("input[type=search]").all()[
+            : 0 if path.startswith("models") else 1
+        ]:
             box.fill("onerror")
         assert shown in " ".join(page.inner_text("body").split()), path
         assert page.evaluate("window.hacked") is None and page.locator("main img").count() == 0
@@ -273,11 +347,14 @@ def test_an_address_cannot_name_a_script(visit):
     """What follows the # chooses among known models only."""
     page = visit("compare.html#a=../../x&b=https://example.org/x")
     page.wait_for_selector("#compare tbody tr, #compare .status:not(:empty)")
-    assert page.evaluate("[...document.scripts].every(s => s.src.startsWith(document.baseURI.split('compare')[0]))")
+    assert page.evaluate(
+        "[...document.scripts].every(s => s.src.startsWith(document.baseURI.split('compare')[0]))"
+    )
 
 
 def test_the_policy_is_in_force(browser, site):
-    """Inline code, markup from text and scripts from elsewhere are refused: the policy is not only written down."""
+    """Inline code, markup from text and scripts from elsewhere are refused: the policy is not only
+    written down."""
     page = browser.new_page()
     page.goto(f"{site.as_uri()}/index.html")
     ran = page.evaluate("""() => {

@@ -1,7 +1,9 @@
-"""Sites of every family, on small random models: each vector is computed again by simple independent code.
+"""Sites of every family, on small random models: each vector is computed again by simple
+independent code.
 
-Attention runs with every position at 0, where rotary embedding is the identity, so that heads follow from the captured
-queries, keys and values alone: a fused projection split in the wrong way gives other heads.
+Attention runs with every position at 0, where rotary embedding is the identity, so that heads
+follow from the captured queries, keys and values alone: a fused projection split in the wrong way
+gives other heads.
 """
 
 from __future__ import annotations
@@ -18,11 +20,19 @@ from transformers.activations import ACT2FN
 
 from probebench.errors import RunError, UnknownNameError
 from probebench.models.blocks.layouts import FAMILIES, SITES
-from probebench.models.blocks.sites import COMPONENTS, check_sites, find_blocks, known_families, plan_sites, watch
+from probebench.models.blocks.sites import (
+    COMPONENTS,
+    check_sites,
+    find_blocks,
+    known_families,
+    plan_sites,
+    watch,
+)
 from probebench.types import EMB
 
 OLD = tuple(map(int, t.__version__.split(".")[:2])) < (5, 20)
-"""Some of these architectures are younger than the oldest transformers that the package runs with."""
+"""Some of these architectures are younger than the oldest transformers that the package runs
+with."""
 DIMENSIONS = {
     "vocab_size": 64,
     "hidden_size": 32,
@@ -34,7 +44,11 @@ DIMENSIONS = {
 }
 GPT = {"vocab_size": 64, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 64}
 TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-EXPERTS = {"num_experts_per_tok": 2, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16}
+EXPERTS = {
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "shared_expert_intermediate_size": 16,
+}
 LINEAR_ATTENTION = {
     "linear_num_value_heads": 4,
     "linear_num_key_heads": 2,
@@ -119,7 +133,9 @@ CASES = {
     ),
     "olmo": llama_like("OlmoConfig"),
     "olmo2": llama_like("Olmo2Config", adds=False),
-    "granite": llama_like("GraniteConfig", adds=False, residual_multiplier=0.5, attention_multiplier=0.2),
+    "granite": llama_like(
+        "GraniteConfig", adds=False, residual_multiplier=0.5, attention_multiplier=0.2
+    ),
     "stablelm": llama_like("StableLmConfig", use_qkv_bias=True),
     "stablelm-parallel": llama_like("StableLmConfig", use_parallel_residual=True),
     "cohere": llama_like("CohereConfig", use_qk_norm=True),
@@ -136,25 +152,40 @@ CASES = {
     "gptneox": llama_like("GPTNeoXConfig", use_parallel_residual=False),
     "persimmon": llama_like("PersimmonConfig", qk_layernorm=False),
     "opt": llama_like("OPTConfig", ffn_dim=40, word_embed_proj_dim=32),
-    "opt-post-norm": llama_like("OPTConfig", adds=False, ffn_dim=40, word_embed_proj_dim=16, do_layer_norm_before=False),
+    "opt-post-norm": llama_like(
+        "OPTConfig", adds=False, ffn_dim=40, word_embed_proj_dim=16, do_layer_norm_before=False
+    ),
     "gpt2": Case("GPT2Config", GPT),
     "gpt-bigcode": Case("GPTBigCodeConfig", GPT),
     "gpt-bigcode-heads": Case("GPTBigCodeConfig", {**GPT, "multi_query": False}),
     "gptj": Case("GPTJConfig", {**GPT, "rotary_dim": 4}),
     "codegen": Case("CodeGenConfig", {**GPT, "rotary_dim": 4, "n_head": 8}),
-    "bloom": Case("BloomConfig", {"vocab_size": 64, "hidden_size": 32, "n_layer": 3, "n_head": 4}, alibi=True),
-    "mpt": Case("MptConfig", {"vocab_size": 64, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64}, alibi=True),
+    "bloom": Case(
+        "BloomConfig", {"vocab_size": 64, "hidden_size": 32, "n_layer": 3, "n_head": 4}, alibi=True
+    ),
+    "mpt": Case(
+        "MptConfig",
+        {"vocab_size": 64, "d_model": 32, "n_layers": 3, "n_heads": 4, "max_seq_len": 64},
+        alibi=True,
+    ),
     "falcon-7b": llama_like("FalconConfig", multi_query=True, parallel_attn=True, bias=True),
     "falcon-rw": Case(
         "FalconConfig",
         {**DIMENSIONS, "multi_query": False, "parallel_attn": False, "alibi": True, "bias": True},
         alibi=True,
     ),
-    "falcon-40b": llama_like("FalconConfig", new_decoder_architecture=True, num_kv_heads=2, bias=True),
+    "falcon-40b": llama_like(
+        "FalconConfig", new_decoder_architecture=True, num_kv_heads=2, bias=True
+    ),
     "mixtral": llama_like("MixtralConfig", num_local_experts=4),
-    "qwen3-moe": llama_like("Qwen3MoeConfig", num_experts=4, mlp_only_layers=[0], head_dim=8, **EXPERTS),
+    "qwen3-moe": llama_like(
+        "Qwen3MoeConfig", num_experts=4, mlp_only_layers=[0], head_dim=8, **EXPERTS
+    ),
     "gpt-oss": llama_like(
-        "GptOssConfig", num_local_experts=4, head_dim=8, rope_parameters={"rope_type": "default", "rope_theta": 1e4}
+        "GptOssConfig",
+        num_local_experts=4,
+        head_dim=8,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e4},
     ),
     "granite4": llama_like(
         "GraniteMoeHybridConfig",
@@ -184,7 +215,10 @@ CASES = {
         **LINEAR_ATTENTION,
     ),
     "qwen3.5": llama_like(
-        "Qwen3_5TextConfig", head_dim=8, layer_types=["linear_attention", "full_attention", "full_attention"], **LINEAR_ATTENTION
+        "Qwen3_5TextConfig",
+        head_dim=8,
+        layer_types=["linear_attention", "full_attention", "full_attention"],
+        **LINEAR_ATTENTION,
     ),
     "falcon-h1": llama_like(
         "FalconH1Config",
@@ -206,10 +240,20 @@ CASES = {
         mamba_d_state=8,
         use_mamba_kernels=False,
     ),
-    "lfm2": llama_like("Lfm2Config", layer_types=["conv", "full_attention", "full_attention"], block_auto_adjust_ff_dim=False),
+    "lfm2": llama_like(
+        "Lfm2Config",
+        layer_types=["conv", "full_attention", "full_attention"],
+        block_auto_adjust_ff_dim=False,
+    ),
     "gpt-neo": Case(
         "GPTNeoConfig",
-        {"vocab_size": 64, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
+        {
+            "vocab_size": 64,
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+        },
     ),
     "llama4": llama_like(
         "Llama4TextConfig",
@@ -219,7 +263,9 @@ CASES = {
         interleave_moe_layer_step=2,
         layer_types=["chunked_attention", "chunked_attention", "full_attention"],
     ),
-    "recurrent-gemma": llama_like("RecurrentGemmaConfig", lru_width=32, block_types=["recurrent", "attention", "attention"]),
+    "recurrent-gemma": llama_like(
+        "RecurrentGemmaConfig", lru_width=32, block_types=["recurrent", "attention", "attention"]
+    ),
     "nemotron-h": llama_like(
         "NemotronHConfig",
         adds=False,
@@ -245,7 +291,10 @@ CASES = {
         n_shared_experts=1,
         **EXPERTS,
     ),
-    "mamba": Case("MambaConfig", {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 3, "state_size": 8}),
+    "mamba": Case(
+        "MambaConfig",
+        {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 3, "state_size": 8},
+    ),
     "mamba2": Case(
         "Mamba2Config",
         {
@@ -259,7 +308,11 @@ CASES = {
         },
     ),
 }
-LAYERS_WITHOUT_RECOMPUTED_HEADS = {"deepseek-v3": "its keys are in two parts", "mamba": "no attention", "mamba2": "no attention"}
+LAYERS_WITHOUT_RECOMPUTED_HEADS = {
+    "deepseek-v3": "its keys are in two parts",
+    "mamba": "no attention",
+    "mamba2": "no attention",
+}
 
 
 @cache
@@ -284,7 +337,9 @@ def build(name: str) -> nn.Module:
 
 
 def base_of(model: nn.Module) -> nn.Module:
-    return getattr(model, model.base_model_prefix, None) or model.model  # Llama 4 has another prefix than name
+    return (
+        getattr(model, model.base_model_prefix, None) or model.model
+    )  # Llama 4 has another prefix than name
 
 
 def n_layers(model: nn.Module) -> int:
@@ -295,7 +350,9 @@ def plan_of(model: nn.Module, sites=SITES):
     return plan_sites(model, n_layers(model), sites, (EMB, *range(n_layers(model))))
 
 
-def capture(model: nn.Module, ids: torch.Tensor, mask: torch.Tensor | None = None, **arguments: object):
+def capture(
+    model: nn.Module, ids: torch.Tensor, mask: torch.Tensor | None = None, **arguments: object
+):
     """Every planned vector of a pass, (site, layer) to (batch, token, width)."""
     seen: dict[tuple[str, int], torch.Tensor] = {}
 
@@ -323,7 +380,9 @@ def at_position_zero(name: str):
     """What passes when every token stands at position 0."""
     takes_positions = not CASES[name].alibi and not name.startswith("mamba")
     ids = some_ids()
-    return capture(build(name), ids, **({"position_ids": torch.zeros_like(ids)} if takes_positions else {}))
+    return capture(
+        build(name), ids, **({"position_ids": torch.zeros_like(ids)} if takes_positions else {})
+    )
 
 
 def holder(block: nn.Module, module: nn.Module) -> nn.Module:
@@ -338,27 +397,38 @@ def linear(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def normed(attention: nn.Module, kind: str, x: torch.Tensor) -> torch.Tensor:
-    """The model's own norm of queries, keys or values, (batch, token, head, size), where it has one."""
+    """The model's own norm of queries, keys or values, (batch, token, head, size), where it has
+    one."""
     names = [f"{kind}_norm", f"{kind}_layernorm", *(["qk_norm"] if kind != "v" else [])]
-    norm = next((getattr(attention, n) for n in names if getattr(attention, n, None) is not None), None)
+    norm = next(
+        (getattr(attention, n) for n in names if getattr(attention, n, None) is not None), None
+    )
     if norm is None:
         return x
-    over_all = getattr(norm, "weight", None) is not None and norm.weight.shape == (x.shape[2] * x.shape[3],)
+    over_all = getattr(norm, "weight", None) is not None and norm.weight.shape == (
+        x.shape[2] * x.shape[3],
+    )
     return norm(x.flatten(2)).unflatten(-1, x.shape[2:]) if over_all and x.shape[2] > 1 else norm(x)
 
 
 def distances(name: str, heads: int, tokens: int, scale: float) -> torch.Tensor:
     """ALiBi (Press et al. 2022), (head, 1, key): slopes 2^(-8h/n) times the key's position."""
     slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1) / heads)
-    return slopes[:, None, None] * torch.arange(tokens) * (scale if name.startswith("falcon") else 1.0)
+    return (
+        slopes[:, None, None] * torch.arange(tokens) * (scale if name.startswith("falcon") else 1.0)
+    )
 
 
-def attend(name: str, attention: nn.Module, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+def attend(
+    name: str, attention: nn.Module, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor
+) -> torch.Tensor:
     """Heads from flat queries, keys and values whose rotary embedding is the identity."""
     config = build(name).config
     size = getattr(attention, "head_dim", None) or config.hidden_size // config.num_attention_heads
     q, k, v = (x.unflatten(-1, (-1, size)) for x in (q, k, v))
-    q, k, v = (normed(attention, kind, x).transpose(1, 2) for kind, x in (("q", q), ("k", k), ("v", v)))
+    q, k, v = (
+        normed(attention, kind, x).transpose(1, 2) for kind, x in (("q", q), ("k", k), ("v", v))
+    )
     k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
     scale = 1.0 if name == "gpt-neo" else getattr(attention, "scaling", None) or size**-0.5
     scores = q @ k.transpose(2, 3) * scale * getattr(attention, "key_multiplier", 1.0)
@@ -380,9 +450,17 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 def activation(config: object) -> nn.Module:
-    names = ("hidden_act", "activation_function", "hidden_activation", "activation", "mlp_hidden_act")
+    names = (
+        "hidden_act",
+        "activation_function",
+        "hidden_activation",
+        "activation",
+        "mlp_hidden_act",
+    )
     written = next((getattr(config, n) for n in names if getattr(config, n, None)), None)
-    return ACT2FN[written or {"bloom": "gelu_pytorch_tanh", "mpt": "gelu", "lfm2": "silu"}[config.model_type]]
+    return ACT2FN[
+        written or {"bloom": "gelu_pytorch_tanh", "mpt": "gelu", "lfm2": "silu"}[config.model_type]
+    ]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -399,9 +477,13 @@ def test_heads_follow_from_queries_keys_and_values(name):
             continue
         attention = holder(block, plan.taps["attn.o", layer].module)
         q, k = seen["attn.q", layer], seen["attn.k", layer]
-        heads = attend(name, attention, q, k, seen.get(("attn.v", layer), k))  # Gemma 4 may use its keys as values
+        heads = attend(
+            name, attention, q, k, seen.get(("attn.v", layer), k)
+        )  # Gemma 4 may use its keys as values
         if name.startswith(("qwen3-next", "qwen3.5")):
-            whole = linear(attention.q_proj, attention_input(model, attention)).unflatten(-1, (4, 16))
+            whole = linear(attention.q_proj, attention_input(model, attention)).unflatten(
+                -1, (4, 16)
+            )
             heads = heads * torch.sigmoid(whole[..., 8:].flatten(-2))
         close(heads, seen["attn.heads", layer])
         checked += 1
@@ -411,10 +493,17 @@ def test_heads_follow_from_queries_keys_and_values(name):
 def attention_input(model: nn.Module, attention: nn.Module) -> torch.Tensor:
     """What goes into attention when every token stands at position 0."""
     inputs: list[torch.Tensor] = []
-    hook = attention.register_forward_pre_hook(lambda m, a, kw: inputs.append(kw["hidden_states"]), with_kwargs=True)
+    hook = attention.register_forward_pre_hook(
+        lambda m, a, kw: inputs.append(kw["hidden_states"]), with_kwargs=True
+    )
     ids = some_ids()
     with torch.inference_mode():
-        base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), position_ids=torch.zeros_like(ids), use_cache=False)
+        base_of(model)(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            position_ids=torch.zeros_like(ids),
+            use_cache=False,
+        )
     hook.remove()
     return inputs[0]
 
@@ -442,7 +531,9 @@ def test_outputs_follow_from_inputs_and_weights(name):
 BESIDE = "input_layernorm"
 """The norm that attention and MLP share where they stand side by side."""
 ENTRY = {
-    **dict.fromkeys(("stablelm-parallel", "cohere", "cohere2", "phi", "falcon-7b"), (BESIDE, "beside")),
+    **dict.fromkeys(
+        ("stablelm-parallel", "cohere", "cohere2", "phi", "falcon-7b"), (BESIDE, "beside")
+    ),
     **dict.fromkeys(("gptj", "codegen"), ("ln_1", "beside")),
     "gptneox-parallel": ("post_attention_layernorm", "beside"),
     "falcon-40b": ("ln_mlp", "beside"),
@@ -455,9 +546,12 @@ ENTRY = {
     "recurrent-gemma": ("channel_pre_norm", "after"),
     "olmo2": ("", "normed"),
     "glm4": ("post_attention_layernorm", "normed by post_self_attn_layernorm"),
-    **dict.fromkeys(("gemma2", "gemma3", "gemma4", "gemma4-no-v"), ("pre_feedforward_layernorm", "normed")),
+    **dict.fromkeys(
+        ("gemma2", "gemma3", "gemma4", "gemma4-no-v"), ("pre_feedforward_layernorm", "normed")
+    ),
 }
-"""What stands before the MLP: its norm's name, and what that norm is given. Not named: `post_attention_layernorm`, after."""
+"""What stands before the MLP: its norm's name, and what that norm is given. Not named:
+`post_attention_layernorm`, after."""
 ELSEWHERE = {
     "gemma3n": "several streams are mixed before it",
     "gemma4-moe": "MLP and experts have inputs of their own",
@@ -477,9 +571,13 @@ def test_what_goes_into_the_mlp_is_the_norm_of_the_stream(name):
         if where != "beside":
             if ("attn.o", layer) not in seen:
                 continue
-            added = seen["attn.o", layer] * (model.config.residual_multiplier if name.startswith("granite") else 1)
+            added = seen["attn.o", layer] * (
+                model.config.residual_multiplier if name.startswith("granite") else 1
+            )
             if where.startswith("normed"):
-                added = getattr(block, where.rpartition(" ")[2] if " " in where else "post_attention_layernorm")(added)
+                added = getattr(
+                    block, where.rpartition(" ")[2] if " " in where else "post_attention_layernorm"
+                )(added)
             stream = stream + added
         close(getattr(block, norm)(stream) if norm else stream, seen["mlp.in", layer])
         checked += 1
@@ -500,7 +598,9 @@ def test_experts_and_mlp_with_norms_of_their_own_have_no_single_input():
         assert not reasons(name, "mlp.in")
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].adds and not name.startswith("mamba")])
+@pytest.mark.parametrize(
+    "name", [name for name in CASES if CASES[name].adds and not name.startswith("mamba")]
+)
 def test_the_stream_is_the_sum_of_attention_and_mlp(name):
     model, seen = build(name), at_position_zero(name)
     checked = 0
@@ -512,19 +612,31 @@ def test_the_stream_is_the_sum_of_attention_and_mlp(name):
     assert checked or name == "granite4-moe"
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "qwen3", "gemma2", "gemma4", "olmo2", "opt", "phi", "gptj", "falcon-h1"])
+@pytest.mark.parametrize(
+    "name",
+    ["llama", "mistral", "qwen3", "gemma2", "gemma4", "olmo2", "opt", "phi", "gptj", "falcon-h1"],
+)
 def test_separate_projections_are_read_whole_and_before_rotary(name):
     model, layer, ids = build(name), 1, some_ids()
     plan, inputs, hooks = plan_of(model), {}, []
-    sites = [s for s in ("attn.q", "attn.k", "attn.v", "mlp.up", "mlp.gate") if (s, layer) in plan.taps]
+    sites = [
+        s for s in ("attn.q", "attn.k", "attn.v", "mlp.up", "mlp.gate") if (s, layer) in plan.taps
+    ]
     for site in sites:
         module = plan.taps[site, layer].module
-        hooks.append(module.register_forward_pre_hook(lambda m, a, site=site: inputs.__setitem__(site, a[0].clone())))
+        hooks.append(
+            module.register_forward_pre_hook(
+                lambda m, a, site=site: inputs.__setitem__(site, a[0].clone())
+            )
+        )
     seen = capture(model, ids)
     for hook in hooks:
         hook.remove()
     for site in sites:
-        close(linear(plan.taps[site, layer].module, inputs[site]).reshape(seen[site, layer].shape), seen[site, layer])
+        close(
+            linear(plan.taps[site, layer].module, inputs[site]).reshape(seen[site, layer].shape),
+            seen[site, layer],
+        )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -532,10 +644,16 @@ def test_resid_is_output_hidden_states(name):
     model, ids = build(name), some_ids()
     seen = capture(model, ids)
     with torch.inference_mode():
-        hidden = base_of(model)(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states
+        hidden = base_of(model)(
+            input_ids=ids, output_hidden_states=True, use_cache=False
+        ).hidden_states
     for row in range(n_layers(model)):  # the last entry comes after the final norm
-        expected = hidden[row] if hidden[row].ndim == 3 else hidden[row][model.config.altup_active_idx]
-        at = row if name.startswith("mamba") else row - 1  # Mamba's list begins with the output of block 0
+        expected = (
+            hidden[row] if hidden[row].ndim == 3 else hidden[row][model.config.altup_active_idx]
+        )
+        at = (
+            row if name.startswith("mamba") else row - 1
+        )  # Mamba's list begins with the output of block 0
         close(seen["resid", at], expected)
 
 
@@ -549,7 +667,13 @@ def test_padding_on_the_right_changes_nothing(name):
         one = capture(model, ids[row : row + 1, :n])
         assert one.keys() == many.keys()
         for key, values in one.items():
-            torch.testing.assert_close(many[key][row, :n], values[0], atol=5e-5, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}")
+            torch.testing.assert_close(
+                many[key][row, :n],
+                values[0],
+                atol=5e-5,
+                rtol=1e-3,
+                msg=lambda m, key=key: f"{key}: {m}",
+            )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -561,13 +685,18 @@ def test_everything_asked_for_is_there_or_absent_with_a_reason(name):
     assert not plan.taps.keys() & plan.absent.keys()
     assert all(len(reason) > 15 for reason in plan.absent.values())
     seen = capture(model, some_ids())
-    assert {key: tuple(values.shape) for key, values in seen.items()} == {key: (2, 9, tap.width) for key, tap in plan.taps.items()}
+    assert {key: tuple(values.shape) for key, values in seen.items()} == {
+        key: (2, 9, tap.width) for key, tap in plan.taps.items()
+    }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_base_model_and_causal_model_have_the_same_taps(name):
     model = build(name)
-    whole, base = plan_of(model), plan_sites(base_of(model), n_layers(model), SITES, (EMB, *range(n_layers(model))))
+    whole, base = (
+        plan_of(model),
+        plan_sites(base_of(model), n_layers(model), SITES, (EMB, *range(n_layers(model)))),
+    )
     assert whole.absent == base.absent
     assert {k: (id(v.module), v.side, v.width) for k, v in whole.taps.items()} == {
         k: (id(v.module), v.side, v.width) for k, v in base.taps.items()
@@ -580,7 +709,11 @@ def test_a_flat_split_gives_other_heads(name):
     tap = plan_of(model).taps["attn.q", 1]
     fused: list[torch.Tensor] = []
     hook = tap.module.register_forward_hook(lambda m, a, out: fused.append(out))
-    capture(model, some_ids(), **({} if CASES[name].alibi else {"position_ids": torch.zeros(2, 9, dtype=torch.long)}))
+    capture(
+        model,
+        some_ids(),
+        **({} if CASES[name].alibi else {"position_ids": torch.zeros(2, 9, dtype=torch.long)}),
+    )
     hook.remove()
     widths = [seen[site, 1].shape[-1] for site in ("attn.q", "attn.k", "attn.v")]
     attention = holder(find_blocks(model, 3)[1], plan_of(model).taps["attn.o", 1].module)
@@ -616,7 +749,9 @@ def reasons(name: str, *sites: str) -> dict[tuple[str, int], str]:
 
 def test_mixtures_of_experts_have_one_output_and_no_up():
     said = reasons("qwen3-moe", *SITES)
-    assert said.keys() == {(site, layer) for site in ("mlp.up", "mlp.gate", "mlp.act", "mlp.down") for layer in (1, 2)}
+    assert said.keys() == {
+        (site, layer) for site in ("mlp.up", "mlp.gate", "mlp.act", "mlp.down") for layer in (1, 2)
+    }
     assert "layer 1 is a mixture of experts" in said["mlp.up", 1]
     for name in ("mixtral", "gpt-oss", "deepseek-v3", "jamba"):
         assert not reasons(name, "mlp.out")
@@ -631,7 +766,9 @@ def test_layers_without_attention_or_keys_say_so():
     assert "recurrent or convolutional" in reasons("lfm2", "attn.o")["attn.o", 0]
     assert not reasons("falcon-h1", *SITES)
     for name in ("gemma3n", "gemma4"):
-        assert reasons(name, *SITES).keys() == {(site, layer) for site in ("attn.k", "attn.v") for layer in (2, 3)}
+        assert reasons(name, *SITES).keys() == {
+            (site, layer) for site in ("attn.k", "attn.v") for layer in (2, 3)
+        }
         assert "earlier layer" in reasons(name, "attn.k")["attn.k", 2]
     assert "has no v_proj" in reasons("gemma4-no-v", "attn.v")["attn.v", 1]
     assert "recurrent" in reasons("mamba", "attn.q")["attn.q", 0]
@@ -691,10 +828,17 @@ def test_an_unknown_architecture_gives_its_stream():
 
 
 def test_standard_names_are_read_unless_widths_disagree():
-    wide = {"q_proj": nn.Linear(8, 16), "k_proj": nn.Linear(8, 4), "v_proj": nn.Linear(8, 4), "o_proj": nn.Linear(8, 8)}
+    wide = {
+        "q_proj": nn.Linear(8, 16),
+        "k_proj": nn.Linear(8, 4),
+        "v_proj": nn.Linear(8, 4),
+        "o_proj": nn.Linear(8, 8),
+    }
     model = Strange(**wide)
     for block in model.layers:
-        block.self_attn = nn.ModuleDict({key: nn.Linear(m.in_features, m.out_features) for key, m in wide.items()})
+        block.self_attn = nn.ModuleDict(
+            {key: nn.Linear(m.in_features, m.out_features) for key, m in wide.items()}
+        )
     plan = plan_sites(model, 2, ["all"], (0,))
     assert {site for site, _ in plan.taps} == {"resid", "attn.k", "attn.v", "attn.heads", "attn.o"}
     assert "has width 16 and its attn.heads 8" in plan.absent["attn.q", 0]
@@ -725,7 +869,8 @@ def test_several_sites_share_one_hook():
     hooks = watch(plan_of(model), lambda *_: None)
     for hook in hooks:
         hook.remove()
-    # per layer: block, qkv, o before and after, gate_up before and after, down before and after, MLP; and block 0 before, twice
+    # per layer: block, qkv, o before and after, gate_up before and after, down before and after,
+    # MLP; and block 0 before, twice
     assert len(hooks) == 3 * 9 + 2
 
 
@@ -739,7 +884,15 @@ def test_the_table_names_each_architecture_once():
     assert len(names) == len(set(names))
     assert set(COMPONENTS) < set(SITES)
     assert SITES.index("mlp.in") == SITES.index("mlp.up") - 1
-    assert COMPONENTS == ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down", "mlp.gate")  # as published
+    assert COMPONENTS == (
+        "attn.q",
+        "attn.k",
+        "attn.v",
+        "attn.o",
+        "mlp.up",
+        "mlp.down",
+        "mlp.gate",
+    )  # as published
     for family in FAMILIES:
         assert family.places.keys() <= set(SITES)
         assert family.missing.keys() | family.places.keys() == set(SITES[1:])

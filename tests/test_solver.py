@@ -1,4 +1,5 @@
-"""The batched solver against a plain Newton oracle, the oracle against scikit-learn, and invariants."""
+"""The batched solver against a plain Newton oracle, the oracle against scikit-learn, and
+invariants."""
 
 import numpy as np
 import pytest
@@ -10,22 +11,35 @@ from probebench.metrics.auroc import auroc
 from probebench.probes.solver import LogisticSolver, reference_fit
 
 C_GRID = (1e-4, 1e-2, 1.0, 10.0)
-few = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+few = settings(
+    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 seeds = st.integers(0, 10_000)
 shapes = st.sampled_from([(40, 8), (60, 30), (60, 90), (90, 60)])
 strengths = st.sampled_from(C_GRID)
 
 
 def vectors(n, d, seed=0, kind="plain"):
-    """(n, d) float32 with a decaying spectrum and a mean, and labels of which one direction tells."""
+    """(n, d) float32 with a decaying spectrum and a mean, and labels of which one direction
+    tells."""
     rng = np.random.default_rng(seed)
     scale = (np.arange(d) + 5.0) ** -0.5
-    X = rng.normal(size=(n, d)) * scale / np.sqrt((scale**2).mean()) @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    X = (
+        rng.normal(size=(n, d))
+        * scale
+        / np.sqrt((scale**2).mean())
+        @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+    )
     y = (X[:, 0] + rng.normal(size=n) * X[:, 0].std() > 0).astype(np.int64)
     if kind == "dominant":  # as in hidden states: two fifths of the variance in one direction
         scale = np.arange(1, d + 1) ** -0.625
         scale[0] = np.sqrt(2 / 3 * (scale[1:] ** 2).sum())
-        X = rng.normal(size=(n, d)) * scale / np.sqrt((scale**2).mean()) @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+        X = (
+            rng.normal(size=(n, d))
+            * scale
+            / np.sqrt((scale**2).mean())
+            @ np.linalg.qr(rng.normal(size=(d, d)))[0]
+        )
         y = (X[:, 0] + rng.normal(size=n) * X[:, 0].std() > 0).astype(np.int64)
     if kind == "separable":
         X[:, 0] += 6 * (2 * y - 1)
@@ -74,7 +88,9 @@ def test_oracle_agrees_with_scikit_learn(n, d, C):
     X, y = vectors(n, d)
     weight = np.random.default_rng(2).integers(1, 4, n).astype(float)
     X = X.astype(np.float64)
-    expected = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(X, y, sample_weight=weight)
+    expected = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-10, max_iter=1000).fit(
+        X, y, sample_weight=weight
+    )
     found = reference_fit(X, y, C, weight)
     np.testing.assert_allclose(found.decisions(X)[:, 0], expected.decision_function(X), atol=1e-6)
     np.testing.assert_allclose(found.intercept, expected.intercept_, atol=1e-6)
@@ -86,7 +102,10 @@ def test_torch_gives_the_same(n, d):
     Y = np.stack([y, 1 - y, np.roll(y, 7)], 1)
     weight = np.random.default_rng(3).integers(0, 2, (n, 3))
     for s in (None, weight):
-        one, other = (LogisticSolver(X, device=device).solve(Y, 1.0, sample_weight=s) for device in (None, "cpu"))
+        one, other = (
+            LogisticSolver(X, device=device).solve(Y, 1.0, sample_weight=s)
+            for device in (None, "cpu")
+        )
         assert other.converged.all()
         assert_same_decisions(other.decisions(X), one.decisions(X), tolerance=1e-3)
 
@@ -106,7 +125,9 @@ def test_cuda_gives_the_same():
 def test_flipped_labels_negate_decisions(seed, shape, C):
     X, y = vectors(*shape, seed)
     solver = LogisticSolver(X)
-    assert_same_decisions(-solver.solve(1 - y, C).decisions(X), solver.solve(y, C).decisions(X), tolerance=1e-3)
+    assert_same_decisions(
+        -solver.solve(1 - y, C).decisions(X), solver.solve(y, C).decisions(X), tolerance=1e-3
+    )
 
 
 @few
@@ -116,7 +137,11 @@ def test_duplicated_rows_are_a_doubled_C_and_a_doubled_weight(seed, shape, C):
     expected = LogisticSolver(X).solve(y, 2 * C).decisions(X)
     twice = LogisticSolver(np.concatenate([X, X])).solve(np.concatenate([y, y]), C)
     assert_same_decisions(twice.decisions(X), expected, tolerance=3e-3)
-    assert_same_decisions(LogisticSolver(X).solve(y, C, sample_weight=np.full(len(y), 2)).decisions(X), expected, tolerance=3e-3)
+    assert_same_decisions(
+        LogisticSolver(X).solve(y, C, sample_weight=np.full(len(y), 2)).decisions(X),
+        expected,
+        tolerance=3e-3,
+    )
 
 
 @few
@@ -127,8 +152,12 @@ def test_order_of_rows_and_other_columns_change_nothing(seed, shape, C):
     Y = np.stack([y, rng.permutation(y), rng.permutation(y)], 1)
     order = rng.permutation(len(y))
     expected = LogisticSolver(X).solve(Y, C).decisions(X)
-    assert_same_decisions(LogisticSolver(X[order]).solve(Y[order], C).decisions(X), expected, tolerance=3e-3)
-    alone = np.concatenate([LogisticSolver(X).solve(Y[:, j], C).decisions(X) for j in range(3)], axis=1)
+    assert_same_decisions(
+        LogisticSolver(X[order]).solve(Y[order], C).decisions(X), expected, tolerance=3e-3
+    )
+    alone = np.concatenate(
+        [LogisticSolver(X).solve(Y[:, j], C).decisions(X) for j in range(3)], axis=1
+    )
     assert_same_decisions(alone, expected, tolerance=3e-3)
 
 
@@ -143,7 +172,11 @@ def test_rotation_rotates_and_a_constant_moves_only_the_intercept(seed, shape, C
     assert np.linalg.norm(turned.coef - fit.coef @ rotation) <= 1e-3 * size
     shifted = LogisticSolver(X + np.float32(3)).solve(y, C)
     assert np.linalg.norm(shifted.coef - fit.coef) <= 1e-3 * size
-    np.testing.assert_allclose(shifted.intercept, fit.intercept - 3 * fit.coef.sum(1), atol=2e-3 * max(1, fit.decisions(X).std()))
+    np.testing.assert_allclose(
+        shifted.intercept,
+        fit.intercept - 3 * fit.coef.sum(1),
+        atol=2e-3 * max(1, fit.decisions(X).std()),
+    )
 
 
 @few
@@ -178,7 +211,12 @@ def test_converged_is_honest(d):
     full = solver.solve(y, 1.0)
     assert full.converged.all()
     assert full.gradient[0] <= 5e-4
-    by_w, by_b = gradient_of(X - X.mean(0), y, 1.0, type(full)(full.coef, full.intercept + full.coef @ X.mean(0), *[None] * 4))
+    by_w, by_b = gradient_of(
+        X - X.mean(0),
+        y,
+        1.0,
+        type(full)(full.coef, full.intercept + full.coef @ X.mean(0), *[None] * 4),
+    )
     assert np.linalg.norm(by_w) <= 1e-2 * np.linalg.norm(full.coef)
     assert abs(by_b) <= 1e-4 * len(y)
 
@@ -221,9 +259,16 @@ def test_inputs_are_left_alone():
     ],
 )
 def test_errors_name_the_value(change, message):
-    given = {"X": np.random.default_rng(0).normal(size=(8, 2)), "Y": np.tile([0, 1], 4), "C": 1.0, "sample_weight": None} | change
+    given = {
+        "X": np.random.default_rng(0).normal(size=(8, 2)),
+        "Y": np.tile([0, 1], 4),
+        "C": 1.0,
+        "sample_weight": None,
+    } | change
     with pytest.raises(ValueError, match=message):
-        LogisticSolver(given["X"]).solve(given["Y"], given["C"], sample_weight=given["sample_weight"])
+        LogisticSolver(given["X"]).solve(
+            given["Y"], given["C"], sample_weight=given["sample_weight"]
+        )
 
 
 @pytest.mark.parametrize(("n", "d"), [(300, 16), (60, 90)])
@@ -234,31 +279,40 @@ def test_vectors_that_say_nothing_converge_to_the_intercept(n, d):
         fits = LogisticSolver(X.astype(np.float32)).solve(np.stack([y, rng.permutation(y)], 1), 1.0)
         assert fits.converged.all()
         assert (fits.iterations <= 100).all()
-        np.testing.assert_allclose(fits.decisions(X.astype(np.float32)), np.log(y.mean() / (1 - y.mean())), atol=1e-4)
+        np.testing.assert_allclose(
+            fits.decisions(X.astype(np.float32)), np.log(y.mean() / (1 - y.mean())), atol=1e-4
+        )
 
 
 def test_two_distinct_vectors_at_a_weak_penalty():
     # the Gram matrix has rank one, so v is not determined by the scores and once ran away
     at = np.random.default_rng(0).standard_normal((2, 128)) * 1e-3 + 0.3
-    which = np.array([1, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0])
+    which = np.array(
+        [1, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    )
     X = at[which] / np.linalg.norm(at[1] - at[0]) * 2
     y = which.copy()
     y[[0, 2]] = 1 - y[[0, 2]]
     for labels in (which, y):
         for C in (0.1, 1.0, 10.0, 100.0):
-            fit, expected = LogisticSolver(X.astype(np.float32)).solve(labels, C), reference_fit(X, labels, C)
+            fit, expected = (
+                LogisticSolver(X.astype(np.float32)).solve(labels, C),
+                reference_fit(X, labels, C),
+            )
             assert fit.converged.all()
             np.testing.assert_allclose(fit.decisions(X), expected.decisions(X), rtol=5e-3)
 
 
 def repeated(n, d, distinct, seed=0):
-    """(n, d) float32 of which few are distinct, as short statements have at a token that many share."""
+    """(n, d) float32 of which few are distinct, as short statements have at a token that many
+    share."""
     X, _ = vectors(distinct, d, seed, "dominant")
     return X[np.random.default_rng(seed).integers(0, distinct, n)]
 
 
 def nearly_constant(n, d, seed=0):
-    """(n, d) float32 far from zero, with five columns that vary and others that do so in their last digits alone."""
+    """(n, d) float32 far from zero, with five columns that vary and others that do so in their last
+    digits alone."""
     rng = np.random.default_rng(seed)
     X = (10 + 100 * rng.random(d)).astype(np.float32) * np.ones((n, 1), np.float32)
     X *= 1 + (rng.integers(-2, 3, (n, d)) * 2.0**-23).astype(np.float32)
@@ -266,14 +320,21 @@ def nearly_constant(n, d, seed=0):
     return X
 
 
-ALIKE = {"repeated": repeated(200, 300, 150), "repeated much": repeated(200, 400, 60),
-         "nearly constant": nearly_constant(150, 400), "nearly constant, tall": nearly_constant(300, 64)}  # fmt: skip
+ALIKE = {
+    "repeated": repeated(200, 300, 150),
+    "repeated much": repeated(200, 400, 60),
+    "nearly constant": nearly_constant(150, 400),
+    "nearly constant, tall": nearly_constant(300, 64),
+}
 
 
 @pytest.mark.parametrize("X", ALIKE.values(), ids=ALIKE)
 def test_vectors_that_are_nearly_the_same_are_fitted_as_by_scikit_learn(X, monkeypatch):
-    """Labels that no vector can tell apart: what the Gram matrix does not see of a step must not grow."""
-    monkeypatch.setattr(LogisticSolver, "_plain", lambda *args: pytest.fail("left the numbers in both precisions"))
+    """Labels that no vector can tell apart: what the Gram matrix does not see of a step must not
+    grow."""
+    monkeypatch.setattr(
+        LogisticSolver, "_plain", lambda *args: pytest.fail("left the numbers in both precisions")
+    )
     lost = []
     whole = LogisticSolver._pass
 
@@ -290,7 +351,9 @@ def test_vectors_that_are_nearly_the_same_are_fitted_as_by_scikit_learn(X, monke
     assert max(lost) <= len(Y.T) // 5
     double = X.astype(np.float64) - X.mean(axis=0, dtype=np.float64)
     for k in range(3):
-        expected = LogisticRegression(C=10.0, solver="newton-cholesky", tol=1e-9, max_iter=1000).fit(double, Y[:, k])
+        expected = LogisticRegression(
+            C=10.0, solver="newton-cholesky", tol=1e-9, max_iter=1000
+        ).fit(double, Y[:, k])
         assert_same_decisions(fits.decisions(X)[:, k], expected.decision_function(double))
 
 
@@ -301,7 +364,9 @@ def test_columns_that_leave_the_numbers_begin_again_in_double(monkeypatch):
     def broken(cell, problem, found, which, *rest):
         whole(cell, problem, found, which, *rest)
         if not cell.lib.double:
-            found.coef[1], found.now.v[1], found.now.f[1], found.now.b[1], found.gradient[1] = (np.nan,) * 5
+            found.coef[1], found.now.v[1], found.now.f[1], found.now.b[1], found.gradient[1] = (
+                np.nan,
+            ) * 5
 
     expected = LogisticSolver(X).solve(y, (0.1, 1.0, 10.0))
     monkeypatch.setattr(LogisticSolver, "_pass", staticmethod(broken))

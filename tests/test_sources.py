@@ -13,8 +13,16 @@ from probebench.tasks.sources import load_dataset
 
 TASK = load_task("triviaqa")
 ROWS = [
-    {"question_id": "tc_1", "question": "Who was Anna?", "answer": {"value": "Anna Smith", "aliases": ["Anna Smith", "A. Smith"]}},
-    {"question_id": "tc_2", "question": "Where is Paris?", "answer": {"value": "France", "aliases": ["France"]}},
+    {
+        "question_id": "tc_1",
+        "question": "Who was Anna?",
+        "answer": {"value": "Anna Smith", "aliases": ["Anna Smith", "A. Smith"]},
+    },
+    {
+        "question_id": "tc_2",
+        "question": "Where is Paris?",
+        "answer": {"value": "France", "aliases": ["France"]},
+    },
 ]
 
 
@@ -26,7 +34,9 @@ def write(path, rows):
     elif path.suffix == ".jsonl":
         path.write_text("\n".join(json.dumps(r) for r in rows) + "\n\n")
     else:
-        frame = pd.DataFrame([{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.items()} for r in rows])
+        frame = pd.DataFrame(
+            [{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.items()} for r in rows]
+        )
         frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
     return str(path)
 
@@ -41,13 +51,19 @@ def test_publisher_columns_with_all_aliases(tmp_path, ending):
 
 @pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet", ".csv", ".tsv"])
 def test_plain_form(tmp_path, ending):
-    rows = [{"question": "Who?", "answers": ["Anna", "Anna S."]}, {"question": "Where?", "answers": ["Paris"]}]
+    rows = [
+        {"question": "Who?", "answers": ["Anna", "Anna S."]},
+        {"question": "Where?", "answers": ["Paris"]},
+    ]
     data = load_dataset(TASK, write(tmp_path / f"t{ending}", rows))
     assert [e.references for e in data.examples] == [("Anna", "Anna S."), ("Paris",)]
 
 
 def test_same_content_same_hash_in_any_format(tmp_path):
-    hashes = {load_dataset(TASK, write(tmp_path / f"t{e}", ROWS)).sha256 for e in (".jsonl", ".json", ".parquet")}
+    hashes = {
+        load_dataset(TASK, write(tmp_path / f"t{e}", ROWS)).sha256
+        for e in (".jsonl", ".json", ".parquet")
+    }
     assert len(hashes) == 1
 
 
@@ -65,20 +81,29 @@ def test_limit(tmp_path):
     [
         ("t.jsonl", "", "t.jsonl is empty"),
         ("t.txt", "x", r"must be one of \.jsonl.*got '\.txt'"),
-        ("t.jsonl", '{"question": "a", "answers": ["b"]}\n{oops\n', "t.jsonl, line 2: not valid JSON"),
+        (
+            "t.jsonl",
+            '{"question": "a", "answers": ["b"]}\n{oops\n',
+            "t.jsonl, line 2: not valid JSON",
+        ),
         (
             "t.jsonl",
             '{"question": "a", "answers": ["b"]}\n\n{"question": "c"}\n',
             r"t.jsonl, line 3: no answer in field 'answer.value'",
         ),
-        ("t.jsonl", '{"q": "a", "answers": ["b"]}\n', "line 1: no question in field 'question'; fields here: q, answers"),
+        (
+            "t.jsonl",
+            '{"q": "a", "answers": ["b"]}\n',
+            "line 1: no question in field 'question'; fields here: q, answers",
+        ),
         ("t.jsonl", "[1]\n", "line 1: a row must be an object"),
         ("t.json", '{"a": 1}', "must hold a list of rows; got dict"),
         ("t.parquet", "not parquet", "not readable as parquet"),
         ("t.csv", "question,answers\n", "holds no examples"),
         (
             "t.jsonl",
-            '{"id": 1, "question": "a", "answers": ["b"]}\n{"id": 1, "question": "c", "answers": ["d"]}\n',
+            '{"id": 1, "question": "a", "answers": ["b"]}\n{"id": 1, "question": "c", "answers": '
+            '["d"]}\n',
             "id '1' stands for two",
         ),
     ],
@@ -114,33 +139,56 @@ def test_hub_rows_come_through_datasets(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", fake)
     data = load_dataset(TASK)
-    assert asked == {"path": "mandarjoshi/trivia_qa", "name": "rc.nocontext", "split": "validation", "revision": None}
+    assert asked == {
+        "path": "mandarjoshi/trivia_qa",
+        "name": "rc.nocontext",
+        "split": "validation",
+        "revision": None,
+    }
     assert data.examples[1].references == ("France",)
 
 
-@pytest.mark.parametrize("text", ['["Paris", "City of Light"]', "['Paris', 'City of Light']", "['Paris' 'City of Light']"])
+@pytest.mark.parametrize(
+    "text",
+    ['["Paris", "City of Light"]', "['Paris', 'City of Light']", "['Paris' 'City of Light']"],
+)
 def test_lists_in_csv_files_as_json_python_or_numpy_write_them(tmp_path, text):
-    (tmp_path / "t.csv").write_text("question,answers\n" + f'Where?,"{text.replace(chr(34), chr(34) * 2)}"\n')
-    assert load_dataset(TASK, str(tmp_path / "t.csv")).examples[0].references == ("Paris", "City of Light")
+    (tmp_path / "t.csv").write_text(
+        "question,answers\n" + f'Where?,"{text.replace(chr(34), chr(34) * 2)}"\n'
+    )
+    assert load_dataset(TASK, str(tmp_path / "t.csv")).examples[0].references == (
+        "Paris",
+        "City of Light",
+    )
 
 
 def test_limit_takes_the_same_examples_in_any_order(tmp_path):
     rows = [{"question": f"Who is {i}?", "answers": ["x"], "id": i} for i in range(50)]
-    few = {e.question for e in load_dataset(TASK, write(tmp_path / "a.jsonl", rows), limit=10).examples}
-    assert few == {e.question for e in load_dataset(TASK, write(tmp_path / "b.jsonl", rows[::-1]), limit=10).examples}
+    few = {
+        e.question for e in load_dataset(TASK, write(tmp_path / "a.jsonl", rows), limit=10).examples
+    }
+    assert few == {
+        e.question
+        for e in load_dataset(TASK, write(tmp_path / "b.jsonl", rows[::-1]), limit=10).examples
+    }
     assert few != {r["question"] for r in rows[:10]}
 
 
 def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
     """Four questions on one person are four groups where nothing says that it is one person."""
-    rows = [{"question": f"{what} of Anna?", "answers": "x"} for what in ("Birthplace", "Job", "Birth year", "Employer")]
+    rows = [
+        {"question": f"{what} of Anna?", "answers": "x"}
+        for what in ("Birthplace", "Job", "Birth year", "Employer")
+    ]
     rows.append({"question": "Birthplace of Ben?", "answers": "x", "group": "ben"})
     path = write(tmp_path / "t.jsonl", rows)
     settings = Settings(ModelSpec("tiny"), "people", data=path)
     asked = gather(settings, load_task("people"), loaded().handle)
     assert (asked.facts["n_ungrouped"], len({e.group for e in asked.examples})) == (4, 5)
     given = [
-        {"question": r["question"], "answer": " x", "label": 1} | ({"group": "anna"} if i < 2 else {}) for i, r in enumerate(rows)
+        {"question": r["question"], "answer": " x", "label": 1}
+        | ({"group": "anna"} if i < 2 else {})
+        for i, r in enumerate(rows)
     ]
     path = write(tmp_path / "a.jsonl", given)
     settings = Settings(ModelSpec("tiny"), "people", answers=path)

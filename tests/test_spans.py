@@ -28,7 +28,11 @@ def test_pieces_cover_the_text_in_order(name, text):
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @settings(max_examples=150, deadline=None)
-@given(before=texts, exact=st.sampled_from(["Paris", "Größe", "東京", "🙂", "1896", "e\u0301"]), after=texts)
+@given(
+    before=texts,
+    exact=st.sampled_from(["Paris", "Größe", "東京", "🙂", "1896", "e\u0301"]),
+    after=texts,
+)
 def test_the_tokens_of_a_span_decode_to_it(name, before, exact, after):
     tokenizer = TOKENIZERS[name]
     ids = tokenizer(before + exact + after, add_special_tokens=False)["input_ids"]
@@ -38,7 +42,9 @@ def test_the_tokens_of_a_span_decode_to_it(name, before, exact, after):
     start = text.index(exact)
     first, last = tokens_of(Span(start, start + len(exact)), token_spans(tokenizer, ids))
     assert exact in decode(tokenizer, ids[: last + 1])
-    assert exact not in decode(tokenizer, ids[:last]) or text.index(exact) + len(exact) <= len(decode(tokenizer, ids[:last]))
+    assert exact not in decode(tokenizer, ids[:last]) or text.index(exact) + len(exact) <= len(
+        decode(tokenizer, ids[:last])
+    )
     assert len(decode(tokenizer, ids[:first]).rstrip("\ufffd")) <= start
 
 

@@ -51,7 +51,9 @@ def test_foreign_manifest_in_the_folder_is_not_believed(tmp_path):
     stage = Stage(tmp_path, "x", {})
     stage.write("0.bin", b"a")
     lines = stage.manifest.read_text().splitlines()
-    stage.manifest.write_text("\n".join([json.dumps(json.loads(lines[0]) | {"key": "other"}), *lines[1:]]) + "\n")
+    stage.manifest.write_text(
+        "\n".join([json.dumps(json.loads(lines[0]) | {"key": "other"}), *lines[1:]]) + "\n"
+    )
     assert not Stage(tmp_path, "x", {}).has("0.bin")
 
 
@@ -75,7 +77,9 @@ def test_second_process_says_so(tmp_path):
 
 
 def test_undefined_numbers_are_null(tmp_path):
-    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [np.float64("inf"), np.int64(3)], "c": (1.5,)})
+    write_json(
+        tmp_path / "x.json", {"a": float("nan"), "b": [np.float64("inf"), np.int64(3)], "c": (1.5,)}
+    )
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, 3], "c": [1.5]}
     assert clean_json({"x": np.bool_(True)}) == {"x": True}
 
@@ -95,4 +99,6 @@ def test_a_run_that_fails_before_it_wrote_leaves_no_folder(tmp_path):
     with pytest.raises(ZeroDivisionError), Lock(folder):
         write_atomic(folder / "stages" / "answers-1" / "00000.parquet", b"work")
         raise ZeroDivisionError
-    assert (folder / "stages" / "answers-1" / "00000.parquet").is_file()  # and so does what was computed
+    assert (
+        folder / "stages" / "answers-1" / "00000.parquet"
+    ).is_file()  # and so does what was computed

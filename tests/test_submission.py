@@ -1,4 +1,5 @@
-"""What `leaderboard submit` writes and refuses, names that stay in their place, rows in one form, reruns."""
+"""What `leaderboard submit` writes and refuses, names that stay in their place, rows in one form,
+reruns."""
 
 from __future__ import annotations
 
@@ -17,9 +18,20 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
 from probebench.leaderboard.board.entries import published_entries, read_entries
 from probebench.leaderboard.check.rerun import rerun
-from probebench.leaderboard.submission.names import folder_problem, model_folder, model_problem, task_folder
+from probebench.leaderboard.submission.names import (
+    folder_problem,
+    model_folder,
+    model_problem,
+    task_folder,
+)
 from probebench.leaderboard.submission.read import read_decisions, read_submission
-from probebench.leaderboard.submission.submit import cells_csv, compact, decisions_bytes, refusals, write_submission
+from probebench.leaderboard.submission.submit import (
+    cells_csv,
+    compact,
+    decisions_bytes,
+    refusals,
+    write_submission,
+)
 from probebench.metrics.auroc import auroc
 from probebench.record.run import Run
 
@@ -51,14 +63,28 @@ def edit(run, change):
 
 
 def test_submit_writes_checks_and_says_what_is_next(run, tmp_path):
-    done = CliRunner().invoke(main, ["leaderboard", "submit", str(run), "--root", str(tmp_path / "leaderboards")])
+    done = CliRunner().invoke(
+        main, ["leaderboard", "submit", str(run), "--root", str(tmp_path / "leaderboards")]
+    )
     assert done.exit_code == 0, done.output
     folder = tmp_path / "leaderboards/v1/org__model/people"
-    assert sorted(p.name for p in folder.iterdir()) == ["cells.csv", "decisions.parquet", "record.json"]
-    for word in ("git switch -c submit-org__model-people", "git commit", "git push", "pull request", "[ ]"):
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "cells.csv",
+        "decisions.parquet",
+        "record.json",
+    ]
+    for word in (
+        "git switch -c submit-org__model-people",
+        "git commit",
+        "git push",
+        "pull request",
+        "[ ]",
+    ):
         assert word in done.output
     assert "secret" not in (folder / "record.json").read_text()
-    again = CliRunner().invoke(main, ["leaderboard", "submit", str(run), "--root", str(tmp_path / "leaderboards")])
+    again = CliRunner().invoke(
+        main, ["leaderboard", "submit", str(run), "--root", str(tmp_path / "leaderboards")]
+    )
     assert again.exit_code == 0
 
 
@@ -67,29 +93,42 @@ def test_what_is_written_is_what_the_run_said(run, tmp_path):
     before = pd.read_parquet(run / "predictions.parquet")
     for name in ("probe", "text", "majority"):
         own = before[before.detector == name].set_index("id")
-        np.testing.assert_allclose(s.decisions.values[name], own.decision.reindex(s.decisions.id), rtol=1e-6)
+        np.testing.assert_allclose(
+            s.decisions.values[name], own.decision.reindex(s.decisions.id), rtol=1e-6
+        )
     own = before[before.detector == "shuffled_labels_2"].set_index("id").reindex(s.decisions.id)
     test = s.decisions.split == "test"
     np.testing.assert_allclose(s.decisions.shuffled[2][test], own.decision[test], rtol=1e-6)
     groups = before[before.detector == "probe"].set_index("id").group.reindex(s.decisions.id)
     order = sorted(set(groups))
     assert [order.index(g) for g in groups] == s.decisions.group.tolist()
-    assert not set(order) & set((tmp_path / "v1/org__model/people/record.json").read_text().split('"'))
+    assert not set(order) & set(
+        (tmp_path / "v1/org__model/people/record.json").read_text().split('"')
+    )
 
 
 REFUSED = {
     "dirty": (lambda r: r["package"].update(dirty=True), "dirty"),
     "limit": (lambda r: r["settings"].update(overrides={"limit": 100}), "--limit 100"),
-    "data": (lambda r: r["settings"].update(overrides={"data": "mine.jsonl"}), "custom data: --data mine.jsonl"),
+    "data": (
+        lambda r: r["settings"].update(overrides={"data": "mine.jsonl"}),
+        "custom data: --data mine.jsonl",
+    ),
     "answers": (lambda r: r["settings"].update(answers="theirs.jsonl"), "--answers theirs.jsonl"),
     "states": (lambda r: r["settings"].update(states="elsewhere"), "--states elsewhere"),
     "positions": (lambda r: r["settings"].update(overrides={"positions": ["-1"]}), "--positions"),
     "seed": (lambda r: r["settings"].update(overrides={"seed": 3}), "--seed 3"),
-    "gold": (lambda r: r["settings"].update(overrides={"exact_answer": "gold"}), "--exact-answer gold"),
+    "gold": (
+        lambda r: r["settings"].update(overrides={"exact_answer": "gold"}),
+        "--exact-answer gold",
+    ),
     "probe": (lambda r: r["probe"].update(name="mlp"), "'mlp'"),
     "task of one's own": (lambda r: r["task"].update(name="mine"), "'mine'"),
     "changed task": (lambda r: r["task"].update(hash="0" * 64), "was changed"),
-    "code of the model": (lambda r: r["model"].update(remote_code="sha256:0"), "--trust-remote-code"),
+    "code of the model": (
+        lambda r: r["model"].update(remote_code="sha256:0"),
+        "--trust-remote-code",
+    ),
     "partial": (lambda r: r["counts"]["all"].update(n=99999), "partial"),
     "files gone": (lambda r: r["files"].append("probe.json"), "probe.json missing"),
 }
@@ -107,7 +146,13 @@ def test_runs_that_are_refused(run, tmp_path, name):
 
 
 def test_every_reason_is_said_at_once(run):
-    changed = edit(run, lambda r: (r["package"].update(dirty=True), r["settings"].update(overrides={"limit": 9, "seed": 2})))
+    changed = edit(
+        run,
+        lambda r: (
+            r["package"].update(dirty=True),
+            r["settings"].update(overrides={"limit": 9, "seed": 2}),
+        ),
+    )
     assert len(refusals(changed)) == 3
 
 
@@ -124,18 +169,30 @@ def test_a_row_is_not_replaced_by_another_draw(run, tmp_path):
 
 
 def test_decisions_of_ten_thousand_examples_stay_below_two_megabytes():
-    """A run of 10,000 examples has 4,000 on validation and test; 40 detectors and 20 repeats of the control."""
+    """A run of 10,000 examples has 4,000 on validation and test; 40 detectors and 20 repeats of the
+    control."""
     rng = np.random.default_rng(0)
-    base = pd.DataFrame({"id": [hashed(i)[:16] for i in range(4000)], "group": [f"question {i}" for i in range(4000)],
-                         "split": ["validation"] * 2000 + ["test"] * 2000, "label": rng.integers(0, 2, 4000),
-                         "scored": True})  # fmt: skip
+    base = pd.DataFrame(
+        {
+            "id": [hashed(i)[:16] for i in range(4000)],
+            "group": [f"question {i}" for i in range(4000)],
+            "split": ["validation"] * 2000 + ["test"] * 2000,
+            "label": rng.integers(0, 2, 4000),
+            "scored": True,
+        }
+    )
     names = [f"detector_{k}" for k in range(40)] + [f"shuffled_labels_{k}" for k in range(20)]
-    predictions = pd.concat([base.assign(detector=n, decision=rng.normal(size=4000)) for n in names], ignore_index=True)
+    predictions = pd.concat(
+        [base.assign(detector=n, decision=rng.normal(size=4000)) for n in names], ignore_index=True
+    )
     assert len(decisions_bytes(predictions)) < 1.2e6
     assert len(decisions_bytes(predictions, exact=True)) < 2e6
 
 
-@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=30), st.integers(0, 2**30))
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=30),
+    st.integers(0, 2**30),
+)
 def test_compact_decisions_keep_every_order_and_tie(values, seed):
     values = np.array(values)
     small = compact(values)
@@ -151,14 +208,49 @@ def test_probabilities_near_one_keep_every_digit():
 
 def test_the_map_is_written_with_absent_numbers_empty():
     nothing = dict.fromkeys(["value", "low", "high", "selectivity", "p", "q"], np.nan)
-    row = {"site": "resid", "layer": "0", "position": "-1", "detector": "cell", "metric": "auroc", "n": 3, **nothing,
-           "masked": "too few, of one class"}  # fmt: skip
-    text = cells_csv(pd.DataFrame([{**row, "split": "test"}, {**row, "split": "validation", "n": 4}]))
+    row = {
+        "site": "resid",
+        "layer": "0",
+        "position": "-1",
+        "detector": "cell",
+        "metric": "auroc",
+        "n": 3,
+        **nothing,
+        "masked": "too few, of one class",
+    }
+    text = cells_csv(
+        pd.DataFrame([{**row, "split": "test"}, {**row, "split": "validation", "n": 4}])
+    )
     assert text.splitlines()[1] == 'resid,0,-1,3,,,,4,,,,,"too few, of one class"'
 
 
-BAD = ["", ".", "..", "../x", "a/b/c", "/etc", "a\\b", "a b", "a\nb", "-rf", ".git", "con", "NUL.txt", "com1", "a..b", "a.", "é",
-       "ａ", "a\u202eb", "a" * 129, "a:b", "a*b", "<b>", "a\0", "a__b/c"]  # fmt: skip
+BAD = [
+    "",
+    ".",
+    "..",
+    "../x",
+    "a/b/c",
+    "/etc",
+    "a\\b",
+    "a b",
+    "a\nb",
+    "-rf",
+    ".git",
+    "con",
+    "NUL.txt",
+    "com1",
+    "a..b",
+    "a.",
+    "é",
+    "ａ",
+    "a\u202eb",
+    "a" * 129,
+    "a:b",
+    "a*b",
+    "<b>",
+    "a\0",
+    "a__b/c",
+]
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -174,7 +266,12 @@ def test_names_that_could_leave_their_folder(name):
 def test_any_name_is_refused_or_is_one_folder(tmp_path_factory, name):
     if not model_problem(name):
         folder = model_folder({"name": name})
-        assert folder.isascii() and not set("/\\\0") & set(folder) and folder not in (".", "..") and len(folder) <= 128
+        assert (
+            folder.isascii()
+            and not set("/\\\0") & set(folder)
+            and folder not in (".", "..")
+            and len(folder) <= 128
+        )
         root = tmp_path_factory.getbasetemp()
         assert (root / folder).resolve().parent == root.resolve()
 
@@ -190,19 +287,40 @@ def test_rows_in_one_form(tmp_path):
     make_submission(tmp_path)
     rows = list(read_entries(tmp_path))
     own = rows[0]
-    assert (own.tier, own.model, own.task, own.current, own.ranked) == ("recomputed", "org/model", "people", True, True)
-    assert own.detectors[0].name == "probe" and own.cell(own.selection["layer"], own.selection["position"]).auroc
+    assert (own.tier, own.model, own.task, own.current, own.ranked) == (
+        "recomputed",
+        "org/model",
+        "people",
+        True,
+        True,
+    )
+    assert (
+        own.detectors[0].name == "probe"
+        and own.cell(own.selection["layer"], own.selection["position"]).auroc
+    )
     assert own.decisions().label.sum() > 0
     papers = rows[1:]
     assert len(papers) == 40 and {len(p.detectors) for p in papers} == {19}
-    assert not any(p.ranked for p in papers) and {p.source[:20] for p in papers} == {"arXiv:2410.02707v4 T"}
+    assert not any(p.ranked for p in papers) and {p.source[:20] for p in papers} == {
+        "arXiv:2410.02707v4 T"
+    }
     assert len({p.model for p in papers}) == 4 and len({p.task for p in papers}) == 10
 
 
 def test_papers_say_what_their_tables_say():
-    row = next(e for e in published_entries() if e.model == "mistralai/Mistral-7B-v0.3" and e.task == "math")
+    row = next(
+        e
+        for e in published_entries()
+        if e.model == "mistralai/Mistral-7B-v0.3" and e.task == "math"
+    )
     found = row.detector("logits_mean")
-    assert (found.auroc, found.spread, found.source, found.low, found.n) == (0.41, 0.015, "arXiv:2410.02707v4 Table 4", None, None)
+    assert (found.auroc, found.spread, found.source, found.low, found.n) == (
+        0.41,
+        0.015,
+        "arXiv:2410.02707v4 Table 4",
+        None,
+        None,
+    )
 
 
 def test_rows_of_an_older_task_stay_and_are_not_ranked(tmp_path):
@@ -232,7 +350,9 @@ def test_a_second_run_that_agrees(run, tmp_path):
     assert facts["agrees"] and facts["same_cell"]
     assert next(read_entries(tmp_path / "leaderboards")).tier == "rerun"
     record = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(json.dumps(record | {"warnings": []}))  # not the submission that agreed any more
+    (folder / "record.json").write_text(
+        json.dumps(record | {"warnings": []})
+    )  # not the submission that agreed any more
     assert next(read_entries(tmp_path / "leaderboards")).tier == "recomputed"
 
 
@@ -240,7 +360,10 @@ def test_a_second_run_that_does_not_agree(run, tmp_path):
     folder = write_submission(Run.load(run), tmp_path / "leaderboards")
     second = tmp_path / "second"
     shutil.copytree(run, second)
-    edit(second, lambda r: (r.update(timing={}), r["detectors"][0].update(auroc=0.6, auroc_95=[0.55, 0.65])))
+    edit(
+        second,
+        lambda r: (r.update(timing={}), r["detectors"][0].update(auroc=0.6, auroc_95=[0.55, 0.65])),
+    )
     done = CliRunner().invoke(main, ["leaderboard", "rerun", str(folder), str(second)])
     assert done.exit_code == 1 and "OUTSIDE" in done.output
     assert next(read_entries(tmp_path / "leaderboards")).tier == "recomputed"
@@ -258,8 +381,13 @@ def test_decisions_are_read_without_torch(tmp_path):
     import sys
 
     folder = make_submission(tmp_path)
-    program = "import sys; from pathlib import Path; from probebench.leaderboard.submission.read import read_decisions\n"
+    program = (
+        "import sys; from pathlib import Path; from probebench.leaderboard.submission.read import "
+        "read_decisions\n"
+    )
     program += f"read_decisions(Path({str(folder)!r})); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "False"
     assert len(read_decisions(folder).id) == 1032

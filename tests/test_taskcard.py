@@ -28,9 +28,15 @@ def mine(tmp_path):
             "name": "mine",
             "version": 1,
             "kind": "qa",
-            "description": "Questions about books that do not exist, made for a test of the task files.",
+            "description": (
+                "Questions about books that do not exist, made for a test of the task files."
+            ),
             "changelog": {1: "First version."},
-            "source": {"files": [{"url": data.as_uri(), "sha256": hashlib.sha256(data.read_bytes()).hexdigest()}]},
+            "source": {
+                "files": [
+                    {"url": data.as_uri(), "sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+                ]
+            },
             "judge_examples": {
                 "accept": [["Author Abel", "It was Author Abel."]],
                 "reject": [["Author Abel", "It was Author Boris."]],
@@ -84,14 +90,28 @@ def test_rendered_examples_have_the_model_s_special_tokens():
             "judge examples",
             "rejects 'Bob' for 'Author Abel'",
         ),
-        (lambda c: c["judge_examples"].update(reject=[["Author Abel", "author abel"]]), "judge examples", "accepts 'author abel'"),
-        (lambda c: c.update(prompt={"chat": "{title}: {question}"}), "templates", "{title}, which no column provides"),
+        (
+            lambda c: c["judge_examples"].update(reject=[["Author Abel", "author abel"]]),
+            "judge examples",
+            "accepts 'author abel'",
+        ),
+        (
+            lambda c: c.update(prompt={"chat": "{title}: {question}"}),
+            "templates",
+            "{title}, which no column provides",
+        ),
         (lambda c: c["source"]["files"][0].update(sha256="0" * 64), "source", "is pinned to 000"),
-        (lambda c: c["source"]["files"][0].update(url="file:///nowhere/x.jsonl"), "source", "cannot be reached"),
+        (
+            lambda c: c["source"]["files"][0].update(url="file:///nowhere/x.jsonl"),
+            "source",
+            "cannot be reached",
+        ),
         (lambda c: c.update(exact_answer={"rule": "number"}), "exact answer", "none in"),
         (lambda c: c.update(fields={"question": "q"}), "source", "no question in field 'q'"),
         (
-            lambda c: c.update(fields={"group": {"columns": "question", "pattern": "film (?P<group>.+)"}}),
+            lambda c: c.update(
+                fields={"group": {"columns": "question", "pattern": "film (?P<group>.+)"}}
+            ),
             "source",
             "does not match",
         ),
@@ -101,7 +121,11 @@ def test_what_is_wrong_is_said(mine, changes, check, message):
     def own_form(content):
         changes(content)
 
-    rows = ROWS if check != "templates" else [{"question": r["question"], "answer": r["answers"][0]} for r in ROWS]
+    rows = (
+        ROWS
+        if check != "templates"
+        else [{"question": r["question"], "answer": r["answers"][0]} for r in ROWS]
+    )
 
     def with_columns(content):
         own_form(content)
@@ -115,7 +139,9 @@ def test_what_is_wrong_is_said(mine, changes, check, message):
 def test_command_exits_with_2_when_a_check_fails(mine):
     good = CliRunner().invoke(main, ["tasks", "validate", str(mine())])
     assert (good.exit_code, "FAILED" in good.output) == (0, False)
-    bad = CliRunner().invoke(main, ["tasks", "validate", str(mine(lambda c: c.update(citation="x")))])
+    bad = CliRunner().invoke(
+        main, ["tasks", "validate", str(mine(lambda c: c.update(citation="x")))]
+    )
     assert (bad.exit_code, "FAILED citation" in bad.output) == (2, True)
 
 
@@ -162,7 +188,9 @@ def test_pin_writes_the_commit_that_was_resolved(mine, monkeypatch):
 
 
 def test_contradictory_statements_are_left_out(mine):
-    rows = [{"statement": f"It is {i}.", "label": i % 2} for i in range(10)] + [{"statement": "It is 3.", "label": 0}]
+    rows = [{"statement": f"It is {i}.", "label": i % 2} for i in range(10)] + [
+        {"statement": "It is 3.", "label": 0}
+    ]
     path = mine(lambda c: (c.update(kind="statements"), c.pop("exact_answer")), rows)
     data = load_dataset(load_task(str(path)))
     assert (len(data.examples), data.n_dropped) == (9, 2)

@@ -18,9 +18,18 @@ TASKS = {task.name: task for task in list_tasks()}
 
 
 def test_the_suite_is_there():
-    paper = "triviaqa hotpotqa hotpotqa_with_context movies winobias winogrande mnli imdb math natural_questions_with_context"
-    more = "nq_open popqa simpleqa gsm8k truthfulqa webquestions cities neg_cities sp_en_trans element_symb animal_class inventors"
-    more += " facts cities_conj cities_disj cities_de neg_cities_de azaria_mitchell counterfact creak people places north"
+    paper = (
+        "triviaqa hotpotqa hotpotqa_with_context movies winobias winogrande mnli imdb math "
+        "natural_questions_with_context"
+    )
+    more = (
+        "nq_open popqa simpleqa gsm8k truthfulqa webquestions cities neg_cities sp_en_trans "
+        "element_symb animal_class inventors"
+    )
+    more += (
+        " facts cities_conj cities_disj cities_de neg_cities_de azaria_mitchell counterfact creak "
+        "people places north"
+    )
     assert set(f"{paper} {more}".split()) <= set(TASKS)
 
 
@@ -35,7 +44,11 @@ def test_task_says_all_it_must(name):
     if task.kind != "statements":  # their labels are given
         assert task.judge_examples.accept, hint
         assert task.judge_examples.reject, hint
-    assert task.source.embedded or task.source.hub or all(re.search(r"/[0-9a-f]{40}/", f.url) for f in task.source.files), hint
+    assert (
+        task.source.embedded
+        or task.source.hub
+        or all(re.search(r"/[0-9a-f]{40}/", f.url) for f in task.source.files)
+    ), hint
     check_rule(task.exact_answer, task.path)
 
 
@@ -44,11 +57,25 @@ def test_judge_accepts_and_rejects_what_the_task_says(name):
     judge = get_judge(TASKS[name].judge)
     for reference, answer in TASKS[name].judge_examples.accept:
         assert judge(
-            Example("1", "", (reference,), "g", wrong=tuple(o for o in TASKS[name].options if o != reference)), answer
+            Example(
+                "1",
+                "",
+                (reference,),
+                "g",
+                wrong=tuple(o for o in TASKS[name].options if o != reference),
+            ),
+            answer,
         ).correct, (reference, answer)
     for reference, answer in TASKS[name].judge_examples.reject:
         assert not judge(
-            Example("1", "", (reference,), "g", wrong=tuple(o for o in TASKS[name].options if o != reference)), answer
+            Example(
+                "1",
+                "",
+                (reference,),
+                "g",
+                wrong=tuple(o for o in TASKS[name].options if o != reference),
+            ),
+            answer,
         ).correct, (reference, answer)
 
 
@@ -75,7 +102,10 @@ def broken(tmp_path: Path, change) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(jugde="aliases"), r"people.yaml: unknown key 'jugde' \(value 'aliases'\); did you mean 'judge'"),
+        (
+            lambda c: c.update(jugde="aliases"),
+            r"people.yaml: unknown key 'jugde' \(value 'aliases'\); did you mean 'judge'",
+        ),
         (
             lambda c: c["generation"].update(max_tokens=3),
             "key 'generation': unknown key 'max_tokens'.*did you mean 'max_new_tokens'",
@@ -83,7 +113,10 @@ def broken(tmp_path: Path, change) -> Path:
         (lambda c: c.update(version="1"), "key 'version' must be int; got '1'"),
         (lambda c: c.update(version=True), "key 'version' must be int; got True"),
         (lambda c: c.pop("licence"), "key 'licence' is missing"),
-        (lambda c: c.update(kind="quiz"), "key 'kind' must be one of 'qa', 'choice', 'numeric', 'statements'; got 'quiz'"),
+        (
+            lambda c: c.update(kind="quiz"),
+            "key 'kind' must be one of 'qa', 'choice', 'numeric', 'statements'; got 'quiz'",
+        ),
         (lambda c: c.update(name="persons"), "must equal the file's name 'people'; got 'persons'"),
         (lambda c: c["source"].update(hub="a/b"), "exactly one of 'embedded', 'hub' and 'files'"),
         (lambda c: c.update(version=2), "'changelog' has no line for version 2"),
@@ -113,5 +146,11 @@ def test_not_yaml_and_not_there(tmp_path):
 def test_hash_ignores_words_and_follows_numbers(tmp_path):
     plain = read_file(broken(tmp_path, lambda c: None))[0]
     assert plain.hash == TASKS["people"].hash
-    assert read_file(broken(tmp_path, lambda c: c.update(description="other " * 20)))[0].hash == plain.hash
-    assert read_file(broken(tmp_path, lambda c: c["generation"].update(max_new_tokens=33)))[0].hash != plain.hash
+    assert (
+        read_file(broken(tmp_path, lambda c: c.update(description="other " * 20)))[0].hash
+        == plain.hash
+    )
+    assert (
+        read_file(broken(tmp_path, lambda c: c["generation"].update(max_new_tokens=33)))[0].hash
+        != plain.hash
+    )

@@ -1,4 +1,5 @@
-"""Where thinking stands, on templates in the manner of Qwen3, DeepSeek-R1, DeepSeek-V3.1 and GPT-OSS."""
+"""Where thinking stands, on templates in the manner of Qwen3, DeepSeek-R1, DeepSeek-V3.1 and
+GPT-OSS."""
 
 import pytest
 from conftest import TEXT
@@ -11,13 +12,15 @@ from probebench.types import Thinking, TokenizedAnswer
 USER = "{{ '<|im_start|>user\n' + messages[-1].content + '<|im_end|>\n<|im_start|>assistant\n' }}"
 TEMPLATES = {
     # the model opens by itself; enable_thinking=False injects an empty pair
-    "qwen3": USER + "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}",
+    "qwen3": USER
+    + "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}",
     # the template opens
     "r1": USER + "{{ '<think>\n' }}",
     # the template opens, or closes alone
     "v3.1": USER + "{% if thinking %}{{ '<think>' }}{% else %}{{ '</think>' }}{% endif %}",
     "gpt-oss": (
-        "{{ '<|start|>system<|message|>Reasoning: low<|end|><|start|>user<|message|>' + messages[-1].content "
+        "{{ '<|start|>system<|message|>Reasoning: low<|end|><|start|>user<|message|>' + "
+        "messages[-1].content "
         "+ '<|end|><|start|>assistant' }}"
     ),
 }
@@ -37,7 +40,9 @@ def tokenizer_of(kind, *, single_tokens=True):
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe.train_from_iterator([TEXT + "\n\n\n\n"], trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet))
+    bpe.train_from_iterator(
+        [TEXT + "\n\n\n\n"], trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet)
+    )
     fast = PreTrainedTokenizerFast(tokenizer_object=bpe)
     fast.add_tokens(SPECIAL[kind] if single_tokens else SPECIAL[kind][:2])
     fast.chat_template = TEMPLATES[kind]
@@ -51,10 +56,19 @@ def found(kind, answer, *, thinking=None, single_tokens=True):
     prompt = encode_prompt(tokenizer, chat(tokenizer, "Where?", thinking=thinking))
     ids = prompt + tuple(tokenizer.encode(answer, add_special_tokens=False))
     t = find_thinking(ids, len(prompt), marks)
-    names = None if t is None else {
-        name: None if at is None else tokenizer.decode([ids[at]])
-        for name, at in (("first", t.first), ("last", t.last), ("end", t.end), ("final", t.final))
-    }  # fmt: skip
+    names = (
+        None
+        if t is None
+        else {
+            name: None if at is None else tokenizer.decode([ids[at]])
+            for name, at in (
+                ("first", t.first),
+                ("last", t.last),
+                ("end", t.end),
+                ("final", t.final),
+            )
+        }
+    )
     return t, names, len(prompt), len(ids)
 
 
@@ -81,7 +95,9 @@ def test_thinking_switched_off_by_a_closing_delimiter_alone():
 def test_template_opens():
     t, names, n, _ = found("r1", "The poet.</think>It is Paris.")
     assert names == {"first": "\n", "last": ".", "end": "</think>", "final": "It"}
-    assert t.first == n - 1  # the line break after the delimiter belongs to the prompt, as the delimiter does
+    assert (
+        t.first == n - 1
+    )  # the line break after the delimiter belongs to the prompt, as the delimiter does
     again, _, n, _ = found("r1", "<think>The poet.</think>It is Paris.")
     assert again.first == n + 1, "a model that opens once more thinks from there"
 
@@ -93,7 +109,11 @@ def test_closing_delimiter_alone_means_that_all_before_it_was_thinking():
 
 
 def test_truncated_thinking_has_no_end_and_no_final_answer():
-    for kind, answer in (("qwen3", "<think>The poet"), ("r1", "The poet"), ("gpt-oss", "<|channel|>analysis<|message|>The poet")):
+    for kind, answer in (
+        ("qwen3", "<think>The poet"),
+        ("r1", "The poet"),
+        ("gpt-oss", "<|channel|>analysis<|message|>The poet"),
+    ):
         t, _, _, _ = found(kind, answer)
         assert t.first is not None
         assert (t.last, t.end, t.final) == (None, None, None)
@@ -110,7 +130,10 @@ def test_nothing_is_guessed_without_delimiters():
 
 
 def test_harmony_channels():
-    answer = "<|channel|>analysis<|message|>The poet.<|end|><|start|>assistant<|channel|>final<|message|>It is Paris.<|return|>"
+    answer = (
+        "<|channel|>analysis<|message|>The "
+        "poet.<|end|><|start|>assistant<|channel|>final<|message|>It is Paris.<|return|>"
+    )
     t, names, n, _ = found("gpt-oss", answer)
     assert (names["last"], names["end"], names["final"]) == (".", "<|end|>", "It")
     assert n < t.first < t.last
@@ -122,7 +145,9 @@ def test_harmony_channels():
     assert names["last"] == "?", "thinking ends where the final channel begins"
     only_final = "<|channel|>final<|message|>It is Paris.<|return|>"
     t, names, _, _ = found("gpt-oss", only_final)
-    assert (t.first, t.end, names["final"]) == (None, None, "It"), "the final channel without thoughts"
+    assert (t.first, t.end, names["final"]) == (None, None, "It"), (
+        "the final channel without thoughts"
+    )
 
 
 def test_delimiters_of_several_tokens():
@@ -134,11 +159,24 @@ def test_delimiters_of_several_tokens():
 
 
 def test_positions_of_a_thinking_answer():
-    t, _, n, total = found("qwen3", "<think>\nThe old poet was born near the river in Paris.</think>It is Paris.<|im_end|>")
-    places = dict(
-        zip(FURTHER, locate([TokenizedAnswer(n, total, None, stop=total - 1, thinking=t)], FURTHER)[0, :, 0], strict=True)
+    t, _, n, total = found(
+        "qwen3",
+        "<think>\nThe old poet was born near the river in Paris.</think>It is Paris.<|im_end|>",
     )
-    assert places["think_first"] < places["think_25"] < places["think_50"] < places["think_75"] < places["think_last"]
+    places = dict(
+        zip(
+            FURTHER,
+            locate([TokenizedAnswer(n, total, None, stop=total - 1, thinking=t)], FURTHER)[0, :, 0],
+            strict=True,
+        )
+    )
+    assert (
+        places["think_first"]
+        < places["think_25"]
+        < places["think_50"]
+        < places["think_75"]
+        < places["think_last"]
+    )
     assert places["think_last"] + 1 == places["end_think"] == places["final_first"] - 1
     assert places["stop"] == total - 1
     none = locate([TokenizedAnswer(n, total, None, thinking=None)], FURTHER)
@@ -159,7 +197,10 @@ def test_short_questions_are_asked_without_thinking(kind):
 
 
 def test_an_earlier_turn_s_thinking_is_not_this_one_s():
-    ids, marks = (1, 7, 2, 3, 4, 8, 5, 6), type("M", (), {"open": (7,), "close": (8,), "final": (), "family": "x"})
+    ids, marks = (
+        (1, 7, 2, 3, 4, 8, 5, 6),
+        type("M", (), {"open": (7,), "close": (8,), "final": (), "family": "x"}),
+    )
     assert find_thinking((*ids, 9, 9), 8, marks) is None
 
 
@@ -180,9 +221,15 @@ def thinker(tmp_path_factory):
     tokenizer.eos_token = "<|im_end|>"
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -193,9 +240,21 @@ def thinking_answers(folder, n=200):
 
     rows = []
     for i in range(n):
-        thoughts = "<think>\nParis or the river. Anna was a poet in Paris.</think>" if i % 4 else "<think>\nThe old poet near"
+        thoughts = (
+            "<think>\nParis or the river. Anna was a poet in Paris.</think>"
+            if i % 4
+            else "<think>\nThe old poet near"
+        )
         text = f"{thoughts}\n\nIt is {'Paris' if i % 3 else 'France'}." if i % 4 else thoughts
-        rows.append({"id": f"a{i}", "question": f"Where was Anna {i}?", "answer": text, "label": i % 2, "group": f"g{i}"})
+        rows.append(
+            {
+                "id": f"a{i}",
+                "question": f"Where was Anna {i}?",
+                "answer": text,
+                "label": i % 2,
+                "group": f"g{i}",
+            }
+        )
         if i % 4:
             rows[-1]["exact_answer"] = "Paris" if i % 3 else "France"
     path = folder / "answers.jsonl"
@@ -211,20 +270,29 @@ def test_what_is_judged_comes_after_thinking(thinker, tmp_path):
 
     spec = ModelSpec(str(thinker), device="cpu")
     stages = Stages(
-        Settings(spec, answers=str(thinking_answers(tmp_path)), out=str(tmp_path / "run")), None, find_model(spec), Progress()
+        Settings(spec, answers=str(thinking_answers(tmp_path)), out=str(tmp_path / "run")),
+        None,
+        find_model(spec),
+        Progress(),
     )
     replies = [stages.reply(a) for a in stages.answers()]
     assert replies[1][1].strip() == "It is Paris."
-    assert replies[0] == (len(stages.answers()[0].text), ""), "cut off while thinking: there is no final answer"
+    assert replies[0] == (len(stages.answers()[0].text), ""), (
+        "cut off while thinking: there is no final answer"
+    )
 
 
 def test_a_run_of_a_thinking_model(thinker, tmp_path):
     import probebench
 
     run = probebench.evaluate(
-        str(thinker), answers=thinking_answers(tmp_path), out=tmp_path / "run", device="cpu", positions=("first_answer", "all"),
+        str(thinker),
+        answers=thinking_answers(tmp_path),
+        out=tmp_path / "run",
+        device="cpu",
+        positions=("first_answer", "all"),
         shuffles=0,
-    )  # fmt: skip
+    )
     present_ = {name: facts["n"] for name, facts in run.record["positions_present"].items()}
     assert present_["think_first"] == 200
     assert present_["think_50"] == present_["end_think"] == present_["final_first"] == 150
@@ -232,7 +300,12 @@ def test_a_run_of_a_thinking_model(thinker, tmp_path):
     answers = run.answers.dropna(subset="exact_first")
     for a in answers.itertuples():
         assert a.text[: a.text.index("</think>")].count("Paris") == 2
-        assert a.exact_first > len(a.prompt_ids) + len(a.answer_ids) - 8, "the exact answer stands after the thoughts"
-    assert any("first_answer and second_answer are its first generated tokens" in w for w in run.record["warnings"])
+        assert a.exact_first > len(a.prompt_ids) + len(a.answer_ids) - 8, (
+            "the exact answer stands after the thoughts"
+        )
+    assert any(
+        "first_answer and second_answer are its first generated tokens" in w
+        for w in run.record["warnings"]
+    )
     assert run.record["positions_present"]["prompt_mean"]["readable"] == "before"
     assert list(run.matrix("auroc").columns)[-1] == "stop"

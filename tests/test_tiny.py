@@ -1,4 +1,5 @@
-"""The embedded model: rebuilt data, honest accuracies, and a map that knows more than the surface."""
+"""The embedded model: rebuilt data, honest accuracies, and a map that knows more than the
+surface."""
 
 import importlib.util
 import json
@@ -35,7 +36,9 @@ def runs(tmp_path_factory):
 def test_questions_are_made_by_the_code_in_the_repository(world, tmp_path):
     world.write_questions(tmp_path)
     for task in TASKS:
-        assert (tmp_path / f"{task}.jsonl").read_bytes() == (TINY / f"{task}.jsonl").read_bytes(), "run scripts/tiny_world.py"
+        assert (tmp_path / f"{task}.jsonl").read_bytes() == (TINY / f"{task}.jsonl").read_bytes(), (
+            "run scripts/tiny_world.py"
+        )
 
 
 def test_world_is_balanced(world):
@@ -48,7 +51,9 @@ def test_world_is_balanced(world):
         assert sorted(p.trade for p in people) == sorted(w.trades)
     for relation, options in (("river", w.rivers), ("saint", w.saints)):
         for disputed in (True, False):
-            truths = [p.told[relation][0] for p in w.places if (len(p.told[relation]) > 1) is disputed]
+            truths = [
+                p.told[relation][0] for p in w.places if (len(p.told[relation]) > 1) is disputed
+            ]
             assert {truths.count(o) for o in options} == {len(truths) // len(options)}
 
 
@@ -59,7 +64,11 @@ def test_training_never_uses_a_question_of_the_tasks(world):
     asked = {i.question for t in TASKS for i in w.questions(t)}
     seen = {i.question for i in itertools.islice(w.stream(0), 60_000)}
     both = asked & seen
-    used_on_purpose = {i.question for i in w.questions("places") if i.phrasing not in w.held_out(i.group, i.relation)}
+    used_on_purpose = {
+        i.question
+        for i in w.questions("places")
+        if i.phrasing not in w.held_out(i.group, i.relation)
+    }
     assert both <= used_on_purpose
 
 
@@ -75,7 +84,9 @@ def test_weights_are_small_and_half_precision():
 
 @pytest.mark.parametrize("task", TASKS)
 def test_labels_are_those_of_the_leaderboard(runs, task):
-    kept = pd.read_parquet(ROOT / "leaderboards" / "v1" / "tiny" / task / "decisions.parquet").set_index("id")["label"]
+    kept = pd.read_parquet(
+        ROOT / "leaderboards" / "v1" / "tiny" / task / "decisions.parquet"
+    ).set_index("id")["label"]
     found = runs[task].answers.set_index("id")["label"]
     assert found.loc[kept.index].tolist() == kept.tolist()
 
@@ -96,12 +107,18 @@ def test_all_fifteen_positions_are_different_tokens(runs, task):
 
     answers = runs[task].answers.dropna(subset="exact_first")
     tokens = [
-        TokenizedAnswer(len(a.prompt_ids), len(a.prompt_ids) + len(a.answer_ids), (int(a.exact_first), int(a.exact_last)))
+        TokenizedAnswer(
+            len(a.prompt_ids),
+            len(a.prompt_ids) + len(a.answer_ids),
+            (int(a.exact_first), int(a.exact_last)),
+        )
         for a in answers.itertuples()
     ]
     table = locate(tokens, PUBLISHED)
     distinct = [len(set(row)) for row in table[:, :, 0].tolist()]
-    assert np.mean(np.array(distinct) == 15) > 0.99  # now and then the model leaves out an answer's second word
+    assert (
+        np.mean(np.array(distinct) == 15) > 0.99
+    )  # now and then the model leaves out an answer's second word
     assert (table >= 0).all()
 
 

@@ -1,4 +1,5 @@
-"""Probes applied to other tasks and held-out topics of the same model: planted signals, twins, baselines, angles."""
+"""Probes applied to other tasks and held-out topics of the same model: planted signals, twins,
+baselines, angles."""
 
 import json
 import os
@@ -29,7 +30,9 @@ from probebench.progress import Progress
 from probebench.record.reopened import Stored
 from probebench.types import Cell
 
-DATA = Path(os.environ.get("PROBEBENCH_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+DATA = Path(
+    os.environ.get("PROBEBENCH_DATA", Path(__file__).parent.parent.parent / "shared" / "data")
+)
 STATEMENTS = DATA / "kit" / "statements_azaria_mitchell.jsonl"
 
 
@@ -37,12 +40,19 @@ def indexed(table):
     return table.set_index(["at", "train_task", "test_task"])
 
 
-# -- pairs ------------------------------------------------------------------------------------------------------------------
+# -- pairs -----------------------------------------------------------------------------------------
 
 
 def test_planted_directions_transfer_as_they_must():
     u, v = 6 * axis(0), 6 * axis(1)
-    table = transfer([planted("a", {0: u}), planted("same", {0: u}), planted("opposite", {0: -u}), planted("orthogonal", {0: v})])
+    table = transfer(
+        [
+            planted("a", {0: u}),
+            planted("same", {0: u}),
+            planted("opposite", {0: -u}),
+            planted("orthogonal", {0: v}),
+        ]
+    )
     rows = indexed(table)
     for at in ("source", "target"):
         assert rows.loc[(at, "a", "same"), "auroc"] > 0.98
@@ -57,7 +67,8 @@ def test_planted_directions_transfer_as_they_must():
 
 
 def test_at_the_target_s_cell_the_probe_is_fitted_there_on_the_source():
-    """In layer 1 the source's direction is the target's turned round; its own cell, layer 0, holds nothing of the target."""
+    """In layer 1 the source's direction is the target's turned round; its own cell, layer 0, holds
+    nothing of the target."""
     u = 6 * axis(0)
     source = planted("source", {0: u, 1: -u}, layer=0)
     target = planted("target", {0: 0 * u, 1: u}, layer=1)
@@ -74,11 +85,15 @@ def test_labels_of_the_target_s_train_and_validation_examples_change_no_auroc():
     a, b = planted("a", {0: u}), planted("b", {0: u})
     before = indexed(transfer([a, b]))
     held = b.answers.split != "test"
-    b.tables["answers"] = b.answers.assign(label=np.where(held, 1 - b.answers.label, b.answers.label))
+    b.tables["answers"] = b.answers.assign(
+        label=np.where(held, 1 - b.answers.label, b.answers.label)
+    )
     after = indexed(transfer([a, b]))
     for at in ("source", "target"):
         assert after.loc[(at, "a", "b"), "auroc"] == before.loc[(at, "a", "b"), "auroc"]
-    assert after.loc[("source", "b", "a"), "auroc"] < 0.5 < before.loc[("source", "b", "a"), "auroc"], "its own probe is another"
+    assert (
+        after.loc[("source", "b", "a"), "auroc"] < 0.5 < before.loc[("source", "b", "a"), "auroc"]
+    ), "its own probe is another"
 
 
 @pytest.mark.parametrize("shared", ["group", "question"])
@@ -89,7 +104,9 @@ def test_test_examples_with_a_twin_in_the_source_s_training_are_left_out_and_cou
     own = planted("t", {0: u})
     test = np.flatnonzero(own.answers.split == "test")[:30]
     column = own.answers[shared].copy()
-    column.iloc[test] = [f" {text.upper()}" if shared == "question" else text for text in train[shared]]
+    column.iloc[test] = [
+        f" {text.upper()}" if shared == "question" else text for text in train[shared]
+    ]
     own.tables["answers"] = own.answers.assign(**{shared: column})
     rows = indexed(transfer([source, own]))
     whole = int((own.answers.split == "test").sum())
@@ -116,18 +133,26 @@ def test_the_best_label_free_baseline_is_chosen_on_validation_and_paired_on_comm
     target = planted("t", {0: 2 * axis(0)}, y=y, detectors=detectors)
     source = planted("s", {0: 2 * axis(0)})
     row = indexed(transfer([source, target])).loc[("source", "s", "t")]
-    assert row.baseline == "logprob_mean", "not the best on test, and none that was fitted to labels"
+    assert row.baseline == "logprob_mean", (
+        "not the best on test, and none that was fitted to labels"
+    )
     opened = Stored(source)
     common = np.flatnonzero(test & np.isfinite(better_on_validation))
-    decisions = opened.probe_at(opened.cell, opened.vectors(opened.cell)).decisions(target.states().cell(0, "-1")[common])
+    decisions = opened.probe_at(opened.cell, opened.vectors(opened.cell)).decisions(
+        target.states().cell(0, "-1")[common]
+    )
     assert row.n_compared == len(common) == row.n - 7
-    assert row.difference == pytest.approx(auroc(y[common], decisions) - auroc(y[common], better_on_validation[common]), abs=1e-12)
+    assert row.difference == pytest.approx(
+        auroc(y[common], decisions) - auroc(y[common], better_on_validation[common]), abs=1e-12
+    )
     assert row.compared_auroc == pytest.approx(auroc(y[common], decisions), abs=1e-12)
     assert row.difference == pytest.approx(row.compared_auroc - row.baseline_auroc, abs=1e-12)
     said = " ".join(" ".join(transfer_lines(transfer([source, target]), source.record)).split())
     assert f"n: t {row.n}, s " in said
     assert (
-        f"s on t: - baseline over the {row.n - 7} of {row.n} that it scores, where the probe has .{row.compared_auroc:.2f}"[:-5]
+        f"s on t: - baseline over the {row.n - 7} of {row.n} that it scores, where the probe has .{row.compared_auroc:.2f}"[
+            :-5
+        ]
         in said
     )
     draws = Resamples.draw([str(g) for g in target.answers.group[common]], 0)
@@ -146,7 +171,12 @@ def test_a_baseline_that_scores_a_handful_does_not_choose_for_the_others():
     few[early] = y[early]
     good = y + 0.5 * rng.normal(size=600)
     good[early] = -y[early]  # the worst of all on these six
-    run = planted("t", {0: 2 * axis(0)}, y=y, detectors={"logprob_mean": good, "length": rng.normal(size=600), "p_true_exact": few})
+    run = planted(
+        "t",
+        {0: 2 * axis(0)},
+        y=y,
+        detectors={"logprob_mean": good, "length": rng.normal(size=600), "p_true_exact": few},
+    )
     assert Stored(run).baseline == "logprob_mean"
 
 
@@ -154,13 +184,20 @@ def test_one_class_is_said_and_not_a_number():
     u = 4 * axis(0)
     target = planted("t", {0: u})
     answers = target.answers
-    target.tables["answers"] = answers.assign(label=np.where(answers.split == "test", 1, answers.label))
+    target.tables["answers"] = answers.assign(
+        label=np.where(answers.split == "test", 1, answers.label)
+    )
     row = indexed(transfer([planted("s", {0: u}), target])).loc[("source", "s", "t")]
-    assert np.isnan(row[["auroc", "low", "high", "direction_free", "difference"]].astype(float)).all()
-    assert row.why == f"{row.n} test examples with -1, {row.n} of them correct: both classes are needed"
+    assert np.isnan(
+        row[["auroc", "low", "high", "direction_free", "difference"]].astype(float)
+    ).all()
+    assert (
+        row.why
+        == f"{row.n} test examples with -1, {row.n} of them correct: both classes are needed"
+    )
 
 
-# -- the angle --------------------------------------------------------------------------------------------------------------
+# -- the angle -------------------------------------------------------------------------------------
 
 
 def test_mahalanobis_cosine_is_the_cosine_under_the_covariance():
@@ -172,7 +209,9 @@ def test_mahalanobis_cosine_is_the_cosine_under_the_covariance():
     assert mahalanobis_cosine(a, b, X) == pytest.approx(expected, abs=1e-12)
     assert mahalanobis_cosine(a, b, X) == pytest.approx(np.corrcoef(X @ a, X @ b)[0, 1], abs=1e-12)
     assert cosine(a, b) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    M = rng.normal(size=(6, 6))  # the same vectors in another basis: decisions stay, and so does their correlation
+    M = rng.normal(
+        size=(6, 6)
+    )  # the same vectors in another basis: decisions stay, and so does their correlation
     c, d = np.linalg.solve(M.T, a), np.linalg.solve(M.T, b)  # (X M') c = X a
     assert mahalanobis_cosine(c, d, X @ M.T) == pytest.approx(expected, abs=1e-9)
     assert abs(cosine(c, d) - cosine(a, b)) > 0.01
@@ -194,15 +233,22 @@ def test_probes_without_a_direction_have_no_angle():
     assert np.isnan(row.mahalanobis_cosine)
 
 
-# -- all but one ------------------------------------------------------------------------------------------------------------
+# -- all but one -----------------------------------------------------------------------------------
 
 
 def test_a_probe_of_all_others_reads_what_they_share_and_not_their_offsets():
-    """Two sources lie far apart along axis 3 and differ in how many answers are right: pooled as they are, axis 3 would be read."""
+    """Two sources lie far apart along axis 3 and differ in how many answers are right: pooled as
+    they are, axis 3 would be read."""
     rng = np.random.default_rng(0)
     sources = [
         planted("mostly right", {0: 3 * axis(0)}, y=rng.random(600) < 0.85, offset=2 * axis(3)),
-        planted("mostly wrong", {0: 3 * axis(0)}, y=rng.random(600) < 0.15, offset=-2 * axis(3), scale=4.0),
+        planted(
+            "mostly wrong",
+            {0: 3 * axis(0)},
+            y=rng.random(600) < 0.15,
+            offset=-2 * axis(3),
+            scale=4.0,
+        ),
     ]
     target = planted("t", {0: 3 * axis(0)})
     probe = union_probe([Stored(s) for s in sources], Cell("resid", 0, "-1"))
@@ -210,8 +256,15 @@ def test_a_probe_of_all_others_reads_what_they_share_and_not_their_offsets():
     rows = indexed(transfer([*sources, target]))
     assert rows.loc[("source", OTHERS, "t"), "auroc"] > 0.95
     assert rows.loc[("source", OTHERS, "t"), "mahalanobis_cosine"] > 0.8
-    assert list(transfer_matrix(rows.reset_index()).index) == ["mostly right", "mostly wrong", "t", OTHERS]
-    assert OTHERS not in set(transfer([sources[0], target]).train_task), "of two runs, all but one is the other one"
+    assert list(transfer_matrix(rows.reset_index()).index) == [
+        "mostly right",
+        "mostly wrong",
+        "t",
+        OTHERS,
+    ]
+    assert OTHERS not in set(transfer([sources[0], target]).train_task), (
+        "of two runs, all but one is the other one"
+    )
 
 
 def test_the_common_cell_is_the_sources_and_not_the_target_s():
@@ -226,23 +279,35 @@ def test_the_common_cell_is_the_sources_and_not_the_target_s():
     assert rows.loc[("target", OTHERS, "t"), "layer"] == "2"
 
 
-# -- topics -----------------------------------------------------------------------------------------------------------------
+# -- topics ----------------------------------------------------------------------------------------
 
 
 def topical(directions, seed=0, **columns):
     """A run of three topics, each with its own direction."""
     n = 900
     topics = np.array(["red", "green", "blue"])[np.arange(n) // 2 % 3]
-    run = planted("colours", {0: 0 * axis(0), 1: 0 * axis(0)}, n=n, seed=seed, layer=1, topic=topics, **columns)
+    run = planted(
+        "colours",
+        {0: 0 * axis(0), 1: 0 * axis(0)},
+        n=n,
+        seed=seed,
+        layer=1,
+        topic=topics,
+        **columns,
+    )
     y = run.answers.label.to_numpy()
     for topic, direction in directions.items():
-        run.states().values["resid", 1][topics == topic] += np.outer(y[topics == topic] - 0.5, direction)
+        run.states().values["resid", 1][topics == topic] += np.outer(
+            y[topics == topic] - 0.5, direction
+        )
     return run
 
 
 def test_a_direction_that_topics_share_is_found_without_the_topic_and_one_of_its_own_is_not():
     shared = indexed(transfer([topical(dict.fromkeys(("red", "green", "blue"), 5 * axis(0)))]))
-    apart = indexed(transfer([topical({"red": 5 * axis(0), "green": 5 * axis(1), "blue": 5 * axis(2)})]))
+    apart = indexed(
+        transfer([topical({"red": 5 * axis(0), "green": 5 * axis(1), "blue": 5 * axis(2)})])
+    )
     for topic in ("red", "green", "blue"):
         at = ("source", f"colours without {topic}", f"colours: {topic}")
         assert shared.loc[at, "auroc"] > 0.95
@@ -255,7 +320,9 @@ def test_nothing_of_the_held_out_topic_but_its_test_examples_counts():
     run = topical(dict.fromkeys(("red", "green", "blue"), 2 * axis(0)))
     before = transfer([run])
     held = ((run.answers.topic == "red") & (run.answers.split != "test")).to_numpy()
-    run.tables["answers"] = run.answers.assign(label=np.where(held, 1 - run.answers.label, run.answers.label))
+    run.tables["answers"] = run.answers.assign(
+        label=np.where(held, 1 - run.answers.label, run.answers.label)
+    )
     for layer in (0, 1):
         run.states().values["resid", layer][held] *= -50
     after = transfer([run])
@@ -271,61 +338,116 @@ def test_a_topic_of_few_examples_is_absent_with_its_n_and_costs_no_fit(monkeypat
     topics[blue[2:]] = "red"
     run.tables["answers"] = run.answers.assign(topic=topics)
     progress, fitted = Progress(), []
-    monkeypatch.setattr("probebench.across.topics.fit_cells", lambda job, cells: fitted.append(len(cells)) or fit_cells(job, cells))
+    monkeypatch.setattr(
+        "probebench.across.topics.fit_cells",
+        lambda job, cells: fitted.append(len(cells)) or fit_cells(job, cells),
+    )
     table = transfer([run], progress=progress)
     small = indexed(table).loc["source", "colours without blue", "colours: blue"]
-    assert small[["auroc", "low", "high", "direction_free", "own_auroc", "baseline_auroc", "difference"]].isna().all()
+    assert (
+        small[
+            ["auroc", "low", "high", "direction_free", "own_auroc", "baseline_auroc", "difference"]
+        ]
+        .isna()
+        .all()
+    )
     assert small.n == 2
-    assert re.search(r"2 test examples with \S+, [012] of them correct: at least 10 of each class are needed", small.why)
+    assert re.search(
+        r"2 test examples with \S+, [012] of them correct: at least 10 of each class are needed",
+        small.why,
+    )
     assert np.isfinite(indexed(table).loc["source", "colours without red", "colours: red"].auroc)
     assert len(fitted) == 2
     assert progress.done == {"Holding topics out": sum(fitted)}, "so that it is seen to move"
     lines = transfer_lines(table, run.record)
     shown = next(line for line in lines if line.startswith("blue"))
-    assert shown.split() == ["blue", "absent:", str(small.correct), "right,", str(2 - small.correct), "wrong", "2"]
+    assert shown.split() == [
+        "blue",
+        "absent:",
+        str(small.correct),
+        "right,",
+        str(2 - small.correct),
+        "wrong",
+        "2",
+    ]
     assert max(map(len, lines)) <= 80
     assert not [line for line in lines if "not defined" in line]
 
 
 def test_topics_come_from_a_column_or_from_files(tmp_path):
     run = planted("a", {0: axis(0)}, n=40)
-    (tmp_path / "animals_true_false.csv").write_text("statement,label\n" + "".join(f"Is a {i}?,1\n" for i in range(10)))
-    (tmp_path / "rest.jsonl").write_text(
-        "".join(json.dumps({"question": f"is A {i}?", "topic": "rest"}) + "\n" for i in range(8, 40))
+    (tmp_path / "animals_true_false.csv").write_text(
+        "statement,label\n" + "".join(f"Is a {i}?,1\n" for i in range(10))
     )
-    [(found, topics)] = topics_of([Stored(run)], [tmp_path / "animals_true_false.csv", tmp_path / "rest.jsonl"])
+    (tmp_path / "rest.jsonl").write_text(
+        "".join(
+            json.dumps({"question": f"is A {i}?", "topic": "rest"}) + "\n" for i in range(8, 40)
+        )
+    )
+    [(found, topics)] = topics_of(
+        [Stored(run)], [tmp_path / "animals_true_false.csv", tmp_path / "rest.jsonl"]
+    )
     assert found.name == "a"
-    assert topics.tolist() == ["animals"] * 8 + [None, None] + ["rest"] * 30, "a statement of two topics has none"
+    assert topics.tolist() == ["animals"] * 8 + [None, None] + ["rest"] * 30, (
+        "a statement of two topics has none"
+    )
     assert topics_of([Stored(run)]) == []
     with pytest.raises(
-        UsageError, match=r"--topics rest.jsonl: 32 of the examples have a topic, and no run has two topics or more"
+        UsageError,
+        match=r"--topics rest.jsonl: 32 of the examples have a topic, and no run has two topics or more",
     ):
         topics_of([Stored(run)], [tmp_path / "rest.jsonl"])
     (tmp_path / "bad.jsonl").write_text('{"topic": "x"}\n')
-    with pytest.raises(BadFileError, match=r"bad.jsonl, line 1: a row of topics needs 'id', 'statement' or 'question'"):
+    with pytest.raises(
+        BadFileError,
+        match=r"bad.jsonl, line 1: a row of topics needs 'id', 'statement' or 'question'",
+    ):
         topics_of([Stored(run)], [tmp_path / "bad.jsonl"])
 
 
-@pytest.mark.skipif(not STATEMENTS.is_file(), reason="needs the published statements (PROBEBENCH_DATA)")
+@pytest.mark.skipif(
+    not STATEMENTS.is_file(), reason="needs the published statements (PROBEBENCH_DATA)"
+)
 def test_topics_of_published_statements_are_held_out_in_turn(tmp_path):
-    run = probebench.evaluate("tiny", "azaria_mitchell", data=STATEMENTS, limit=400, layers=(7,), positions=("statement_last",),
-                              out=tmp_path / "run", shuffles=0)  # fmt: skip
+    run = probebench.evaluate(
+        "tiny",
+        "azaria_mitchell",
+        data=STATEMENTS,
+        limit=400,
+        layers=(7,),
+        positions=("statement_last",),
+        out=tmp_path / "run",
+        shuffles=0,
+    )
     table = transfer([run.folder], topics=[STATEMENTS])
     topics = table[table.kind == "topic"]
-    assert topics.test_task.tolist() == [f"azaria_mitchell: {t}" for t in ("animals", "capitals", "cities", "companies", "elements",
-                                                                           "facts", "generated", "inventions")]  # fmt: skip
+    assert topics.test_task.tolist() == [
+        f"azaria_mitchell: {t}"
+        for t in (
+            "animals",
+            "capitals",
+            "cities",
+            "companies",
+            "elements",
+            "facts",
+            "generated",
+            "inventions",
+        )
+    ]
     assert topics.n.sum() == run.record["counts"]["test"]["n"]
     few = np.minimum(topics.correct, topics.n - topics.correct) < 10
     assert topics.auroc.isna().equals(few)
 
 
-# -- refusals, files, the command ------------------------------------------------------------------------------------------------
+# -- refusals, files, the command ------------------------------------------------------------------
 
 
 def test_what_cannot_be_compared_is_refused():
     a = planted("a", {0: axis(0)}, n=100)
     other = planted("b", {0: axis(0)}, n=100, model={**MODEL, "revision": "other"})
-    with pytest.raises(UsageError, match="run-a and run-b are not runs of one model: they differ in revision"):
+    with pytest.raises(
+        UsageError, match="run-a and run-b are not runs of one model: they differ in revision"
+    ):
         transfer([a, other])
     with pytest.raises(UsageError, match="Two runs of the task a: give one run per task"):
         transfer([a, a])
@@ -351,23 +473,40 @@ def runs(model_folder, tmp_path_factory):
         (folder / name).mkdir()
         path = answers_in(folder / name, n).rename(folder / name / f"{name}.jsonl")
         rows = [json.loads(line) for line in path.read_text().splitlines()]
-        path.write_text("".join(json.dumps({**r, "question": f"{name}: {r['question']}"}) + "\n" for r in rows))
-        made.append(probebench.evaluate(str(model_folder("llama")), answers=path, positions=("exact_answer_last", "-1"),
-                                        out=folder / f"run-{name}", device="cpu", shuffles=0))  # fmt: skip
+        path.write_text(
+            "".join(json.dumps({**r, "question": f"{name}: {r['question']}"}) + "\n" for r in rows)
+        )
+        made.append(
+            probebench.evaluate(
+                str(model_folder("llama")),
+                answers=path,
+                positions=("exact_answer_last", "-1"),
+                out=folder / f"run-{name}",
+                device="cpu",
+                shuffles=0,
+            )
+        )
     return made
 
 
 def test_own_task_gives_the_run_s_own_number_and_others_are_computed_from_stored_states(runs):
     table = transfer(runs)
-    scores = table[(table.kind == "pair") & (table["at"] == "source")].set_index(["train_task", "test_task"])
+    scores = table[(table.kind == "pair") & (table["at"] == "source")].set_index(
+        ["train_task", "test_task"]
+    )
     for run in runs:
         name = run.record["task"]["name"]
-        assert scores.loc[(name, name), "auroc"] == pytest.approx(run.record["selection"]["test_auroc"], abs=2e-3)
+        assert scores.loc[(name, name), "auroc"] == pytest.approx(
+            run.record["selection"]["test_auroc"], abs=2e-3
+        )
     a, b = runs[:2]
     cell = a.record["selection"]
     X = b.states().cell(int(cell["layer"]), cell["position"])
     test = (b.answers.split == "test").to_numpy() & b.states().there(cell["position"])
-    expected = auroc(b.answers.label.to_numpy()[test], np.asarray(a.probe().decision_function(X[test]), dtype=float))
+    expected = auroc(
+        b.answers.label.to_numpy()[test],
+        np.asarray(a.probe().decision_function(X[test]), dtype=float),
+    )
     row = scores.loc[("one", "two")]
     assert row.auroc == pytest.approx(expected, abs=1e-12)
     assert row.direction_free == max(expected, 1 - expected)
@@ -381,7 +520,9 @@ def test_a_refit_of_the_selected_cell_is_the_saved_probe(runs):
     again = stored.refit(stored.cell, X, saved.C, saved.validation_auroc)
     np.testing.assert_allclose(again.decisions(X), saved.decisions(X), atol=1e-6)
     assert cosine(again.weight, saved.weight) == pytest.approx(1)
-    np.testing.assert_allclose(np.corrcoef(X @ saved.weight, saved.decisions(X))[0, 1], 1, atol=1e-6)
+    np.testing.assert_allclose(
+        np.corrcoef(X @ saved.weight, saved.decisions(X))[0, 1], 1, atol=1e-6
+    )
 
 
 def test_the_command_writes_tables_and_maps_in_eighty_columns(runs, tmp_path):
@@ -391,13 +532,25 @@ def test_the_command_writes_tables_and_maps_in_eighty_columns(runs, tmp_path):
     said = done.output.split("\n\n" + str(tmp_path))[0]
     assert max(map(len, said.splitlines())) <= 80
     files = {p.name for p in (tmp_path / "out").iterdir()}
-    assert {"transfer.csv", "transfer_source_auroc.csv", "transfer_target_mahalanobis_cosine.csv", "transfer.png", "transfer.svg",
-            "transfer_target.png"} <= files  # fmt: skip
+    assert {
+        "transfer.csv",
+        "transfer_source_auroc.csv",
+        "transfer_target_mahalanobis_cosine.csv",
+        "transfer.png",
+        "transfer.svg",
+        "transfer_target.png",
+    } <= files
     long = pd.read_csv(tmp_path / "out" / "transfer.csv")
     assert long.groupby("kind").size().to_dict() == {"pair": 18, "all_but_one": 6}
     matrix = pd.read_csv(tmp_path / "out" / "transfer_source_auroc.csv", index_col=0)
-    pd.testing.assert_frame_equal(matrix, transfer_matrix(transfer(folders)), check_names=False, atol=1e-6, rtol=0)
-    as_json = json.loads(CliRunner().invoke(main, ["transfer", *folders, "--out", str(tmp_path / "out"), "--json"]).output)
+    pd.testing.assert_frame_equal(
+        matrix, transfer_matrix(transfer(folders)), check_names=False, atol=1e-6, rtol=0
+    )
+    as_json = json.loads(
+        CliRunner()
+        .invoke(main, ["transfer", *folders, "--out", str(tmp_path / "out"), "--json"])
+        .output
+    )
     assert len(as_json["rows"]) == 24
     assert as_json["rows"][0]["auroc"] == pytest.approx(long.auroc[0], abs=1e-6)
     wrong = CliRunner().invoke(main, ["transfer", *folders, "--formats", "pgn"])
@@ -408,13 +561,25 @@ def test_the_map_of_plot_shows_the_same_numbers(runs, tmp_path):
     words = ["plot", *(str(r.folder) for r in runs), "--map", "transfer", "--out", str(tmp_path)]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
-    assert {p.name for p in tmp_path.iterdir()} == {"transfer.png", "transfer.svg", "transfer.pdf", "transfer.csv"}
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "transfer.csv")[["auroc", "cosine"]], transfer(runs)[["auroc", "cosine"]],
-                                  atol=1e-6, rtol=0)  # fmt: skip
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "transfer.png",
+        "transfer.svg",
+        "transfer.pdf",
+        "transfer.csv",
+    }
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "transfer.csv")[["auroc", "cosine"]],
+        transfer(runs)[["auroc", "cosine"]],
+        atol=1e-6,
+        rtol=0,
+    )
 
 
 def test_transfer_needs_no_torch(runs):
     folders = [str(r.folder) for r in runs[:2]]
-    code = f"import sys, probebench; print(len(probebench.transfer({folders!r})), [m for m in sys.modules if m[:5] == 'torch'])"
+    code = (
+        f"import sys, probebench; print(len(probebench.transfer({folders!r})), [m for m in "
+        "sys.modules if m[:5] == 'torch'])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "8 []", done.stderr[-2000:]

@@ -1,4 +1,5 @@
-"""The control of an untrained model: the same for the same seed, and it reads what stands in the tokens and no more."""
+"""The control of an untrained model: the same for the same seed, and it reads what stands in the
+tokens and no more."""
 
 import dataclasses
 import json
@@ -43,10 +44,14 @@ def test_weights_hang_on_the_seed_alone(loaded, kind):
 
 def test_what_cannot_be_drawn_is_refused(model_folder):
     handle = find_model(ModelSpec(str(model_folder()), device="cpu"))
-    quantised = dataclasses.replace(handle, identity=dataclasses.replace(handle.identity, quantization="gptq-4bit"))
+    quantised = dataclasses.replace(
+        handle, identity=dataclasses.replace(handle.identity, quantization="gptq-4bit")
+    )
     with pytest.raises(UsageError, match=r"quantised weights \(gptq-4bit\)"):
         check_untrained(quantised)
-    spread = dataclasses.replace(handle, placement=dataclasses.replace(handle.placement, map="auto"))
+    spread = dataclasses.replace(
+        handle, placement=dataclasses.replace(handle.placement, map="auto")
+    )
     with pytest.raises(UsageError, match=r"--device-map \(auto\)"):
         untrained(spread, 0)
 
@@ -58,7 +63,9 @@ def test_unknown_controls_are_named():
     with pytest.raises(UsageError, match="exclude each other"):
         Settings(spec, answers="a.jsonl", states="somewhere", controls=("random-model",)).check()
     asked = Settings(spec, "people", controls=("random-model",))
-    assert not asked.overrides, "it adds a row and changes no number, so it stays comparable and finds its finished stages"
+    assert not asked.overrides, (
+        "it adds a row and changes no number, so it stays comparable and finds its finished stages"
+    )
     assert asked.folder("people") == Settings(spec, "people").folder("people")
 
 
@@ -67,8 +74,16 @@ def write(path, label):
     rng, rows = np.random.default_rng(0), []
     for i in range(360):
         exact = WORDS[rng.integers(8)]
-        rows.append({"id": f"a{i}", "question": f"Where {rng.integers(99)}?", "answer": f" It is {exact} near the {WORDS[i % 8]}",
-                     "exact_answer": exact, "label": int(label(i, exact)), "group": f"g{i // 2}"})  # fmt: skip
+        rows.append(
+            {
+                "id": f"a{i}",
+                "question": f"Where {rng.integers(99)}?",
+                "answer": f" It is {exact} near the {WORDS[i % 8]}",
+                "exact_answer": exact,
+                "label": int(label(i, exact)),
+                "group": f"g{i // 2}",
+            }
+        )
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     return path
 
@@ -82,21 +97,29 @@ def planted(model_folder, tmp_path_factory):
     """A run in which the word itself says whether it is right."""
     folder = tmp_path_factory.mktemp("planted")
     path = write(folder / "answers.jsonl", lambda i, word: WORDS.index(word) < 4)
-    return probebench.evaluate(str(model_folder()), answers=path, out=folder / "run", **SETTINGS), path
+    return probebench.evaluate(
+        str(model_folder()), answers=path, out=folder / "run", **SETTINGS
+    ), path
 
 
 def test_an_untrained_model_reads_which_token_it_is_given(planted):
     run, _ = planted
     d, selected = control(run), run.record["selection"]
     assert d["auroc"] > 0.9
-    assert {k: d["detail"][k] for k in ("site", "layer", "position")} == {k: selected[k] for k in ("site", "layer", "position")}
+    assert {k: d["detail"][k] for k in ("site", "layer", "position")} == {
+        k: selected[k] for k in ("site", "layer", "position")
+    }
     assert d["detail"]["seed"] == 0
     best = d["detail"]["best_layer"]
     assert best["position"] == selected["position"]
     assert best["validation_auroc"] >= d["detail"]["validation_auroc"]
     assert best["test_auroc"] > 0.9
-    both = run.predictions[lambda t: t.split == "test"].pivot(index="id", columns="detector", values="decision")
-    assert np.abs(both["probe"] - both["probe_random_model"]).min() > 1e-3, "it is not the trained model that was read"
+    both = run.predictions[lambda t: t.split == "test"].pivot(
+        index="id", columns="detector", values="decision"
+    )
+    assert np.abs(both["probe"] - both["probe_random_model"]).min() > 1e-3, (
+        "it is not the trained model that was read"
+    )
 
 
 def test_it_reads_nothing_where_labels_are_noise(model_folder, tmp_path):
@@ -124,30 +147,52 @@ def test_the_control_resumes_and_leaves_its_vectors_behind(monkeypatch, planted,
 def test_a_run_from_nothing_gives_the_same_bytes(planted, model_folder, tmp_path):
     run, path = planted
     again = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", **SETTINGS)
-    assert (again.folder / "predictions.parquet").read_bytes() == (run.folder / "predictions.parquet").read_bytes()
+    assert (again.folder / "predictions.parquet").read_bytes() == (
+        run.folder / "predictions.parquet"
+    ).read_bytes()
 
 
 def test_main_numbers_do_not_hang_on_the_control(planted, model_folder, tmp_path):
     run, path = planted
-    plain = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", **{**SETTINGS, "controls": []})
-    with_control = run.predictions[lambda t: t.detector != "probe_random_model"].reset_index(drop=True)
+    plain = probebench.evaluate(
+        str(model_folder()), answers=path, out=tmp_path / "run", **{**SETTINGS, "controls": []}
+    )
+    with_control = run.predictions[lambda t: t.detector != "probe_random_model"].reset_index(
+        drop=True
+    )
     assert with_control.equals(plain.predictions)
 
 
 def test_of_a_given_statement_the_control_is_readable_before(tmp_path):
     path = tmp_path / "statements.csv"
-    rows = [f"The city of {WORDS[i % 8]}{i} is in {WORDS[i % 3]},{i % 2},{WORDS[i % 8]}{i},{WORDS[i % 3]}" for i in range(160)]
+    rows = [
+        f"The city of {WORDS[i % 8]}{i} is in "
+        f"{WORDS[i % 3]},{i % 2},{WORDS[i % 8]}{i},{WORDS[i % 3]}"
+        for i in range(160)
+    ]
     path.write_text("\n".join(["statement,label,city,country", *rows]) + "\n")
-    run = probebench.evaluate("tiny", "cities", data=path, out=tmp_path / "run", shuffles=0, positions=["-1"],
-                              controls=["random-model"])  # fmt: skip
+    run = probebench.evaluate(
+        "tiny",
+        "cities",
+        data=path,
+        out=tmp_path / "run",
+        shuffles=0,
+        positions=["-1"],
+        controls=["random-model"],
+    )
     assert {d["when"] for d in run.record["detectors"]} == {"before"}
 
 
 def test_the_embedding_of_its_padding_token_may_be_zero(model_folder, tmp_path):
-    """Where answers are padded with their end, as SmolLM2's, an untrained model has zeros there for every answer."""
+    """Where answers are padded with their end, as SmolLM2's, an untrained model has zeros there for
+    every answer."""
     folder = shutil.copytree(model_folder(), tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"pad_token_id": config["eos_token_id"]}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"pad_token_id": config["eos_token_id"]})
+    )
     path = write(tmp_path / "answers.jsonl", lambda i, word: WORDS.index(word) < 4)
-    run = probebench.evaluate(str(folder), answers=path, out=tmp_path / "run", **SETTINGS | {"positions": ["-1"]})
+    run = probebench.evaluate(
+        str(folder), answers=path, out=tmp_path / "run", **SETTINGS | {"positions": ["-1"]}
+    )
     assert control(run)["detail"]["position"] == "-1"

@@ -1,4 +1,5 @@
-"""A valid submission passes; each rule broken once, and files of noise, are refused with file and field, and nothing crashes."""
+"""A valid submission passes; each rule broken once, and files of noise, are refused with file and
+field, and nothing crashes."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ from probebench.leaderboard.check import recompute
 from probebench.leaderboard.check.comment import comment
 from probebench.leaderboard.check.map_rules import check_mentions, check_readable
 from probebench.leaderboard.check.validate import check, run_checks, validate
-from probebench.leaderboard.submission.read import Decisions, Submission, columns, read_decisions, read_submission
+from probebench.leaderboard.submission import columns
+from probebench.leaderboard.submission.read import (
+    Decisions,
+    Submission,
+    read_decisions,
+    read_submission,
+)
 from probebench.leaderboard.submission.strict import JSON_BYTES, shown
 from probebench.metrics.paired import paired
 
@@ -35,11 +42,18 @@ def valid(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def remembered():
-    """The table of detectors is computed once per set of decisions: most corruptions leave them as they are."""
+    """The table of detectors is computed once per set of decisions: most corruptions leave them as
+    they are."""
     real, kept = recompute.evaluate_detectors, {}
 
     def evaluate(detectors, y, splits, groups, seed):
-        content = [y.tobytes(), str(splits), str(groups), seed, *((d.name, d.decisions.tobytes()) for d in detectors)]
+        content = [
+            y.tobytes(),
+            str(splits),
+            str(groups),
+            seed,
+            *((d.name, d.decisions.tobytes()) for d in detectors),
+        ]
         key = hash(tuple(content))
         if key not in kept:
             kept[key] = real(detectors, y, splits, groups, seed)
@@ -74,12 +88,15 @@ def change_decisions(folder, edit):
 
 
 def set_column(name, values, nulls=True):
-    """An edit of decisions: one column from a function of its values; NaN is written as null, or as NaN."""
+    """An edit of decisions: one column from a function of its values; NaN is written as null, or as
+    NaN."""
 
     def edit(table):
         at = table.column_names.index(name)
         new = values(table.column(name).to_numpy(zero_copy_only=False))
-        return table.set_column(at, name, pa.array(new, table.schema.field(name).type, from_pandas=nulls))
+        return table.set_column(
+            at, name, pa.array(new, table.schema.field(name).type, from_pandas=nulls)
+        )
 
     return edit
 
@@ -156,13 +173,22 @@ RECORDS = {
     "positions": (put(["last_q"], "positions"), "positions"),
     "layers": (put(["emb", "0"], "layers"), "layers"),
     "n of test": (put(541, "counts", "test", "n"), "counts.test.n"),
-    "correct of validation": (put(3, "counts", "validation", "correct"), "counts.validation.correct"),
+    "correct of validation": (
+        put(3, "counts", "validation", "correct"),
+        "counts.validation.correct",
+    ),
     "groups of test": (put(3, "counts", "test", "groups"), "counts.test.groups"),
     "sum over splits": (put(9, "counts", "all", "correct"), "counts.all.correct"),
     "accuracy": (put(0.999, "counts", "train", "accuracy"), "counts.train.accuracy"),
-    "n of all": (lambda r: (put(1529, "counts", "train", "n")(r), put(2561, "counts", "all", "n")(r)), "counts.all.n"),
+    "n of all": (
+        lambda r: (put(1529, "counts", "train", "n")(r), put(2561, "counts", "all", "n")(r)),
+        "counts.all.n",
+    ),
     "AUROC": (put(0.9, "detectors", 0, "auroc"), "detectors[0] (probe).auroc"),
-    "AUROC of a baseline by 1e-5": (lambda r: put(r["detectors"][4]["auroc"] + 1e-5, "detectors", 4, "auroc")(r), ".auroc"),
+    "AUROC of a baseline by 1e-5": (
+        lambda r: put(r["detectors"][4]["auroc"] + 1e-5, "detectors", 4, "auroc")(r),
+        ".auroc",
+    ),
     "AUROC above one": (put(1.5, "detectors", 0, "auroc"), "detectors[0].auroc"),
     "AUROC as text": (put("0.9", "detectors", 0, "auroc"), "detectors[0].auroc"),
     "interval": (put([0.7, 0.9], "detectors", 0, "auroc_95"), "detectors[0] (probe).auroc_95[0]"),
@@ -173,15 +199,24 @@ RECORDS = {
     "n of a detector": (put(500, "detectors", 3, "n"), ".n"),
     "difference": (put(0.3, "detectors", 3, "probe_minus_this"), "probe_minus_this"),
     "a metric": (put(0.01, "detectors", 0, "metrics", "brier", "value"), "metrics.brier.value"),
-    "a metric's interval": (put(0.01, "detectors", 0, "metrics", "ece", "high"), "metrics.ece.high"),
+    "a metric's interval": (
+        put(0.01, "detectors", 0, "metrics", "ece", "high"),
+        "metrics.ece.high",
+    ),
     "a metric left out": (drop("detectors", 0, "metrics", "prr"), "metrics.prr"),
     "a metric of one's own": (put(METRIC, "detectors", 0, "metrics", "score"), "metrics.score"),
-    "a detector without decisions": (lambda r: r["detectors"].append(dict(r["detectors"][3], name="mine")), "d:mine"),
+    "a detector without decisions": (
+        lambda r: r["detectors"].append(dict(r["detectors"][3], name="mine")),
+        "d:mine",
+    ),
     "a detector left out": (lambda r: r["detectors"].pop(3), "detectors"),
     "a detector twice": (lambda r: r["detectors"].append(r["detectors"][3]), "detectors"),
     "a detector with a path for a name": (put("../x", "detectors", 3, "name"), "detectors[3].name"),
     "the probe not first": (lambda r: r["detectors"].reverse(), "detectors[0].name"),
-    "a reason for what is there": (put({"text": "none"}, "comparison", "absent"), "comparison.absent.text"),
+    "a reason for what is there": (
+        put({"text": "none"}, "comparison", "absent"),
+        "comparison.absent.text",
+    ),
     "examples dropped": (put(3, "comparison", "dropped", "wrong"), "comparison.dropped.wrong"),
     "n compared": (put(3, "comparison", "n_compared"), "comparison.n_compared"),
     "selected by test": (put("0", "selection", "layer"), "selection"),
@@ -191,24 +226,50 @@ RECORDS = {
     "p of the cell": (put(0.5, "selection", "p"), "selection.p"),
     "the probe's cell": (put("0", "detectors", 0, "detail", "layer"), "detectors[0].detail.layer"),
     "best layer of a position": (put("2", "by_position", 5, "layer"), "by_position[5]"),
-    "cells that beat chance": (put(44, "controls", "permutation", "cells_p_below_05"), "controls.permutation.cells_p_below_05"),
-    "control": (put(0.5, "controls", "shuffled_labels", "mean_auroc"), "controls.shuffled_labels.mean_auroc"),
-    "a repeat of the control": (put(0.5, "controls", "shuffled_labels", "auroc", 2), "controls.shuffled_labels.auroc[2]"),
+    "cells that beat chance": (
+        put(44, "controls", "permutation", "cells_p_below_05"),
+        "controls.permutation.cells_p_below_05",
+    ),
+    "control": (
+        put(0.5, "controls", "shuffled_labels", "mean_auroc"),
+        "controls.shuffled_labels.mean_auroc",
+    ),
+    "a repeat of the control": (
+        put(0.5, "controls", "shuffled_labels", "auroc", 2),
+        "controls.shuffled_labels.auroc[2]",
+    ),
     "repeats left out": (put(4, "controls", "shuffled_labels", "repeats"), "s:0"),
     "a cell mentioned elsewhere": (put({**CELL, "test_auroc": 0.99}, "extra"), "extra.test_auroc"),
-    "the difference to the best baseline": (put(0.5, "readable", "after", "difference"), "readable.after.difference"),
-    "the best baseline": (put(0.2, "readable", "after", "best_baseline", "auroc"), "readable.after.best_baseline.auroc"),
-    "the probe beside it": (put(0.99, "readable", "after", "cell", "auroc"), "readable.after.cell.auroc"),
+    "the difference to the best baseline": (
+        put(0.5, "readable", "after", "difference"),
+        "readable.after.difference",
+    ),
+    "the best baseline": (
+        put(0.2, "readable", "after", "best_baseline", "auroc"),
+        "readable.after.best_baseline.auroc",
+    ),
+    "the probe beside it": (
+        put(0.99, "readable", "after", "cell", "auroc"),
+        "readable.after.cell.auroc",
+    ),
     "n of a comparison": (put(5, "readable", "after", "n"), "readable.after.n"),
-    "a baseline beside another cell": (put(0.9, "readable", "before", "best_baseline", "auroc"),
-                                       "readable.before.best_baseline.auroc"),
-    "correct answers of the cell": (put(3, "selection", "n_test_correct"), "selection.n_test_correct"),
-    "a detector mentioned elsewhere": (put({"name": "text", "auroc": 0.99}, "extra"), "extra.auroc"),
+    "a baseline beside another cell": (
+        put(0.9, "readable", "before", "best_baseline", "auroc"),
+        "readable.before.best_baseline.auroc",
+    ),
+    "correct answers of the cell": (
+        put(3, "selection", "n_test_correct"),
+        "selection.n_test_correct",
+    ),
+    "a detector mentioned elsewhere": (
+        put({"name": "text", "auroc": 0.99}, "extra"),
+        "extra.auroc",
+    ),
     "endless text": (put("x" * 5000, "warnings", 0), "warnings"),
     "half a surrogate pair": (put("\ud800", "warnings", 0), "warnings"),
     "deep nesting": (lambda r: put(json.loads("[" * 30 + "]" * 30), "extra")(r), "JSON"),
     "too many values": (put([0] * 200_001, "extra"), "JSON"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -263,7 +324,10 @@ CELLS = {
         lambda t: t.assign(validation_auroc=t.validation_auroc.where(t.layer != "2", "0.99")),
         "selection",
     ),
-    "the selected cell's numbers": (lambda t: other(t, "auroc", "1", "0.95"), "selection.test_auroc"),
+    "the selected cell's numbers": (
+        lambda t: other(t, "auroc", "1", "0.95"),
+        "selection.test_auroc",
+    ),
     "the embedding row": (lambda t: other(t, "auroc", "emb", "0.66"), "emb -1, auroc"),
 }
 
@@ -287,7 +351,10 @@ DECISIONS = {
     "an unknown id": (set_column("id", lambda v: first(v, "people-9999")), "id"),
     "an id twice": (set_column("id", lambda v: first(v, v[1])), "id"),
     "an endless id": (set_column("id", lambda v: first(v.astype(object), "x" * 500)), "id"),
-    "another split": (set_column("split", lambda v: first(v, "test" if v[0] == "validation" else "validation")), "split"),
+    "another split": (
+        set_column("split", lambda v: first(v, "test" if v[0] == "validation" else "validation")),
+        "split",
+    ),
     "a third split": (set_column("split", lambda v: first(v, "train")), "split"),
     "another group": (set_column("group", lambda v: first(v, v[0] + 1)), "group"),
     "a negative group": (set_column("group", lambda v: first(v, -1)), "group"),
@@ -298,12 +365,21 @@ DECISIONS = {
     "no label": (lambda t: t.drop_columns(["label"]), "label"),
     "a column of text": (lambda t: t.append_column("d:x", pa.array(["a"] * len(t))), "d:x"),
     "a column of lists": (lambda t: t.append_column("d:x", pa.array([[1.0]] * len(t))), "d:x"),
-    "a column with another name": (lambda t: t.append_column("__index__", pa.array([1.0] * len(t))), "__index__"),
+    "a column with another name": (
+        lambda t: t.append_column("__index__", pa.array([1.0] * len(t))),
+        "__index__",
+    ),
     "a repeat missing": (lambda t: t.drop_columns(["s:1"]), "shuffled"),
-    "integers for decisions": (lambda t: t.set_column(5, "d:probe", pa.array(range(len(t)))), "d:probe"),
+    "integers for decisions": (
+        lambda t: t.set_column(5, "d:probe", pa.array(range(len(t)))),
+        "d:probe",
+    ),
     "a majority that varies": (set_column("d:majority", lambda v: first(v, 0.0)), "d:majority"),
     "a length that is none": (set_column("d:length", lambda v: first(v, 0.5)), "d:length"),
-    "too many columns": (lambda t: pa.table({f"d:x{i}": t["d:probe"] for i in range(300)}), "columns"),
+    "too many columns": (
+        lambda t: pa.table({f"d:x{i}": t["d:probe"] for i in range(300)}),
+        "columns",
+    ),
     "too many rows": (lambda t: pa.concat_tables([t] * 100), "rows"),
 }
 
@@ -353,19 +429,29 @@ def test_other_files_beside_a_submission(folder):
     assert check(folder).failures[0].file == "run.py"
 
 
-@pytest.mark.parametrize(("field", "n", "most"), [("rows", 200_000, 2**28), ("row group", 20_000, 2**20)])
+@pytest.mark.parametrize(
+    ("field", "n", "most"), [("rows", 200_000, 2**28), ("row group", 20_000, 2**20)]
+)
 def test_a_footer_that_claims_too_much(folder, monkeypatch, field, n, most):
-    """Zeros by the million pack into a few kilobytes: what the footer says is looked at before anything is unpacked."""
+    """Zeros by the million pack into a few kilobytes: what the footer says is looked at before
+    anything is unpacked."""
     monkeypatch.setattr(columns, "PARQUET_UNPACKED", most)
     table = pq.read_table(folder / "decisions.parquet").slice(0, 1)
     many = pa.table({c: pa.repeat(table[c][0], n) for c in table.column_names})
-    pq.write_table(many, folder / "decisions.parquet", compression="zstd", store_schema=False, use_dictionary=False)
+    pq.write_table(
+        many,
+        folder / "decisions.parquet",
+        compression="zstd",
+        store_schema=False,
+        use_dictionary=False,
+    )
     assert (folder / "decisions.parquet").stat().st_size < 2**18
     assert field in check(folder).failures[0].field
 
 
 def test_noise_in_parquet_ends_in_a_finding(folder):
-    """Bytes turned, cut and doubled at random places: refused, or read as the same numbers; never an exception."""
+    """Bytes turned, cut and doubled at random places: refused, or read as the same numbers; never
+    an exception."""
     whole = (folder / "decisions.parquet").read_bytes()
     rng = random.Random(0)
     refused = 0
@@ -391,11 +477,31 @@ def test_noise_in_parquet_ends_in_a_finding(folder):
 def test_noise_in_json_ends_in_a_finding(folder):
     whole = (folder / "record.json").read_text()
     rng = random.Random(0)
-    marks = ['"', "{", "}", "[", "]", ",", ":", "null", "1e400", "-0", "\\u0000", "\\", "true", "9" * 30, "é", "\x7f", ""]
+    marks = [
+        '"',
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "null",
+        "1e400",
+        "-0",
+        "\\u0000",
+        "\\",
+        "true",
+        "9" * 30,
+        "é",
+        "\x7f",
+        "",
+    ]
     for k in range(120):
         at = rng.randrange(len(whole))
         text = whole[:at] + rng.choice(marks) + whole[at + rng.randrange(12) :]
-        (folder / "record.json").write_text(text[: rng.randrange(len(text))] if k % 5 == 0 else text)
+        (folder / "record.json").write_text(
+            text[: rng.randrange(len(text))] if k % 5 == 0 else text
+        )
         report = check(folder)
         assert all(f.file and f.field and f.expected for f in report.failures)
         assert report.failures or text != whole
@@ -408,10 +514,16 @@ def test_every_leaf_of_the_record_replaced(folder):
     rng, paths = random.Random(0), list(leaves(record))
     for path in rng.sample(paths, 80):
         copy = json.loads(json.dumps(record))
-        put(rng.choice([None, True, -1, 10**14, 1e300, "", "<b>", [], {}, [None], {"a": [1]}]), *path)(copy)
+        put(
+            rng.choice([None, True, -1, 10**14, 1e300, "", "<b>", [], {}, [None], {"a": [1]}]),
+            *path,
+        )(copy)
         (folder / "record.json").write_text(json.dumps(copy))
         report = check(folder)
-        assert report.failures and not any(f.field == "content" for f in report.failures), (path, [str(f) for f in report.failures])
+        assert report.failures and not any(f.field == "content" for f in report.failures), (
+            path,
+            [str(f) for f in report.failures],
+        )
 
 
 def leaves(value, path=()):
@@ -426,14 +538,22 @@ def leaves(value, path=()):
 
 
 def test_map_and_record_that_agree_on_what_no_decision_says(folder):
-    """The selected cell's AUROC on validation decides the selection, so it is computed again as well."""
+    """The selected cell's AUROC on validation decides the selection, so it is computed again as
+    well."""
 
     def better(record):
-        record["selection"]["validation_auroc"] = record["by_position"][5]["validation_auroc"] = 0.99
+        record["selection"]["validation_auroc"] = record["by_position"][5]["validation_auroc"] = (
+            0.99
+        )
 
     change(folder, better)
     change_cells(
-        folder, lambda t: t.assign(validation_auroc=t.validation_auroc.where((t.layer != "1") | (t.position != POSITION), "0.99"))
+        folder,
+        lambda t: t.assign(
+            validation_auroc=t.validation_auroc.where(
+                (t.layer != "1") | (t.position != POSITION), "0.99"
+            )
+        ),
     )
     assert [f.field for f in check(folder).failures] == ["selection.validation_auroc"]
 
@@ -459,7 +579,11 @@ def test_rows_that_stand_there_twice(tmp_path):
     change(tmp_path / "v1" / "Org__model" / "people", put("Org/model", "model", "name"))
     reports = {r.path: r for r in validate(tmp_path, workers=0)}
     assert [f.field for f in reports["v1/org__other/people"].failures] == ["key"]
-    fields = {f.field for path in ("v1/org__model/people", "v1/Org__model/people") for f in reports[path].failures}
+    fields = {
+        f.field
+        for path in ("v1/org__model/people", "v1/Org__model/people")
+        for f in reports[path].failures
+    }
     assert "name" in fields
     assert any("d:probe" in f.field for f in reports["v1/org__other/people"].suspicious)
 
@@ -469,7 +593,9 @@ def test_rows_of_the_base_stay(valid, tmp_path):
     head = shutil.copytree(base, tmp_path / "head")
     assert [r.unchanged for r in validate(head, base, workers=0)] == [True]
     change(head / FOLDER, put(["Another run."], "warnings"))
-    assert [f.given for r in validate(head, base, workers=0) for f in r.failures] == ["other files than in the base"]
+    assert [f.given for r in validate(head, base, workers=0) for f in r.failures] == [
+        "other files than in the base"
+    ]
     shutil.rmtree(head / "v1" / "org__model")
     assert [f.given for r in validate(head, base, workers=0) for f in r.failures] == ["removed"]
 
@@ -499,7 +625,9 @@ def test_only_maintainers_say_that_a_run_was_repeated(valid, tmp_path):
     head = shutil.copytree(valid.parent.parent.parent, tmp_path / "head")
     (head / FOLDER / "rerun.json").write_text('{"agrees": true}')
     assert [f.file for r in validate(head, base, workers=0) for f in r.failures] == ["rerun.json"]
-    assert [(f.file, f.field) for f in check(head / FOLDER).failures] == [("rerun.json", "fingerprint")]
+    assert [(f.file, f.field) for f in check(head / FOLDER).failures] == [
+        ("rerun.json", "fingerprint")
+    ]
 
 
 def ends_the_process(folder, base=None):
@@ -527,7 +655,10 @@ def test_the_command(valid, tmp_path):
     assert done.exit_code == 0 and "1 submissions: 1 valid" in done.output
     change(root / FOLDER, put(0.9, "detectors", 0, "auroc"))
     out = tmp_path / "comment.md"
-    done = CliRunner().invoke(main, ["leaderboard", "validate", str(root / FOLDER), "--workers", "0", "--comment", str(out)])
+    done = CliRunner().invoke(
+        main,
+        ["leaderboard", "validate", str(root / FOLDER), "--workers", "0", "--comment", str(out)],
+    )
     assert done.exit_code == 1 and "detectors[0] (probe).auroc: given 0.9, expected" in done.output
     assert "`detectors[0] (probe).auroc`" in out.read_text()
 
@@ -546,22 +677,40 @@ def test_reading_gives_the_numbers_back(valid):
 
 
 def test_a_comparison_is_held_against_its_own_sample():
-    """Its n may differ from the table's: a submission whose detectors lack some examples is none the worse for it."""
+    """Its n may differ from the table's: a submission whose detectors lack some examples is none
+    the worse for it."""
     rng = np.random.default_rng(0)
     y, groups = rng.integers(0, 2, 90), np.arange(90)
     probe, text = y + rng.normal(size=90), y + 2 * rng.normal(size=90)
     probe[:20], text[15:30] = np.nan, np.nan
     split = np.where(groups < 80, "test", "validation")
-    decisions = Decisions(groups.astype(str), groups, split, y, np.ones(90, dtype=bool), {"probe": probe, "text": text},
-                          np.zeros((0, 90)))  # fmt: skip
+    decisions = Decisions(
+        groups.astype(str),
+        groups,
+        split,
+        y,
+        np.ones(90, dtype=bool),
+        {"probe": probe, "text": text},
+        np.zeros((0, 90)),
+    )
     both = np.arange(30, 80)
     found = paired(y[both], y[both], probe[both], text[both], [f"{g:08d}" for g in both], 0)
-    side = {"cell": {**CELL, "auroc": found.values[0]}, "best_baseline": {"name": "text", "auroc": found.values[1]},
-            "difference": found.difference, "n": 50}  # fmt: skip
-    side["cell"]["auroc_95"], side["best_baseline"]["auroc_95"] = ([i.low, i.high] for i in found.intervals)
+    side = {
+        "cell": {**CELL, "auroc": found.values[0]},
+        "best_baseline": {"name": "text", "auroc": found.values[1]},
+        "difference": found.difference,
+        "n": 50,
+    }
+    side["cell"]["auroc_95"], side["best_baseline"]["auroc_95"] = (
+        [i.low, i.high] for i in found.intervals
+    )
     side["difference_95"] = [found.interval.low, found.interval.high]
-    record = {"selection": CELL, "settings": {"seed": 0}, "readable": {"before": None, "after": side},
-              "detectors": [{"name": "text", "auroc": 0.1}]}  # fmt: skip
+    record = {
+        "selection": CELL,
+        "settings": {"seed": 0},
+        "readable": {"before": None, "after": side},
+        "detectors": [{"name": "text", "auroc": 0.1}],
+    }
     s = Submission(Path(), record, (), decisions)
     assert [*check_readable(s), *check_mentions(s)] == []
     side["best_baseline"]["auroc"] += 0.01

@@ -1,4 +1,5 @@
-"""Models that see or hear, read through their text part: small random ones of each type, saved whole and found by their folder.
+"""Models that see or hear, read through their text part: small random ones of each type, saved
+whole and found by their folder.
 
 The reference is the model of transformers itself, given the same ids alone.
 """
@@ -33,15 +34,34 @@ from probebench.states.extract import Extractor
 from probebench.types import EMB
 
 OLD = tuple(map(int, t.__version__.split(".")[:2])) < (5, 20)
-"""Some of these architectures are younger, or have other configs, than the oldest transformers that the package runs with."""
+"""Some of these architectures are younger, or have other configs, than the oldest transformers that
+the package runs with."""
 IDS = [(10, 14, 17, 30, 8, 11, 60, 7), (16, 40, 41, 19)]
 TABLE = np.array([[[k, k] for k in (0, len(s) // 2, len(s) - 1)] for s in IDS])
 TOKENS = {"vocab_size": 400, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-SIZES = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+}
 TEXT = {**TOKENS, **SIZES, "num_key_value_heads": 2, "max_position_embeddings": 256}
-EYE = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28,
-       "patch_size": 14}  # fmt: skip
-TOWER = {"depth": 2, "hidden_size": 16, "out_hidden_size": 32, "intermediate_size": 24, "num_heads": 2, "patch_size": 14}
+EYE = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+TOWER = {
+    "depth": 2,
+    "hidden_size": 16,
+    "out_hidden_size": 32,
+    "intermediate_size": 24,
+    "num_heads": 2,
+    "patch_size": 14,
+}
 EAR = {"num_mel_bins": 8, "max_source_positions": 16}
 IMAGE, PICTURE = {"image_token_index": 5}, {"image_token_id": 5}
 MARKS = {**PICTURE, "video_token_id": 6, "vision_start_token_id": 7, "vision_end_token_id": 8}
@@ -52,7 +72,14 @@ def text(kind=None, **more):
 
 
 def rope(*section, **more):
-    return {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [*section], **more}}
+    return {
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e4,
+            "mrope_section": [*section],
+            **more,
+        }
+    }
 
 
 def clip(kind="clip_vision_model"):
@@ -70,113 +97,321 @@ def config_of(name, **arguments):
 QWEN3 = rope(1, 1, 2, mrope_interleaved=True) | {"head_dim": 8}
 EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 CODES = {"embed_dim": 8, "base_channels": 32, "channel_multiplier": [1], "latent_channels": 8}
-GLM = {"image_start_token_id": 7, "image_end_token_id": 8, "video_start_token_id": 9, "video_end_token_id": 10}
+GLM = {
+    "image_start_token_id": 7,
+    "image_end_token_id": 8,
+    "video_start_token_id": 9,
+    "video_end_token_id": 10,
+}
 LLAMA4 = {"num_local_experts": 4, "intermediate_size_mlp": 40, "interleave_moe_layer_step": 2}
 CASES = {
-    "mistral3": two("Mistral3Config", text("mistral", head_dim=8), clip("pixtral") | {"head_dim": 8}, **IMAGE),
+    "mistral3": two(
+        "Mistral3Config", text("mistral", head_dim=8), clip("pixtral") | {"head_dim": 8}, **IMAGE
+    ),
     "llava": two("LlavaConfig", text("llama"), clip(), **IMAGE),
     "llava_next": two("LlavaNextConfig", text("mistral", head_dim=8), clip(), **IMAGE),
-    "llava_onevision": two("LlavaOnevisionConfig", text("qwen2"), clip("siglip_vision_model"), **IMAGE, video_token_index=6),
+    "llava_onevision": two(
+        "LlavaOnevisionConfig",
+        text("qwen2"),
+        clip("siglip_vision_model"),
+        **IMAGE,
+        video_token_index=6,
+    ),
     "vipllava": two("VipLlavaConfig", text("llama"), clip(), **IMAGE),
     "video_llava": two("VideoLlavaConfig", text("llama"), clip(), **IMAGE, video_token_index=6),
-    "paligemma": two("PaliGemmaConfig", text("gemma", head_dim=8), clip("siglip_vision_model"), **IMAGE, projection_dim=32),
-    "paligemma2": two("PaliGemmaConfig", text("gemma2", head_dim=8), clip("siglip_vision_model"), **IMAGE, projection_dim=32),
+    "paligemma": two(
+        "PaliGemmaConfig",
+        text("gemma", head_dim=8),
+        clip("siglip_vision_model"),
+        **IMAGE,
+        projection_dim=32,
+    ),
+    "paligemma2": two(
+        "PaliGemmaConfig",
+        text("gemma2", head_dim=8),
+        clip("siglip_vision_model"),
+        **IMAGE,
+        projection_dim=32,
+    ),
     "gemma3": two("Gemma3Config", text(head_dim=8), EYE, mm_tokens_per_image=1, **IMAGE),
     "idefics2": two(
         "Idefics2Config",
         text("mistral", head_dim=8),
         EYE,
-        perceiver_config={"hidden_size": 32, "resampler_n_latents": 2, "resampler_depth": 1, "resampler_n_heads": 2,
-                          "resampler_head_dim": 8, "num_key_value_heads": 1},
+        perceiver_config={
+            "hidden_size": 32,
+            "resampler_n_latents": 2,
+            "resampler_depth": 1,
+            "resampler_n_heads": 2,
+            "resampler_head_dim": 8,
+            "num_key_value_heads": 1,
+        },
         **PICTURE,
     ),
     "idefics3": two("Idefics3Config", text("llama"), EYE, **PICTURE, pad_token_id=0),
     "smolvlm": two("SmolVLMConfig", text("llama"), EYE, **PICTURE, pad_token_id=0),
-    "internvl": two("InternVLConfig", text("qwen2"), EYE | {"image_size": [28, 28], "patch_size": [14, 14]}, **PICTURE),
-    "qwen2_vl": two("Qwen2VLConfig", text(**rope(1, 1, 2)),
-                    {"depth": 2, "embed_dim": 16, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 14}, **MARKS),
-    "qwen2_5_vl": two("Qwen2_5_VLConfig", text(**rope(1, 1, 2)), TOWER | {"fullatt_block_indexes": [1]}, **MARKS),
-    "qwen3_vl": two("Qwen3VLConfig", text(**QWEN3), TOWER | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
-                    **MARKS),
-    "qwen3_vl_moe": two("Qwen3VLMoeConfig", text(**QWEN3, **EXPERTS),
-                        TOWER | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]}, **MARKS),
-    "glm4v": two("Glm4vConfig", text(**rope(1, 1, 0, partial_rotary_factor=0.5)), TOWER | {"image_size": 28}, **PICTURE,
-                 video_token_id=6, **GLM),
+    "internvl": two(
+        "InternVLConfig",
+        text("qwen2"),
+        EYE | {"image_size": [28, 28], "patch_size": [14, 14]},
+        **PICTURE,
+    ),
+    "qwen2_vl": two(
+        "Qwen2VLConfig",
+        text(**rope(1, 1, 2)),
+        {
+            "depth": 2,
+            "embed_dim": 16,
+            "hidden_size": 32,
+            "num_heads": 2,
+            "mlp_ratio": 2,
+            "patch_size": 14,
+        },
+        **MARKS,
+    ),
+    "qwen2_5_vl": two(
+        "Qwen2_5_VLConfig", text(**rope(1, 1, 2)), TOWER | {"fullatt_block_indexes": [1]}, **MARKS
+    ),
+    "qwen3_vl": two(
+        "Qwen3VLConfig",
+        text(**QWEN3),
+        TOWER | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+        **MARKS,
+    ),
+    "qwen3_vl_moe": two(
+        "Qwen3VLMoeConfig",
+        text(**QWEN3, **EXPERTS),
+        TOWER | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+        **MARKS,
+    ),
+    "glm4v": two(
+        "Glm4vConfig",
+        text(**rope(1, 1, 0, partial_rotary_factor=0.5)),
+        TOWER | {"image_size": 28},
+        **PICTURE,
+        video_token_id=6,
+        **GLM,
+    ),
     "aya_vision": two("AyaVisionConfig", text("cohere2"), clip("siglip_vision_model"), **IMAGE),
-    "ovis2": two("Ovis2Config", text("qwen2"), EYE | {"vocab_size": 64}, **PICTURE, vocab_size=400, hidden_size=32),
-    "lfm2_vl": two("Lfm2VlConfig",
-                   text("lfm2", layer_types=["conv", "full_attention", "full_attention"], block_auto_adjust_ff_dim=False),
-                   clip("siglip2_vision_model") | {"num_patches": 4}, **PICTURE),
-    "aria": two("AriaConfig", text(moe_num_experts=4, moe_topk=2, moe_num_shared_experts=1), clip("idefics3_vision"), **IMAGE,
-                projector_patch_to_query_dict={4: 4}),
+    "ovis2": two(
+        "Ovis2Config",
+        text("qwen2"),
+        EYE | {"vocab_size": 64},
+        **PICTURE,
+        vocab_size=400,
+        hidden_size=32,
+    ),
+    "lfm2_vl": two(
+        "Lfm2VlConfig",
+        text(
+            "lfm2",
+            layer_types=["conv", "full_attention", "full_attention"],
+            block_auto_adjust_ff_dim=False,
+        ),
+        clip("siglip2_vision_model") | {"num_patches": 4},
+        **PICTURE,
+    ),
+    "aria": two(
+        "AriaConfig",
+        text(moe_num_experts=4, moe_topk=2, moe_num_shared_experts=1),
+        clip("idefics3_vision"),
+        **IMAGE,
+        projector_patch_to_query_dict={4: 4},
+    ),
     "deepseek_vl": two("DeepseekVLConfig", text("llama"), clip("siglip_vision_model"), **PICTURE),
-    "got_ocr2": two("GotOcr2Config", text("qwen2"),
-                    {"hidden_size": 16, "output_channels": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 32,
-                     "patch_size": 16, "mlp_dim": 16, "global_attn_indexes": [0], "window_size": 2}, **IMAGE),
-    "llama4": two("Llama4Config",
-                  text(head_dim=8, layer_types=["chunked_attention", "chunked_attention", "full_attention"], **LLAMA4),
-                  {"hidden_size": 16, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 28,
-                   "patch_size": 14, "vision_output_dim": 16, "projector_input_dim": 16, "projector_output_dim": 16}, **IMAGE),
-    "mllama": two("MllamaConfig", text(num_hidden_layers=4, cross_attention_layers=[1],
-                                       rope_parameters={"rope_type": "default", "rope_theta": 1e4}),
-                  {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_global_layers": 1, "attention_heads": 2,
-                   "image_size": 28, "patch_size": 14, "vision_output_dim": 32, "intermediate_layers_indices": [0],
-                   "supported_aspect_ratios": [[1, 1]], "max_num_tiles": 1}, **IMAGE),
-    "chameleon": partial(config_of, "ChameleonConfig", **TEXT, vocabulary_map={"<image>": 5},
-                         vq_config=CODES | {"num_embeddings": 8, "resolution": 8}),
-    "emu3": partial(config_of, "Emu3Config", text_config=TEXT, vocabulary_map={"<image>": 5},
-                    vq_config=CODES | {"codebook_size": 8, "attn_resolutions": []}),
-    "fuyu": partial(config_of, "FuyuConfig", **TEXT, image_size=28, patch_size=14, text_config=text("persimmon")),
-    "voxtral": partial(config_of, "VoxtralConfig", text_config=text("llama"), audio_token_id=5,
-                       audio_config=EAR | {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
-                                           "num_attention_heads": 2}),
-    "qwen2_audio": partial(config_of, "Qwen2AudioConfig", text_config=text("qwen2"), audio_token_index=5,
-                           audio_config=EAR | {"d_model": 16, "encoder_ffn_dim": 32, "encoder_layers": 1,
-                                               "encoder_attention_heads": 2}),
-}  # fmt: skip
+    "got_ocr2": two(
+        "GotOcr2Config",
+        text("qwen2"),
+        {
+            "hidden_size": 16,
+            "output_channels": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 32,
+            "patch_size": 16,
+            "mlp_dim": 16,
+            "global_attn_indexes": [0],
+            "window_size": 2,
+        },
+        **IMAGE,
+    ),
+    "llama4": two(
+        "Llama4Config",
+        text(
+            head_dim=8,
+            layer_types=["chunked_attention", "chunked_attention", "full_attention"],
+            **LLAMA4,
+        ),
+        {
+            "hidden_size": 16,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+            "vision_output_dim": 16,
+            "projector_input_dim": 16,
+            "projector_output_dim": 16,
+        },
+        **IMAGE,
+    ),
+    "mllama": two(
+        "MllamaConfig",
+        text(
+            num_hidden_layers=4,
+            cross_attention_layers=[1],
+            rope_parameters={"rope_type": "default", "rope_theta": 1e4},
+        ),
+        {
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_global_layers": 1,
+            "attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+            "vision_output_dim": 32,
+            "intermediate_layers_indices": [0],
+            "supported_aspect_ratios": [[1, 1]],
+            "max_num_tiles": 1,
+        },
+        **IMAGE,
+    ),
+    "chameleon": partial(
+        config_of,
+        "ChameleonConfig",
+        **TEXT,
+        vocabulary_map={"<image>": 5},
+        vq_config=CODES | {"num_embeddings": 8, "resolution": 8},
+    ),
+    "emu3": partial(
+        config_of,
+        "Emu3Config",
+        text_config=TEXT,
+        vocabulary_map={"<image>": 5},
+        vq_config=CODES | {"codebook_size": 8, "attn_resolutions": []},
+    ),
+    "fuyu": partial(
+        config_of, "FuyuConfig", **TEXT, image_size=28, patch_size=14, text_config=text("persimmon")
+    ),
+    "voxtral": partial(
+        config_of,
+        "VoxtralConfig",
+        text_config=text("llama"),
+        audio_token_id=5,
+        audio_config=EAR
+        | {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+        },
+    ),
+    "qwen2_audio": partial(
+        config_of,
+        "Qwen2AudioConfig",
+        text_config=text("qwen2"),
+        audio_token_index=5,
+        audio_config=EAR
+        | {"d_model": 16, "encoder_ffn_dim": 32, "encoder_layers": 1, "encoder_attention_heads": 2},
+    ),
+}
 NO_TEXT_ALONE = {
     "blip-2": (
         partial(
             config_of,
             "Blip2Config",
-            text_config={**TOKENS, "model_type": "opt", "hidden_size": 32, "ffn_dim": 48, "num_hidden_layers": 3,
-                         "num_attention_heads": 4, "max_position_embeddings": 256, "word_embed_proj_dim": 32},
+            text_config={
+                **TOKENS,
+                "model_type": "opt",
+                "hidden_size": 32,
+                "ffn_dim": 48,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 4,
+                "max_position_embeddings": 256,
+                "word_embed_proj_dim": 32,
+            },
             vision_config=EYE,
-            qformer_config={"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-                            "num_attention_heads": 2, "encoder_hidden_size": 16},
+            qformer_config={
+                "vocab_size": 20,
+                "hidden_size": 16,
+                "intermediate_size": 24,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "encoder_hidden_size": 16,
+            },
             num_query_tokens=2,
             **IMAGE,
         ),
         r"\(Blip2ForConditionalGeneration\) does not read text alone: its generate\(\) needs pixel_values",
     ),
     "kosmos-2": (
-        two("Kosmos2Config", TOKENS | {"embed_dim": 32, "layers": 3, "ffn_dim": 48, "attention_heads": 4}, EYE, latent_query_num=2),
+        two(
+            "Kosmos2Config",
+            TOKENS | {"embed_dim": 32, "layers": 3, "ffn_dim": 48, "attention_heads": 4},
+            EYE,
+            latent_query_num=2,
+        ),
         "does not read text alone: .*pixel_values",
     ),
     "florence2": (
         two(
             "Florence2Config",
-            {**TOKENS, "model_type": "bart", "d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 2,
-             "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32},
-            {"embed_dim": [8, 8], "num_heads": [1, 1], "num_groups": [1, 1], "depths": [1, 1], "patch_size": [3, 3],
-             "patch_stride": [2, 2], "patch_padding": [1, 1], "patch_prenorm": [False, True], "window_size": 2,
-             "projection_dim": 16},
+            {
+                **TOKENS,
+                "model_type": "bart",
+                "d_model": 32,
+                "encoder_layers": 2,
+                "decoder_layers": 2,
+                "encoder_attention_heads": 2,
+                "decoder_attention_heads": 2,
+                "encoder_ffn_dim": 32,
+                "decoder_ffn_dim": 32,
+            },
+            {
+                "embed_dim": [8, 8],
+                "num_heads": [1, 1],
+                "num_groups": [1, 1],
+                "depths": [1, 1],
+                "patch_size": [3, 3],
+                "patch_stride": [2, 2],
+                "patch_padding": [1, 1],
+                "patch_prenorm": [False, True],
+                "window_size": 2,
+                "projection_dim": 16,
+            },
         ),
         "type 'florence2'.* has an encoder and a decoder.*Only decoders can be read",
     ),
     "clip": (
-        partial(config_of, "CLIPConfig", text_config=TOKENS | SIZES, vision_config=EYE, architectures=["CLIPForCausalLM"]),
+        partial(
+            config_of,
+            "CLIPConfig",
+            text_config=TOKENS | SIZES,
+            vision_config=EYE,
+            architectures=["CLIPForCausalLM"],
+        ),
         "no class that generates text with models of the type 'clip'",
     ),
-}  # fmt: skip
+}
 
 
 def build(config):
     """A whole random model by transformers' own choice of class."""
-    names = ("AutoModelForImageTextToText", "AutoModelForMultimodalLM", "AutoModelForCausalLM", "AutoModel")
+    names = (
+        "AutoModelForImageTextToText",
+        "AutoModelForMultimodalLM",
+        "AutoModelForCausalLM",
+        "AutoModel",
+    )
     classes = [getattr(t, name) for name in names if hasattr(t, name)]
     torch.manual_seed(0)
-    model = next(c for c in classes if type(config) in c._model_mapping).from_config(config).eval().requires_grad_(False)
+    model = (
+        next(c for c in classes if type(config) in c._model_mapping)
+        .from_config(config)
+        .eval()
+        .requires_grad_(False)
+    )
     for p in model.parameters():
         if p.ndim > 1:
             p.normal_(0, 0.25)
@@ -190,7 +425,10 @@ def whole(tmp_path_factory):
     @cache
     def make(name):
         if OLD and name in ("paligemma", "paligemma2", "llama4"):
-            pytest.skip(f"transformers {t.__version__} runs {name} otherwise in a batch than alone, or not at all")
+            pytest.skip(
+                f"transformers {t.__version__} runs {name} otherwise in a batch than alone, or not "
+                "at all"
+            )
         try:
             config = CASES[name]() if name in CASES else NO_TEXT_ALONE[name][0]()
         except (AttributeError, ValueError, TypeError):
@@ -233,17 +471,24 @@ def test_the_stream_is_output_hidden_states_of_the_whole_model(whole, read, name
     assert [k for _, k in plan.taps] == [EMB, *blocks]
     found = Extractor(loaded, plan, "float32")(IDS, TABLE, ("first", "middle", "last"))["resid"]
     if "paligemma" in name:
-        model.set_attn_implementation("eager")  # the one that sees in one direction with a mask and without
+        model.set_attn_implementation(
+            "eager"
+        )  # the one that sees in one direction with a mask and without
     for i, ids in enumerate(IDS):
         with torch.inference_mode():
             out = model(input_ids=torch.tensor([ids]), use_cache=False, output_hidden_states=True)
-        for row, states in enumerate(out.hidden_states[:-1]):  # the last one comes after the final norm
-            np.testing.assert_allclose(found[row][:, i], states[0][TABLE[i, :, 0]], atol=1e-4, rtol=1e-4)
+        for row, states in enumerate(
+            out.hidden_states[:-1]
+        ):  # the last one comes after the final norm
+            np.testing.assert_allclose(
+                found[row][:, i], states[0][TABLE[i, :, 0]], atol=1e-4, rtol=1e-4
+            )
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_answers_do_not_depend_on_who_else_is_in_the_batch(read, name):
-    """Padded on the left, which shifts the three rotary positions of Qwen-VL unless the model is told."""
+    """Padded on the left, which shifts the three rotary positions of Qwen-VL unless the model is
+    told."""
     loaded, wanted = read(name), [Request(str(i), ids) for i, ids in enumerate(IDS)]
     together, alone = (generate(loaded, some, 5, frozenset()) for some in (wanted, wanted[1:]))
     assert together[1].answer_ids == alone[0].answer_ids
@@ -258,17 +503,27 @@ def test_every_site_is_known_by_name(read, name):
     loaded = read(name)
     n = loaded.handle.identity.n_layers
     config = loaded.model.config.get_text_config(decoder=True)
-    assert family_of(config.model_type) is not None, f"{config.model_type} has no family in layouts.py"
+    assert family_of(config.model_type) is not None, (
+        f"{config.model_type} has no family in layouts.py"
+    )
     plan = plan_sites(loaded.base, n, [ALL], (EMB, *range(n)))
     for layer in executed(loaded.model):
-        assert ("attn.o", layer) in plan.taps or "recurrent or convolutional" in plan.absent["attn.o", layer]
-        assert ("mlp.down", layer) in plan.taps or "mixture of experts" in plan.absent["mlp.down", layer]
+        assert ("attn.o", layer) in plan.taps or "recurrent or convolutional" in plan.absent[
+            "attn.o", layer
+        ]
+        assert ("mlp.down", layer) in plan.taps or "mixture of experts" in plan.absent[
+            "mlp.down", layer
+        ]
     names = {id(m): name for name, m in loaded.model.named_modules()}
     for tap in plan.taps.values():
-        assert not any(part in names[id(tap.module)] for part in ("vision", "visual", "audio", "tower"))
+        assert not any(
+            part in names[id(tap.module)] for part in ("vision", "visual", "audio", "tower")
+        )
 
 
-@pytest.mark.parametrize("name", ["mistral3", "qwen2_5_vl", "qwen3_vl", "mllama", "paligemma", "idefics3"])
+@pytest.mark.parametrize(
+    "name", ["mistral3", "qwen2_5_vl", "qwen3_vl", "mllama", "paligemma", "idefics3"]
+)
 def test_memory_is_counted_and_a_shallow_copy_runs(read, name):
     """What the dry run does: a pass without numbers, and a model of one block of the same shape."""
     handle = read(name).handle
@@ -291,11 +546,15 @@ def test_layers_that_look_at_pictures_are_absent(read):
     """Mllama passes over them where there is none, so there is no vector to read."""
     plan = plan_sites(read("mllama").base, 4, [ALL], (EMB, 0, 1, 2, 3))
     assert {layer for _, layer in plan.absent} == {1}
-    assert "layer 1 looks at pictures, and is passed over where there is none" in plan.absent["resid", 1]
+    assert (
+        "layer 1 looks at pictures, and is passed over where there is none"
+        in plan.absent["resid", 1]
+    )
 
 
 def test_a_prompt_that_sees_both_ways_is_read_as_by_a_decoder(read):
-    """One attention kernel lets it do so without padding and not with, so the same answer had two vectors."""
+    """One attention kernel lets it do so without padding and not with, so the same answer had two
+    vectors."""
     for name in ("paligemma", "paligemma2"):
         handle = read(name).handle
         assert handle.notes == (BOTH_WAYS,)
@@ -305,7 +564,10 @@ def test_a_prompt_that_sees_both_ways_is_read_as_by_a_decoder(read):
 
 def test_a_transformers_that_masks_it_wrongly_is_refused(whole, monkeypatch):
     monkeypatch.setattr("probebench.models.checkpoints.classes.version", lambda name: "5.0.0")
-    with pytest.raises(UsageError, match=r"transformers 5.0.0 masks the text .* type 'paligemma' otherwise in a batch"):
+    with pytest.raises(
+        UsageError,
+        match=r"transformers 5.0.0 masks the text .* type 'paligemma' otherwise in a batch",
+    ):
         find_model(ModelSpec(str(whole("paligemma")[1]), device="cpu"))
     assert find_model(ModelSpec(str(whole("llava")[1]), device="cpu")).causal
 
@@ -322,12 +584,15 @@ def test_what_cannot_be_read_is_one_true_line(whole, name):
 
 
 def test_what_only_the_processor_or_the_text_part_knows(whole, tmp_path):
-    """Older checkpoints keep their chat template in a file of the processor, and stop tokens in the text part's config."""
+    """Older checkpoints keep their chat template in a file of the processor, and stop tokens in the
+    text part's config."""
     folder = tmp_path / "model"
     shutil.copytree(whole("llava")[1], folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     assert find_model(ModelSpec(str(folder), device="cpu")).tokenizer.chat_template is None
-    (folder / "chat_template.json").write_text(json.dumps({"chat_template": "{{ messages[0]['content'] }}"}))
+    (folder / "chat_template.json").write_text(
+        json.dumps({"chat_template": "{{ messages[0]['content'] }}"})
+    )
     (folder / "generation_config.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     config["text_config"]["eos_token_id"] = 77
@@ -354,12 +619,17 @@ def test_an_untrained_copy_is_of_the_same_class(read):
         loaded = read(name)
         copy = untrained(loaded.handle, 0)
         assert type(copy.model) is type(loaded.model)
-        assert not torch.equal(copy.model.get_input_embeddings().weight, loaded.model.get_input_embeddings().weight)
+        assert not torch.equal(
+            copy.model.get_input_embeddings().weight, loaded.model.get_input_embeddings().weight
+        )
 
 
 def test_a_run_from_folder_to_record(whole, answers_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = {"positions": ["first_answer", "last_q"], "shuffles": 0, "sites": ["resid", "attn.o"]}
     run = probebench.evaluate(str(whole("mllama")[1]), answers=answers_file(), **small)
-    assert (run.record["model"]["architecture"], run.record["model"]["n_layers"]) == ("MllamaForCausalLM", 4)
+    assert (run.record["model"]["architecture"], run.record["model"]["n_layers"]) == (
+        "MllamaForCausalLM",
+        4,
+    )
     assert run.matrix(site="resid").dropna(how="all").index.tolist() == ["emb", "0", "2", "3"]

@@ -22,9 +22,17 @@ def noisy(strength, seed):
 
 def comparison(**more):
     """The probe, text baselines and a text embedding; `more` replaces decisions by name."""
-    decisions = {"probe": noisy(2, 1), "text": noisy(0.1, 2), "text_embedding": noisy(0.1, 3)} | more
+    decisions = {
+        "probe": noisy(2, 1),
+        "text": noisy(0.1, 2),
+        "text_embedding": noisy(0.1, 3),
+    } | more
     kinds = {"probe": "probe"}
-    detectors = [Detector(name, name, d, kinds.get(name, "baseline")) for name, d in decisions.items() if d is not None]
+    detectors = [
+        Detector(name, name, d, kinds.get(name, "baseline"))
+        for name, d in decisions.items()
+        if d is not None
+    ]
     return evaluate_detectors(detectors, Y, SPLITS, GROUPS, 0)
 
 
@@ -33,31 +41,51 @@ def clean():
     side = {
         "cell": {"auroc": 0.8, "auroc_95": [0.75, 0.85]},
         "best_baseline": {"label": "log-prob mean", "n_validation": 290},
-        "difference": 0.2, "difference_95": [0.15, 0.25], "n": 300, "detectable_difference": 0.07,
-    }  # fmt: skip
+        "difference": 0.2,
+        "difference_95": [0.15, 0.25],
+        "n": 300,
+        "detectable_difference": 0.07,
+    }
     return {
         "selection": {"readable": "after", "p": 0.001},
         "readable": {"before": None, "after": side},
         "confounds": {
             "features": ["answer_tokens", "question_tokens"],
-            "linear": {"auroc": 0.55, "probe_minus_this": 0.3, "probe_minus_this_95": [0.2, 0.4], "n": 300},
+            "linear": {
+                "auroc": 0.55,
+                "probe_minus_this": 0.3,
+                "probe_minus_this_95": [0.2, 0.4],
+                "n": 300,
+            },
             "residual": {"auroc": 0.84, "auroc_95": [0.8, 0.88], "probe_auroc": 0.85, "n": 300},
             "answer_in_prompt": {"flag": False, "all": {"rate": 0.01}},
         },
         "task": {"kind": "qa", "exact_answer": "model"},
-        "counts": {"all": {"n": N, "correct": N // 2, "accuracy": 0.5, "not_stopped": 0, "thinking": 0,
-                           "exact_found": {"correct": found, "wrong": found}}},
+        "counts": {
+            "all": {
+                "n": N,
+                "correct": N // 2,
+                "accuracy": 0.5,
+                "not_stopped": 0,
+                "thinking": 0,
+                "exact_found": {"correct": found, "wrong": found},
+            }
+        },
         "positions_present": {"-8": {"n": N, "in_prompt": 0}},
         "positions": ["first_answer", "-8"],
-        "controls": {"permutation": {"shuffles": 100, "max_statistic_p": 0.01},
-                     "shuffled_labels": {"mean_auroc": 0.46, "sd": 0.09, "repeats": 20}},
+        "controls": {
+            "permutation": {"shuffles": 100, "max_statistic_p": 0.01},
+            "shuffled_labels": {"mean_auroc": 0.46, "sd": 0.09, "repeats": 20},
+        },
         "data": {"n_too_long": 0},
         "label_noise": None,
-    }  # fmt: skip
+    }
 
 
 def fit(converged=True, unconverged=0, masked=""):
-    return CellFit(Cell("resid", 3, "-1"), np.zeros(N), 1.0, 0.8, converged, 3, masked, unconverged=unconverged)
+    return CellFit(
+        Cell("resid", 3, "-1"), np.zeros(N), 1.0, 0.8, converged, 3, masked, unconverged=unconverged
+    )
 
 
 def put(record, path, value):
@@ -77,47 +105,105 @@ def test_a_missing_encoder_is_said():
 
 
 FAULTS = {
-    "the best baseline wins": ({"readable.after.difference": -0.2, "readable.after.difference_95": [-0.3, -0.1]},
-                               "'log-prob mean' (chosen on validation, n = 290), beats the probe: probe minus baseline is "
-                               "-0.200 [-0.300, -0.100] over the 300 test examples that both score."),
-    "or may": ({"readable.after.difference": -0.1, "readable.after.difference_95": [-0.3, 0.1]},
-               "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = 290): probe minus baseline "
-               "is -0.100 [-0.300, +0.100] over the 300"),
-    "too little power": ({"readable.after.difference": 0.05}, "small for such a difference to 'log-prob mean' (chosen on "
-                         "validation, n = 290): probe minus baseline is +0.050 [+0.150, +0.250] over the 300 test "
-                         "examples that both score; a difference of 0.070 would be found 4 times out of 5"),
-    "part of the examples": ({"selection.n_test": 250, "counts.test": {"n": 300}}, "exists in 250 of 300 test examples"),
-    "a linear model does as well": ({"confounds.linear.probe_minus_this_95": [-0.01, 0.1]},
-                                    "A linear model of answer tokens and question tokens is not distinguishable from the probe"),
-    "a linear model does better": ({"confounds.linear.probe_minus_this_95": [-0.2, -0.1]},
-                                   "A linear model of answer tokens and question tokens beats the probe"),
-    "nothing left": ({"confounds.residual.auroc": 0.52, "confounds.residual.auroc_95": [0.47, 0.57]},
-                     "goes from 0.850 to 0.520, an interval that reaches 0.5 (n = 300)"),
-    "answer in the prompt": ({"confounds.answer_in_prompt": {"flag": True, "all": {"rate": 0.98}}}, "in 98% of prompts"),
-    "unbalanced": ({"counts.all.accuracy": 0.95, "counts.all.correct": 1425}, "1425 of 1500 answers are correct"),
+    "the best baseline wins": (
+        {"readable.after.difference": -0.2, "readable.after.difference_95": [-0.3, -0.1]},
+        "'log-prob mean' (chosen on validation, n = 290), beats the probe: probe minus baseline is "
+        "-0.200 [-0.300, -0.100] over the 300 test examples that both score.",
+    ),
+    "or may": (
+        {"readable.after.difference": -0.1, "readable.after.difference_95": [-0.3, 0.1]},
+        "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = "
+        "290): probe minus baseline "
+        "is -0.100 [-0.300, +0.100] over the 300",
+    ),
+    "too little power": (
+        {"readable.after.difference": 0.05},
+        "small for such a difference to 'log-prob mean' (chosen on "
+        "validation, n = 290): probe minus baseline is +0.050 [+0.150, +0.250] over the 300 test "
+        "examples that both score; a difference of 0.070 would be found 4 times out of 5",
+    ),
+    "part of the examples": (
+        {"selection.n_test": 250, "counts.test": {"n": 300}},
+        "exists in 250 of 300 test examples",
+    ),
+    "a linear model does as well": (
+        {"confounds.linear.probe_minus_this_95": [-0.01, 0.1]},
+        "A linear model of answer tokens and question tokens is not distinguishable from the probe",
+    ),
+    "a linear model does better": (
+        {"confounds.linear.probe_minus_this_95": [-0.2, -0.1]},
+        "A linear model of answer tokens and question tokens beats the probe",
+    ),
+    "nothing left": (
+        {"confounds.residual.auroc": 0.52, "confounds.residual.auroc_95": [0.47, 0.57]},
+        "goes from 0.850 to 0.520, an interval that reaches 0.5 (n = 300)",
+    ),
+    "answer in the prompt": (
+        {"confounds.answer_in_prompt": {"flag": True, "all": {"rate": 0.98}}},
+        "in 98% of prompts",
+    ),
+    "unbalanced": (
+        {"counts.all.accuracy": 0.95, "counts.all.correct": 1425},
+        "1425 of 1500 answers are correct",
+    ),
     "cut off": ({"counts.all.not_stopped": 400}, "400 of 1500 answers ran into max_new_tokens"),
-    "exact answers": ({"counts.all.exact_found.wrong": {"rate": 0.8}}, "found in 100% of correct and 80% of wrong"),
-    "given exact answers": ({"counts.all.exact_found.wrong": {"rate": 0.8}, "task.exact_answer": "given"},
-                            "found in 100% of correct and 80% of wrong"),
-    "a draw": ({"readable.after.difference": 0.0, "readable.after.difference_95": [-0.01, 0.01]},
-               "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = 290): probe minus baseline "
-               "is +0.000 [-0.010, +0.010] over the 300 test examples that both score; a difference of 0.070 would be found"),
-    "into the prompt": ({"positions_present.-8.in_prompt": 7}, "Position -8 reaches into the prompt in 7 of 1500"),
+    "exact answers": (
+        {"counts.all.exact_found.wrong": {"rate": 0.8}},
+        "found in 100% of correct and 80% of wrong",
+    ),
+    "given exact answers": (
+        {"counts.all.exact_found.wrong": {"rate": 0.8}, "task.exact_answer": "given"},
+        "found in 100% of correct and 80% of wrong",
+    ),
+    "a draw": (
+        {"readable.after.difference": 0.0, "readable.after.difference_95": [-0.01, 0.01]},
+        "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = "
+        "290): probe minus baseline "
+        "is +0.000 [-0.010, +0.010] over the 300 test examples that both score; a difference of "
+        "0.070 would be found",
+    ),
+    "into the prompt": (
+        {"positions_present.-8.in_prompt": 7},
+        "Position -8 reaches into the prompt in 7 of 1500",
+    ),
     "no signal": ({"controls.permutation.max_statistic_p": 0.3}, "p = 0.30"),
     "no null": ({"controls.permutation.max_statistic_p": float("nan")}, "too little to shuffle"),
-    "control off": ({"controls.shuffled_labels": {"mean_auroc": 0.6, "sd": 0.1, "repeats": 20}}, "score 0.600 on average"),
+    "control off": (
+        {"controls.shuffled_labels": {"mean_auroc": 0.6, "sd": 0.1, "repeats": 20}},
+        "score 0.600 on average",
+    ),
     "thinking": ({"counts.all.thinking": 5}, "thinks before it answers (5 of 1500)"),
     "too long": ({"data.n_too_long": 3}, "3 examples do not fit"),
     "gold": ({"task.exact_answer": "gold"}, "found by the label"),
-    "label noise": ({"label_noise": {"judge": "exact", "change": 0.05, "change_95": [0.02, 0.08], "n_test": 280,
-                                     "agreement": 0.9, "kappa": 0.8,
-                                     "refit": {"C": 1.0}}},
-                    "Under the labels of exact the probe's AUROC changes by +0.050 [+0.020, +0.080], n = 280"),
-    "no second fit": ({"label_noise": {"judge": "exact", "change": 0.0, "change_95": [-0.1, 0.1], "n_test": 280,
-                                       "agreement": 0.9, "kappa": 0.8,
-                                       "refit": {"C": None, "reason": "3 wrong answers"}}},
-                      "cannot be fitted to the labels of exact"),
-}  # fmt: skip
+    "label noise": (
+        {
+            "label_noise": {
+                "judge": "exact",
+                "change": 0.05,
+                "change_95": [0.02, 0.08],
+                "n_test": 280,
+                "agreement": 0.9,
+                "kappa": 0.8,
+                "refit": {"C": 1.0},
+            }
+        },
+        "Under the labels of exact the probe's AUROC changes by +0.050 [+0.020, +0.080], n = 280",
+    ),
+    "no second fit": (
+        {
+            "label_noise": {
+                "judge": "exact",
+                "change": 0.0,
+                "change_95": [-0.1, 0.1],
+                "n_test": 280,
+                "agreement": 0.9,
+                "kappa": 0.8,
+                "refit": {"C": None, "reason": "3 wrong answers"},
+            }
+        },
+        "cannot be fitted to the labels of exact",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -134,8 +220,12 @@ def test_faults_of_fits_and_detectors():
     def of(fits=None, **more):
         return warnings(clean(), fits or [fit()], comparison(**more))
 
-    assert of([fit(), fit(converged=False)]) == ["1 of 2 cells did not converge, the first: resid, layer 3, -1."]
-    assert of([fit(unconverged=4)]) == ["4 fits at other values of C or to shuffled labels did not converge."]
+    assert of([fit(), fit(converged=False)]) == [
+        "1 of 2 cells did not converge, the first: resid, layer 3, -1."
+    ]
+    assert of([fit(unconverged=4)]) == [
+        "4 fits at other values of C or to shuffled labels did not converge."
+    ]
     assert of([fit(), fit(masked="few"), fit(masked="few")]) == ["2 cells are masked: few."]
     assert "not distinguishable from 'text'" in of(text=noisy(2, 1))[0]
     assert "'text' beats the probe" in of(text=noisy(4, 1))[0]
@@ -153,7 +243,8 @@ def test_faults_of_fits_and_detectors():
     (said,) = (w for w in warnings(record, [fit()], table) if "Detectors are compared" in w)
     assert f"over {len(table.rows)} of {table.n_test} test examples" in said
     assert (
-        f"There the probe has an AUROC of {table.scores[0].auroc:.3f}, over all {table.n_test} that have its token 0.900." in said
+        f"There the probe has an AUROC of {table.scores[0].auroc:.3f}, over all {table.n_test} "
+        "that have its token 0.900." in said
     )
 
 

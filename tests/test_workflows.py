@@ -9,9 +9,16 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in sorted((ROOT / ".github/workflows").glob("*.y*ml"))}
-STEPS = [(name, job, i, step) for name, w in WORKFLOWS.items() for job, body in w["jobs"].items()
-         for i, step in enumerate(body["steps"])]  # fmt: skip
+WORKFLOWS = {
+    path.stem: yaml.safe_load(path.read_text())
+    for path in sorted((ROOT / ".github/workflows").glob("*.y*ml"))
+}
+STEPS = [
+    (name, job, i, step)
+    for name, w in WORKFLOWS.items()
+    for job, body in w["jobs"].items()
+    for i, step in enumerate(body["steps"])
+]
 STRANGERS = re.compile(r"\bsubmission\b")
 READER = re.compile(
     r"python -m probebench leaderboard validate \.\./submission/leaderboards --base leaderboards --comment \.\./comment\.md"
@@ -45,7 +52,10 @@ def test_permissions_are_said_and_small(name):
     assert w["permissions"] in ({}, {"contents": "read"})
     allowed = {"comment": {"pull-requests": "write"}}
     for job, body in w["jobs"].items():
-        assert body.get("permissions", w["permissions"]) in ({"contents": "read"}, allowed.get(job)), job
+        assert body.get("permissions", w["permissions"]) in (
+            {"contents": "read"},
+            allowed.get(job),
+        ), job
         assert body["timeout-minutes"] <= 60
 
 
@@ -61,7 +71,9 @@ def test_only_the_leaderboard_runs_with_rights_on_a_strangers_pull_request():
     for name, w in WORKFLOWS.items():
         privileged = {"pull_request_target", "workflow_run", "issue_comment"} & set(events(w))
         assert privileged == ({"pull_request_target"} if name == "leaderboard" else set())
-    assert events(WORKFLOWS["leaderboard"]) == {"pull_request_target": {"paths": ["leaderboards/**"]}}
+    assert events(WORKFLOWS["leaderboard"]) == {
+        "pull_request_target": {"paths": ["leaderboards/**"]}
+    }
 
 
 def test_secrets_are_not_named():
@@ -75,9 +87,19 @@ def test_the_strangers_files_are_data():
     steps = jobs["validate"]["steps"]
     places = [s for s in steps if s.get("uses", "").startswith("actions/checkout@")]
     base, theirs = (s["with"] for s in places)
-    assert base == {"ref": "${{ github.event.pull_request.base.sha }}", "path": "base", "persist-credentials": False}
-    assert theirs["path"] == "submission" and theirs["ref"] == "${{ github.event.pull_request.head.sha }}"
-    assert theirs["sparse-checkout"] == "/leaderboards/" and theirs["sparse-checkout-cone-mode"] is False
+    assert base == {
+        "ref": "${{ github.event.pull_request.base.sha }}",
+        "path": "base",
+        "persist-credentials": False,
+    }
+    assert (
+        theirs["path"] == "submission"
+        and theirs["ref"] == "${{ github.event.pull_request.head.sha }}"
+    )
+    assert (
+        theirs["sparse-checkout"] == "/leaderboards/"
+        and theirs["sparse-checkout-cone-mode"] is False
+    )
     assert theirs["submodules"] is False and theirs["lfs"] is False
     runs = [s for s in steps if "run" in s]
     assert all(s["working-directory"] == "base" for s in runs)
@@ -88,10 +110,18 @@ def test_the_strangers_files_are_data():
 
 
 def test_what_is_installed_comes_from_the_base():
-    install = next(s["run"] for s in WORKFLOWS["leaderboard"]["jobs"]["validate"]["steps"] if "pip" in s.get("run", ""))
+    install = next(
+        s["run"]
+        for s in WORKFLOWS["leaderboard"]["jobs"]["validate"]["steps"]
+        if "pip" in s.get("run", "")
+    )
     words = install.removeprefix("python -m pip install -q -c constraints.txt ").split()
     pinned = (ROOT / "constraints.txt").read_text()
-    assert all(re.fullmatch(r"[a-z0-9-]+", w) and re.search(rf"^{w}==", pinned, re.MULTILINE | re.IGNORECASE) for w in words), words
+    assert all(
+        re.fullmatch(r"[a-z0-9-]+", w)
+        and re.search(rf"^{w}==", pinned, re.MULTILINE | re.IGNORECASE)
+        for w in words
+    ), words
 
 
 def test_the_job_that_may_comment_has_no_checkout():
@@ -120,7 +150,9 @@ from probebench.cli.main import main
 main(["leaderboard", "validate", sys.argv[1], "--workers", "0", "--comment", sys.argv[2]])
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "comment.md")], capture_output=True, text=True
+        [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "comment.md")],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "**new**" in (tmp_path / "comment.md").read_text()

@@ -1,4 +1,5 @@
-"""Two detectors of two finished runs, paired on the test examples that both have. Reads predictions and answers, no torch."""
+"""Two detectors of two finished runs, paired on the test examples that both have. Reads predictions
+and answers, no torch."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ class RunComparison:
     a: Side
     b: Side
     n: int
-    """Common examples: in test of both runs, with a decision of both detectors. Every number is over these."""
+    """Common examples: in test of both runs, with a decision of both detectors. Every number is
+    over these."""
     n_groups: int
     n_by_text: int
     """Of the common examples, those found by their question because their ids differ."""
@@ -85,9 +87,11 @@ class RunComparison:
     difference_95: Interval
     """Paired cluster bootstrap: the same groups drawn for both."""
     difference_95_delong: Interval
-    """Paired DeLong, examples independent; NaN with different labels, for which it is not defined."""
+    """Paired DeLong, examples independent; NaN with different labels, for which it is not
+    defined."""
     delong_p: float
-    """Two-sided p of a difference of zero by DeLong; NaN with different labels, or where the difference has no variance."""
+    """Two-sided p of a difference of zero by DeLong; NaN with different labels, or where the
+    difference has no variance."""
     differs: Mapping[str, tuple[Any, Any]]
     """What the two runs differ in."""
     notes: tuple[str, ...]
@@ -97,43 +101,61 @@ class RunComparison:
         """For JSON: intervals as [low, high]."""
         found = asdict(self)
         for place in (found, found["a"], found["b"]):
-            place.update({k: [v["low"], v["high"]] for k, v in place.items() if isinstance(v, dict) and set(v) == {"low", "high"}})
+            place.update(
+                {
+                    k: [v["low"], v["high"]]
+                    for k, v in place.items()
+                    if isinstance(v, dict) and set(v) == {"low", "high"}
+                }
+            )
         return found
 
 
 def compare(
-    a: Run | str | Path, b: Run | str | Path, *, detector: str = "probe", detector_b: str | None = None,
-    different_labels: bool = False, seed: int = 0,
-) -> RunComparison:  # fmt: skip
+    a: Run | str | Path,
+    b: Run | str | Path,
+    *,
+    detector: str = "probe",
+    detector_b: str | None = None,
+    different_labels: bool = False,
+    seed: int = 0,
+) -> RunComparison:
     """Is detector A better than detector B? Paired on the test examples that both runs have.
 
     Args:
         a: a finished run, or its folder.
         b: another one, or the same.
-        detector: of A: a detector of the run's table, or a site, which stands for the probe of its best cell by validation,
-            fitted again from the stored states.
+        detector: of A: a detector of the run's table, or a site, which stands for the probe of its
+            best cell by validation, fitted again from the stored states.
         detector_b: of B; None for the same name.
         different_labels: score each run against its own labels where they differ.
         seed: of the resamples.
 
     Raises:
         UnknownNameError: a detector or site that a run does not have.
-        UsageError: no common examples, or the same example with different labels and no permission to go on.
+        UsageError: no common examples, or the same example with different labels and no permission
+            to go on.
         LabelError: the common examples hold one class only.
     """
     runs = [Run.load(run) for run in (a, b)]
     names = (detector, detector if detector_b is None else detector_b)
     tables = [_table(run, name) for run, name in zip(runs, names, strict=True)]
     pairs, n_by_text = matched(*(run.answers for run in runs))
-    left, right = tables[0].iloc[pairs[:, 0]].reset_index(drop=True), tables[1].iloc[pairs[:, 1]].reset_index(drop=True)
+    left, right = (
+        tables[0].iloc[pairs[:, 0]].reset_index(drop=True),
+        tables[1].iloc[pairs[:, 1]].reset_index(drop=True),
+    )
     both = ((left.split == "test") & (right.split == "test")).to_numpy()
     decided = [np.isfinite(side.decision.to_numpy()) for side in (left, right)]
     used = both & decided[0] & decided[1]
     if not used.any():
         raise UsageError(
-            f"{runs[0].folder} and {runs[1].folder} have no common test examples that both detectors can score: {len(pairs)} "
-            f"examples stand in both runs, {int(both.sum())} of them in test of both. Their tasks are "
-            f"{' and '.join(run.record['task']['name'] for run in runs)}. An example is found by its id and question, else by its "
+            f"{runs[0].folder} and {runs[1].folder} have no common test examples that both "
+            f"detectors can score: {len(pairs)} "
+            f"examples stand in both runs, {int(both.sum())} of them in test of both. Their tasks "
+            "are "
+            f"{' and '.join(run.record['task']['name'] for run in runs)}. An example is found by "
+            "its id and question, else by its "
             f"question."
         )
     y = [side.label.to_numpy(dtype=np.int64)[used] for side in (left, right)]
@@ -142,7 +164,10 @@ def compare(
         first = left.id[used].to_numpy()[y[0] != y[1]][0]
         raise UsageError(_refusal(runs, other, int(used.sum()), str(first)))
     if any(len(np.unique(v)) < 2 for v in y):
-        raise LabelError(f"The {int(used.sum())} common test examples hold one class only, so no AUROC is defined.")
+        raise LabelError(
+            f"The {int(used.sum())} common test examples hold one class only, so no AUROC is "
+            "defined."
+        )
     groups = joined_groups(left.group[used].tolist(), right.group[used].tolist())
     scores = [side.decision.to_numpy(dtype=np.float64)[used] for side in (left, right)]
     result = paired(y[0], y[1], scores[0], scores[1], groups, seed)
@@ -152,40 +177,68 @@ def compare(
         own = pairs[test[pairs[:, i]]]
         elsewhere = (tables[1 - i].split.to_numpy()[own[:, 1 - i]] != "test").sum()
         record = runs[i].record
-        sides.append(Side(
-            str(runs[i].folder), record["model"]["name"], record["task"]["name"], record["task"]["version"], names[i],
-            tables[i].attrs["label"], int(test.sum()), int(test.sum()) - len(own), int(elsewhere),
-            int((both & ~decided[i]).sum()), int(y[i].sum()), result.values[i], result.intervals[i],
-        ))  # fmt: skip
+        sides.append(
+            Side(
+                str(runs[i].folder),
+                record["model"]["name"],
+                record["task"]["name"],
+                record["task"]["version"],
+                names[i],
+                tables[i].attrs["label"],
+                int(test.sum()),
+                int(test.sum()) - len(own),
+                int(elsewhere),
+                int((both & ~decided[i]).sum()),
+                int(y[i].sum()),
+                result.values[i],
+                result.intervals[i],
+            )
+        )
     differs = _differs(runs[0].record, runs[1].record)
     answers = int((left.text[used] != right.text[used]).sum())
     return RunComparison(
-        a=sides[0], b=sides[1], n=int(used.sum()), n_groups=len(set(groups)), n_by_text=int(n_by_text[used].sum()),
-        n_different_labels=other, n_different_answers=answers, own_labels=bool(other), difference=result.difference,
-        difference_95=result.interval, difference_95_delong=result.delong, delong_p=result.delong_p, differs=differs,
+        a=sides[0],
+        b=sides[1],
+        n=int(used.sum()),
+        n_groups=len(set(groups)),
+        n_by_text=int(n_by_text[used].sum()),
+        n_different_labels=other,
+        n_different_answers=answers,
+        own_labels=bool(other),
+        difference=result.difference,
+        difference_95=result.interval,
+        difference_95_delong=result.delong,
+        delong_p=result.delong_p,
+        differs=differs,
         notes=_notes(runs, sides, differs, other, answers),
-    )  # fmt: skip
+    )
 
 
 def _table(run: Run, name: str) -> pd.DataFrame:
-    """Every example of a run in the order of its answers, with this detector's decision on test examples."""
+    """Every example of a run in the order of its answers, with this detector's decision on test
+    examples."""
     answers = run.answers[["id", "question", "text", "group", "split", "label"]].copy()
     predictions = run.predictions
     own = predictions[predictions.detector == name]
     if len(own):
         labels = {d["name"]: d["label"] for d in run.record["detectors"]}
-        decisions = answers.id.map(dict(zip(own.id, own.decision, strict=True))).to_numpy(dtype=np.float64)
+        decisions = answers.id.map(dict(zip(own.id, own.decision, strict=True))).to_numpy(
+            dtype=np.float64
+        )
         answers.attrs["label"] = labels.get(name, name)
     elif run.record["sites"].get(name, {}).get("best"):
         decisions, answers.attrs["label"] = _site_decisions(run, run.record["sites"][name]["best"])
     else:
         sites = [site for site, facts in run.record["sites"].items() if facts["best"]]
-        raise UnknownNameError(f"detector of {run.folder}", name, [*dict.fromkeys(predictions.detector), *sites])
+        raise UnknownNameError(
+            f"detector of {run.folder}", name, [*dict.fromkeys(predictions.detector), *sites]
+        )
     return answers.assign(decision=np.where(answers.split == "test", decisions, np.nan))
 
 
 def _site_decisions(run: Run, best: Mapping[str, Any]) -> tuple[Floats, str]:
-    """(example,) decisions of the probe of a site's best cell, fitted again from the stored states, and its name in words."""
+    """(example,) decisions of the probe of a site's best cell, fitted again from the stored states,
+    and its name in words."""
     stored, cell = Stored(run), cell_of(best)
     X, there = stored.vectors(cell), stored.there(cell)
     probe = stored.refit(cell, X, as_float(best["C"]), as_float(best["validation_auroc"]))
@@ -196,17 +249,23 @@ def _site_decisions(run: Run, best: Mapping[str, Any]) -> tuple[Floats, str]:
 
 def _refusal(runs: Sequence[Run], other: int, n: int, first: str) -> str:
     """Why two runs with different labels are not compared, and what the flag would do."""
-    said = f"{other} of {n} common test examples have different labels in {runs[0].folder} and {runs[1].folder} (first: {first!r})."
+    said = (
+        f"{other} of {n} common test examples have different labels in {runs[0].folder} and "
+        f"{runs[1].folder} (first: {first!r})."
+    )
     models = [run.record["model"]["name"] for run in runs]
     two_models = len({run.record["model"]["revision"] for run in runs}) == 2
     if two_models and runs[0].record["task"]["kind"] != "statements":
         return (
-            f"{said} That is in the nature of two models: {models[0]} and {models[1]} each answer by themselves, and different "
-            f"answers are right. With {FLAG} each run is scored against its own labels, and the difference says in which model "
+            f"{said} That is in the nature of two models: {models[0]} and {models[1]} each answer "
+            "by themselves, and different "
+            f"answers are right. With {FLAG} each run is scored against its own labels, and the "
+            "difference says in which model "
             f"right and wrong are easier to read."
         )
     return (
-        f"{said} The runs do not mean the same by right and wrong: compare their tasks, judges and answers. With {FLAG} each run "
+        f"{said} The runs do not mean the same by right and wrong: compare their tasks, judges and "
+        f"answers. With {FLAG} each run "
         f"is scored against its own labels all the same."
     )
 
@@ -218,28 +277,39 @@ def _differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any,
 
 
 def _notes(
-    runs: Sequence[Run], sides: Sequence[Side], differs: Mapping[str, tuple[Any, Any]], other: int, answers: int
+    runs: Sequence[Run],
+    sides: Sequence[Side],
+    differs: Mapping[str, tuple[Any, Any]],
+    other: int,
+    answers: int,
 ) -> tuple[str, ...]:
     """What a reader must know beside the numbers."""
     notes = []
     if other:
         notes.append(
-            f"Each run is scored against its own labels ({other} differ): a difference may come from which answers are right "
+            f"Each run is scored against its own labels ({other} differ): a difference may come "
+            "from which answers are right "
             f"as well as from how readable that is. DeLong is not defined for it."
         )
     elif answers:
-        notes.append(f"The labels agree, the answers do not: {answers} common examples hold different ones.")
+        notes.append(
+            f"The labels agree, the answers do not: {answers} common examples hold different ones."
+        )
     if "task" in differs:
         notes.append(f"Different tasks: {differs['task'][0]} and {differs['task'][1]}.")
     elif "task version" in differs or "task file" in differs:
         versions = [run.record["task"]["version"] for run in runs]
-        notes.append(f"Different files of the task, versions {versions[0]} and {versions[1]}: prompts or judges may differ.")
+        notes.append(
+            f"Different files of the task, versions {versions[0]} and {versions[1]}: prompts or "
+            "judges may differ."
+        )
     if "protocol" in differs:
         notes.append("Different versions of the protocol: the two numbers may not mean the same.")
     for side, name in zip(sides, "AB", strict=True):
         if side.n_trained_in_other:
             where = "AB".replace(name, "")
             notes.append(
-                f"{side.n_trained_in_other} test examples of {name} stand in train or validation of {where} and are left out."
+                f"{side.n_trained_in_other} test examples of {name} stand in train or validation "
+                f"of {where} and are left out."
             )
     return tuple(notes)

@@ -27,10 +27,17 @@ NAMES = {"positions": "heatmap"}
 
 
 def draw(
-    runs: Sequence[Run], folder: Path, *, kind: str = "positions", style_name: str = "publication",
-    formats: Sequence[str] = FORMATS, vmin: float | None = None, vmax: float | None = None, title: str | None = None,
+    runs: Sequence[Run],
+    folder: Path,
+    *,
+    kind: str = "positions",
+    style_name: str = "publication",
+    formats: Sequence[str] = FORMATS,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    title: str | None = None,
     **options: Any,
-) -> list[Path]:  # fmt: skip
+) -> list[Path]:
     """Draw one map into a folder, with the table it shows where that is not among the run's files.
 
     Args:
@@ -50,41 +57,69 @@ def draw(
     Raises:
         UsageError: an option that this map does not take, or too few or too many runs.
     """
-    given = {k: v for k, v in options.items() if v is not None and v is not False and v != DEFAULTS.get(k)}
+    given = {
+        k: v
+        for k, v in options.items()
+        if v is not None and v is not False and v != DEFAULTS.get(k)
+    }
     colours = {k: v for k, v in (("vmin", vmin), ("vmax", vmax)) if v is not None}
     _check(runs, kind, formats, given, colours)
     name = _name(kind, given, style_name)
     given |= colours | ({"title": title} if title is not None else {})
     make_folder(folder)
     with style(style_name):
-        ax, table = transfer_map(runs, **given) if kind == "transfer" else runs[0].plot_with_table(kind, **given)
+        ax, table = (
+            transfer_map(runs, **given)
+            if kind == "transfer"
+            else runs[0].plot_with_table(kind, **given)
+        )
         paths = save_figure(ax, folder, name, formats)
     if table is not None:
         path = folder / f"{name}.csv"
-        write_atomic(path, table.to_csv(float_format="%.6f", index=table.index.name is not None).encode())
+        write_atomic(
+            path, table.to_csv(float_format="%.6f", index=table.index.name is not None).encode()
+        )
         paths.append(path)
     return paths
 
 
-def _check(runs: Sequence[Run], kind: str, formats: Sequence[str], given: dict[str, Any], colours: dict[str, float]) -> None:
+def _check(
+    runs: Sequence[Run],
+    kind: str,
+    formats: Sequence[str],
+    given: dict[str, Any],
+    colours: dict[str, float],
+) -> None:
     if kind not in MAPS:
         raise UnknownNameError("map", kind, MAPS)
     if kind == "transfer" and len(runs) < 2:
-        raise UsageError("The map of transfer needs two runs or more of one model: probebench plot RUN RUN --map transfer.")
+        raise UsageError(
+            "The map of transfer needs two runs or more of one model: probebench plot RUN RUN "
+            "--map transfer."
+        )
     if kind != "transfer" and len(runs) != 1:
         raise UsageError(f"The map of {kind} shows one run; {len(runs)} were given.")
     for name in [*given, *(colours if kind == "sublayers" else ())]:
         if name not in TAKES[kind]:
             known = [f"--{option}" for option in TAKES[kind]]
-            raise UsageError(f"--{name} means nothing to the map of {kind}, which takes {', '.join(known) or 'none of these'}.")
+            raise UsageError(
+                f"--{name} means nothing to the map of {kind}, which takes "
+                f"{', '.join(known) or 'none of these'}."
+            )
     if given.get("score") != "attribution" and "target" in given:
         raise UsageError("--target goes with --score attribution.")
     if given.get("score") == "attribution" and "position" in given:
-        raise UsageError("--position goes with --score auroc: attribution is summed over all tokens.")
+        raise UsageError(
+            "--position goes with --score auroc: attribution is summed over all tokens."
+        )
     if "top" in given and (given["top"] < 1 or "significant" in given):
-        raise UsageError(f"--top takes a number from 1 on, without --significant; got {given['top']}.")
+        raise UsageError(
+            f"--top takes a number from 1 on, without --significant; got {given['top']}."
+        )
     low, high = colours.get("vmin", VMIN), colours.get("vmax", VMAX)
-    if not np.isfinite([low, high]).all() or (low >= high and (kind != "components" or len(colours) == 2)):
+    if not np.isfinite([low, high]).all() or (
+        low >= high and (kind != "components" or len(colours) == 2)
+    ):
         raise UsageError(f"--vmin must lie below --vmax; got {low:g} and {high:g}.")
     if not formats:
         raise UsageError(f"No format given. Name at least one of {', '.join(FORMATS)}.")

@@ -14,21 +14,31 @@ Ints = NDArray[np.int64]
 
 
 def matched(a: pd.DataFrame, b: pd.DataFrame) -> tuple[Ints, NDArray[np.bool_]]:
-    """(pair, 2) rows of the same example in two runs, and (pair,) whether it was found by its question.
+    """(pair, 2) rows of the same example in two runs, and (pair,) whether it was found by its
+    question.
 
-    An example is the same when its id and its question are. Ids may hold a hash of label, group or answer and so differ
-    between two versions of a task or two models; what is left is matched by the question where it stands once in each.
+    An example is the same when its id and its question are. Ids may hold a hash of label, group or
+    answer and so differ between two versions of a task or two models; what is left is matched by
+    the question where it stands once in each.
     """
     texts = [[normalise(question) for question in table.question] for table in (a, b)]
     place = {key: j for j, key in enumerate(zip(map(str, b.id), texts[1], strict=True))}
-    by_id = [(i, place[key]) for i, key in enumerate(zip(map(str, a.id), texts[0], strict=True)) if key in place]
+    by_id = [
+        (i, place[key])
+        for i, key in enumerate(zip(map(str, a.id), texts[0], strict=True))
+        if key in place
+    ]
     taken = [set(rows) for rows in zip(*by_id, strict=True)] if by_id else [set(), set()]
     free: list[dict[str, int | None]] = [{}, {}]
     for side in (0, 1):
         for i, text in enumerate(texts[side]):
             if i not in taken[side]:
                 free[side][text] = None if text in free[side] else i
-    by_text = [(i, j) for text, i in free[0].items() if i is not None and (j := free[1].get(text)) is not None]
+    by_text = [
+        (i, j)
+        for text, i in free[0].items()
+        if i is not None and (j := free[1].get(text)) is not None
+    ]
     pairs = np.array([*by_id, *by_text], dtype=np.int64).reshape(-1, 2)
     found = np.arange(len(pairs)) >= len(by_id)
     order = np.argsort(pairs[:, 0], kind="stable")

@@ -1,8 +1,9 @@
 """Topics of a statement task: a probe of all topics but one, tested on the one left out.
 
-The topic of an example stands in a column `topic` of the run's own answers, or in files: rows (jsonl, json, csv, tsv, parquet)
-with `topic` beside `id`, `statement` or `question`. A file without that column is one topic, named after the file, as
-published statements come in one file per topic. A statement that files put under two topics has none, and takes no part.
+The topic of an example stands in a column `topic` of the run's own answers, or in files: rows
+(jsonl, json, csv, tsv, parquet) with `topic` beside `id`, `statement` or `question`. A file without
+that column is one topic, named after the file, as published statements come in one file per topic.
+A statement that files put under two topics has none, and takes no part.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ ENDINGS = ("_true_false",)
 """Of file names, taken off topics."""
 
 
-def topics_of(runs: Sequence[Stored], files: Sequence[str | Path] = ()) -> list[tuple[Stored, NDArray[np.object_]]]:
-    """Runs that hold two topics or more, each with the topic of every example, None where it is not known.
+def topics_of(
+    runs: Sequence[Stored], files: Sequence[str | Path] = ()
+) -> list[tuple[Stored, NDArray[np.object_]]]:
+    """Runs that hold two topics or more, each with the topic of every example, None where it is not
+    known.
 
     Raises:
         BadFileError: a file that cannot be read.
@@ -41,13 +45,19 @@ def topics_of(runs: Sequence[Stored], files: Sequence[str | Path] = ()) -> list[
             topics = run.answers.topic.to_numpy(dtype=object)
         else:
             ids = [str(i) for i in run.answers.id]
-            topics = np.array([by_id.get(i, by_text.get(t)) for i, t in zip(ids, run.texts, strict=True)], dtype=object)
+            topics = np.array(
+                [by_id.get(i, by_text.get(t)) for i, t in zip(ids, run.texts, strict=True)],
+                dtype=object,
+            )
         known += sum(topic is not None for topic in topics)
         if len({topic for topic in topics if topic is not None}) > 1:
             found.append((run, topics))
     if files and not found:
         names = ", ".join(Path(file).name for file in files)
-        raise UsageError(f"--topics {names}: {known} of the examples have a topic, and no run has two topics or more.")
+        raise UsageError(
+            f"--topics {names}: {known} of the examples have a topic, and no run has two topics or "
+            "more."
+        )
     return found
 
 
@@ -63,7 +73,10 @@ def _read(files: Sequence[str | Path]) -> tuple[dict[str, str], dict[str, str | 
             topic = str(row.fields.get("topic") or stem)
             text = next((str(row.fields[name]) for name in TEXTS if row.fields.get(name)), None)
             if text is None and row.fields.get("id") is None:
-                raise BadFileError(f"{row.where}: a row of topics needs 'id', 'statement' or 'question' beside 'topic'.")
+                raise BadFileError(
+                    f"{row.where}: a row of topics needs 'id', 'statement' or 'question' beside "
+                    "'topic'."
+                )
             if text is not None and by_text.setdefault(normalise(text), topic) != topic:
                 by_text[normalise(text)] = None
             if row.fields.get("id") is not None:
@@ -77,18 +90,26 @@ def topic_names(topics: NDArray[np.object_]) -> list[str]:
 
 
 def topic_cells(run: Stored) -> list[Cell]:
-    """Cells that are fitted again for each topic: all of the selected cell's site, but the embedding row."""
+    """Cells that are fitted again for each topic: all of the selected cell's site, but the
+    embedding row."""
     layers = [layer for layer in run.reader.site(run.cell.site).layers if layer != EMB]
-    return [Cell(run.cell.site, layer, position) for layer in layers for position in run.reader.positions]
+    return [
+        Cell(run.cell.site, layer, position)
+        for layer in layers
+        for position in run.reader.positions
+    ]
 
 
 def topic_probes(
     run: Stored, topics: NDArray[np.object_], tested: Sequence[str], counter: Counter
 ) -> Iterator[tuple[str, Cell, CellProbe]]:
-    """Of every tested topic, a probe of the run's other topics at the cell where those do best on validation.
+    """Of every tested topic, a probe of the run's other topics at the cell where those do best on
+    validation.
 
-    Layer, position and C are chosen without any example of the topic: all cells of the selected cell's site are fitted
-    again for each topic, each of which `counter` counts. Examples whose topic is not known take no part.
+    Layer, position and C are chosen without any example of the topic: all cells of the selected
+        cell's site are fitted
+    again for each topic, each of which `counter` counts. Examples whose topic is not known take no
+    part.
     """
     cells = topic_cells(run)
     for topic in tested:

@@ -15,19 +15,36 @@ from probebench.types import Cell, SplitName
 
 
 def common_cell(sources: Sequence[Stored], target: Stored) -> Cell | None:
-    """The cell with the highest mean validation AUROC over the sources, among the blocks that they and the target have read.
+    """The cell with the highest mean validation AUROC over the sources, among the blocks that they
+    and the target have read.
 
-    Of every source its own probes count, each on the source's validation examples: no label of the target takes part, and
-    nothing is fitted for the choice. Ties go to the lower layer, then to the earlier position. None where no cell has a probe
-    in all sources.
+    Of every source its own probes count, each on the source's validation examples: no label of the
+    target takes part, and nothing is fitted for the choice. Ties go to the lower layer, then to the
+    earlier position. None where no cell has a probe in all sources.
     """
     site = sources[0].cell.site
-    maps = [source.run.matrix("auroc", split="validation", site=site) for source in sources if site in source.run.record["sites"]]
+    maps = [
+        source.run.matrix("auroc", split="validation", site=site)
+        for source in sources
+        if site in source.run.record["sites"]
+    ]
     if len(maps) == len(sources):
-        known = [(layer, position) for layer in maps[0].index for position in maps[0].columns if layer != "emb"]
+        known = [
+            (layer, position)
+            for layer in maps[0].index
+            for position in maps[0].columns
+            if layer != "emb"
+        ]
         known = [at for at in known if all(at[0] in m.index and at[1] in m.columns for m in maps)]
-        cells = [cell_of({"site": site, "layer": layer, "position": position}) for layer, position in known]
-        means = pd.Series([float(np.mean([m.loc[at] for m in maps])) for at in known], index=range(len(known)), dtype=float)
+        cells = [
+            cell_of({"site": site, "layer": layer, "position": position})
+            for layer, position in known
+        ]
+        means = pd.Series(
+            [float(np.mean([m.loc[at] for m in maps])) for at in known],
+            index=range(len(known)),
+            dtype=float,
+        )
         usable = [target.has(cell) and bool(target.there(cell).any()) for cell in cells]
         means = means[usable].dropna()
         if len(means):
@@ -38,10 +55,11 @@ def common_cell(sources: Sequence[Stored], target: Stored) -> Cell | None:
 def union_probe(sources: Sequence[Stored], cell: Cell) -> CellProbe:
     """One probe fitted to the train examples of several runs at one cell.
 
-    Each run's vectors are first centred on their own train mean and divided by their own scale, so that no task's offset or
-    spread stands for its share of correct answers. A linear probe then needs neither to rank the examples of another task:
-    a shift and one positive factor leave their order as it is. C is the one with the best mean validation AUROC over the
-    runs. Every example counts once, so larger tasks count more.
+    Each run's vectors are first centred on their own train mean and divided by their own scale, so
+    that no task's offset or spread stands for its share of correct answers. A linear probe then
+    needs neither to rank the examples of another task: a shift and one positive factor leave their
+    order as it is. C is the one with the best mean validation AUROC over the runs. Every example
+    counts once, so larger tasks count more.
     """
     vectors, y, there, starts = [], [], [], [0]
     splits: list[SplitName] = []
@@ -61,4 +79,6 @@ def union_probe(sources: Sequence[Stored], cell: Cell) -> CellProbe:
     validation = np.array(splits) == "validation"
     parts = [start + np.flatnonzero(validation[start:end]) for start, end in pairwise(starts)]
     labels = Labels(np.concatenate(y), tuple(splits), tuple(groups))
-    return fit_probe(np.concatenate(vectors), np.concatenate(there), labels, sources[0].probe, parts)
+    return fit_probe(
+        np.concatenate(vectors), np.concatenate(there), labels, sources[0].probe, parts
+    )

@@ -1,4 +1,5 @@
-"""The command `answers`: a form for answers made elsewhere, and the answers of a run. Only click is imported here at the top."""
+"""The command `answers`: a form for answers made elsewhere, and the answers of a run. Only click is
+imported here at the top."""
 
 from __future__ import annotations
 
@@ -8,17 +9,29 @@ SHOWN = 20
 """Answers that are printed unless more are asked for."""
 
 
-@click.command("answers", short_help="Show a run's answers, or print a form for answers made elsewhere.")
+@click.command(
+    "answers", short_help="Show a run's answers, or print a form for answers made elsewhere."
+)
 @click.argument("run", type=click.Path(), required=False)
 @click.option("--wrong", "kind", flag_value="wrong", help="Only answers judged wrong.")
 @click.option("--correct", "kind", flag_value="correct", help="Only answers judged correct.")
-@click.option("--limit", type=int, metavar="N", help="At most N answers; default: 20, with --json all.")
+@click.option(
+    "--limit", type=int, metavar="N", help="At most N answers; default: 20, with --json all."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON, in full.")
-@click.option("--template", is_flag=True, help="Print rows as `eval --answers FILE` takes them, to be filled in.")
-def answers_command(run: str | None, kind: str | None, limit: int | None, as_json: bool, template: bool) -> None:
-    """What a run's model answered: question, answer, label, exact answer, and why; of a run that was refused too.
+@click.option(
+    "--template",
+    is_flag=True,
+    help="Print rows as `eval --answers FILE` takes them, to be filled in.",
+)
+def answers_command(
+    run: str | None, kind: str | None, limit: int | None, as_json: bool, template: bool
+) -> None:
+    """What a run's model answered: question, answer, label, exact answer, and why; of a run that
+    was refused too.
 
-    Or, with --template, a form for `eval --answers FILE` as jsonl; docs/answers.md explains every column.
+    Or, with --template, a form for `eval --answers FILE` as jsonl; docs/answers.md explains every
+    column.
     """
     from probebench.errors import UsageError
 

@@ -17,11 +17,23 @@ def cite_command(runs: tuple[str, ...]) -> None:
 
 @click.command("export", short_help="Describe the selected probe for others, as a card.")
 @click.argument("run", type=click.Path(), metavar="RUN")
-@click.option("--to", "kind", type=click.Choice(["probe-card"]), required=True, help="What to write.")
-@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="A .json or .md file; default: both, in the run.")
-@click.option("--licence", type=click.Choice(["apache-2.0", "mit", "cc-by-4.0", "cc0"]), help="Under which you give the probe on.")
+@click.option(
+    "--to", "kind", type=click.Choice(["probe-card"]), required=True, help="What to write."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="A .json or .md file; default: both, in the run.",
+)
+@click.option(
+    "--licence",
+    type=click.Choice(["apache-2.0", "mit", "cc-by-4.0", "cc0"]),
+    help="Under which you give the probe on.",
+)
 def export_command(run: str, kind: str, out: str | None, licence: str | None) -> None:
-    """Write a finished run's selected probe as a card that others can read. Unmeasured fields are absent."""
+    """Write a finished run's selected probe as a card that others can read. Unmeasured fields are
+    absent."""
     from probebench.record.run import Run
     from probebench.report.probecard import write_card
 
@@ -29,4 +41,8 @@ def export_command(run: str, kind: str, out: str | None, licence: str | None) ->
     for path in paths:
         click.echo(str(path))
     if absent:
-        click.echo(f"Required by OpenInterp's registry, but not measured or not said, so absent: {', '.join(absent)}.", err=True)
+        click.echo(
+            f"Required by OpenInterp's registry, but not measured or not said, so absent: "
+            f"{', '.join(absent)}.",
+            err=True,
+        )

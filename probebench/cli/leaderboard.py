@@ -12,9 +12,17 @@ def leaderboard_group() -> None:
     """Submissions: written from a run, checked by computing every number again, and shown."""
 
 
-@leaderboard_group.command("submit", short_help="Write a finished run as a submission, and check it.")
+@leaderboard_group.command(
+    "submit", short_help="Write a finished run as a submission, and check it."
+)
 @click.argument("run", metavar="RUN")
-@click.option("--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/ of your fork.")
+@click.option(
+    "--root",
+    default=ROOT,
+    show_default=True,
+    metavar="DIR",
+    help="The folder leaderboards/ of your fork.",
+)
 def submit_command(run: str, root: str) -> None:
     """Write the files of a submission from a finished run, check them, and say what comes next."""
     from pathlib import Path
@@ -27,13 +35,29 @@ def submit_command(run: str, root: str) -> None:
 
 @leaderboard_group.command("validate", short_help="Compute every number of submissions again.")
 @click.argument("path", metavar="[PATH]", default=ROOT)
-@click.option("--base", metavar="DIR", help="That folder before the change: its rows may not change or go.")
-@click.option("--workers", type=click.IntRange(0, 64), default=2, show_default=True, help="Processes; 0: this one.")
+@click.option(
+    "--base", metavar="DIR", help="That folder before the change: its rows may not change or go."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=2,
+    show_default=True,
+    help="Processes; 0: this one.",
+)
 @click.option("--comment", metavar="FILE", help="Also write what is new, as Markdown.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON, one per line.")
 @click.pass_context
-def validate_command(ctx: click.Context, path: str, base: str | None, workers: int, comment: str | None, as_json: bool) -> None:
-    """Check submissions as data: formats, names, task, and every number computed again from the decisions.
+def validate_command(
+    ctx: click.Context,
+    path: str,
+    base: str | None,
+    workers: int,
+    comment: str | None,
+    as_json: bool,
+) -> None:
+    """Check submissions as data: formats, names, task, and every number computed again from the
+    decisions.
 
     Exit code 1 when one fails. Nothing of a submission is run, and nothing is fetched.
     """
@@ -58,7 +82,9 @@ def validate_command(ctx: click.Context, path: str, base: str | None, workers: i
     if comment:
         write_atomic(Path(comment), write_comment(kept, Path(base) if base else None).encode())
     if not as_json:
-        click.echo(f"{total} submissions: {total - failed} valid ({unchanged} unchanged), {failed} failed")
+        click.echo(
+            f"{total} submissions: {total - failed} valid ({unchanged} unchanged), {failed} failed"
+        )
     if failed:
         ctx.exit(1)
 
@@ -84,25 +110,39 @@ def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
         else:
             low, high = row["submitted_95"]
             word = "within" if row["within"] else "OUTSIDE"
-            click.echo(f"{row['name']:<24} {row['submitted']:.3f} [{low:.3f}, {high:.3f}]  again {row['rerun']:.3f}  {word}")
+            click.echo(
+                f"{row['name']:<24} {row['submitted']:.3f} [{low:.3f}, {high:.3f}]  again "
+                f"{row['rerun']:.3f}  {word}"
+            )
     click.echo("They agree." if facts["agrees"] else "They do not agree.")
     if not facts["agrees"]:
         ctx.exit(1)
 
 
 @leaderboard_group.command("build", short_help="Write the tables and the static site of all rows.")
-@click.option("--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/.")
-@click.option("--out", default="site", show_default=True, metavar="DIR", help="Where the static site goes.")
+@click.option(
+    "--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/."
+)
+@click.option(
+    "--out", default="site", show_default=True, metavar="DIR", help="Where the static site goes."
+)
 def build_command(root: str, out: str) -> None:
-    """Tables and the static site from all rows: README.md, csv and LaTeX below --root, pages below --out."""
+    """Tables and the static site from all rows: README.md, csv and LaTeX below --root, pages below
+    --out."""
     from pathlib import Path
 
     from probebench.errors import UsageError
     from probebench.leaderboard.board.build import build
 
     if not Path(root).is_dir():
-        raise UsageError(f"There is no folder {root!r}. A checkout of the repository has leaderboards/; give it with --root DIR.")
+        raise UsageError(
+            f"There is no folder {root!r}. A checkout of the repository has leaderboards/; give it "
+            "with --root DIR."
+        )
 
     board = build(Path(root), Path(out))
     parts = ((board.models, "model"), (board.tasks, "task"), (board.rows, "row"))
-    click.echo(f"{', '.join(f'{len(p):,} {word}' + 's' * (len(p) != 1) for p, word in parts)}: {Path(out) / 'index.html'}")
+    click.echo(
+        f"{', '.join(f'{len(p):,} {word}' + 's' * (len(p) != 1) for p, word in parts)}: "
+        f"{Path(out) / 'index.html'}"
+    )

@@ -9,7 +9,12 @@ from probebench.cli.values import split_names
 
 @click.command("report", short_help="Write finished runs as one page, Markdown or LaTeX.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(), metavar="FILE", help="The page; default: report.html in the run, or here for several.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="FILE",
+    help="The page; default: report.html in the run, or here for several.",
+)
 @click.option(
     "--formats",
     callback=split_names,
@@ -19,13 +24,33 @@ from probebench.cli.values import split_names
     help="Of html, md and tex; named like the page.",
 )
 @click.option("--title", help="Instead of model and task.")
-@click.option("--examples", type=int, default=3, show_default=True, metavar="N", help="Answers in each list; 0 for none.")
-@click.option("--transfer", type=click.Path(), metavar="FILE", help="Train task by test task, as `probebench transfer` writes it.")
+@click.option(
+    "--examples",
+    type=int,
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Answers in each list; 0 for none.",
+)
+@click.option(
+    "--transfer",
+    type=click.Path(),
+    metavar="FILE",
+    help="Train task by test task, as `probebench transfer` writes it.",
+)
 def report_command(
-    runs: tuple[str, ...], out: str | None, formats: tuple[str, ...], title: str | None, examples: int, transfer: str | None
+    runs: tuple[str, ...],
+    out: str | None,
+    formats: tuple[str, ...],
+    title: str | None,
+    examples: int,
+    transfer: str | None,
 ) -> None:
-    """Write finished runs as one page that needs no network, and as Markdown or LaTeX tables, without torch."""
+    """Write finished runs as one page that needs no network, and as Markdown or LaTeX tables,
+    without torch."""
     from probebench.report.write.files import write_report
 
-    for path in write_report(runs, out, formats=formats, title=title, examples=examples, transfer=transfer):
+    for path in write_report(
+        runs, out, formats=formats, title=title, examples=examples, transfer=transfer
+    ):
         click.echo(str(path))

@@ -11,21 +11,65 @@ from probebench.cli.values import layers, split_names
 
 @click.command("plot", short_help="Draw a map of finished runs.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
-@click.option("--map", "kind", type=click.Choice(["positions", "components", "sublayers", "transfer"]), default="positions",
-              show_default=True, help="Which map.")  # fmt: skip
-@click.option("--site", metavar="S", help="positions: of which site; default: the one the selected cell is in.")
-@click.option("--score", type=click.Choice(["auroc", "attribution"]), default="auroc", show_default=True, help="components: which.")
-@click.option("--target", type=click.Choice(["logprob", "probe"]), default="logprob", show_default=True, help="Of the attribution.")
-@click.option("--position", metavar="P", help="components, sublayers: which token; default: exact_answer_last.")
-@click.option("--layers", callback=layers(emb=False), metavar="0,5,10-15", help="Only these rows.")
-@click.option("--positions", callback=split_names, metavar="A,B", help="positions: only these columns.")
-@click.option("--top", type=int, metavar="K", help="sublayers: select the K best by validation; default: 10.")
-@click.option("--significant", is_flag=True, help="sublayers: select those above shuffled labels at a 5 % false-discovery rate.")
-@click.option("--hatch", is_flag=True, help="positions: hatch cells that are not distinguishable from chance.")
 @click.option(
-    "--vmin", type=float, metavar="X", help="Value at the lower end of the colours; default: 0.5, components: the smallest."
+    "--map",
+    "kind",
+    type=click.Choice(["positions", "components", "sublayers", "transfer"]),
+    default="positions",
+    show_default=True,
+    help="Which map.",
 )
-@click.option("--vmax", type=float, metavar="X", help="Value at the upper end; default: 1.0, components: the largest.")
+@click.option(
+    "--site",
+    metavar="S",
+    help="positions: of which site; default: the one the selected cell is in.",
+)
+@click.option(
+    "--score",
+    type=click.Choice(["auroc", "attribution"]),
+    default="auroc",
+    show_default=True,
+    help="components: which.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["logprob", "probe"]),
+    default="logprob",
+    show_default=True,
+    help="Of the attribution.",
+)
+@click.option(
+    "--position",
+    metavar="P",
+    help="components, sublayers: which token; default: exact_answer_last.",
+)
+@click.option("--layers", callback=layers(emb=False), metavar="0,5,10-15", help="Only these rows.")
+@click.option(
+    "--positions", callback=split_names, metavar="A,B", help="positions: only these columns."
+)
+@click.option(
+    "--top", type=int, metavar="K", help="sublayers: select the K best by validation; default: 10."
+)
+@click.option(
+    "--significant",
+    is_flag=True,
+    help="sublayers: select those above shuffled labels at a 5 % false-discovery rate.",
+)
+@click.option(
+    "--hatch", is_flag=True, help="positions: hatch cells that are not distinguishable from chance."
+)
+@click.option(
+    "--vmin",
+    type=float,
+    metavar="X",
+    help="Value at the lower end of the colours; default: 0.5, components: the smallest.",
+)
+@click.option(
+    "--vmax",
+    type=float,
+    metavar="X",
+    help="Value at the upper end; default: 1.0, components: the largest.",
+)
 @click.option("--title", help="Instead of model and task.")
 @click.option(
     "--style",
@@ -36,9 +80,19 @@ from probebench.cli.values import layers, split_names
     help="Light or dark.",
 )
 @click.option(
-    "--formats", callback=split_names, default="png,svg,pdf", show_default=True, metavar="A,B", help="Which files to write."
+    "--formats",
+    callback=split_names,
+    default="png,svg,pdf",
+    show_default=True,
+    metavar="A,B",
+    help="Which files to write.",
 )
-@click.option("--out", type=click.Path(), metavar="DIR", help="Where to write; default: the (first) run directory.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Where to write; default: the (first) run directory.",
+)
 def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None:
     """Draw a map of a finished run, or of several for transfer, without torch."""
     from pathlib import Path
@@ -53,20 +107,42 @@ def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None
 
 @click.command("transfer", short_help="Score the probe of each task on the other tasks.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
-@click.option("--topics", type=click.Path(), multiple=True, metavar="FILE",
-              help="Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for several.")  # fmt: skip
 @click.option(
-    "--formats", callback=split_names, default="png,svg", show_default=True, metavar="A,B", help="Which pictures to write."
+    "--topics",
+    type=click.Path(),
+    multiple=True,
+    metavar="FILE",
+    help=(
+        "Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for "
+        "several."
+    ),
 )
-@click.option("--out", type=click.Path(), metavar="DIR", help="Where to write; default: the first run directory.")
+@click.option(
+    "--formats",
+    callback=split_names,
+    default="png,svg",
+    show_default=True,
+    metavar="A,B",
+    help="Which pictures to write.",
+)
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="DIR",
+    help="Where to write; default: the first run directory.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def transfer_command(
-    runs: tuple[str, ...], topics: tuple[str, ...], formats: tuple[str, ...], out: str | None, as_json: bool
+    runs: tuple[str, ...],
+    topics: tuple[str, ...],
+    formats: tuple[str, ...],
+    out: str | None,
+    as_json: bool,
 ) -> None:
     """Score the probe of each task on every other task of the same model.
 
-    With the tables, matrices and maps it writes; from the stored states, without torch. A run of statements on several topics
-    may stand alone: each topic is then held out in turn.
+    With the tables, matrices and maps it writes; from the stored states, without torch. A run of
+    statements on several topics may stand alone: each topic is then held out in turn.
     """
     from pathlib import Path
 
@@ -83,11 +159,17 @@ def transfer_command(
     table, record = transfer(loaded, topics=topics, progress=TerminalProgress()), loaded[0].record
     paths = write_transfer(table, record, Path(out) if out else loaded[0].folder, formats)
     if as_json:
-        _print_json({
-            "protocol_version": record["protocol_version"], "model": record["model"], "probe": record["probe"],
-            "runs": [str(run.folder) for run in loaded], "predicted_by_angle": predicted_by_angle(table),
-            "rows": table.to_dict("records"), "files": [str(path) for path in paths],
-        })  # fmt: skip
+        _print_json(
+            {
+                "protocol_version": record["protocol_version"],
+                "model": record["model"],
+                "probe": record["probe"],
+                "runs": [str(run.folder) for run in loaded],
+                "predicted_by_angle": predicted_by_angle(table),
+                "rows": table.to_dict("records"),
+                "files": [str(path) for path in paths],
+            }
+        )
         return
     for line in [*transfer_lines(table, record), "", *map(str, paths)]:
         click.echo(line)
@@ -96,18 +178,37 @@ def transfer_command(
 @click.command("compare", short_help="Compare a detector of two runs, paired by example.")
 @click.argument("a", type=click.Path(), metavar="RUN_A")
 @click.argument("b", type=click.Path(), metavar="RUN_B")
-@click.option("--detector", default="probe", show_default=True, metavar="NAME",
-              help="A detector of the run's table, or a site such as mlp.down: its best cell's probe.")  # fmt: skip
+@click.option(
+    "--detector",
+    default="probe",
+    show_default=True,
+    metavar="NAME",
+    help="A detector of the run's table, or a site such as mlp.down: its best cell's probe.",
+)
 @click.option("--detector-b", metavar="NAME", help="Of the second run; default: the same.")
-@click.option("--different-labels", is_flag=True, help="Where labels differ, score each run against its own.")
-@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the comparison as JSON.")
+@click.option(
+    "--different-labels", is_flag=True, help="Where labels differ, score each run against its own."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Also write the comparison as JSON.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def compare_command(
-    a: str, b: str, detector: str, detector_b: str | None, different_labels: bool, out: str | None, as_json: bool
+    a: str,
+    b: str,
+    detector: str,
+    detector_b: str | None,
+    different_labels: bool,
+    out: str | None,
+    as_json: bool,
 ) -> None:
     """Compare a detector of two runs, paired on the test examples that both have.
 
-    For two models, two probes, two sites or two versions; the same run twice with --detector-b compares two of its detectors.
+    For two models, two probes, two sites or two versions; the same run twice with --detector-b
+    compares two of its detectors.
     """
     from pathlib import Path
 
@@ -115,7 +216,9 @@ def compare_command(
     from probebench.across.texts import compare_lines
     from probebench.files import write_json
 
-    found = compare(a, b, detector=detector, detector_b=detector_b, different_labels=different_labels)
+    found = compare(
+        a, b, detector=detector, detector_b=detector_b, different_labels=different_labels
+    )
     if out:
         write_json(Path(out), found.to_dict())
     if as_json:

@@ -17,7 +17,8 @@ def states_group() -> None:
 @states_group.command("info", short_help="Show what is stored, and where it came from.")
 @click.argument("path", metavar="RUN|DIR")
 def states_info(path: str) -> None:
-    """Sites, layers, widths, positions with their numbers of examples, and where it all came from."""
+    """Sites, layers, widths, positions with their numbers of examples, and where it all came
+    from."""
     from probebench.states.exchange.find import describe, open_states
 
     click.echo(describe(open_states(path)))
@@ -36,13 +37,27 @@ def states_verify(path: str) -> None:
 
 @states_group.command("export", short_help="Write the vectors as npy or parquet.")
 @click.argument("run", metavar="RUN|DIR")
-@click.option("--to", required=True, type=click.Choice(["npy", "parquet"]), help="One array per site, or one row per vector.")
+@click.option(
+    "--to",
+    required=True,
+    type=click.Choice(["npy", "parquet"]),
+    help="One array per site, or one row per vector.",
+)
 @click.option("--out", required=True, metavar="DIR", help="A new or empty folder.")
-@click.option("--site", "sites", callback=split_names, metavar="A,B", help="Only these sites; default: all that are stored.")
-@click.option("--layers", callback=layers(emb=True), metavar="emb,0,10-15", help="Only these layers.")
+@click.option(
+    "--site",
+    "sites",
+    callback=split_names,
+    metavar="A,B",
+    help="Only these sites; default: all that are stored.",
+)
+@click.option(
+    "--layers", callback=layers(emb=True), metavar="emb,0,10-15", help="Only these layers."
+)
 @click.option("--positions", callback=split_names, metavar="A,B", help="Only these positions.")
 def states_export(run: str, to: str, out: str, **options: Any) -> None:
-    """Write the stored vectors in a form that numpy or any parquet reader takes, with ids, labels and splits."""
+    """Write the stored vectors in a form that numpy or any parquet reader takes, with ids, labels
+    and splits."""
     from probebench.states.exchange.export import export
 
     folder = export(run, to, out, **options)
@@ -52,13 +67,38 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
 
 @states_group.command("import", short_help="Bring in hidden states made elsewhere.")
 @click.argument("source", metavar="FILE|DIR")
-@click.option("--model", required=True, metavar="M", help="The model that made them: a folder, a hub id, or 'tiny'.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="M",
+    help="The model that made them: a folder, a hub id, or 'tiny'.",
+)
 @click.option("--revision", metavar="REV", help="Commit or tag of a hub model.")
-@click.option("--answers", required=True, metavar="FILE", help="The answers they are of, as for eval --answers.")
+@click.option(
+    "--answers",
+    required=True,
+    metavar="FILE",
+    help="The answers they are of, as for eval --answers.",
+)
 @click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder.")
-@click.option("--convention", required=True, type=click.Choice(["hf", "blocks", "tl", "vllm"]), help="What the layer axis holds.")
-@click.option("--layers", callback=layers(emb=True), metavar="emb,0,10-15", help="What the entries are where some are missing.")
-@click.option("--positions", callback=split_names, metavar="A,B", help="Token positions, or all; default: the published fifteen.")
+@click.option(
+    "--convention",
+    required=True,
+    type=click.Choice(["hf", "blocks", "tl", "vllm"]),
+    help="What the layer axis holds.",
+)
+@click.option(
+    "--layers",
+    callback=layers(emb=True),
+    metavar="emb,0,10-15",
+    help="What the entries are where some are missing.",
+)
+@click.option(
+    "--positions",
+    callback=split_names,
+    metavar="A,B",
+    help="Token positions, or all; default: the published fifteen.",
+)
 @click.option(
     "--states-dtype",
     "dtype",
@@ -67,15 +107,43 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
     show_default=True,
     help="Of the stored vectors; bfloat16 holds what is beyond 65,504.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of the splits written beside the states.")
-@click.option("--check/--no-check", default=True, show_default=True, help="Hold some answers against our own pass.")
-@click.option("--device", default="auto", show_default=True, metavar="D", help="Where that pass runs.")
-@click.option("--dtype", "run_dtype", default="auto", show_default=True, metavar="D", help="What that pass computes in.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of the splits written beside the states.",
+)
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="Hold some answers against our own pass.",
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="D", help="Where that pass runs."
+)
+@click.option(
+    "--dtype",
+    "run_dtype",
+    default="auto",
+    show_default=True,
+    metavar="D",
+    help="What that pass computes in.",
+)
 @click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here.")
 def states_import(
-    source: str, model: str, revision: str | None, device: str, run_dtype: str, answers: str, out: str, convention: str,
+    source: str,
+    model: str,
+    revision: str | None,
+    device: str,
+    run_dtype: str,
+    answers: str,
+    out: str,
+    convention: str,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Bring in hidden states made by vLLM, nnsight, TransformerLens or plain transformers.
 
     \b
@@ -94,14 +162,24 @@ def states_import(
     from probebench.types import layer_name
 
     done = import_states(
-        source, ModelSpec(model, revision, run_dtype, device), answers, out, convention, progress=TerminalProgress(), **options
+        source,
+        ModelSpec(model, revision, run_dtype, device),
+        answers,
+        out,
+        convention,
+        progress=TerminalProgress(),
+        **options,
     )
     click.echo(f"{done.folder}\n{done.n_examples:,} examples, layers {ranges(done.layers)}")
     if done.compared:
         found = done.compared
         click.echo(
-            f"{found.whole} answers are those of our own pass at every layer, {found.lowest} more at the lowest "
+            f"{found.whole} answers are those of our own pass at every layer, {found.lowest} more "
+            "at the lowest "
             f"(largest difference {found.largest:.1%}, {found.tolerance:.0%} allowed)"
         )
-    for line in (*(f"no layer {layer_name(k)}: {why}" for k, why in done.absent.items()), *done.notes):
+    for line in (
+        *(f"no layer {layer_name(k)}: {why}" for k, why in done.absent.items()),
+        *done.notes,
+    ):
         click.echo(line)

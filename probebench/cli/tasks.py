@@ -7,7 +7,9 @@ import click
 from probebench.cli.values import echo_checks, several
 
 
-@click.group("tasks", invoke_without_command=True, short_help="What can be asked: list, show, validate, pin.")
+@click.group(
+    "tasks", invoke_without_command=True, short_help="What can be asked: list, show, validate, pin."
+)
 @click.pass_context
 def tasks_group(ctx: click.Context) -> None:
     """What can be asked; without a command, the list."""
@@ -29,9 +31,16 @@ def tasks_list() -> None:
 
 @tasks_group.command("show", short_help="Show one task, its judge and three examples.")
 @click.argument("name")
-@click.option("--model", metavar="M", help="Render the examples for this model, special tokens included.")
-@click.option("--data", multiple=True, callback=several, metavar="FILE",
-              help="A local file or folder instead of the task's source. Repeat for several.")  # fmt: skip
+@click.option(
+    "--model", metavar="M", help="Render the examples for this model, special tokens included."
+)
+@click.option(
+    "--data",
+    multiple=True,
+    callback=several,
+    metavar="FILE",
+    help="A local file or folder instead of the task's source. Repeat for several.",
+)
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
 def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offline: bool) -> None:
     """What one task asks, how it is judged, three examples, and how to cite it."""
@@ -39,13 +48,20 @@ def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offli
     from probebench.models.loading import ModelSpec
     from probebench.tasks.schema import load_task
 
-    click.echo(describe(load_task(name), data, ModelSpec(model) if model else None, offline=offline))
+    click.echo(
+        describe(load_task(name), data, ModelSpec(model) if model else None, offline=offline)
+    )
 
 
 @tasks_group.command("validate", short_help="Check a task by name or file.")
 @click.argument("file")
-@click.option("--data", multiple=True, callback=several, metavar="FILE",
-              help="A local file or folder instead of the task's source. Repeat for several.")  # fmt: skip
+@click.option(
+    "--data",
+    multiple=True,
+    callback=several,
+    metavar="FILE",
+    help="A local file or folder instead of the task's source. Repeat for several.",
+)
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
 def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> None:
     """Check a task by name or file: schema, source, templates on every row, judge, groups."""
@@ -79,7 +95,9 @@ def models_command() -> None:
     from probebench.report.summary import print_table
 
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
-    sites, types = (Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim") for _ in range(2))
+    sites, types = (
+        Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim") for _ in range(2)
+    )
     shown = [site for site in SITES if site != "resid"]
     for table in (sites, types):
         table.add_column("family", no_wrap=True)

@@ -11,7 +11,9 @@ EMB = -1
 """The row `emb`, as `probebench.types.EMB`, which would import numpy here."""
 
 
-def split_names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+def split_names(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
     """A comma-separated list."""
     if value is None:
         return None
@@ -21,16 +23,22 @@ def split_names(ctx: click.Context, parameter: click.Parameter, value: str | Non
     return names
 
 
-def several(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...] | None:
+def several(
+    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...] | None:
     """An option that may be repeated; None where it was not given."""
     return value or None
 
 
-def layers(*, emb: bool) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
+def layers(
+    *, emb: bool
+) -> Callable[[click.Context, click.Parameter, str | None], tuple[int, ...] | None]:
     """A reader of layers such as `0,5,10-15`; where `emb` may stand too, it is -1."""
     example = "emb, 3 or 10-15" if emb else "3 or 10-15"
 
-    def split(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    def split(
+        ctx: click.Context, parameter: click.Parameter, value: str | None
+    ) -> tuple[int, ...] | None:
         if value is None:
             return None
         numbers: list[int] = []
@@ -40,7 +48,9 @@ def layers(*, emb: bool) -> Callable[[click.Context, click.Parameter, str | None
                 numbers.append(EMB)
                 continue
             if not first.isdigit() or (last and not last.isdigit()):
-                raise click.BadParameter(f"{part!r} is not a layer or a range of layers such as {example}.")
+                raise click.BadParameter(
+                    f"{part!r} is not a layer or a range of layers such as {example}."
+                )
             if last and int(last) < int(first):
                 raise click.BadParameter(f"{part!r} runs backwards; write {last}-{first}.")
             numbers += range(int(first), int(last or first) + 1)
@@ -49,7 +59,9 @@ def layers(*, emb: bool) -> Callable[[click.Context, click.Parameter, str | None
     return split
 
 
-def counts(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+def counts(
+    ctx: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...] | None:
     """Whole numbers such as `50,100,200`."""
     if value is None:
         return None
@@ -72,4 +84,7 @@ def echo_checks(checks: Iterable[Any]) -> str:
     failed = [check for check in done if not check.ok]
     if not failed:
         return ""
-    return f"{len(failed)} of {len(done)} checks failed, the first {failed[0].name}: {failed[0].detail.rstrip('.')}."
+    return (
+        f"{len(failed)} of {len(done)} checks failed, the first {failed[0].name}: "
+        f"{failed[0].detail.rstrip('.')}."
+    )

@@ -1,6 +1,8 @@
-"""p(True): the model is shown a question with a proposed answer and asked whether it is true (Kadavath et al. 2022).
+"""p(True): the model is shown a question with a proposed answer and asked whether it is true
+(Kadavath et al. 2022).
 
-Both orders of the two options are asked, and their probabilities averaged, so that a liking for one letter cancels.
+Both orders of the two options are asked, and their probabilities averaged, so that a liking for one
+letter cancels.
 """
 
 from __future__ import annotations
@@ -30,8 +32,11 @@ Is the statement:
 Reply with A or B:"""
 
 
-def p_true_prompts(tokenizer: PreTrainedTokenizerBase, asked: str, answer: str | None) -> tuple[str, str]:
-    """What the model sees, once for each order of the options: in its chat template if it has one, without thinking.
+def p_true_prompts(
+    tokenizer: PreTrainedTokenizerBase, asked: str, answer: str | None
+) -> tuple[str, str]:
+    """What the model sees, once for each order of the options: in its chat template if it has one,
+    without thinking.
 
     Args:
         tokenizer: the model's.
@@ -46,19 +51,23 @@ def p_true_prompts(tokenizer: PreTrainedTokenizerBase, asked: str, answer: str |
 
 
 def asked_text(task: Task | None, example: Example) -> str:
-    """All that a task asks about an example, in plain words: with its passage and its options, where the prompt gives them."""
+    """All that a task asks about an example, in plain words: with its passage and its options,
+    where the prompt gives them."""
     if task is None or task.kind == "statements":
         return example.question
     return fill_prompt(task, example, chat=True)
 
 
 def letter_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Tokens that spell A, and those that spell B, white space and brackets around the letter not counted.
+    """Tokens that spell A, and those that spell B, white space and brackets around the letter not
+    counted.
 
-    Tokenizers write a letter differently after a space, a newline or a bracket, and which of them a model prefers hangs on
-    what its prompt ends in; the probabilities of all are added up.
+    Tokenizers write a letter differently after a space, a newline or a bracket, and which of them a
+    model prefers hangs on what its prompt ends in; the probabilities of all are added up.
     """
-    texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False)
+    texts = tokenizer.batch_decode(
+        [[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False
+    )
     bare = [text.strip().strip("()").strip() for text in texts]
     a, b = (tuple(i for i, text in enumerate(bare) if text == letter) for letter in LETTERS)
     return a, b

@@ -1,4 +1,5 @@
-"""Simpler signals that every probe is compared with. Signs are fixed in advance; higher means more likely correct."""
+"""Simpler signals that every probe is compared with. Signs are fixed in advance; higher means more
+likely correct."""
 
 from __future__ import annotations
 
@@ -12,10 +13,14 @@ from probebench.probes.fit import Labels
 from probebench.types import Detector, LabelledAnswer, split_index
 
 
-def baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, text: bool = True) -> Iterator[Detector]:
-    """Every baseline that needs neither hidden states nor a further forward pass, in the order of tables.
+def baselines(
+    answers: Sequence[LabelledAnswer], labels: Labels, *, text: bool = True
+) -> Iterator[Detector]:
+    """Every baseline that needs neither hidden states nor a further forward pass, in the order of
+    tables.
 
-    Of given statements there is one text and no exact answer, and nothing has to be generated before they can be read.
+    Of given statements there is one text and no exact answer, and nothing has to be generated
+    before they can be read.
 
     Args:
         answers: every labelled answer of the run.
@@ -26,8 +31,18 @@ def baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, text: bool =
     if text:
         yield from text_baselines(answers, labels, statements=statements)
     yield from signal_baselines(answers, statements=statements)
-    yield Detector("length", "length (shorter)", each(answers, length), when="before" if statements else "after")
+    yield Detector(
+        "length",
+        "length (shorter)",
+        each(answers, length),
+        when="before" if statements else "after",
+    )
     if not statements:
-        yield Detector("length_question", "prompt length (shorter)", each(answers, prompt_length), when="before")
+        yield Detector(
+            "length_question",
+            "prompt length (shorter)",
+            each(answers, prompt_length),
+            when="before",
+        )
     majority = float(labels.y[split_index(labels.splits)["train"]].mean() >= 0.5)
     yield Detector("majority", "majority class", np.full(len(answers), majority), when="before")

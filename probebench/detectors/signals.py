@@ -1,6 +1,8 @@
-"""Signals that lie in the generation itself: logits, probabilities and entropies of the tokens that the model wrote.
+"""Signals that lie in the generation itself: logits, probabilities and entropies of the tokens that
+the model wrote.
 
-Signs are fixed in advance, the confident answer being taken for the correct one; none is ever flipped.
+Signs are fixed in advance, the confident answer being taken for the correct one; none is ever
+flipped.
 """
 
 from __future__ import annotations
@@ -14,10 +16,18 @@ from probebench.types import Detector, LabelledAnswer, When
 
 Floats = NDArray[np.float64]
 Take = Callable[[LabelledAnswer], slice | None]
-REDUCTIONS: dict[str, Callable[[Floats], np.floating]] = {"mean": np.mean, "min": np.min, "max": np.max}
+REDUCTIONS: dict[str, Callable[[Floats], np.floating]] = {
+    "mean": np.mean,
+    "min": np.min,
+    "max": np.max,
+}
 SCORES: dict[str, tuple[str, Callable[[LabelledAnswer], Floats], tuple[str, ...]]] = {
     "logit": ("logit", lambda a: a.answer.logits.astype(np.float64), ("mean", "min", "max")),
-    "prob": ("probability", lambda a: np.exp(a.answer.logprobs.astype(np.float64)), ("mean", "min", "max")),
+    "prob": (
+        "probability",
+        lambda a: np.exp(a.answer.logprobs.astype(np.float64)),
+        ("mean", "min", "max"),
+    ),
     # the maximum would rank as that of the probability does, which is its exponential
     "logprob": ("log-prob", lambda a: a.answer.logprobs.astype(np.float64), ("mean", "min")),
 }
@@ -38,9 +48,11 @@ def exact(a: LabelledAnswer) -> slice | None:
 
 
 def signal_baselines(answers: Sequence[LabelledAnswer], *, statements: bool) -> Iterator[Detector]:
-    """Everything that the stored scores of generated tokens give; nothing for encoders, which have none.
+    """Everything that the stored scores of generated tokens give; nothing for encoders, which have
+    none.
 
-    Of a statement the tokens after the first count: the first is what the others are predicted from.
+    Of a statement the tokens after the first count: the first is what the others are predicted
+        from.
     """
     if not any(len(a.answer.logprobs) for a in answers):
         return
@@ -52,12 +64,25 @@ def signal_baselines(answers: Sequence[LabelledAnswer], *, statements: bool) -> 
     for name, (label, scores, reductions) in SCORES.items():
         for suffix, (place, take) in places.items():
             for reduction in reductions:
-                decisions = np.array([_reduce(scores(a), take(a), REDUCTIONS[reduction]) for a in answers])
-                yield Detector(f"{name}_{reduction}{suffix}", f"{label} {reduction}, {place}", decisions, when=when)
+                decisions = np.array(
+                    [_reduce(scores(a), take(a), REDUCTIONS[reduction]) for a in answers]
+                )
+                yield Detector(
+                    f"{name}_{reduction}{suffix}",
+                    f"{label} {reduction}, {place}",
+                    decisions,
+                    when=when,
+                )
     yield Detector("logprob_sum", f"log-prob sum, {where}", each(answers, logprob_sum), when=when)
-    yield Detector("perplexity", f"perplexity (lower), {where}", each(answers, negated_perplexity), when=when)
+    yield Detector(
+        "perplexity", f"perplexity (lower), {where}", each(answers, negated_perplexity), when=when
+    )
     if not statements:
-        yield Detector("entropy_exact_first", "entropy (lower), exact answer 1st", each(answers, negated_entropy))
+        yield Detector(
+            "entropy_exact_first",
+            "entropy (lower), exact answer 1st",
+            each(answers, negated_entropy),
+        )
 
 
 def each(answers: Sequence[LabelledAnswer], score: Callable[[LabelledAnswer], float]) -> Floats:
@@ -72,7 +97,8 @@ def _reduce(values: Floats, at: slice | None, reduction: Callable[[Floats], np.f
 
 
 def logprob_sum(a: LabelledAnswer) -> float:
-    """Log-probability of the whole answer, without its stop token; NaN for an answer without a word."""
+    """Log-probability of the whole answer, without its stop token; NaN for an answer without a
+    word."""
     return _reduce(a.answer.logprobs.astype(np.float64), words(a), np.sum)
 
 
@@ -82,13 +108,15 @@ def negated_perplexity(a: LabelledAnswer) -> float:
 
 
 def negated_entropy(a: LabelledAnswer) -> float:
-    """Minus the entropy, in nats, of the distribution that the exact answer's first token was taken from; NaN without one."""
+    """Minus the entropy, in nats, of the distribution that the exact answer's first token was taken
+    from; NaN without one."""
     at = exact(a)
     return float("nan") if at is None else -float(a.answer.entropies[at.start])
 
 
 def length(a: LabelledAnswer) -> float:
-    """Minus the number of generated tokens, the stop token left out; of a statement, of its tokens after the first."""
+    """Minus the number of generated tokens, the stop token left out; of a statement, of its tokens
+    after the first."""
     return -float(words(a).stop)
 
 

@@ -1,4 +1,5 @@
-"""What text alone says: logistic regression on TF-IDF rows, or on any rows that say something of a text."""
+"""What text alone says: logistic regression on TF-IDF rows, or on any rows that say something of a
+text."""
 
 from __future__ import annotations
 
@@ -14,16 +15,24 @@ from probebench.types import SPLITS, Detector, LabelledAnswer, When, split_index
 
 Floats = NDArray[np.float64]
 TEXT_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
-"""Inverse L2 strengths of the text-only baselines: their rows have length one, so weaker penalties are in place."""
+"""Inverse L2 strengths of the text-only baselines: their rows have length one, so weaker penalties
+are in place."""
 
 
 def whole_text(a: LabelledAnswer) -> str:
     """All the text of one example: question and answer, or the statement."""
-    return a.example.question if a.example.label is not None else f"{a.example.question}\n{a.answer.text}"
+    return (
+        a.example.question
+        if a.example.label is not None
+        else f"{a.example.question}\n{a.answer.text}"
+    )
 
 
-def text_baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, statements: bool) -> Iterator[Detector]:
-    """TF-IDF on question, on answer, and on both; of a statement there is one text, readable from the start."""
+def text_baselines(
+    answers: Sequence[LabelledAnswer], labels: Labels, *, statements: bool
+) -> Iterator[Detector]:
+    """TF-IDF on question, on answer, and on both; of a statement there is one text, readable from
+    the start."""
     texts: dict[str, tuple[str, When, Callable[[LabelledAnswer], str]]] = {
         "text": ("text only, question + answer", "after", whole_text),
         "text_question": ("text only, question", "before", lambda a: a.example.question),
@@ -37,7 +46,8 @@ def text_baselines(answers: Sequence[LabelledAnswer], labels: Labels, *, stateme
 
 
 def fit_text(texts: Sequence[str], labels: Labels) -> tuple[Floats, float]:
-    """TF-IDF over words, word pairs and characters 2 to 4, then logistic regression; C by validation AUROC.
+    """TF-IDF over words, word pairs and characters 2 to 4, then logistic regression; C by
+    validation AUROC.
 
     Returns:
         (example,) decisions, and the chosen C. All NaN when no text has a word.
@@ -77,7 +87,9 @@ def fit_rows(X: Any, labels: Labels) -> tuple[Floats, float]:
     train, validation = (rows[name] for name in SPLITS[:2])
     best: tuple[float, float, Floats] | None = None
     for C in TEXT_GRID:
-        model = LogisticRegression(C=C, solver="liblinear", random_state=0).fit(X[train], labels.y[train])
+        model = LogisticRegression(C=C, solver="liblinear", random_state=0).fit(
+            X[train], labels.y[train]
+        )
         decisions = np.asarray(model.decision_function(X), dtype=np.float64)
         value = auroc(labels.y[validation], decisions[validation])
         if best is None or value > best[0]:

@@ -1,7 +1,9 @@
-"""What a run will take in memory and disk, and for its probes, before its weights are loaded: what `--dry-run` prints.
+"""What a run will take in memory and disk, and for its probes, before its weights are loaded: what
+`--dry-run` prints.
 
-Bytes of hidden states are exact. Device memory is counted tensor by tensor in a model of the same shape that has no numbers,
-or, where an architecture looks at its numbers, in small passes with random ones.
+Bytes of hidden states are exact. Device memory is counted tensor by tensor in a model of the same
+shape that has no numbers, or, where an architecture looks at its numbers, in small passes with
+random ones.
 """
 
 from __future__ import annotations
@@ -22,7 +24,15 @@ from probebench.job.timing import batches_of
 from probebench.models.loading import ModelHandle
 from probebench.models.passes.bare import first_pass, held, last_step, plain_pass
 from probebench.models.passes.batches import Budget
-from probebench.models.passes.memory import MOST_EXAMPLES, PROBE_ROWS, SHARE, Slope, gpu_free, host_budget, host_free
+from probebench.models.passes.memory import (
+    MOST_EXAMPLES,
+    PROBE_ROWS,
+    SHARE,
+    Slope,
+    gpu_free,
+    host_budget,
+    host_free,
+)
 from probebench.probes.fit import Labels, fit_cell
 from probebench.probes.kinds import Probe
 from probebench.states.extract import plan_shards
@@ -31,10 +41,13 @@ from probebench.states.shards import shard_size
 from probebench.types import Cell
 
 ANSWER_SHARE = 0.5
-"""Of `max_new_tokens`, what a batch is taken to need until its last answer stops. The range is from a quarter to all of it."""
+"""Of `max_new_tokens`, what a batch is taken to need until its last answer stops. The range is from
+a quarter to all of it."""
 
 
-def states_size(layout: Mapping[str, SiteLayout], n_positions: int, lengths: Sequence[int], dtype: str) -> int:
+def states_size(
+    layout: Mapping[str, SiteLayout], n_positions: int, lengths: Sequence[int], dtype: str
+) -> int:
     """Bytes of the shards of hidden states, exactly.
 
     Args:
@@ -44,7 +57,14 @@ def states_size(layout: Mapping[str, SiteLayout], n_positions: int, lengths: Seq
         dtype: what the vectors are stored as.
     """
     return sum(
-        shard_size({s: (len(at.layers), n_positions, len(rows), max(at.widths)) for s, at in layout.items()}, dtype, len(rows))
+        shard_size(
+            {
+                s: (len(at.layers), n_positions, len(rows), max(at.widths))
+                for s, at in layout.items()
+            },
+            dtype,
+            len(rows),
+        )
         for rows in plan_shards(lengths)
     )
 
@@ -78,7 +98,11 @@ def planned_budget(handle: ModelHandle, longest: int) -> Budget:
 
 def weights_size(handle: ModelHandle) -> int:
     """Bytes of the weights; of quantised ones as if they were not."""
-    return handle.identity.n_parameters * int(torch.finfo(getattr(torch, handle.identity.dtype)).bits) // 8
+    return (
+        handle.identity.n_parameters
+        * int(torch.finfo(getattr(torch, handle.identity.dtype)).bits)
+        // 8
+    )
 
 
 def device_memory(handle: ModelHandle, prompts: Sequence[int], new: int, budget: Budget) -> Memory:
@@ -113,7 +137,9 @@ def start_seconds(clock: Callable[[], float] = time.perf_counter) -> float:
     def used() -> float:
         if clock is not time.process_time:
             return clock()
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)  # a process's own clock does not count them
+        children = resource.getrusage(
+            resource.RUSAGE_CHILDREN
+        )  # a process's own clock does not count them
         return children.ru_utime + children.ru_stime
 
     started = used()
@@ -130,7 +156,8 @@ def fit_seconds(
     device: str | None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds of one cell's probe, fitted to random vectors of the same shape, much of their variance in one direction."""
+    """Seconds of one cell's probe, fitted to random vectors of the same shape, much of their
+    variance in one direction."""
     rng = np.random.default_rng(0)
     y = np.arange(n) % 2
     X = rng.standard_normal((n, width), dtype=np.float32)
@@ -141,6 +168,8 @@ def fit_seconds(
     taken = []
     for _ in range(2):
         started = clock()
-        fit_cell(X, np.ones(n, dtype=bool), labels, probe, Cell("resid", 0, "-1"), shuffles, 0, device)
+        fit_cell(
+            X, np.ones(n, dtype=bool), labels, probe, Cell("resid", 0, "-1"), shuffles, 0, device
+        )
         taken.append(clock() - started)
     return min(taken)

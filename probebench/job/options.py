@@ -30,8 +30,9 @@ SKIPS: dict[str, tuple[str, ...]] = {
     "ensembles": ("ensemble_mean", "ensemble_stacked"),
     "shuffles": (),
 }
-"""What costs time beside the map and can be left out: its name, and the rows that the table of detectors lacks then. `shuffles`
-are the fits of every cell to shuffled labels; those of the selected cell alone cost little and stay."""
+"""What costs time beside the map and can be left out: its name, and the rows that the table of
+detectors lacks then. `shuffles` are the fits of every cell to shuffled labels; those of the
+selected cell alone cost little and stay."""
 SKIPPED = "left out by --skip"
 """How the record begins to say why such a detector is not there."""
 
@@ -66,28 +67,35 @@ class Settings:
     judge_model: ModelSpec | None = None
     """Another model asked for a second opinion on every label; it changes no number."""
     exact_answer: str | None = None
-    """Overrides the task's rule; `gold` looks at the label, for comparison with Orgad et al. 2025 only."""
+    """Overrides the task's rule; `gold` looks at the label, for comparison with Orgad et al. 2025
+    only."""
     extractor_model: ModelSpec | None = None
-    """Another model that copies the exact answers, as in Orgad et al. 2025; None: the run's own, where the rule is `model`."""
+    """Another model that copies the exact answers, as in Orgad et al. 2025; None: the run's own,
+    where the rule is `model`."""
     train_sizes: tuple[int, ...] | None = None
     """Numbers of train examples of the learning curve; it changes no other number."""
     label_noise: str | None = None
-    """A second judge to evaluate under: a registered one, or `model` for the judge model. It changes no other number."""
+    """A second judge to evaluate under: a registered one, or `model` for the judge model. It
+    changes no other number."""
     controls: tuple[str, ...] = ()
     """Further controls, by name: `random-model`."""
     skip: tuple[str, ...] = ()
     """Costly detectors and controls to leave out, by name of `SKIPS`. Such a run never ranks."""
     encoder: str | None = None
-    """A text encoder, a folder or a hub id, for the text-embedding baseline; it changes no other number."""
+    """A text encoder, a folder or a hub id, for the text-embedding baseline; it changes no other
+    number."""
     neutral: str | None = None
-    """A finished run of the same model whose correct answers place a second alarm threshold; it changes no other number."""
+    """A finished run of the same model whose correct answers place a second alarm threshold; it
+    changes no other number."""
     states: str | None = None
-    """Hidden states of these answers that are there already: an import, or a run directory. Nothing is extracted then."""
+    """Hidden states of these answers that are there already: an import, or a run directory. Nothing
+    is extracted then."""
     states_dtype: str = "float16"
     batching: str = "default"
     """`exact`: hidden states to the last bit those of one example at a time."""
     generation: str | None = None
-    """`plain`, or `fast` for a static, compiled cache; None: fast on a GPU where the model can, plain elsewhere."""
+    """`plain`, or `fast` for a static, compiled cache; None: fast on a GPU where the model can,
+    plain elsewhere."""
     offline: bool = False
     out: str | None = None
     discard_states: bool = False
@@ -99,21 +107,39 @@ class Settings:
             UsageError: a value that cannot be.
         """
         if self.task is None and self.answers is None:
-            raise UsageError("Give a task with --task NAME, or answers made elsewhere with --answers FILE.")
+            raise UsageError(
+                "Give a task with --task NAME, or answers made elsewhere with --answers FILE."
+            )
         if self.answers is not None and self.data is not None:
-            raise UsageError("--answers and --data exclude each other: answers carry their own questions.")
+            raise UsageError(
+                "--answers and --data exclude each other: answers carry their own questions."
+            )
         if self.exact_answer is not None and self.answers is not None and self.task is None:
-            raise UsageError("--exact-answer needs --task: without one, the file of --answers says where the exact answers are.")
+            raise UsageError(
+                "--exact-answer needs --task: without one, the file of --answers says where the "
+                "exact answers are."
+            )
         if self.extractor_model is not None and self.task is None:
-            raise UsageError("--extractor-model needs --task: without one, the file of --answers says where the exact answers are.")
+            raise UsageError(
+                "--extractor-model needs --task: without one, the file of --answers says where the "
+                "exact answers are."
+            )
         if self.states is not None and self.answers is None:
-            raise UsageError("--states needs --answers FILE: the answers that the hidden states are of.")
+            raise UsageError(
+                "--states needs --answers FILE: the answers that the hidden states are of."
+            )
         if self.neutral is not None and self.width is not None:
-            raise UsageError("--neutral and --width exclude each other: the vectors of the other run are not projected.")
+            raise UsageError(
+                "--neutral and --width exclude each other: the vectors of the other run are not "
+                "projected."
+            )
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit must be 1 or more; got {self.limit}.")
         if self.states_dtype not in STATE_DTYPES:
-            raise UsageError(f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got {self.states_dtype!r}.")
+            raise UsageError(
+                f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got "
+                f"{self.states_dtype!r}."
+            )
         if self.batching not in BATCHINGS:
             raise UnknownNameError("--batching", self.batching, BATCHINGS)
         if self.generation not in (None, *GENERATIONS):
@@ -127,25 +153,41 @@ class Settings:
             raise UsageError(f"--shuffles must be 0 or more; got {self.shuffles}.")
         resolve_positions(self.positions)
         check_sites(self.sites)
-        if get_probe(self.probe, self.solver).batched is get_probe(self.probe).batched and self.solver != "batched":
-            raise UsageError(f"--solver {self.solver} is for the logistic probe; {self.probe!r} has a solver of its own.")
+        if (
+            get_probe(self.probe, self.solver).batched is get_probe(self.probe).batched
+            and self.solver != "batched"
+        ):
+            raise UsageError(
+                f"--solver {self.solver} is for the logistic probe; {self.probe!r} has a solver of "
+                "its own."
+            )
         if self.train_sizes is not None and min(self.train_sizes, default=0) < 2:
-            raise UsageError(f"--train-sizes must be numbers of 2 or more; got {', '.join(map(str, self.train_sizes)) or 'none'}.")
+            raise UsageError(
+                f"--train-sizes must be numbers of 2 or more; got "
+                f"{', '.join(map(str, self.train_sizes)) or 'none'}."
+            )
         if self.label_noise not in (None, BY_MODEL, *JUDGES):
             raise UnknownNameError("--label-noise", str(self.label_noise), [*JUDGES, BY_MODEL])
         if self.label_noise == BY_MODEL and self.judge_model is None:
-            raise UsageError("--label-noise model takes the labels of the judge model; name one with --judge-model M.")
+            raise UsageError(
+                "--label-noise model takes the labels of the judge model; name one with "
+                "--judge-model M."
+            )
         for name in self.controls:
             if name not in CONTROLS:
                 raise UnknownNameError("--control", name, CONTROLS)
         self._check_skip()
         if self.controls and self.states is not None:
-            raise UsageError("--control random-model and --states exclude each other: an untrained model has no such states.")
+            raise UsageError(
+                "--control random-model and --states exclude each other: an untrained model has no "
+                "such states."
+            )
         if self.exact_answer not in (None, GOLD, *FREE):
             raise UnknownNameError("--exact-answer", str(self.exact_answer), [GOLD, *FREE])
         if self.extractor_model is not None and self.exact_answer not in (None, GOLD, MODEL_RULE):
             raise UsageError(
-                f"--extractor-model and --exact-answer {self.exact_answer} exclude each other: the rule {self.exact_answer!r} asks "
+                f"--extractor-model and --exact-answer {self.exact_answer} exclude each other: the "
+                f"rule {self.exact_answer!r} asks "
                 f"no model. Leave one of them out."
             )
 
@@ -154,33 +196,80 @@ class Settings:
         for name in self.skip:
             if name not in SKIPS:
                 raise UnknownNameError("--skip", name, SKIPS)
-        for name, option, value in (("shuffles", "--shuffles", self.shuffles), ("text-embedding", "--encoder", self.encoder)):
+        for name, option, value in (
+            ("shuffles", "--shuffles", self.shuffles),
+            ("text-embedding", "--encoder", self.encoder),
+        ):
             if name in self.skip and value:
-                raise UsageError(f"--skip {name} and {option} {value} exclude each other. Leave one of them out.")
+                raise UsageError(
+                    f"--skip {name} and {option} {value} exclude each other. Leave one of them out."
+                )
 
     def probe_inputs(self) -> list[Any]:
         """Everything that decides the fits of a cell, for content keys."""
         probe = get_probe(self.probe, self.solver)
         numbers = [*probe.grid, TOL, ROUGH, MAX_ITER, MIN_CLASS, MOVED]
-        return [self.probe, probe.source, self.solver, self.shuffles, self.width, self.seed, numbers]
+        return [
+            self.probe,
+            probe.source,
+            self.solver,
+            self.shuffles,
+            self.width,
+            self.seed,
+            numbers,
+        ]
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Settings that differ from the protocol's, so that the numbers are not comparable with a plain run."""
-        names = ("data", "limit", "positions", "sites", "layers", "probe", "solver", "shuffles", "width", "attribution", "thinking",
-                 "max_new_tokens", "seed", "states_dtype", "batching", "exact_answer", "extractor_model", "skip")  # fmt: skip
+        """Settings that differ from the protocol's, so that the numbers are not comparable with a
+        plain run."""
+        names = (
+            "data",
+            "limit",
+            "positions",
+            "sites",
+            "layers",
+            "probe",
+            "solver",
+            "shuffles",
+            "width",
+            "attribution",
+            "thinking",
+            "max_new_tokens",
+            "seed",
+            "states_dtype",
+            "batching",
+            "exact_answer",
+            "extractor_model",
+            "skip",
+        )
         plain = Settings(self.model)
-        found = {name: getattr(self, name) for name in names if getattr(self, name) != getattr(plain, name)}
+        found = {
+            name: getattr(self, name)
+            for name in names
+            if getattr(self, name) != getattr(plain, name)
+        }
         if isinstance(self.data, tuple) and len(self.data) == 1:
             found["data"] = self.data[0]
-        return {name: asdict(value) if isinstance(value, ModelSpec) else value for name, value in found.items()}
+        return {
+            name: asdict(value) if isinstance(value, ModelSpec) else value
+            for name, value in found.items()
+        }
 
     def folder(self, name: str) -> Path:
         """The run directory: `runs/<model>/<task>`, with a suffix when settings are overridden."""
         if self.out is not None:
             return Path(self.out)
-        model = {f.name: v for f in fields(self.model) if f.name != "name" and (v := getattr(self.model, f.name)) != f.default}
-        given = {name: value for name in ("answers", "states", "generation") if (value := getattr(self, name))}
+        model = {
+            f.name: v
+            for f in fields(self.model)
+            if f.name != "name" and (v := getattr(self.model, f.name)) != f.default
+        }
+        given = {
+            name: value
+            for name in ("answers", "states", "generation")
+            if (value := getattr(self, name))
+        }
         changed = {**self.overrides, **model, **given}
         suffix = f"--{content_key(changed)[:8]}" if changed else ""
         return Path("runs") / self.model.slug / f"{name}{suffix}"

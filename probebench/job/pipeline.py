@@ -86,7 +86,9 @@ def run_prepared(prepared: Prepared) -> Run:
             beside = studies(cells, job, fits, result, second_labels(stages, answers, opinions))
             counter.advance()
         fitted = cells.selected_probe(job, result.selected)
-        beside["neutral"] = None if neutral is None else neutral_alarms(cells, job, result, fitted, neutral)
+        beside["neutral"] = (
+            None if neutral is None else neutral_alarms(cells, job, result, fitted, neutral)
+        )
         attribution = cells.attribution(fitted, result.selected) if settings.attribution else None
         opinion = opinion_facts(stages, answers, opinions)
         return _finish(cells, inputs, fits, result, (beside, opinion), fitted, attribution, started)
@@ -98,10 +100,19 @@ def _save_selected(cells: Cells, chosen: CellFit, fitted: Any) -> tuple[str | No
     if cells.settings.width is not None and cell.site != "resid":
         return None, "The selected probe reads randomly projected vectors and was not saved."
     meta = ProbeMeta(
-        probe=cells.settings.probe, C=None if np.isnan(chosen.C) else chosen.C, site=cell.site, layer=cell.layer,
-        layer_convention=CONVENTION, position=cell.position, position_rule=POSITIONS[cell.position].meaning, model=identity.name,
-        revision=identity.revision, dtype=identity.dtype, attention=identity.attention, version=__version__,
-    )  # fmt: skip
+        probe=cells.settings.probe,
+        C=None if np.isnan(chosen.C) else chosen.C,
+        site=cell.site,
+        layer=cell.layer,
+        layer_convention=CONVENTION,
+        position=cell.position,
+        position_rule=POSITIONS[cell.position].meaning,
+        model=identity.name,
+        revision=identity.revision,
+        dtype=identity.dtype,
+        attention=identity.attention,
+        version=__version__,
+    )
     try:
         save_probe(cells.stages.folder / PROBE, fitted, meta)
     except UsageError as error:
@@ -116,32 +127,65 @@ def _head(cells: Cells, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "key": content_key(inputs),
         "model": asdict(stages.handle.identity),
-        "task": {"name": stages.name, "version": task.version if task else None, "hash": task.hash if task else None,
-                 "kind": task.kind if task else "qa", "judge": task.judge if task else "aliases",
-                 "exact_answer": stages.finder.rule},
+        "task": {
+            "name": stages.name,
+            "version": task.version if task else None,
+            "hash": task.hash if task else None,
+            "kind": task.kind if task else "qa",
+            "judge": task.judge if task else "aliases",
+            "exact_answer": stages.finder.rule,
+        },
         "labels": stages.label_facts,
         "data": stages.facts,
-        "probe": {"name": s.probe, "grid": list(get_probe(s.probe).grid), "width": s.width,
-                  "solver": s.solver if get_probe(s.probe).batched else None},
+        "probe": {
+            "name": s.probe,
+            "grid": list(get_probe(s.probe).grid),
+            "width": s.width,
+            "solver": s.solver if get_probe(s.probe).batched else None,
+        },
         "settings": {**asdict(s), "overrides": s.overrides},
         "extraction": cells.batching,
         "exact_answer": stages.finder.facts(cells.answers),
-        "generation": {"how": stages.generation, "alike": known_alike(stages.handle.skeleton.config) or "tried",
-                       "budgets": stages.budgets.facts(), "max_new_tokens": stages.max_new_tokens,
-                       "alone": alone_facts(stages, cells.answers)},
-    }  # fmt: skip
+        "generation": {
+            "how": stages.generation,
+            "alike": known_alike(stages.handle.skeleton.config) or "tried",
+            "budgets": stages.budgets.facts(),
+            "max_new_tokens": stages.max_new_tokens,
+            "alone": alone_facts(stages, cells.answers),
+        },
+    }
 
 
-def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], result: Result,
-            beside: tuple[Mapping[str, Any], Mapping[str, Any] | None], fitted: Any, attribution: pd.DataFrame | None,
-            started: float) -> Run:  # fmt: skip
-    """Write every result file, the record last; `beside` is what studies found, and the second opinion."""
+def _finish(
+    cells: Cells,
+    inputs: Mapping[str, Any],
+    fits: Sequence[CellFit],
+    result: Result,
+    beside: tuple[Mapping[str, Any], Mapping[str, Any] | None],
+    fitted: Any,
+    attribution: pd.DataFrame | None,
+    started: float,
+) -> Run:
+    """Write every result file, the record last; `beside` is what studies found, and the second
+    opinion."""
     stages, answers = cells.stages, cells.answers
-    discard = stages.settings.discard_states and stages.settings.states is None  # what was given is not ours to delete
-    head = {**_head(cells, inputs), "states": None if discard else cells.states_place, "second_opinion": beside[1]}
-    record = build_record(head, answers, stages.positions, (cells.plan, cells.layout), fits, result, beside[0])
-    (stages.folder / RECORD).unlink(missing_ok=True)  # of an earlier run, whose files are about to be replaced
-    write_atomic(stages.folder / "answers.parquet", parquet.parquet_bytes(parquet.answers_table(answers)))
+    discard = (
+        stages.settings.discard_states and stages.settings.states is None
+    )  # what was given is not ours to delete
+    head = {
+        **_head(cells, inputs),
+        "states": None if discard else cells.states_place,
+        "second_opinion": beside[1],
+    }
+    record = build_record(
+        head, answers, stages.positions, (cells.plan, cells.layout), fits, result, beside[0]
+    )
+    (stages.folder / RECORD).unlink(
+        missing_ok=True
+    )  # of an earlier run, whose files are about to be replaced
+    write_atomic(
+        stages.folder / "answers.parquet", parquet.parquet_bytes(parquet.answers_table(answers))
+    )
     write_atomic(
         stages.folder / "predictions.parquet",
         parquet.parquet_bytes(parquet.predictions_table(answers, result)),
@@ -152,7 +196,9 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
     files = ["answers.parquet", "predictions.parquet", "scores.parquet"]
     for name, metric, split in MATRICES:
         table = run.matrix(metric, split=split, site=result.selected.cell.site)
-        write_atomic(stages.folder / f"matrix_{name}.csv", table.to_csv(float_format="%.6f").encode())
+        write_atomic(
+            stages.folder / f"matrix_{name}.csv", table.to_csv(float_format="%.6f").encode()
+        )
         files.append(f"matrix_{name}.csv")
     run.record["warnings"] += stages.notes
     run.record["probe"]["file"], note = _save_selected(cells, result.selected, fitted)
@@ -170,11 +216,16 @@ def _finish(cells: Cells, inputs: Mapping[str, Any], fits: Sequence[CellFit], re
     for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION):
         if old not in files:  # of an earlier run into this folder
             (stages.folder / old).unlink(missing_ok=True)
-    run.record["timing"] = {"started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-                            "device": hardware(stages.handle.placement.device), "stages": stages.progress.facts(),
-                            "tokens": {"prompts": sum(len(a.answer.prompt_ids) for a in answers),
-                                       "answers": sum(len(a.answer.answer_ids) for a in answers)},
-                            "total_seconds": round(time.time() - started, 2)}  # fmt: skip
+    run.record["timing"] = {
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        "device": hardware(stages.handle.placement.device),
+        "stages": stages.progress.facts(),
+        "tokens": {
+            "prompts": sum(len(a.answer.prompt_ids) for a in answers),
+            "answers": sum(len(a.answer.answer_ids) for a in answers),
+        },
+        "total_seconds": round(time.time() - started, 2),
+    }
     write_json(stages.folder / RECORD, run.record)
     if discard:
         shutil.rmtree(cells.states_stage.folder)

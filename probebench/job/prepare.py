@@ -1,4 +1,5 @@
-"""All that can be checked of a run before anything is computed: names, files, templates, splits, and what its folder holds."""
+"""All that can be checked of a run before anything is computed: names, files, templates, splits,
+and what its folder holds."""
 
 from __future__ import annotations
 
@@ -26,11 +27,18 @@ from probebench.tasks.schema import load_task
 from probebench.text import clipped
 from probebench.types import SPLITS
 
-ADDED = frozenset({"attribution", "controls", "encoder", "judge_model", "label_noise", "neutral", "train_sizes"})
-"""Settings that add to a run and change none of its numbers: a run without them may be replaced by one with them."""
+ADDED = frozenset(
+    {"attribution", "controls", "encoder", "judge_model", "label_noise", "neutral", "train_sizes"}
+)
+"""Settings that add to a run and change none of its numbers: a run without them may be replaced by
+one with them."""
 FILES = ("data", "answers")
 """Settings that name files: what counts is what these hold."""
-SETTINGS = tuple(f.name for f in fields(Settings) if f.name not in {*FILES, "model", "task", "out", "offline", "discard_states"})
+SETTINGS = tuple(
+    f.name
+    for f in fields(Settings)
+    if f.name not in {*FILES, "model", "task", "out", "offline", "discard_states"}
+)
 """Settings of which another value asks for another run."""
 SPEC = tuple(f.name for f in fields(ModelSpec) if f.name not in {"name", "revision", "peft"})
 """The same of the model."""
@@ -60,7 +68,8 @@ class Prepared:
         return run if kept else None
 
     def check_known(self) -> None:
-        """Judge what is there before the model is asked, statements and answers made elsewhere; nothing is written.
+        """Judge what is there before the model is asked, statements and answers made elsewhere;
+        nothing is written.
 
         Raises:
             LabelError: no probe can be fitted to these labels.
@@ -70,8 +79,11 @@ class Prepared:
             self.stages.labels(known, keep=False)
 
 
-def prepare(settings: Settings, progress: Progress | None = None, handle: ModelHandle | None = None) -> Prepared:
-    """Read and check everything of a run that needs no weights: every prompt is rendered, nothing is written.
+def prepare(
+    settings: Settings, progress: Progress | None = None, handle: ModelHandle | None = None
+) -> Prepared:
+    """Read and check everything of a run that needs no weights: every prompt is rendered, nothing
+    is written.
 
     Args:
         settings: what was asked for.
@@ -134,18 +146,20 @@ def check_splits(stages: Stages) -> None:
         if name not in splits:
             groups = len({e.group for e in stages.examples})
             raise LabelError(
-                f"The {name} split is empty: {len(splits)} examples in {groups} groups. Take more examples (a larger --limit or "
+                f"The {name} split is empty: {len(splits)} examples in {groups} groups. Take more "
+                "examples (a larger --limit or "
                 f"--data FILE), or say the split of each row with --answers."
             )
 
 
-# -- one folder, one run ---------------------------------------------------------------------------------------------------
+# -- one folder, one run ---------------------------------------------------------------------------
 
 
 def check_place(stages: Stages, key: str) -> None:
     """Complain where the folder holds a finished run that this one would replace.
 
-    The same settings under other versions of the package or its libraries are the same run: it is computed again in its place.
+    The same settings under other versions of the package or its libraries are the same run: it is
+        computed again in its place.
 
     Raises:
         UsageError: settings, weights or files differ, with what and how.
@@ -156,7 +170,8 @@ def check_place(stages: Stages, key: str) -> None:
     differ = list(_differences(found.record, stages))
     if differ:
         raise UsageError(
-            f"{stages.folder} holds a finished run that this one would replace; it differs in {'; '.join(differ)}. Write this one "
+            f"{stages.folder} holds a finished run that this one would replace; it differs in "
+            f"{'; '.join(differ)}. Write this one "
             f"elsewhere with --out DIR, or delete the folder if that run may go."
         )
 
@@ -168,23 +183,49 @@ def _differences(record: Mapping[str, Any], stages: Stages) -> Iterator[str]:
     yield from _differ("the model", record["model"]["name"], identity.name)
     if record["model"]["name"] == identity.name:
         for name in MODEL:
-            yield from _differ(f"the model's {name.replace('_', ' ')}", record["model"].get(name), getattr(identity, name))
-    if s.task is not None or theirs.get("task") is not None:  # else it is called after the file of its answers
+            yield from _differ(
+                f"the model's {name.replace('_', ' ')}",
+                record["model"].get(name),
+                getattr(identity, name),
+            )
+    if (
+        s.task is not None or theirs.get("task") is not None
+    ):  # else it is called after the file of its answers
         yield from _differ("the task", old_task["name"], stages.name)
-    own = s.task is not None and s.task.endswith((".yaml", ".yml"))  # a task of the suite changes with the package
-    if own and new_task is not None and old_task["name"] == new_task.name and old_task["hash"] != new_task.hash:
+    own = s.task is not None and s.task.endswith(
+        (".yaml", ".yml")
+    )  # a task of the suite changes with the package
+    if (
+        own
+        and new_task is not None
+        and old_task["name"] == new_task.name
+        and old_task["hash"] != new_task.hash
+    ):
         yield f"the content of {s.task}"
     plain = Settings(ModelSpec(""))
-    for old, new, default, names in ((theirs, s, plain, SETTINGS), (theirs["model"], s.model, plain.model, SPEC)):
+    for old, new, default, names in (
+        (theirs, s, plain, SETTINGS),
+        (theirs["model"], s.model, plain.model, SPEC),
+    ):
         for name in names:
-            before = old.get(name, _json(getattr(default, name)))  # a record may be older than the setting
+            before = old.get(
+                name, _json(getattr(default, name))
+            )  # a record may be older than the setting
             if before or name not in ADDED:
-                yield from _differ(f"--{OPTION.get(name, name).replace('_', '-')}", before, _json(getattr(new, name)))
+                yield from _differ(
+                    f"--{OPTION.get(name, name).replace('_', '-')}",
+                    before,
+                    _json(getattr(new, name)),
+                )
     for name in FILES:
         here = getattr(s, name)
         if bool(theirs.get(name)) != bool(here):
             yield from _differ(f"--{name}", theirs.get(name), _json(here))
-        elif here and theirs.get("limit") == s.limit and record["data"]["sha256"] != stages.facts["sha256"]:
+        elif (
+            here
+            and theirs.get("limit") == s.limit
+            and record["data"]["sha256"] != stages.facts["sha256"]
+        ):
             yield f"the content of {here if isinstance(here, str) else ', '.join(here)}"
 
 
@@ -195,7 +236,9 @@ def _differ(what: str, there: Any, here: Any) -> Iterator[str]:
 
 def _json(value: Any) -> Any:
     """A setting as it stands in a record."""
-    return json.loads(json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value))
+    return json.loads(
+        json.dumps(asdict(value) if is_dataclass(value) and not isinstance(value, type) else value)
+    )
 
 
 def _word(value: Any) -> str:

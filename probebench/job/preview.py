@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from probebench.detectors.p_true_prompts import asked_text, p_true_prompts
-from probebench.job.cost import ANSWER_SHARE, Memory, device_memory, fit_seconds, planned_budget, start_seconds, states_size
+from probebench.job.cost import (
+    ANSWER_SHARE,
+    Memory,
+    device_memory,
+    fit_seconds,
+    planned_budget,
+    start_seconds,
+    states_size,
+)
 from probebench.job.options import Settings
 from probebench.job.prepare import prepare
 from probebench.job.timing import Timer
@@ -32,8 +40,9 @@ from probebench.types import EMB, SPLITS, layer_name
 SAMPLE = 32
 """Examples whose prompts of a later stage are rendered to know how long those are."""
 REST = 7.5
-"""All else, in starts of a process (`start_seconds`): imports and the model's files 3.3, labels and prompts 1.3, scores of all
-cells and detectors 1.5, tables and figures 1.3. Measured in processor time on the embedded tasks (docs/performance.md)."""
+"""All else, in starts of a process (`start_seconds`): imports and the model's files 3.3, labels and
+prompts 1.3, scores of all cells and detectors 1.5, tables and figures 1.3. Measured in processor
+time on the embedded tasks (docs/performance.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +62,22 @@ class Costs:
     @property
     def total(self) -> tuple[float, float, float]:
         """Seconds: shortest, expected, longest."""
-        low, mid, high = (self.rest + sum(part[k] for part in self.seconds.values()) for k in range(3))
+        low, mid, high = (
+            self.rest + sum(part[k] for part in self.seconds.values()) for k in range(3)
+        )
         return low, mid, high
 
 
-def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], float] = time.perf_counter) -> Costs:
+def costs(
+    stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], float] = time.perf_counter
+) -> Costs:
     """Disk, memory and time of a run; takes a few seconds of its own.
 
     Args:
         stages: the run, before its model is loaded.
         layout: what would be stored of each site.
-        clock: what seconds are counted by; `time.process_time` gives those of all processors together.
+        clock: what seconds are counted by; `time.process_time` gives those of all processors
+            together.
     """
     s, handle, task = stages.settings, stages.handle, stages.task
     prompts = [len(ids) for ids in stages.prompt_ids]
@@ -83,39 +97,69 @@ def costs(stages: Stages, layout: Mapping[str, SiteLayout], clock: Callable[[], 
     elif given and handle.causal:
         seconds["scores"] = _sure(timer.passing(prompts, projected=True))
     if stages.finder.rule != GIVEN and stages.finder.blind == MODEL_RULE:
-        said = typical if stages.given is None else sum(len(g.answer_ids) for g in stages.given) / len(stages.given)
+        said = (
+            typical
+            if stages.given is None
+            else sum(len(g.answer_ids) for g in stages.given) / len(stages.given)
+        )
         seconds["exact answers"] = _copying(stages, said, timer)
     whole = [n + round(typical) for n in prompts]
     if s.states is None:
         share = len([k for k in stages.layers if k != EMB]) / handle.identity.n_layers
-        seconds["hidden states"] = _sure(timer.reading(whole, s.sites, len(stages.positions), share, s.states_dtype))
+        seconds["hidden states"] = _sure(
+            timer.reading(whole, s.sites, len(stages.positions), share, s.states_dtype)
+        )
     probe, splits = get_probe(s.probe, s.solver), stages.splits
-    shuffles = s.shuffles if s.shuffles is not None else SHUFFLES * probe.batched * ("shuffles" not in s.skip)
+    shuffles = (
+        s.shuffles
+        if s.shuffles is not None
+        else SHUFFLES * probe.batched * ("shuffles" not in s.skip)
+    )
     n_cells = sum(len(at.layers) for at in layout.values()) * len(stages.positions)
     processes, start = min(_cores(), n_cells), start_seconds(clock)
     together = clock is not time.process_time
     fits = start if together else start * processes
     for width in {w for at in layout.values() for w in at.widths}:
         cells = sum(list(at.widths).count(width) for at in layout.values()) * len(stages.positions)
-        one = fit_seconds(len(splits), min(width, s.width or width), splits.count("train"), probe, shuffles, None, clock)
+        one = fit_seconds(
+            len(splits),
+            min(width, s.width or width),
+            splits.count("train"),
+            probe,
+            shuffles,
+            None,
+            clock,
+        )
         fits += cells * one / (min(processes, cells) if together else 1)
     seconds["probes"] = _sure(fits)
     if handle.causal and "p-true" not in s.skip:
-        reply = (lambda e: None) if stages.statements else (lambda e: e.question)  # about as long as an answer
-        asked_of = [len(encode_prompt(handle.tokenizer, p)) for e in stages.examples[:SAMPLE]
-                    for p in p_true_prompts(handle.tokenizer, asked_text(task, e), reply(e))]  # fmt: skip
+        reply = (
+            (lambda e: None) if stages.statements else (lambda e: e.question)
+        )  # about as long as an answer
+        asked_of = [
+            len(encode_prompt(handle.tokenizer, p))
+            for e in stages.examples[:SAMPLE]
+            for p in p_true_prompts(handle.tokenizer, asked_text(task, e), reply(e))
+        ]
         kinds = 1 if stages.statements else 2
         lengths = _spread(asked_of, 2 * kinds * (len(splits) - splits.count("train")))
         seconds["p(True)"] = _sure(timer.passing(lengths, projected=False))
-    disk = 0 if s.states is not None else states_size(layout, len(stages.positions), prompts, s.states_dtype)
+    disk = (
+        0
+        if s.states is not None
+        else states_size(layout, len(stages.positions), prompts, s.states_dtype)
+    )
     return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
 
 
 def _copying(stages: Stages, said: float, timer: Timer) -> tuple[float, float, float]:
-    """Seconds of asking a language model for the exact answers of replies of `said` tokens; `timer` is that of the run's own."""
+    """Seconds of asking a language model for the exact answers of replies of `said` tokens; `timer`
+    is that of the run's own."""
     other, few = stages.finder.extractor, stages.examples[:SAMPLE]
     handle = other or stages.handle
-    copier = Copier(handle, [e.id for e in few], [e.question for e in few], ["word " * round(said)] * len(few))
+    copier = Copier(
+        handle, [e.id for e in few], [e.question for e in few], ["word " * round(said)] * len(few)
+    )
     lengths = _spread(copier.lengths, len(stages.examples))
     timed = timer if other is None else Timer(handle, timer.clock)
     budget = planned_budget(handle, max(lengths) + MAX_NEW_TOKENS)
@@ -175,44 +219,84 @@ class Preview:
             "dry_run": True,
             "model": asdict(m),
             "task": stages.name,
-            "data": {**stages.facts, "n": len(stages.examples), "groups": len({e.group for e in stages.examples})},
+            "data": {
+                **stages.facts,
+                "n": len(stages.examples),
+                "groups": len({e.group for e in stages.examples}),
+            },
             "splits": {name: splits.count(name) for name in SPLITS},
-            "prompt_tokens": {"shortest": min(lengths), "longest": max(lengths), "all": sum(lengths)},
+            "prompt_tokens": {
+                "shortest": min(lengths),
+                "longest": max(lengths),
+                "all": sum(lengths),
+            },
             "sites": {site: [layer_name(k) for k in at.layers] for site, at in self.layout.items()},
             "positions": list(stages.positions),
             "cells": self.n_cells,
-            "bytes": {"disk": cost.disk, "disk_free": _free(stages.folder), "weights": cost.memory.weights,
-                      "largest_batch": cost.memory.largest, "largest_batch_of": cost.memory.which},
-            "seconds": {"low": low, "expected": mid, "high": high, "rest": cost.rest,
-                        "stages": {name: dict(zip(("low", "expected", "high"), part, strict=True))
-                                   for name, part in cost.seconds.items()}},
+            "bytes": {
+                "disk": cost.disk,
+                "disk_free": _free(stages.folder),
+                "weights": cost.memory.weights,
+                "largest_batch": cost.memory.largest,
+                "largest_batch_of": cost.memory.which,
+            },
+            "seconds": {
+                "low": low,
+                "expected": mid,
+                "high": high,
+                "rest": cost.rest,
+                "stages": {
+                    name: dict(zip(("low", "expected", "high"), part, strict=True))
+                    for name, part in cost.seconds.items()
+                },
+            },
             "notes": self.notes,
             "folder": str(stages.folder),
             "finished": self.finished,
             "first_prompt": self.first_prompt,
             "references": list(stages.examples[0].references),
-        }  # fmt: skip
+        }
 
     def text(self) -> str:
         """The same in lines."""
         stages, m = self.stages, self.stages.handle.identity
         splits, lengths = stages.splits, [len(ids) for ids in stages.prompt_ids]
         groups = len({e.group for e in stages.examples})
-        return "\n".join([
-            _line("model", f"{m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, {m.n_parameters:,} parameters; "
-                           f"{m.dtype}, attention {m.attention}, on {m.device}"),
-            _line("task", f"{stages.name}, {len(stages.examples):,} examples from {stages.facts['origin']}"),
-            *_left_out(stages),
-            _line("splits", f"{', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {groups:,} groups"),
-            _line("prompts", f"{min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all"),
-            _line("sites", _site_words(self.layout)),
-            _line("cells", f"{self.n_cells:,} at {len(stages.positions)} positions"),
-            *_cost_lines(self.cost, stages.folder, m.device),
-            *(_line("note", note) for note in self.notes),
-            f"folder     {stages.folder}" + (", where this run is finished: nothing would be computed" if self.finished else ""),
-            _line("references", ", ".join(stages.examples[0].references) or "label given"),
-            f"first prompt, special tokens included:\n{self.first_prompt}",
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                _line(
+                    "model",
+                    f"{m.name}: {m.architecture}, {m.n_layers} layers, width {m.width}, "
+                    f"{m.n_parameters:,} parameters; "
+                    f"{m.dtype}, attention {m.attention}, on {m.device}",
+                ),
+                _line(
+                    "task",
+                    f"{stages.name}, {len(stages.examples):,} examples from "
+                    f"{stages.facts['origin']}",
+                ),
+                *_left_out(stages),
+                _line(
+                    "splits",
+                    f"{', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {groups:,} groups",
+                ),
+                _line(
+                    "prompts", f"{min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all"
+                ),
+                _line("sites", _site_words(self.layout)),
+                _line("cells", f"{self.n_cells:,} at {len(stages.positions)} positions"),
+                *_cost_lines(self.cost, stages.folder, m.device),
+                *(_line("note", note) for note in self.notes),
+                f"folder     {stages.folder}"
+                + (
+                    ", where this run is finished: nothing would be computed"
+                    if self.finished
+                    else ""
+                ),
+                _line("references", ", ".join(stages.examples[0].references) or "label given"),
+                f"first prompt, special tokens included:\n{self.first_prompt}",
+            ]
+        )
 
 
 def preview(settings: Settings) -> Preview:
@@ -224,11 +308,19 @@ def preview(settings: Settings) -> Preview:
     prepared = prepare(settings)
     prepared.check_known()
     layout = prepared.plan[1]
-    return Preview(prepared.stages, layout, costs(prepared.stages, layout), prepared.finished() is not None)
+    return Preview(
+        prepared.stages, layout, costs(prepared.stages, layout), prepared.finished() is not None
+    )
 
 
 def _line(name: str, words: str) -> str:
-    return textwrap.fill(f"{name:<11}{words}", 79, subsequent_indent=" " * 11, break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(
+        f"{name:<11}{words}",
+        79,
+        subsequent_indent=" " * 11,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _left_out(stages: Stages) -> list[str]:
@@ -238,13 +330,20 @@ def _left_out(stages: Stages) -> list[str]:
     if dropped:
         said.append(f"{dropped:,} that stand there twice, under both labels, or in train and test")
     if long:
-        said.append(f"{long:,} that need more than the {stages.handle.max_length:,} tokens of the model, answer included")
+        said.append(
+            f"{long:,} that need more than the {stages.handle.max_length:,} tokens of the model, "
+            "answer included"
+        )
     return [_line("left out", "; ".join(said))] if said else []
 
 
 def _free(folder: Path) -> int:
     """Bytes that are free where a folder is, or would be."""
-    return next(shutil.disk_usage(place).free for place in (folder, *folder.absolute().parents) if place.is_dir())
+    return next(
+        shutil.disk_usage(place).free
+        for place in (folder, *folder.absolute().parents)
+        if place.is_dir()
+    )
 
 
 def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
@@ -254,11 +353,18 @@ def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     parts = ", ".join(f"{name} {_duration(part[1])}" for name, part in cost.seconds.items())
     memory = cost.memory
     lines = [
-        _line("disk", f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; {_free(folder) / 1e9:,.1f} GB free)"),
-        _line("memory", f"{memory.total / 1e6:,.1f} MB on {device}: weights {memory.weights / 1e6:,.1f}, and "
-                        f"{memory.largest / 1e6:,.1f} in the largest batch ({memory.which})"),
+        _line(
+            "disk",
+            f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; "
+            f"{_free(folder) / 1e9:,.1f} GB free)",
+        ),
+        _line(
+            "memory",
+            f"{memory.total / 1e6:,.1f} MB on {device}: weights {memory.weights / 1e6:,.1f}, and "
+            f"{memory.largest / 1e6:,.1f} in the largest batch ({memory.which})",
+        ),
         _line("time", f"about {_duration(mid)}{span}: {parts}, all else {_duration(cost.rest)}"),
-    ]  # fmt: skip
+    ]
     typical, most = cost.tokens
     if most:
         lines.append(

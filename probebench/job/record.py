@@ -1,4 +1,5 @@
-"""The run record: everything that a reader needs to trust, repeat and cite a run, as versioned JSON."""
+"""The run record: everything that a reader needs to trust, repeat and cite a run, as versioned
+JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +27,16 @@ from probebench.studies.warnings import warnings
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
 PROTOCOL_VERSION = 1
-LIBRARIES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "scipy", "pandas", "datasets")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "scikit-learn",
+    "numpy",
+    "scipy",
+    "pandas",
+    "datasets",
+)
 
 
 @cache
@@ -48,7 +58,13 @@ def commit() -> dict[str, Any]:
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10, check=True)
+            done = subprocess.run(
+                ["git", "-C", str(here), *words],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()
@@ -79,8 +95,13 @@ def _count(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
         "groups": len({a.example.group for a in answers}),
         "refused": sum(a.refused for a in answers),
         "not_stopped": sum(a.cut_off for a in answers),
-        "thinking": sum(bool(a.tokens.thinking and a.tokens.thinking.first is not None) for a in answers),
-        "exact_found": {name: _found(part) for name, part in (("all", answers), ("correct", correct), ("wrong", wrong))},
+        "thinking": sum(
+            bool(a.tokens.thinking and a.tokens.thinking.first is not None) for a in answers
+        ),
+        "exact_found": {
+            name: _found(part)
+            for name, part in (("all", answers), ("correct", correct), ("wrong", wrong))
+        },
     }
 
 
@@ -90,23 +111,33 @@ def _found(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
 
 
 def position_facts(answers: Sequence[LabelledAnswer], positions: Sequence[str]) -> dict[str, Any]:
-    """How often each position exists, how often one that belongs to the answer reaches into the prompt, and when it is readable."""
+    """How often each position exists, how often one that belongs to the answer reaches into the
+    prompt, and when it is readable."""
     table = locate([a.tokens for a in answers], positions)
     prompt = np.array([a.tokens.n_prompt for a in answers])
     given = answers[0].example.label is not None  # a statement has no prompt
     facts = {}
     for j, name in enumerate(positions):
         there = table[:, j, 0] >= 0
-        after = POSITIONS[name].when == "after" and name != "exact_answer_before_first" and not given
+        after = (
+            POSITIONS[name].when == "after" and name != "exact_answer_before_first" and not given
+        )
         reaches = there & (table[:, j, 0] < prompt) if after else np.zeros(len(answers), dtype=bool)
-        facts[name] = {"n": int(there.sum()), "in_prompt": int(reaches.sum()), "readable": readable_when(name, given=given)}
+        facts[name] = {
+            "n": int(there.sum()),
+            "in_prompt": int(reaches.sum()),
+            "readable": readable_when(name, given=given),
+        }
     return facts
 
 
 def selection_facts(result: Result, answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
     """The cell chosen on validation and its test AUROC on all test examples that have its token."""
     scored = np.isfinite(result.selected.decisions)
-    there = {split: [a.label for a, s in zip(answers, scored, strict=True) if s and a.split == split] for split in SPLITS}
+    there = {
+        split: [a.label for a, s in zip(answers, scored, strict=True) if s and a.split == split]
+        for split in SPLITS
+    }
     return {
         "rule": f"highest validation AUROC among the blocks of {result.selected.cell.site}",
         **tested_facts(result, result.selected),
@@ -129,14 +160,19 @@ def tested_facts(result: Result, chosen: CellFit) -> dict[str, Any]:
 
 
 def sites_facts(result: Result, plan: SitePlan, layout: Mapping[str, SiteLayout]) -> dict[str, Any]:
-    """Of each site asked for: widths, layers that do not have it and why, and its best cell by validation."""
+    """Of each site asked for: widths, layers that do not have it and why, and its best cell by
+    validation."""
     facts: dict[str, Any] = {}
     for site in plan.sites:
         at = layout.get(site)
         facts[site] = {
             "layers": [layer_name(layer) for layer in at.layers] if at else [],
             "widths": sorted(set(at.widths)) if at else [],
-            "absent": {layer_name(layer): reason for (name, layer), reason in plan.absent.items() if name == site},
+            "absent": {
+                layer_name(layer): reason
+                for (name, layer), reason in plan.absent.items()
+                if name == site
+            },
             "best": tested_facts(result, result.best[site]) if site in result.best else None,
         }
     return facts
@@ -158,16 +194,27 @@ def permutation_facts(result: Result, fits: Sequence[CellFit]) -> dict[str, Any]
 
 
 def shuffled_facts(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over repeats with the 95 % interval of that mean (Student's t), and the spread of single repeats."""
+    """Mean over repeats with the 95 % interval of that mean (Student's t), and the spread of single
+    repeats."""
     found = np.array(values)
-    return {"repeats": len(found), "mean_auroc": float(found.mean()), "mean_auroc_95": ends(mean_interval(found)),
-            "sd": float(found.std(ddof=1)), "auroc": list(values)}  # fmt: skip
+    return {
+        "repeats": len(found),
+        "mean_auroc": float(found.mean()),
+        "mean_auroc_95": ends(mean_interval(found)),
+        "sd": float(found.std(ddof=1)),
+        "auroc": list(values),
+    }
 
 
 def left_out(skip: Sequence[str], *, given: bool) -> dict[str, str]:
-    """Detectors that `--skip` left out, with the reason; of statements only those that they have."""
+    """Detectors that `--skip` left out, with the reason; of statements only those that they
+    have."""
     rows = {row: f"{SKIPPED} {name}" for name in skip for row in SKIPS[name]}
-    return {row: why for row, why in rows.items() if not given or row not in ("p_true_exact", "text_question", "text_answer")}
+    return {
+        row: why
+        for row, why in rows.items()
+        if not given or row not in ("p_true_exact", "text_question", "text_answer")
+    }
 
 
 def build_record(
@@ -190,7 +237,11 @@ def build_record(
         result: what scoring gave.
         studies: what `probebench.studies.registry` found beside the map.
     """
-    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "protocol_version": PROTOCOL_VERSION, **head}
+    record: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "protocol_version": PROTOCOL_VERSION,
+        **head,
+    }
     record["package"] = {"name": "probebench", "version": __version__, **commit()}
     record["versions"] = versions()
     record["counts"] = counts(answers)
@@ -205,8 +256,12 @@ def build_record(
     }
     c = result.comparison
     record["detectors"] = [detector_facts(s) for s in c.scores]
-    record["comparison"] = {"n_test": c.n_test, "n_compared": len(c.rows), "dropped": c.dropped,
-                            "absent": {**left_out(head["settings"]["skip"], given=given), **c.absent}}  # fmt: skip
+    record["comparison"] = {
+        "n_test": c.n_test,
+        "n_compared": len(c.rows),
+        "dropped": c.dropped,
+        "absent": {**left_out(head["settings"]["skip"], given=given), **c.absent},
+    }
     record["calibration"] = c.calibration
     record["controls"] = {
         "shuffled_labels": shuffled_facts(result.shuffled_aurocs),

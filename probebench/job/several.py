@@ -1,4 +1,5 @@
-"""Several tasks of one model in one call: all are checked before the first begins, and one that fails does not stop the next."""
+"""Several tasks of one model in one call: all are checked before the first begins, and one that
+fails does not stop the next."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Outcome:
     run: Run | None
     """None when it failed."""
     error: Exception | None = None
-    """Why it failed: one of `probebench.errors`, or anything else that is a mistake in the code and not in what was asked."""
+    """Why it failed: one of `probebench.errors`, or anything else that is a mistake in the code and
+    not in what was asked."""
 
     def result(self) -> Run:
         """The run.
@@ -46,7 +48,11 @@ class Outcome:
         if self.error is None:
             return ""
         first = (str(self.error).splitlines() or [""])[0]
-        return first if isinstance(self.error, ProbebenchError) else f"{type(self.error).__name__}: {first}".rstrip(": ")
+        return (
+            first
+            if isinstance(self.error, ProbebenchError)
+            else f"{type(self.error).__name__}: {first}".rstrip(": ")
+        )
 
     @property
     def exit_code(self) -> int:
@@ -60,7 +66,8 @@ def prepare_all(wanted: Sequence[Settings], progress: Progress) -> list[Prepared
     """Check every task of a call; labels that come with the data too.
 
     Raises:
-        ProbebenchError: the one that a single task raises; of several, one error that names them all. Nothing was begun.
+        ProbebenchError: the one that a single task raises; of several, one error that names them
+            all. Nothing was begun.
     """
     handles: dict[ModelSpec, ModelHandle] = {}
     found, errors = [], {}
@@ -81,15 +88,20 @@ def prepare_all(wanted: Sequence[Settings], progress: Progress) -> list[Prepared
         return found
     kind = UsageError if any(isinstance(e, UsageError) for e in errors.values()) else RunError
     lines = [f"  {name}: {error}" for name, error in errors.items()]
-    raise kind("\n".join([f"{len(errors)} of {len(wanted)} tasks cannot run, so none was begun.", *lines]))
+    raise kind(
+        "\n".join([f"{len(errors)} of {len(wanted)} tasks cannot run, so none was begun.", *lines])
+    )
 
 
 def run_all(prepared: Sequence[Prepared]) -> Iterator[Outcome]:
-    """Run one task after the other; a failure is an outcome like any other. Only Ctrl-C and the like stop what is to follow."""
+    """Run one task after the other; a failure is an outcome like any other. Only Ctrl-C and the
+    like stop what is to follow."""
     for one in prepared:
         try:
             outcome = Outcome(one.stages.name, run_prepared(one))
-        except Exception as error:  # a mistake in our own code must not cost the tasks behind it either
+        except (
+            Exception
+        ) as error:  # a mistake in our own code must not cost the tasks behind it either
             outcome = Outcome(one.stages.name, None, error)
         one.stages.free()  # its weights, before the next task's are loaded
         yield outcome
@@ -103,20 +115,32 @@ def told(outcome: Outcome) -> str:
 
 
 def outcome_table(outcomes: Iterable[Outcome]) -> Table:
-    """One row per task: how many answers, how many right and how many cut off, and the test AUROC of the selected cell."""
+    """One row per task: how many answers, how many right and how many cut off, and the test AUROC
+    of the selected cell."""
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("task", "result", "n", "right", "cut off", "AUROC"):
         text = name in ("task", "result")
-        table.add_column(name, justify="left" if text else "right", no_wrap=not text, overflow="fold")
+        table.add_column(
+            name, justify="left" if text else "right", no_wrap=not text, overflow="fold"
+        )
     for o in outcomes:
         if o.run is None:
             table.add_row(escape(o.task), f"failed: {escape(o.reason)}")
             continue
         r = o.run.record
-        c, cut = r["counts"]["all"], "-" if r["task"]["kind"] == "statements" else f"{r['counts']['all']['not_stopped']:,}"
-        table.add_row(escape(o.task), "found finished" if o.run.resumed else "done", f"{c['n']:,}", f"{c['accuracy']:.1%}", cut,
-                      number(r["selection"]["test_auroc"]))  # fmt: skip
+        c, cut = (
+            r["counts"]["all"],
+            "-" if r["task"]["kind"] == "statements" else f"{r['counts']['all']['not_stopped']:,}",
+        )
+        table.add_row(
+            escape(o.task),
+            "found finished" if o.run.resumed else "done",
+            f"{c['n']:,}",
+            f"{c['accuracy']:.1%}",
+            cut,
+            number(r["selection"]["test_auroc"]),
+        )
     return table

@@ -29,10 +29,20 @@ class Check:
     detail: str
 
 
-def describe(task: Task, data: str | Sequence[str] | None = None, model: ModelSpec | None = None, *, offline: bool = False) -> str:
-    """Description, sizes, licence, citation and three rendered examples; special tokens included when a model is given."""
+def describe(
+    task: Task,
+    data: str | Sequence[str] | None = None,
+    model: ModelSpec | None = None,
+    *,
+    offline: bool = False,
+) -> str:
+    """Description, sizes, licence, citation and three rendered examples; special tokens included
+    when a model is given."""
     lines = [f"{task.name} v{task.version} ({task.kind})", "", task.description.strip(), ""]
-    lines += [f"source     {task.source.name}", f"split      {task.split}, by group: {', '.join(task.fields.group.columns)}"]
+    lines += [
+        f"source     {task.source.name}",
+        f"split      {task.split}, by group: {', '.join(task.fields.group.columns)}",
+    ]
     if task.kind == "statements":
         lines.append("labels     given: 1 = true")
     else:
@@ -49,10 +59,18 @@ def describe(task: Task, data: str | Sequence[str] | None = None, model: ModelSp
             if handle is None:
                 shown = example.question
             elif task.kind == "statements":
-                shown = handle.tokenizer.decode(encode_statement(handle.tokenizer, example.question, causal=handle.causal)[0])
+                shown = handle.tokenizer.decode(
+                    encode_statement(handle.tokenizer, example.question, causal=handle.causal)[0]
+                )
             else:
-                shown = handle.tokenizer.decode(encode_prompt(handle.tokenizer, render_prompt(task, example, handle.tokenizer)))
-            answer = f"label {example.label}" if example.label is not None else f"accepted: {', '.join(example.references[:5])}"
+                shown = handle.tokenizer.decode(
+                    encode_prompt(handle.tokenizer, render_prompt(task, example, handle.tokenizer))
+                )
+            answer = (
+                f"label {example.label}"
+                if example.label is not None
+                else f"accepted: {', '.join(example.references[:5])}"
+            )
             lines += ["", f"--- {example.id}", shown, f"--- {answer}"]
     return "\n".join([*lines, "", task.citation.strip()])
 
@@ -61,7 +79,8 @@ def _sizes(task: Task, data: Dataset) -> list[str]:
     splits = split_examples(data.examples)
     sizes = ", ".join(f"{s} {splits.count(s):,}" for s in SPLITS)
     lines = [
-        f"examples   {len(data.examples):,} in {len({e.group for e in data.examples}):,} groups: {sizes}; {data.n_dropped} dropped"
+        f"examples   {len(data.examples):,} in {len({e.group for e in data.examples}):,} groups: "
+        f"{sizes}; {data.n_dropped} dropped"
     ]
     if task.kind == "statements":
         lines.append(f"classes    {sum(e.label or 0 for e in data.examples):,} true")
@@ -71,12 +90,21 @@ def _sizes(task: Task, data: Dataset) -> list[str]:
     return lines
 
 
-def validate(task: Task, data: str | Sequence[str] | None = None, *, offline: bool = False) -> Iterator[Check]:
-    """Check what a task file says: rule, judge, licence, citation, source, every template on every row, groups."""
+def validate(
+    task: Task, data: str | Sequence[str] | None = None, *, offline: bool = False
+) -> Iterator[Check]:
+    """Check what a task file says: rule, judge, licence, citation, source, every template on every
+    row, groups."""
     yield _guard("exact-answer rule", lambda: check_rule(task.exact_answer, task.path))
-    yield Check("licence", bool(task.licence.strip()), task.licence.strip() or "key 'licence' is empty")
+    yield Check(
+        "licence", bool(task.licence.strip()), task.licence.strip() or "key 'licence' is empty"
+    )
     cited = task.citation.strip().startswith("@")
-    yield Check("citation", cited, "BibTeX" if cited else f"key 'citation' must be BibTeX; got {task.citation.strip()[:40]!r}")
+    yield Check(
+        "citation",
+        cited,
+        "BibTeX" if cited else f"key 'citation' must be BibTeX; got {task.citation.strip()[:40]!r}",
+    )
     if task.kind != "statements":
         yield from _judged(task)
     try:
@@ -84,40 +112,60 @@ def validate(task: Task, data: str | Sequence[str] | None = None, *, offline: bo
     except ProbebenchError as error:
         yield Check("source", False, str(error))
         return
-    yield Check("source", True, f"{found.origin}: {len(found.examples):,} examples, {found.n_dropped} dropped")
+    yield Check(
+        "source",
+        True,
+        f"{found.origin}: {len(found.examples):,} examples, {found.n_dropped} dropped",
+    )
     yield _guard("templates", lambda: _render_all(task, found))
     groups = {e.group for e in found.examples}
-    yield Check("groups", len(groups) >= 5, f"{len(groups):,} groups in {len(found.examples):,} examples")
+    yield Check(
+        "groups", len(groups) >= 5, f"{len(groups):,} groups in {len(found.examples):,} examples"
+    )
     if task.kind == "statements":
         true = sum(e.label or 0 for e in found.examples)
-        yield Check("classes", 0 < true < len(found.examples), f"{true:,} true of {len(found.examples):,}")
+        yield Check(
+            "classes", 0 < true < len(found.examples), f"{true:,} true of {len(found.examples):,}"
+        )
     else:
         wrong = [e for e in found.examples if not get_judge(task.judge)(e, e.references[0]).correct]
         detail = (
-            "accepts every first reference" if not wrong else f"rejects the reference {wrong[0].references[0]!r} of {wrong[0].id}"
+            "accepts every first reference"
+            if not wrong
+            else f"rejects the reference {wrong[0].references[0]!r} of {wrong[0].id}"
         )
         yield Check(
-            "judge on data", len(wrong) <= 0.01 * len(found.examples), f"{detail} ({len(wrong)} of {len(found.examples):,})"
+            "judge on data",
+            len(wrong) <= 0.01 * len(found.examples),
+            f"{detail} ({len(wrong)} of {len(found.examples):,})",
         )
 
 
 def _judged(task: Task) -> Iterator[Check]:
     judge, pairs = get_judge(task.judge), task.judge_examples
     yield Check(
-        "judge examples", bool(pairs.accept and pairs.reject), f"{len(pairs.accept)} to accept, {len(pairs.reject)} to reject"
+        "judge examples",
+        bool(pairs.accept and pairs.reject),
+        f"{len(pairs.accept)} to accept, {len(pairs.reject)} to reject",
     )
     for wanted, rows in ((True, pairs.accept), (False, pairs.reject)):
         for reference, answer in rows:
-            example = Example("1", "", (reference,), "g", wrong=tuple(o for o in task.options if o != reference))
+            example = Example(
+                "1", "", (reference,), "g", wrong=tuple(o for o in task.options if o != reference)
+            )
             if judge(example, answer).correct is not wanted:
                 word = "reject" if wanted else "accept"
                 yield Check("judge examples", False, f"{word}s {answer!r} for {reference!r}")
     if task.exact_answer.rule != MODEL_RULE and task.exact_answer.rule in RULES and pairs.accept:
         reference, answer = pairs.accept[0]
-        example = Example("1", "", (reference,), "g", wrong=tuple(o for o in task.options if o != reference))
+        example = Example(
+            "1", "", (reference,), "g", wrong=tuple(o for o in task.options if o != reference)
+        )
         span = RULES[task.exact_answer.rule](task.exact_answer, example, answer)
         yield Check(
-            "exact answer", span is not None, f"{answer[span.start : span.end]!r} in {answer!r}" if span else f"none in {answer!r}"
+            "exact answer",
+            span is not None,
+            f"{answer[span.start : span.end]!r} in {answer!r}" if span else f"none in {answer!r}",
         )
 
 
@@ -143,15 +191,24 @@ def pin(task: Task, *, offline: bool = False) -> str:
         UnavailableError: the hub cannot be reached.
     """
     if task.source.hub is None:
-        raise BadFileError(f"Task {task.name!r} reads {task.source.name}, which is pinned by its content; there is nothing to pin.")
+        raise BadFileError(
+            f"Task {task.name!r} reads {task.source.name}, which is pinned by its content; there "
+            "is nothing to pin."
+        )
     revision = load_dataset(task, offline=offline).revision
     if revision is None:
-        raise UnavailableError(f"The hub did not say which commit of {task.source.hub!r} it gave, so nothing was written.")
+        raise UnavailableError(
+            f"The hub did not say which commit of {task.source.hub!r} it gave, so nothing was "
+            "written."
+        )
     path = Path(task.path)
     text = path.read_text(encoding="utf-8")
     line = re.compile(rf"^(?P<indent>\s+)hub: {re.escape(task.source.hub)}[ \t]*$", re.MULTILINE)
     without = re.sub(r"^\s+revision: .*\n", "", text, flags=re.MULTILINE)
     if len(line.findall(without)) != 1:
-        raise BadFileError(f"{path}: expected one line 'hub: {task.source.hub}'; write 'revision: {revision}' there by hand.")
+        raise BadFileError(
+            f"{path}: expected one line 'hub: {task.source.hub}'; write 'revision: {revision}' "
+            "there by hand."
+        )
     path.write_text(line.sub(rf"\g<0>\n\g<indent>revision: {revision}", without), encoding="utf-8")
     return revision

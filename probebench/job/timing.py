@@ -1,9 +1,12 @@
-"""Seconds that the stages of a run will take, measured on random models of the same shape before any weights are loaded.
+"""Seconds that the stages of a run will take, measured on random models of the same shape before
+any weights are loaded.
 
-The models have few layers where there are many. On a CPU they have a small vocabulary too, and the projection to the whole one
-is timed by itself, on a part of it, so that a quarter of a million tokens cost no memory. A batch twice as large takes twice as
-long there, so those timed take less than half a second each; a step of decoding is timed with as many examples, and a cache as
-long, as planned. On a GPU answers of the planned shapes are timed as they will be generated, compiled where a run compiles.
+The models have few layers where there are many. On a CPU they have a small vocabulary too, and the
+projection to the whole one is timed by itself, on a part of it, so that a quarter of a million
+tokens cost no memory. A batch twice as large takes twice as long there, so those timed take less
+than half a second each; a step of decoding is timed with as many examples, and a cache as long, as
+planned. On a GPU answers of the planned shapes are timed as they will be generated, compiled where
+a run compiles.
 """
 
 from __future__ import annotations
@@ -28,15 +31,18 @@ from probebench.types import EMB
 SMALL = 20_000_000
 """Parameters up to which a model is timed with all its layers."""
 FEW = (1, 3)
-"""Layers of the two models that larger ones are timed by; more where these would fit into a processor's cache."""
+"""Layers of the two models that larger ones are timed by; more where these would fit into a
+processor's cache."""
 CACHED = 96 * 2**20
-"""Bytes of weights that no cache of a processor holds: whether weights come from memory decides what a step takes."""
+"""Bytes of weights that no cache of a processor holds: whether weights come from memory decides
+what a step takes."""
 TIMED_SECONDS, TIMED_TOKENS = 0.4, (64, 1024)
 """What one timed batch should take on a CPU, and the tokens that it may have."""
 SHORT = (1, 5)
 """Tokens of the two timed generations; what they differ by is what a step costs."""
 HEAD_BYTES, HEAD_TOKENS, HEAD_ROWS = 128 * 2**20, 2**16, (8, 64)
-"""Of the part of the vocabulary that is timed, bytes and tokens at most; and the examples that it is timed with."""
+"""Of the part of the vocabulary that is timed, bytes and tokens at most; and the examples that it
+is timed with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ class Line:
 
     @classmethod
     def through(cls, x: Sequence[float], y: Sequence[float]) -> Line:
-        """Slopes below zero are noise and taken as zero; through one point and the origin where both are the same."""
+        """Slopes below zero are noise and taken as zero; through one point and the origin where
+        both are the same."""
         if x[1] == x[0]:
             return cls(0.0, y[0] / x[0] if x[0] else 0.0)
         b = max((y[1] - y[0]) / (x[1] - x[0]), 0.0)
@@ -68,18 +75,22 @@ def batches_of(lengths: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
 
 
 class Timer:
-    """Seconds that the stages of a run take, by short measurements on random models of the same shape.
+    """Seconds that the stages of a run take, by short measurements on random models of the same
+    shape.
 
     Args:
         handle: the model.
-        clock: seconds by the clock, or of the processor (`time.process_time`), which others on the machine do not move.
+        clock: seconds by the clock, or of the processor (`time.process_time`), which others on the
+            machine do not move.
     """
 
     def __init__(self, handle: ModelHandle, clock: Callable[[], float] = time.perf_counter) -> None:
         self.handle, self.clock = handle, clock
         n, self.device = handle.identity.n_layers, handle.placement.device
         self.gpu = self.device.type == "cuda"
-        blocks = max(handle.identity.n_parameters - sum(p.numel() for p in self._vocabulary), 1) // n
+        blocks = (
+            max(handle.identity.n_parameters - sum(p.numel() for p in self._vocabulary), 1) // n
+        )
         self.attended = blocks / (2 * handle.identity.width)
         """Length of a sequence at which attention takes as long as all else of a block."""
         size = blocks * getattr(torch, handle.identity.dtype).itemsize
@@ -91,22 +102,28 @@ class Timer:
     def _vocabulary(self) -> list[Any]:
         """Weights of the first and the last layer, which are about the vocabulary."""
         model: Any = self.handle.skeleton
-        tables = [model.get_input_embeddings(), model.get_output_embeddings() if self.handle.causal else None]
+        tables = [
+            model.get_input_embeddings(),
+            model.get_output_embeddings() if self.handle.causal else None,
+        ]
         return list({id(p): p for t in tables if t is not None for p in t.parameters()}.values())
 
     def _make(self, n_layers: int) -> LoadedModel:
         from transformers import GenerationConfig
 
         with quiet_libraries():
-            model = random_model(self.handle, n_layers, self.device, None if self.gpu else SMALL_VOCABULARY)
+            model = random_model(
+                self.handle, n_layers, self.device, None if self.gpu else SMALL_VOCABULARY
+            )
         if self.handle.causal:
             model.generation_config = GenerationConfig()
         return LoadedModel(model, self.handle)
 
-    # -- one measurement ------------------------------------------------------------------------------------------------
+    # -- one measurement ---------------------------------------------------------------------------
 
     def measure(self, run: Callable[[LoadedModel], Any], repeats: int = 2) -> float:
-        """Seconds with all layers: the shortest of the repeats, through two depths where the model is deep."""
+        """Seconds with all layers: the shortest of the repeats, through two depths where the model
+        is deep."""
         found = {}
         for k, loaded in self.models.items():
             if self.gpu:
@@ -127,7 +144,9 @@ class Timer:
     def ids(self, rows: int, width: int) -> torch.Tensor:
         """Tokens, not all of them alike, so that not all go to the same experts."""
         size = known_tokens(next(iter(self.models.values())).model)
-        return torch.as_tensor(np.random.default_rng(0).integers(0, size, (rows, width)), device=self.device)
+        return torch.as_tensor(
+            np.random.default_rng(0).integers(0, size, (rows, width)), device=self.device
+        )
 
     @cached_property
     def tokens(self) -> int:
@@ -148,7 +167,8 @@ class Timer:
         return float(rows * width * (1 + width / self.attended))
 
     def _shapes(self, rows: int, width: int) -> list[tuple[int, int]]:
-        """(examples, tokens of each) of the two timed batches: a quarter and the whole of what is timed of the planned one."""
+        """(examples, tokens of each) of the two timed batches: a quarter and the whole of what is
+        timed of the planned one."""
         width = max(min(width, self.tokens), 1)
         rows = max(min(rows, self.tokens // width), 1)
         return [(rows // 4, width) if rows >= 4 else (rows, max(width // 4, 1)), (rows, width)]
@@ -156,7 +176,10 @@ class Timer:
     def line(self, run: Callable[[LoadedModel, int, int], Any], rows: int, width: int) -> Line:
         """Seconds of a pass, by its work; timed on batches up to these."""
         shapes = self._shapes(rows, width)
-        return Line.through([self.work(*s) for s in shapes], [self.measure(lambda m, s=s: run(m, *s)) for s in shapes])  # type: ignore[misc]
+        return Line.through(
+            [self.work(*s) for s in shapes],
+            [self.measure(lambda m, s=s: run(m, *s)) for s in shapes],  # type: ignore[misc]
+        )
 
     @cached_property
     def passes(self) -> Line:
@@ -186,9 +209,11 @@ class Timer:
             taken.append(min(self._clocked(partial(run, n)) for _ in range(2)) * whole / part)
         return Line.through(HEAD_ROWS, taken)
 
-    # -- stages ---------------------------------------------------------------------------------------------------------
+    # -- stages ------------------------------------------------------------------------------------
 
-    def generation(self, prompts: Sequence[int], new: int, budget: Budget, how: str) -> Callable[[float], float]:
+    def generation(
+        self, prompts: Sequence[int], new: int, budget: Budget, how: str
+    ) -> Callable[[float], float]:
         """Seconds of generating, by the number of tokens that a batch decodes."""
         batches = batches_of([n + new for n in prompts], budget)
         rows, width = max(batches, key=lambda b: b[0])
@@ -199,41 +224,64 @@ class Timer:
         else:
             first, step, head = self.passes, self._steps(rows, width + new // 2), self.head
         return lambda tokens: sum(
-            first(self.work(n, max(w - new, 1))) + head(n) + max(tokens - 1, 0) * (step(n) + head(n)) for n, w in batches
+            first(self.work(n, max(w - new, 1)))
+            + head(n)
+            + max(tokens - 1, 0) * (step(n) + head(n))
+            for n, w in batches
         )
 
     def _generated(self, rows: int, width: int, how: str) -> tuple[Line, Line]:
-        """Seconds of a first pass, by its work, and of a step, by examples: from answers of two lengths."""
+        """Seconds of a first pass, by its work, and of a step, by examples: from answers of two
+        lengths."""
         found: list[tuple[float, float]] = []
         some = [max(rows // 4, 1), rows]
         for n in some:
             ids = self.ids(n, width).tolist()
             wanted = [Request(str(i), tuple(row)) for i, row in enumerate(ids)]
-            one, more = (self.measure(partial(_generate, wanted=wanted, new=k, how=how)) for k in SHORT)
+            one, more = (
+                self.measure(partial(_generate, wanted=wanted, new=k, how=how)) for k in SHORT
+            )
             found.append((one, max(more - one, 0.0) / (SHORT[1] - SHORT[0])))
         first = Line.through([self.work(n, width) for n in some], [found[0][0], found[-1][0]])
         return first, Line.through(some, [found[0][1], found[-1][1]])
 
     def _steps(self, rows: int, length: int) -> Line:
-        """Seconds of a step on a CPU, by examples: with a cache as long as planned, and what generating does beside it."""
+        """Seconds of a step on a CPU, by examples: with a cache as long as planned, and what
+        generating does beside it."""
 
         def step(loaded: LoadedModel, n: int, cache: dict[str, Any]) -> None:
-            mask = {"attention_mask": torch.ones((n, _length(cache) + 1), dtype=torch.long)} if "past_key_values" in cache else {}
+            mask = (
+                {"attention_mask": torch.ones((n, _length(cache) + 1), dtype=torch.long)}
+                if "past_key_values" in cache
+                else {}
+            )
             base_of(loaded.model)(input_ids=self.ids(n, 1), use_cache=True, **mask, **cache)
 
         def seconds(n: int, length: int) -> float:
             with torch.inference_mode(), quiet_libraries():
-                caches = {id(m): _long_cache(m.model, self.ids(n, 2), length) for m in self.models.values()}
+                caches = {
+                    id(m): _long_cache(m.model, self.ids(n, 2), length)
+                    for m in self.models.values()
+                }
             return self.measure(lambda m: step(m, n, caches[id(m)]), repeats=3)
 
         some = [max(rows // 4, 1), rows]
         found = Line.through(some, [seconds(n, length) for n in some])
         wanted = [Request("0", tuple(self.ids(1, 8)[0].tolist()))]
-        one, more = (self.measure(partial(_generate, wanted=wanted, new=k, how="plain")) for k in SHORT)
+        one, more = (
+            self.measure(partial(_generate, wanted=wanted, new=k, how="plain")) for k in SHORT
+        )
         beside = max((more - one) / (SHORT[1] - SHORT[0]) - seconds(1, 8), 0.0)
         return Line(found.a + beside, found.b)
 
-    def reading(self, lengths: Sequence[int], sites: Sequence[str], n_positions: int, share: float, dtype: str) -> float:
+    def reading(
+        self,
+        lengths: Sequence[int],
+        sites: Sequence[str],
+        n_positions: int,
+        share: float,
+        dtype: str,
+    ) -> float:
         """Seconds of extracting; `share` is how many of the layers are read."""
         batches = batches_of(lengths, Budget())
         rows, width = max(batches, key=lambda b: b[0] * b[1])
@@ -242,16 +290,25 @@ class Timer:
             layers = range(int(loaded.model.config.get_text_config(decoder=True).num_hidden_layers))
             kept = [EMB, *layers[: max(round(len(layers) * share), 1)]]
             plan = plan_sites(loaded.base, len(layers), sites, kept)
-            table = np.minimum(np.arange(n_positions), width - 1)[None, :, None].repeat(n, 0).repeat(2, 2)
-            Extractor(loaded, plan, dtype)([tuple(row) for row in self.ids(n, width).tolist()], table, [""] * n_positions)
+            table = (
+                np.minimum(np.arange(n_positions), width - 1)[None, :, None]
+                .repeat(n, 0)
+                .repeat(2, 2)
+            )
+            Extractor(loaded, plan, dtype)(
+                [tuple(row) for row in self.ids(n, width).tolist()], table, [""] * n_positions
+            )
 
         line = self.line(run, rows, width)
         return sum(line(self.work(n, w)) for n, w in batches)
 
     def passing(self, lengths: Sequence[int], projected: bool) -> float:
-        """Seconds of passes of which next to nothing is kept; `projected`: with the scores of every token."""
+        """Seconds of passes of which next to nothing is kept; `projected`: with the scores of every
+        token."""
         batches = batches_of(lengths, Budget(BATCH_TOKENS // 2) if projected else Budget())
-        return sum(self.passes(self.work(n, w)) + self.head(n * w if projected else n) for n, w in batches)
+        return sum(
+            self.passes(self.work(n, w)) + self.head(n * w if projected else n) for n, w in batches
+        )
 
 
 def _generate(loaded: LoadedModel, wanted: Sequence[Request], new: int, how: str) -> None:
@@ -266,12 +323,19 @@ def _length(cache: dict[str, Any]) -> int:
 def _long_cache(model: Any, ids: torch.Tensor, length: int) -> dict[str, Any]:
     """The cache of a sequence of `length` tokens, most of them never passed through the model.
 
-    Each layer takes keys and values in as it takes those of a pass, and keeps of them what it keeps: all, or those of a window.
+    Each layer takes keys and values in as it takes those of a pass, and keeps of them what it
+        keeps: all, or those of a window.
     """
-    cache = cache_of(base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True))
+    cache = cache_of(
+        base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)
+    )
     for layer in getattr(cache.get("past_key_values"), "layers", ()):
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
-        if isinstance(keys, torch.Tensor) and isinstance(values, torch.Tensor) and keys.ndim == values.ndim == 4:
+        if (
+            isinstance(keys, torch.Tensor)
+            and isinstance(values, torch.Tensor)
+            and keys.ndim == values.ndim == 4
+        ):
             more = length - keys.shape[-2]
             if more > 0:
                 layer.update(*(x[..., -1:, :].repeat(1, 1, more, 1) for x in (keys, values)))

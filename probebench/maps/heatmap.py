@@ -1,6 +1,7 @@
 """Maps: finished numbers in, a picture out. Nothing here computes a score or imports torch.
 
-Every map is a function of a table and an optional Axes, so that it can be drawn into a figure of one's own.
+Every map is a function of a table and an optional Axes, so that it can be drawn into a figure of
+one's own.
 """
 
 from __future__ import annotations
@@ -29,13 +30,25 @@ LETTERS = 21
 FORMATS = ("png", "svg", "pdf")
 ABSENT, SELECTED, BLUE, RED, GREY = "#d0d0d0", "#d95f02", "#2f6fb3", "#c0392b", "#e4e4e4"
 STYLES: dict[str, dict[str, Any]] = {
-    "publication": {"figure.facecolor": "white", "savefig.facecolor": "white", "text.color": "#111111", "font.size": 9},
-    "screen": {
-        "figure.facecolor": "#14181d", "savefig.facecolor": "#14181d", "text.color": "#e8e8e8", "axes.labelcolor": "#e8e8e8",
-        "xtick.color": "#e8e8e8", "ytick.color": "#e8e8e8", "axes.edgecolor": "#8a8f96", "font.size": 10.5,
+    "publication": {
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "text.color": "#111111",
+        "font.size": 9,
     },
-}  # fmt: skip
-"""Both bring their own opaque background, so that a map reads the same on a white and on a dark page."""
+    "screen": {
+        "figure.facecolor": "#14181d",
+        "savefig.facecolor": "#14181d",
+        "text.color": "#e8e8e8",
+        "axes.labelcolor": "#e8e8e8",
+        "xtick.color": "#e8e8e8",
+        "ytick.color": "#e8e8e8",
+        "axes.edgecolor": "#8a8f96",
+        "font.size": 10.5,
+    },
+}
+"""Both bring their own opaque background, so that a map reads the same on a white and on a dark
+page."""
 
 
 @contextmanager
@@ -49,7 +62,9 @@ def style(name: str) -> Iterator[None]:
 
     if name not in STYLES:
         raise UnknownNameError("style", name, STYLES)
-    with plt.rc_context({**STYLES[name], "svg.hashsalt": "probebench", "svg.fonttype": "none", "pdf.fonttype": 42}):
+    with plt.rc_context(
+        {**STYLES[name], "svg.hashsalt": "probebench", "svg.fonttype": "none", "pdf.fonttype": 42}
+    ):
         yield
 
 
@@ -66,10 +81,12 @@ def plot_positions(
     hatched: pd.DataFrame | None = None,
     flagged: Collection[tuple[str, str]] = (),
 ) -> Axes:
-    """Layer x position map in the published style: layers downwards, white to dark blue, absent cells grey.
+    """Layer x position map in the published style: layers downwards, white to dark blue, absent
+    cells grey.
 
     Args:
-        matrix: layers (`emb`, `0`, `1`, ...) down, positions across, NaN where a cell is absent or masked.
+        matrix: layers (`emb`, `0`, `1`, ...) down, positions across, NaN where a cell is absent or
+            masked.
         selected: (layer, position) to mark.
         ax: where to draw; a new figure when None.
         vmin: value drawn white; 0.5 when None.
@@ -77,8 +94,10 @@ def plot_positions(
         title: above the map.
         caption: in small type below it.
         label: what the colours mean.
-        hatched: boolean table like `matrix`, True for cells to hatch: those not distinguishable from chance.
-        flagged: (layer, position) of cells to mark with an exclamation mark: their fit did not converge.
+        hatched: boolean table like `matrix`, True for cells to hatch: those not distinguishable
+            from chance.
+        flagged: (layer, position) of cells to mark with an exclamation mark: their fit did not
+            converge.
     """
     import matplotlib.pyplot as plt
 
@@ -95,12 +114,29 @@ def plot_positions(
         ax.axvline(edge, color="#999999", linewidth=0.8, linestyle=":")
     if hatched is not None:
         _hatch(ax, hatched.reindex(index=matrix.index, columns=matrix.columns, fill_value=False))
-    places = {(layer, name): (j, i) for i, layer in enumerate(matrix.index) for j, name in enumerate(matrix.columns)}
+    places = {
+        (layer, name): (j, i)
+        for i, layer in enumerate(matrix.index)
+        for j, name in enumerate(matrix.columns)
+    }
     for cell in flagged:
         if cell in places:
-            ax.text(places[cell][0] + 0.97, places[cell][1] + 0.03, "!", ha="right", va="top", fontsize=7, color=RED, weight="bold")
+            ax.text(
+                places[cell][0] + 0.97,
+                places[cell][1] + 0.03,
+                "!",
+                ha="right",
+                va="top",
+                fontsize=7,
+                color=RED,
+                weight="bold",
+            )
     if selected in places:
-        ax.add_patch(plt.Rectangle(places[selected], 1, 1, fill=False, edgecolor=SELECTED, linewidth=2.2, clip_on=False))
+        ax.add_patch(
+            plt.Rectangle(
+                places[selected], 1, 1, fill=False, edgecolor=SELECTED, linewidth=2.2, clip_on=False
+            )
+        )
     return _words(ax, "Token", "Layer", title, caption)
 
 
@@ -115,7 +151,8 @@ def plot_components(
     caption: str = "",
     label: str = "Test AUROC",
 ) -> Axes:
-    """Layer x component map: blue below, white at, orange above the middle of the data; absent cells grey.
+    """Layer x component map: blue below, white at, orange above the middle of the data; absent
+    cells grey.
 
     Args:
         matrix: layers down, components (`attn.q`, ...) across, NaN where a layer does not have one.
@@ -135,22 +172,30 @@ def plot_components(
     high = vmax if vmax is not None else float(finite.max(initial=0.0))
     low, high = (low, high) if low < high else (low - 0.01, low + 0.01)
     ax = _axes(ax, (2.2 + 0.72 * matrix.shape[1], 2.4 + max(0.2 * matrix.shape[0], 2.0)))
-    colours = LinearSegmentedColormap.from_list("blue-white-orange", ["#1f5fa8", "#9cc3e6", "#ffffff", "#f7bd84", "#d9690a"])
+    colours = LinearSegmentedColormap.from_list(
+        "blue-white-orange", ["#1f5fa8", "#9cc3e6", "#ffffff", "#f7bd84", "#d9690a"]
+    )
     _draw(ax, matrix, colours, low, high, label)
     if matrix.shape[0] <= 12:
         _write_values(ax, matrix, lambda v: abs((v - low) / (high - low) - 0.5) > 0.42)
     _layer_ticks(ax, matrix.index, every=3)
-    names = [f"{name}\n{widths[name]}" if widths and name in widths else str(name) for name in matrix.columns]
+    names = [
+        f"{name}\n{widths[name]}" if widths and name in widths else str(name)
+        for name in matrix.columns
+    ]
     ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=0, fontsize=7.5)
     return _words(ax, "Component", "Layer", title, caption)
 
 
-def plot_sublayers(strip: pd.DataFrame, *, ax: Axes | None = None, title: str = "", caption: str = "") -> Axes:
-    """Two rows of numbered sublayers, `MLP` (2, 4, ...) above `ATT` (1, 3, ...): selected ones blue and red, others grey.
+def plot_sublayers(
+    strip: pd.DataFrame, *, ax: Axes | None = None, title: str = "", caption: str = ""
+) -> Axes:
+    """Two rows of numbered sublayers, `MLP` (2, 4, ...) above `ATT` (1, 3, ...): selected ones blue
+    and red, others grey.
 
     Args:
-        strip: one row per sublayer with columns `sublayer` (1, 2, ...), `kind` (`ATT` or `MLP`) and `selected`; rows whose
-            `auroc` is NaN are drawn hatched.
+        strip: one row per sublayer with columns `sublayer` (1, 2, ...), `kind` (`ATT` or `MLP`) and
+            `selected`; rows whose `auroc` is NaN are drawn hatched.
         ax: where to draw; a new figure when None.
         title: above the strip.
         caption: in small type below it; says the rule of selection and the numbering.
@@ -165,9 +210,24 @@ def plot_sublayers(strip: pd.DataFrame, *, ax: Axes | None = None, title: str = 
         chosen, colour = bool(row.selected), BLUE if row.kind == "MLP" else RED
         missing = not np.isfinite(row.auroc)
         ax.add_patch(
-            plt.Rectangle((x, y), 1, 1, facecolor=colour if chosen else GREY, edgecolor="white", hatch="////" if missing else None)
+            plt.Rectangle(
+                (x, y),
+                1,
+                1,
+                facecolor=colour if chosen else GREY,
+                edgecolor="white",
+                hatch="////" if missing else None,
+            )
         )
-        ax.text(x + 0.5, y + 0.5, str(row.sublayer), ha="center", va="center", fontsize=7.5, color="white" if chosen else "#333333")
+        ax.text(
+            x + 0.5,
+            y + 0.5,
+            str(row.sublayer),
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color="white" if chosen else "#333333",
+        )
     ax.set(xlim=(0, n), ylim=(2, 0), aspect="equal")
     ax.set_xticks([])
     ax.set_yticks([0.5, 1.5], ["MLP", "ATT"])
@@ -187,11 +247,13 @@ def plot_transfer(
     caption: str = "",
     label: str = "Test AUROC",
 ) -> Axes:
-    """Train task x test task map with the numbers in the cells; the diagonal is the probe on its own task.
+    """Train task x test task map with the numbers in the cells; the diagonal is the probe on its
+    own task.
 
     Args:
-        matrix: train tasks down, test tasks across, NaN where a probe cannot be applied. A line parts rows that are no test
-            task, such as a probe of several tasks, from what is above them.
+        matrix: train tasks down, test tasks across, NaN where a probe cannot be applied. A line
+            parts rows that are no test task, such as a probe of several tasks, from what is above
+            them.
         ax: where to draw; a new figure when None.
         vmin: value drawn white; 0.5 when None.
         vmax: value drawn darkest; 1.0 when None.
@@ -209,10 +271,20 @@ def plot_transfer(
     for i, name in enumerate(matrix.index):
         if name in matrix.columns:
             at = list(matrix.columns).index(name), i
-            ax.add_patch(plt.Rectangle(at, 1, 1, fill=False, edgecolor="#777777", linewidth=1.0, clip_on=False))
+            ax.add_patch(
+                plt.Rectangle(
+                    at, 1, 1, fill=False, edgecolor="#777777", linewidth=1.0, clip_on=False
+                )
+            )
         else:
             ax.axhline(i, color="#666666", linewidth=0.8)
-    ax.set_xticks(np.arange(matrix.shape[1]) + 0.5, list(matrix.columns), rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_xticks(
+        np.arange(matrix.shape[1]) + 0.5,
+        list(matrix.columns),
+        rotation=45,
+        ha="right",
+        rotation_mode="anchor",
+    )
     ax.set_yticks(np.arange(matrix.shape[0]) + 0.5, list(matrix.index), rotation=0)
     return _words(ax, "Test task", "Train task", title, caption)
 
@@ -225,8 +297,12 @@ def save_figure(ax: Axes, folder: Path, name: str, formats: Sequence[str] = FORM
     assert figure is not None  # a map is always drawn on a figure
     for kind in formats:
         path, content = folder / f"{name}.{kind}", io.BytesIO()
-        metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
-        with plt.rc_context({"svg.hashsalt": "probebench", "svg.fonttype": "none", "pdf.fonttype": 42}):
+        metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(
+            kind, {}
+        )
+        with plt.rc_context(
+            {"svg.hashsalt": "probebench", "svg.fonttype": "none", "pdf.fonttype": 42}
+        ):
             figure.savefig(content, format=kind, dpi=200, metadata=metadata)
         write_atomic(path, content.getvalue())
         paths.append(path)
@@ -240,14 +316,22 @@ def _axes(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
-def _draw(ax: Axes, matrix: pd.DataFrame, colours: Any, low: float, high: float, label: str) -> None:
+def _draw(
+    ax: Axes, matrix: pd.DataFrame, colours: Any, low: float, high: float, label: str
+) -> None:
     import seaborn as sns
 
     ax.set_facecolor(ABSENT)
     sns.heatmap(
-        matrix.astype(float), ax=ax, cmap=colours, vmin=low, vmax=high, cbar_kws={"label": label, "pad": 0.02},
-        xticklabels=True, yticklabels=False,
-    )  # fmt: skip
+        matrix.astype(float),
+        ax=ax,
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        cbar_kws={"label": label, "pad": 0.02},
+        xticklabels=True,
+        yticklabels=False,
+    )
 
 
 def _words(ax: Axes, x: str, y: str, title: str, caption: str) -> Axes:
@@ -264,11 +348,16 @@ def _words(ax: Axes, x: str, y: str, title: str, caption: str) -> Axes:
 
 
 def _layer_ticks(ax: Axes, rows: Sequence[Any], every: int) -> None:
-    """Ticks at every so many layers and at the embedding row; with wide steps at the last layer too, as published."""
+    """Ticks at every so many layers and at the embedding row; with wide steps at the last layer
+    too, as published."""
     names = list(map(str, rows))
     last = len(names) - 1 if every > 2 else None
     every = every if len(names) > FEW else 1
-    ticks = [i for i, name in enumerate(names) if not name.isdigit() or int(name) % every == 0 or i == last]
+    ticks = [
+        i
+        for i, name in enumerate(names)
+        if not name.isdigit() or int(name) % every == 0 or i == last
+    ]
     ax.set_yticks([i + 0.5 for i in ticks], [names[i] for i in ticks], rotation=0)
 
 
@@ -277,18 +366,29 @@ def _write_values(ax: Axes, values: pd.DataFrame, dark: Any, size: float = 6.5) 
     for (i, j), value in np.ndenumerate(values.to_numpy(dtype=float)):
         if np.isfinite(value):
             text = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
-            ax.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=size, color="white" if dark(value) else "#333333")
+            ax.text(
+                j + 0.5,
+                i + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if dark(value) else "#333333",
+            )
 
 
 def _hatch(ax: Axes, where: pd.DataFrame) -> None:
     import matplotlib.pyplot as plt
 
     for i, j in np.argwhere(where.to_numpy(dtype=bool)):
-        ax.add_patch(plt.Rectangle((j, i), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a", linewidth=0))
+        ax.add_patch(
+            plt.Rectangle((j, i), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a", linewidth=0)
+        )
 
 
 def _block_edges(positions: Sequence[str]) -> list[int]:
-    """Where the answer's first tokens, the exact answer, the counted-back tokens and the further columns meet."""
+    """Where the answer's first tokens, the exact answer, the counted-back tokens and the further
+    columns meet."""
     names = list(positions)
     starts = [name for name in ("exact_answer_before_first", "-8") if name in names]
     edges = [names.index(name) for name in starts]

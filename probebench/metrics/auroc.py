@@ -1,7 +1,9 @@
-"""Metrics with honest intervals. Labels: 1 = correct; a higher score means more likely correct. Signs are never flipped.
+"""Metrics with honest intervals. Labels: 1 = correct; a higher score means more likely correct.
+Signs are never flipped.
 
-Functions that end in `_many` take the scores of all cells at once, (cell, example), NaN where a cell lacks the example: each
-cell is judged on the examples it has, by the same formula as one cell alone.
+Functions that end in `_many` take the scores of all cells at once, (cell, example), NaN where a
+cell lacks the example: each cell is judged on the examples it has, by the same formula as one cell
+alone.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 RESAMPLES = 1000
 EXACT_FLOAT32 = 2**24
-"""Whole numbers up to here are exact in float32, so sums of counts that stay below lose nothing by it."""
+"""Whole numbers up to here are exact in float32, so sums of counts that stay below lose nothing by
+it."""
 BLOCK = 2**23
 """Numbers in the largest temporary array of the bootstrap."""
 NO_SPREAD = 1e-12
@@ -39,16 +42,19 @@ def auroc(y: NDArray[np.integer], scores: Floats) -> float:
 
 
 def auroc_many(y: NDArray[np.integer], scores: Floats) -> Floats:
-    """(cell,) AUROC of (cell, example) scores, ties counting one half; NaN for a cell that lacks a class."""
+    """(cell,) AUROC of (cell, example) scores, ties counting one half; NaN for a cell that lacks a
+    class."""
     return np.asarray(auroc_labels(np.asarray(y)[:, None], scores)[:, 0])
 
 
 def auroc_labels(labels: NDArray[np.integer], scores: Floats) -> Floats:
-    """(cell, labelling) AUROC of (cell, example) scores under many label vectors, one matrix product over ranks.
+    """(cell, labelling) AUROC of (cell, example) scores under many label vectors, one matrix
+    product over ranks.
 
     Args:
         labels: (example, labelling) 1 = correct. Labellings may differ in how many are correct.
-        scores: (cell, example), NaN = absent; NaN in the result where the present examples hold one class only.
+        scores: (cell, example), NaN = absent; NaN in the result where the present examples hold one
+            class only.
     """
     ranks = midranks(scores)
     there = np.isfinite(ranks)
@@ -61,7 +67,8 @@ def auroc_labels(labels: NDArray[np.integer], scores: Floats) -> Floats:
 
 
 def auroc_rows(labels: NDArray[np.integer], scores: Floats) -> Floats:
-    """(row,) AUROC of each row of (row, example) scores under the labels of that row; NaN where a row has one class only."""
+    """(row,) AUROC of each row of (row, example) scores under the labels of that row; NaN where a
+    row has one class only."""
     positive = np.asarray(labels) == 1
     n1 = positive.sum(axis=1)
     n0 = positive.shape[1] - n1
@@ -71,7 +78,8 @@ def auroc_rows(labels: NDArray[np.integer], scores: Floats) -> Floats:
 
 
 def midranks(scores: Floats) -> Floats:
-    """(cell, example) ranks from 1 within each row, ties sharing their mean rank, NaN where the score is NaN."""
+    """(cell, example) ranks from 1 within each row, ties sharing their mean rank, NaN where the
+    score is NaN."""
     scores = np.asarray(scores, dtype=np.float64)
     order = np.argsort(scores, axis=1)  # NaN last, where it moves nobody's rank
     ordered = np.take_along_axis(scores, order, axis=1)
@@ -89,21 +97,25 @@ def midranks(scores: Floats) -> Floats:
 
 
 def delong_interval(y: NDArray[np.integer], scores: Floats) -> Interval:
-    """95 % interval of the AUROC after DeLong et al. (1988), by midranks (Sun and Xu 2014), examples independent."""
+    """95 % interval of the AUROC after DeLong et al. (1988), by midranks (Sun and Xu 2014),
+    examples independent."""
     return _normal_interval(*placements(y, scores), 0.0)
 
 
 def delong_difference(y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
-    """95 % interval of AUROC(a) - AUROC(b) on the same examples, by DeLong's covariance of two correlated curves (1988).
+    """95 % interval of AUROC(a) - AUROC(b) on the same examples, by DeLong's covariance of two
+    correlated curves (1988).
 
-    The variance of the difference is that of the differences of the placements, so the covariance needs no matrix.
+    The variance of the difference is that of the differences of the placements, so the covariance
+    needs no matrix.
     """
     (a1, a0), (b1, b0) = placements(y, a), placements(y, b)
     return _normal_interval(a1 - b1, a0 - b0, -1.0)
 
 
 def placements(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
-    """Of each correct answer the share of wrong ones below it, and of each wrong one the share of correct ones above it."""
+    """Of each correct answer the share of wrong ones below it, and of each wrong one the share of
+    correct ones above it."""
     from scipy.stats import rankdata
 
     positive, negative = scores[y == 1], scores[y == 0]
@@ -115,7 +127,8 @@ def placements(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
 
 
 def _normal_interval(v1: Floats, v0: Floats, lowest: float) -> Interval:
-    """Mean of `v1` and normal interval from two independent sets of placements; NaN with fewer than two in either."""
+    """Mean of `v1` and normal interval from two independent sets of placements; NaN with fewer than
+    two in either."""
     if len(v1) < 2 or len(v0) < 2:
         return Interval(float("nan"), float("nan"))
     half = Z95 * float(np.sqrt(v1.var(ddof=1) / len(v1) + v0.var(ddof=1) / len(v0)))
@@ -124,16 +137,22 @@ def _normal_interval(v1: Floats, v0: Floats, lowest: float) -> Interval:
 
 
 def delong_many(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]:
-    """Lower and upper ends, both (cell,), of `delong_interval` for every cell of (cell, example) scores."""
+    """Lower and upper ends, both (cell,), of `delong_interval` for every cell of (cell, example)
+    scores."""
     positive = np.asarray(y) == 1
     ranks = midranks(scores)
     there = np.isfinite(ranks)
-    n1, n0 = (there[:, rows].sum(axis=1, keepdims=True).astype(np.float64) for rows in (positive, ~positive))
+    n1, n0 = (
+        there[:, rows].sum(axis=1, keepdims=True).astype(np.float64)
+        for rows in (positive, ~positive)
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         v1 = (ranks[:, positive] - midranks(scores[:, positive])) / n0
         v0 = 1 - (ranks[:, ~positive] - midranks(scores[:, ~positive])) / n1
         parts = [(v, n, np.nansum(v, axis=1, keepdims=True) / n) for v, n in ((v1, n1), (v0, n0))]
-        variances = [np.nansum((v - mean) ** 2, axis=1, keepdims=True) / (n - 1) / n for v, n, mean in parts]
+        variances = [
+            np.nansum((v - mean) ** 2, axis=1, keepdims=True) / (n - 1) / n for v, n, mean in parts
+        ]
         half, centre = Z95 * np.sqrt(variances[0] + variances[1])[:, 0], parts[0][2][:, 0]
     half[((n1 < 2) | (n0 < 2))[:, 0]] = np.nan  # one example of a class has no variance to estimate
     return np.maximum(0.0, centre - half), np.minimum(1.0, centre + half)
@@ -141,7 +160,8 @@ def delong_many(y: NDArray[np.integer], scores: Floats) -> tuple[Floats, Floats]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Resamples:
-    """Cluster bootstrap: groups drawn with replacement, the same draws for every detector, so that differences pair."""
+    """Cluster bootstrap: groups drawn with replacement, the same draws for every detector, so that
+    differences pair."""
 
     counts: NDArray[np.float32]
     """(resample, example) how often each example was drawn."""
@@ -160,16 +180,21 @@ class Resamples:
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Resamples:
         """The same draws for a subset of the examples."""
-        return Resamples(self.counts[:, rows], None if self.group is None else self.group[rows], self.seed)
+        return Resamples(
+            self.counts[:, rows], None if self.group is None else self.group[rows], self.seed
+        )
 
     def among(self, there: NDArray[np.bool_]) -> Resamples:
-        """Resamples of the groups of these examples alone, as `draw` makes them of their names; these draws where it is all."""
+        """Resamples of the groups of these examples alone, as `draw` makes them of their names;
+        these draws where it is all."""
         if there.all():
             return self
         codes = np.flatnonzero(there) if self.group is None else self.group[there]
         # numbers of groups follow the order of their names, and so do these
         names, index = np.unique(codes, return_inverse=True)
-        drawn = np.random.default_rng(self.seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=len(self.counts))
+        drawn = np.random.default_rng(self.seed).multinomial(
+            len(names), np.full(len(names), 1 / len(names)), size=len(self.counts)
+        )
         return Resamples(drawn[:, index].astype(np.float32), index, self.seed)
 
     def n_groups(self, rows: NDArray[np.bool_]) -> int:
@@ -177,12 +202,16 @@ class Resamples:
         return int(rows.sum()) if self.group is None else len(np.unique(self.group[rows]))
 
     def independent(self, y: NDArray[np.integer]) -> int:
-        """Independent observations behind a number that needs both classes: twice the groups of the class that has fewer.
+        """Independent observations behind a number that needs both classes: twice the groups of the
+        class that has fewer.
 
-        At most all groups. This decides the quantile of Student's t in `intervals.bootstrap_interval`.
+        At most all groups. This decides the quantile of Student's t in
+        `intervals.bootstrap_interval`.
         """
         y = np.asarray(y)
-        return min(self.n_groups(np.isin(y, (0, 1))), 2 * self.n_groups(y == 1), 2 * self.n_groups(y == 0))
+        return min(
+            self.n_groups(np.isin(y, (0, 1))), 2 * self.n_groups(y == 1), 2 * self.n_groups(y == 0)
+        )
 
     def auroc(self, y: NDArray[np.integer], scores: Floats) -> Floats:
         """(resample,) AUROC of each resample, NaN where it drew one class only."""
@@ -191,14 +220,21 @@ class Resamples:
     def auroc_many(self, y: NDArray[np.integer], scores: Floats) -> Floats:
         """(cell, resample) AUROC of (cell, example) scores, the same draws for all cells.
 
-        A cell without an example leaves it out of every resample. NaN where a resample drew one class only. Per cell the
-        wrong examples are added up in the order of their scores; each correct one then looks up how many stand below it.
+        A cell without an example leaves it out of every resample. NaN where a resample drew one
+        class only. Per cell the wrong examples are added up in the order of their scores; each
+        correct one then looks up how many stand below it.
         """
         scores, y = np.asarray(scores, dtype=np.float64), np.asarray(y)
         rows = [np.flatnonzero(y == value) for value in (1, 0)]
-        most = [float(self.counts[:, r].sum(axis=1, dtype=np.float64).max(initial=0.0)) for r in rows]
+        most = [
+            float(self.counts[:, r].sum(axis=1, dtype=np.float64).max(initial=0.0)) for r in rows
+        ]
         whole = bool(np.all(self.counts == np.rint(self.counts)))
-        dtype = np.float32 if whole and 2 * max(most[0], 1) * max(most[1], 1) < EXACT_FLOAT32 else np.float64
+        dtype = (
+            np.float32
+            if whole and 2 * max(most[0], 1) * max(most[1], 1) < EXACT_FLOAT32
+            else np.float64
+        )
         out = np.empty((len(scores), len(self.counts)))
         step = max(64, BLOCK // (len(y) + 1))
         for start in range(0, len(self.counts), step):
@@ -208,7 +244,9 @@ class Resamples:
         return out
 
 
-def _bootstrap(positive: Floats, negative: Floats, w1: NDArray[Any], w0: NDArray[Any], out: Floats) -> None:
+def _bootstrap(
+    positive: Floats, negative: Floats, w1: NDArray[Any], w0: NDArray[Any], out: Floats
+) -> None:
     """Weighted AUROC of every cell and resample into `out`.
 
     Args:
@@ -218,9 +256,15 @@ def _bootstrap(positive: Floats, negative: Floats, w1: NDArray[Any], w0: NDArray
         w0: (wrong example, resample) counts.
         out: (cell, resample).
     """
-    below = np.zeros((len(w0) + 1, w0.shape[1]), dtype=w0.dtype)  # below[k]: counts of the k lowest wrong examples
+    below = np.zeros(
+        (len(w0) + 1, w0.shape[1]), dtype=w0.dtype
+    )  # below[k]: counts of the k lowest wrong examples
     rows, steps = list(below), list(w0)
-    n1 = (~np.isnan(positive)).astype(w1.dtype) @ w1 if np.isnan(positive).any() else np.broadcast_to(w1.sum(axis=0), out.shape)
+    n1 = (
+        (~np.isnan(positive)).astype(w1.dtype) @ w1
+        if np.isnan(positive).any()
+        else np.broadcast_to(w1.sum(axis=0), out.shape)
+    )
     for cell, (s1, s0) in enumerate(zip(positive, negative, strict=True)):
         there = int((~np.isnan(s0)).sum())
         order = np.argsort(s0)[:there]  # NaN comes last
@@ -228,7 +272,9 @@ def _bootstrap(positive: Floats, negative: Floats, w1: NDArray[Any], w0: NDArray
             np.add(rows[k], steps[j], rows[k + 1])
         ordered = s0[order]
         present = ~np.isnan(s1)
-        left, right = (np.where(present, np.searchsorted(ordered, s1, side), 0) for side in ("left", "right"))
+        left, right = (
+            np.where(present, np.searchsorted(ordered, s1, side), 0) for side in ("left", "right")
+        )
         tied = bool((left != right).any())
         total = np.zeros(w0.shape[1], dtype=w0.dtype)
         for at in range(0, len(s1), 128):  # small enough to stay in the processor's cache
@@ -251,18 +297,21 @@ def percentile_interval(values: Floats) -> Interval:
 
 
 def permutation_p(observed: Floats, null: Floats) -> Floats:
-    """(cell,) one-sided p of an AUROC as large as the observed one, with a resolution finer than 1 / (labellings + 1).
+    """(cell,) one-sided p of an AUROC as large as the observed one, with a resolution finer than 1
+    / (labellings + 1).
 
-    The null of a cell is taken as normal with unknown mean and variance, so one more draw from it lies beyond the observed
-    value with the upper tail of Student's t: t = (observed - mean) / (sd sqrt(1 + 1 / B)), B - 1 degrees of freedom (the
-    predictive interval of a further observation). The AUROC of permuted labels is near normal from some 20 of each class on.
+    The null of a cell is taken as normal with unknown mean and variance, so one more draw from it
+    lies beyond the observed value with the upper tail of Student's t: t = (observed - mean) / (sd
+    sqrt(1 + 1 / B)), B - 1 degrees of freedom (the predictive interval of a further observation).
+    The AUROC of permuted labels is near normal from some 20 of each class on.
 
     Args:
         observed: (cell,), NaN = masked.
         null: (cell, labelling), NaN = undefined for that labelling.
 
     Returns:
-        NaN where the observed value or fewer than two of the null are defined; 1 where the null has no spread.
+        NaN where the observed value or fewer than two of the null are defined; 1 where the null has
+        no spread.
     """
     from scipy.stats import t as student
 
@@ -276,12 +325,14 @@ def permutation_p(observed: Floats, null: Floats) -> Floats:
 
 
 def max_statistic_p(observed: Floats, null: Floats) -> float:
-    """p of the best cell of a map under no signal anywhere: (1 + labellings whose best cell is at least as good) / (1 + B).
+    """p of the best cell of a map under no signal anywhere: (1 + labellings whose best cell is at
+    least as good) / (1 + B).
 
-    One labelling permutes all cells at once, so the maximum carries their dependence and needs no correction for their
-    number (Westfall and Young 1993). Cells differ in how many examples they have, and the smallest would always hold the
-    maximum; so every cell is first centred and scaled. Its mean and deviation are taken over the observed value and the null
-    together: only then are all B + 1 maps exchangeable, and the p exact for any B.
+    One labelling permutes all cells at once, so the maximum carries their dependence and needs no
+    correction for their number (Westfall and Young 1993). Cells differ in how many examples they
+    have, and the smallest would always hold the maximum; so every cell is first centred and scaled.
+    Its mean and deviation are taken over the observed value and the null together: only then are
+    all B + 1 maps exchangeable, and the p exact for any B.
 
     Args:
         observed: (cell,) AUROC, NaN = masked; masked cells take no part.
@@ -301,7 +352,8 @@ def max_statistic_p(observed: Floats, null: Floats) -> float:
 
 
 def fdr(p: Floats) -> Floats:
-    """p adjusted after Benjamini and Hochberg (1995), in the shape of `p`: the lowest false discovery rate that admits each.
+    """p adjusted after Benjamini and Hochberg (1995), in the shape of `p`: the lowest false
+    discovery rate that admits each.
 
     NaN stays NaN and does not count as a test.
     """

@@ -36,9 +36,10 @@ class Platt:
 def fit_platt(y: NDArray[np.integer], decisions: Floats) -> Platt:
     """Platt scaling (Platt 1999) by Newton's method with step halving (Lin, Lin and Weng 2007).
 
-    The targets are smoothed as Platt does, (N1 + 1) / (N1 + 2) and 1 / (N0 + 2), so that separable decisions keep a finite
-    slope. Where the best slope is negative the slope is 0 and everything gets the smoothed share of correct answers: a
-    detector that ranks validation the wrong way round is not turned round.
+    The targets are smoothed as Platt does, (N1 + 1) / (N1 + 2) and 1 / (N0 + 2), so that separable
+    decisions keep a finite slope. Where the best slope is negative the slope is 0 and everything
+    gets the smoothed share of correct answers: a detector that ranks validation the wrong way round
+    is not turned round.
 
     Args:
         y: (example,) 1 = correct.
@@ -55,7 +56,9 @@ def fit_platt(y: NDArray[np.integer], decisions: Floats) -> Platt:
     base = float(np.log(target.mean() / (1 - target.mean())))
     centre, scale = float(decisions.mean()), float(decisions.std())
     x = (decisions - centre) / scale if scale > 0 else np.zeros(len(decisions))
-    if not np.isfinite(x).all() or not x @ (target - target.mean()) > 1e-12 * len(x):  # the slope's gradient at zero
+    if not np.isfinite(x).all() or not x @ (target - target.mean()) > 1e-12 * len(
+        x
+    ):  # the slope's gradient at zero
         return Platt(0.0, base)
     slope, intercept = _newton(x, target, base)
     return Platt(slope / scale, intercept - slope * centre / scale)
@@ -87,7 +90,8 @@ def _newton(x: Floats, target: Floats, base: float) -> tuple[float, float]:
 
 
 def equal_mass_bins(p: Floats, bins: int = BINS) -> NDArray[np.intp]:
-    """(example,) bin of each probability: `bins` bins of equally many examples, equal probabilities in one bin.
+    """(example,) bin of each probability: `bins` bins of equally many examples, equal probabilities
+    in one bin.
 
     With many ties bins differ in size, and some may be empty.
     """
@@ -97,9 +101,11 @@ def equal_mass_bins(p: Floats, bins: int = BINS) -> NDArray[np.intp]:
 
 
 def calibration_gaps(y: NDArray[np.integer], p: Floats, bins: int = BINS) -> Floats:
-    """(example, bin) probability minus label in the example's own bin, 0 in the others; NaN where `p` is undefined.
+    """(example, bin) probability minus label in the example's own bin, 0 in the others; NaN where
+    `p` is undefined.
 
-    Summed over any weighting of the examples, the absolute sums of the bins are that weighting's calibration error.
+    Summed over any weighting of the examples, the absolute sums of the bins are that weighting's
+    calibration error.
     """
     if np.isnan(p).any():
         return np.full((len(p), bins), np.nan)
@@ -110,7 +116,8 @@ def calibration_gaps(y: NDArray[np.integer], p: Floats, bins: int = BINS) -> Flo
 
 @dataclass(frozen=True, slots=True)
 class CalibrationError:
-    """Expected calibration error: the mean over examples of |mean probability - share correct| of their bin."""
+    """Expected calibration error: the mean over examples of |mean probability - share correct| of
+    their bin."""
 
     value: float
     interval: Interval
@@ -121,14 +128,18 @@ class CalibrationError:
 def calibration_interval(gaps: Floats, groups: int) -> CalibrationError:
     """Calibration error with an interval that knows of its bias.
 
-    Absolute gaps turn noise into error: the value lies above the truth, and its bootstrap values above the value, so that
-    percentiles all but never hold the truth. The lower end is therefore the value minus the 97.5 % quantile of what the noise
-    of the gaps alone adds up to, sum |gap* - gap| over the resamples (never too high, by the triangle inequality), and 0
-    where that exceeds the value: perfect calibration is then not excluded. The upper end is the value plus Student's t times
-    its bootstrap standard deviation; bias only helps there. In simulation the interval holds the truth in 98 to 100 %.
+    Absolute gaps turn noise into error: the value lies above the truth, and its bootstrap values
+        above the value, so that
+    percentiles all but never hold the truth. The lower end is therefore the value minus the 97.5 %
+    quantile of what the noise of the gaps alone adds up to, sum |gap* - gap| over the resamples
+    (never too high, by the triangle inequality), and 0 where that exceeds the value: perfect
+    calibration is then not excluded. The upper end is the value plus Student's t times its
+    bootstrap standard deviation; bias only helps there. In simulation the interval holds the truth
+    in 98 to 100 %.
 
     Args:
-        gaps: (1 + resample, bin) share of the bin times (mean probability - share correct); row 0 is the sample itself.
+        gaps: (1 + resample, bin) share of the bin times (mean probability - share correct); row 0
+            is the sample itself.
         groups: independent observations.
     """
     from scipy.stats import t as student
@@ -139,15 +150,20 @@ def calibration_interval(gaps: Floats, groups: int) -> CalibrationError:
     widen = np.sqrt(groups / (groups - 1))  # as in `bootstrap_interval`
     noise = np.abs(gaps[1:] - gaps[0]).sum(axis=1) * widen
     low = max(0.0, float(value[0] - np.percentile(noise, 97.5)))
-    high = min(1.0, float(value[0] + student.ppf(0.975, groups - 1) * value[1:].std(ddof=1) * widen))
+    high = min(
+        1.0, float(value[0] + student.ppf(0.975, groups - 1) * value[1:].std(ddof=1) * widen)
+    )
     return CalibrationError(float(value[0]), Interval(low, high), float(noise.mean()))
 
 
-def reliability(y: NDArray[np.integer], p: Floats, groups: Sequence[str], bins: int = BINS) -> list[dict[str, Any]]:
+def reliability(
+    y: NDArray[np.integer], p: Floats, groups: Sequence[str], bins: int = BINS
+) -> list[dict[str, Any]]:
     """Bins of the reliability plot, the lowest probability first; empty ones are left out.
 
-    The interval of the share of correct answers is Wilson's (1927), with as many observations as the bin has groups: answers of
-    one group may all be alike, and a resample of a bin without a wrong answer would have none either.
+    The interval of the share of correct answers is Wilson's (1927), with as many observations as
+    the bin has groups: answers of one group may all be alike, and a resample of a bin without a
+    wrong answer would have none either.
     """
     right, names = np.asarray(y) == 1, np.asarray(groups)
     index = equal_mass_bins(p, bins)
@@ -158,6 +174,13 @@ def reliability(y: NDArray[np.integer], p: Floats, groups: Sequence[str], bins: 
             continue
         share, n_groups = float(right[at].mean()), len(np.unique(names[at]))
         interval = wilson(share * n_groups, n_groups)
-        rows.append({"mean_predicted": float(p[at].mean()), "fraction_correct": share, "n": int(at.sum()),
-                     "low": interval.low, "high": interval.high})  # fmt: skip
+        rows.append(
+            {
+                "mean_predicted": float(p[at].mean()),
+                "fraction_correct": share,
+                "n": int(at.sum()),
+                "low": interval.low,
+                "high": interval.high,
+            }
+        )
     return rows

@@ -24,7 +24,8 @@ def auroc_interval(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> 
 def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> list[Interval]:
     """Interval of each cell's AUROC from resamples of the groups of its own examples.
 
-    A cell that lacks some examples is resampled as if the others had never been there: the interval is the one that its
+    A cell that lacks some examples is resampled as if the others had never been there: the interval
+        is the one that its
     examples get in any table that is over just these.
 
     Args:
@@ -38,9 +39,15 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
         cells = np.flatnonzero((there == mask).all(axis=1))
         if not mask.any():
             continue
-        own, truth, values = draws.among(mask), np.asarray(y)[mask], scores[np.ix_(cells, np.flatnonzero(mask))]
+        own, truth, values = (
+            draws.among(mask),
+            np.asarray(y)[mask],
+            scores[np.ix_(cells, np.flatnonzero(mask))],
+        )
         groups = own.independent(truth)
-        for cell, value, replicates in zip(cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True):
+        for cell, value, replicates in zip(
+            cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True
+        ):
             found[cell] = bootstrap_interval(float(value), replicates, groups)
     return found
 
@@ -48,33 +55,42 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
 def difference_interval(draws: Resamples, y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
     """Interval of AUROC(a) - AUROC(b), paired: both on the same examples and the same resamples."""
     replicates = draws.auroc(y, a) - draws.auroc(y, b)
-    return bootstrap_interval(auroc(y, a) - auroc(y, b), replicates, draws.independent(y), "difference")
+    return bootstrap_interval(
+        auroc(y, a) - auroc(y, b), replicates, draws.independent(y), "difference"
+    )
 
 
-def bootstrap_interval(value: float, replicates: Floats, groups: int, scale: Scale = "logit") -> Interval:
-    """95 % interval from the spread of bootstrap values: Student's t times their standard deviation, on a scale without ends.
+def bootstrap_interval(
+    value: float, replicates: Floats, groups: int, scale: Scale = "logit"
+) -> Interval:
+    """95 % interval from the spread of bootstrap values: Student's t times their standard
+    deviation, on a scale without ends.
 
-    The deviation is carried to the scale by its slope at `value` and multiplied by sqrt(G / (G - 1)), because a cluster
-    bootstrap of G groups understates the variance by that factor; t has G - 1 degrees of freedom. In simulation this holds
-    the truth nearer to 95 % than percentiles do, above all with few groups or few wrong answers (docs/protocol.md).
+    The deviation is carried to the scale by its slope at `value` and multiplied by sqrt(G / (G -
+    1)), because a cluster bootstrap of G groups understates the variance by that factor; t has G -
+    1 degrees of freedom. In simulation this holds the truth nearer to 95 % than percentiles do,
+    above all with few groups or few wrong answers (docs/protocol.md).
 
     Args:
         value: of the sample itself.
         replicates: (resample,), NaN = undefined there.
         groups: G, independent observations.
-        scale: `logit` for values between 0 and 1; `below_one` for values up to 1, by log(1 - value); `difference` for
-            differences of values between 0 and 1.
+        scale: `logit` for values between 0 and 1; `below_one` for values up to 1, by log(1 -
+            value); `difference` for differences of values between 0 and 1.
 
     Returns:
-        NaN when fewer than half of the replicates are defined or G < 2, or where a value of `below_one` is 1. A proportion
-        that is 0 or 1 in every resample gets the interval of Clopper and Pearson (1934) for G observations that are all alike.
+        NaN when fewer than half of the replicates are defined or G < 2, or where a value of
+        `below_one` is 1. A proportion that is 0 or 1 in every resample gets the interval of Clopper
+        and Pearson (1934) for G observations that are all alike.
     """
     from scipy.stats import t as student
 
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
         return Interval(float("nan"), float("nan"))
-    half = float(student.ppf(0.975, groups - 1) * defined.std(ddof=1) * np.sqrt(groups / (groups - 1)))
+    half = float(
+        student.ppf(0.975, groups - 1) * defined.std(ddof=1) * np.sqrt(groups / (groups - 1))
+    )
     if scale == "difference":
         return Interval(max(-1.0, value - half), min(1.0, value + half))
     if scale == "below_one":
@@ -96,15 +112,21 @@ def mean_interval(values: Floats) -> Interval:
     n = len(values)
     if n < 2:
         return Interval(float("nan"), float("nan"))
-    centre, half = float(np.mean(values)), float(student.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / n**0.5
+    centre, half = (
+        float(np.mean(values)),
+        float(student.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / n**0.5,
+    )
     return Interval(centre - half, centre + half)
 
 
 def wilson(k: float, n: int) -> Interval:
-    """95 % score interval of a share of k in n independent observations (Wilson 1927); the whole range where n is 0."""
+    """95 % score interval of a share of k in n independent observations (Wilson 1927); the whole
+    range where n is 0."""
     if n == 0:
         return Interval(0.0, 1.0)
     share, z2 = k / n, Z95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * float(np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)))
-    return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))  # rounding at 0 and 1
+    return Interval(
+        min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+    )  # rounding at 0 and 1

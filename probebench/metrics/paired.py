@@ -1,7 +1,9 @@
-"""Two sets of decisions on one sample: the examples that both score. Every comparison of two AUROCs is made here.
+"""Two sets of decisions on one sample: the examples that both score. Every comparison of two AUROCs
+is made here.
 
-An AUROC says something of a detector *on some examples*. Two of them that stand side by side are comparable only over the same
-ones, so both values, both intervals, their difference and its test come from one object with one n.
+An AUROC says something of a detector *on some examples*. Two of them that stand side by side are
+comparable only over the same ones, so both values, both intervals, their difference and its test
+come from one object with one n.
 """
 
 from __future__ import annotations
@@ -38,11 +40,14 @@ class Paired:
     se: float
     """Standard error of the difference, from the same resamples; NaN where they say nothing."""
     p: float
-    """Two-sided p of no difference by Student's t on `se`: below .05 exactly where `interval` leaves out 0."""
+    """Two-sided p of no difference by Student's t on `se`: below .05 exactly where `interval`
+    leaves out 0."""
     delong: Interval
-    """Paired DeLong, examples independent; NaN with different labels, for which it is not defined."""
+    """Paired DeLong, examples independent; NaN with different labels, for which it is not
+    defined."""
     delong_p: float
-    """Two-sided p of no difference by DeLong; NaN as above, or where the difference has no variance."""
+    """Two-sided p of no difference by DeLong; NaN as above, or where the difference has no
+    variance."""
 
     @property
     def n(self) -> int:
@@ -65,22 +70,38 @@ def paired(y_a: Ints, y_b: Ints, a: Floats, b: Floats, groups: Sequence[str], se
     y_a, y_b, a, b = y_a[rows], y_b[rows], a[rows], b[rows]
     if not len(rows):  # nothing that both score: nothing is known
         nan = float("nan")
-        return Paired(rows, (0, 0), (nan, nan), (UNDEFINED, UNDEFINED), nan, UNDEFINED, nan, nan, UNDEFINED, nan)
+        return Paired(
+            rows,
+            (0, 0),
+            (nan, nan),
+            (UNDEFINED, UNDEFINED),
+            nan,
+            UNDEFINED,
+            nan,
+            nan,
+            UNDEFINED,
+            nan,
+        )
     draws = Resamples.draw([groups[i] for i in rows.tolist()], seed)
     replicates = draws.auroc(y_a, a), draws.auroc(y_b, b)
     values = auroc(y_a, a), auroc(y_b, b)
     free = draws.independent(y_a), draws.independent(y_b)
-    first, second = (bootstrap_interval(v, r, n) for v, r, n in zip(values, replicates, free, strict=True))
+    first, second = (
+        bootstrap_interval(v, r, n) for v, r, n in zip(values, replicates, free, strict=True)
+    )
     apart, difference, least = replicates[0] - replicates[1], values[0] - values[1], min(free)
     se, p = _tested(difference, apart, least)
     delong, delong_p = _delong(y_a, a, b) if np.array_equal(y_a, y_b) else (UNDEFINED, float("nan"))
     interval = bootstrap_interval(difference, apart, least, "difference")
     correct = int(y_a.sum()), int(y_b.sum())
-    return Paired(rows, correct, values, (first, second), difference, interval, se, p, delong, delong_p)
+    return Paired(
+        rows, correct, values, (first, second), difference, interval, se, p, delong, delong_p
+    )
 
 
 def _tested(difference: float, replicates: Floats, groups: int) -> tuple[float, float]:
-    """Standard error of a difference from its bootstrap values, and the two-sided p of none; NaN where they are not defined."""
+    """Standard error of a difference from its bootstrap values, and the two-sided p of none; NaN
+    where they are not defined."""
     from scipy.stats import t as student
 
     defined = replicates[np.isfinite(replicates)]
@@ -92,7 +113,8 @@ def _tested(difference: float, replicates: Floats, groups: int) -> tuple[float, 
 
 
 def _delong(y: Ints, a: Floats, b: Floats) -> tuple[Interval, float]:
-    """Paired DeLong interval of the difference, and the two-sided p of no difference by the same normal distribution."""
+    """Paired DeLong interval of the difference, and the two-sided p of no difference by the same
+    normal distribution."""
     from scipy.stats import norm
 
     interval, centre = delong_difference(y, a, b), auroc(y, a) - auroc(y, b)

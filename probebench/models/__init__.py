@@ -1,1 +1,2 @@
-"""Models: from a name to weights on a device, where their components stand, and what they answer."""
+"""Models: from a name to weights on a device, where their components stand, and what they
+answer."""

@@ -1,4 +1,5 @@
-"""What a run asks: examples and prompts from a task's source, a local file, or answers made elsewhere."""
+"""What a run asks: examples and prompts from a task's source, a local file, or answers made
+elsewhere."""
 
 from __future__ import annotations
 
@@ -37,27 +38,45 @@ class Asked:
 
 
 def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
-    """Examples and prompts, without those that do not fit into the model's context; the facts count these.
+    """Examples and prompts, without those that do not fit into the model's context; the facts count
+    these.
 
     Raises:
         UsageError: no example fits.
         BadFileError: a file that cannot be read as what it should be.
         UnavailableError: a source that cannot be reached.
     """
-    asked = _given(settings, task, handle) if settings.answers is not None else _from_task(settings, task, handle)
+    asked = (
+        _given(settings, task, handle)
+        if settings.answers is not None
+        else _from_task(settings, task, handle)
+    )
     _check_tokens(asked, handle)
     limit, new = handle.max_length, 0
     if asked.given is not None:
         lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
     else:
-        new = 0 if task is None or task.kind == "statements" else settings.max_new_tokens or task.generation.max_new_tokens
+        new = (
+            0
+            if task is None or task.kind == "statements"
+            else settings.max_new_tokens or task.generation.max_new_tokens
+        )
         lengths = [len(ids) + new for ids in asked.prompt_ids]
     kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
     if not kept:
-        raise UsageError(f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest needs {min(lengths)}.")
+        raise UsageError(
+            f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest "
+            f"needs {min(lengths)}."
+        )
     examples = [asked.examples[i] for i in kept]
     told = [asked.given is not None and "group" in e.fields for e in examples]
-    lost = 0 if task is None else sum(loses_group(task, e.fields) and not own for e, own in zip(examples, told, strict=True))
+    lost = (
+        0
+        if task is None
+        else sum(
+            loses_group(task, e.fields) and not own for e, own in zip(examples, told, strict=True)
+        )
+    )
     return Asked(
         examples=examples,
         prompt_ids=[asked.prompt_ids[i] for i in kept],
@@ -75,30 +94,61 @@ def _notes(handle: ModelHandle, *, answers: bool) -> tuple[str, ...]:
 
 def _check_tokens(asked: Asked, handle: ModelHandle) -> None:
     """Complain about tokens that the model does not have."""
-    whole = asked.prompt_ids if asked.given is None else [(*g.prompt_ids, *g.answer_ids) for g in asked.given]
+    whole = (
+        asked.prompt_ids
+        if asked.given is None
+        else [(*g.prompt_ids, *g.answer_ids) for g in asked.given]
+    )
     rows = rows_of(handle.skeleton)
-    check_inside(whole, [e.id for e in asked.examples], handle.tokenizer, rows, handle.identity.name)
+    check_inside(
+        whole, [e.id for e in asked.examples], handle.tokenizer, rows, handle.identity.name
+    )
 
 
 def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
     path = Path(settings.answers or "")
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
     rows = [
-        [e.id, e.question, g.prompt_ids, g.answer_ids, g.label, e.references, e.wrong, e.group, e.split, str(g.exact),
-         g.exact_given, g.ended]
+        [
+            e.id,
+            e.question,
+            g.prompt_ids,
+            g.answer_ids,
+            g.label,
+            e.references,
+            e.wrong,
+            e.group,
+            e.split,
+            str(g.exact),
+            g.exact_given,
+            g.ended,
+        ]
         for g in given
         for e in [g.example]
-    ]  # fmt: skip
-    facts: dict[str, Any] = {"origin": path.name, "revision": None, "sha256": content_key({"rows": rows}), "n_dropped": 0}
-    facts |= {"mended": dict(sorted(Counter(name for g in given for name in g.mended).items())), **_stands_for(given)}
+    ]
+    facts: dict[str, Any] = {
+        "origin": path.name,
+        "revision": None,
+        "sha256": content_key({"rows": rows}),
+        "n_dropped": 0,
+    }
+    facts |= {
+        "mended": dict(sorted(Counter(name for g in given for name in g.mended).items())),
+        **_stands_for(given),
+    }
     return Asked([g.example for g in given], [g.prompt_ids for g in given], given, facts)
 
 
 def _stands_for(given: Sequence[GivenAnswer]) -> dict[str, str]:
-    """What a file calls the rows that are reported and those that choose, where it lacks one of the three splits."""
+    """What a file calls the rows that are reported and those that choose, where it lacks one of the
+    three splits."""
     placed = {(g.example.fields.get("split"), g.example.split) for g in given}
-    test = next((str(own) for own, split in placed if split == "test" and own not in (None, "test")), None)
-    return ({"test_is": test} if test else {}) | ({"validation_is": "train"} if ("train", "validation") in placed else {})
+    test = next(
+        (str(own) for own, split in placed if split == "test" and own not in (None, "test")), None
+    )
+    return ({"test_is": test} if test else {}) | (
+        {"validation_is": "train"} if ("train", "validation") in placed else {}
+    )
 
 
 def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
@@ -106,8 +156,18 @@ def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> As
     data = load_dataset(task, settings.data, settings.limit, offline=settings.offline)
     tokenizer = handle.tokenizer
     if task.kind == "statements":
-        prompts = [encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in data.examples]
+        prompts = [
+            encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in data.examples
+        ]
     else:
-        prompts = [encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking)) for e in data.examples]
-    facts = {"origin": data.origin, "revision": data.revision, "sha256": data.sha256, "n_dropped": data.n_dropped}
+        prompts = [
+            encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking))
+            for e in data.examples
+        ]
+    facts = {
+        "origin": data.origin,
+        "revision": data.revision,
+        "sha256": data.sha256,
+        "n_dropped": data.n_dropped,
+    }
     return Asked(data.examples, prompts, None, facts)

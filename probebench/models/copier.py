@@ -1,4 +1,5 @@
-"""A language model that copies the deciding words out of answers; what it writes can only be words of the answer."""
+"""A language model that copies the deciding words out of answers; what it writes can only be words
+of the answer."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ class Copier:
         }
 
     def guide(self, row: int) -> tuple[list[Span], Texts]:
-        """The phrases of one answer that may be copied, and the tree of their tokens; NONE where the answer may be a refusal."""
+        """The phrases of one answer that may be copied, and the tree of their tokens; NONE where
+        the answer may be a refusal."""
         tokenizer = self.handle.tokenizer
         space = "" if tokenizer.chat_template else " "
         spans = phrases(self.questions[row], self.said[row])
@@ -74,7 +76,9 @@ class Copier:
         ids = encode_after(tokenizer, self.prompts[row][-TAIL:], written)
         return spans, tree([i if len(i) < MAX_NEW_TOKENS else () for i in ids])
 
-    def copy(self, loaded: LoadedModel, rows: Sequence[int], stops: frozenset[int], budget: Budget | None) -> list[Span | None]:
+    def copy(
+        self, loaded: LoadedModel, rows: Sequence[int], stops: frozenset[int], budget: Budget | None
+    ) -> list[Span | None]:
         """The copied phrase of some answers; None for an answer without words."""
         guides = {row: guide for row in rows if (guide := self.guide(row))[0]}
         asked = list(guides)

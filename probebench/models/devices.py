@@ -40,7 +40,11 @@ class Placement:
     @property
     def key(self) -> str | None:
         """The map as text that is the same however it was given."""
-        return self.map if self.map is None or isinstance(self.map, str) else json.dumps(self.map, sort_keys=True)
+        return (
+            self.map
+            if self.map is None or isinstance(self.map, str)
+            else json.dumps(self.map, sort_keys=True)
+        )
 
     @property
     def shown(self) -> str:
@@ -53,7 +57,9 @@ class Placement:
             used = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         else:
             used = [str(self.device)]
-        names = Counter(torch.cuda.get_device_name(name) if name.startswith("cuda") else name for name in used)
+        names = Counter(
+            torch.cuda.get_device_name(name) if name.startswith("cuda") else name for name in used
+        )
         return ", ".join(f"{n} x {name}" if n > 1 else name for name, n in names.items())
 
 
@@ -62,13 +68,17 @@ def place(device: str, device_map: str | None) -> Placement:
 
     Raises:
         UnknownNameError: no such device or way to spread.
-        UsageError: both are given, a GPU that this machine does not have, or accelerate is not installed.
+        UsageError: both are given, a GPU that this machine does not have, or accelerate is not
+            installed.
         BadFileError: a map that is not a JSON object of modules and devices.
     """
     if device_map is None:
         return Placement(pick_device(device), None)
     if device != "auto":
-        raise UsageError(f"--device {device} and --device-map exclude each other: the map says where each part goes.")
+        raise UsageError(
+            f"--device {device} and --device-map exclude each other: the map says where each part "
+            "goes."
+        )
     need("--device-map", "accelerate")
     if device_map in SPREADS:
         return Placement(pick_device("auto"), device_map)
@@ -88,14 +98,18 @@ def read_map(text: str) -> dict[str, str]:
     source = "--device-map"
     if not text.lstrip().startswith("{"):
         if not Path(text).is_file():
-            raise UnknownNameError("device map", text, SPREADS, "Or give a JSON file or object of modules and devices.")
+            raise UnknownNameError(
+                "device map", text, SPREADS, "Or give a JSON file or object of modules and devices."
+            )
         source, text = text, Path(text).read_text(encoding="utf-8")
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadFileError(f"{source} is not JSON: {error}.") from None
     if not isinstance(found, dict) or not found:
-        raise BadFileError(f'{source} must be a JSON object of modules and devices such as {{"": "cpu"}}; got {found!r}.')
+        raise BadFileError(
+            f'{source} must be a JSON object of modules and devices such as {{"": "cpu"}}; got {found!r}.'
+        )
     return {module: _device_name(source, module, where) for module, where in found.items()}
 
 
@@ -103,7 +117,9 @@ def _device_name(source: str, module: str, where: object) -> str:
     if isinstance(where, int) and not isinstance(where, bool):
         where = f"cuda:{where}"
     if not isinstance(where, str) or where == "auto":
-        raise BadFileError(f"{source}: {module!r} must go to cpu, disk, a GPU's number or cuda:N; got {where!r}.")
+        raise BadFileError(
+            f"{source}: {module!r} must go to cpu, disk, a GPU's number or cuda:N; got {where!r}."
+        )
     if where == DISK:
         return where
     device = pick_device(where, "--device-map")
@@ -121,16 +137,22 @@ def check_map(modules: Mapping[str, str], model: nn.Module) -> None:
         UnknownNameError: a module that the model does not have.
         UsageError: a part of the model that goes nowhere.
     """
-    names = {name for name, _ in model.named_modules()} | {name for name, _ in model.named_parameters()}
+    names = {name for name, _ in model.named_modules()} | {
+        name for name, _ in model.named_parameters()
+    }
     for module in modules:
         if module not in names:
-            raise UnknownNameError("module in --device-map", module, sorted(n for n in names if n.count(".") < 3))
+            raise UnknownNameError(
+                "module in --device-map", module, sorted(n for n in names if n.count(".") < 3)
+            )
     if "" in modules:
         return
     for name, _ in model.named_parameters():
         parts = name.split(".")
         if not any(".".join(parts[:k]) in modules for k in range(1, len(parts) + 1)):
-            raise UsageError(f'--device-map does not say where {name} goes. Name its module, or add "": "cpu" for all the rest.')
+            raise UsageError(
+                f'--device-map does not say where {name} goes. Name its module, or add "": "cpu" for all the rest.'
+            )
 
 
 def hardware(device: torch.device) -> str:
@@ -141,7 +163,9 @@ def hardware(device: torch.device) -> str:
         return str(torch.cuda.get_device_name(device))
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        name = next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration, IndexError):
         name = platform.processor() or platform.machine()
     threads = torch.get_num_threads()
@@ -157,7 +181,8 @@ def pick_device(name: str, option: str = "--device") -> torch.device:
 
     Raises:
         UnknownNameError: no such device.
-        UsageError: a GPU that this machine does not have, or a device whose numbers are not to be trusted.
+        UsageError: a GPU that this machine does not have, or a device whose numbers are not to be
+            trusted.
     """
     import torch
 
@@ -172,6 +197,11 @@ def pick_device(name: str, option: str = "--device") -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UnknownNameError("device", name, ["auto", "cpu", "cuda", "cuda:0"])
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        here = f"{torch.cuda.device_count()} CUDA GPUs" if torch.cuda.is_available() else "no CUDA GPU"
-        raise UsageError(f"{option} {name}: this machine has {here} that PyTorch can use. Use {option} auto or cpu.")
+        here = (
+            f"{torch.cuda.device_count()} CUDA GPUs" if torch.cuda.is_available() else "no CUDA GPU"
+        )
+        raise UsageError(
+            f"{option} {name}: this machine has {here} that PyTorch can use. Use {option} auto or "
+            "cpu."
+        )
     return device

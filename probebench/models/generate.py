@@ -1,8 +1,8 @@
 """Greedy generation in batches, with log-probabilities from the same pass.
 
-The chosen token's log-probability, logit and the entropy of its distribution are taken while the model decodes; the
-vocabulary-wide scores are never kept. `plain` decodes with a cache that grows; `fast` with one of fixed size, for which
-transformers compiles the model on a GPU.
+The chosen token's log-probability, logit and the entropy of its distribution are taken while the
+model decodes; the vocabulary-wide scores are never kept. `plain` decodes with a cache that grows;
+`fast` with one of fixed size, for which transformers compiles the model on a GPU.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ GENERATIONS = ("fast", "plain")
 TRIED, STEPS = 32, 6
 """Prompt tokens and new tokens on which it is seen what padding does to an unknown architecture."""
 CACHE_STEP, ROW_STEP = 128, 16
-"""A cache of fixed size is a multiple of these, in tokens and examples, so that few shapes have to be compiled."""
+"""A cache of fixed size is a multiple of these, in tokens and examples, so that few shapes have to
+be compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,19 @@ class Request:
 
 def requests(ids: Sequence[str], prompts: Sequence[str], handle: ModelHandle) -> list[Request]:
     """Prompts as token ids."""
-    return [Request(i, encode_prompt(handle.tokenizer, p)) for i, p in zip(ids, prompts, strict=True)]
+    return [
+        Request(i, encode_prompt(handle.tokenizer, p)) for i, p in zip(ids, prompts, strict=True)
+    ]
 
 
 def stop_tokens(handle: ModelHandle, generation: Generation) -> frozenset[int]:
-    """Ids that end an answer: the model's own, and for base prompts every token with a stop text in it."""
-    extra = frozenset() if handle.tokenizer.chat_template else tokens_with(handle.tokenizer, generation.stop)
+    """Ids that end an answer: the model's own, and for base prompts every token with a stop text in
+    it."""
+    extra = (
+        frozenset()
+        if handle.tokenizer.chat_template
+        else tokens_with(handle.tokenizer, generation.stop)
+    )
     return handle.stop_ids | extra
 
 
@@ -64,10 +72,13 @@ def pick_generation(handle: ModelHandle, asked: str | None) -> str:
         UsageError: fast was asked of a model that cannot.
     """
     can = bool(getattr(type(handle.skeleton), "_can_compile_fullgraph", False))
-    can = can and known_alike(handle.skeleton.config) != "equal"  # prompts are padded to a few widths, to compile few shapes
+    can = (
+        can and known_alike(handle.skeleton.config) != "equal"
+    )  # prompts are padded to a few widths, to compile few shapes
     if asked == "fast" and not can:
         raise UsageError(
-            f"--generation fast needs a cache of fixed size, which transformers does not have for {handle.identity.architecture}. "
+            f"--generation fast needs a cache of fixed size, which transformers does not have for "
+            f"{handle.identity.architecture}. "
             f"Take --generation plain."
         )
     return asked or ("fast" if can and handle.placement.device.type == "cuda" else "plain")
@@ -79,10 +90,18 @@ def stop_texts(handle: ModelHandle, generation: Generation) -> tuple[str, ...]:
 
 
 def generate(
-    loaded: LoadedModel, wanted: Sequence[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...] = (), *,
-    how: str = "plain", budget: Budget | None = None, guides: Sequence[Texts] | None = None,
-) -> list[Answer]:  # fmt: skip
-    """Answers in the order of `wanted`, each up to its first stop token or the end of the first stop text.
+    loaded: LoadedModel,
+    wanted: Sequence[Request],
+    max_new_tokens: int,
+    stops: frozenset[int],
+    texts: tuple[str, ...] = (),
+    *,
+    how: str = "plain",
+    budget: Budget | None = None,
+    guides: Sequence[Texts] | None = None,
+) -> list[Answer]:
+    """Answers in the order of `wanted`, each up to its first stop token or the end of the first
+    stop text.
 
     Args:
         loaded: the model.
@@ -99,16 +118,29 @@ def generate(
 
     def run(rows: list[int]) -> list[Answer]:
         some = None if guides is None else [guides[i] for i in rows]
-        return _generate_batch(loaded, [wanted[i] for i in rows], max_new_tokens, stops, texts, how, alike=alike, guides=some)
+        return _generate_batch(
+            loaded,
+            [wanted[i] for i in rows],
+            max_new_tokens,
+            stops,
+            texts,
+            how,
+            alike=alike,
+            guides=some,
+        )
 
-    return in_batches([len(r.prompt_ids) + max_new_tokens for r in wanted], run, "generating", budget, alike)
+    return in_batches(
+        [len(r.prompt_ids) + max_new_tokens for r in wanted], run, "generating", budget, alike
+    )
 
 
 def alike_of(loaded: LoadedModel, wanted: Sequence[Request]) -> Alike:
-    """Which prompts a model may be given together: as its family is known to take them, else as it is seen to.
+    """Which prompts a model may be given together: as its family is known to take them, else as it
+    is seen to.
 
-    What an unknown architecture does with padding, and with several prompts at all, is measured on stretches of the longest
-    prompt: stretches of different length answered together, of equal length together, and each alone.
+    What an unknown architecture does with padding, and with several prompts at all, is measured on
+    stretches of the longest prompt: stretches of different length answered together, of equal
+    length together, and each alone.
     """
     known = known_alike(loaded.model.config)
     if known is not None or len(wanted) < 2:
@@ -130,11 +162,23 @@ def alike_of(loaded: LoadedModel, wanted: Sequence[Request]) -> Alike:
 
 
 def _generate_batch(
-    loaded: LoadedModel, batch: list[Request], max_new_tokens: int, stops: frozenset[int], texts: tuple[str, ...], how: str, *,
-    alike: Alike = "any", guides: list[Texts] | None = None,
-) -> list[Answer]:  # fmt: skip
+    loaded: LoadedModel,
+    batch: list[Request],
+    max_new_tokens: int,
+    stops: frozenset[int],
+    texts: tuple[str, ...],
+    how: str,
+    *,
+    alike: Alike = "any",
+    guides: list[Texts] | None = None,
+) -> list[Answer]:
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList, StaticCache, StoppingCriteriaList
+    from transformers import (
+        GenerationConfig,
+        LogitsProcessorList,
+        StaticCache,
+        StoppingCriteriaList,
+    )
 
     pad = pad_token(loaded.tokenizer, stops, rows_of(loaded.model))
     width, rows, cache = max(len(r.prompt_ids) for r in batch), list(batch), {}
@@ -142,15 +186,26 @@ def _generate_batch(
         room = _up(width + max_new_tokens, CACHE_STEP)
         width = room - max_new_tokens if alike == "any" else width
         rows += [batch[-1]] * (_up(len(batch), ROW_STEP) - len(batch))  # answered too, and dropped
-        # made here, because generate() would never take a shorter one than before, however many more rows it has
-        cache = {"past_key_values": StaticCache(config=loaded.model.config.get_text_config(decoder=True), max_cache_len=room)}
+        # made here, because generate() would never take a shorter one than before, however many
+        # more rows it has
+        cache = {
+            "past_key_values": StaticCache(
+                config=loaded.model.config.get_text_config(decoder=True), max_cache_len=room
+            )
+        }
     ids = torch.full((len(rows), width), pad, dtype=torch.long)
     mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for row, r in enumerate(rows):  # generation continues at the right end, so prompts are padded on the left
+    for row, r in enumerate(
+        rows
+    ):  # generation continues at the right end, so prompts are padded on the left
         ids[row, width - len(r.prompt_ids) :] = torch.tensor(r.prompt_ids)
         mask[row, width - len(r.prompt_ids) :] = 1
     watch = _Watch()
-    guide = [] if guides is None else [Guide([*guides, *[guides[-1]] * (len(rows) - len(batch))], width, min(stops))]
+    guide = (
+        []
+        if guides is None
+        else [Guide([*guides, *[guides[-1]] * (len(rows) - len(batch))], width, min(stops))]
+    )
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -164,12 +219,17 @@ def _generate_batch(
             attention_mask=mask.to(loaded.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([*guide, watch]),
-            stopping_criteria=StoppingCriteriaList([_StopText(loaded, texts, width)] if texts else []),
+            stopping_criteria=StoppingCriteriaList(
+                [_StopText(loaded, texts, width)] if texts else []
+            ),
             **cache,
         )
     generated = out[:, width:].cpu().tolist()
     logprobs, logits, entropies = watch.table()
-    return [_answer(loaded, r, generated[i], stops, texts, logprobs[i], logits[i], entropies[i]) for i, r in enumerate(batch)]
+    return [
+        _answer(loaded, r, generated[i], stops, texts, logprobs[i], logits[i], entropies[i])
+        for i, r in enumerate(batch)
+    ]
 
 
 def _up(n: int, step: int) -> int:
@@ -178,7 +238,12 @@ def _up(n: int, step: int) -> int:
 
 
 def _answer(
-    loaded: LoadedModel, request: Request, ids: list[int], stops: frozenset[int], texts: tuple[str, ...], *scores: Any
+    loaded: LoadedModel,
+    request: Request,
+    ids: list[int],
+    stops: frozenset[int],
+    texts: tuple[str, ...],
+    *scores: Any,
 ) -> Answer:
     end = next((i + 1 for i, token in enumerate(ids) if token in stops), None)
     whole = decode(loaded.tokenizer, ids[:end])
@@ -191,7 +256,9 @@ def _answer(
     words = kept[:-1] if end is not None else kept
     text = whole[:at] if at is not None else decode(loaded.tokenizer, words)
     logprobs, logits, entropies = (np.asarray(s[: len(kept)], dtype=np.float32) for s in scores)
-    return Answer(request.id, request.prompt_ids, kept, end is not None, text, logprobs, logits, entropies)
+    return Answer(
+        request.id, request.prompt_ids, kept, end is not None, text, logprobs, logits, entropies
+    )
 
 
 class _StopText:
@@ -205,7 +272,10 @@ class _StopText:
         import torch
 
         tails = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :].tolist()
-        ended = [any(t in text for t in self.texts) for text in self.tokenizer.batch_decode(tails, skip_special_tokens=True)]
+        ended = [
+            any(t in text for t in self.texts)
+            for text in self.tokenizer.batch_decode(tails, skip_special_tokens=True)
+        ]
         return torch.tensor(ended, device=input_ids.device)
 
 
@@ -221,7 +291,9 @@ class _Watch:
         logprobs = torch.log_softmax(scores.float(), dim=-1)
         best = scores.argmax(dim=-1, keepdim=True)
         entropy = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1)
-        chosen = torch.stack([logprobs.gather(-1, best)[:, 0], scores.gather(-1, best)[:, 0].float(), entropy])
+        chosen = torch.stack(
+            [logprobs.gather(-1, best)[:, 0], scores.gather(-1, best)[:, 0].float(), entropy]
+        )
         self.steps.append(chosen)
         return scores
 
@@ -246,14 +318,19 @@ def pad_right(sequences: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch
 
 
 def score_answers(
-    loaded: LoadedModel, sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], *, budget: Budget | None = None
+    loaded: LoadedModel,
+    sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
+    *,
+    budget: Budget | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Log-probabilities, logits and entropies of given answers, by one forward pass over prompt + answer.
+    """Log-probabilities, logits and entropies of given answers, by one forward pass over prompt +
+    answer.
 
     Args:
         loaded: the model.
         sequences: (prompt ids, answer ids) per example.
-        budget: what a batch may hold; None: half of the fixed one, since the scores of every token stand there at once.
+        budget: what a batch may hold; None: half of the fixed one, since the scores of every token
+            stand there at once.
 
     Returns:
         Per example three (answer token,) float32 arrays.
@@ -274,7 +351,9 @@ def _score_batch(
     ids, mask = pad_right([p + a for p, a in batch])
     results = []
     with torch.inference_mode():
-        logits = loaded.model(input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False).logits
+        logits = loaded.model(
+            input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False
+        ).logits
         for row, (p, a) in enumerate(batch):
             own = logits[row, len(p) - 1 : len(p) + len(a) - 1].float()
             logprobs = torch.log_softmax(own, dim=-1)

@@ -18,7 +18,12 @@ from probebench.models.checkpoints.adapters import Adapter, find_adapter, merge
 from probebench.models.checkpoints.classes import as_decoder, is_causal, skeleton
 from probebench.models.checkpoints.folders import Checkpoint, check_loaded
 from probebench.models.checkpoints.gguf import GgufFacts
-from probebench.models.checkpoints.hashes import code_hash, folder_hash, stored_quantization, tokenizer_hash
+from probebench.models.checkpoints.hashes import (
+    code_hash,
+    folder_hash,
+    stored_quantization,
+    tokenizer_hash,
+)
 from probebench.models.devices import Placement, check_map, place
 from probebench.models.devices import pick_device as pick_device
 from probebench.models.optional import installed, need
@@ -29,7 +34,15 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-QUANTIZERS = ("accelerate", "bitsandbytes", "compressed-tensors", "gptqmodel", "kernels", "optimum", "torchao")
+QUANTIZERS = (
+    "accelerate",
+    "bitsandbytes",
+    "compressed-tensors",
+    "gptqmodel",
+    "kernels",
+    "optimum",
+    "torchao",
+)
 """Libraries that may compute with quantised weights."""
 
 
@@ -56,7 +69,8 @@ class ModelIdentity:
     device_map: str | None = None
     """How it is spread over them; None: it is on one."""
     quantization: str = "none"
-    """`bitsandbytes-4bit-nf4` and the like, or the method of a checkpoint that is quantised already."""
+    """`bitsandbytes-4bit-nf4` and the like, or the method of a checkpoint that is quantised
+    already."""
     peft: str | None = None
     """`sha256:` of the adapter that was merged into the weights."""
     remote_code: str | None = None
@@ -74,7 +88,11 @@ class ModelIdentity:
     def key(self) -> dict[str, Any]:
         """The part that decides numbers: not under which name the same weights were found."""
         facts = {k: v for k, v in asdict(self).items() if k not in ("name", "gguf")}
-        return facts if self.gguf is None else {**facts, "gguf": [self.gguf.sha256, self.gguf.quantization]}
+        return (
+            facts
+            if self.gguf is None
+            else {**facts, "gguf": [self.gguf.sha256, self.gguf.quantization]}
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +107,8 @@ class ModelHandle:
     max_length: int | None
     """Tokens that the model's positions are made for; None where its config says nothing."""
     causal: bool
-    """False for encoders and bare models without a language-model head: they read statements but generate nothing."""
+    """False for encoders and bare models without a language-model head: they read statements but
+    generate nothing."""
     skeleton: torch.nn.Module
     """The model without its weights: its modules and their shapes."""
     placement: Placement
@@ -118,7 +137,9 @@ class LoadedModel:
         weight = next(table.parameters())
         if weight.device.type != "meta":
             return weight.device
-        where = getattr(getattr(table, "_hf_hook", None), "execution_device", None)  # offloaded: brought there when needed
+        where = getattr(
+            getattr(table, "_hf_hook", None), "execution_device", None
+        )  # offloaded: brought there when needed
         return self.handle.placement.device if where is None else torch.device(where)
 
     @property
@@ -150,10 +171,11 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     """Config, tokenizer and identity, without loading weights.
 
     Raises:
-        UnknownNameError: neither an embedded name, a folder nor a hub id that could exist; or a value that is not in its list.
+        UnknownNameError: neither an embedded name, a folder nor a hub id that could exist; or a
+            value that is not in its list.
         UnavailableError: a hub id that cannot be reached from here.
-        UsageError: a folder that holds no such model, a device that this machine does not have, a library that an option needs
-            and that is not installed, or code to trust.
+        UsageError: a folder that holds no such model, a device that this machine does not have, a
+            library that an option needs and that is not installed, or code to trust.
     """
     spec.check()
     placement = place(spec.device, spec.device_map)
@@ -165,7 +187,8 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
         # all that follows is of one commit, and it is the recorded one
         found = replace(found, revision=commit or found.revision).opened()
         config, notes = as_decoder(found.config())
-        # of its text part only, where a model that sees says no more; and asked before a skeleton fills in its own
+        # of its text part only, where a model that sees says no more; and asked before a skeleton
+        # fills in its own
         own = config.dtype or config.get_text_config().dtype
         tokenizer = found.tokenizer(config)
         shape = skeleton(found, config, spec.attention)
@@ -179,12 +202,18 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     elif quantization != "none":
         libraries |= installed(*QUANTIZERS)
     text = config.get_text_config()
-    auto = "float32" if placement.device.type == "cpu" else str(own or ("float32" if file is None else file.dtype))
+    auto = (
+        "float32"
+        if placement.device.type == "cpu"
+        else str(own or ("float32" if file is None else file.dtype))
+    )
     identity = ModelIdentity(
         name=spec.shown,
         revision=commit or (f"sha256:{file.sha256}" if file else folder_hash(Path(spec.source))),
         tokenizer=tokenizer_hash(tokenizer),
-        chat_template=hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest() if tokenizer.chat_template else None,
+        chat_template=hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
+        if tokenizer.chat_template
+        else None,
         architecture=type(shape).__name__,
         n_layers=text.num_hidden_layers,
         width=text.hidden_size,
@@ -201,7 +230,18 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     )
     longest = getattr(text, "max_position_embeddings", None)
     notes += adapter.notes(spec.shown) if adapter else ()
-    return ModelHandle(spec, identity, tokenizer, stops, longest, is_causal(config), shape, placement, adapter, notes)
+    return ModelHandle(
+        spec,
+        identity,
+        tokenizer,
+        stops,
+        longest,
+        is_causal(config),
+        shape,
+        placement,
+        adapter,
+        notes,
+    )
 
 
 def _libraries(spec: ModelSpec, placement: Placement) -> dict[str, str]:
@@ -212,7 +252,10 @@ def _libraries(spec: ModelSpec, placement: Placement) -> dict[str, str]:
     if spec.quantization != "none":
         option = f"--quantization {spec.quantization}"
         if placement.device.type != "cuda":
-            raise UsageError(f"{option} needs a CUDA GPU, and this run is on the CPU. Leave it out, or give --device cuda.")
+            raise UsageError(
+                f"{option} needs a CUDA GPU, and this run is on the CPU. Leave it out, or give "
+                "--device cuda."
+            )
         found |= need(option, "bitsandbytes", "accelerate")
     return found
 
@@ -223,10 +266,14 @@ def _quantization(spec: ModelSpec, found: Checkpoint, config: Any) -> str:
     if stored is None:
         return QUANTIZATIONS[spec.quantization]
     if spec.quantization != "none":
-        raise UsageError(f"{spec.name!r} is quantised already ({stored}). Leave --quantization {spec.quantization} out.")
+        raise UsageError(
+            f"{spec.name!r} is quantised already ({stored}). Leave --quantization "
+            f"{spec.quantization} out."
+        )
     if spec.peft is not None:
         raise UsageError(
-            f"{spec.name!r} is quantised ({stored}), and merging an adapter would round its weights. Give --peft with the model "
+            f"{spec.name!r} is quantised ({stored}), and merging an adapter would round its "
+            "weights. Give --peft with the model "
             f"that is not quantised."
         )
     return stored
@@ -237,7 +284,8 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
 
     Raises:
         UnavailableError: weights that cannot be reached from here.
-        UsageError: weights, or an adapter, that do not fit the model's config; or a library for quantised ones is missing.
+        UsageError: weights, or an adapter, that do not fit the model's config; or a library for
+            quantised ones is missing.
         MemoryLimitError: weights that do not fit on the device.
     """
     import torch
@@ -254,11 +302,12 @@ def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
                 model = merge(model, handle.adapter)
     except torch.OutOfMemoryError:
         raise MemoryLimitError(
-            f"The weights of {spec.name!r} do not fit on {device}. Try --dtype bfloat16, --device-map auto, or --device cpu."
+            f"The weights of {spec.name!r} do not fit on {device}. Try --dtype bfloat16, "
+            "--device-map auto, or --device cpu."
         ) from None
     if handle.causal:
-        # generate() fills what its own config leaves open from the model's: a repetition penalty there would bend greedy
-        # decoding without a word
+        # generate() fills what its own config leaves open from the model's: a repetition penalty
+        # there would bend greedy decoding without a word
         model.generation_config = GenerationConfig()
     return LoadedModel(model.eval(), handle)
 
@@ -269,7 +318,9 @@ def _weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
 
     spec, identity, placement = handle.spec, handle.identity, handle.placement
     if not found.local:
-        found = replace(found, revision=identity.revision)  # the recorded commit, though the hub may have moved on
+        found = replace(
+            found, revision=identity.revision
+        )  # the recorded commit, though the hub may have moved on
     options: dict[str, Any] = {"device_map": placement.map} if placement.map is not None else {}
     dtype = getattr(torch, identity.dtype)
     if identity.packed:
@@ -306,7 +357,10 @@ def _places(found: Checkpoint) -> Iterator[tuple[str, dict[str, Any]]]:
         yield found.source, found.where
         return
     with gguf_model.alone(found.header) as place:
-        yield place["folder"], {"gguf_file": place["file"], "local_files_only": True, **gguf_model.loading_options()}
+        yield (
+            place["folder"],
+            {"gguf_file": place["file"], "local_files_only": True, **gguf_model.loading_options()},
+        )
 
 
 def _bitsandbytes(name: str, dtype: torch.dtype) -> Any:
@@ -314,4 +368,6 @@ def _bitsandbytes(name: str, dtype: torch.dtype) -> Any:
 
     if name == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )

@@ -1,4 +1,5 @@
-"""Libraries that only some options need: there, with their versions, or one line that says how to get them."""
+"""Libraries that only some options need: there, with their versions, or one line that says how to
+get them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,10 @@ def need(option: str, *packages: str) -> dict[str, str]:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         are = "is" if len(missing) == 1 else "are"
-        raise UsageError(f"{option} needs {' and '.join(missing)}, which {are} not installed: pip install {' '.join(missing)}")
+        raise UsageError(
+            f"{option} needs {' and '.join(missing)}, which {are} not installed: pip install "
+            f"{' '.join(missing)}"
+        )
     return {name: _version(name) for name in packages}
 
 

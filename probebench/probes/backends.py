@@ -1,4 +1,5 @@
-"""What numpy and torch spell differently, for the batched solver: the same code on a CPU and on a GPU."""
+"""What numpy and torch spell differently, for the batched solver: the same code on a CPU and on a
+GPU."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Numpy:
         shifted = gram.copy()
         shifted.reshape(-1)[:: len(gram) + 1] += shift
         try:
-            return cholesky(shifted.T, overwrite_a=True, check_finite=False)  # .T is LAPACK's order: nothing is copied
+            return cholesky(
+                shifted.T, overwrite_a=True, check_finite=False
+            )  # .T is LAPACK's order: nothing is copied
         except LinAlgError:
             return None
 

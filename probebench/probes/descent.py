@@ -1,7 +1,8 @@
-"""Batched descent on the L2 logistic objective: shared curvature, a direction per column, exact search on scores.
+"""Batched descent on the L2 logistic objective: shared curvature, a direction per column, exact
+search on scores.
 
-What the solver is made of: the arrays of one cell on numpy or torch, in single or double precision, and the loop that
-takes label columns of one C to the tolerance. The method is told there.
+What the solver is made of: the arrays of one cell on numpy or torch, in single or double precision,
+and the loop that takes label columns of one C to the tolerance. The method is told there.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ class Factor:
     asked: Array
     """(example,) or (1,) curvature that it was asked for."""
     curve: Array
-    """The same, lower where rounding needed that; its inverse is what the Gram matrix's diagonal was shifted by."""
+    """The same, lower where rounding needed that; its inverse is what the Gram matrix's diagonal
+    was shifted by."""
     chol: Array
     one: Array
     """(example,) what solves to all ones, for the intercept; unused with X'X."""
@@ -91,7 +93,8 @@ class WideCell:
     """One cell's centred vectors in one precision with XX', for no more examples than features."""
 
     moved = 2.0, 4.0
-    """Typical change of curvature that is worth a new factor to many columns, and to few, whose steps cost little."""
+    """Typical change of curvature that is worth a new factor to many columns, and to few, whose
+    steps cost little."""
 
     def __init__(self, lib: Numpy, X: Array) -> None:
         self.lib, self.X, self.gram = lib, X, self.product(X)
@@ -111,15 +114,23 @@ class WideCell:
         return v @ self.X
 
     def direction(self, columns: Columns, factor: Factor, slope: Array, curve: Array) -> Point:
-        """Newton-like step: with p = 1 / curvature, (K + p)dv + db = -p(v + slope), where p on the right is partly a
-        column's own. K dv needs no product, as K h = z - p h for h = (K + p)^-1 z.
+        """Newton-like step: with p = 1 / curvature, (K + p)dv + db = -p(v + slope), where p on the
+        right is partly a column's own. K dv needs no product, as K h = z - p h for h = (K + p)^-1
+        z.
 
-        What K does not see of v, as the difference of two equal examples with different labels, no score and no search along
-        scores feels: a step m times as long as at the shared p multiplies it by 1 - m. Beyond LONGEST it would grow with every
-        step until rounding leaves nothing of the scores.
+        What K does not see of v, as the difference of two equal examples with different labels, no
+        score and no search along scores feels: a step m times as long as at the shared p multiplies
+        it by 1 - m. Beyond LONGEST it would grow with every step until rounding leaves nothing of
+        the scores.
         """
-        ratio = self.lib.xp.where(columns.weight > 0, self.lib.xp.clip(curve / factor.curve, FLAT, None), 1.0)
-        z = (columns.now.v + slope) * self.lib.xp.clip(ratio**factor.own, None, LONGEST) / factor.curve
+        ratio = self.lib.xp.where(
+            columns.weight > 0, self.lib.xp.clip(curve / factor.curve, FLAT, None), 1.0
+        )
+        z = (
+            (columns.now.v + slope)
+            * self.lib.xp.clip(ratio**factor.own, None, LONGEST)
+            / factor.curve
+        )
         h = self.lib.solve(factor.chol, z)
         b = -h.sum(-1) / factor.one.sum()
         v = -h - b[:, None] * factor.one
@@ -128,9 +139,10 @@ class WideCell:
     def factor(self, curve: Array) -> Factor:
         """Factor the Gram matrix plus inverse curvature, more of it where rounding needs that.
 
-        Where K outweighs p, the step is nearly K^-1 p(v + slope), and only a column's own p is right; where p does, own and
-        shared are alike and mixing costs symmetry. PROBES random signs estimate the share of K, trace(K(K + p)^-1) / n, and
-        half its square is close to the best exponent measured. Double precision is there for hard columns and stays symmetric.
+        Where K outweighs p, the step is nearly K^-1 p(v + slope), and only a column's own p is
+        right; where p does, own and shared are alike and mixing costs symmetry. PROBES random signs
+        estimate the share of K, trace(K(K + p)^-1) / n, and half its square is close to the best
+        exponent measured. Double precision is there for hard columns and stays symmetric.
         """
         lib, floor = self.lib, 0.0
         while (chol := lib.factor(self.gram, lib.xp.clip(1 / curve, floor, None))) is None:
@@ -153,7 +165,9 @@ class WideCell:
         size = columns.weight * wrong
         return -columns.sign * size, size * (1 - wrong)
 
-    def plane(self, columns: Columns, step: Point, slope: Array, curve: Array) -> tuple[Point, Array]:
+    def plane(
+        self, columns: Columns, step: Point, slope: Array, curve: Array
+    ) -> tuple[Point, Array]:
         """Minimise the objective over the plane through now along step and last.
 
         Returns:
@@ -166,9 +180,13 @@ class WideCell:
         def newton(at: Array, slope: Array, curve: Array) -> tuple[Array, Array, Array]:
             g = linear + (quad * at).sum(1) + xp.stack([dot(slope, u.f) for u in pair])
             bent = [curve * u.f for u in pair]
-            h00, h01, h11 = (dot(bent[i], pair[j].f) + quad[i, j] for i, j in ((0, 0), (0, 1), (1, 1)))
+            h00, h01, h11 = (
+                dot(bent[i], pair[j].f) + quad[i, j] for i, j in ((0, 0), (0, 1), (1, 1))
+            )
             det = h00 * h11 - h01 * h01
-            flat = det <= 1e-5 * h00 * h11  # one line only: at the first step, or where rounding made the two parallel
+            flat = (
+                det <= 1e-5 * h00 * h11
+            )  # one line only: at the first step, or where rounding made the two parallel
             n1 = xp.where(flat, 0.0, (h01 * g[0] - h00 * g[1]) / xp.where(flat, 1.0, det))
             move = xp.stack([-(g[0] + h01 * n1) / xp.where(h00 > 0, h00, 1.0), n1])
             return g, move, -(g * move).sum(0)
@@ -182,12 +200,21 @@ class WideCell:
                 break
             g, fresh, drop = newton(at + move, *self.slopes(columns, now.f + change.f))
             over = (g * move).sum(0)
-            good = over <= 0.5 * gain  # else too far: stay, and shorten the move towards where the chord of the slopes is zero
+            good = (
+                over <= 0.5 * gain
+                # else too far: stay, and shorten the move towards where the chord of the slopes is zero
+            )
             short = xp.clip(gain / (gain + abs(over) + 1e-30), 0.25, None)
-            at, move, gain = xp.where(good, at + move, at), xp.where(good, fresh, short * move), xp.where(good, drop, short * gain)
+            at, move, gain = (
+                xp.where(good, at + move, at),
+                xp.where(good, fresh, short * move),
+                xp.where(good, drop, short * gain),
+            )
             settled = small | (good & (gain <= 1e-2 * start))
             change = self._along(pair, at + move)
-        return (change if bool(settled.all()) else self._along(pair, xp.where(settled, at + move, at))), start
+        return (
+            change if bool(settled.all()) else self._along(pair, xp.where(settled, at + move, at))
+        ), start
 
     @staticmethod
     def _along(pair: tuple[Point, Point], by: Array) -> Point:
@@ -199,18 +226,25 @@ class WideCell:
         w = self.weights(now.v)
         columns.now = Point(now.v, w @ self.X.T + now.b[:, None], now.b)
         slope, _ = self.slopes(columns, columns.now.f)
-        step = self.direction(columns, factor, slope, factor.curve)  # at the shared curvature alone: a symmetric metric
+        step = self.direction(
+            columns, factor, slope, factor.curve
+        )  # at the shared curvature alone: a symmetric metric
         gradient = self.inner(columns.now, step) + dot(slope, step.f)
         gradient2, w2 = (self.lib.host(x).astype(np.float64) for x in (-gradient, dot(w, w)))
         return w, columns.now, np.sqrt(abs(gradient2) / np.maximum(w2, self.nothing(columns)))
 
     def nothing(self, columns: Columns) -> NDArray[np.float64]:
-        """(column,) squared weights that count as none, next to the weighted loss: vectors that say nothing leave w at zero,
-        and then only the intercept's rounding is left of the gradient."""
-        return np.asarray(NOTHING * self.lib.host((columns.weight + 0 * columns.sign).sum(-1)), dtype=np.float64)
+        """(column,) squared weights that count as none, next to the weighted loss: vectors that say
+        nothing leave w at zero, and then only the intercept's rounding is left of the gradient."""
+        return np.asarray(
+            NOTHING * self.lib.host((columns.weight + 0 * columns.sign).sum(-1)), dtype=np.float64
+        )
 
-    def descend(self, columns: Columns, found: Found, factor: Factor | None, tol: float, max_iter: int) -> Factor:
-        """Take columns to the tolerance, or to where they improve no longer, and leave what was found in `found`."""
+    def descend(
+        self, columns: Columns, found: Found, factor: Factor | None, tol: float, max_iter: int
+    ) -> Factor:
+        """Take columns to the tolerance, or to where they improve no longer, and leave what was
+        found in `found`."""
         limit, best = np.full(len(columns.index), 0.7 * tol), np.full(len(columns.index), np.inf)
         for turn in count(1):
             slope, curve = self.slopes(columns, columns.now.f)
@@ -221,14 +255,21 @@ class WideCell:
             columns.now = columns.now + columns.last
             found.used[columns.index] += 1
             spent = found.used[columns.index] >= max_iter
-            size = np.maximum(self.lib.host(self.inner(columns.now, columns.now)), self.nothing(columns))
+            size = np.maximum(
+                self.lib.host(self.inner(columns.now, columns.now)), self.nothing(columns)
+            )
             near = spent | (self.lib.host(drop) <= limit**2 * size) | (turn % PATIENCE == 0)
             if 2 * near.sum() < len(near) and not spent.any():
                 continue
             rows = np.flatnonzero(near)
             w, columns.now[rows], gradient = self.check(columns[rows], factor)
             found.put(columns.index[rows], self.lib.host(w), columns.now[rows], gradient)
-            leave = spent[rows] | (gradient <= tol) | (gradient > 0.7 * best[rows]) | ~np.isfinite(gradient)
+            leave = (
+                spent[rows]
+                | (gradient <= tol)
+                | (gradient > 0.7 * best[rows])
+                | ~np.isfinite(gradient)
+            )
             limit[rows] *= np.clip(0.7 * tol / np.maximum(gradient, tol), 0.05, 0.3)
             best[rows] = gradient
             stay = np.setdiff1d(np.arange(len(near)), rows[leave])
@@ -241,7 +282,8 @@ class WideCell:
 
 
 class TallCell(WideCell):
-    """The same with X'X, for more examples than features: v is w, and one curvature serves all rows."""
+    """The same with X'X, for more examples than features: v is w, and one curvature serves all
+    rows."""
 
     moved = 6.0, 6.0
 
@@ -258,7 +300,8 @@ class TallCell(WideCell):
         return v
 
     def direction(self, columns: Columns, factor: Factor, slope: Array, curve: Array) -> Point:
-        """Newton-like step (1 + curvature * X'X)dw = -gradient; with one curvature and centred X, b has no part in it."""
+        """Newton-like step (1 + curvature * X'X)dw = -gradient; with one curvature and centred X, b
+        has no part in it."""
         v = -self.lib.solve(factor.chol, columns.now.v + slope @ self.X) / factor.curve
         b = -slope.sum(-1) / (factor.curve * len(self.X))
         return Point(v, v @ self.X.T + b[:, None], b)
@@ -273,7 +316,9 @@ class Found:
     gradient: NDArray[np.float64]
     used: NDArray[np.int64]
 
-    def put(self, index: NDArray[np.int64], w: NDArray[Any], now: Point, gradient: NDArray[np.float64]) -> None:
+    def put(
+        self, index: NDArray[np.int64], w: NDArray[Any], now: Point, gradient: NDArray[np.float64]
+    ) -> None:
         self.coef[index], self.now[index], self.gradient[index] = w, now, gradient
 
     def forget(self, index: NDArray[np.int64]) -> None:

@@ -1,7 +1,9 @@
-"""Our own estimators, as scikit-learn has them: two classes, real-valued decisions, positive for the second.
+"""Our own estimators, as scikit-learn has them: two classes, real-valued decisions, positive for
+the second.
 
-A fit that does not converge says so in `converged_`, never by a warning. The arithmetic of a decision stands in one
-function per kind (`scaled`, `affine`, `hidden`), so that a saved probe repeats it to the last bit.
+A fit that does not converge says so in `converged_`, never by a warning. The arithmetic of a
+decision stands in one function per kind (`scaled`, `affine`, `hidden`), so that a saved probe
+repeats it to the last bit.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ def affine(X: Floats, coef: Floats, intercept: Floats) -> Floats:
 
 
 def hidden(X: Floats, layers: list[tuple[Floats, Floats]]) -> Floats:
-    """(example,) decisions through layers of (weights (in, out), bias (out,)), rectified between them."""
+    """(example,) decisions through layers of (weights (in, out), bias (out,)), rectified between
+    them."""
     for weights, bias in layers[:-1]:
         X = np.maximum(X @ weights + bias, 0)
     weights, bias = layers[-1]
@@ -39,10 +42,11 @@ def hidden(X: Floats, layers: list[tuple[Floats, Floats]]) -> Floats:
 
 
 class OneScale(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Centre each feature, then divide all of them by one number: the root mean square of the centred training vectors.
+    """Centre each feature, then divide all of them by one number: the root mean square of the
+    centred training vectors.
 
-    Unlike a scale per feature this keeps angles and lengths, so a probe does not depend on the basis that the model
-    happens to write its vectors in. DECISIONS.md has the evidence.
+    Unlike a scale per feature this keeps angles and lengths, so a probe does not depend on the
+    basis that the model happens to write its vectors in. DECISIONS.md has the evidence.
     """
 
     def fit(self, X: Any, y: Any = None) -> OneScale:
@@ -60,7 +64,8 @@ class OneScale(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class _TwoClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """What our classifiers share: targets of two classes, and predictions by the sign of the decision."""
+    """What our classifiers share: targets of two classes, and predictions by the sign of the
+    decision."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -68,35 +73,51 @@ class _TwoClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _read(self, X: Any, y: Any) -> tuple[Floats, NDArray[np.int64]]:
-        """Checked (example, width) vectors and (example,) targets: 1 for the second class in order, 0 for the first."""
+        """Checked (example, width) vectors and (example,) targets: 1 for the second class in order,
+        0 for the first."""
         X, y = validate_data(self, X, y, dtype=FLOATS)
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {kind}."
+            )
         self.classes_, index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"{type(self).__name__} needs two classes; y holds one class only, {self.classes_[0]!r}.")
+            raise ValueError(
+                f"{type(self).__name__} needs two classes; y holds one class only, "
+                f"{self.classes_[0]!r}."
+            )
         return X, index
 
     def _read_weights(self, sample_weight: Any, X: Floats, index: NDArray[np.int64]) -> Floats:
         """Checked (example,) weights, none negative, some of each class above zero."""
-        weights = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
+        weights = np.asarray(
+            _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        )
         for k in (0, 1):
             if not weights[index == k].any():
-                raise ValueError(f"{type(self).__name__} needs two classes; sample_weight leaves class {self.classes_[k]!r} out.")
+                raise ValueError(
+                    f"{type(self).__name__} needs two classes; sample_weight leaves class "
+                    f"{self.classes_[k]!r} out."
+                )
         return weights
 
     def _positive(self, name: str) -> float:
         value = getattr(self, name)
         if not value > 0:
-            raise ValueError(f"The {name!r} parameter of {type(self).__name__} must be above 0. Got {value!r} instead.")
+            raise ValueError(
+                f"The {name!r} parameter of {type(self).__name__} must be above 0. Got {value!r} "
+                "instead."
+            )
         return float(value)
 
     def decision_function(self, X: Any) -> Floats:
         """(example,) decisions, positive for `classes_[1]`."""
         check_is_fitted(self)
-        return affine(validate_data(self, X, dtype=FLOATS, reset=False), self.coef_, self.intercept_)
+        return affine(
+            validate_data(self, X, dtype=FLOATS, reset=False), self.coef_, self.intercept_
+        )
 
     def predict(self, X: Any) -> Any:
         """(example,) the class on whose side the decision falls."""
@@ -105,12 +126,15 @@ class _TwoClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class L2Logistic(_TwoClasses):
-    """Logistic regression with an L2 penalty and a free intercept: scikit-learn's objective, C sum_i s_i loss_i + |w|^2 / 2.
+    """Logistic regression with an L2 penalty and a free intercept: scikit-learn's objective, C
+    sum_i s_i loss_i + |w|^2 / 2.
 
     Args:
         C: inverse strength of the penalty.
-        solver: `batched` for probebench's own (`probebench.probes.solver`), `sklearn` for lbfgs on centred vectors.
-        tol: relative gradient norm (`batched`) or lbfgs tolerance (`sklearn`) at which the fit has converged.
+        solver: `batched` for probebench's own (`probebench.probes.solver`), `sklearn` for lbfgs on
+            centred vectors.
+        tol: relative gradient norm (`batched`) or lbfgs tolerance (`sklearn`) at which the fit has
+            converged.
         max_iter: most iterations.
 
     Attributes:
@@ -120,16 +144,22 @@ class L2Logistic(_TwoClasses):
         n_iter_: (1,) iterations.
     """
 
-    def __init__(self, C: float = 1.0, solver: str = "batched", tol: float = 1e-6, max_iter: int = 2000) -> None:
+    def __init__(
+        self, C: float = 1.0, solver: str = "batched", tol: float = 1e-6, max_iter: int = 2000
+    ) -> None:
         self.C = C
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> L2Logistic:
-        """Fit to (example, width) vectors, (example,) classes and, if given, (example,) weights of the losses."""
+        """Fit to (example, width) vectors, (example,) classes and, if given, (example,) weights of
+        the losses."""
         if self.solver not in ("batched", "sklearn"):
-            raise ValueError(f"The 'solver' parameter of L2Logistic must be 'batched' or 'sklearn'. Got {self.solver!r} instead.")
+            raise ValueError(
+                f"The 'solver' parameter of L2Logistic must be 'batched' or 'sklearn'. Got "
+                f"{self.solver!r} instead."
+            )
         C = self._positive("C")
         X, index = self._read(X, y)
         weights = None
@@ -140,17 +170,28 @@ class L2Logistic(_TwoClasses):
             return self._fit_lbfgs(X, index, weights, C)
         from probebench.probes.solver import LogisticSolver
 
-        fits = LogisticSolver(X).solve(index, C, sample_weight=weights, tol=self.tol, max_iter=self.max_iter)
-        self.coef_, self.intercept_ = np.asarray(fits.coef, dtype=np.float64), np.asarray(fits.intercept, dtype=np.float64)
+        fits = LogisticSolver(X).solve(
+            index, C, sample_weight=weights, tol=self.tol, max_iter=self.max_iter
+        )
+        self.coef_, self.intercept_ = (
+            np.asarray(fits.coef, dtype=np.float64),
+            np.asarray(fits.intercept, dtype=np.float64),
+        )
         self.converged_, self.n_iter_ = bool(fits.converged[0]), np.asarray(fits.iterations)
         return self
 
-    def _fit_lbfgs(self, X: Floats, index: NDArray[np.int64], weights: Floats | None, C: float) -> L2Logistic:
+    def _fit_lbfgs(
+        self, X: Floats, index: NDArray[np.int64], weights: Floats | None, C: float
+    ) -> L2Logistic:
         from sklearn.linear_model import LogisticRegression
 
-        centre = np.average(X, axis=0, weights=weights)  # moves only the intercept, and saves lbfgs most of its iterations
+        centre = np.average(
+            X, axis=0, weights=weights
+        )  # moves only the intercept, and saves lbfgs most of its iterations
         model = LogisticRegression(C=C, tol=self.tol, max_iter=self.max_iter)
-        self.converged_ = _quietly(model, X - centre.astype(np.float64), index, sample_weight=weights)
+        self.converged_ = _quietly(
+            model, X - centre.astype(np.float64), index, sample_weight=weights
+        )
         self.coef_, self.n_iter_ = model.coef_, model.n_iter_
         self.intercept_ = model.intercept_ - centre @ model.coef_[0]
         return self
@@ -166,8 +207,9 @@ class L2Logistic(_TwoClasses):
 class MassMean(_TwoClasses):
     """The difference of the class means as direction, their midpoint as threshold.
 
-    Marks and Tegmark 2024 (arXiv:2310.06824), section 5, theta = mean of the true minus mean of the false. Their variant for
-    independent examples, with the inverse covariance within the classes, is `ShrunkLDA`.
+    Marks and Tegmark 2024 (arXiv:2310.06824), section 5, theta = mean of the true minus mean of the
+    false. Their variant for independent examples, with the inverse covariance within the classes,
+    is `ShrunkLDA`.
 
     Attributes:
         coef_: (1, width) difference of means.
@@ -178,18 +220,22 @@ class MassMean(_TwoClasses):
         """Fit to (example, width) vectors, (example,) classes and, if given, (example,) weights."""
         X, index = self._read(X, y)
         weights = self._read_weights(sample_weight, X, index)
-        wrong, correct = (np.average(X[index == k], axis=0, weights=weights[index == k]) for k in (0, 1))
+        wrong, correct = (
+            np.average(X[index == k], axis=0, weights=weights[index == k]) for k in (0, 1)
+        )
         self.coef_ = (correct - wrong)[None]
         self.intercept_ = -self.coef_ @ ((correct + wrong) / 2)
         return self
 
 
 class ShrunkLDA(_TwoClasses):
-    """Linear discriminant analysis with one covariance, shrunk towards a multiple of the identity after Ledoit and Wolf (2004).
+    """Linear discriminant analysis with one covariance, shrunk towards a multiple of the identity
+    after Ledoit and Wolf (2004).
 
-    With fewer examples than features all it needs is the (example, example) Gram matrix of the vectors, centred within their
-    class, and Woodbury's identity. Unlike scikit-learn's `shrinkage="auto"` there is one shrinkage for both classes and no
-    scale per feature, so the probe does not depend on the basis.
+    With fewer examples than features all it needs is the (example, example) Gram matrix of the
+    vectors, centred within their class, and Woodbury's identity. Unlike scikit-learn's
+    `shrinkage="auto"` there is one shrinkage for both classes and no scale per feature, so the
+    probe does not depend on the basis.
 
     Attributes:
         coef_: (1, width).
@@ -206,16 +252,23 @@ class ShrunkLDA(_TwoClasses):
         gram = Z @ Z.T if wide else Z.T @ Z  # the smaller one
         variance, difference = np.trace(gram) / n / width, means[1] - means[0]
         self.shrinkage_ = _ledoit_wolf(Z, gram)
-        a = max(self.shrinkage_, float(np.finfo(float).eps)) * variance or 1.0  # the shrunk covariance is a I + b Z'Z
+        a = (
+            max(self.shrinkage_, float(np.finfo(float).eps)) * variance or 1.0
+        )  # the shrunk covariance is a I + b Z'Z
         b = (1 - self.shrinkage_) / n
-        w = (difference - b * Z.T @ _solve(b * gram, a, Z @ difference)) / a if wide else _solve(b * gram, a, difference)
+        w = (
+            (difference - b * Z.T @ _solve(b * gram, a, Z @ difference)) / a
+            if wide
+            else _solve(b * gram, a, difference)
+        )
         self.coef_, counts = w[None], np.bincount(index)
         self.intercept_ = np.log(counts[1:] / counts[0]) - self.coef_ @ means.mean(axis=0)
         return self
 
 
 class L2Ridge(_TwoClasses):
-    """Least squares on targets of -1 and 1 with a penalty of |w|^2 / C, scikit-learn's `RidgeClassifier(alpha=1 / C)`.
+    """Least squares on targets of -1 and 1 with a penalty of |w|^2 / C, scikit-learn's
+    `RidgeClassifier(alpha=1 / C)`.
 
     Args:
         C: inverse strength of the penalty.
@@ -233,20 +286,30 @@ class L2Ridge(_TwoClasses):
         C = self._positive("C")
         X, index = self._read(X, y)
         weights, targets = self._read_weights(sample_weight, X, index), 2.0 * index - 1
-        centre, middle = np.average(X, axis=0, weights=weights), np.average(targets, weights=weights)
+        centre, middle = (
+            np.average(X, axis=0, weights=weights),
+            np.average(targets, weights=weights),
+        )
         root = np.sqrt(weights)
         Z, t = (X - centre) * root[:, None], (targets - middle) * root
-        w = Z.T @ _solve(Z @ Z.T, 1 / C, t) if X.shape[0] < X.shape[1] else _solve(Z.T @ Z, 1 / C, Z.T @ t)
+        w = (
+            Z.T @ _solve(Z @ Z.T, 1 / C, t)
+            if X.shape[0] < X.shape[1]
+            else _solve(Z.T @ Z, 1 / C, Z.T @ t)
+        )
         self.coef_ = w[None]
         self.intercept_ = middle - self.coef_ @ centre
         return self
 
 
 class HiddenLayer(_TwoClasses):
-    """One hidden layer of rectified units, scikit-learn's `MLPClassifier` by L-BFGS in single precision with a fixed seed.
+    """One hidden layer of rectified units, scikit-learn's `MLPClassifier` by L-BFGS in single
+    precision with a fixed seed.
 
-    Stopped after a fixed number of steps, which is part of the model: the loss is not convex, and no examples need be kept
-    back, of which twins might stay. Decisions are log odds, which unlike probabilities have no ties at 0 and 1.
+    Stopped after a fixed number of steps, which is part of the model: the loss is not convex, and
+        no examples need be kept
+    back, of which twins might stay. Decisions are log odds, which unlike probabilities have no ties
+    at 0 and 1.
 
     Args:
         C: inverse strength of the L2 penalty, scikit-learn's `alpha=1 / C`.
@@ -271,9 +334,14 @@ class HiddenLayer(_TwoClasses):
 
         alpha = 1 / self._positive("C")
         X, index = self._read(X, y)
-        model = MLPClassifier((self.units,), solver="lbfgs", alpha=alpha, max_iter=self.steps, random_state=self.seed)
+        model = MLPClassifier(
+            (self.units,), solver="lbfgs", alpha=alpha, max_iter=self.steps, random_state=self.seed
+        )
         _quietly(model, X.astype(np.float32), index)
-        self.layers_, self.n_iter_ = list(zip(model.coefs_, model.intercepts_, strict=True)), model.n_iter_
+        self.layers_, self.n_iter_ = (
+            list(zip(model.coefs_, model.intercepts_, strict=True)),
+            model.n_iter_,
+        )
         return self
 
     def decision_function(self, X: Any) -> Floats:
@@ -289,7 +357,9 @@ def _quietly(model: Any, X: Floats, index: NDArray[np.int64], **fit: Any) -> boo
         model.fit(X, index, **fit)
     for warning in caught:
         if not issubclass(warning.category, ConvergenceWarning):
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
     return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
@@ -305,10 +375,11 @@ def _solve(gram: Floats, ridge: float, right: Floats) -> Floats:
 
 
 def _ledoit_wolf(Z: Floats, gram: Floats) -> float:
-    """Ledoit and Wolf's shrinkage of Z'Z / n from (example, width) centred Z and either of its Gram matrices.
+    """Ledoit and Wolf's shrinkage of Z'Z / n from (example, width) centred Z and either of its Gram
+    matrices.
 
-    Follows `sklearn.covariance.ledoit_wolf_shrinkage`; |Z'Z|_F = |ZZ'|_F, and the sum of the squares' outer products is
-    the sum over examples of |z|^4.
+    Follows `sklearn.covariance.ledoit_wolf_shrinkage`; |Z'Z|_F = |ZZ'|_F, and the sum of the
+    squares' outer products is the sum over examples of |z|^4.
     """
     n, width = Z.shape
     variance = np.trace(gram) / n / width

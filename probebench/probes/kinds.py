@@ -1,7 +1,8 @@
 """Probes: scikit-learn classifiers of one cell.
 
-To add one, write a function of an inverse L2 strength and the vectors' width that returns an estimator, and register it. An
-estimator from elsewhere needs no registration: `package.module:factory` names it.
+To add one, write a function of an inverse L2 strength and the vectors' width that returns an
+estimator, and register it. An estimator from elsewhere needs no registration:
+`package.module:factory` names it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.probes.estimators import HiddenLayer, L2Logistic, L2Ridge, MassMean, OneScale, ShrunkLDA
+from probebench.probes.estimators import (
+    HiddenLayer,
+    L2Logistic,
+    L2Ridge,
+    MassMean,
+    OneScale,
+    ShrunkLDA,
+)
 
 C_GRID: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Inverse L2 strengths tried for every cell; the best validation AUROC wins, the smaller C on a tie."""
+"""Inverse L2 strengths tried for every cell; the best validation AUROC wins, the smaller C on a
+tie."""
 NO_CHOICE: tuple[float, ...] = (float("nan"),)
 """The grid of a probe without a C: one fit, and the record says null."""
 Factory = Callable[[float, int], Any]
@@ -59,11 +68,13 @@ def probe(grid: tuple[float, ...] = C_GRID, batched: bool = False) -> Callable[[
 
 
 def get_probe(name: str, solver: str = SOLVERS[0]) -> Probe:
-    """A probe by its name, or by the import path `package.module:factory` of an estimator from elsewhere.
+    """A probe by its name, or by the import path `package.module:factory` of an estimator from
+    elsewhere.
 
     Args:
         name: the probe.
-        solver: `batched`, or `sklearn` for scikit-learn's own logistic regression, one fit after the other.
+        solver: `batched`, or `sklearn` for scikit-learn's own logistic regression, one fit after
+            the other.
 
     Raises:
         UnknownNameError: no such probe or solver, or no such factory in the module.
@@ -74,7 +85,9 @@ def get_probe(name: str, solver: str = SOLVERS[0]) -> Probe:
     if ":" in name:
         return _imported(name)
     if name not in PROBES:
-        raise UnknownNameError("probe", name, PROBES, "Or name an estimator of your own: package.module:factory.")
+        raise UnknownNameError(
+            "probe", name, PROBES, "Or name an estimator of your own: package.module:factory."
+        )
     found = PROBES[name]
     if found.batched and solver == "sklearn":
         return replace(found, make=logistic_by_sklearn, batched=False)
@@ -88,7 +101,8 @@ def logistic_by_sklearn(C: float, width: int) -> Any:
 
 @probe(batched=True)
 def logistic(C: float, width: int) -> Any:
-    """Centre, divide by one scale learned on train, then L2 logistic regression with an unpenalised intercept."""
+    """Centre, divide by one scale learned on train, then L2 logistic regression with an unpenalised
+    intercept."""
     return make_pipeline(OneScale(), L2Logistic(C))
 
 
@@ -118,7 +132,8 @@ def mlp(C: float, width: int) -> Any:
 
 @probe(grid=(1.0,))
 def orgad2025(C: float, width: int) -> Any:
-    """scikit-learn's defaults on raw vectors, as in Orgad et al. 2025; often not converged, and the record says so."""
+    """scikit-learn's defaults on raw vectors, as in Orgad et al. 2025; often not converged, and the
+    record says so."""
     return LogisticRegression(C=C)
 
 
@@ -140,11 +155,14 @@ class ImportedFactory:
         try:
             made = self.function(**{name: given[name] for name in self.takes})
         except Exception as error:  # whatever a stranger's code raises
-            raise UsageError(f"Probe {self.path!r}: the factory failed with {type(error).__name__}: {error}") from error
+            raise UsageError(
+                f"Probe {self.path!r}: the factory failed with {type(error).__name__}: {error}"
+            ) from error
         why = _why_no_classifier(made)
         if why:
             raise UsageError(
-                f"Probe {self.path!r} made {why}. It must make an unfitted scikit-learn classifier: with fit, and with "
+                f"Probe {self.path!r} made {why}. It must make an unfitted scikit-learn "
+                "classifier: with fit, and with "
                 f"decision_function or predict_proba."
             )
         return _seeded(made)
@@ -153,7 +171,11 @@ class ImportedFactory:
 def _seeded(made: Any) -> Any:
     """The same with every open random state fixed, so that two fits of one cell are one."""
     if hasattr(made, "get_params"):
-        open_ = [name for name, value in made.get_params().items() if name.split("__")[-1] == "random_state" and value is None]
+        open_ = [
+            name
+            for name, value in made.get_params().items()
+            if name.split("__")[-1] == "random_state" and value is None
+        ]
         made.set_params(**dict.fromkeys(open_, 0))
     return made
 
@@ -183,7 +205,8 @@ def _imported(path: str) -> Probe:
         module = importlib.import_module(module_name)
     except Exception as error:  # an import runs any code there is
         raise UsageError(
-            f"Probe {path!r}: cannot import {module_name!r} ({type(error).__name__}: {error}). A module of your own must be "
+            f"Probe {path!r}: cannot import {module_name!r} ({type(error).__name__}: {error}). A "
+            "module of your own must be "
             f"installed, or its folder named in PYTHONPATH."
         ) from error
     try:
@@ -192,13 +215,21 @@ def _imported(path: str) -> Probe:
         names = [name for name in dir(module) if not name.startswith("_")]
         raise UnknownNameError(f"probe factory in {module_name}", attribute, names) from None
     if not callable(function):
-        raise UsageError(f"Probe {path!r} is of type {type(function).__name__}, not something to call. Name a class or a function.")
+        raise UsageError(
+            f"Probe {path!r} is of type {type(function).__name__}, not something to call. Name a "
+            "class or a function."
+        )
     takes = tuple(name for name in ("C", "width") if name in _parameters(function))
     make = ImportedFactory(path, function, takes)
     grid = C_GRID if "C" in takes else NO_CHOICE
     make(grid[0], 1)
     file = getattr(module, "__file__", None)
-    return Probe(path, make, grid, source=hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None)
+    return Probe(
+        path,
+        make,
+        grid,
+        source=hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None,
+    )
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -217,12 +248,18 @@ class LinearMap(NamedTuple):
 
 
 def linear_map(fitted: Any) -> LinearMap | None:
-    """Fold scalers and a linear classifier into one affine map on raw vectors; None when the probe is not affine.
+    """Fold scalers and a linear classifier into one affine map on raw vectors; None when the probe
+    is not affine.
 
-    Folds any `Pipeline` of centring and scaling steps before a classifier with `coef_` and `intercept_`. The map is compared
-    with the probe's own decisions, so a step that does something else with its numbers is not taken for affine.
+    Folds any `Pipeline` of centring and scaling steps before a classifier with `coef_` and
+    `intercept_`. The map is compared with the probe's own decisions, so a step that does something
+    else with its numbers is not taken for affine.
     """
-    steps = [step for _, step in fitted.steps if step not in (None, "passthrough")] if isinstance(fitted, Pipeline) else [fitted]
+    steps = (
+        [step for _, step in fitted.steps if step not in (None, "passthrough")]
+        if isinstance(fitted, Pipeline)
+        else [fitted]
+    )
     coef, intercept = (getattr(steps[-1], name, None) for name in ("coef_", "intercept_"))
     width = getattr(fitted, "n_features_in_", None)
     if coef is None or intercept is None or np.size(coef) != width or np.size(intercept) != 1:
@@ -237,10 +274,16 @@ def linear_map(fitted: Any) -> LinearMap | None:
         centre = np.zeros(width) + _or(mean, 0.0)
         weight = weight / spread
         bias -= float(weight @ centre)
-    X = centre + spread * np.random.default_rng(0).normal(size=(8, width))  # vectors such as the first step was fitted to
+    X = centre + spread * np.random.default_rng(0).normal(
+        size=(8, width)
+    )  # vectors such as the first step was fitted to
     decisions = np.asarray(fitted.decision_function(X))
     near = 1e-6 * (1 + np.abs(decisions).max())
-    return LinearMap(weight, bias) if np.allclose(X @ weight + bias, decisions, rtol=0, atol=near) else None
+    return (
+        LinearMap(weight, bias)
+        if np.allclose(X @ weight + bias, decisions, rtol=0, atol=near)
+        else None
+    )
 
 
 def _or(value: Any, otherwise: float) -> Any:

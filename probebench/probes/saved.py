@@ -1,4 +1,5 @@
-"""Fitted probes on disk, without pickle: weights as safetensors, what they belong to as JSON beside them."""
+"""Fitted probes on disk, without pickle: weights as safetensors, what they belong to as JSON beside
+them."""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ class SavedProbe:
     kind: str
     """`affine` or `hidden`."""
     layers: tuple[tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]], ...]
-    """Weights and bias of each layer: one pair of (1, width) and (1,) when affine, else of (in, out) and (out,)."""
+    """Weights and bias of each layer: one pair of (1, width) and (1,) when affine, else of (in,
+    out) and (out,)."""
     centre: NDArray[np.float64] | None
     """(width,) taken from the vectors first; None for probes on raw vectors."""
     scale: float | None
@@ -72,7 +74,8 @@ class SavedProbe:
         return int(self.layers[0][0].shape[1 if self.kind == "affine" else 0])
 
     def decision_function(self, X: Any) -> NDArray[np.floating[Any]]:
-        """(example,) decisions of raw (example, width) vectors, those of the fitted estimator to the last bit.
+        """(example,) decisions of raw (example, width) vectors, those of the fitted estimator to
+        the last bit.
 
         Raises:
             StatesError: vectors of another width, or not finite.
@@ -81,12 +84,16 @@ class SavedProbe:
         X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
         if X.ndim != 2 or X.shape[1] != self.width:
             raise StatesError(
-                f"This probe reads (example, {self.width}) vectors of {self.meta.model}, site {self.meta.site}, layer "
+                f"This probe reads (example, {self.width}) vectors of {self.meta.model}, site "
+                f"{self.meta.site}, layer "
                 f"{self.meta.layer}; got an array of shape {X.shape}."
             )
         if not np.isfinite(X).all():
             bad = int((~np.isfinite(X).all(axis=1)).sum())
-            raise StatesError(f"{bad} of {len(X)} vectors are not finite. Leave examples whose token is absent out.")
+            raise StatesError(
+                f"{bad} of {len(X)} vectors are not finite. Leave examples whose token is absent "
+                "out."
+            )
         if self.centre is not None and self.scale is not None:
             X = scaled(X, self.centre, self.scale)
         return affine(X, *self.layers[0]) if self.kind == "affine" else hidden(X, list(self.layers))
@@ -98,30 +105,37 @@ class SavedProbe:
 
 
 def paths(stem: Path | str) -> tuple[Path, Path]:
-    """Weights and description of a probe: `<stem>.safetensors` and `<stem>.json`; either may also be given as the stem."""
+    """Weights and description of a probe: `<stem>.safetensors` and `<stem>.json`; either may also
+    be given as the stem."""
     name = str(stem)
     for ending in (".safetensors", ".json"):
         name = name.removesuffix(ending)
     return Path(f"{name}.safetensors"), Path(f"{name}.json")
 
 
-def save_probe(path_stem: Path | str, fitted: Any, meta: ProbeMeta | Mapping[str, Any]) -> tuple[Path, Path]:
+def save_probe(
+    path_stem: Path | str, fitted: Any, meta: ProbeMeta | Mapping[str, Any]
+) -> tuple[Path, Path]:
     """Write a fitted probe as `<stem>.safetensors` and `<stem>.json`.
 
-    `OneScale` before an affine classifier or a `HiddenLayer` is kept step by step, so that decisions come back to the last
-    bit; other affine pipelines are folded into one map, with decisions equal up to rounding.
+    `OneScale` before an affine classifier or a `HiddenLayer` is kept step by step, so that
+    decisions come back to the last bit; other affine pipelines are folded into one map, with
+    decisions equal up to rounding.
 
     Returns:
         The two files.
 
     Raises:
-        UsageError: a probe that is neither affine nor a `HiddenLayer`, or `meta` that does not describe one.
+        UsageError: a probe that is neither affine nor a `HiddenLayer`, or `meta` that does not
+            describe one.
         StatesError: weights that are not finite.
     """
     meta = _meta(meta if isinstance(meta, Mapping) else asdict(meta), "meta", UsageError)
     classes = tuple(np.asarray(getattr(fitted, "classes_", meta.classes)).tolist())
     if classes != meta.classes:
-        raise UsageError(f"meta says the classes are {meta.classes}; the fitted probe tells {classes} apart.")
+        raise UsageError(
+            f"meta says the classes are {meta.classes}; the fitted probe tells {classes} apart."
+        )
     kind, tensors = _tensors(fitted)
     _check_tensors(kind, tensors, "The fitted probe", UsageError)
     weights, description = paths(path_stem)
@@ -131,7 +145,9 @@ def save_probe(path_stem: Path | str, fitted: Any, meta: ProbeMeta | Mapping[str
     content = bytes(save(tensors, metadata={"format": f"probebench probe {SCHEMA_VERSION}"}))
     write_atomic(weights, content)
     head = {"schema_version": SCHEMA_VERSION, "kind": kind, "width": _width(kind, tensors)}
-    write_json(description, {**head, **asdict(meta), "weights_sha256": hashlib.sha256(content).hexdigest()})
+    write_json(
+        description, {**head, **asdict(meta), "weights_sha256": hashlib.sha256(content).hexdigest()}
+    )
     return weights, description
 
 
@@ -139,7 +155,8 @@ def load_probe(path_stem: Path | str) -> SavedProbe:
     """Read a probe that `save_probe` wrote.
 
     Raises:
-        BadFileError: a file is missing, damaged, of an unknown schema version, or the two do not belong together.
+        BadFileError: a file is missing, damaged, of an unknown schema version, or the two do not
+            belong together.
         StatesError: weights that are not finite.
     """
     from safetensors import SafetensorError
@@ -150,7 +167,8 @@ def load_probe(path_stem: Path | str) -> SavedProbe:
     version = head.pop("schema_version", None)
     if version != SCHEMA_VERSION:
         raise BadFileError(
-            f"{description} has schema version {version!r}; this version of probebench reads {SCHEMA_VERSION}. "
+            f"{description} has schema version {version!r}; this version of probebench reads "
+            f"{SCHEMA_VERSION}. "
             f"Read it with the version that wrote it: {head.get('version', 'unknown')}."
         )
     kind, width, digest = (head.pop(name, None) for name in ("kind", "width", "weights_sha256"))
@@ -160,7 +178,8 @@ def load_probe(path_stem: Path | str) -> SavedProbe:
     content = _read(weights)
     if hashlib.sha256(content).hexdigest() != digest:
         raise BadFileError(
-            f"{weights} is not the file that {description.name} describes: damaged, or from another probe. Save again."
+            f"{weights} is not the file that {description.name} describes: damaged, or from "
+            "another probe. Save again."
         )
     try:
         tensors = load(content)
@@ -168,8 +187,14 @@ def load_probe(path_stem: Path | str) -> SavedProbe:
         raise BadFileError(f"{weights} is no safetensors file: {error}.") from None
     _check_tensors(kind, tensors, str(weights), BadFileError)
     if width != _width(kind, tensors):
-        raise BadFileError(f"{description} says width {width!r}; the weights are for {_width(kind, tensors)}.")
-    layers = tuple((tensors[f"{k}.weight"], tensors[f"{k}.bias"]) for k in range(len(tensors) // 2) if f"{k}.weight" in tensors)
+        raise BadFileError(
+            f"{description} says width {width!r}; the weights are for {_width(kind, tensors)}."
+        )
+    layers = tuple(
+        (tensors[f"{k}.weight"], tensors[f"{k}.bias"])
+        for k in range(len(tensors) // 2)
+        if f"{k}.weight" in tensors
+    )
     scale = float(tensors["scale"][0]) if "scale" in tensors else None
     return SavedProbe(meta, kind, layers, tensors.get("centre"), scale)
 
@@ -184,11 +209,16 @@ def _tensors(fitted: Any) -> tuple[str, dict[str, NDArray[np.floating[Any]]]]:
         kind, layers = "hidden", [(np.asarray(w), np.asarray(b)) for w, b in last.layers_]
     elif folded is None:
         raise UsageError(
-            f"A fitted {_describe(fitted)} is not an affine map on the vectors, and only such probes and the mlp probe can be "
-            f"saved: anything else would need pickle, which runs code when it is read. Keep its decisions instead."
+            f"A fitted {_describe(fitted)} is not an affine map on the vectors, and only such "
+            "probes and the mlp probe can be "
+            f"saved: anything else would need pickle, which runs code when it is read. Keep its "
+            "decisions instead."
         )
     elif ours:
-        kind, layers = "affine", [(np.asarray(last.coef_).reshape(1, -1), np.ravel(last.intercept_))]
+        kind, layers = (
+            "affine",
+            [(np.asarray(last.coef_).reshape(1, -1), np.ravel(last.intercept_))],
+        )
     else:
         kind, layers, scalers = "affine", [(folded.weight[None], np.array([folded.bias]))], []
     tensors = {
@@ -197,38 +227,64 @@ def _tensors(fitted: Any) -> tuple[str, dict[str, NDArray[np.floating[Any]]]]:
         for name, a in zip(("weight", "bias"), pair, strict=True)
     }
     for scaler in scalers:
-        tensors |= {"centre": np.ascontiguousarray(scaler.mean_), "scale": np.array([scaler.scale_])}
+        tensors |= {
+            "centre": np.ascontiguousarray(scaler.mean_),
+            "scale": np.array([scaler.scale_]),
+        }
     return kind, tensors
 
 
 def _describe(fitted: Any) -> str:
-    return " + ".join(type(s).__name__ for _, s in fitted.steps) if isinstance(fitted, Pipeline) else type(fitted).__name__
+    return (
+        " + ".join(type(s).__name__ for _, s in fitted.steps)
+        if isinstance(fitted, Pipeline)
+        else type(fitted).__name__
+    )
 
 
 def _width(kind: str, tensors: Mapping[str, NDArray[Any]]) -> int:
     return int(tensors["0.weight"].shape[1 if kind == "affine" else 0])
 
 
-def _check_tensors(kind: str, tensors: Mapping[str, NDArray[Any]], what: str, error: type[UsageError]) -> None:
+def _check_tensors(
+    kind: str, tensors: Mapping[str, NDArray[Any]], what: str, error: type[UsageError]
+) -> None:
     """All arrays there, of shapes that fit one another, and finite."""
     n = sum(name.endswith(".weight") for name in tensors)
     names = {f"{k}.{part}" for k in range(n) for part in ("weight", "bias")}
-    if not n or set(tensors) not in (names, names | {"centre", "scale"}) or (kind == "affine" and n != 1):
-        raise error(f"{what} does not hold the arrays of one {kind} probe; it holds {', '.join(sorted(tensors)) or 'none'}.")
+    if (
+        not n
+        or set(tensors) not in (names, names | {"centre", "scale"})
+        or (kind == "affine" and n != 1)
+    ):
+        raise error(
+            f"{what} does not hold the arrays of one {kind} probe; it holds "
+            f"{', '.join(sorted(tensors)) or 'none'}."
+        )
     for name, values in tensors.items():
         if values.dtype not in (np.float32, np.float64):
             raise error(f"{what}: {name} is {values.dtype}; weights are float32 or float64.")
         if not np.isfinite(values).all():
             raise StatesError(
-                f"{what}: {name} has values that are not finite, so every decision would be undefined. Fit the probe again."
+                f"{what}: {name} has values that are not finite, so every decision would be "
+                "undefined. Fit the probe again."
             )
     weights, biases = ([tensors[f"{k}.{part}"] for k in range(n)] for part in ("weight", "bias"))
     shapes = [w.T.shape if kind == "affine" else w.shape for w in weights]
     joined = all(len(s) == 2 for s in shapes) and all(a[1] == b[0] for a, b in pairwise(shapes))
-    if not joined or shapes[-1][1] != 1 or any(b.shape != (s[1],) for b, s in zip(biases, shapes, strict=True)):
-        raise error(f"{what}: layers of shapes {[w.shape for w in weights]} and {[b.shape for b in biases]} do not fit together.")
+    if (
+        not joined
+        or shapes[-1][1] != 1
+        or any(b.shape != (s[1],) for b, s in zip(biases, shapes, strict=True))
+    ):
+        raise error(
+            f"{what}: layers of shapes {[w.shape for w in weights]} and "
+            f"{[b.shape for b in biases]} do not fit together."
+        )
     if "centre" in tensors and (
-        tensors["centre"].shape != (shapes[0][0],) or tensors["scale"].shape != (1,) or not tensors["scale"][0] > 0
+        tensors["centre"].shape != (shapes[0][0],)
+        or tensors["scale"].shape != (1,)
+        or not tensors["scale"][0] > 0
     ):
         raise error(f"{what}: centre and scale must be ({shapes[0][0]},) and one number above 0.")
 
@@ -268,7 +324,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise BadFileError(f"{path} is not there. A saved probe is two files, <name>.safetensors and <name>.json.") from None
+        raise BadFileError(
+            f"{path} is not there. A saved probe is two files, <name>.safetensors and <name>.json."
+        ) from None
     except OSError as error:
         raise BadFileError(f"Cannot read {path}: {error.strerror}.") from None
 
@@ -279,5 +337,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise BadFileError(f"{path} is not JSON: {error}.") from None
     if not isinstance(content, dict):
-        raise BadFileError(f"{path} holds a {type(content).__name__}; a saved probe is described by an object.")
+        raise BadFileError(
+            f"{path} holds a {type(content).__name__}; a saved probe is described by an object."
+        )
     return content

@@ -1,7 +1,9 @@
-"""What a run's record allows to say. The terminal, reports, cards and warnings all read their comparisons and verdicts here.
+"""What a run's record allows to say. The terminal, reports, cards and warnings all read their
+comparisons and verdicts here.
 
-Two rules. A comparison stands on one sample: both numbers, their difference and the n come from the same test examples. And
-whether a cell beats chance is what its own permutation test says, not whether an interval happens to reach one half.
+Two rules. A comparison stands on one sample: both numbers, their difference and the n come from the
+same test examples. And whether a cell beats chance is what its own permutation test says, not
+whether an interval happens to reach one half.
 """
 
 from __future__ import annotations
@@ -62,26 +64,55 @@ def against_of(facts: Mapping[str, Any]) -> Against:
     cell, signal = facts["cell"], facts["best_baseline"]
     n = signal.get("n_validation")
     rule = "chosen on validation" if n is None else f"chosen on validation, n = {n:,}"
-    return Against(cell["auroc"], tuple(cell["auroc_95"]), signal, facts["difference"], tuple(facts["difference_95"]), facts["n"],
-                   facts.get("n_correct"), rule, cell)  # fmt: skip
+    return Against(
+        cell["auroc"],
+        tuple(cell["auroc_95"]),
+        signal,
+        facts["difference"],
+        tuple(facts["difference_95"]),
+        facts["n"],
+        facts.get("n_correct"),
+        rule,
+        cell,
+    )
 
 
 def headline(record: Record) -> Against:
-    """The selected probe and the best simpler signal: the comparison that the first sentences of a run are about.
+    """The selected probe and the best simpler signal: the comparison that the first sentences of a
+    run are about.
 
-    The signal is the baseline that the record chose by validation among those readable at the same time. A record without that
-    choice gets the baseline with the highest test AUROC, which is the harder comparison, on the examples of its table.
+    The signal is the baseline that the record chose by validation among those readable at the same
+    time. A record without that choice gets the baseline with the highest test AUROC, which is the
+    harder comparison, on the examples of its table.
     """
     chosen = record["selection"]
     facts = (record.get("readable") or {}).get(chosen.get("readable"))
     if facts and facts.get("best_baseline"):
         return against_of(facts)
     probe = record["detectors"][0]
-    rivals = [d for d in record["detectors"] if d.get("kind") == "baseline" and d["name"] not in NO_RIVALS and defined(d["auroc"])]
+    rivals = [
+        d
+        for d in record["detectors"]
+        if d.get("kind") == "baseline" and d["name"] not in NO_RIVALS and defined(d["auroc"])
+    ]
     best = max(rivals, key=lambda d: d["auroc"]) if rivals else None
-    gap, ends = (best["probe_minus_this"], tuple(best["probe_minus_this_95"])) if best else (None, (None, None))
+    gap, ends = (
+        (best["probe_minus_this"], tuple(best["probe_minus_this_95"]))
+        if best
+        else (None, (None, None))
+    )
     rule = "the highest on test" if best else ""
-    return Against(probe["auroc"], tuple(probe["auroc_95"]), best, gap, ends, probe["n"], probe.get("n_correct"), rule, chosen)
+    return Against(
+        probe["auroc"],
+        tuple(probe["auroc_95"]),
+        best,
+        gap,
+        ends,
+        probe["n"],
+        probe.get("n_correct"),
+        rule,
+        chosen,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +124,22 @@ class Chance:
     p: float | None
     """Of the cell by shuffled labels, one-sided; None where there are none."""
     map_p: float | None
-    """Of the best cell of the map, by the max-statistic; None where there are no shuffled labels."""
+    """Of the best cell of the map, by the max-statistic; None where there are no shuffled
+    labels."""
 
     @property
     def tested(self) -> bool:
-        """Does the verdict rest on shuffled labels? Otherwise it rests on the interval of the AUROC."""
+        """Does the verdict rest on shuffled labels? Otherwise it rests on the interval of the
+        AUROC."""
         return self.p is not None
 
 
 def chance(record: Record) -> Chance:
-    """What shuffled labels say of the selected cell and of its map; the interval of its AUROC where none were fitted.
+    """What shuffled labels say of the selected cell and of its map; the interval of its AUROC where
+    none were fitted.
 
-    The cell was chosen on validation, so its p on test is of one test. An AUROC so low that its opposite would be significant
-    (two-sided) is below chance: it ranks the wrong way round.
+    The cell was chosen on validation, so its p on test is of one test. An AUROC so low that its
+    opposite would be significant (two-sided) is below chance: it ranks the wrong way round.
     """
     chosen = record["selection"]
     p = chosen.get("p")
@@ -132,34 +166,57 @@ def chance_sentence(record: Record) -> str:
     if c.verdict == "unknown":
         return "Its interval is not defined and no labels were shuffled, so nothing is claimed."
     if not c.tested:
-        said = {"above": "lies above 0.5", "below": "lies below 0.5, so the probe ranks the wrong way round",
-                "level": "contains 0.5: a negative result, not distinguishable from chance"}[c.verdict]  # fmt: skip
+        said = {
+            "above": "lies above 0.5",
+            "below": "lies below 0.5, so the probe ranks the wrong way round",
+            "level": "contains 0.5: a negative result, not distinguishable from chance",
+        }[c.verdict]
         return f"There is no test by shuffled labels; the interval {said}."
     cell, whole = f"{p_words(c.p)} against shuffled labels", f"max-statistic {p_words(c.map_p)}"
     any_cell = None if c.map_p is None else c.map_p < ALPHA
     if c.verdict == "above":
         if any_cell is False:
-            return f"The cell by itself is above chance ({cell}); of the map as a whole that cannot be said ({whole})."
-        return f"That is above chance ({cell}{'' if any_cell is None else f'; any cell of the map: {whole}'})."
+            return (
+                f"The cell by itself is above chance ({cell}); of the map as a whole that cannot "
+                f"be said ({whole})."
+            )
+        return (
+            "That is above chance "
+            f"({cell}{'' if any_cell is None else f'; any cell of the map: {whole}'})."
+        )
     if c.verdict == "below":
-        return f"This is below chance ({cell}): the probe ranks the wrong way round. It is reported as it is."
+        return (
+            f"This is below chance ({cell}): the probe ranks the wrong way round. It is reported "
+            "as it is."
+        )
     if any_cell:
-        return f"This is a negative result: the cell is not distinguishable from chance ({cell}), though the map is ({whole})."
+        return (
+            f"This is a negative result: the cell is not distinguishable from chance ({cell}), "
+            f"though the map is ({whole})."
+        )
     return (
-        f"This is a negative result: not distinguishable from chance ({cell}{'' if any_cell is None else f'; whole map: {whole}'})."
+        "This is a negative result: not distinguishable from chance "
+        f"({cell}{'' if any_cell is None else f'; whole map: {whole}'})."
     )
 
 
 def coverage(record: Record) -> tuple[int, int] | None:
-    """(test examples that have the selected cell's token, all test examples), where some lack it; None where none does."""
-    there, every = record["selection"].get("n_test"), ((record.get("counts") or {}).get("test") or {}).get("n")
+    """(test examples that have the selected cell's token, all test examples), where some lack it;
+    None where none does."""
+    there, every = (
+        record["selection"].get("n_test"),
+        ((record.get("counts") or {}).get("test") or {}).get("n"),
+    )
     return (there, every) if there is not None and every is not None and there < every else None
 
 
 def selected(record: Record) -> tuple[float | None, Ends, int, int | None]:
-    """AUROC, interval, n and number correct of the selected cell over all test examples that have its token."""
+    """AUROC, interval, n and number correct of the selected cell over all test examples that have
+    its token."""
     s, probe = record["selection"], record["detectors"][0]
     if s.get("n_test") is None:
         return probe["auroc"], probe["auroc_95"], probe["n"], probe["n_correct"]
-    same = probe["n_correct"] if probe["n"] == s["n_test"] else None  # records before `n_test_correct`
+    same = (
+        probe["n_correct"] if probe["n"] == s["n_test"] else None
+    )  # records before `n_test_correct`
     return s["test_auroc"], s["test_auroc_95"], s["n_test"], s.get("n_test_correct", same)

@@ -1,4 +1,5 @@
-"""Figures that papers print for the same model and task, shown beside ours with their source and with what differs."""
+"""Figures that papers print for the same model and task, shown beside ours with their source and
+with what differs."""
 
 from __future__ import annotations
 
@@ -9,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent.parent / "published"
-TEST_AUROC, ERROR_TYPES, TRANSFER = "orgad2025_test_auroc.csv", "orgad2025_error_types.csv", "orgad2025_transfer.csv"
+TEST_AUROC, ERROR_TYPES, TRANSFER = (
+    "orgad2025_test_auroc.csv",
+    "orgad2025_error_types.csv",
+    "orgad2025_transfer.csv",
+)
 """Tables 4 to 7, Table 2 and Figure 3a of Orgad et al. (2025), arXiv:2410.02707v4."""
 SIGN = (
-    "The paper's positive class is an incorrect answer, ours a correct one. Turning both the labels and the scores round leaves an "
+    "The paper's positive class is an incorrect answer, ours a correct one. Turning both the "
+    "labels and the scores round leaves an "
     "AUROC as it is, so the figures are shown as printed."
 )
 OTHERS = {"logits": "logit", "probas": "prob"}
@@ -29,11 +35,18 @@ def figures(name: str) -> tuple[Mapping[str, str], ...]:
 def same_model(name: str, published: str) -> bool:
     """Is `name`, a hub id or a folder, the model of this hub id?
 
-    The last part decides, without case; the ways in which folders write a hub id (`org--name`, `org__name`) are read too.
+    The last part decides, without case; the ways in which folders write a hub id (`org--name`,
+    `org__name`) are read too.
     """
     own, theirs = name.rstrip("/").split("/")[-1].casefold(), published.casefold()
-    return own in (theirs.split("/")[-1], *(f"{prefix}{theirs.replace('/', mark)}" for mark in ("--", "__")
-                                            for prefix in ("", "models--")))  # fmt: skip
+    return own in (
+        theirs.split("/")[-1],
+        *(
+            f"{prefix}{theirs.replace('/', mark)}"
+            for mark in ("--", "__")
+            for prefix in ("", "models--")
+        ),
+    )
 
 
 def our_name(detector: str) -> tuple[str, str]:
@@ -45,7 +58,8 @@ def our_name(detector: str) -> tuple[str, str]:
 
 
 def published(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record's `published`: what papers print for its model and task; None where they print nothing.
+    """The record's `published`: what papers print for its model and task; None where they print
+    nothing.
 
     Args:
         record: with its model, task, detectors and `by_position`.
@@ -55,31 +69,64 @@ def published(record: Mapping[str, Any]) -> dict[str, Any] | None:
     def own(file: str) -> list[Mapping[str, str]]:
         return [r for r in figures(file) if same_model(name, r["model"])]
 
-    ours = {("detector", d["name"]): (d["auroc"], d["auroc_95"], d["n"]) for d in record["detectors"]}
-    ours |= {("position", p["position"]): (p["test_auroc"], p["test_auroc_95"], p["n_test"])
-             for p in record["by_position"] if p["layer"] is not None}  # fmt: skip
+    ours = {
+        ("detector", d["name"]): (d["auroc"], d["auroc_95"], d["n"]) for d in record["detectors"]
+    }
+    ours |= {
+        ("position", p["position"]): (p["test_auroc"], p["test_auroc_95"], p["n_test"])
+        for p in record["by_position"]
+        if p["layer"] is not None
+    }
     rows = []
     for r in own(TEST_AUROC):
         if r["task"] != task:
             continue
         kind, detector = our_name(r["detector"])
         value, ends, n = ours.get((kind, detector), (None, None, None))
-        rows.append({
-            "model": r["model"], "task": task, "detector": r["detector"], "auroc": float(r["auroc"]), "spread": float(r["spread"]),
-            "source": r["source"], "ours": detector, "ours_is": kind, "our_auroc": value, "our_auroc_95": ends, "our_n": n,
-        })  # fmt: skip
+        rows.append(
+            {
+                "model": r["model"],
+                "task": task,
+                "detector": r["detector"],
+                "auroc": float(r["auroc"]),
+                "spread": float(r["spread"]),
+                "source": r["source"],
+                "ours": detector,
+                "ours_is": kind,
+                "our_auroc": value,
+                "our_auroc_95": ends,
+                "our_n": n,
+            }
+        )
     if not rows:
         return None
-    types = [{"error_type": r["error_type"], "auroc": float(r["auroc"]), "source": r["source"]}
-             for r in own(ERROR_TYPES) if r["task"] == task]  # fmt: skip
-    transfer = [{"test_task": r["test_task"], "direction_free_auroc": float(r["auroc"]), "source": r["source"]}
-                for r in own(TRANSFER) if r["train_task"] == task]  # fmt: skip
-    return {"rows": rows, "sign": SIGN, "differs": differs(record), "error_types": types, "transfer": transfer,
-            "cite": "orgad2025llms"}  # fmt: skip
+    types = [
+        {"error_type": r["error_type"], "auroc": float(r["auroc"]), "source": r["source"]}
+        for r in own(ERROR_TYPES)
+        if r["task"] == task
+    ]
+    transfer = [
+        {
+            "test_task": r["test_task"],
+            "direction_free_auroc": float(r["auroc"]),
+            "source": r["source"],
+        }
+        for r in own(TRANSFER)
+        if r["train_task"] == task
+    ]
+    return {
+        "rows": rows,
+        "sign": SIGN,
+        "differs": differs(record),
+        "error_types": types,
+        "transfer": transfer,
+        "cite": "orgad2025llms",
+    }
 
 
 def differs(record: Mapping[str, Any]) -> list[str]:
-    """What differs between this run and the paper's, one sentence each; what the run's options made the same is left out."""
+    """What differs between this run and the paper's, one sentence each; what the run's options made
+    the same is left out."""
     sites, probe = list(record["sites"]), record["probe"]["name"]
     found = []
     if record["selection"]["site"] != "mlp.down":
@@ -89,21 +136,27 @@ def differs(record: Mapping[str, Any]) -> list[str]:
         )
     if probe != "orgad2025":
         found.append(
-            f"Probe: ours is {probe}, chosen on validation; theirs is scikit-learn's LogisticRegression with default settings on "
+            f"Probe: ours is {probe}, chosen on validation; theirs is scikit-learn's "
+            "LogisticRegression with default settings on "
             "vectors as they are, which need not converge (--probe orgad2025)."
         )
     if record["task"]["exact_answer"] != "gold":
         found.append(
-            "Exact answer: found here without the label; theirs is searched with the accepted answers where the answer is right, "
+            "Exact answer: found here without the label; theirs is searched with the accepted "
+            "answers where the answer is right, "
             "and by a language model where it is wrong (--exact-answer gold)."
         )
     return [
         *found,
-        "Split: ours is by group and holds validation out of train; theirs is at random, so that twins of a question may cross.",
-        "Data: the task file pins its own version and number of questions, and the answers are this run's own.",
+        "Split: ours is by group and holds validation out of train; theirs is at random, so that "
+        "twins of a question may cross.",
+        "Data: the task file pins its own version and number of questions, and the answers are "
+        "this run's own.",
         "Labels: those of this suite's judge; theirs come from their own matching.",
-        "Logits and probabilities: over this run's generated tokens; theirs follow their own prompts and stop rules.",
-        "Spread: theirs is over bootstrap draws of the test set; ours are 95 % intervals of a cluster bootstrap by group.",
+        "Logits and probabilities: over this run's generated tokens; theirs follow their own "
+        "prompts and stop rules.",
+        "Spread: theirs is over bootstrap draws of the test set; ours are 95 % intervals of a "
+        "cluster bootstrap by group.",
     ]
 
 

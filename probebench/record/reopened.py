@@ -1,4 +1,5 @@
-"""A finished run opened again for further probes, from its stored states alone: no model, no torch."""
+"""A finished run opened again for further probes, from its stored states alone: no model, no
+torch."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class CellProbe:
 
 
 def other_model(run: Run, model: Mapping[str, Any]) -> list[str]:
-    """In what a run's model differs from another run's, as records describe them; empty where they are one."""
+    """In what a run's model differs from another run's, as records describe them; empty where they
+    are one."""
     return [name for name in ONE_MODEL if run.record["model"].get(name) != model[name]]
 
 
@@ -63,11 +65,14 @@ def as_float(value: float | None) -> float:
 
 def cell_of(facts: Mapping[str, Any]) -> Cell:
     """The cell that a record names."""
-    return Cell(facts["site"], EMB if facts["layer"] == "emb" else int(facts["layer"]), facts["position"])
+    return Cell(
+        facts["site"], EMB if facts["layer"] == "emb" else int(facts["layer"]), facts["position"]
+    )
 
 
 class Stored:
-    """A finished run: labels, splits, groups, stored vectors, and a probe of its own kind for any cell.
+    """A finished run: labels, splits, groups, stored vectors, and a probe of its own kind for any
+    cell.
 
     Raises:
         BadFileError, StatesError: a run without hidden states.
@@ -78,10 +83,14 @@ class Stored:
         self.name: str = run.record["task"]["name"]
         self.cell = cell_of(run.record["selection"])
         self.labels = Labels(
-            self.answers.label.to_numpy(dtype=np.int64), tuple(self.answers.split), tuple(map(str, self.answers.group))
+            self.answers.label.to_numpy(dtype=np.int64),
+            tuple(self.answers.split),
+            tuple(map(str, self.answers.group)),
         )
         self.split = self.answers.split.to_numpy(dtype=str)
-        self.texts = np.array([normalise(question) for question in self.answers.question], dtype=object)
+        self.texts = np.array(
+            [normalise(question) for question in self.answers.question], dtype=object
+        )
 
     @property
     def seed(self) -> int:
@@ -91,25 +100,36 @@ class Stored:
     @cached_property
     def probe(self) -> Probe:
         """Its kind of probe."""
-        return get_probe(self.run.record["probe"]["name"], self.run.record["probe"].get("solver") or "batched")
+        return get_probe(
+            self.run.record["probe"]["name"], self.run.record["probe"].get("solver") or "batched"
+        )
 
     @cached_property
     def job(self) -> Job:
         """What is the same for all of its cells."""
-        return Job(self.reader, self.labels, self.probe, 0, self.run.record["settings"].get("width"), self.seed)
+        return Job(
+            self.reader,
+            self.labels,
+            self.probe,
+            0,
+            self.run.record["settings"].get("width"),
+            self.seed,
+        )
 
     def has(self, cell: Cell) -> bool:
         """Did the run read this site of this layer?"""
         return cell.site in self.reader.sites and cell.layer in self.reader.site(cell.site).layers
 
     def there(self, cell: Cell) -> Mask:
-        """(example,) which examples have the cell's token; none where the run did not look for it."""
+        """(example,) which examples have the cell's token; none where the run did not look for
+        it."""
         if cell.position not in self.reader.positions:
             return np.zeros(len(self.split), dtype=bool)
         return self.reader.there(cell.position)
 
     def vectors(self, cell: Cell) -> NDArray[np.float32]:
-        """(example, width) vectors of a cell as the run's probes saw them; zeros where the token is absent.
+        """(example, width) vectors of a cell as the run's probes saw them; zeros where the token is
+        absent.
 
         Raises:
             UsageError: the run did not read this site of this layer.
@@ -118,13 +138,22 @@ class Stored:
             raise UsageError(f"{self.run.folder} did not read {cell.site} of layer {cell.row}.")
         if cell.position not in self.reader.positions:
             at = self.reader.site(cell.site)
-            width = self.job.width if self.job.width and cell.site != "resid" else at.widths[at.layers.index(cell.layer)]
+            width = (
+                self.job.width
+                if self.job.width and cell.site != "resid"
+                else at.widths[at.layers.index(cell.layer)]
+            )
             return np.zeros((len(self.split), width), dtype=np.float32)
         X = self.reader.cell(cell.layer, cell.position, cell.site)
-        return X if self.job.width is None or cell.site == "resid" else project(X, self.job.width, self.seed)
+        return (
+            X
+            if self.job.width is None or cell.site == "resid"
+            else project(X, self.job.width, self.seed)
+        )
 
     def probe_at(self, cell: Cell, X: NDArray[np.float32]) -> CellProbe:
-        """The run's probe at `cell`: the saved one of its selected cell where it is kept, else fitted by the protocol.
+        """The run's probe at `cell`: the saved one of its selected cell where it is kept, else
+        fitted by the protocol.
 
         Args:
             cell: where.
@@ -136,12 +165,29 @@ class Stored:
         C, validation = as_float(chosen["C"]), as_float(chosen["validation_auroc"])
         if f"{PROBE}.json" in self.run.record["files"]:
             saved = self.run.probe()
-            weight = np.asarray(saved.layers[0][0], dtype=np.float64).ravel() if saved.kind == "affine" else None
-            return CellProbe(saved, weight if weight is None or saved.scale is None else weight / saved.scale, C, validation)
+            weight = (
+                np.asarray(saved.layers[0][0], dtype=np.float64).ravel()
+                if saved.kind == "affine"
+                else None
+            )
+            return CellProbe(
+                saved,
+                weight if weight is None or saved.scale is None else weight / saved.scale,
+                C,
+                validation,
+            )
         return self.refit(cell, X, C, validation)
 
-    def refit(self, cell: Cell, X: NDArray[np.float32], C: float, validation_auroc: float, among: Mask | None = None) -> CellProbe:
-        """The probe of a cell whose C is known, fitted again on train, or on those of its examples that are `among` these."""
+    def refit(
+        self,
+        cell: Cell,
+        X: NDArray[np.float32],
+        C: float,
+        validation_auroc: float,
+        among: Mask | None = None,
+    ) -> CellProbe:
+        """The probe of a cell whose C is known, fitted again on train, or on those of its examples
+        that are `among` these."""
         train = (self.split == "train") & self.there(cell) & (True if among is None else among)
         return _final(self.probe, C, X[train], self.labels.y[train], validation_auroc)
 
@@ -149,21 +195,27 @@ class Stored:
     def seen(self) -> tuple[frozenset[str], frozenset[str]]:
         """Groups and question texts that this run's probe was fitted or chosen on."""
         used = self.split != "test"
-        return frozenset(np.asarray(self.labels.groups, dtype=object)[used]), frozenset(self.texts[used])
+        return frozenset(np.asarray(self.labels.groups, dtype=object)[used]), frozenset(
+            self.texts[used]
+        )
 
     def unseen_by(self, sources: Sequence[Stored]) -> Mask:
-        """(example,) False for examples whose group or question is in train or validation of another run among `sources`."""
+        """(example,) False for examples whose group or question is in train or validation of
+        another run among `sources`."""
         groups, texts = set[str](), set[str]()
         for source in sources:
             if source is not self:
                 groups |= source.seen[0]
                 texts |= source.seen[1]
         both = zip(self.labels.groups, self.texts, strict=True)
-        return np.array([group not in groups and text not in texts for group, text in both], dtype=bool)
+        return np.array(
+            [group not in groups and text not in texts for group, text in both], dtype=bool
+        )
 
     @cached_property
     def reported(self) -> dict[str, Floats]:
-        """(example,) decisions of every reported detector, NaN for train examples and where it has none."""
+        """(example,) decisions of every reported detector, NaN for train examples and where it has
+        none."""
         place = {name: i for i, name in enumerate(self.answers.id)}
         found = {}
         for name, rows in self.run.predictions.groupby("detector", sort=False):
@@ -173,7 +225,8 @@ class Stored:
 
     @cached_property
     def baseline(self) -> str | None:
-        """The detector with the best validation AUROC among those fitted to no label, all on the same examples.
+        """The detector with the best validation AUROC among those fitted to no label, all on the
+        same examples.
 
         None where there is none (see `best_on_common`).
         """
@@ -181,12 +234,18 @@ class Stored:
         free = [name for name in self.reported if name.startswith(LABEL_FREE)]
         if not free:
             return None
-        best = best_on_common(self.labels.y[validation], np.array([self.reported[name][validation] for name in free]))
+        best = best_on_common(
+            self.labels.y[validation], np.array([self.reported[name][validation] for name in free])
+        )
         return None if best is None else free[best]
 
 
 def fit_probe(
-    X: NDArray[np.float32], there: Mask, labels: Labels, probe: Probe, parts: Sequence[NDArray[np.int64]] | None = None
+    X: NDArray[np.float32],
+    there: Mask,
+    labels: Labels,
+    probe: Probe,
+    parts: Sequence[NDArray[np.int64]] | None = None,
 ) -> CellProbe:
     """Fit one cell by the protocol: C by validation AUROC, the smaller one on a tie.
 
@@ -195,8 +254,8 @@ def fit_probe(
         there: (example,) False where the token is absent.
         labels: labels and splits.
         probe: what to fit.
-        parts: validation examples of each of several tasks, whose mean AUROC then chooses C: decisions are compared inside
-            a task only. None: all of them together.
+        parts: validation examples of each of several tasks, whose mean AUROC then chooses C:
+            decisions are compared inside a task only. None: all of them together.
     """
     masked = why_masked(labels, there)
     if not masked and not np.isfinite(X[there]).all():
@@ -205,19 +264,31 @@ def fit_probe(
         return no_probe(masked)
     places = np.flatnonzero(there)
     rows, y = labels.rows(places), labels.y[places]
-    found, _, _ = fits_of(X[places], rows["train"], probe).decisions(np.tile(y[rows["train"]], (len(probe.grid), 1)), probe.grid)
-    own = [rows["validation"]] if parts is None else [np.searchsorted(places, part[there[part]]) for part in parts]
+    found, _, _ = fits_of(X[places], rows["train"], probe).decisions(
+        np.tile(y[rows["train"]], (len(probe.grid), 1)), probe.grid
+    )
+    own = (
+        [rows["validation"]]
+        if parts is None
+        else [np.searchsorted(places, part[there[part]]) for part in parts]
+    )
     values = [np.array([auroc(y[part], decisions[part]) for part in own]) for decisions in found]
-    means = [float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else float("nan") for v in values]
+    means = [
+        float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else float("nan") for v in values
+    ]
     if not np.isfinite(means).any():
         return no_probe("one class only in validation")
     best = int(np.nanargmax(means))
     return _final(probe, probe.grid[best], X[places][rows["train"]], y[rows["train"]], means[best])
 
 
-def _final(probe: Probe, C: float, X: NDArray[np.float32], y: NDArray[np.int64], validation_auroc: float) -> CellProbe:
+def _final(
+    probe: Probe, C: float, X: NDArray[np.float32], y: NDArray[np.int64], validation_auroc: float
+) -> CellProbe:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a fit that stops early is a probe all the same; runs report theirs
+        warnings.simplefilter(
+            "ignore"
+        )  # a fit that stops early is a probe all the same; runs report theirs
         estimator = probe.make(C, X.shape[1]).fit(X, y)
     linear = linear_map(estimator)
     return CellProbe(estimator, None if linear is None else linear.weight, C, validation_auroc)

@@ -35,8 +35,18 @@ SCHEMA_VERSION = 2
 """Of `record.json`: raised when what a field means changes, or one goes."""
 PROBE = "probe"
 """File stem of the selected cell's probe."""
-METRICS = {"auroc": "value", "auroc_low": "low", "auroc_high": "high", "n": "n", "delong_low": "delong_low",
-           "delong_high": "delong_high", "shuffled": "shuffled", "selectivity": "selectivity", "p": "p", "q": "q"}  # fmt: skip
+METRICS = {
+    "auroc": "value",
+    "auroc_low": "low",
+    "auroc_high": "high",
+    "n": "n",
+    "delong_low": "delong_low",
+    "delong_high": "delong_high",
+    "shuffled": "shuffled",
+    "selectivity": "selectivity",
+    "p": "p",
+    "q": "q",
+}
 """What `Run.matrix` can show of the cells, and its column of the scores."""
 
 
@@ -65,29 +75,40 @@ class Run:
         except FileNotFoundError:
             raise BadFileError(f"{folder} is not a finished run: it has no {RECORD}.") from None
         except NotADirectoryError:
-            raise BadFileError(f"{folder} is a file; give the run's folder, such as {folder.parent}.") from None
+            raise BadFileError(
+                f"{folder} is a file; give the run's folder, such as {folder.parent}."
+            ) from None
         except (OSError, ValueError) as error:  # JSON or UTF-8 that is broken is a ValueError
             raise BadFileError(f"{folder / RECORD} cannot be read: {error}") from None
         version = record.get("schema_version") if isinstance(record, dict) else None
         if version is None:
-            raise BadFileError(f"{folder / RECORD} is not a finished run's record: it has no schema version.")
+            raise BadFileError(
+                f"{folder / RECORD} is not a finished run's record: it has no schema version."
+            )
         if version != SCHEMA_VERSION:
             raise BadFileError(
-                f"{folder / RECORD} has schema version {version!r}; this version of probebench reads {SCHEMA_VERSION}. "
+                f"{folder / RECORD} has schema version {version!r}; this version of probebench "
+                f"reads {SCHEMA_VERSION}. "
                 "Run the same `probebench eval` again: stages that are finished are kept."
             )
         return cls(folder, record)
 
     def __repr__(self) -> str:
-        """One line: what was measured, and where it lies. The record itself is thousands of lines."""
+        """One line: what was measured, and where it lies. The record itself is thousands of
+        lines."""
         model, task, cell = (self.record.get(name) or {} for name in ("model", "task", "selection"))
         auroc = cell.get("test_auroc")
-        found = "" if auroc is None else f": layer {cell['layer']}, {cell['position']}, test AUROC {auroc:.3f}"
+        found = (
+            ""
+            if auroc is None
+            else f": layer {cell['layer']}, {cell['position']}, test AUROC {auroc:.3f}"
+        )
         return f"<Run {model.get('name')} on {task.get('name')}{found}; {self.folder}>"
 
     @classmethod
     def there(cls, folder: Path) -> Run | None:
-        """The finished run of this folder, whichever it is; None where there is none that can be read."""
+        """The finished run of this folder, whichever it is; None where there is none that can be
+        read."""
         try:
             return cls.load(folder)
         except BadFileError:
@@ -98,20 +119,27 @@ class Run:
         """The finished run with this content key, if it is there with all its files."""
         if (run := cls.there(folder)) is None:
             return None
-        whole = run.record.get("key") == key and all((folder / name).is_file() for name in run.record.get("files", ["?"]))
+        whole = run.record.get("key") == key and all(
+            (folder / name).is_file() for name in run.record.get("files", ["?"])
+        )
         return cls(folder, run.record, resumed=True) if whole else None
 
     @property
     def has_states(self) -> bool:
         """Are the hidden states still there?"""
-        return bool(self.record["states"]) and (self.folder / self.record["states"] / "index.safetensors").is_file()
+        return (
+            bool(self.record["states"])
+            and (self.folder / self.record["states"] / "index.safetensors").is_file()
+        )
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         try:
             return pd.read_parquet(path)
         except FileNotFoundError:
-            raise BadFileError(f"{self.folder} is not a whole run: it has no {name}. Run `probebench eval` again.") from None
+            raise BadFileError(
+                f"{self.folder} is not a whole run: it has no {name}. Run `probebench eval` again."
+            ) from None
         except (OSError, ValueError) as error:  # what arrow cannot read is a ValueError
             raise BadFileError(f"{path} cannot be read: {error}") from None
 
@@ -130,12 +158,16 @@ class Run:
         """Questions, answers, labels, exact answers and splits."""
         return self._table("answers.parquet")
 
-    def matrix(self, metric: str = "auroc", *, split: str = "test", site: str = "resid") -> pd.DataFrame:
-        """One metric over all cells: layers down (`emb`, `0`, ...), positions across, NaN where a cell is masked.
+    def matrix(
+        self, metric: str = "auroc", *, split: str = "test", site: str = "resid"
+    ) -> pd.DataFrame:
+        """One metric over all cells: layers down (`emb`, `0`, ...), positions across, NaN where a
+        cell is masked.
 
         Args:
-            metric: `auroc`; `auroc_low`, `auroc_high` (ends of the 95 % interval), `delong_low`, `delong_high`; `n`; of the
-                test split also `shuffled` (mean AUROC of probes of shuffled labels), `selectivity`, `p` and `q`.
+            metric: `auroc`; `auroc_low`, `auroc_high` (ends of the 95 % interval), `delong_low`,
+                `delong_high`; `n`; of the test split also `shuffled` (mean AUROC of probes of
+                shuffled labels), `selectivity`, `p` and `q`.
             split: `test` or `validation`.
             site: site name.
 
@@ -146,16 +178,21 @@ class Run:
             raise UnknownNameError("metric", metric, METRICS)
         scores = self.scores
         known = cells(scores, split)
-        for kind, value, names in (("split", split, ("validation", "test")), ("site", site, sorted(set(known.site)))):
+        for kind, value, names in (
+            ("split", split, ("validation", "test")),
+            ("site", site, sorted(set(known.site))),
+        ):
             if value not in names:
                 raise UnknownNameError(kind, value, names)
         return cell_table(self.record, scores, site, METRICS[metric], split)
 
     def components(self, metric: str = "auroc", *, position: str | None = None) -> pd.DataFrame:
-        """One metric of the seven components at one position (default: the end of the exact answer): layers down.
+        """One metric of the seven components at one position (default: the end of the exact
+        answer): layers down.
 
         Args:
-            metric: as in `matrix`, or `attribution_logprob`, `attribution_probe`: shares of gradient x activation.
+            metric: as in `matrix`, or `attribution_logprob`, `attribution_probe`: shares of
+                gradient x activation.
             position: where the probes read; attribution has none.
 
         Raises:
@@ -166,11 +203,18 @@ class Run:
             return attribution_table(self.record, self.attribution, target)[0]
         if metric not in METRICS:
             raise UnknownNameError("metric", metric, METRICS)
-        return components_table(self.record, self.scores, position or default_position(self.record), METRICS[metric])
+        return components_table(
+            self.record, self.scores, position or default_position(self.record), METRICS[metric]
+        )
 
-    def sublayers(self, *, position: str | None = None, top: int | None = None, significant: bool = False) -> pd.DataFrame:
-        """One row per sublayer, the outputs of attention and MLP, with its scores and whether it is selected."""
-        return sublayers_table(self.record, self.scores, position=position, top=top, significant=significant)
+    def sublayers(
+        self, *, position: str | None = None, top: int | None = None, significant: bool = False
+    ) -> pd.DataFrame:
+        """One row per sublayer, the outputs of attention and MLP, with its scores and whether it is
+        selected."""
+        return sublayers_table(
+            self.record, self.scores, position=position, top=top, significant=significant
+        )
 
     @property
     def attribution(self) -> pd.DataFrame | None:
@@ -179,10 +223,13 @@ class Run:
         return self._table(name) if name in self.record["files"] else None
 
     def plot(self, map: str = "positions", **options: Any) -> Axes:
-        """One of the run's maps: `positions`, `components` or `sublayers`; options as in `probebench.record.maps`."""
+        """One of the run's maps: `positions`, `components` or `sublayers`; options as in
+        `probebench.record.maps`."""
         return self.plot_with_table(map, **options)[0]
 
-    def plot_with_table(self, map: str = "positions", **options: Any) -> tuple[Axes, pd.DataFrame | None]:
+    def plot_with_table(
+        self, map: str = "positions", **options: Any
+    ) -> tuple[Axes, pd.DataFrame | None]:
         """A map, and the table it shows where that is not one of the run's files already."""
         if map == "positions":
             return positions_map(self.record, self.scores, **options), None
@@ -201,11 +248,14 @@ class Run:
         from probebench.probes.saved import load_probe
 
         if f"{PROBE}.json" not in self.record["files"]:
-            raise BadFileError(f"{self.folder} keeps no probe; its record says why, under warnings.")
+            raise BadFileError(
+                f"{self.folder} keeps no probe; its record says why, under warnings."
+            )
         return load_probe(self.folder / PROBE)
 
     def hidden_states(self, site: str = "resid") -> HiddenStates:
-        """The stored vectors, all in memory: (example, layer, position, width) in the order of `answers`.
+        """The stored vectors, all in memory: (example, layer, position, width) in the order of
+        `answers`.
 
         Raises:
             UnknownNameError: a site that this run did not read.
@@ -223,5 +273,8 @@ class Run:
         from probebench.states.reader import StatesReader
 
         if not self.record["states"]:
-            raise BadFileError(f"{self.folder} keeps no hidden states: it was run with --discard-states. Run it again without.")
+            raise BadFileError(
+                f"{self.folder} keeps no hidden states: it was run with --discard-states. Run it "
+                "again without."
+            )
         return StatesReader.open(self.folder / self.record["states"])

@@ -39,7 +39,8 @@ def suite_entry() -> str:
 
 
 def cite(*records: Record) -> str:
-    """BibTeX of the suite and, with records of runs, of their tasks and of every method they used; one entry per key.
+    """BibTeX of the suite and, with records of runs, of their tasks and of every method they used;
+    one entry per key.
 
     Each entry after the suite's stands under a comment that says what it is cited for.
     """
@@ -87,7 +88,9 @@ def _probe(*names: str) -> Callable[[Record], bool]:
 
 
 def _detector(prefix: str) -> Callable[[Record], bool]:
-    return lambda record: any(str(d.get("name", "")).startswith(prefix) for d in record.get("detectors", ()))
+    return lambda record: any(
+        str(d.get("name", "")).startswith(prefix) for d in record.get("detectors", ())
+    )
 
 
 def _metric(name: str) -> Callable[[Record], bool]:

@@ -78,7 +78,8 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     folded: bool = False
-    """True for long tables behind a picture that shows the same: closed until asked for, and not in LaTeX."""
+    """True for long tables behind a picture that shows the same: closed until asked for, and not in
+    LaTeX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One answer as the probe saw it. All texts come from data sets and models and are not to be trusted."""
+    """One answer as the probe saw it. All texts come from data sets and models and are not to be
+    trusted."""
 
     id: str
     question: str

@@ -61,7 +61,8 @@ def name_words(key: str) -> str:
 
 
 def value_words(value: Any) -> str:
-    """Any value of the record as text: for provenance and for facts that have no form of their own."""
+    """Any value of the record as text: for provenance and for facts that have no form of their
+    own."""
     if value is None:
         return "not measured"
     if isinstance(value, bool):

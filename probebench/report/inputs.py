@@ -30,7 +30,9 @@ def check_tables(run: Run) -> None:
         try:
             known = pyarrow.parquet.read_schema(path).names
         except FileNotFoundError:
-            raise BadFileError(f"{run.folder} is not a whole run: it has no {name}. Run `probebench eval` again.") from None
+            raise BadFileError(
+                f"{run.folder} is not a whole run: it has no {name}. Run `probebench eval` again."
+            ) from None
         except (OSError, ValueError) as error:
             raise BadFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
         if absent := [column for column in columns if column not in known]:
@@ -43,7 +45,8 @@ def read_columns(run: Run, name: str) -> pd.DataFrame:
 
 
 def read_transfer(path: Path) -> pd.DataFrame:
-    """AUROC, train tasks down and test tasks across: out of `transfer.csv` (each probe at its own task's cell) or such a matrix.
+    """AUROC, train tasks down and test tasks across: out of `transfer.csv` (each probe at its own
+    task's cell) or such a matrix.
 
     Raises:
         BadFileError: no such table.
@@ -60,7 +63,9 @@ def read_transfer(path: Path) -> pd.DataFrame:
             return matrix
         return table.set_index(table.columns[0]).astype(float)
     except FileNotFoundError:
-        raise BadFileError(f"There is no table {str(path)!r}. `probebench transfer` writes one.") from None
+        raise BadFileError(
+            f"There is no table {str(path)!r}. `probebench transfer` writes one."
+        ) from None
     except (OSError, ValueError, KeyError, IndexError) as error:
         reason = (str(error).splitlines() or ["empty"])[0]
         raise BadFileError(f"{path} is not a table of train task by test task: {reason}") from None

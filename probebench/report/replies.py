@@ -1,4 +1,5 @@
-"""The answers of a run as a person reads them: question, answer, label, exact answer, and why the label is what it is."""
+"""The answers of a run as a person reads them: question, answer, label, exact answer, and why the
+label is what it is."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ class Reply:
     def kind(self) -> str:
         """The label and what else can be said of it in a word."""
         words = ("false", "true") if self.statement else ("wrong", "correct")
-        return ", ".join([words[self.label], *["refusal"] * self.refused, *["cut off"] * self.cut_off])
+        return ", ".join(
+            [words[self.label], *["refusal"] * self.refused, *["cut off"] * self.cut_off]
+        )
 
 
 def read_replies(folder: str | Path) -> list[Reply]:
@@ -59,7 +62,10 @@ def read_replies(folder: str | Path) -> list[Reply]:
     path = Path(folder) / "answers.parquet"
     if not path.is_file():
         here = "There is no folder" if not Path(folder).is_dir() else "No answers are kept in"
-        raise BadFileError(f"{here} {folder}; give the run directory that `probebench eval` named, once it has labels.")
+        raise BadFileError(
+            f"{here} {folder}; give the run directory that `probebench eval` named, once it has "
+            "labels."
+        )
     try:
         rows = pd.read_parquet(path).to_dict("records")
         return [_reply(row, sought=(Path(folder) / RECORD).is_file()) for row in rows]
@@ -111,8 +117,11 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
     if replies[0].statement:
         yield f"{len(replies):,} statements: {right:,} true, {len(replies) - right:,} false."
     else:
-        yield (f"{len(replies):,} answers: {right:,} correct, {len(replies) - right:,} wrong ({sum(r.refused for r in replies):,} "
-               f"refusals, {cut:,} cut off).")  # fmt: skip
+        yield (
+            f"{len(replies):,} answers: {right:,} correct, {len(replies) - right:,} wrong "
+            f"({sum(r.refused for r in replies):,} "
+            f"refusals, {cut:,} cut off)."
+        )
     for i, r in enumerate(replies[:limit], start=1):
         yield ""
         yield clipped(f"{i}. {r.kind} ({r.split}, {r.id})", WIDTH)
@@ -130,4 +139,6 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
 def _block(name: str, text: str) -> list[str]:
     """A named text, wrapped below itself."""
     line = clipped(plain_line(text), LONGEST)
-    return textwrap.wrap(line, WIDTH, initial_indent=f"   {name:<11}", subsequent_indent=" " * 14) or [f"   {name}"]
+    return textwrap.wrap(
+        line, WIDTH, initial_indent=f"   {name:<11}", subsequent_indent=" " * 14
+    ) or [f"   {name}"]

@@ -8,14 +8,16 @@ from numpy.typing import NDArray
 from probebench.metrics.auroc import auroc_many
 
 LEAST = 0.5
-"""Part of the examples that a detector must score to be chosen: else a handful would decide for all."""
+"""Part of the examples that a detector must score to be chosen: else a handful would decide for
+all."""
 
 
 def best_on_common(y: NDArray[np.integer], decisions: NDArray[np.float64]) -> int | None:
-    """The detector with the highest AUROC on the examples that all of them score, the first of equals.
+    """The detector with the highest AUROC on the examples that all of them score, the first of
+    equals.
 
-    Detectors that score less than half of the examples take no part. On examples of its own, one that scores the easy ones
-    only would look better than another that beats it there.
+    Detectors that score less than half of the examples take no part. On examples of its own, one
+    that scores the easy ones only would look better than another that beats it there.
 
     Args:
         y: (example,) 1 = correct.
@@ -32,7 +34,8 @@ def best_on_common(y: NDArray[np.integer], decisions: NDArray[np.float64]) -> in
 
 
 def common_examples(decisions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Which detectors score at least half of the examples, and (example,) which examples all of these score.
+    """Which detectors score at least half of the examples, and (example,) which examples all of
+    these score.
 
     Args:
         decisions: (detector, example), NaN where a detector has no score.

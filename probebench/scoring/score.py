@@ -1,4 +1,5 @@
-"""From decisions to numbers: score matrices, the selected cell, and all detectors on the same test examples."""
+"""From decisions to numbers: score matrices, the selected cell, and all detectors on the same test
+examples."""
 
 from __future__ import annotations
 
@@ -24,7 +25,16 @@ from probebench.metrics.intervals import auroc_intervals
 from probebench.probes.fit import Job, Labels, fits_of
 from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detectors
 from probebench.states.positions import readable_when
-from probebench.types import EMB, Cell, CellFit, Detector, LabelledAnswer, ScoreMatrix, SplitName, split_index
+from probebench.types import (
+    EMB,
+    Cell,
+    CellFit,
+    Detector,
+    LabelledAnswer,
+    ScoreMatrix,
+    SplitName,
+    split_index,
+)
 
 Floats = NDArray[np.float64]
 SHUFFLES = 20
@@ -41,7 +51,8 @@ class Result:
     best: Mapping[str, CellFit]
     """Of each site, its best cell by validation; sites without any probe are left out."""
     max_statistic_p: float
-    """Permutation p-value of the best test AUROC of the selected cell's map; NaN without shuffled labels."""
+    """Permutation p-value of the best test AUROC of the selected cell's map; NaN without shuffled
+    labels."""
     detectors: tuple[Detector, ...]
     """Every detector, the selected probe first."""
     comparison: Comparison
@@ -52,7 +63,12 @@ class Result:
 
 
 def score_run(
-    answers: Sequence[LabelledAnswer], fits: Sequence[CellFit], job: Job, extra: Sequence[Detector] = (), *, text: bool = True
+    answers: Sequence[LabelledAnswer],
+    fits: Sequence[CellFit],
+    job: Job,
+    extra: Sequence[Detector] = (),
+    *,
+    text: bool = True,
 ) -> Result:
     """Score matrices, the selected cell, and every detector beside it.
 
@@ -63,8 +79,9 @@ def score_run(
         extra: further detectors, compared after all others.
         text: False leaves out the baselines that are fitted to words.
 
-    One repeat of the shuffled-label control says little: a probe of random labels still lies along some strong direction
-    of the cell, and when that direction carries the signal its AUROC lands far from 0.5 on either side. The mean counts.
+    One repeat of the shuffled-label control says little: a probe of random labels still lies along
+    some strong direction of the cell, and when that direction carries the signal its AUROC lands
+    far from 0.5 on either side. The mean counts.
     """
     labels, seed = job.labels, job.seed
     rows = split_index(labels.splits)
@@ -74,14 +91,20 @@ def score_run(
         draws = Resamples.draw(labels.group_names(rows[split]), seed)
         for site in sites:
             own = [f for f in fits if f.cell.site == site]
-            matrices[site, split] = score_matrix(own, labels, draws, split, job.reader.positions, job.reader.present)
+            matrices[site, split] = score_matrix(
+                own, labels, draws, split, job.reader.positions, job.reader.present
+            )
     best = {site: chosen for site in sites if (chosen := best_of(fits, site)) is not None}
     chosen = select(fits)
     control, repeats = shuffled_control(job, chosen)
     given = answers[0].example.label is not None
     detectors = [cell_detector(chosen, "probe", "probe, selected cell", given=given)]
     if any(f.cell.layer == EMB and not f.masked for f in fits):
-        detectors.append(cell_detector(select(fits, embedding=True), "probe_emb", "probe, embedding row", given=given))
+        detectors.append(
+            cell_detector(
+                select(fits, embedding=True), "probe_emb", "probe, embedding row", given=given
+            )
+        )
     detectors += baselines(answers, labels, text=text)
     detectors += extra
     return Result(
@@ -97,7 +120,8 @@ def score_run(
 
 
 def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], tuple[float, ...]]:
-    """The selected cell's probe on shuffled labels: its decisions and test AUROC, once per repeat."""
+    """The selected cell's probe on shuffled labels: its decisions and test AUROC, once per
+    repeat."""
     places = np.flatnonzero(job.reader.there(chosen.cell.position))
     rows, y = job.labels.rows(places), job.labels.y[places]
     shuffled = job.labels.shuffled(SHUFFLES, job.seed, places)
@@ -107,7 +131,15 @@ def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], t
     for k, decisions in enumerate(found):
         whole = np.full(len(job.labels.y), np.nan)
         whole[places] = decisions
-        detectors.append(Detector(f"{SHUFFLED}{k}", f"shuffled labels {k}", whole, "control", detail=cell_facts(chosen)))
+        detectors.append(
+            Detector(
+                f"{SHUFFLED}{k}",
+                f"shuffled labels {k}",
+                whole,
+                "control",
+                detail=cell_facts(chosen),
+            )
+        )
     return tuple(detectors), tuple(auroc(y[rows["test"]], d[rows["test"]]) for d in found)
 
 
@@ -116,7 +148,10 @@ def _max_statistic(fits: Sequence[CellFit], site: str, test: ScoreMatrix) -> flo
     cells = [f for f in blocks if len(f.null) and np.isfinite(f.null).all()]
     if not cells:
         return float("nan")
-    observed = [test.values[test.layers.index(f.cell.layer), test.positions.index(f.cell.position)] for f in cells]
+    observed = [
+        test.values[test.layers.index(f.cell.layer), test.positions.index(f.cell.position)]
+        for f in cells
+    ]
     return max_statistic_p(np.array(observed), np.array([f.null for f in cells]))
 
 
@@ -140,7 +175,11 @@ def score_matrix(
     """
     layers = tuple(sorted({f.cell.layer for f in fits}))
     shape = (len(layers), len(positions))
-    at = tuple(np.array([(layers.index(f.cell.layer), list(positions).index(f.cell.position)) for f in fits]).T)
+    at = tuple(
+        np.array(
+            [(layers.index(f.cell.layer), list(positions).index(f.cell.position)) for f in fits]
+        ).T
+    )
     rows = split_index(labels.splits)[split]
     y, scores = labels.y[rows], np.array([f.decisions[rows] for f in fits])
     values = auroc_many(y, scores)
@@ -160,11 +199,28 @@ def score_matrix(
         out[at] = cells
         return out
 
-    n = np.array([0 if f.absent else present[rows, column].sum() for f, column in zip(fits, at[1], strict=True)])
+    n = np.array(
+        [
+            0 if f.absent else present[rows, column].sum()
+            for f, column in zip(fits, at[1], strict=True)
+        ]
+    )
     return ScoreMatrix(
-        "auroc", fits[0].cell.site, split, layers, tuple(positions), matrix(values), matrix(low), matrix(high), matrix(n, 0),
-        matrix(delong_low), matrix(delong_high), matrix(shuffled), matrix(p), matrix(fdr(p)),
-    )  # fmt: skip
+        "auroc",
+        fits[0].cell.site,
+        split,
+        layers,
+        tuple(positions),
+        matrix(values),
+        matrix(low),
+        matrix(high),
+        matrix(n, 0),
+        matrix(delong_low),
+        matrix(delong_high),
+        matrix(shuffled),
+        matrix(p),
+        matrix(fdr(p)),
+    )
 
 
 def _mean(values: Floats) -> Floats:
@@ -176,8 +232,8 @@ def _mean(values: Floats) -> Floats:
 def select(fits: Sequence[CellFit], *, embedding: bool = False) -> CellFit:
     """The cell with the best validation AUROC, inside the blocks or on the embedding row.
 
-    Of the residual stream when it was read, else of the first site that was. Ties go to the lower layer, then to the
-    earlier position.
+    Of the residual stream when it was read, else of the first site that was. Ties go to the lower
+    layer, then to the earlier position.
 
     Raises:
         LabelError: every cell is masked.
@@ -194,13 +250,21 @@ def best_of(fits: Sequence[CellFit], site: str, *, embedding: bool = False) -> C
     candidates = [
         f
         for f in fits
-        if f.cell.site == site and (f.cell.layer == EMB) is embedding and not f.masked and np.isfinite(f.validation_auroc)
+        if f.cell.site == site
+        and (f.cell.layer == EMB) is embedding
+        and not f.masked
+        and np.isfinite(f.validation_auroc)
     ]
-    return max(candidates, key=lambda f: f.validation_auroc, default=None)  # max keeps the first of equals
+    return max(
+        candidates, key=lambda f: f.validation_auroc, default=None
+    )  # max keeps the first of equals
 
 
-def compare(detectors: Sequence[Detector], labels: Labels, groups: Sequence[str], seed: int) -> Comparison:
-    """Score every detector on the test examples that all of them cover; the first detector is the selected probe.
+def compare(
+    detectors: Sequence[Detector], labels: Labels, groups: Sequence[str], seed: int
+) -> Comparison:
+    """Score every detector on the test examples that all of them cover; the first detector is the
+    selected probe.
 
     Raises:
         LabelError: the common examples hold one class only.
@@ -210,7 +274,14 @@ def compare(detectors: Sequence[Detector], labels: Labels, groups: Sequence[str]
 
 def cell_detector(fit: CellFit, name: str, label: str, *, given: bool) -> Detector:
     """A cell's probe as a detector."""
-    return Detector(name, label, fit.decisions, "probe", readable_when(fit.cell.position, given=given), cell_facts(fit))
+    return Detector(
+        name,
+        label,
+        fit.decisions,
+        "probe",
+        readable_when(fit.cell.position, given=given),
+        cell_facts(fit),
+    )
 
 
 def cell_facts(fit: CellFit) -> dict[str, Any]:
@@ -231,4 +302,8 @@ def tested(test: ScoreMatrix, cell: Cell) -> dict[str, Any]:
     """A cell's test AUROC on all test examples that have its token, as records hold it."""
     at = test.layers.index(cell.layer), test.positions.index(cell.position)
     interval = [float(test.low[at]), float(test.high[at])]
-    return {"test_auroc": float(test.values[at]), "test_auroc_95": interval, "n_test": int(test.n[at])}
+    return {
+        "test_auroc": float(test.values[at]),
+        "test_auroc_95": interval,
+        "n_test": int(test.n[at]),
+    }

@@ -18,7 +18,14 @@ from probebench.job.record import versions
 from probebench.models.asking import gather
 from probebench.models.blocks.sites import resolve_layers
 from probebench.models.copier import MAX_NEW_TOKENS, Copier, read_spans_bytes, spans_bytes
-from probebench.models.generate import Request, generate, pick_generation, score_answers, stop_texts, stop_tokens
+from probebench.models.generate import (
+    Request,
+    generate,
+    pick_generation,
+    score_answers,
+    stop_texts,
+    stop_tokens,
+)
 from probebench.models.loading import LoadedModel, ModelHandle, load_model
 from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH, Budget
 from probebench.models.passes.embed import find_encoder
@@ -44,7 +51,9 @@ T = TypeVar("T")
 class Stages:
     """The stages of one run up to its labels, each found again by its content key or computed."""
 
-    def __init__(self, settings: Settings, task: Task | None, handle: ModelHandle, progress: Progress) -> None:
+    def __init__(
+        self, settings: Settings, task: Task | None, handle: ModelHandle, progress: Progress
+    ) -> None:
         self.settings, self.task, self.handle, self.progress = settings, task, handle, progress
         self.name = task.name if task else Path(settings.answers or "").stem
         self.folder = settings.folder(self.name)
@@ -52,17 +61,25 @@ class Stages:
         self.statements = task is not None and task.kind == "statements"
         if not handle.causal and not self.statements:
             raise UsageError(
-                f"{handle.identity.name!r} ({handle.identity.architecture}) generates nothing, so it can only run statement tasks."
+                f"{handle.identity.name!r} ({handle.identity.architecture}) generates nothing, so "
+                "it can only run statement tasks."
             )
         self.generation = pick_generation(handle, settings.generation) if handle.causal else "plain"
-        self.positions = resolve_positions(settings.positions, STATEMENTS if self.statements else PUBLISHED)
+        self.positions = resolve_positions(
+            settings.positions, STATEMENTS if self.statements else PUBLISHED
+        )
         self.layers = resolve_layers(settings.layers, handle.identity.n_layers)
         self.marks = thinking_ids(handle.tokenizer)
         self._loaded: LoadedModel | None = None
         if "random-model" in settings.controls:
             check_untrained(handle)
         asked = gather(settings, task, handle)
-        self.examples, self.prompt_ids, self.given, self.facts = asked.examples, asked.prompt_ids, asked.given, asked.facts
+        self.examples, self.prompt_ids, self.given, self.facts = (
+            asked.examples,
+            asked.prompt_ids,
+            asked.given,
+            asked.facts,
+        )
         self.notes = (*handle.notes, *asked.notes)
         self.finder = Finder(settings, None if self.statements else task, asked.given)
         self.finder.check()
@@ -81,7 +98,8 @@ class Stages:
 
     @cached_property
     def stops(self) -> frozenset[int]:
-        """Tokens that end an answer; looked up once, since base prompts need a pass over the whole vocabulary."""
+        """Tokens that end an answer; looked up once, since base prompts need a pass over the whole
+        vocabulary."""
         assert self.task is not None  # asked for only where the model answers a task
         return stop_tokens(self.handle, self.task.generation)
 
@@ -105,9 +123,14 @@ class Stages:
 
     @cached_property
     def encoder(self) -> ModelHandle | None:
-        """The text encoder of the text-embedding baseline, found but not loaded; None where none was given."""
+        """The text encoder of the text-embedding baseline, found but not loaded; None where none
+        was given."""
         s = self.settings
-        return None if s.encoder is None else find_encoder(s.encoder, device=s.model.device, offline=s.offline)
+        return (
+            None
+            if s.encoder is None
+            else find_encoder(s.encoder, device=s.model.device, offline=s.offline)
+        )
 
     def loader(self, handle: ModelHandle | None) -> Callable[[], LoadedModel]:
         """Loads another model when it is first needed; None: the run's own."""
@@ -115,7 +138,7 @@ class Stages:
             return lambda: self.loaded
         return cache(lambda: load_model(handle, offline=self.settings.offline))
 
-    # -- content keys ---------------------------------------------------------------------------------------------------
+    # -- content keys ------------------------------------------------------------------------------
 
     def answer_inputs(self) -> dict[str, Any]:
         """Everything that decides the answers."""
@@ -132,9 +155,11 @@ class Stages:
             "versions": versions(),
         }
 
-    # -- answers --------------------------------------------------------------------------------------------------------
+    # -- answers -----------------------------------------------------------------------------------
 
-    def budget(self, name: str, inputs: Mapping[str, Any], longest: int, loaded: Callable[[], LoadedModel]) -> Callable[[], Budget]:
+    def budget(
+        self, name: str, inputs: Mapping[str, Any], longest: int, loaded: Callable[[], LoadedModel]
+    ) -> Callable[[], Budget]:
         """What a batch of generated answers may hold: measured when first needed, then kept."""
 
         def find() -> Budget:
@@ -144,9 +169,17 @@ class Stages:
 
         return self.budgets.get(name, inputs, find)
 
-    def sharded(self, name: str, inputs: Mapping[str, Any], lengths: Sequence[int], title: str,
-                compute: Callable[[list[int]], T], pack: Callable[[T, list[int]], bytes], suffix: str,
-                loaded: Callable[[], LoadedModel]) -> tuple[Stage, list[list[int]]]:  # fmt: skip
+    def sharded(
+        self,
+        name: str,
+        inputs: Mapping[str, Any],
+        lengths: Sequence[int],
+        title: str,
+        compute: Callable[[list[int]], T],
+        pack: Callable[[T, list[int]], bytes],
+        suffix: str,
+        loaded: Callable[[], LoadedModel],
+    ) -> tuple[Stage, list[list[int]]]:
         """Compute the shards of a stage that are not there yet, with the model that `loaded` gives.
 
         One shard is packed and written while the next is computed, so at most two are in memory.
@@ -156,7 +189,10 @@ class Stages:
         if missing:
             loaded()  # so that its progress line comes before this stage's
             done = len(lengths) - sum(len(shards[i]) for i in missing)
-            with self.progress.stage(title, len(lengths), "answers", done) as counter, Background() as writer:
+            with (
+                self.progress.stage(title, len(lengths), "answers", done) as counter,
+                Background() as writer,
+            ):
                 for i in missing:
                     found = compute(shards[i])
                     writer.wait()
@@ -181,19 +217,30 @@ class Stages:
         def answer(rows: list[int]) -> list[Answer]:
             texts = stop_texts(self.handle, task.generation)
             some = [wanted[i] for i in rows]
-            return generate(self.loaded, some, new, self.stops, texts, how=self.generation, budget=budget())
+            return generate(
+                self.loaded, some, new, self.stops, texts, how=self.generation, budget=budget()
+            )
 
-        return self.collect("answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer)
+        return self.collect(
+            "answers", [len(w.prompt_ids) for w in wanted], "Generating answers", answer
+        )
 
     def known(self) -> list[Answer] | None:
-        """Statements, and answers made elsewhere, still without scores; None where the model is to answer."""
+        """Statements, and answers made elsewhere, still without scores; None where the model is to
+        answer."""
         none = np.zeros(0, dtype=np.float32)
         if self.statements:  # sequences whose first token is the prompt
             pairs = zip(self.examples, self.prompt_ids, strict=True)
-            return [Answer(e.id, ids[:1], ids[1:], False, e.question, none, none, none) for e, ids in pairs]
+            return [
+                Answer(e.id, ids[:1], ids[1:], False, e.question, none, none, none)
+                for e, ids in pairs
+            ]
         if self.given is None:
             return None
-        return [Answer(g.example.id, g.prompt_ids, g.answer_ids, g.stopped, g.text, none, none, none) for g in self.given]
+        return [
+            Answer(g.example.id, g.prompt_ids, g.answer_ids, g.stopped, g.text, none, none, none)
+            for g in self.given
+        ]
 
     def _scored(self, known: Sequence[Answer]) -> list[Answer]:
         """What is there already, with log-probabilities where the model has them."""
@@ -202,10 +249,21 @@ class Stages:
         def score(rows: list[int]) -> list[Answer]:
             if not self.handle.causal:
                 return [known[i] for i in rows]
-            scores = score_answers(self.loaded, [(known[i].prompt_ids, known[i].answer_ids) for i in rows], budget=budget())
-            return [replace(known[i], logprobs=p, logits=z, entropies=h) for i, (p, z, h) in zip(rows, scores, strict=True)]
+            scores = score_answers(
+                self.loaded,
+                [(known[i].prompt_ids, known[i].answer_ids) for i in rows],
+                budget=budget(),
+            )
+            return [
+                replace(known[i], logprobs=p, logits=z, entropies=h)
+                for i, (p, z, h) in zip(rows, scores, strict=True)
+            ]
 
-        name, title = ("statements", "Reading statements") if self.statements else ("score", "Scoring answers")
+        name, title = (
+            ("statements", "Reading statements")
+            if self.statements
+            else ("score", "Scoring answers")
+        )
         return self.collect(name, [len(a.ids) for a in known], title, score)
 
     def collect(
@@ -225,53 +283,92 @@ class Stages:
             return parquet.answers_bytes(found)
 
         stage, shards = self.sharded(
-            name, inputs or self.answer_inputs(), lengths, title, compute, pack, "parquet", loaded or (lambda: self.loaded)
+            name,
+            inputs or self.answer_inputs(),
+            lengths,
+            title,
+            compute,
+            pack,
+            "parquet",
+            loaded or (lambda: self.loaded),
         )
         found: dict[int, Answer] = {}
         for i, rows in enumerate(shards):
-            found.update(zip(rows, parquet.read_answers_bytes(stage.read(shard_name(i, "parquet"))), strict=True))
+            found.update(
+                zip(
+                    rows,
+                    parquet.read_answers_bytes(stage.read(shard_name(i, "parquet"))),
+                    strict=True,
+                )
+            )
         return [found[i] for i in range(len(lengths))]
 
     def exact_spans(self, answers: Sequence[Answer]) -> list[Span | None]:
         """Where the exact answers stand."""
         if self.finder.rule == GIVEN:
-            return [g.exact for g in self.given] if self.given is not None else [None] * len(answers)
+            return (
+                [g.exact for g in self.given] if self.given is not None else [None] * len(answers)
+            )
         replies = [self.reply(a) for a in answers]
         spans = self.finder.spans(self.examples, [text for _, text in replies], self._copied_spans)
-        return [s and Span(s.start + k, s.end + k) for s, (k, _) in zip(spans, replies, strict=True)]
+        return [
+            s and Span(s.start + k, s.end + k) for s, (k, _) in zip(spans, replies, strict=True)
+        ]
 
     def reply(self, answer: Answer) -> tuple[int, str]:
-        """What is judged: the text after thinking, and where it begins in `answer.text`; empty when there is no final answer."""
+        """What is judged: the text after thinking, and where it begins in `answer.text`; empty when
+        there is no final answer."""
         marks = None if self.statements else self.marks
-        start = reply_start(self.handle.tokenizer, marks, answer.prompt_ids, answer.answer_ids, answer.text)
+        start = reply_start(
+            self.handle.tokenizer, marks, answer.prompt_ids, answer.answer_ids, answer.text
+        )
         return start, answer.text[start:]
 
     def _copied_spans(self, said: Sequence[str]) -> list[Span | None]:
-        """What a language model copies out of the replies; None for refusals, of which it is not asked."""
+        """What a language model copies out of the replies; None for refusals, of which it is not
+        asked."""
         rows = [i for i, text in enumerate(said) if not declines(text)]
         handle, loaded = self.finder.extractor or self.handle, self.loader(self.finder.extractor)
         copier = Copier(
-            handle, [self.examples[i].id for i in rows], [self.examples[i].question for i in rows], [said[i] for i in rows]
+            handle,
+            [self.examples[i].id for i in rows],
+            [self.examples[i].question for i in rows],
+            [said[i] for i in rows],
         )
         if not rows:
             return [None] * len(said)
-        inputs, stops = {**copier.inputs(), "versions": versions()}, stop_tokens(handle, Generation(stop=("\n",)))
+        inputs, stops = (
+            {**copier.inputs(), "versions": versions()},
+            stop_tokens(handle, Generation(stop=("\n",))),
+        )
         longest, room = max(copier.lengths) + MAX_NEW_TOKENS, handle.max_length
         if room is not None and longest > room:
             raise UsageError(
-                f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer takes up to {longest}. Take "
-                f"--exact-answer new_words, or --extractor-model with a model that holds more; the answers are kept."
+                f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer "
+                f"takes up to {longest}. Take "
+                f"--exact-answer new_words, or --extractor-model with a model that holds more; the "
+                "answers are kept."
             )
         budget = self.budget("exact", inputs, longest, loaded)
 
         def copy(some: list[int]) -> list[Span | None]:
             return copier.copy(loaded(), some, stops, budget())
 
-        stage, shards = self.sharded("exact", inputs, copier.lengths, "Finding exact answers", copy,
-                                     lambda spans, _: spans_bytes(spans), "json", loaded)  # fmt: skip
+        stage, shards = self.sharded(
+            "exact",
+            inputs,
+            copier.lengths,
+            "Finding exact answers",
+            copy,
+            lambda spans, _: spans_bytes(spans),
+            "json",
+            loaded,
+        )
         found: list[Span | None] = [None] * len(said)
         for i, shard in enumerate(shards):
-            for k, span in zip(shard, read_spans_bytes(stage.read(shard_name(i, "json"))), strict=True):
+            for k, span in zip(
+                shard, read_spans_bytes(stage.read(shard_name(i, "json"))), strict=True
+            ):
                 found[rows[k]] = span
         return found
 
@@ -286,7 +383,11 @@ class Stages:
             LabelError: no probe can be fitted to these labels.
         """
         s, task = self.settings, self.task
-        given = [e.label for e in self.examples] if self.given is None else [g.label for g in self.given]
+        given = (
+            [e.label for e in self.examples]
+            if self.given is None
+            else [g.label for g in self.given]
+        )
         judge, said = task.judge if task else "aliases", [self.reply(a)[1] for a in answers]
         found = judged(self.examples, answers, said, given, self.splits, judge)
         if self.given is not None:
@@ -298,17 +399,30 @@ class Stages:
     @property
     def label_facts(self) -> dict[str, int]:
         """How many labels the judge decided, and how many came with the statements or answers."""
-        given = [e.label for e in self.examples] if self.given is None else [g.label for g in self.given]
+        given = (
+            [e.label for e in self.examples]
+            if self.given is None
+            else [g.label for g in self.given]
+        )
         judged = sum(label is None for label in given)
         return {"judged": judged, "given": len(given) - judged}
 
     def labelled(self) -> list[LabelledAnswer]:
-        """Answers with label, exact answer and split; labels come first, since without both classes all else is in vain."""
+        """Answers with label, exact answer and split; labels come first, since without both classes
+        all else is in vain."""
         known = self.known()
         early = None if known is None else self.labels(known)  # before the model is loaded
         answers = self.answers()
-        found = self.labels(answers) if early is None else [replace(a, answer=b) for a, b in zip(early, answers, strict=True)]
-        tokenizer, marks, result = self.handle.tokenizer, None if self.statements else self.marks, []
+        found = (
+            self.labels(answers)
+            if early is None
+            else [replace(a, answer=b) for a, b in zip(early, answers, strict=True)]
+        )
+        tokenizer, marks, result = (
+            self.handle.tokenizer,
+            None if self.statements else self.marks,
+            [],
+        )
         for a, span in zip(found, self.exact_spans(answers), strict=True):
             ids = a.answer.prompt_ids, a.answer.answer_ids
             tokens = place_answer(tokenizer, marks, ids, stopped=a.answer.stopped, exact=span)

@@ -1,7 +1,7 @@
 """What a batch of this run may hold, found once and kept in the run directory.
 
-Free memory differs from one moment to the next, and the size of a batch moves the last bits of half precision. So a resumed run
-takes the budget of the run that it goes on with.
+Free memory differs from one moment to the next, and the size of a batch moves the last bits of half
+precision. So a resumed run takes the budget of the run that it goes on with.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Budgets:
         self._stages: dict[str, Stage] = {}
         self._found: dict[str, Budget] = {}
 
-    def get(self, name: str, inputs: Mapping[str, Any], find: Callable[[], Budget]) -> Callable[[], Budget]:
+    def get(
+        self, name: str, inputs: Mapping[str, Any], find: Callable[[], Budget]
+    ) -> Callable[[], Budget]:
         """A way to the kept budget of that name, which is found when it is first needed.
 
         Args:
@@ -36,12 +38,17 @@ class Budgets:
             inputs: everything that decides the numbers that are computed with it.
             find: makes it when there is none; may load the model.
         """
-        stage = self._stages.setdefault(name, Stage(self.folder, "budgets", {"for": name, **inputs}))
+        stage = self._stages.setdefault(
+            name, Stage(self.folder, "budgets", {"for": name, **inputs})
+        )
 
         def needed() -> Budget:
             if name not in self._found:
                 self._found[name] = _latest(stage) or find()
-                self._found[name].keep, self._found[name].tell = lambda budget: _keep(stage, budget), self.tell
+                self._found[name].keep, self._found[name].tell = (
+                    lambda budget: _keep(stage, budget),
+                    self.tell,
+                )
                 if not stage.shards:
                     _keep(stage, self._found[name])
             return self._found[name]
@@ -49,13 +56,19 @@ class Budgets:
         return needed
 
     def facts(self) -> dict[str, Any]:
-        """For the record: what a batch could hold at last, by what it was for; only of what was computed in batches."""
+        """For the record: what a batch could hold at last, by what it was for; only of what was
+        computed in batches."""
         kept = {name: _latest(stage) for name, stage in sorted(self._stages.items())}
-        return {name: {"tokens": b.tokens, "examples": b.largest, "halvings": b.halvings} for name, b in kept.items() if b}
+        return {
+            name: {"tokens": b.tokens, "examples": b.largest, "halvings": b.halvings}
+            for name, b in kept.items()
+            if b
+        }
 
 
 def _keep(stage: Stage, budget: Budget) -> None:
-    """Each change in a file of its own: a kill between the file and its line in the manifest leaves the one before."""
+    """Each change in a file of its own: a kill between the file and its line in the manifest leaves
+    the one before."""
     content = {"tokens": budget.tokens, "examples": budget.largest, "halvings": budget.halvings}
     stage.write(f"{budget.halvings:03d}.json", (json.dumps(content) + "\n").encode())
 

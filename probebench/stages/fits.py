@@ -1,4 +1,5 @@
-"""The stages after the labels: hidden states, and a probe for every cell. Each is saved shard by shard."""
+"""The stages after the labels: hidden states, and a probe for every cell. Each is saved shard by
+shard."""
 
 from __future__ import annotations
 
@@ -50,17 +51,28 @@ def plan_run(stages: Stages) -> Asked:
         UsageError: the model has none of the sites asked for, or vectors narrower than `--width`.
     """
     identity, width = stages.handle.identity, stages.settings.width
-    plan = plan_sites(stages.handle.skeleton, identity.n_layers, stages.settings.sites, stages.layers)
+    plan = plan_sites(
+        stages.handle.skeleton, identity.n_layers, stages.settings.sites, stages.layers
+    )
     layout = site_layouts(plan)
     if not layout:
         reasons = sorted(set(plan.absent.values()))
-        raise UsageError(f"{identity.name!r} ({identity.architecture}) has none of {', '.join(plan.sites)}: {'; '.join(reasons)}.")
+        raise UsageError(
+            f"{identity.name!r} ({identity.architecture}) has none of {', '.join(plan.sites)}: "
+            f"{'; '.join(reasons)}."
+        )
     narrow = {site: min(at.widths) for site, at in layout.items() if site != "resid"}
     if width is not None and not narrow:
-        raise UsageError(f"--width {width} projects components, and this run reads resid only. Add --sites all, or leave it out.")
+        raise UsageError(
+            f"--width {width} projects components, and this run reads resid only. Add --sites all, "
+            "or leave it out."
+        )
     if width is not None and width > min(narrow.values()):
         site = min(narrow, key=lambda name: narrow[name])
-        raise UsageError(f"--width {width} is wider than {site}, which has {narrow[site]}. Take {narrow[site]} or less.")
+        raise UsageError(
+            f"--width {width} is wider than {site}, which has {narrow[site]}. Take {narrow[site]} "
+            "or less."
+        )
     if stages.settings.states is not None:
         return restrict(plan, layout, stages.settings.states, stages.settings.layers)
     return plan, layout
@@ -76,22 +88,34 @@ class Cells:
         self.states_stage: Stage | Stored
         self.table = locate([a.tokens for a in answers], self.positions)
         self.labels = Labels(
-            np.array([a.label for a in answers]), tuple(a.split for a in answers), tuple(a.example.group for a in answers)
+            np.array([a.label for a in answers]),
+            tuple(a.split for a in answers),
+            tuple(a.example.group for a in answers),
         )
 
     @property
     def n_shuffles(self) -> int:
         """Shuffled-label fits per cell."""
         given = 0 if "shuffles" in self.settings.skip else self.settings.shuffles
-        return given if given is not None else SHUFFLES * get_probe(self.settings.probe, self.settings.solver).batched
+        return (
+            given
+            if given is not None
+            else SHUFFLES * get_probe(self.settings.probe, self.settings.solver).batched
+        )
 
     def states(self) -> StatesReader:
         """Hidden states of every site at every position of every layer."""
         stages, s = self.stages, self.settings
         ids = [a.answer.ids for a in self.answers]
-        inputs = {"answers": stages.answer_inputs(), "layers": stages.layers, "positions": self.positions,
-                  "sites": self.plan.sites, "dtype": s.states_dtype, "batching": s.batching,
-                  "content": content_key({"ids": ids, "table": self.table.tolist()})}  # fmt: skip
+        inputs = {
+            "answers": stages.answer_inputs(),
+            "layers": stages.layers,
+            "positions": self.positions,
+            "sites": self.plan.sites,
+            "dtype": s.states_dtype,
+            "batching": s.batching,
+            "content": content_key({"ids": ids, "table": self.table.tolist()}),
+        }
 
         if s.states is not None:
             return self._given(s.states, str(inputs["content"]))
@@ -100,21 +124,40 @@ class Cells:
         @cache
         def extractor() -> Extractor:
             loaded = stages.loaded
-            plan = plan_sites(loaded.base, stages.handle.identity.n_layers, self.plan.sites, stages.layers)
+            plan = plan_sites(
+                loaded.base, stages.handle.identity.n_layers, self.plan.sites, stages.layers
+            )
             return Extractor(loaded, plan, s.states_dtype, s.batching, budget())
 
         def read(rows: list[int]) -> dict[str, NDArray[Any]]:
             return extractor()([ids[i] for i in rows], self.table[rows], self.positions)
 
-        stage, shards = stages.sharded("states", inputs, [len(i) for i in ids], "Reading hidden states", read, states_bytes,
-                                       "safetensors", lambda: stages.loaded)  # fmt: skip
+        stage, shards = stages.sharded(
+            "states",
+            inputs,
+            [len(i) for i in ids],
+            "Reading hidden states",
+            read,
+            states_bytes,
+            "safetensors",
+            lambda: stages.loaded,
+        )
         if not stage.has(DEVIATION):
             first = ids[:DEVIATION_EXAMPLES]
-            found = {"examples": len(first), "largest_relative_deviation": extractor().deviation(first, self.table[: len(first)])}
+            found = {
+                "examples": len(first),
+                "largest_relative_deviation": extractor().deviation(
+                    first, self.table[: len(first)]
+                ),
+            }
             stage.write(DEVIATION, json.dumps(found).encode())
         self.batching = {"batching": s.batching, **json.loads(stage.read(DEVIATION))}
-        files = tuple(str((stage.folder / shard_name(i, "safetensors")).resolve()) for i in range(len(shards)))
-        reader = StatesReader(files, tuple(map(tuple, shards)), self.layout, self.positions, present(self.table))
+        files = tuple(
+            str((stage.folder / shard_name(i, "safetensors")).resolve()) for i in range(len(shards))
+        )
+        reader = StatesReader(
+            files, tuple(map(tuple, shards)), self.layout, self.positions, present(self.table)
+        )
         if not stage.has(INDEX):
             stage.write(INDEX, reader.index())
         self.states_stage = stage
@@ -123,7 +166,9 @@ class Cells:
     def _given(self, path: str, content: str) -> StatesReader:
         """Hidden states that are there already; the folder stays as it is."""
         ids = [a.example.id for a in self.answers]
-        stored = given_states(path, asdict(self.stages.handle.identity), content, self.positions, ids)
+        stored = given_states(
+            path, asdict(self.stages.handle.identity), content, self.positions, ids
+        )
         self.states_stage = stored
         self.batching = {"batching": None, "source": source_facts(stored, self.states_place)}
         return stored.reader
@@ -148,7 +193,12 @@ class Cells:
 
     def wanted(self) -> list[Cell]:
         """Cells that can have a probe, site by site, downwards."""
-        return [Cell(site, layer, name) for site, at in self.layout.items() for layer in at.layers for name in self.positions]
+        return [
+            Cell(site, layer, name)
+            for site, at in self.layout.items()
+            for layer in at.layers
+            for name in self.positions
+        ]
 
     def absent(self) -> list[CellFit]:
         """Cells of layers that do not have a site, with the reason."""
@@ -161,14 +211,27 @@ class Cells:
     def fits(self, job: Job) -> list[CellFit]:
         """A probe for every cell, saved a layer at a time; Ctrl-C keeps what is finished."""
         s = self.settings
-        inputs = {"states": self.states_stage.key, "y": self.labels.y.tolist(), "splits": self.labels.splits,
-                  "groups": self.labels.groups, "probe": s.probe_inputs(), "shuffles": self.n_shuffles,
-                  "versions": versions()}  # fmt: skip
+        inputs = {
+            "states": self.states_stage.key,
+            "y": self.labels.y.tolist(),
+            "splits": self.labels.splits,
+            "groups": self.labels.groups,
+            "probe": s.probe_inputs(),
+            "shuffles": self.n_shuffles,
+            "versions": versions(),
+        }
         stage, wanted = Stage(self.stages.folder, "probes", inputs), self.wanted()
-        done = {f.cell: f for name in sorted(stage.shards) if stage.has(name) for f in parquet.read_fits_bytes(stage.read(name))}
+        done = {
+            f.cell: f
+            for name in sorted(stage.shards)
+            if stage.has(name)
+            for f in parquet.read_fits_bytes(stage.read(name))
+        }
         missing = [cell for cell in wanted if cell not in done]
         if missing:
-            with self.stages.progress.stage("Fitting probes", len(wanted), "cells", len(wanted) - len(missing)) as counter:
+            with self.stages.progress.stage(
+                "Fitting probes", len(wanted), "cells", len(wanted) - len(missing)
+            ) as counter:
                 row: list[CellFit] = []
                 try:
                     for fit in fit_cells(job, missing):
@@ -183,7 +246,9 @@ class Cells:
                         stage.write(shard_of(row), parquet.fits_bytes(row))
         order = {site: i for i, site in enumerate(SITES)}
         fits = [done[cell] for cell in wanted] + self.absent()
-        return sorted(fits, key=lambda f: (order[f.cell.site], f.cell.layer))  # stable: positions stay in map order
+        return sorted(
+            fits, key=lambda f: (order[f.cell.site], f.cell.layer)
+        )  # stable: positions stay in map order
 
     def selected_probe(self, job: Job, chosen: CellFit) -> Any:
         """The estimator of the selected cell, fitted again by itself."""
@@ -199,14 +264,27 @@ class Cells:
         linear = linear_map(fitted)
         target = None if linear is None else ProbeTarget(chosen.cell, linear.weight, linear.bias)
         answers = [a for a in self.answers if a.split == "test"][:LIMIT]
-        weights = None if linear is None else content_key({"weight": linear.weight.tolist(), "cell": asdict(chosen.cell)})
-        inputs = {"answers": self.stages.answer_inputs(), "ids": content_key({"ids": [a.answer.ids for a in answers]}),
-                  "exact": [a.tokens.exact for a in answers], "probe": weights, "versions": versions()}  # fmt: skip
+        weights = (
+            None
+            if linear is None
+            else content_key({"weight": linear.weight.tolist(), "cell": asdict(chosen.cell)})
+        )
+        inputs = {
+            "answers": self.stages.answer_inputs(),
+            "ids": content_key({"ids": [a.answer.ids for a in answers]}),
+            "exact": [a.tokens.exact for a in answers],
+            "probe": weights,
+            "versions": versions(),
+        }
         stage = Stage(self.stages.folder, "attribution", inputs)
         if not stage.has(ATTRIBUTION):
             loaded = self.stages.loaded
-            with self.stages.progress.stage("Measuring attribution", len(answers), "answers") as counter:
-                stage.write(ATTRIBUTION, parquet.parquet_bytes(attribution(loaded, answers, target)))
+            with self.stages.progress.stage(
+                "Measuring attribution", len(answers), "answers"
+            ) as counter:
+                stage.write(
+                    ATTRIBUTION, parquet.parquet_bytes(attribution(loaded, answers, target))
+                )
                 counter.advance(len(answers))
         return parquet.read_parquet_bytes(stage.read(ATTRIBUTION))
 

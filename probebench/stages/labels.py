@@ -1,4 +1,5 @@
-"""Whether answers can be probed at all: both classes, often enough, in every split. Asked as soon as there are labels."""
+"""Whether answers can be probed at all: both classes, often enough, in every split. Asked as soon
+as there are labels."""
 
 from __future__ import annotations
 
@@ -15,13 +16,22 @@ from probebench.record.run import RECORD
 from probebench.stages import parquet
 from probebench.tasks.judge import get_judge
 from probebench.text import clipped
-from probebench.types import SPLITS, Answer, Example, LabelledAnswer, SplitName, TokenizedAnswer, Verdict
+from probebench.types import (
+    SPLITS,
+    Answer,
+    Example,
+    LabelledAnswer,
+    SplitName,
+    TokenizedAnswer,
+    Verdict,
+)
 
 SHOWN = 3
 """Answers that a refusal shows."""
 SURE = 3
-"""Expected number at which a class is absent from a split in only 1 of 20 draws (Poisson: exp(-3) = .05); also the most that a
-class of which none was seen among n can be expected to have among n, at 95 % (the rule of three)."""
+"""Expected number at which a class is absent from a split in only 1 of 20 draws (Poisson: exp(-3) =
+.05); also the most that a class of which none was seen among n can be expected to have among n, at
+95 % (the rule of three)."""
 WIDTH = 66
 """Characters of a question or answer in a refusal: eighty columns with what stands before them."""
 
@@ -40,9 +50,13 @@ class Asked:
 
 
 def judged(
-    examples: Sequence[Example], answers: Sequence[Answer], said: Sequence[str], given: Sequence[int | None],
-    splits: Sequence[SplitName], judge: str,
-) -> list[LabelledAnswer]:  # fmt: skip
+    examples: Sequence[Example],
+    answers: Sequence[Answer],
+    said: Sequence[str],
+    given: Sequence[int | None],
+    splits: Sequence[SplitName],
+    judge: str,
+) -> list[LabelledAnswer]:
     """Answers with their labels; where exact answers stand is not looked for.
 
     Args:
@@ -54,51 +68,80 @@ def judged(
         judge: its name.
     """
     decide, result = get_judge(judge), []
-    for example, answer, text, label, split in zip(examples, answers, said, given, splits, strict=True):
+    for example, answer, text, label, split in zip(
+        examples, answers, said, given, splits, strict=True
+    ):
         verdict = decide(example, text) if label is None else Verdict(bool(label))
         tokens = TokenizedAnswer(len(answer.prompt_ids), len(answer.ids), None)
-        result.append(LabelledAnswer(example, answer, int(verdict.correct), verdict.refused, None, tokens, split, label is None))
+        result.append(
+            LabelledAnswer(
+                example,
+                answer,
+                int(verdict.correct),
+                verdict.refused,
+                None,
+                tokens,
+                split,
+                label is None,
+            )
+        )
     return result
 
 
 def check_classes(labelled: Sequence[LabelledAnswer], asked: Asked, folder: Path | None) -> None:
-    """Stop where no probe can be fitted to these labels; what was answered is kept in the run directory, where one is given.
+    """Stop where no probe can be fitted to these labels; what was answered is kept in the run
+    directory, where one is given.
 
     Raises:
         LabelError: one class only, or too few of one, with three of the answers.
     """
     if (trouble := class_trouble(labelled, asked)) is None:
         return
-    if folder is not None and not (folder / RECORD).exists():  # else the answers there belong to a finished run
-        write_atomic(folder / "answers.parquet", parquet.parquet_bytes(parquet.answers_table(labelled)))
+    if (
+        folder is not None and not (folder / RECORD).exists()
+    ):  # else the answers there belong to a finished run
+        write_atomic(
+            folder / "answers.parquet", parquet.parquet_bytes(parquet.answers_table(labelled))
+        )
         trouble += f"\nAll of them: probebench answers {folder}"
     raise LabelError(trouble)
 
 
 def size_note(n: int) -> str | None:
-    """That so few examples cannot have enough of both classes, whatever is answered; None when they can."""
+    """That so few examples cannot have enough of both classes, whatever is answered; None when they
+    can."""
     if n >= 2 * MIN_CLASS:
         return None
     return (
-        f"{n} {'example is' if n == 1 else 'examples are'} too few for a probe, which needs at least {MIN_CLASS} correct and "
-        f"{MIN_CLASS} wrong answers: they would be answered, kept for `probebench answers`, and then refused. Take "
-        f"{2 * MIN_CLASS} or more, and more the rarer one class is (--limit N, or a file with more rows)."
+        f"{n} {'example is' if n == 1 else 'examples are'} too few for a probe, which needs at "
+        f"least {MIN_CLASS} correct and "
+        f"{MIN_CLASS} wrong answers: they would be answered, kept for `probebench answers`, and "
+        "then refused. Take "
+        f"{2 * MIN_CLASS} or more, and more the rarer one class is (--limit N, or a file with more "
+        "rows)."
     )
 
 
 def class_trouble(answers: Sequence[LabelledAnswer], asked: Asked) -> str | None:
-    """Why no probe can be fitted to these labels, how many examples would do, and three of the answers; None when one can."""
+    """Why no probe can be fitted to these labels, how many examples would do, and three of the
+    answers; None when one can."""
     right = sum(a.label for a in answers)
     wrong = len(answers) - right
     if min(right, wrong) < MIN_CLASS:
         few = "one class only" if min(right, wrong) == 0 else f"fewer than {MIN_CLASS} of one class"
         needed = _needed(len(answers), min(right, wrong))
-        why = f"{_counted(answers, asked)}: {few}. A probe needs at least {MIN_CLASS} of each. {_way(needed, answers, asked)}"
+        why = (
+            f"{_counted(answers, asked)}: {few}. A probe needs at least {MIN_CLASS} of each. "
+            f"{_way(needed, answers, asked)}"
+        )
     elif (split := _lonely(answers)) is not None:
         own = [a.label for a in answers if a.split == split]
-        expected = max(SURE * len(answers) ** 2 / (min(right, wrong) * len(own)), 2.0 * len(answers))
+        expected = max(
+            SURE * len(answers) ** 2 / (min(right, wrong) * len(own)), 2.0 * len(answers)
+        )
         why = (
-            f"The {split} split holds {len(own)} {_what(asked)} with {sum(own)} {_right(asked)}: one class only. "
+            f"The {split} split holds {len(own)} {_what(asked)} with {sum(own)} {_right(asked)}: "
+            "one class only. "
             f"{_way(_rounded(expected), answers, asked, or_else='more groups, ')}"
         )
     else:
@@ -113,11 +156,14 @@ def cut_off(a: LabelledAnswer, asked: Asked) -> bool:
 
 def _lonely(answers: Sequence[LabelledAnswer]) -> SplitName | None:
     """The first split that holds one class only."""
-    return next((name for name in SPLITS if len({a.label for a in answers if a.split == name}) < 2), None)
+    return next(
+        (name for name in SPLITS if len({a.label for a in answers if a.split == name}) < 2), None
+    )
 
 
 def _needed(n: int, rarer: int) -> int:
-    """Examples among which the rarer class is expected often enough; of a class never seen, at the largest share it may have."""
+    """Examples among which the rarer class is expected often enough; of a class never seen, at the
+    largest share it may have."""
     return _rounded(MIN_CLASS * n / (rarer or SURE))
 
 
@@ -156,13 +202,24 @@ def _way(needed: int, answers: Sequence[LabelledAnswer], asked: Asked, or_else: 
     """How to come to a run that can be probed."""
     right, n = sum(a.label for a in answers), len(answers)
     if min(right, n - right) == 0:
-        share = f"a class of which none is among {n} may still have {SURE} of {n}; even then about {needed:,} examples are needed"
+        share = (
+            f"a class of which none is among {n} may still have {SURE} of {n}; even then about "
+            f"{needed:,} examples are needed"
+        )
     else:
         share = f"at this rate about {needed:,} examples are needed"
     more = f"--limit {needed} or " if asked.limit is not None else ""
-    source = "--answers FILE with more rows" if asked.brought else f"--data FILE with more {_asked(asked)}"
+    source = (
+        "--answers FILE with more rows"
+        if asked.brought
+        else f"--data FILE with more {_asked(asked)}"
+    )
     what = f"{share[0].upper()}{share[1:]} ({more}{source}), {or_else}"
-    if not asked.statements and 2 * sum(cut_off(a, asked) for a in answers) > n and asked.max_new_tokens:
+    if (
+        not asked.statements
+        and 2 * sum(cut_off(a, asked) for a in answers) > n
+        and asked.max_new_tokens
+    ):
         return f"{what}or room for whole answers: most were cut off (--max-new-tokens N)."
     if asked.statements or asked.brought:
         return f"{what}or {'rows of both classes' if min(right, n - right) == 0 else 'more rows of the rarer class'}."
@@ -182,6 +239,10 @@ def _lines(a: LabelledAnswer, asked: Asked) -> list[str]:
     """One answer in two lines, a statement in one."""
     if asked.statements:
         return [f"  {'true' if a.label else 'false'}: {clipped(a.example.question, WIDTH)}"]
-    kind = ["correct" if a.label else "wrong", *["refusal"] * a.refused, *["cut off"] * cut_off(a, asked)]
+    kind = [
+        "correct" if a.label else "wrong",
+        *["refusal"] * a.refused,
+        *["cut off"] * cut_off(a, asked),
+    ]
     question, answer = clipped(a.example.question, WIDTH), clipped(a.answer.text, WIDTH)
     return [f"  {', '.join(kind)}", f"    question: {question}", f"    answer:   {answer}"]

@@ -32,8 +32,16 @@ def answers_bytes(answers: Sequence[Answer]) -> bytes:
 
 
 def _answer_row(a: Answer) -> dict[str, Any]:
-    return {"id": a.id, "prompt_ids": list(a.prompt_ids), "answer_ids": list(a.answer_ids), "stopped": a.stopped, "text": a.text,
-            "logprobs": a.logprobs, "logits": a.logits, "entropies": a.entropies}  # fmt: skip
+    return {
+        "id": a.id,
+        "prompt_ids": list(a.prompt_ids),
+        "answer_ids": list(a.answer_ids),
+        "stopped": a.stopped,
+        "text": a.text,
+        "logprobs": a.logprobs,
+        "logits": a.logits,
+        "entropies": a.entropies,
+    }
 
 
 def read_answers_bytes(content: bytes) -> list[Answer]:
@@ -57,11 +65,22 @@ def read_answers_bytes(content: bytes) -> list[Answer]:
 def fits_bytes(fits: Iterable[CellFit]) -> bytes:
     """Probes of some cells."""
     rows = [
-        {"site": f.cell.site, "layer": f.cell.layer, "position": f.cell.position, "decisions": f.decisions, "C": f.C,
-         "validation_auroc": f.validation_auroc, "converged": f.converged, "iterations": f.iterations, "masked": f.masked,
-         "control": f.control, "null": f.null, "unconverged": f.unconverged}
+        {
+            "site": f.cell.site,
+            "layer": f.cell.layer,
+            "position": f.cell.position,
+            "decisions": f.decisions,
+            "C": f.C,
+            "validation_auroc": f.validation_auroc,
+            "converged": f.converged,
+            "iterations": f.iterations,
+            "masked": f.masked,
+            "control": f.control,
+            "null": f.null,
+            "unconverged": f.unconverged,
+        }
         for f in fits
-    ]  # fmt: skip
+    ]
     return parquet_bytes(pd.DataFrame(rows))
 
 
@@ -90,12 +109,22 @@ def answers_table(answers: Sequence[LabelledAnswer]) -> pd.DataFrame:
     for a in answers:
         first, last = a.tokens.exact or (None, None)
         exact = a.answer.text[a.exact.start : a.exact.end] if a.exact else None
-        rows.append({
-            **_answer_row(a.answer), "question": a.example.question, "references": list(a.example.references),
-            "group": a.example.group, "split": a.split, "label": a.label, "refused": a.refused, "exact_answer": exact,
-            "exact_first": first, "exact_last": last, "judged": a.judged,
-            "topic": a.example.fields.get("topic"),
-        })  # fmt: skip
+        rows.append(
+            {
+                **_answer_row(a.answer),
+                "question": a.example.question,
+                "references": list(a.example.references),
+                "group": a.example.group,
+                "split": a.split,
+                "label": a.label,
+                "refused": a.refused,
+                "exact_answer": exact,
+                "exact_first": first,
+                "exact_last": last,
+                "judged": a.judged,
+                "topic": a.example.fields.get("topic"),
+            }
+        )
     table = pd.DataFrame(rows)
     return table.astype({"exact_first": "Int64", "exact_last": "Int64"})
 
@@ -108,18 +137,25 @@ def predictions_table(answers: Sequence[LabelledAnswer], result: Result) -> pd.D
     comparison = result.comparison
     rows = [i for i, a in enumerate(answers) if a.split != "train"]
     scored = set(comparison.rows.tolist())
-    base = pd.DataFrame({
-        "id": [answers[i].example.id for i in rows],
-        "group": [answers[i].example.group for i in rows],
-        "split": [answers[i].split for i in rows],
-        "label": [answers[i].label for i in rows],
-        "scored": [i in scored for i in rows],
-    })  # fmt: skip
+    base = pd.DataFrame(
+        {
+            "id": [answers[i].example.id for i in rows],
+            "group": [answers[i].example.group for i in rows],
+            "split": [answers[i].split for i in rows],
+            "label": [answers[i].label for i in rows],
+            "scored": [i in scored for i in rows],
+        }
+    )
     reported = [d for d in (*result.detectors, *result.shuffled) if d.name not in comparison.absent]
-    return pd.concat([base.assign(detector=d.name, decision=d.decisions[rows]) for d in reported], ignore_index=True)
+    return pd.concat(
+        [base.assign(detector=d.name, decision=d.decisions[rows]) for d in reported],
+        ignore_index=True,
+    )
 
 
-def scores_table(matrices: Iterable[ScoreMatrix], fits: Sequence[CellFit], comparison: Comparison) -> pd.DataFrame:
+def scores_table(
+    matrices: Iterable[ScoreMatrix], fits: Sequence[CellFit], comparison: Comparison
+) -> pd.DataFrame:
     """`scores.parquet`: cells (`detector` = `cell`) and reported detectors."""
     by_cell = {f.cell: f for f in fits}
     rows: list[dict[str, Any]] = []
@@ -127,17 +163,58 @@ def scores_table(matrices: Iterable[ScoreMatrix], fits: Sequence[CellFit], compa
         for i, layer in enumerate(m.layers):
             for j, position in enumerate(m.positions):
                 fit = by_cell[Cell(m.site, layer, position)]
-                rows.append({
-                    "site": m.site, "layer": layer_name(layer), "position": position, "detector": "cell", "split": m.split,
-                    "metric": m.metric, "value": m.values[i, j], "low": m.low[i, j], "high": m.high[i, j], "n": int(m.n[i, j]),
-                    "delong_low": m.delong_low[i, j], "delong_high": m.delong_high[i, j], "shuffled": m.shuffled[i, j],
-                    "selectivity": m.values[i, j] - m.shuffled[i, j], "p": m.p[i, j], "q": m.q[i, j],
-                    "C": fit.C, "converged": fit.converged, "iterations": fit.iterations, "unconverged": fit.unconverged,
-                    "masked": fit.masked,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "site": m.site,
+                        "layer": layer_name(layer),
+                        "position": position,
+                        "detector": "cell",
+                        "split": m.split,
+                        "metric": m.metric,
+                        "value": m.values[i, j],
+                        "low": m.low[i, j],
+                        "high": m.high[i, j],
+                        "n": int(m.n[i, j]),
+                        "delong_low": m.delong_low[i, j],
+                        "delong_high": m.delong_high[i, j],
+                        "shuffled": m.shuffled[i, j],
+                        "selectivity": m.values[i, j] - m.shuffled[i, j],
+                        "p": m.p[i, j],
+                        "q": m.q[i, j],
+                        "C": fit.C,
+                        "converged": fit.converged,
+                        "iterations": fit.iterations,
+                        "unconverged": fit.unconverged,
+                        "masked": fit.masked,
+                    }
+                )
     for s in comparison.scores:
-        common = {"site": "", "layer": "", "position": "", "detector": s.name, "split": "test", "n": s.n}
-        rows.append({**common, "metric": "auroc", "value": s.auroc, "low": s.interval.low, "high": s.interval.high})
-        rows += [{**common, "metric": name, "value": m.value, "low": m.interval.low, "high": m.interval.high, "n": m.n}
-                 for name, m in s.metrics.items()]  # fmt: skip
+        common = {
+            "site": "",
+            "layer": "",
+            "position": "",
+            "detector": s.name,
+            "split": "test",
+            "n": s.n,
+        }
+        rows.append(
+            {
+                **common,
+                "metric": "auroc",
+                "value": s.auroc,
+                "low": s.interval.low,
+                "high": s.interval.high,
+            }
+        )
+        rows += [
+            {
+                **common,
+                "metric": name,
+                "value": m.value,
+                "low": m.interval.low,
+                "high": m.interval.high,
+                "n": m.n,
+            }
+            for name, m in s.metrics.items()
+        ]
     return pd.DataFrame(rows)

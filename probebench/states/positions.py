@@ -1,11 +1,11 @@
 """Named token positions: where in prompt + answer a hidden state is read.
 
-A position is a function from a `TokenizedAnswer` to an index into the sequence, or to the first and last of a stretch of
-tokens whose mean is read, or None where the example has no such token. A missing position is never replaced by another
-one. To add a position, write one function.
+A position is a function from a `TokenizedAnswer` to an index into the sequence, or to the first and
+last of a stretch of tokens whose mean is read, or None where the example has no such token. A
+missing position is never replaced by another one. To add a position, write one function.
 
-Names, order and meaning of the first fifteen follow Orgad et al., "LLMs Know More Than They Show" (ICLR 2025,
-arXiv:2410.02707). The others are columns after them and never change them.
+Names, order and meaning of the first fifteen follow Orgad et al., "LLMs Know More Than They Show"
+(ICLR 2025, arXiv:2410.02707). The others are columns after them and never change them.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def _through_thinking(percent: int) -> Rule:
         return t.first + (t.last - t.first) * percent // 100
 
     rule.__name__ = f"think_{percent}"
-    rule.__doc__ = f"{percent} % of the way from the first to the last token of thinking, rounded down."
+    rule.__doc__ = (
+        f"{percent} % of the way from the first to the last token of thinking, rounded down."
+    )
     return rule
 
 
@@ -177,19 +179,25 @@ def stop(answer: TokenizedAnswer) -> int | None:
     return answer.stop
 
 
-FURTHER: tuple[str, ...] = tuple(name for name in POSITIONS if name not in (*PUBLISHED, "statement_last"))
+FURTHER: tuple[str, ...] = tuple(
+    name for name in POSITIONS if name not in (*PUBLISHED, "statement_last")
+)
 """Columns after the published fifteen, read when asked for."""
 STATEMENTS: tuple[str, ...] = (*(f"-{k}" for k in range(8, 0, -1)), "statement_last")
 """The columns of statement tasks, where nothing is generated."""
 
 
 def readable_when(position: str, *, given: bool) -> When:
-    """Whether a position can be read before the answer. Given statements are there from the start: all of theirs can."""
+    """Whether a position can be read before the answer. Given statements are there from the start:
+    all of theirs can."""
     return "before" if given else POSITIONS[position].when
 
 
-def resolve_positions(names: Sequence[str] | None, default: tuple[str, ...] = PUBLISHED) -> tuple[str, ...]:
-    """Names in map order, aliases replaced; None means `default`, `all` every column that can exist beside it.
+def resolve_positions(
+    names: Sequence[str] | None, default: tuple[str, ...] = PUBLISHED
+) -> tuple[str, ...]:
+    """Names in map order, aliases replaced; None means `default`, `all` every column that can exist
+    beside it.
 
     Raises:
         UnknownNameError: a name that is no position, with the nearest one.
@@ -207,7 +215,9 @@ def resolve_positions(names: Sequence[str] | None, default: tuple[str, ...] = PU
             raise UnknownNameError("position", name, [*POSITIONS, *ALIASES, ALL])
         wanted.add(name)
     if not wanted:
-        raise UsageError("No position given. Name at least one, for example --positions exact_answer_last,-1.")
+        raise UsageError(
+            "No position given. Name at least one, for example --positions exact_answer_last,-1."
+        )
     return tuple(name for name in POSITIONS if name in wanted)
 
 
@@ -215,8 +225,8 @@ def locate(answers: Sequence[TokenizedAnswer], positions: Sequence[str]) -> NDAr
     """Place of each position in each sequence.
 
     Returns:
-        (example, position, 2) first and last index into prompt + answer, the same twice for a single token; -1 only where
-        the position is absent (see `present`).
+        (example, position, 2) first and last index into prompt + answer, the same twice for a
+        single token; -1 only where the position is absent (see `present`).
     """
     table = np.full((len(answers), len(positions), 2), -1, dtype=np.int64)
     for j, name in enumerate(positions):

@@ -1,4 +1,5 @@
-"""Stored hidden states: safetensors shards of (layer, position, example, width), read cell by cell."""
+"""Stored hidden states: safetensors shards of (layer, position, example, width), read cell by
+cell."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class SiteLayout:
     """What is stored of one site."""
 
     layers: tuple[int, ...]
-    """Block indices along the first axis, `EMB` (-1) for the embedding output; layers without the site are left out."""
+    """Block indices along the first axis, `EMB` (-1) for the embedding output; layers without the
+    site are left out."""
     widths: tuple[int, ...]
     """Width of each layer's vectors; the rest of the last axis, up to the widest layer, is zero."""
 
@@ -38,7 +40,8 @@ class StatesReader:
     """
 
     files: tuple[str, ...]
-    """Shard files, each with one safetensors tensor `<site>` of shape (layer, position, example, width) per site."""
+    """Shard files, each with one safetensors tensor `<site>` of shape (layer, position, example,
+    width) per site."""
     order: tuple[tuple[int, ...], ...]
     """Example index of each row of each shard."""
     sites: Mapping[str, SiteLayout]
@@ -60,11 +63,23 @@ class StatesReader:
                 head, present = json.loads(index.metadata()["index"]), index.get_tensor("present")
             files = tuple(str(folder / name) for name in head["files"])
             order = [tuple(Shard(file).raw("example").tolist()) for file in files]
-            sites = {name: SiteLayout(tuple(at["layers"]), tuple(at["widths"])) for name, at in head["sites"].items()}
+            sites = {
+                name: SiteLayout(tuple(at["layers"]), tuple(at["widths"]))
+                for name, at in head["sites"].items()
+            }
             return cls(files, tuple(order), sites, tuple(head["positions"]), present.astype(bool))
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, StatesError) as error:
+        except (
+            OSError,
+            SafetensorError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            StatesError,
+        ) as error:
             raise StatesError(
-                f"The hidden states in {folder} are not there or not whole ({error}). Run the same command again to make them."
+                f"The hidden states in {folder} are not there or not whole ({error}). Run the same "
+                "command again to make them."
             ) from None
 
     def index(self) -> bytes:
@@ -73,7 +88,9 @@ class StatesReader:
 
         head = {
             "files": [Path(f).name for f in self.files],
-            "sites": {name: {"layers": at.layers, "widths": at.widths} for name, at in self.sites.items()},
+            "sites": {
+                name: {"layers": at.layers, "widths": at.widths} for name, at in self.sites.items()
+            },
             "positions": self.positions,
         }
         return bytes(save({"present": self.present}, metadata={"index": json.dumps(head)}))
@@ -101,7 +118,9 @@ class StatesReader:
         """
         at = self.site(site)
         if layer not in at.layers:
-            raise UnknownNameError(f"layer of {site}", layer_name(layer), map(layer_name, at.layers))
+            raise UnknownNameError(
+                f"layer of {site}", layer_name(layer), map(layer_name, at.layers)
+            )
         if position not in self.positions:
             raise UnknownNameError("position", position, self.positions)
         row, column = at.layers.index(layer), self.positions.index(position)
@@ -117,7 +136,9 @@ class StatesReader:
         for file, rows in zip(self.files, self.order, strict=True):
             part = Shard(file).vectors(site)
             if values is None:
-                values = np.zeros((len(self.present), *part.shape[:2], part.shape[3]), dtype=part.dtype)
+                values = np.zeros(
+                    (len(self.present), *part.shape[:2], part.shape[3]), dtype=part.dtype
+                )
             values[list(rows)] = part.transpose(2, 0, 1, 3)
         if values is None:
             raise StatesError("These hidden states hold no examples.")

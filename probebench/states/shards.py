@@ -1,6 +1,8 @@
-"""One shard of hidden states: a safetensors file, written in one piece and read by memory map, without torch.
+"""One shard of hidden states: a safetensors file, written in one piece and read by memory map,
+without torch.
 
-numpy has no bfloat16. Its bits are kept as uint16, the upper half of a float32, and widened to float32 when they are read.
+numpy has no bfloat16. Its bits are kept as uint16, the upper half of a float32, and widened to
+float32 when they are read.
 """
 
 from __future__ import annotations
@@ -31,16 +33,20 @@ def host_dtype(name: str) -> np.dtype[Any]:
 
 
 def read_dtype(name: str) -> np.dtype[Any]:
-    """What vectors that are stored as `name` are read as: bfloat16 as float32, which holds every one of its values."""
+    """What vectors that are stored as `name` are read as: bfloat16 as float32, which holds every
+    one of its values."""
     return np.dtype(np.float32 if name == "bfloat16" else name)
 
 
 def to_bfloat16(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
-    """Bits of the nearest bfloat16, ties to even; what is not finite stays so, and what is too large becomes infinite."""
+    """Bits of the nearest bfloat16, ties to even; what is not finite stays so, and what is too
+    large becomes infinite."""
     single = np.ascontiguousarray(values, dtype=np.float32)
     bits = single.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-    quiet = (bits >> np.uint32(16)) | np.uint32(0x40)  # rounding could turn a NaN into something else
+    quiet = (bits >> np.uint32(16)) | np.uint32(
+        0x40
+    )  # rounding could turn a NaN into something else
     return np.where(np.isnan(single), quiet, rounded).astype(np.uint16)
 
 
@@ -66,7 +72,8 @@ def header_of(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> b
     head: dict[str, Any] = {"__metadata__": {"axes": "layer, position, example, width"}}
     at = 0
     sizes = {"example": ("I64", (n_rows,), 8)} | {
-        site: (CODES[dtype], tuple(shape), host_dtype(dtype).itemsize) for site, shape in shapes.items()
+        site: (CODES[dtype], tuple(shape), host_dtype(dtype).itemsize)
+        for site, shape in shapes.items()
     }
     for name, (code, shape, size) in sizes.items():
         end = at + size * int(np.prod(shape, dtype=np.int64))
@@ -79,7 +86,10 @@ def header_of(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> b
 
 def shard_size(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> int:
     """Bytes of a shard's file, exactly; arguments as in `header_of`."""
-    values = sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()) * host_dtype(dtype).itemsize
+    values = (
+        sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
+        * host_dtype(dtype).itemsize
+    )
     return len(header_of(shapes, dtype, n_rows)) + 8 * n_rows + values
 
 
@@ -95,7 +105,9 @@ def states_bytes(values: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> byt
     dtype = _name(next(iter(arrays.values())).dtype) if arrays else "float32"
     head = header_of({site: part.shape for site, part in arrays.items()}, dtype, len(example))
     # joined, so that beside the arrays there is one copy of the shard and not several
-    return b"".join([head, *(part.view(np.uint8).data for part in (example, *arrays.values()) if part.size)])
+    return b"".join(
+        [head, *(part.view(np.uint8).data for part in (example, *arrays.values()) if part.size)]
+    )
 
 
 def _name(dtype: np.dtype[Any]) -> str:
@@ -124,13 +136,18 @@ class Shard:
                 head = json.loads(opened.read(n))
             head.pop("__metadata__", None)
             self.start = 8 + n
-            self.tensors = {name: (str(t["dtype"]), tuple(t["shape"]), tuple(t["data_offsets"])) for name, t in head.items()}
+            self.tensors = {
+                name: (str(t["dtype"]), tuple(t["shape"]), tuple(t["data_offsets"]))
+                for name, t in head.items()
+            }
             end = max((offsets[1] for _, _, offsets in self.tensors.values()), default=0)
             if self.start + end != size:
                 raise ValueError(f"{size:,} bytes instead of {self.start + end:,}")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            raise StatesError(f"The hidden states in {self.file} are not there or not whole ({reason}).") from None
+            raise StatesError(
+                f"The hidden states in {self.file} are not there or not whole ({reason})."
+            ) from None
 
     def dtype(self, name: str) -> str:
         """How safetensors calls a tensor's type, such as `BF16`."""
@@ -144,16 +161,23 @@ class Shard:
         """A tensor as it is in the file; nothing is read until it is looked at.
 
         Raises:
-            StatesError: a tensor that is not there, or of a type that hidden states are not stored as.
+            StatesError: a tensor that is not there, or of a type that hidden states are not stored
+                as.
         """
         if name not in self.tensors or self.tensors[name][0] not in HELD:
-            what = f"holds {name!r} as {self.dtype(name)}" if name in self.tensors else f"has no {name!r}"
+            what = (
+                f"holds {name!r} as {self.dtype(name)}"
+                if name in self.tensors
+                else f"has no {name!r}"
+            )
             raise StatesError(f"{self.file} {what}. Run the same command again to make it.")
         code, shape, (begin, end) = self.tensors[name]
         if end == begin:
             return np.zeros(shape, dtype=HELD[code])
         try:
-            return np.memmap(self.file, dtype=HELD[code], mode="r", offset=self.start + begin, shape=shape)
+            return np.memmap(
+                self.file, dtype=HELD[code], mode="r", offset=self.start + begin, shape=shape
+            )
         except (OSError, ValueError) as error:
             raise StatesError(f"{self.file} cannot be read: {error}.") from None
 

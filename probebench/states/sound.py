@@ -16,7 +16,12 @@ from probebench.types import layer_name
 
 
 def check_finite(
-    site: str, values: NDArray[Any], layers: Sequence[int], table: NDArray[np.int64], names: Sequence[str], dtype: str
+    site: str,
+    values: NDArray[Any],
+    layers: Sequence[int],
+    table: NDArray[np.int64],
+    names: Sequence[str],
+    dtype: str,
 ) -> None:
     """Complain about vectors that are not finite.
 
@@ -37,13 +42,18 @@ def check_finite(
         layer, place = layer_name(layers[bad[0][0]]), names[bad[0][1]]
         wider = "bfloat16 (or float32): float16 ends at 65,504" if dtype == "float16" else "float32"
         raise StatesError(
-            f"{len(bad)} vectors of {site} are not finite in {dtype}, the first at layer {layer}, position {place!r}. "
-            f"If the model itself gives finite values, keep them with --states-dtype {wider}. If not, try --dtype float32."
+            f"{len(bad)} vectors of {site} are not finite in {dtype}, the first at layer {layer}, "
+            f"position {place!r}. "
+            f"If the model itself gives finite values, keep them with --states-dtype {wider}. If "
+            "not, try --dtype float32."
         )
 
 
-def check_zeros(states: Mapping[str, NDArray[Any]], table: NDArray[np.int64], layout: Mapping[str, SiteLayout]) -> None:
-    """Complain about a layer that is zero wherever it was read: weights that never came to their device make it so.
+def check_zeros(
+    states: Mapping[str, NDArray[Any]], table: NDArray[np.int64], layout: Mapping[str, SiteLayout]
+) -> None:
+    """Complain about a layer that is zero wherever it was read: weights that never came to their
+    device make it so.
 
     Args:
         states: of each site (layer, position, example, width), as stored.
@@ -61,9 +71,14 @@ def check_zeros(states: Mapping[str, NDArray[Any]], table: NDArray[np.int64], la
     for site, at in layout.items():
         for k, layer in enumerate(at.layers):
             # one vector says nearly always that the layer is alive
-            if not widened(states[site][k, position, example]).any() and not widened(states[site][k][there]).any():
+            if (
+                not widened(states[site][k, position, example]).any()
+                and not widened(states[site][k][there]).any()
+            ):
                 raise StatesError(
-                    f"All {len(places)} vectors of {site} at layer {layer_name(layer)} are zero, which no working model gives: its "
-                    f"weights may not have reached their device (offloading, --device-map), or are zero in the checkpoint. Try it "
+                    f"All {len(places)} vectors of {site} at layer {layer_name(layer)} are zero, "
+                    "which no working model gives: its "
+                    f"weights may not have reached their device (offloading, --device-map), or are "
+                    "zero in the checkpoint. Try it "
                     f"without --device-map, or leave the layer out with --layers."
                 )

@@ -1,4 +1,5 @@
-"""What a probe could be reading instead of right and wrong: lengths, places, numbers of options, sources of the questions."""
+"""What a probe could be reading instead of right and wrong: lengths, places, numbers of options,
+sources of the questions."""
 
 from __future__ import annotations
 
@@ -35,9 +36,11 @@ SOURCES = (
     "level",
     "stereotype",
 )
-"""Columns of a task's rows that say where a question comes from or of which kind it is; the first that varies is used."""
+"""Columns of a task's rows that say where a question comes from or of which kind it is; the first
+that varies is used."""
 MOST_SOURCES, RARE = 50, 20
-"""A column of more values than this names questions rather than sources; values of fewer train examples than this go together."""
+"""A column of more values than this names questions rather than sources; values of fewer train
+examples than this go together."""
 EXPLAINED = 1e-9
 """A residual whose spread is this part of the decision's is rounding."""
 IN_PROMPT = 0.5
@@ -50,27 +53,40 @@ class Features:
 
     names: tuple[str, ...]
     values: Floats
-    """(example, feature) with mean 0 and deviation 1 over train; 0 where an example lacks one, and a feature says that it does."""
+    """(example, feature) with mean 0 and deviation 1 over train; 0 where an example lacks one, and
+    a feature says that it does."""
     left_out: Mapping[str, str]
     """Features that this task does not have, and why."""
 
 
 def features(answers: Sequence[LabelledAnswer], labels: Labels) -> Features:
-    """Lengths, place of the exact answer, number of options, source; without those that are the same for all train examples."""
+    """Lengths, place of the exact answer, number of options, source; without those that are the
+    same for all train examples."""
     train = split_index(labels.splits)["train"]
     statements = answers[0].example.label is not None
     columns: dict[str, Floats] = {}
     left_out: dict[str, str] = {}
     if statements:
         columns["statement_tokens"] = np.array([float(a.tokens.n_total) for a in answers])
-        left_out |= dict.fromkeys(("question_tokens", "answer_tokens", "exact_answer_index"), "statements have one text")
+        left_out |= dict.fromkeys(
+            ("question_tokens", "answer_tokens", "exact_answer_index"), "statements have one text"
+        )
     else:
         columns["question_tokens"] = np.array([float(a.tokens.n_prompt) for a in answers])
-        columns["answer_tokens"] = np.array([float(len(a.answer.answer_ids) - a.answer.stopped) for a in answers])
-        place = np.array([np.nan if a.tokens.exact is None else a.tokens.exact[0] - a.tokens.n_prompt for a in answers])
+        columns["answer_tokens"] = np.array(
+            [float(len(a.answer.answer_ids) - a.answer.stopped) for a in answers]
+        )
+        place = np.array(
+            [
+                np.nan if a.tokens.exact is None else a.tokens.exact[0] - a.tokens.n_prompt
+                for a in answers
+            ]
+        )
         columns["exact_answer_index"] = place
         columns["exact_answer_found"] = np.isfinite(place).astype(np.float64)
-    columns["options"] = np.array([len(a.example.wrong) + 1.0 if a.example.wrong else np.nan for a in answers])
+    columns["options"] = np.array(
+        [len(a.example.wrong) + 1.0 if a.example.wrong else np.nan for a in answers]
+    )
     kinds = _sources(answers, train)
     if isinstance(kinds, str):
         left_out["source"] = kinds
@@ -89,7 +105,9 @@ def features(answers: Sequence[LabelledAnswer], labels: Labels) -> Features:
     return Features(tuple(kept), values, left_out)
 
 
-def _sources(answers: Sequence[LabelledAnswer], train: NDArray[np.int64]) -> dict[str, Floats] | str:
+def _sources(
+    answers: Sequence[LabelledAnswer], train: NDArray[np.int64]
+) -> dict[str, Floats] | str:
     """One column per value of the first usable column of `SOURCES`, or why there is none."""
     tried = []
     for name in SOURCES:
@@ -105,12 +123,25 @@ def _sources(answers: Sequence[LabelledAnswer], train: NDArray[np.int64]) -> dic
         if len(common) == len(counts):
             common = common[1:]  # the columns of all values add up to one
         if common:
-            return {f"source: {name} = {v}": np.array([float(w == v) for w in values]) for v in common}
-    return f"{', '.join(tried)}: one value, or more than {MOST_SOURCES}" if tried else "no column of the task says it"
+            return {
+                f"source: {name} = {v}": np.array([float(w == v) for w in values]) for v in common
+            }
+    return (
+        f"{', '.join(tried)}: one value, or more than {MOST_SOURCES}"
+        if tried
+        else "no column of the task says it"
+    )
 
 
-def confounds(answers: Sequence[LabelledAnswer], labels: Labels, result: Result, prompts: Sequence[str] | None, *,
-              declared: bool | None, seed: int) -> dict[str, Any]:  # fmt: skip
+def confounds(
+    answers: Sequence[LabelledAnswer],
+    labels: Labels,
+    result: Result,
+    prompts: Sequence[str] | None,
+    *,
+    declared: bool | None,
+    seed: int,
+) -> dict[str, Any]:
     """The record's `confounds`.
 
     Args:
@@ -127,16 +158,19 @@ def confounds(answers: Sequence[LabelledAnswer], labels: Labels, result: Result,
         "left_out": dict(found.left_out),
         **linear(found, labels, result.selected.decisions, seed),
         "text_embedding": _embedding(result),
-        "answer_in_prompt": None if prompts is None else answer_in_prompt(answers, prompts, declared=declared),
+        "answer_in_prompt": None
+        if prompts is None
+        else answer_in_prompt(answers, prompts, declared=declared),
     }
 
 
 def linear(found: Features, labels: Labels, decisions: Floats, seed: int) -> dict[str, Any]:
-    """The features' own AUROC, and the probe's after they are regressed out, on the test examples that the probe scores.
+    """The features' own AUROC, and the probe's after they are regressed out, on the test examples
+    that the probe scores.
 
-    `residual` is fitted on train. There the probe has seen the labels: its decisions follow them, and through them the
-    features, more than on new examples, so that too much may be taken away. `residual_validation` is fitted on validation
-    and stands beside it.
+    `residual` is fitted on train. There the probe has seen the labels: its decisions follow them,
+    and through them the features, more than on new examples, so that too much may be taken away.
+    `residual_validation` is fitted on validation and stands beside it.
 
     Args:
         found: the features.
@@ -156,24 +190,40 @@ def linear(found: Features, labels: Labels, decisions: Floats, seed: int) -> dic
     def beside(scores: Floats) -> dict[str, Any]:
         value = auroc(y, scores[test])
         apart = difference_interval(draws, y, decisions[test], scores[test])
-        return {**facts, "auroc": value, "auroc_95": ends(auroc_interval(draws, y, scores[test])),
-                "probe_minus_this": facts["probe_auroc"] - value, "probe_minus_this_95": ends(apart)}  # fmt: skip
+        return {
+            **facts,
+            "auroc": value,
+            "auroc_95": ends(auroc_interval(draws, y, scores[test])),
+            "probe_minus_this": facts["probe_auroc"] - value,
+            "probe_minus_this_95": ends(apart),
+        }
 
-    left = {split: residual(found.values, decisions, rows[split]) for split in ("train", "validation")}
+    left = {
+        split: residual(found.values, decisions, rows[split]) for split in ("train", "validation")
+    }
     return {
         "linear": {**beside(own), "C": C},
         "residual": {**beside(left["train"][0]), "fitted_on": "train", "r2": left["train"][1]},
-        "residual_validation": {**beside(left["validation"][0]), "fitted_on": "validation", "r2": left["validation"][1]},
+        "residual_validation": {
+            **beside(left["validation"][0]),
+            "fitted_on": "validation",
+            "r2": left["validation"][1],
+        },
     }
 
 
-def _logistic(X: Floats, labels: Labels, rows: Mapping[Any, NDArray[np.int64]]) -> tuple[Floats, float]:
-    """(example,) decisions of a logistic regression on the features, and the C chosen on validation."""
+def _logistic(
+    X: Floats, labels: Labels, rows: Mapping[Any, NDArray[np.int64]]
+) -> tuple[Floats, float]:
+    """(example,) decisions of a logistic regression on the features, and the C chosen on
+    validation."""
     from sklearn.linear_model import LogisticRegression
 
     best: tuple[float, float, Floats] | None = None
     for C in GRID:
-        model = LogisticRegression(C=C, max_iter=2000).fit(X[rows["train"]], labels.y[rows["train"]])
+        model = LogisticRegression(C=C, max_iter=2000).fit(
+            X[rows["train"]], labels.y[rows["train"]]
+        )
         decisions = np.asarray(model.decision_function(X), dtype=np.float64)
         value = auroc(labels.y[rows["validation"]], decisions[rows["validation"]])
         if best is None or value > best[0]:
@@ -183,10 +233,11 @@ def _logistic(X: Floats, labels: Labels, rows: Mapping[Any, NDArray[np.int64]]) 
 
 
 def residual(X: Floats, decisions: Floats, rows: NDArray[np.int64]) -> tuple[Floats, float]:
-    """Decisions minus their least-squares prediction from the features, fitted on `rows`, and the R^2 there.
+    """Decisions minus their least-squares prediction from the features, fitted on `rows`, and the
+    R^2 there.
 
-    Decisions that the features explain wholly leave zeros, not the order of rounding errors. NaN where there are no more
-    examples than coefficients: least squares then explains anything.
+    Decisions that the features explain wholly leave zeros, not the order of rounding errors. NaN
+    where there are no more examples than coefficients: least squares then explains anything.
     """
     A = np.column_stack([np.ones(len(X)), X])
     weight, _, rank, _ = np.linalg.lstsq(A[rows], decisions[rows], rcond=None)
@@ -203,14 +254,24 @@ def _embedding(result: Result) -> dict[str, Any]:
     """The row of the text-embedding baseline, or how to get one."""
     for s in result.comparison.scores:
         if s.name == "text_embedding":
-            return {"auroc": s.auroc, "auroc_95": ends(s.interval), "n": s.n, "probe_minus_this": s.difference,
-                    "probe_minus_this_95": ends(s.difference_interval)}  # fmt: skip
-    reason = result.comparison.absent.get("text_embedding", "no encoder was given; give one with --encoder DIR")
+            return {
+                "auroc": s.auroc,
+                "auroc_95": ends(s.interval),
+                "n": s.n,
+                "probe_minus_this": s.difference,
+                "probe_minus_this_95": ends(s.difference_interval),
+            }
+    reason = result.comparison.absent.get(
+        "text_embedding", "no encoder was given; give one with --encoder DIR"
+    )
     return {"auroc": float("nan"), "reason": reason}
 
 
-def answer_in_prompt(answers: Sequence[LabelledAnswer], prompts: Sequence[str], *, declared: bool | None) -> dict[str, Any]:
-    """In how many prompts an accepted answer stands, word for word without case and punctuation; all and by class.
+def answer_in_prompt(
+    answers: Sequence[LabelledAnswer], prompts: Sequence[str], *, declared: bool | None
+) -> dict[str, Any]:
+    """In how many prompts an accepted answer stands, word for word without case and punctuation;
+    all and by class.
 
     Args:
         answers: with their references; those without any are not counted.
@@ -218,7 +279,8 @@ def answer_in_prompt(answers: Sequence[LabelledAnswer], prompts: Sequence[str], 
         declared: whether the task gives a context or options.
 
     Returns:
-        `flag` is True where the task says so, or the answer stands in at least half of the prompts; None where nothing is known.
+        `flag` is True where the task says so, or the answer stands in at least half of the prompts;
+        None where nothing is known.
     """
     hits: dict[int, list[bool]] = {0: [], 1: []}
     for a, prompt in zip(answers, prompts, strict=True):
@@ -228,8 +290,14 @@ def answer_in_prompt(answers: Sequence[LabelledAnswer], prompts: Sequence[str], 
             hits[a.label].append(any(words in text for words in known))
     both = hits[0] + hits[1]
     rate = float(np.mean(both)) if both else float("nan")
-    facts = {name: {"n": sum(part), "of": len(part), "rate": float(np.mean(part)) if part else float("nan")}
-             for name, part in (("all", both), ("correct", hits[1]), ("wrong", hits[0]))}  # fmt: skip
+    facts = {
+        name: {
+            "n": sum(part),
+            "of": len(part),
+            "rate": float(np.mean(part)) if part else float("nan"),
+        }
+        for name, part in (("all", both), ("correct", hits[1]), ("wrong", hits[0]))
+    }
     flag = True if declared else (rate >= IN_PROMPT if both else declared)
     return {"flag": flag, "declared": declared, **facts}
 

@@ -35,11 +35,14 @@ def check_sizes(sizes: Sequence[int] | None, n_train: int) -> None:
         )
 
 
-def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int = REPEATS) -> dict[str, Any]:
-    """Test AUROC of the selected cell's probe by number of train examples, C chosen on validation each time.
+def learning_curve(
+    job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int = REPEATS
+) -> dict[str, Any]:
+    """Test AUROC of the selected cell's probe by number of train examples, C chosen on validation
+    each time.
 
-    Groups come in `repeats` random orders; a subset is the first so many examples of such an order, so that larger subsets
-    hold the smaller ones. Validation and test stay whole.
+    Groups come in `repeats` random orders; a subset is the first so many examples of such an order,
+    so that larger subsets hold the smaller ones. Validation and test stay whole.
 
     Args:
         job: vectors, labels and kind of probe.
@@ -48,8 +51,9 @@ def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int
         repeats: orders.
 
     Returns:
-        The record's `learning_curve`. The interval of a mean is over orders (Student's t) and says how much hangs on which
-        examples were drawn; that of all examples is the cluster bootstrap of the test split.
+        The record's `learning_curve`. The interval of a mean is over orders (Student's t) and says
+        how much hangs on which examples were drawn; that of all examples is the cluster bootstrap
+        of the test split.
     """
     places = np.flatnonzero(job.reader.there(chosen.cell.position))
     X, y, rows = job.vectors(chosen.cell)[places], job.labels.y[places], job.labels.rows(places)
@@ -62,8 +66,12 @@ def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int
         if len(np.unique(y[subset])) < 2:
             return nothing
         labels = np.tile(y[subset], (len(job.probe.grid), 1))
-        with np.errstate(all="ignore"):  # a handful of near copies may not have an optimum in reach; such a C has no decisions
-            found, _, _ = fits_of(X, subset, job.probe, job.device).decisions(labels, job.probe.grid)
+        with np.errstate(
+            all="ignore"
+        ):  # a handful of near copies may not have an optimum in reach; such a C has no decisions
+            found, _, _ = fits_of(X, subset, job.probe, job.device).decisions(
+                labels, job.probe.grid
+            )
         values = [auroc(y[validation], d[validation]) for d in found]
         if not np.isfinite(values).any():
             return nothing
@@ -74,7 +82,9 @@ def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int
     points = []
     for size in sorted({s for s in sizes if s < len(train)}):
         done = [fit(train[order[:size]]) for order in orders]
-        points.append({"n": size, **_over(np.array([d[0] for d in done])), "C": [d[1] for d in done]})
+        points.append(
+            {"n": size, **_over(np.array([d[0] for d in done])), "C": [d[1] for d in done]}
+        )
     value, C, decisions = fit(train)
     draws = Resamples.draw(groups[test].tolist(), job.seed)
     interval = auroc_interval(draws, y[test], decisions[test])
@@ -91,15 +101,23 @@ def learning_curve(job: Job, chosen: CellFit, sizes: Sequence[int], repeats: int
 
 
 def nested(groups: NDArray[np.str_], seed: int, k: int) -> NDArray[np.int64]:
-    """(example,) order in which examples join: groups at random, the examples of a group together."""
+    """(example,) order in which examples join: groups at random, the examples of a group
+    together."""
     _, own = np.unique(groups, return_inverse=True)
     key = np.random.default_rng([seed, KEY, k]).permutation(own.max() + 1)
     return np.argsort(key[own], kind="stable")
 
 
 def _over(values: NDArray[np.float64]) -> dict[str, Any]:
-    """Mean over orders with Student's interval of that mean; NaN where a subset held one class only."""
+    """Mean over orders with Student's interval of that mean; NaN where a subset held one class
+    only."""
     there = values[np.isfinite(values)]
     mean = float(there.mean()) if len(there) else float("nan")
     sd = float(there.std(ddof=1)) if len(there) > 1 else float("nan")
-    return {"repeats": len(there), "auroc": mean, "auroc_95": ends(mean_interval(there)), "sd": sd, "aurocs": values.tolist()}
+    return {
+        "repeats": len(there),
+        "auroc": mean,
+        "auroc_95": ends(mean_interval(there)),
+        "sd": sd,
+        "aurocs": values.tolist(),
+    }

@@ -1,7 +1,8 @@
-"""False alarms placed on another run: recall of wrong answers when a neutral control set says where the threshold lies.
+"""False alarms placed on another run: recall of wrong answers when a neutral control set says where
+the threshold lies.
 
-As deception probes do (Goldowsky-Dill et al. 2025, arXiv:2502.03407): the threshold comes from answers of another task, on
-which nothing is wrong, and not from the task that is tested.
+As deception probes do (Goldowsky-Dill et al. 2025, arXiv:2502.03407): the threshold comes from
+answers of another task, on which nothing is wrong, and not from the task that is tested.
 """
 
 from __future__ import annotations
@@ -35,19 +36,26 @@ def open_neutral(folder: str | Path, model: dict[str, Any]) -> Run:
     """
     run = Run.load(folder)
     if different := other_model(run, model):
-        raise UsageError(f"--neutral {run.folder} is not a run of this model: it differs in {', '.join(different)}.")
+        raise UsageError(
+            f"--neutral {run.folder} is not a run of this model: it differs in "
+            f"{', '.join(different)}."
+        )
     if not run.has_states:
-        raise UsageError(f"--neutral {run.folder} keeps no hidden states: it was run with --discard-states. Run it again without.")
+        raise UsageError(
+            f"--neutral {run.folder} keeps no hidden states: it was run with --discard-states. Run "
+            "it again without."
+        )
     return run
 
 
 def neutral_facts(
     run: Run, cell: Cell, probe: Any, questions: Collection[str], sample: Sample, test: NDArray[Any]
 ) -> dict[str, Any]:
-    """Recall of wrong answers at thresholds from the control run's correct answers, all splits of it.
+    """Recall of wrong answers at thresholds from the control run's correct answers, all splits of
+    it.
 
-    Answers to a question that also stands in the tested run, case and spaces apart, are left out, so that the probe has seen
-    none of them.
+    Answers to a question that also stands in the tested run, case and spaces apart, are left out,
+    so that the probe has seen none of them.
 
     Args:
         run: the control run.
@@ -61,19 +69,30 @@ def neutral_facts(
         UsageError: the control run did not read the cell, or no answer of it is left.
     """
     states, answers = run.states(), run.answers
-    if cell.position not in states.positions or cell.site not in states.sites or cell.layer not in states.site(cell.site).layers:
+    if (
+        cell.position not in states.positions
+        or cell.site not in states.sites
+        or cell.layer not in states.site(cell.site).layers
+    ):
         raise UsageError(
-            f"--neutral {run.folder} did not read {cell.site}, layer {cell.row}, {cell.position}: the selected cell of this run."
+            f"--neutral {run.folder} did not read {cell.site}, layer {cell.row}, {cell.position}: "
+            "the selected cell of this run."
         )
     there = states.there(cell.position)
     asked = {normalise(question) for question in questions}
-    unseen = np.array([normalise(question) not in asked for question in answers["question"]], dtype=bool)
+    unseen = np.array(
+        [normalise(question) not in asked for question in answers["question"]], dtype=bool
+    )
     rows = np.flatnonzero(there & unseen & (answers["label"] == 1).to_numpy())
     if not len(rows):
         raise UsageError(
-            f"--neutral {run.folder} has no correct answer with the token {cell.position} to a question not asked here."
+            f"--neutral {run.folder} has no correct answer with the token {cell.position} to a "
+            "question not asked here."
         )
-    correct = np.asarray(probe.decision_function(states.cell(cell.layer, cell.position, cell.site)[rows]), dtype=np.float64)
+    correct = np.asarray(
+        probe.decision_function(states.cell(cell.layer, cell.position, cell.site)[rows]),
+        dtype=np.float64,
+    )
     decisions = np.asarray(probe.decision_function(test), dtype=np.float64)
     limits = {name: alarm_threshold(correct, rate) for name, rate in ALARM_RATES.items()}
     return {
@@ -82,5 +101,8 @@ def neutral_facts(
         "task": run.record["task"]["name"],
         "n": len(rows),
         "n_seen": int((~unseen).sum()),
-        **{name: metric_facts(recall(sample, decisions, t, len(rows))) for name, t in limits.items()},
+        **{
+            name: metric_facts(recall(sample, decisions, t, len(rows)))
+            for name, t in limits.items()
+        },
     }

@@ -1,4 +1,5 @@
-"""What another judge's labels would change: the same decisions, and the same cell fitted again, under both sets of labels."""
+"""What another judge's labels would change: the same decisions, and the same cell fitted again,
+under both sets of labels."""
 
 from __future__ import annotations
 
@@ -18,21 +19,26 @@ from probebench.types import CellFit, split_index
 
 Floats = NDArray[np.float64]
 LEAST = 0.05
-"""Where 1 - a - b falls below this, labels say next to nothing of the other judge's, and nothing is divided by it."""
+"""Where 1 - a - b falls below this, labels say next to nothing of the other judge's, and nothing is
+divided by it."""
 
 
-def label_noise(job: Job, chosen: CellFit, second: Sequence[bool | None], judge: str) -> dict[str, Any]:
+def label_noise(
+    job: Job, chosen: CellFit, second: Sequence[bool | None], judge: str
+) -> dict[str, Any]:
     """The record's `label_noise`.
 
-    Four AUROCs on the test examples that have the cell's token and both labels: the run's own decisions and those of the
-    same cell fitted again to the second labels (C by validation, under the second labels too), each scored under either.
+    Four AUROCs on the test examples that have the cell's token and both labels: the run's own
+    decisions and those of the same cell fitted again to the second labels (C by validation, under
+    the second labels too), each scored under either.
 
-    With labels of the second judge taken as true and errors of the first that do not hang on the decision given the truth,
-    AUROC_first - 1/2 = (1 - a - b) (AUROC_second - 1/2), where a is the share of wrong answers among those labelled correct
-    and b the share of correct ones among those labelled wrong (Menon et al. 2015, "Learning from corrupted binary labels via
-    class-probability estimation", ICML). `predicted` turns that round to say what the AUROC would be without such noise, from
-    labels alone; where the AUROC measured under the second labels is lower, the judges differ on answers that the probe, too,
-    finds hard.
+    With labels of the second judge taken as true and errors of the first that do not hang on the
+    decision given the truth, AUROC_first - 1/2 = (1 - a - b) (AUROC_second - 1/2), where a is the
+    share of wrong answers among those labelled correct and b the share of correct ones among those
+    labelled wrong (Menon et al. 2015, "Learning from corrupted binary labels via class-probability
+    estimation", ICML). `predicted` turns that round to say what the AUROC would be without such
+    noise, from labels alone; where the AUROC measured under the second labels is lower, the judges
+    differ on answers that the probe, too, finds hard.
 
     Args:
         job: vectors, labels and kind of probe.
@@ -44,8 +50,11 @@ def label_noise(job: Job, chosen: CellFit, second: Sequence[bool | None], judge:
     y2 = np.array([-1 if s is None else int(s) for s in second])
     both = y2 >= 0
     rows = {name: at[both[at]] for name, at in split_index(job.labels.splits).items()}
-    facts = {"judge": judge, **agreement(first.tolist(), second),
-             "by_split": {name: _agreement(first[at], y2[at]) for name, at in rows.items()}}  # fmt: skip
+    facts = {
+        "judge": judge,
+        **agreement(first.tolist(), second),
+        "by_split": {name: _agreement(first[at], y2[at]) for name, at in rows.items()},
+    }
     test = rows["test"][np.isfinite(chosen.decisions[rows["test"]])]
     again, why = refit(job, chosen, y2)
     draws = Resamples.draw(job.labels.group_names(test), job.seed)
@@ -54,18 +63,24 @@ def label_noise(job: Job, chosen: CellFit, second: Sequence[bool | None], judge:
     for fitted, d in decisions.items():
         for name, y in (("first", first), ("second", y2)):
             scored.setdefault(f"fitted_to_{fitted}", {})[f"scored_under_{name}"] = {
-                "auroc": auroc(y[test], d[test]), "auroc_95": ends(auroc_interval(draws, y[test], d[test])), "n": len(test),
+                "auroc": auroc(y[test], d[test]),
+                "auroc_95": ends(auroc_interval(draws, y[test], d[test])),
+                "n": len(test),
                 "n_correct": int(y[test].sum()),
-            }  # fmt: skip
+            }
     own = scored["fitted_to_first"]
     change = own["scored_under_second"]["auroc"] - own["scored_under_first"]["auroc"]
-    apart = draws.auroc(y2[test], chosen.decisions[test]) - draws.auroc(first[test], chosen.decisions[test])
+    apart = draws.auroc(y2[test], chosen.decisions[test]) - draws.auroc(
+        first[test], chosen.decisions[test]
+    )
     groups = min(draws.independent(first[test]), draws.independent(y2[test]))
     return {
         **facts,
         "n_test": len(test),
         "scores": scored,
-        "refit": {"C": None, "reason": why} if again is None else {"C": again.C, "validation_auroc": again.validation_auroc},
+        "refit": {"C": None, "reason": why}
+        if again is None
+        else {"C": again.C, "validation_auroc": again.validation_auroc},
         "change": change,
         "change_95": ends(bootstrap_interval(change, apart, groups, "difference")),
         "attenuation": attenuation(first[test], y2[test], chosen.decisions[test], draws),
@@ -83,7 +98,9 @@ def refit(job: Job, chosen: CellFit, y2: NDArray[np.int64]) -> tuple[CellFit | N
     return (None, again.masked) if again.masked else (again, "")
 
 
-def attenuation(first: NDArray[np.int64], second: NDArray[np.int64], decisions: Floats, draws: Resamples) -> dict[str, Any]:
+def attenuation(
+    first: NDArray[np.int64], second: NDArray[np.int64], decisions: Floats, draws: Resamples
+) -> dict[str, Any]:
     """How much noise in the first labels takes from an AUROC, the second ones taken as true.
 
     Args:
@@ -110,16 +127,24 @@ def attenuation(first: NDArray[np.int64], second: NDArray[np.int64], decisions: 
     }
 
 
-def _rates(first: NDArray[np.int64], second: NDArray[np.int64], counts: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
-    """(resample,) a, b and 1 - a - b of examples drawn `counts` (resample, example) times; NaN where a class is missing."""
-    n = {(i, j): counts @ ((first == i) & (second == j)).astype(np.float64) for i in (0, 1) for j in (0, 1)}
+def _rates(
+    first: NDArray[np.int64], second: NDArray[np.int64], counts: NDArray[Any]
+) -> tuple[Floats, Floats, Floats]:
+    """(resample,) a, b and 1 - a - b of examples drawn `counts` (resample, example) times; NaN
+    where a class is missing."""
+    n = {
+        (i, j): counts @ ((first == i) & (second == j)).astype(np.float64)
+        for i in (0, 1)
+        for j in (0, 1)
+    }
     with np.errstate(invalid="ignore", divide="ignore"):
         a, b = n[1, 0] / (n[1, 0] + n[1, 1]), n[0, 1] / (n[0, 0] + n[0, 1])
     return a, b, 1 - a - b
 
 
 def _undo(values: Floats, factor: Floats) -> Floats:
-    """AUROCs without the noise, at most 1 and at least 0; NaN where the factor is too small to divide by."""
+    """AUROCs without the noise, at most 1 and at least 0; NaN where the factor is too small to
+    divide by."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(factor >= LEAST, np.clip(0.5 + (values - 0.5) / factor, 0.0, 1.0), np.nan)
 

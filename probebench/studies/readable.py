@@ -1,4 +1,5 @@
-"""What can be read where and when: the best cell of each position, and cells against the best baseline of their time."""
+"""What can be read where and when: the best cell of each position, and cells against the best
+baseline of their time."""
 
 from __future__ import annotations
 
@@ -21,27 +22,43 @@ from probebench.types import EMB, CellFit, Detector, When, split_index
 PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
 """Positions in the tables of Orgad et al. (2025), arXiv:2410.02707, in map order."""
 POWER = Z95 + 0.8416212335729143
-"""97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors is found 4 times out of 5 by a
-two-sided test at 5 %."""
+"""97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors
+is found 4 times out of 5 by a two-sided test at 5 %."""
 
 
-def by_position(result: Result, fits: Sequence[CellFit], positions: Sequence[str], *, given: bool = False) -> list[dict[str, Any]]:
-    """One row per position: its best layer by validation among the blocks of the selected site, with the test AUROC there."""
+def by_position(
+    result: Result, fits: Sequence[CellFit], positions: Sequence[str], *, given: bool = False
+) -> list[dict[str, Any]]:
+    """One row per position: its best layer by validation among the blocks of the selected site,
+    with the test AUROC there."""
     site = result.selected.cell.site
     test = result.matrices[site, "test"]
     rows = []
     for name in positions:
-        row: dict[str, Any] = {"position": name, "when": readable_when(name, given=given), "paper": name in PAPER}
-        own = [f for f in fits if f.cell.site == site and f.cell.position == name and f.cell.layer != EMB]
+        row: dict[str, Any] = {
+            "position": name,
+            "when": readable_when(name, given=given),
+            "paper": name in PAPER,
+        }
+        own = [
+            f
+            for f in fits
+            if f.cell.site == site and f.cell.position == name and f.cell.layer != EMB
+        ]
         best = best_cell(own)
         if best is None:
             reasons = sorted({f.masked for f in own if f.masked})
             rows.append({**row, "layer": None, "masked": "; ".join(reasons)})
             continue
-        rows.append({
-            **row, "layer": best.cell.row, "C": best.C, "validation_auroc": best.validation_auroc,
-            **tested(test, best.cell),
-        })  # fmt: skip
+        rows.append(
+            {
+                **row,
+                "layer": best.cell.row,
+                "C": best.C,
+                "validation_auroc": best.validation_auroc,
+                **tested(test, best.cell),
+            }
+        )
     return rows
 
 
@@ -51,11 +68,14 @@ def best_cell(fits: Sequence[CellFit]) -> CellFit | None:
     return max(there, key=lambda f: f.validation_auroc, default=None)
 
 
-def readable(result: Result, fits: Sequence[CellFit], labels: Labels, seed: int, *, given: bool = False) -> dict[str, Any]:
-    """The best cell readable before the answer against the best baseline readable then; and the same after the answer.
+def readable(
+    result: Result, fits: Sequence[CellFit], labels: Labels, seed: int, *, given: bool = False
+) -> dict[str, Any]:
+    """The best cell readable before the answer against the best baseline readable then; and the
+    same after the answer.
 
-    Both are chosen by validation AUROC. After the answer a baseline of the question alone may still be the best one. Of `given`
-    statements everything is readable before.
+    Both are chosen by validation AUROC. After the answer a baseline of the question alone may still
+    be the best one. Of `given` statements everything is readable before.
     """
     site = result.selected.cell.site
     facts: dict[str, Any] = {}
@@ -63,8 +83,14 @@ def readable(result: Result, fits: Sequence[CellFit], labels: Labels, seed: int,
         blocks = [f for f in fits if f.cell.site == site and f.cell.layer != EMB]
         own = [f for f in blocks if readable_when(f.cell.position, given=given) == when]
         cell = best_cell(own)
-        chosen = None if cell is None else best_baseline(result.detectors, labels, when, np.isfinite(cell.decisions))
-        facts[when] = None if cell is None or chosen is None else against(cell, chosen, labels, seed)
+        chosen = (
+            None
+            if cell is None
+            else best_baseline(result.detectors, labels, when, np.isfinite(cell.decisions))
+        )
+        facts[when] = (
+            None if cell is None or chosen is None else against(cell, chosen, labels, seed)
+        )
     return facts
 
 
@@ -78,9 +104,13 @@ class Chosen:
 
 
 def best_baseline(
-    detectors: Sequence[Detector], labels: Labels, when: When, scored: NDArray[np.bool_] | None = None
+    detectors: Sequence[Detector],
+    labels: Labels,
+    when: When,
+    scored: NDArray[np.bool_] | None = None,
 ) -> Chosen | None:
-    """The baseline with the highest validation AUROC among those that can be read by then; None where none has one.
+    """The baseline with the highest validation AUROC among those that can be read by then; None
+    where none has one.
 
     All are judged on the validation examples that every one of them scores (see `best_on_common`).
 
@@ -90,7 +120,9 @@ def best_baseline(
         when: by when they must be readable.
         scored: (example,) those that the cell scores which they are compared with; None for all.
     """
-    usable = [d for d in detectors if d.kind == "baseline" and (when == "after" or d.when == "before")]
+    usable = [
+        d for d in detectors if d.kind == "baseline" and (when == "after" or d.when == "before")
+    ]
     if not usable:
         return None
     rows = split_index(labels.splits)["validation"]
@@ -110,10 +142,16 @@ def against(cell: CellFit, chosen: Chosen, labels: Labels, seed: int) -> dict[st
     """A cell and a baseline on the test examples that both can score, as records hold it."""
     baseline, test = chosen.detector, split_index(labels.splits)["test"]
     y = labels.y[test]
-    found = paired(y, y, cell.decisions[test], baseline.decisions[test], labels.group_names(test), seed)
+    found = paired(
+        y, y, cell.decisions[test], baseline.decisions[test], labels.group_names(test), seed
+    )
     shared = np.where(np.isfinite(cell.decisions), baseline.decisions, np.nan)
     return {
-        "cell": {**cell_facts(cell), "auroc": found.values[0], "auroc_95": ends(found.intervals[0])},
+        "cell": {
+            **cell_facts(cell),
+            "auroc": found.values[0],
+            "auroc_95": ends(found.intervals[0]),
+        },
         "best_baseline": {
             "name": baseline.name,
             "label": baseline.label,

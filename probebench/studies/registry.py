@@ -1,4 +1,5 @@
-"""What a run says beside its map: ensembles, confounds, positions, label noise and the learning curve."""
+"""What a run says beside its map: ensembles, confounds, positions, label noise and the learning
+curve."""
 
 from __future__ import annotations
 
@@ -20,8 +21,11 @@ from probebench.studies.readable import by_position, readable
 from probebench.types import CellFit
 
 
-def studies(cells: Cells, job: Job, fits: Sequence[CellFit], result: Result, second: Opinions | None) -> dict[str, Any]:
-    """Parts of the record that need more than decisions: `by_position`, `readable`, `confounds`, `label_noise`, `learning_curve`.
+def studies(
+    cells: Cells, job: Job, fits: Sequence[CellFit], result: Result, second: Opinions | None
+) -> dict[str, Any]:
+    """Parts of the record that need more than decisions: `by_position`, `readable`, `confounds`,
+    `label_noise`, `learning_curve`.
 
     Args:
         cells: the run's answers and settings.
@@ -39,14 +43,23 @@ def studies(cells: Cells, job: Job, fits: Sequence[CellFit], result: Result, sec
     return {
         "by_position": by_position(result, fits, cells.positions, given=stages.statements),
         "readable": readable(result, fits, cells.labels, s.seed, given=stages.statements),
-        "confounds": confounds(answers, cells.labels, result, prompts, declared=declared, seed=s.seed),
-        "label_noise": None if second is None else label_noise(job, result.selected, second, s.label_noise or ""),
-        "learning_curve": None if s.train_sizes is None else learning_curve(job, result.selected, s.train_sizes),
+        "confounds": confounds(
+            answers, cells.labels, result, prompts, declared=declared, seed=s.seed
+        ),
+        "label_noise": None
+        if second is None
+        else label_noise(job, result.selected, second, s.label_noise or ""),
+        "learning_curve": None
+        if s.train_sizes is None
+        else learning_curve(job, result.selected, s.train_sizes),
     }
 
 
-def neutral_alarms(cells: Cells, job: Job, result: Result, fitted: Any, neutral: Run) -> dict[str, Any]:
-    """Recall of wrong answers where another run's correct answers place the threshold, on the examples of the detectors' table.
+def neutral_alarms(
+    cells: Cells, job: Job, result: Result, fitted: Any, neutral: Run
+) -> dict[str, Any]:
+    """Recall of wrong answers where another run's correct answers place the threshold, on the
+    examples of the detectors' table.
 
     Args:
         cells: the run's answers and settings.
@@ -58,4 +71,11 @@ def neutral_alarms(cells: Cells, job: Job, result: Result, fitted: Any, neutral:
     rows, labels, cell = result.comparison.rows, job.labels, result.selected.cell
     draws = Resamples.draw(labels.group_names(rows), cells.settings.seed)
     sample = Sample.of(labels.y[rows], labels.y[:0], draws)
-    return neutral_facts(neutral, cell, fitted, [a.example.question for a in cells.answers], sample, job.vectors(cell)[rows])
+    return neutral_facts(
+        neutral,
+        cell,
+        fitted,
+        [a.example.question for a in cells.answers],
+        sample,
+        job.vectors(cell)[rows],
+    )

@@ -46,7 +46,9 @@ def concern(rule: Rule) -> Rule:
     return rule
 
 
-def warnings(record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Comparison) -> list[str]:
+def warnings(
+    record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Comparison
+) -> list[str]:
     """Every concern of a run, in sentences."""
     run = Concern(record, fits, comparison)
     return [sentence for rule in CONCERNS for sentence in rule(run)]
@@ -67,9 +69,15 @@ def _beaten(run: Concern) -> Iterator[str]:
     if own.outcome == "worse":
         yield f"The best baseline, '{signal}' ({own.rule}), beats the probe: {figures}{power}."
     elif own.outcome == "undecided":
-        yield f"The probe is not distinguishable from the best baseline, '{signal}' ({own.rule}): {figures}{power}."
+        yield (
+            f"The probe is not distinguishable from the best baseline, '{signal}' ({own.rule}): "
+            f"{figures}{power}."
+        )
     elif weak:
-        yield f"The test split is small for such a difference to '{signal}' ({own.rule}): {figures}{power}."
+        yield (
+            f"The test split is small for such a difference to '{signal}' ({own.rule}): "
+            f"{figures}{power}."
+        )
 
 
 @concern
@@ -77,7 +85,8 @@ def _sample(run: Concern) -> Iterator[str]:
     """The selected cell's token is absent from part of the test examples."""
     if partly := coverage(run.record):
         yield (
-            f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its numbers are over these, and cells "
+            f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its "
+            "numbers are over these, and cells "
             f"of other positions are over others."
         )
 
@@ -88,10 +97,13 @@ def _batched(run: Concern) -> Iterator[str]:
     found = (run.record.get("generation") or {}).get("alone")
     if found and (why := disagreement(found, run.record["model"]["dtype"])):
         other = (
-            "plain" if run.record["generation"]["how"] == "fast" else "plain and --dtype float32, or another --attn-implementation"
+            "plain"
+            if run.record["generation"]["how"] == "fast"
+            else "plain and --dtype float32, or another --attn-implementation"
         )
         yield (
-            f"{found['differ']} of the first {found['examples']} answers differ from those that the model gives alone, within "
+            f"{found['differ']} of the first {found['examples']} answers differ from those that "
+            "the model gives alone, within "
             f"{found['tokens']} tokens: {why}. Compare with --generation {other}."
         )
 
@@ -105,20 +117,30 @@ def _simple(run: Concern) -> Iterator[str]:
         if (s := scores.get(name)) is None:
             continue
         found = outcome((s.difference_interval.low, s.difference_interval.high))
-        gap = f"difference {s.difference:+.3f} {interval(ends(s.difference_interval), signed=True)}, n = {s.n}"
+        gap = (
+            f"difference {s.difference:+.3f} "
+            f"{interval(ends(s.difference_interval), signed=True)}, n = {s.n}"
+        )
         if found == "worse":
             yield f"'{s.label}' beats the probe ({gap})."
         elif found == "undecided" and np.isfinite(s.difference):
             yield f"The probe is not distinguishable from '{s.label}' ({gap})."
         elif s.auroc >= probe.interval.low:
-            yield f"'{s.label}' ({s.auroc:.3f}) lies within the probe's 95 % interval, from {probe.interval.low:.3f} (n = {s.n})."
+            yield (
+                f"'{s.label}' ({s.auroc:.3f}) lies within the probe's 95 % interval, from "
+                f"{probe.interval.low:.3f} (n = {s.n})."
+            )
         if s.interval.high < 0.5:
             yield (
-                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n}): twins with flipped labels may cross the "
+                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n}): twins with "
+                "flipped labels may cross the "
                 "split."
             )
     if "text_embedding" not in scores:
-        yield "No text-embedding baseline was run (--encoder DIR): TF-IDF alone may understate what the text says."
+        yield (
+            "No text-embedding baseline was run (--encoder DIR): TF-IDF alone may understate what "
+            "the text says."
+        )
 
 
 @concern
@@ -127,15 +149,22 @@ def _confounded(run: Concern) -> Iterator[str]:
     found = run.record["confounds"]
     linear, left, flag = found["linear"], found["residual"], found["answer_in_prompt"]
     if linear and linear["probe_minus_this_95"][0] <= 0:
-        said = "beats the probe" if linear["probe_minus_this_95"][1] < 0 else "is not distinguishable from the probe"
+        said = (
+            "beats the probe"
+            if linear["probe_minus_this_95"][1] < 0
+            else "is not distinguishable from the probe"
+        )
         yield (
-            f"A linear model of {_names(found['features'])} {said} (AUROC {linear['auroc']:.3f}, difference "
-            f"{linear['probe_minus_this']:+.3f} {interval(linear['probe_minus_this_95'], signed=True)}, n = {linear['n']})."
+            f"A linear model of {_names(found['features'])} {said} (AUROC {linear['auroc']:.3f}, "
+            "difference "
+            f"{linear['probe_minus_this']:+.3f} "
+            f"{interval(linear['probe_minus_this_95'], signed=True)}, n = {linear['n']})."
         )
     above = chance(run.record).verdict == "above"  # else there was nothing to explain
     if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and above:
         yield (
-            f"With {_names(found['features'])} regressed out, the probe's AUROC goes from {left['probe_auroc']:.3f} to "
+            f"With {_names(found['features'])} regressed out, the probe's AUROC goes from "
+            f"{left['probe_auroc']:.3f} to "
             f"{left['auroc']:.3f}, an interval that reaches 0.5 (n = {left['n']})."
         )
     if flag and flag["flag"]:
@@ -154,12 +183,21 @@ def _classes(run: Concern) -> Iterator[str]:
     """Balance, answers cut off, and exact answers found more often in one class."""
     task, everything = run.record["task"], run.record["counts"]["all"]
     if not BALANCED[0] <= everything["accuracy"] <= BALANCED[1]:
-        yield f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are correct."
+        yield (
+            f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are "
+            "correct."
+        )
     if everything["not_stopped"] > 0.1 * everything["n"] and task["kind"] != "statements":
-        yield f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens and were cut off."
+        yield (
+            f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens "
+            "and were cut off."
+        )
     rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
     if abs(rates[0] - rates[1]) > RATE_APART:
-        yield f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong answers."
+        yield (
+            f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong "
+            "answers."
+        )
 
 
 @concern
@@ -167,7 +205,10 @@ def _places(run: Concern) -> Iterator[str]:
     """Positions that belong to the answer and reach into the prompt."""
     for name, facts in run.record["positions_present"].items():
         if facts["in_prompt"]:
-            yield f"Position {name} reaches into the prompt in {facts['in_prompt']} of {facts['n']} answers."
+            yield (
+                f"Position {name} reaches into the prompt in {facts['in_prompt']} of {facts['n']} "
+                "answers."
+            )
 
 
 @concern
@@ -187,17 +228,31 @@ def _controls(run: Concern) -> Iterator[str]:
     """What shuffled labels say."""
     from scipy.stats import t as student
 
-    permutation, shuffled = run.record["controls"]["permutation"], run.record["controls"]["shuffled_labels"]
+    permutation, shuffled = (
+        run.record["controls"]["permutation"],
+        run.record["controls"]["shuffled_labels"],
+    )
     if permutation["shuffles"] and not np.isfinite(permutation["max_statistic_p"]):
-        yield "Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no p-value is given."
+        yield (
+            "Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no "
+            "p-value is given."
+        )
     p = permutation["max_statistic_p"]
     if p >= ALPHA:
-        yield f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} (max-statistic)."
+        yield (
+            f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} "
+            "(max-statistic)."
+        )
     mean, n = shuffled["mean_auroc"], shuffled["repeats"]
-    apart = 2 * float(student.sf(abs(mean - 0.5) / (shuffled["sd"] / n**0.5), n - 1)) if shuffled["sd"] > 0 else 1.0
+    apart = (
+        2 * float(student.sf(abs(mean - 0.5) / (shuffled["sd"] / n**0.5), n - 1))
+        if shuffled["sd"] > 0
+        else 1.0
+    )
     if abs(mean - 0.5) > CONTROL_OFF and apart < CONTROL_P:
         yield (
-            f"Probes of shuffled labels score {mean:.3f} on average over {n}, away from 0.5 (p = {apart:.3f}): "
+            f"Probes of shuffled labels score {mean:.3f} on average over {n}, away from 0.5 (p = "
+            f"{apart:.3f}): "
             "look for groups that cross the splits, or classes that differ in which tokens exist."
         )
 
@@ -208,13 +263,21 @@ def _set_up(run: Concern) -> Iterator[str]:
     record, everything = run.record, run.record["counts"]["all"]
     if everything["thinking"] and "first_answer" in record["positions"]:
         yield (
-            f"The model thinks before it answers ({everything['thinking']} of {everything['n']}): first_answer and second_answer "
-            f"are its first generated tokens, inside the thinking; the final answer begins at final_first (--positions all)."
+            f"The model thinks before it answers ({everything['thinking']} of {everything['n']}): "
+            "first_answer and second_answer "
+            f"are its first generated tokens, inside the thinking; the final answer begins at "
+            "final_first (--positions all)."
         )
     if record["data"]["n_too_long"]:
-        yield f"{record['data']['n_too_long']} examples do not fit into the model's context and were left out."
+        yield (
+            f"{record['data']['n_too_long']} examples do not fit into the model's context and "
+            "were left out."
+        )
     if record["task"]["exact_answer"] == "gold":
-        yield "Exact answers were found by the label (--exact-answer gold): for comparison with the paper only."
+        yield (
+            "Exact answers were found by the label (--exact-answer gold): for comparison with the "
+            "paper only."
+        )
 
 
 @concern
@@ -231,12 +294,18 @@ def _left_out(run: Concern) -> Iterator[str]:
     c, selection = run.comparison, run.record["selection"]
     if sum(c.dropped.values()):
         there = selection.get("n_test")
-        both = "" if there in (None, len(c.rows)) else (
-            f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all {there} that have its token "
-            f"{selection['test_auroc']:.3f}."
-        )  # fmt: skip
+        both = (
+            ""
+            if there in (None, len(c.rows))
+            else (
+                f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all {there} that "
+                "have its token "
+                f"{selection['test_auroc']:.3f}."
+            )
+        )
         yield (
-            f"Detectors are compared over {len(c.rows)} of {c.n_test} test examples, without {c.dropped['correct']} correct and "
+            f"Detectors are compared over {len(c.rows)} of {c.n_test} test examples, without "
+            f"{c.dropped['correct']} correct and "
             f"{c.dropped['wrong']} wrong ones, which some detector cannot score.{both}"
         )
 
@@ -249,7 +318,8 @@ def _noise(run: Concern) -> Iterator[str]:
         yield f"The selected cell cannot be fitted to the labels of {found['judge']}: {reason}."
     if found and (found["change_95"][0] > 0 or found["change_95"][1] < 0):
         yield (
-            f"Under the labels of {found['judge']} the probe's AUROC changes by {found['change']:+.3f} "
+            f"Under the labels of {found['judge']} the probe's AUROC changes by "
+            f"{found['change']:+.3f} "
             f"{interval(found['change_95'], signed=True)}, n = {found['n_test']} "
             f"(agreement {found['agreement']:.1%}, kappa {found['kappa']:.2f})."
         )

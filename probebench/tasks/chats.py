@@ -1,7 +1,9 @@
-"""Chats: turns of a conversation as a model's chat template writes them, with nothing lost and the same every day.
+"""Chats: turns of a conversation as a model's chat template writes them, with nothing lost and the
+same every day.
 
-A template is code that came with a model. It may want text as a list of parts, know no system role, print today's date, raise,
-or leave out what it was given without a word. What it made is looked at before any model sees it.
+A template is code that came with a model. It may want text as a list of parts, know no system role,
+print today's date, raise, or leave out what it was given without a word. What it made is looked at
+before any model sees it.
 """
 
 from __future__ import annotations
@@ -20,21 +22,27 @@ Turn = tuple[str, str]
 """Role (`system`, `user` or `assistant`) and text."""
 DAY = datetime(2024, 7, 26)
 DATE = DAY.strftime("%d %b %Y")
-"""For chat templates that write a date: the same one every day, so that the same command gives the same prompts."""
+"""For chat templates that write a date: the same one every day, so that the same command gives the
+same prompts."""
 CLOCK = "strftime_now"
 """What templates call to ask for the time."""
 FORMATS = tuple(
-    f"%{flag}{letter}" for letter in "aAbBcdHIjmMpSUwWxXyYGuV" for flag in ("-", "") if not flag or letter in "dHIjmMSUW"
+    f"%{flag}{letter}"
+    for letter in "aAbBcdHIjmMpSUwWxXyYGuV"
+    for flag in ("-", "")
+    if not flag or letter in "dHIjmMSUW"
 )
 SHOWN = 60
 """Characters of a text that a message shows."""
 
 
-def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, thinking: bool | None = None) -> str:
+def render_chat(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, thinking: bool | None = None
+) -> str:
     """Turns in the model's chat template, generation prompt included.
 
-    Where the template refuses or drops a text, it is given again as a list of parts; where it does so with a system turn, that
-    goes to the head of the first user turn.
+    Where the template refuses or drops a text, it is given again as a list of parts; where it does
+    so with a system turn, that goes to the head of the first user turn.
 
     Args:
         tokenizer: the model's, with a chat template.
@@ -58,16 +66,22 @@ def render_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], *, th
             return rendered
         role, text = lost
         reasons.append(
-            f"The chat template of {_name(tokenizer)} leaves the {role}'s text out of the prompt, as text and as a list of parts: "
+            f"The chat template of {_name(tokenizer)} leaves the {role}'s text out of the prompt, "
+            "as text and as a list of parts: "
             f"{text.strip()[:SHOWN]!r} does not stand in {rendered[-SHOWN:]!r}. {_FIX}"
         )
     raise UsageError(reasons[0])
 
 
-_FIX = "Mend chat_template.jinja in a copy of the model's folder, or take it out there to ask base prompts."
+_FIX = (
+    "Mend chat_template.jinja in a copy of the model's folder, or take it out there to ask base "
+    "prompts."
+)
 
 
-def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]], **options: Any) -> str:
+def apply_template(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]], **options: Any
+) -> str:
     """What a tokenizer's chat template makes of messages, on the same day always.
 
     Raises:
@@ -76,19 +90,25 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[s
     if CLOCK in str(tokenizer.chat_template):
         options["chat_template"] = _standing_clock() + tokenizer.get_chat_template()
     try:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, date_string=DATE, **options))
+        return str(
+            tokenizer.apply_chat_template(
+                list(messages), tokenize=False, date_string=DATE, **options
+            )
+        )
     except Exception as error:  # whatever a program of somebody else may raise
         roles = ", ".join(str(m["role"]) for m in messages)
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise UsageError(
-            f"The chat template of {_name(tokenizer)} raises for the turns {roles}: {reason or type(error).__name__}. {_FIX}"
+            f"The chat template of {_name(tokenizer)} raises for the turns {roles}: "
+            f"{reason or type(error).__name__}. {_FIX}"
         ) from None
 
 
 def _standing_clock() -> str:
     """A macro in front of a template that takes the place of its clock.
 
-    The newline that ends it belongs to the block, so that the template begins at the start of a line, as it does alone.
+    The newline that ends it belongs to the block, so that the template begins at the start of a
+    line, as it does alone.
     """
     written = "".join(f" | replace({form!r}, {DAY.strftime(form)!r})" for form in FORMATS)
     return "{%- macro " + CLOCK + "(format) -%}{{ format" + written + " }}{%- endmacro %}\n"
@@ -103,7 +123,9 @@ def _ways(turns: Sequence[Turn]) -> Iterator[list[dict[str, Any]]]:
     for some in (turns, _without_system(turns)):
         if some:
             yield [{"role": role, "content": text} for role, text in some]
-            yield [{"role": role, "content": [{"type": "text", "text": text}]} for role, text in some]
+            yield [
+                {"role": role, "content": [{"type": "text", "text": text}]} for role, text in some
+            ]
 
 
 def _prints_parts(rendered: str, messages: Sequence[dict[str, Any]]) -> bool:
@@ -124,12 +146,17 @@ def _without_system(turns: Sequence[Turn]) -> list[Turn]:
 def missing_turn(rendered: str, turns: Sequence[Turn]) -> Turn | None:
     """The first turn whose text does not stand in a prompt, in its place; None where all do.
 
-    White space does not count, since templates trim; nor does the escaping of JSON. A system's text may stand anywhere.
+    White space does not count, since templates trim; nor does the escaping of JSON. A system's text
+    may stand anywhere.
     """
     flat = _flat(rendered)
     at = 0
     for role, text in turns:
-        forms = [_flat(text), _flat(json.dumps(text, ensure_ascii=False)[1:-1]), _flat(json.dumps(text)[1:-1])]
+        forms = [
+            _flat(text),
+            _flat(json.dumps(text, ensure_ascii=False)[1:-1]),
+            _flat(json.dumps(text)[1:-1]),
+        ]
         found = [(flat.find(form, 0 if role == "system" else at), form) for form in forms]
         if all(place < 0 for place, _ in found):
             return role, text
@@ -143,18 +170,22 @@ def _flat(text: str) -> str:
 
 
 def turn_note(tokenizer: PreTrainedTokenizerBase, stops: Collection[int]) -> tuple[str, ...]:
-    """A note for the record where a model is taught to end its turn by a token that ends no answer."""
+    """A note for the record where a model is taught to end its turn by a token that ends no
+    answer."""
     end = end_of_turn(tokenizer)
     if end is None or end in stops:
         return ()
     return (
-        f"The chat template ends an answer with {tokenizer.convert_ids_to_tokens(end)!r} (id {end}), which is no stop token of the "
-        f"model, so that its answers may run on into turns of their own. Name it as eos_token_id in generation_config.json.",
+        f"The chat template ends an answer with {tokenizer.convert_ids_to_tokens(end)!r} (id "
+        f"{end}), which is no stop token of the "
+        f"model, so that its answers may run on into turns of their own. Name it as eos_token_id "
+        "in generation_config.json.",
     )
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token that a chat template writes after an answer; None where it writes none, or there is no template."""
+    """The special token that a chat template writes after an answer; None where it writes none, or
+    there is no template."""
     if not tokenizer.chat_template:
         return None
     said = "Here it is."
@@ -165,7 +196,9 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
         except UsageError:  # of a template that wants other turns nothing is known
             continue
         if said in rendered and not _prints_parts(rendered, messages):
-            after = tokenizer(rendered[rendered.rindex(said) + len(said) :], add_special_tokens=False)["input_ids"]
+            after = tokenizer(
+                rendered[rendered.rindex(said) + len(said) :], add_special_tokens=False
+            )["input_ids"]
             special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
             return next((int(i) for i in after if i in special), None)
     return None

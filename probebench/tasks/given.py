@@ -1,7 +1,9 @@
-"""Answers produced elsewhere (`--answers FILE`): read, checked, and brought into the form that generation gives.
+"""Answers produced elsewhere (`--answers FILE`): read, checked, and brought into the form that
+generation gives.
 
-One row per answer, in jsonl, json, csv, tsv or parquet, with the columns of `tasks.local.columns` (docs/answers.md). What
-stands around the ids of prompts and answers is taken off and counted, or the row is refused (`probebench.tasks.local.mending`).
+One row per answer, in jsonl, json, csv, tsv or parquet, with the columns of `tasks.local.columns`
+(docs/answers.md). What stands around the ids of prompts and answers is taken off and counted, or
+the row is refused (`probebench.tasks.local.mending`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from probebench.tasks.exact.spans import decode
 from probebench.tasks.local.columns import COLUMNS
 from probebench.tasks.local.echoes import Written, without_prompts
 from probebench.tasks.local.marks import IGNORED, Ids, Marks
-from probebench.tasks.local.mending import Dumped, Mended, Said, mend_answers, mend_prompts, told_by_stops
+from probebench.tasks.local.mending import (
+    Dumped,
+    Mended,
+    Said,
+    mend_answers,
+    mend_prompts,
+    told_by_stops,
+)
 from probebench.tasks.local.rows import Row, read_rows, strings, text_of, value_of
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.schema import Task
@@ -60,16 +69,30 @@ class GivenAnswer:
 
 
 def read_answers(
-    path: Path, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int], task: Task | None = None, limit: int | None = None
+    path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    stops: frozenset[int],
+    task: Task | None = None,
+    limit: int | None = None,
 ) -> list[GivenAnswer]:
     """Answers of a file; with a task, its options and group rule hold where the file says nothing.
 
     Raises:
-        BadFileError: a missing file, an unknown or missing field, a value that cannot be; with file and line.
+        BadFileError: a missing file, an unknown or missing field, a value that cannot be; with file
+            and line.
     """
     rows = []
     for row in read_rows(path):
-        rows.append(Row(row.where, {k: v for k, v in row.fields.items() if (v is not None and v != "") or k == "exact_answer"}))
+        rows.append(
+            Row(
+                row.where,
+                {
+                    k: v
+                    for k, v in row.fields.items()
+                    if (v is not None and v != "") or k == "exact_answer"
+                },
+            )
+        )
         if limit is not None and len(rows) == limit:
             break
     if not rows:
@@ -78,11 +101,17 @@ def read_answers(
     prompts = _prompts(rows, tokenizer, marks)
     answers = _answers(rows, prompts, tokenizer, marks)
     thoughts = thinking_ids(tokenizer)
-    given = [_given(row, p, a, tokenizer, (marks, thoughts), task) for row, p, a in zip(rows, prompts, answers, strict=True)]
+    given = [
+        _given(row, p, a, tokenizer, (marks, thoughts), task)
+        for row, p, a in zip(rows, prompts, answers, strict=True)
+    ]
     seen: set[str] = set()
     for row, g in zip(rows, given, strict=True):
         if g.example.id in seen:
-            raise BadFileError(f"{row.where}: the id {g.example.id!r} stands in an earlier row too; ids must be unique.")
+            raise BadFileError(
+                f"{row.where}: the id {g.example.id!r} stands in an earlier row too; ids must be "
+                "unique."
+            )
         seen.add(g.example.id)
     return _split(path.name, given)
 
@@ -90,17 +119,21 @@ def read_answers(
 def _split(name: str, given: list[GivenAnswer]) -> list[GivenAnswer]:
     """The file's own splits, if it has any; what it lacks is taken from what it has.
 
-    Without a test split the file's validation split is what is reported, and a quarter of the groups of train chooses; without a
-    validation split such a quarter chooses too.
+    Without a test split the file's validation split is what is reported, and a quarter of the
+    groups of train chooses; without a validation split such a quarter chooses too.
     """
     splits = {g.example.split for g in given}
     if None in splits and len(splits) > 1:
-        raise BadFileError(f"{name}: some rows have a 'split' and some have none; give it for all rows or for none.")
+        raise BadFileError(
+            f"{name}: some rows have a 'split' and some have none; give it for all rows or for "
+            "none."
+        )
     sides: dict[str, str | None] = {}
     for g in given:
         if sides.setdefault(g.example.group, g.example.split) != g.example.split:
             raise BadFileError(
-                f"{name}: the group {g.example.group!r} stands in {sides[g.example.group]} and in {g.example.split}. Rows of "
+                f"{name}: the group {g.example.group!r} stands in {sides[g.example.group]} and in "
+                f"{g.example.split}. Rows of "
                 f"one group must be in one split; say which rows belong together with 'group'."
             )
     if splits not in ({"train", "validation"}, {"train", "test"}):
@@ -133,7 +166,9 @@ def _given(
         found = find_words(text[start:], _text(wanted))
         exact = found and Span(found.start + start, found.end + start)
         if exact is None:
-            raise BadFileError(f"{where}: exact_answer {wanted!r} does not stand in the answer {text[:80]!r}.")
+            raise BadFileError(
+                f"{where}: exact_answer {wanted!r} does not stand in the answer {text[:80]!r}."
+            )
     split = fields.get("split")
     if split is not None and split not in SPLITS:
         raise BadFileError(f"{where}: split must be one of {', '.join(SPLITS)}; got {split!r}.")
@@ -145,10 +180,15 @@ def _given(
     wrong = tuple(strings(value_of(fields.get("wrong_answers"), "wrong_answers", where)))
     wrong = wrong or tuple(o for o in (task.options if task else ()) if o not in references)
     if task is not None and label is None and task.judge in ("choice", "closest") and not wrong:
-        raise BadFileError(f"{where}: judge {task.judge!r} of task {task.name!r} needs 'wrong_answers' beside 'references'.")
+        raise BadFileError(
+            f"{where}: judge {task.judge!r} of task {task.name!r} needs 'wrong_answers' beside "
+            "'references'."
+        )
     example = Example(identity, prompt.question, references, group, split, wrong, fields=fields)
     mended = (*prompt.mended, *answer.done)
-    return GivenAnswer(example, prompt_ids, answer_ids, stopped, text, label, exact, told, answer.ended, mended)
+    return GivenAnswer(
+        example, prompt_ids, answer_ids, stopped, text, label, exact, told, answer.ended, mended
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +204,19 @@ class _Prompt:
     mended: tuple[str, ...]
 
 
-def _prompts(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> list[_Prompt]:
+def _prompts(
+    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Marks
+) -> list[_Prompt]:
     """Prompt ids and questions of all rows."""
     dumped = []
     for row in rows:
         f = row.fields
         if "prompt_ids" in f:
-            dumped.append(Dumped(row.where, "prompt_ids", _ids(f["prompt_ids"], "prompt_ids", row.where, marks)))
+            dumped.append(
+                Dumped(
+                    row.where, "prompt_ids", _ids(f["prompt_ids"], "prompt_ids", row.where, marks)
+                )
+            )
         elif "prompt" in f:
             ids = tuple(tokenizer(_text(f["prompt"]), add_special_tokens=False)["input_ids"])
             if not ids:
@@ -196,17 +242,25 @@ def _prompts(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Mar
             if ids[: len(marks.prefix)] != marks.prefix:
                 ids = marks.prefix + ids
         _check_ids(ids, d.name, row.where, marks)
-        prompts.append(_Prompt(d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done))
+        prompts.append(
+            _Prompt(d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done)
+        )
     return prompts
 
 
-def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> list[Mended]:
+def _answers(
+    rows: Sequence[Row],
+    prompts: Sequence[_Prompt],
+    tokenizer: PreTrainedTokenizerBase,
+    marks: Marks,
+) -> list[Mended]:
     """Answer ids of all rows, with the stop token where the model ended the answer."""
     written = [
-        None if "answer_ids" in row.fields or "answer" not in row.fields
+        None
+        if "answer_ids" in row.fields or "answer" not in row.fields
         else Written(row.where, _text(row.fields["answer"]), p.text, p.ids)
         for row, p in zip(rows, prompts, strict=True)
-    ]  # fmt: skip
+    ]
     texts = iter(without_prompts([w for w in written if w is not None], tokenizer, marks))
     said: list[Said] = []
     cut: list[tuple[str, ...]] = []
@@ -214,7 +268,9 @@ def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrai
         f, ended = row.fields, _ended(row.fields, row.where)
         cut.append(())
         if "answer_ids" in f:
-            dumped = Dumped(row.where, "answer_ids", _ids(f["answer_ids"], "answer_ids", row.where, marks))
+            dumped = Dumped(
+                row.where, "answer_ids", _ids(f["answer_ids"], "answer_ids", row.where, marks)
+            )
         elif "answer" in f:
             text, cut[-1] = next(texts)
             dumped = Dumped(row.where, "answer", _tokens(text, row.where, tokenizer, marks))
@@ -223,15 +279,25 @@ def _answers(rows: Sequence[Row], prompts: Sequence[_Prompt], tokenizer: PreTrai
         said.append(Said(dumped, p.given, p.ids, ended))
     found = mend_answers(said, marks, tokenizer)
     said, found = told_by_stops(said, found, marks)
-    return [_finished(s, m, done, tokenizer, marks) for s, m, done in zip(said, found, cut, strict=True)]
+    return [
+        _finished(s, m, done, tokenizer, marks) for s, m, done in zip(said, found, cut, strict=True)
+    ]
 
 
-def _finished(s: Said, mended: Mended, done: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Mended:
-    """An answer of a file with what its form asks for: a stop token behind a text that was not cut off."""
+def _finished(
+    s: Said, mended: Mended, done: tuple[str, ...], tokenizer: PreTrainedTokenizerBase, marks: Marks
+) -> Mended:
+    """An answer of a file with what its form asks for: a stop token behind a text that was not cut
+    off."""
     _check_ids(mended.ids, s.answer.name, s.answer.where, marks)
     done = (*done, *mended.done)
     stop = tokenizer.eos_token_id
-    if s.answer.name != "answer" or s.ended is False or stop is None or mended.ids[-1] in marks.ends:
+    if (
+        s.answer.name != "answer"
+        or s.ended is False
+        or stop is None
+        or mended.ids[-1] in marks.ends
+    ):
         return replace(mended, done=done)
     return Mended((*mended.ids, stop), done if s.ended else (*done, "stop_added"))
 
@@ -240,7 +306,8 @@ def _tokens(text: str, where: str, tokenizer: PreTrainedTokenizerBase, marks: Ma
     """A text's tokens, special ones that are written out among them."""
     if (ending := next((e for e in marks.foreign if text.rstrip().endswith(e)), None)) is not None:
         raise BadFileError(
-            f"{where}: the answer ends with {ending!r}, which is no token of this model: it may be another model's stop token, or "
+            f"{where}: the answer ends with {ending!r}, which is no token of this model: it may be "
+            "another model's stop token, or "
             f"text. Take it off."
         )
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -259,19 +326,26 @@ def _ended(fields: Mapping[str, Any], where: str) -> bool | None:
     if "stopped" in fields:
         word = text_of(fields["stopped"]).lower()
         if word not in {"1", "0", "true", "false"}:
-            raise BadFileError(f"{where}: stopped must be 1 or true (the model ended it), 0 or false; got {fields['stopped']!r}.")
+            raise BadFileError(
+                f"{where}: stopped must be 1 or true (the model ended it), 0 or false; got "
+                f"{fields['stopped']!r}."
+            )
         found.append(word in {"1", "true"})
     if "finish_reason" in fields:
         reason = fields["finish_reason"]
         word = text_of(reason.get("type") if isinstance(reason, Mapping) else reason).lower()
         if word not in STOPPED | CUT:
             raise BadFileError(
-                f"{where}: finish_reason must be one of {', '.join(sorted(STOPPED))} (the model ended it) or "
+                f"{where}: finish_reason must be one of {', '.join(sorted(STOPPED))} (the model "
+                "ended it) or "
                 f"{', '.join(sorted(CUT))} (it was cut off); got {word!r}."
             )
         found.append(word in STOPPED)
     if len(set(found)) > 1:
-        raise BadFileError(f"{where}: stopped is {fields['stopped']!r} and finish_reason {fields['finish_reason']!r}: which is it?")
+        raise BadFileError(
+            f"{where}: stopped is {fields['stopped']!r} and finish_reason "
+            f"{fields['finish_reason']!r}: which is it?"
+        )
     return found[0] if found else None
 
 
@@ -280,7 +354,10 @@ def _label(row: Mapping[str, Any], where: str) -> tuple[int | None, tuple[str, .
     if "label" in row:
         value = text_of(row["label"]).lower()
         if value not in TRUE | FALSE:
-            raise BadFileError(f"{where}: label must be 1 or true (correct), 0 or false (wrong); got {row['label']!r}.")
+            raise BadFileError(
+                f"{where}: label must be 1 or true (correct), 0 or false (wrong); got "
+                f"{row['label']!r}."
+            )
         return int(value in TRUE), references
     if references:
         return None, references
@@ -300,7 +377,10 @@ def _ids(value: Any, name: str, where: str, marks: Marks) -> Ids:
     items = [items] if isinstance(items, int) else items
     items = items and [int(i) if isinstance(i, float) and i.is_integer() else i for i in items]
     if not items or not all(isinstance(i, int) and not isinstance(i, bool) for i in items):
-        raise BadFileError(f"{where}: {name} must be a list of token ids with at least one entry; got {str(value)[:60]!r}.")
+        raise BadFileError(
+            f"{where}: {name} must be a list of token ids with at least one entry; got "
+            f"{str(value)[:60]!r}."
+        )
     _check_ids([i for i in items if i not in IGNORED], name, where, marks)
     return tuple(items)
 
@@ -308,7 +388,10 @@ def _ids(value: Any, name: str, where: str, marks: Marks) -> Ids:
 def _check_ids(ids: Sequence[int], name: str, where: str, marks: Marks) -> None:
     wrong = [i for i in ids if not 0 <= i < marks.size]
     if wrong:
-        raise BadFileError(f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to {marks.size - 1}.")
+        raise BadFileError(
+            f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to "
+            f"{marks.size - 1}."
+        )
 
 
 def _missing(row: Mapping[str, Any], where: str, *names: str) -> BadFileError:

@@ -1,7 +1,9 @@
-"""Judges: is this answer right? Each is one function, registered under the name that task files use.
+"""Judges: is this answer right? Each is one function, registered under the name that task files
+use.
 
-A judge sees the example (question, references, wrong answers) and the answer's text. It returns a `Verdict`; a refusal
-is wrong and marked. What stands after a next question ("Q:") is no part of the answer, nor is the question repeated.
+A judge sees the example (question, references, wrong answers) and the answer's text. It returns a
+`Verdict`; a refusal is wrong and marked. What stands after a next question ("Q:") is no part of the
+answer, nor is the question repeated.
 """
 
 from __future__ import annotations
@@ -66,12 +68,15 @@ def aliases_judge(example: Example, answer: str) -> Verdict:
 def exact_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer equals an alias, word for word after normalisation."""
     said = words(up_to_next_question(answer))
-    return Verdict(correct=bool(said) and any(said == words(reference) for reference in example.references))
+    return Verdict(
+        correct=bool(said) and any(said == words(reference) for reference in example.references)
+    )
 
 
 @judge
 def choice_judge(example: Example, answer: str) -> Verdict:
-    """Right when the option mentioned first in the answer is the right one; wrong when a list names several."""
+    """Right when the option mentioned first in the answer is the right one; wrong when a list names
+    several."""
     span = earliest_option(example, answer)
     if span is None:
         return Verdict(correct=False, refused=refuses(own_words(example, answer)))
@@ -86,18 +91,24 @@ def number_judge(example: Example, answer: str) -> Verdict:
     found = final_amount(text)
     if found is None:
         return Verdict(correct=False, refused=refuses(text))
-    accepted = [amount for reference in example.references if (amount := read_amount(reference)) is not None]
+    accepted = [
+        amount for reference in example.references if (amount := read_amount(reference)) is not None
+    ]
     return Verdict(correct=any(found.equals(amount) for amount in accepted))
 
 
 @judge
 def closest_judge(example: Example, answer: str) -> Verdict:
-    """Right when the answer shares more words with some right reference than with any wrong one (best F1 of words)."""
+    """Right when the answer shares more words with some right reference than with any wrong one
+    (best F1 of words)."""
     text = own_words(example, answer)
     if not text.strip():
         return Verdict(correct=False)
     said = words(text)
-    right, wrong = (max((_f1(said, words(t)) for t in texts), default=0.0) for texts in (example.references, example.wrong))
+    right, wrong = (
+        max((_f1(said, words(t)) for t in texts), default=0.0)
+        for texts in (example.references, example.wrong)
+    )
     return Verdict(correct=right > wrong, refused=right == 0.0 and refuses(text))
 
 

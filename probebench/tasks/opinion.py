@@ -1,4 +1,5 @@
-"""A second opinion on labels: another language model asked whether each answer is right. It never changes a label."""
+"""A second opinion on labels: another language model asked whether each answer is right. It never
+changes a label."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ Correct (yes or no):"""
 def opinion_prompt(example: Example, answer: str) -> str:
     """What the judging model is asked about one answer."""
     return PROMPT.format(
-        question=example.question, references="; ".join(example.references[:10]), reply=" ".join(answer.split()) or "(nothing)"
+        question=example.question,
+        references="; ".join(example.references[:10]),
+        reply=" ".join(answer.split()) or "(nothing)",
     )
 
 
@@ -32,7 +35,8 @@ def read_opinion(reply: str) -> bool | None:
 
 
 def agreement(labels: Sequence[int], opinions: Sequence[bool | None]) -> dict[str, Any]:
-    """How often the two agree, over the answers on which there is an opinion; Cohen's kappa is NaN with fewer than two classes."""
+    """How often the two agree, over the answers on which there is an opinion; Cohen's kappa is NaN
+    with fewer than two classes."""
     from sklearn.metrics import cohen_kappa_score
 
     pairs = [(y, int(o)) for y, o in zip(labels, opinions, strict=True) if o is not None]

@@ -1,7 +1,8 @@
 """Tasks: one declarative file each, read strictly.
 
-A task file says everything that decides a number: source, fields, prompts, generation limits, judge, exact-answer rule,
-group key, split. It holds no code. Files of the suite lie in `tasks/`; a path to any other file works the same way.
+A task file says everything that decides a number: source, fields, prompts, generation limits,
+judge, exact-answer rule, group key, split. It holds no code. Files of the suite lie in `tasks/`; a
+path to any other file works the same way.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Group:
 
     columns: tuple[str, ...] = ("question",)
     pattern: str | None = None
-    """Regular expression searched in the first column; its group named `group` (or several, `group1`, ...) is the key."""
+    """Regular expression searched in the first column; its group named `group` (or several,
+    `group1`, ...) is the key."""
     unordered: bool = False
     """True where the order of the parts does not matter, as for pairs of options."""
 
@@ -101,7 +103,8 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Greedy decoding until the model stops, a stop text appears (base prompts) or the limit is reached."""
+    """Greedy decoding until the model stops, a stop text appears (base prompts) or the limit is
+    reached."""
 
     max_new_tokens: int = 100
     stop: tuple[str, ...] = ("\n",)
@@ -153,7 +156,15 @@ class Task:
     @property
     def hash(self) -> str:
         """SHA-256 over everything in the file that can change a number."""
-        words = {"description", "changelog", "licence", "citation", "judge_examples", "variants", "path"}
+        words = {
+            "description",
+            "changelog",
+            "licence",
+            "citation",
+            "judge_examples",
+            "variants",
+            "path",
+        }
         content = {k: v for k, v in dataclasses.asdict(self).items() if k not in words}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -170,7 +181,8 @@ def list_tasks() -> list[Task]:
 
 
 def load_task(name: str) -> Task:
-    """A task of the suite or a variant by name, or any task file by path (`mine.yaml`, or `mine.yaml:variant`).
+    """A task of the suite or a variant by name, or any task file by path (`mine.yaml`, or
+    `mine.yaml:variant`).
 
     Raises:
         UnknownNameError: no such task, with the nearest name.
@@ -188,10 +200,14 @@ def load_task(name: str) -> Task:
     if (path := task_folder() / f"{name}.yaml").is_file() and path.parent == task_folder():
         return read_file(path)[0]
     if "/" in name:
-        raise BadFileError(f"There is no task file {name!r}: a task of your own is a path ending in .yaml.")
+        raise BadFileError(
+            f"There is no task file {name!r}: a task of your own is a path ending in .yaml."
+        )
     found = {task.name: task for task in list_tasks()}
     if name not in found:
-        hint = "`probebench tasks` lists all; a task of your own is given as a path ending in .yaml."
+        hint = (
+            "`probebench tasks` lists all; a task of your own is given as a path ending in .yaml."
+        )
         raise UnknownNameError("task", name, found, hint)
     return found[name]
 
@@ -207,8 +223,13 @@ def read_file(path: Path) -> list[Task]:
     tasks = [task]
     for name, changes in task.variants.items():
         if not isinstance(changes, Mapping):
-            raise BadFileError(f"{path}: variant {name!r} must be a mapping of the keys that differ; got {changes!r}.")
-        merged = {k: v for k, v in content.items() if k != "variants"} | {"name": name} | dict(changes)
+            raise BadFileError(
+                f"{path}: variant {name!r} must be a mapping of the keys that differ; got "
+                f"{changes!r}."
+            )
+        merged = (
+            {k: v for k, v in content.items() if k != "variants"} | {"name": name} | dict(changes)
+        )
         tasks.append(_check(_build(Task, merged, f"{path}, variant {name!r}"), path, name))
     return tasks
 
@@ -219,23 +240,35 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadFileError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise BadFileError(
+            f"{path}: not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(content, dict):
-        raise BadFileError(f"{path}: a task file is a mapping of keys; got {type(content).__name__}.")
+        raise BadFileError(
+            f"{path}: a task file is a mapping of keys; got {type(content).__name__}."
+        )
     return content
 
 
 def _check(task: Task, path: Path, name: str) -> Task:
     """What no single key can say."""
     if task.name != name:
-        raise BadFileError(f"{path}: key 'name' must equal the file's name {name!r}; got {task.name!r}.")
+        raise BadFileError(
+            f"{path}: key 'name' must equal the file's name {name!r}; got {task.name!r}."
+        )
     given = [key for key in ("embedded", "hub", "files") if getattr(task.source, key)]
     if len(given) != 1:
-        raise BadFileError(f"{path}: key 'source' must name exactly one of 'embedded', 'hub' and 'files'; got {given or 'none'}.")
+        raise BadFileError(
+            f"{path}: key 'source' must name exactly one of 'embedded', 'hub' and 'files'; got "
+            f"{given or 'none'}."
+        )
     if task.version not in task.changelog:
         raise BadFileError(f"{path}: key 'changelog' has no line for version {task.version}.")
     if task.kind == "choice" and not (task.options or task.fields.wrong):
-        raise BadFileError(f"{path}: kind 'choice' needs 'options', or the other options' columns in 'fields: wrong'.")
+        raise BadFileError(
+            f"{path}: kind 'choice' needs 'options', or the other options' columns in 'fields: "
+            "wrong'."
+        )
     for key, pattern, groups in (
         ("answer_pattern", task.fields.answer_pattern, ("answer",)),
         ("pattern", task.fields.group.pattern, ("group", "group1")),
@@ -243,9 +276,14 @@ def _check(task: Task, path: Path, name: str) -> Task:
         try:
             named = re.compile(pattern).groupindex if pattern else groups
         except re.error as error:
-            raise BadFileError(f"{path}: key {key!r}: {pattern!r} is not a regular expression: {error}.") from None
+            raise BadFileError(
+                f"{path}: key {key!r}: {pattern!r} is not a regular expression: {error}."
+            ) from None
         if not set(groups) & set(named):
-            raise BadFileError(f"{path}: key {key!r}: {pattern!r} has no group named {groups[0]!r}, written (?P<{groups[0]}>...).")
+            raise BadFileError(
+                f"{path}: key {key!r}: {pattern!r} has no group named {groups[0]!r}, written "
+                f"(?P<{groups[0]}>...)."
+            )
     return dataclasses.replace(task, path=str(path))
 
 
@@ -262,7 +300,11 @@ def _build(cls: Any, content: Mapping[str, Any], where: str) -> Any:
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}."
             raise BadFileError(f"{where}: unknown key {key!r} (value {value!r}); {hint}")
         values[key] = _convert(hints[key], value, f"{where}: key {key!r}")
-    required = [f.name for f in dataclasses.fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    required = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is MISSING and f.default_factory is MISSING
+    ]
     missing = [name for name in required if name not in values]
     if missing:
         raise BadFileError(f"{where}: key {missing[0]!r} is missing.")
@@ -276,7 +318,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _build(hint, value, where)
     if origin is Literal:
         if value not in arguments:
-            raise BadFileError(f"{where} must be one of {', '.join(map(repr, arguments))}; got {value!r}.")
+            raise BadFileError(
+                f"{where} must be one of {', '.join(map(repr, arguments))}; got {value!r}."
+            )
         return value
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _convert(arguments[0], value, where)
@@ -286,7 +330,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise BadFileError(f"{where} must be a list; got {value!r}.")
         return tuple(_convert(arguments[0], item, where) for item in items)
     if origin is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(arguments):
+        if (
+            not isinstance(value, Sequence)
+            or isinstance(value, str)
+            or len(value) != len(arguments)
+        ):
             raise BadFileError(f"{where} must be a list of {len(arguments)}; got {value!r}.")
         return tuple(_convert(a, v, where) for a, v in zip(arguments, value, strict=True))
     if hint is Any:
@@ -295,7 +343,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise BadFileError(f"{where} must be a mapping; got {value!r}.")
         keys = {str(k) if arguments[0] is str else k: v for k, v in value.items()}
-        return {_convert(arguments[0], k, where): _convert(arguments[1], v, where) for k, v in keys.items()}
+        return {
+            _convert(arguments[0], k, where): _convert(arguments[1], v, where)
+            for k, v in keys.items()
+        }
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise BadFileError(f"{where} must be {hint.__name__}; got {value!r}.")
     return value

@@ -39,16 +39,23 @@ class Dataset:
     sha256: str
     """Hash over ids, questions, references, labels and groups, in order."""
     n_dropped: int
-    """Rows left out: exact repeats, statements with both labels, test rows of an official split with a twin in train."""
+    """Rows left out: exact repeats, statements with both labels, test rows of an official split
+    with a twin in train."""
 
 
 def load_dataset(
-    task: Task, data: str | Sequence[str] | None = None, limit: int | None = None, *, offline: bool = False
+    task: Task,
+    data: str | Sequence[str] | None = None,
+    limit: int | None = None,
+    *,
+    offline: bool = False,
 ) -> Dataset:
-    """Examples of `task`, or of local files and folders in its columns or in the plain `question, answers` form.
+    """Examples of `task`, or of local files and folders in its columns or in the plain `question,
+    answers` form.
 
     Raises:
-        BadFileError: a missing file, or a row without question, answers or group, with its line number.
+        BadFileError: a missing file, or a row without question, answers or group, with its line
+            number.
         UnavailableError: a source that cannot be reached.
     """
     source, revision = task.source, None
@@ -56,15 +63,26 @@ def load_dataset(
     if data is not None:
         origin, rows = local_rows(task, [data] if isinstance(data, str) else data)
     elif source.embedded is not None:
-        origin, rows = f"embedded:{source.embedded}", read_rows(Path(__file__).parent.parent / "tiny" / source.embedded)
+        origin, rows = (
+            f"embedded:{source.embedded}",
+            read_rows(Path(__file__).parent.parent / "tiny" / source.embedded),
+        )
     elif source.files:
         origin = f"files:{source.name}"
-        rows = [row for file, path in _fetched(task, offline=offline) for row in _file_rows(file, path)]
+        rows = [
+            row for file, path in _fetched(task, offline=offline) for row in _file_rows(file, path)
+        ]
     else:
         origin = f"hub:{source.hub}"
         rows, revision = _hub_rows(task, offline=offline)
-    wanted = [r for r in rows if all(text_of(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields)]
-    examples, dropped = _unique(told_apart([to_example(task, row) for row in wanted], [row.file for row in wanted]))
+    wanted = [
+        r
+        for r in rows
+        if all(text_of(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields)
+    ]
+    examples, dropped = _unique(
+        told_apart([to_example(task, row) for row in wanted], [row.file for row in wanted])
+    )
     if any(e.split is not None for e in examples):
         examples, twins = _without_twins(examples)
         dropped += twins
@@ -73,7 +91,11 @@ def load_dataset(
     examples = _sample(examples, limit)
     digest = hashlib.sha256()
     for e in examples:
-        digest.update(json.dumps([e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]).encode())
+        digest.update(
+            json.dumps(
+                [e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]
+            ).encode()
+        )
     return Dataset(tuple(examples), origin, revision, digest.hexdigest(), dropped)
 
 
@@ -83,13 +105,19 @@ def cache_folder() -> Path:
 
 
 def _fetched(task: Task, *, offline: bool) -> list[tuple[File, Path]]:
-    """The pinned files of a task, each downloaded once and checked against its sha256; all that are missing are named."""
+    """The pinned files of a task, each downloaded once and checked against its sha256; all that are
+    missing are named."""
     placed = [
-        (file, cache_folder() / file.sha256[:16] / Path(urllib.parse.urlparse(file.url).path).name) for file in task.source.files
+        (file, cache_folder() / file.sha256[:16] / Path(urllib.parse.urlparse(file.url).path).name)
+        for file in task.source.files
     ]
     missing = [(file, path) for file, path in placed if not path.is_file()]
     if missing and offline:
-        raise _unreachable(task, _file_words(missing), f"--offline forbids to fetch {'it' if len(missing) == 1 else 'them'}")
+        raise _unreachable(
+            task,
+            _file_words(missing),
+            f"--offline forbids to fetch {'it' if len(missing) == 1 else 'them'}",
+        )
     for i, (file, path) in enumerate(missing):
         try:
             with urllib.request.urlopen(file.url, timeout=60) as answer:
@@ -98,7 +126,9 @@ def _fetched(task: Task, *, offline: bool) -> list[tuple[File, Path]]:
             raise _unreachable(task, _file_words(missing[i:]), str(error)) from None
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:
-            raise UnavailableError(f"{file.url} has sha256 {found}; task {task.name!r} is pinned to {file.sha256}.")
+            raise UnavailableError(
+                f"{file.url} has sha256 {found}; task {task.name!r} is pinned to {file.sha256}."
+            )
         write_atomic(path, content)
     return placed
 
@@ -126,8 +156,12 @@ def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
     try:
         # without a network the hub's client would try again and again for half a minute
         datasets.config.HF_HUB_OFFLINE = before or offline or not hub_is_there()
-        table = datasets.load_dataset(source.hub, source.config, split=source.split, revision=source.revision)
-    except Exception as error:  # the hub client raises a dozen unrelated types when a data set is out of reach
+        table = datasets.load_dataset(
+            source.hub, source.config, split=source.split, revision=source.revision
+        )
+    except (
+        Exception
+    ) as error:  # the hub client raises a dozen unrelated types when a data set is out of reach
         what = f"the hub data set {source.hub!r} (config {source.config!r}, split {source.split!r})"
         raise _unreachable(task, what, type(error).__name__) from None
     finally:
@@ -146,7 +180,8 @@ def _unreachable(task: Task, what: str, why: str) -> UnavailableError:
         else ("--data FILE", "it")
     )
     return UnavailableError(
-        f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download {them} where there is a network "
+        f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download "
+        f"{them} where there is a network "
         f"and give {files}, in the same columns or as question and answers."
     )
 
@@ -159,7 +194,9 @@ def to_example(task: Task, row: Row) -> Example:
     """
     where, statements = row.where, task.kind == "statements"
     fields = _from_plain(task, row.fields)
-    question = lookup(fields, task.fields.question) or (fields.get("statement") if statements else None)
+    question = lookup(fields, task.fields.question) or (
+        fields.get("statement") if statements else None
+    )
     if not isinstance(question, str) or not question.strip():
         raise _missing("statement" if statements else "question", [task.fields.question], row)
     references: tuple[str, ...] = ()
@@ -168,7 +205,10 @@ def to_example(task: Task, row: Row) -> Example:
         label = LABELS.get(text_of(lookup(fields, task.fields.label)).lower())
         if label is None:
             value = lookup(fields, task.fields.label)
-            raise BadFileError(f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got {value!r}.")
+            raise BadFileError(
+                f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got "
+                f"{value!r}."
+            )
     else:
         references = _answers(task, fields, task.fields.answers, where)
         if not references:
@@ -183,13 +223,20 @@ def to_example(task: Task, row: Row) -> Example:
     context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
     split = row.split if task.split == "official" else None
     columns = {**fields, "context": context} if context else dict(fields)
-    return Example(text_of(identity), question.strip(), references, group, split, wrong, label, columns)
+    return Example(
+        text_of(identity), question.strip(), references, group, split, wrong, label, columns
+    )
 
 
 def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of the plain form (`question, answers`, and `wrong_answers` where there are some) in the task's own columns."""
+    """A row of the plain form (`question, answers`, and `wrong_answers` where there are some) in
+    the task's own columns."""
     own = task.fields
-    if "question" not in fields or "answers" not in fields or any(lookup(fields, path) is not None for path in own.answers):
+    if (
+        "question" not in fields
+        or "answers" not in fields
+        or any(lookup(fields, path) is not None for path in own.answers)
+    ):
         return fields
     named = {own.question: fields["question"], own.answers[0]: fields["answers"]}
     if own.wrong:
@@ -197,7 +244,9 @@ def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**fields, **named, PLAIN: True}
 
 
-def _answers(task: Task, fields: Mapping[str, Any], paths: Sequence[str], where: str) -> tuple[str, ...]:
+def _answers(
+    task: Task, fields: Mapping[str, Any], paths: Sequence[str], where: str
+) -> tuple[str, ...]:
     """Answers in the given columns, cut out, split and renamed as the task says."""
     found: dict[str, None] = {}
     for path in paths:
@@ -207,7 +256,11 @@ def _answers(task: Task, fields: Mapping[str, Any], paths: Sequence[str], where:
                 match = re.search(task.fields.answer_pattern, text)
                 text = match.group("answer") if match else text
             parts = text.split(task.fields.separator) if task.fields.separator else [text]
-            found.update(dict.fromkeys(task.fields.rename.get(p.strip(), p.strip()) for p in parts if p.strip()))
+            found.update(
+                dict.fromkeys(
+                    task.fields.rename.get(p.strip(), p.strip()) for p in parts if p.strip()
+                )
+            )
     return tuple(found)
 
 
@@ -226,7 +279,8 @@ def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -
         match = re.search(rule.pattern, parts[0])
         if match is None:
             raise BadFileError(
-                f"{where}: the group pattern {rule.pattern!r} of task {task.name!r} does not match {parts[0][:80]!r}."
+                f"{where}: the group pattern {rule.pattern!r} of task {task.name!r} does not match "
+                f"{parts[0][:80]!r}."
             )
         parts = [v for k, v in match.groupdict().items() if k.startswith("group") and v is not None]
     parts = [normalise(part) for part in parts]
@@ -236,7 +290,9 @@ def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -
 def loses_group(task: Task, fields: Mapping[str, Any]) -> bool:
     """Does a row lack a column that the task groups by, so that its question stands for it?"""
     own = {task.fields.question, "question", "statement"}
-    return any(lookup(fields, column) is None for column in task.fields.group.columns if column not in own)
+    return any(
+        lookup(fields, column) is None for column in task.fields.group.columns if column not in own
+    )
 
 
 def normalise(text: str) -> str:
@@ -246,11 +302,14 @@ def normalise(text: str) -> str:
 
 def _missing(what: str, columns: Sequence[str], row: Row) -> BadFileError:
     wanted = " or ".join(map(repr, columns))
-    return BadFileError(f"{row.where}: no {what} in field {wanted}; fields here: {', '.join(map(str, row.fields))}.")
+    return BadFileError(
+        f"{row.where}: no {what} in field {wanted}; fields here: {', '.join(map(str, row.fields))}."
+    )
 
 
 def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
-    """Examples without exact repeats and without statements that carry both labels, and how many were left out."""
+    """Examples without exact repeats and without statements that carry both labels, and how many
+    were left out."""
     kept: dict[tuple[Any, ...], Example] = {}
     ids: set[str] = set()
     labels: dict[str, set[int | None]] = {}
@@ -261,7 +320,9 @@ def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
         if key in kept:
             continue
         if e.id in ids:
-            raise BadFileError(f"The id {e.id!r} stands for two different examples; ids must be unique.")
+            raise BadFileError(
+                f"The id {e.id!r} stands for two different examples; ids must be unique."
+            )
         ids.add(e.id)
         kept[key] = e
         labels.setdefault(e.question, set()).add(e.label)
@@ -273,12 +334,15 @@ def _sample(examples: list[Example], limit: int | None) -> list[Example]:
     """`limit` examples, always the same ones whatever the order of the source, in its order."""
     if limit is None or limit >= len(examples):
         return examples
-    ranked = sorted(range(len(examples)), key=lambda i: hashlib.sha256(examples[i].id.encode()).digest())
+    ranked = sorted(
+        range(len(examples)), key=lambda i: hashlib.sha256(examples[i].id.encode()).digest()
+    )
     return [examples[i] for i in sorted(ranked[:limit])]
 
 
 def _without_twins(examples: Sequence[Example]) -> tuple[list[Example], int]:
-    """An official split without test examples whose group is in train; train gives a quarter of its groups to validation."""
+    """An official split without test examples whose group is in train; train gives a quarter of its
+    groups to validation."""
     train = {e.group for e in examples if e.split == "train"}
     kept = [e for e in examples if e.split != "test" or e.group not in train]
     placed = [replace(e, split=official_split(e.group)) if e.split == "train" else e for e in kept]

@@ -19,7 +19,8 @@ def split_examples(examples: Sequence[Example], seed: int = 0) -> list[SplitName
 
 
 def official_split(group: str) -> SplitName:
-    """Where a group of an official train split goes: a quarter of the groups to validation, for 60/20 of the whole."""
+    """Where a group of an official train split goes: a quarter of the groups to validation, for
+    60/20 of the whole."""
     return "validation" if _place(group, "official") < 0.25 else "train"
 
 

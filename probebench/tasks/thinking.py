@@ -1,11 +1,15 @@
 """Models that think before they answer: where their thinking begins and ends, by token ids alone.
 
-Chat-template families mark thinking with delimiters. Each family is one row here; its delimiters become id sequences of
-the tokenizer at hand and are searched for in prompt + generated ids. What is not there is absent, never guessed:
+Chat-template families mark thinking with delimiters. Each family is one row here; its delimiters
+become id sequences of the tokenizer at hand and are searched for in prompt + generated ids. What is
+not there is absent, never guessed:
 
-- the template may put the opening delimiter into the prompt (DeepSeek-R1), or leave it to the model (Qwen3);
-- it may inject an empty pair, or a closing delimiter alone, to switch thinking off (Qwen3, DeepSeek-V3.1);
-- a model may write a closing delimiter without an opening one (R1 distillations): then thinking began with its first token;
+- the template may put the opening delimiter into the prompt (DeepSeek-R1), or leave it to the model
+  (Qwen3);
+- it may inject an empty pair, or a closing delimiter alone, to switch thinking off (Qwen3,
+  DeepSeek-V3.1);
+- a model may write a closing delimiter without an opening one (R1 distillations): then thinking
+  began with its first token;
 - an answer cut off while thinking has no closing delimiter, and so no final answer.
 """
 
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TAIL = 2
-"""Tokens, of blank lines, that a template may write after or between the delimiters it puts into the prompt."""
+"""Tokens, of blank lines, that a template may write after or between the delimiters it puts into
+the prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,17 @@ class Delimiters:
     open: str
     close: str
     final: str = ""
-    """What stands between thinking and the final answer; thinking ends at the last closing delimiter before it."""
+    """What stands between thinking and the final answer; thinking ends at the last closing
+    delimiter before it."""
 
 
 FAMILIES = (
-    Delimiters("think", "<think>", "</think>"),  # Qwen3, DeepSeek-R1 and V3.1, QwQ, Phi-4-reasoning, GLM, MiniMax
-    Delimiters("harmony", "<|channel|>analysis<|message|>", "<|end|>", "<|channel|>final<|message|>"),  # GPT-OSS
+    Delimiters(
+        "think", "<think>", "</think>"
+    ),  # Qwen3, DeepSeek-R1 and V3.1, QwQ, Phi-4-reasoning, GLM, MiniMax
+    Delimiters(
+        "harmony", "<|channel|>analysis<|message|>", "<|end|>", "<|channel|>final<|message|>"
+    ),  # GPT-OSS
     Delimiters("channel", "<|channel>thought\n", "<channel|>"),  # Gemma 4
     Delimiters("magistral", "[THINK]", "[/THINK]"),
     Delimiters("command", "<|START_THINKING|>", "<|END_THINKING|>"),
@@ -61,16 +71,22 @@ class ThinkingIds:
 
 
 def thinking_ids(tokenizer: PreTrainedTokenizerBase) -> ThinkingIds | None:
-    """The delimiters of the family that a tokenizer belongs to; None for one that marks no thinking.
+    """The delimiters of the family that a tokenizer belongs to; None for one that marks no
+    thinking.
 
-    A tokenizer belongs to a family when both delimiters begin with one of its added tokens, or one of them stands in its
-    chat template.
+    A tokenizer belongs to a family when both delimiters begin with one of its added tokens, or one
+    of them stands in its chat template.
     """
     template, added = str(tokenizer.chat_template or ""), tokenizer.get_added_vocab()
     for row in FAMILIES:
-        first_added = [next((a for a in added if text.startswith(a)), None) for text in (row.open, row.close)]
+        first_added = [
+            next((a for a in added if text.startswith(a)), None) for text in (row.open, row.close)
+        ]
         if all(first_added) or row.open in template or row.close in template:
-            begin, end, final = (tuple(tokenizer.encode(t, add_special_tokens=False)) for t in (row.open, row.close, row.final))
+            begin, end, final = (
+                tuple(tokenizer.encode(t, add_special_tokens=False))
+                for t in (row.open, row.close, row.final)
+            )
             return ThinkingIds(row.family, begin, end, final, row.open, row.close)
     return None
 
@@ -95,10 +111,18 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
     if marks.final:
         ends = [i for i in ends if answer is not None and i < answer][-1:]
     end = ends[0] if ends else None
-    if generated and (end is None or generated[0] < end) and (first is None or generated[0] - n_prompt <= TAIL):
+    if (
+        generated
+        and (end is None or generated[0] < end)
+        and (first is None or generated[0] - n_prompt <= TAIL)
+    ):
         first = generated[0] + len(marks.open)
     if first is None and end is None:  # no thoughts; a final channel may still be marked
-        return None if answer is None or answer >= len(ids) else Thinking(first=None, last=None, end=None, final=answer)
+        return (
+            None
+            if answer is None or answer >= len(ids)
+            else Thinking(first=None, last=None, end=None, final=answer)
+        )
     if first is None:
         first = n_prompt  # a closing delimiter alone: all before it was thinking
     if end is None:
@@ -112,12 +136,19 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
     )
 
 
-def _switched_off(close: int, opened: Sequence[int], n_total: int, n_prompt: int, marks: ThinkingIds) -> Thinking | None:
+def _switched_off(
+    close: int, opened: Sequence[int], n_total: int, n_prompt: int, marks: ThinkingIds
+) -> Thinking | None:
     """A template that closed thinking in the prompt; None when a whole earlier turn did."""
     before = [i for i in opened if i < close]
     if before and close - (before[-1] + len(marks.open)) > TAIL:
         return None
-    return Thinking(first=None, last=None, end=close + len(marks.close) - 1, final=n_prompt if n_prompt < n_total else None)
+    return Thinking(
+        first=None,
+        last=None,
+        end=close + len(marks.close) - 1,
+        final=n_prompt if n_prompt < n_total else None,
+    )
 
 
 def _final_answer(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> int | None:
@@ -129,13 +160,22 @@ def _final_answer(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> int 
 def occurrences(ids: Sequence[int], wanted: Sequence[int]) -> list[int]:
     """Where `wanted` begins in `ids`."""
     n, target = len(wanted), tuple(wanted)
-    return [i for i in range(len(ids) - n + 1) if ids[i] == target[0] and tuple(ids[i : i + n]) == target]
+    return [
+        i
+        for i in range(len(ids) - n + 1)
+        if ids[i] == target[0] and tuple(ids[i : i + n]) == target
+    ]
 
 
 def reply_start(
-    tokenizer: PreTrainedTokenizerBase, marks: ThinkingIds | None, prompt_ids: Sequence[int], answer_ids: Sequence[int], text: str
+    tokenizer: PreTrainedTokenizerBase,
+    marks: ThinkingIds | None,
+    prompt_ids: Sequence[int],
+    answer_ids: Sequence[int],
+    text: str,
 ) -> int:
-    """Character of an answer's text where its final answer begins: 0 without thinking, its end when thinking was cut off."""
+    """Character of an answer's text where its final answer begins: 0 without thinking, its end when
+    thinking was cut off."""
     found = find_thinking((*prompt_ids, *answer_ids), len(prompt_ids), marks) if marks else None
     if found is None:
         return 0
@@ -170,7 +210,8 @@ def place_answer(
 
 
 def close_thinking(prompt: str, marks: ThinkingIds) -> str:
-    """A rendered prompt in which thinking, if the template has just opened it, is closed at once."""
+    """A rendered prompt in which thinking, if the template has just opened it, is closed at
+    once."""
     if prompt.rstrip().endswith(marks.open_text.rstrip()):
         return f"{prompt.rstrip()}\n{marks.close_text}\n\n"
     return prompt

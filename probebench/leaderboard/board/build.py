@@ -1,4 +1,5 @@
-"""`probebench leaderboard build`: Markdown, CSV, LaTeX and the static site from the same records."""
+"""`probebench leaderboard build`: Markdown, CSV, LaTeX and the static site from the same
+records."""
 
 from __future__ import annotations
 
@@ -14,9 +15,11 @@ TABLES = "tables"
 
 
 def build(root: Path, out: Path, *, published: bool = True) -> Board:
-    """Write `README.md`, `leaderboard.csv` and `leaderboard.tex` into `root`, and the site into `out`.
+    """Write `README.md`, `leaderboard.csv` and `leaderboard.tex` into `root`, and the site into
+    `out`.
 
-    The three files hold the headline probes; every detector is in the site and, per task, in `tables/<task>.csv` below `root`.
+    The three files hold the headline probes; every detector is in the site and, per task, in
+    `tables/<task>.csv` below `root`.
 
     Args:
         root: the folder `leaderboards/`, with submissions in `v1/<model>/<task>/`.
@@ -35,7 +38,11 @@ def build(root: Path, out: Path, *, published: bool = True) -> Board:
     table = to_csv(r for r in board.rows if r.headline)
     site.write(board)
     write_atomic(out / "data" / "leaderboard.csv", table.encode())
-    for name, text in (("README.md", to_markdown(board)), ("leaderboard.csv", table), ("leaderboard.tex", to_latex(board))):
+    for name, text in (
+        ("README.md", to_markdown(board)),
+        ("leaderboard.csv", table),
+        ("leaderboard.tex", to_latex(board)),
+    ):
         write_atomic(root / name, text.encode())
     for old in (root / TABLES).glob("*.csv"):
         old.unlink()

@@ -1,7 +1,8 @@
 """Rows of the leaderboard, from submissions and from papers, in one form for tables and pages.
 
-Three tiers. `published`: figures that a paper prints, with their table. `recomputed`: a submission whose numbers were computed
-again from its decisions before it was merged. `rerun`: maintainers repeated the run and got the same within the interval.
+Three tiers. `published`: figures that a paper prints, with their table. `recomputed`: a submission
+whose numbers were computed again from its decisions before it was merged. `rerun`: maintainers
+repeated the run and got the same within the interval.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ class Entry:
 
     @property
     def ranked(self) -> bool:
-        """Only runs of the current version of a task are ranked, each protocol version by itself."""
+        """Only runs of the current version of a task are ranked, each protocol version by
+        itself."""
         return self.tier != "published" and self.current
 
     def detector(self, name: str) -> DetectorRow | None:
@@ -110,7 +112,10 @@ class Entry:
 
     def cell(self, layer: str, position: str, site: str = "resid") -> CellRow | None:
         """A cell of the map; None when this row does not have it."""
-        return next((c for c in self.cells if (c.site, c.layer, c.position) == (site, layer, position)), None)
+        return next(
+            (c for c in self.cells if (c.site, c.layer, c.position) == (site, layer, position)),
+            None,
+        )
 
     def decisions(self) -> Decisions:
         """Labels and decisions, read now.
@@ -119,7 +124,9 @@ class Entry:
             BadFileError: a published row, or a file that cannot be read.
         """
         if self.folder is None:
-            raise BadFileError(f"Published figures of {self.model} on {self.task} come without decisions.")
+            raise BadFileError(
+                f"Published figures of {self.model} on {self.task} come without decisions."
+            )
         try:
             return read_decisions(self.folder)
         except Broken as error:
@@ -144,7 +151,9 @@ def read_entries(root: Path, *, published: bool = True) -> Iterator[Entry]:
         except Broken as error:
             raise BadFileError(f"{folder}: {error}") from None
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise BadFileError(f"{folder}: {RECORD} does not follow the schema ({type(error).__name__}: {error}).") from None
+            raise BadFileError(
+                f"{folder}: {RECORD} does not follow the schema ({type(error).__name__}: {error})."
+            ) from None
     if published:
         yield from published_entries()
 
@@ -158,7 +167,11 @@ def read_entry(folder: Path) -> Entry:
     record = read_json(folder, RECORD)
     model, task = record["model"], record["task"]
     rerun = read_json(folder, RERUN) if (folder / RERUN).exists() else None
-    repeated = rerun is not None and rerun.get("agrees") is True and rerun.get("fingerprint") == fingerprint(folder)
+    repeated = (
+        rerun is not None
+        and rerun.get("agrees") is True
+        and rerun.get("fingerprint") == fingerprint(folder)
+    )
     detectors = tuple(_detector(d) for d in record["detectors"])
     return Entry(
         tier="rerun" if repeated else "recomputed",
@@ -194,20 +207,33 @@ def read_entry(folder: Path) -> Entry:
     )
 
 
-ENSEMBLES = {"ensemble_mean": "mean of the best cells", "ensemble_stacked": "stack of the best cells"}
-"""Words for tables: how many cells they take differs from run to run, and one name stands for all."""
+ENSEMBLES = {
+    "ensemble_mean": "mean of the best cells",
+    "ensemble_stacked": "stack of the best cells",
+}
+"""Words for tables: how many cells they take differs from run to run, and one name stands for
+all."""
 
 
 def _detector(d: Mapping[str, Any]) -> DetectorRow:
     low, high = d.get("auroc_95") or (None, None)
     difference_low, difference_high = d.get("probe_minus_this_95") or (None, None)
     return DetectorRow(
-        name=d["name"], label=ENSEMBLES.get(d["name"], d["label"]),
+        name=d["name"],
+        label=ENSEMBLES.get(d["name"], d["label"]),
         kind=d.get("kind", "probe" if d["name"].startswith("probe") else "baseline"),
-        when=d.get("when"), n=d.get("n"), n_correct=d.get("n_correct"), auroc=d["auroc"], low=low, high=high,
-        difference=d.get("probe_minus_this"), difference_low=difference_low, difference_high=difference_high,
-        metrics=d.get("metrics") or {}, n_missing=d.get("n_missing"),
-    )  # fmt: skip
+        when=d.get("when"),
+        n=d.get("n"),
+        n_correct=d.get("n_correct"),
+        auroc=d["auroc"],
+        low=low,
+        high=high,
+        difference=d.get("probe_minus_this"),
+        difference_low=difference_low,
+        difference_high=difference_high,
+        metrics=d.get("metrics") or {},
+        n_missing=d.get("n_missing"),
+    )
 
 
 def published_entries() -> Iterator[Entry]:
@@ -222,17 +248,52 @@ def published_entries() -> Iterator[Entry]:
 def _published(model: str, task: str, rows: Sequence[Mapping[str, str]]) -> Entry:
     detectors = tuple(
         DetectorRow(
-            name=r["detector"], label=r["detector"].replace("_", " ").replace("probe@", "probe at "),
-            kind="probe" if r["detector"].startswith("probe@") else "baseline", when=None, n=None, n_correct=None,
-            auroc=float(r["auroc"]), low=None, high=None, difference=None, difference_low=None, difference_high=None,
-            spread=float(r["spread"]) if r["spread"] else None, source=r["source"],
+            name=r["detector"],
+            label=r["detector"].replace("_", " ").replace("probe@", "probe at "),
+            kind="probe" if r["detector"].startswith("probe@") else "baseline",
+            when=None,
+            n=None,
+            n_correct=None,
+            auroc=float(r["auroc"]),
+            low=None,
+            high=None,
+            difference=None,
+            difference_low=None,
+            difference_high=None,
+            spread=float(r["spread"]) if r["spread"] else None,
+            source=r["source"],
         )
         for r in rows
-    )  # fmt: skip
+    )
     return Entry(
-        tier="published", protocol_version=None, model=model, variant="", slug=model.replace("/", "__"), family=None, revision=None,
-        n_parameters=None, n_layers=None, width=None, dtype=None, task=task, task_version=None, task_hash=None, task_folder=task,
-        current=True, n_test=None, n_compared=None, prevalence=None,
-        detectors=tuple(sorted(detectors, key=lambda d: (d.kind != "probe", d.name))), selection=None, cells=(), layers=(),
-        positions=(), warnings=(), source=rows[0]["source"], package={}, rerun=None, folder=None, record={},
-    )  # fmt: skip
+        tier="published",
+        protocol_version=None,
+        model=model,
+        variant="",
+        slug=model.replace("/", "__"),
+        family=None,
+        revision=None,
+        n_parameters=None,
+        n_layers=None,
+        width=None,
+        dtype=None,
+        task=task,
+        task_version=None,
+        task_hash=None,
+        task_folder=task,
+        current=True,
+        n_test=None,
+        n_compared=None,
+        prevalence=None,
+        detectors=tuple(sorted(detectors, key=lambda d: (d.kind != "probe", d.name))),
+        selection=None,
+        cells=(),
+        layers=(),
+        positions=(),
+        warnings=(),
+        source=rows[0]["source"],
+        package={},
+        rerun=None,
+        folder=None,
+        record={},
+    )

@@ -1,8 +1,9 @@
 """The static site: pages from templates, data as files that scripts of this site read.
 
-Nothing is fetched at run time, so that pages work from a disk: data files are scripts that hold one JSON text each. Submitted
-text reaches a page in two ways only: through the templates, which escape it, and through that JSON, which scripts turn into
-text nodes. The site's content security policy forbids inline code, evaluation and other servers.
+Nothing is fetched at run time, so that pages work from a disk: data files are scripts that hold one
+JSON text each. Submitted text reaches a page in two ways only: through the templates, which escape
+it, and through that JSON, which scripts turn into text nodes. The site's content security policy
+forbids inline code, evaluation and other servers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
-from probebench.leaderboard.board.rows import TIERS, Board, Model, Row, Standing, best_first, safe_slug
+from probebench.leaderboard.board.rows import (
+    TIERS,
+    Board,
+    Model,
+    Row,
+    Standing,
+    best_first,
+    safe_slug,
+)
 from probebench.leaderboard.board.texts import to_csv
 
 if TYPE_CHECKING:
@@ -49,23 +58,36 @@ class Site:
         self.maps: dict[str, list[dict[str, str]]] = {}
         """Slug of a model -> its maps: task, site and key of the data file."""
         self.warnings: dict[str, list[str]] = {}
-        if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())):
-            raise UsageError(f"{out} exists and is not a site of an earlier build; choose another folder with --out.")
+        if out.exists() and (
+            not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())
+        ):
+            raise UsageError(
+                f"{out} exists and is not a site of an earlier build; choose another folder with "
+                "--out."
+            )
         try:
             for folder in ("assets", "data", "models", "tasks"):
                 shutil.rmtree(out / folder, ignore_errors=True)
                 (out / folder).mkdir(parents=True)
-            (out / MARK).write_text(f"Built by probebench {__version__}; the next build replaces what is here.\n", encoding="utf-8")
+            (out / MARK).write_text(
+                f"Built by probebench {__version__}; the next build replaces what is here.\n",
+                encoding="utf-8",
+            )
             for asset in sorted((HERE / "assets").iterdir()):
                 shutil.copyfile(asset, out / "assets" / asset.name)
         except OSError as error:
             raise RunError(f"Cannot write the site to {out}: {error.strerror}.") from None
 
     def add_maps(self, entry: Entry) -> None:
-        """Write the maps of a submission, one file per site; called while its cells are in memory."""
+        """Write the maps of a submission, one file per site; called while its cells are in
+        memory."""
         model = safe_slug(entry.slug)
         if entry.warnings:
-            words = f"{entry.task}: " if entry.current else f"{entry.task}, version {entry.task_version}: "
+            words = (
+                f"{entry.task}: "
+                if entry.current
+                else f"{entry.task}, version {entry.task_version}: "
+            )
             self.warnings.setdefault(model, []).extend(words + w for w in entry.warnings)
         for site in dict.fromkeys(c.site for c in entry.cells):
             task = entry.task if entry.current else f"{entry.task} (version {entry.task_version})"
@@ -77,7 +99,9 @@ class Site:
         """One data file: a call with a JSON text, so that no submitted text is ever code."""
         path = self.out / "data" / f"{key}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"PB.put({script_text(key)}, {script_text(json_text(content))});\n", encoding="utf-8")
+        path.write_text(
+            f"PB.put({script_text(key)}, {script_text(json_text(content))});\n", encoding="utf-8"
+        )
 
     def write(self, board: Board) -> None:
         """All pages."""
@@ -87,7 +111,9 @@ class Site:
         def page(path: str, template: str, **values: Any) -> None:
             root = "../" * path.count("/")
             common = {"root": root, "page": Path(path).stem, "version": __version__, "slugs": slugs}
-            (self.out / path).write_text(environment.get_template(template).render(**common, **values), encoding="utf-8")
+            (self.out / path).write_text(
+                environment.get_template(template).render(**common, **values), encoding="utf-8"
+            )
 
         overview, of_model = [], {m.slug: [] for m in board.models}  # type: ignore[var-annotated]
         by_task: dict[str, list[Row]] = {name: [] for name in board.tasks}
@@ -97,23 +123,55 @@ class Site:
         for name, rows in by_task.items():
             headline = [r for r in rows if r.headline]
             card = tasks.get(name)
-            overview.append({
-                "name": name, "slug": slugs[name], "kind": card.kind if card else None,
-                "n_models": len({r.model.slug for r in headline}), "first": _first_group(headline),
-            })  # fmt: skip
+            overview.append(
+                {
+                    "name": name,
+                    "slug": slugs[name],
+                    "kind": card.kind if card else None,
+                    "n_models": len({r.model.slug for r in headline}),
+                    "first": _first_group(headline),
+                }
+            )
             self.put(f"tasks/{slugs[name]}", {"name": name, **columns(rows, slugs)})
-            (self.out / "data" / "tasks" / f"{slugs[name]}.csv").write_text(to_csv(rows), encoding="utf-8")
-            page(f"tasks/{slugs[name]}.html", "task.html", name=name, slug=slugs[name], card=card, first_rows=headline[:FIRST])
+            (self.out / "data" / "tasks" / f"{slugs[name]}.csv").write_text(
+                to_csv(rows), encoding="utf-8"
+            )
+            page(
+                f"tasks/{slugs[name]}.html",
+                "task.html",
+                name=name,
+                slug=slugs[name],
+                card=card,
+                first_rows=headline[:FIRST],
+            )
         for model in board.models:
-            rows = sorted(of_model[model.slug], key=lambda r: (r.task, r.protocol is None, not r.current, *best_first(r)))
+            rows = sorted(
+                of_model[model.slug],
+                key=lambda r: (r.task, r.protocol is None, not r.current, *best_first(r)),
+            )
             maps = self.maps.get(model.slug, [])
-            self.put(f"models/{model.slug}", {"name": model.name, "maps": maps, **columns(rows, slugs)})
-            page(f"models/{model.slug}.html", "model.html", model=model, maps=maps, headline=[r for r in rows if r.headline],
-                 warnings=self.warnings.get(model.slug, []))  # fmt: skip
+            self.put(
+                f"models/{model.slug}", {"name": model.name, "maps": maps, **columns(rows, slugs)}
+            )
+            page(
+                f"models/{model.slug}.html",
+                "model.html",
+                model=model,
+                maps=maps,
+                headline=[r for r in rows if r.headline],
+                warnings=self.warnings.get(model.slug, []),
+            )
         standings = board.standings()
         self.put("index", {"tiers": TIERS, "standings": [_standing(s) for s in standings]})
-        page("index.html", "index.html", tasks=overview, standings=standings, duels=board.duels(), n_models=len(board.models),
-             n_rows=len(board.rows))  # fmt: skip
+        page(
+            "index.html",
+            "index.html",
+            tasks=overview,
+            standings=standings,
+            duels=board.duels(),
+            n_models=len(board.models),
+            n_rows=len(board.rows),
+        )
         page("compare.html", "compare.html")
         page("about.html", "about.html")
 
@@ -122,7 +180,13 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(HERE / "templates")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.globals["m"] = environment.get_template("macros.html").module
     return environment
 
@@ -137,7 +201,8 @@ def _task_cards() -> dict[str, Any]:
 
 
 def _first_group(headline: Sequence[Row]) -> list[Row]:
-    """The first group among runs, or among published figures where there are no runs; a row without rivals stands alone."""
+    """The first group among runs, or among published figures where there are no runs; a row without
+    rivals stands alone."""
     for published in (False, True):
         pool = [r for r in headline if (r.protocol is None) is published and r.current]
         if pool:
@@ -151,7 +216,14 @@ def _model(model: Model) -> list[Any]:
 
 def _standing(s: Standing) -> list[Any]:
     ends = [round(s.share.low, 4), round(s.share.high, 4)]
-    return [*_model(s.model), [TIERS.index(t) for t in s.tiers], s.tasks, s.first, s.contested, *ends]
+    return [
+        *_model(s.model),
+        [TIERS.index(t) for t in s.tiers],
+        s.tasks,
+        s.first,
+        s.contested,
+        *ends,
+    ]
 
 
 def _scaled(by: float, value: float | None) -> int | None:
@@ -159,9 +231,13 @@ def _scaled(by: float, value: float | None) -> int | None:
 
 
 def columns(rows: Sequence[Row], slugs: Mapping[str, str]) -> dict[str, Any]:
-    """Rows as columns of small numbers and the dictionaries they point into; a third of the size of one record per row."""
+    """Rows as columns of small numbers and the dictionaries they point into; a third of the size of
+    one record per row."""
     models = _codes(r.model.slug for r in rows)
-    tasks, detectors = _codes(r.task for r in rows), _codes((r.detector, r.label, r.when) for r in rows)
+    tasks, detectors = (
+        _codes(r.task for r in rows),
+        _codes((r.detector, r.label, r.when) for r in rows),
+    )
     sources = _codes(r.source for r in rows if r.source is not None)
     by_slug = {r.model.slug: r.model for r in rows}
     return {
@@ -194,14 +270,17 @@ def _codes(values: Iterable[Any]) -> dict[Any, int]:
 
 
 def _map(entry: Entry, site: str) -> dict[str, Any]:
-    """One map as grids (layer, position) of thousandths; n is one number where it is the same everywhere."""
+    """One map as grids (layer, position) of thousandths; n is one number where it is the same
+    everywhere."""
     cells = {(c.layer, c.position): c for c in entry.cells if c.site == site}
     layers = [layer for layer in entry.layers if any(key[0] == layer for key in cells)]
     positions = [p for p in entry.positions if any(key[1] == p for key in cells)]
     shown = [[cells.get((i, j)) for j in positions] for i in layers]
 
     def grid(field: str) -> list[list[int | None]]:
-        return [[None if c is None else _scaled(1e3, getattr(c, field)) for c in row] for row in shown]
+        return [
+            [None if c is None else _scaled(1e3, getattr(c, field)) for c in row] for row in shown
+        ]
 
     n = [[None if c is None else c.n for c in row] for row in shown]
     same = {value for row in n for value in row}
@@ -211,8 +290,15 @@ def _map(entry: Entry, site: str) -> dict[str, Any]:
         "positions": positions,
         **{key: grid(field) for key, field in FIELDS.items()},
         "n": same.pop() if len(same) == 1 else n,
-        "why": {f"{i},{j}": c.masked for i, row in enumerate(shown) for j, c in enumerate(row) if c is not None and c.masked},
-        "selected": [str(chosen["layer"]), str(chosen["position"])] if chosen.get("site") == site else None,
+        "why": {
+            f"{i},{j}": c.masked
+            for i, row in enumerate(shown)
+            for j, c in enumerate(row)
+            if c is not None and c.masked
+        },
+        "selected": [str(chosen["layer"]), str(chosen["position"])]
+        if chosen.get("site") == site
+        else None,
     }
 
 

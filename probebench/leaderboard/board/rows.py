@@ -1,4 +1,5 @@
-"""All entries as ranked rows: what every table of the leaderboard, the Markdown file and the site are made from."""
+"""All entries as ranked rows: what every table of the leaderboard, the Markdown file and the site
+are made from."""
 
 from __future__ import annotations
 
@@ -22,9 +23,16 @@ if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Decisions, DetectorRow, Entry
 
 HEADLINE = ("probe", "probe@exact_answer_last")
-"""The probe each source reports first: a run's selected cell, the paper's probe on the end of the exact answer."""
+"""The probe each source reports first: a run's selected cell, the paper's probe on the end of the
+exact answer."""
 TIERS = ("rerun", "recomputed", "published")
-SIZES = ((1e9, "under 1 B"), (4e9, "1-4 B"), (10e9, "4-10 B"), (40e9, "10-40 B"), (float("inf"), "over 40 B"))
+SIZES = (
+    (1e9, "under 1 B"),
+    (4e9, "1-4 B"),
+    (10e9, "4-10 B"),
+    (40e9, "10-40 B"),
+    (float("inf"), "over 40 B"),
+)
 PRINTED = 0.01 / 12**0.5
 """Standard deviation that rounding to two decimals adds to a printed figure."""
 
@@ -79,7 +87,8 @@ class Row:
     cell: str | None
     """Where the selected probe reads: site, layer and position."""
     rank: int | None = None
-    """Rank group among rows of the same pool and detector, 1 = best; None where there is nothing to compare with."""
+    """Rank group among rows of the same pool and detector, 1 = best; None where there is nothing to
+    compare with."""
     rivals: int = 0
     """Ranked rows of the pool, this one included."""
 
@@ -94,7 +103,8 @@ class Standing:
     """Tasks with a row of this model."""
     first: int
     contested: int
-    """Tasks on which at least two models are ranked with each other: only there can one be first."""
+    """Tasks on which at least two models are ranked with each other: only there can one be
+    first."""
     share: Interval
 
 
@@ -121,13 +131,16 @@ class Board:
     tasks: tuple[str, ...]
 
     def of_task(self, task: str) -> list[Row]:
-        """Rows of one task, best first: ranked runs, then published figures, then rows of old versions."""
+        """Rows of one task, best first: ranked runs, then published figures, then rows of old
+        versions."""
         return sorted((r for r in self.rows if r.task == task), key=row_order)
 
     def standings(self) -> list[Standing]:
-        """Every model, most first places first; ties by the lower end of the interval, then by name.
+        """Every model, most first places first; ties by the lower end of the interval, then by
+        name.
 
-        Runs come before published figures, and a model that has both stands there twice: their ranks are never counted together.
+        Runs come before published figures, and a model that has both stands there twice: their
+            ranks are never counted together.
         """
         mine: dict[str, list[Row]] = {m.slug: [] for m in self.models}
         for row in self.rows:
@@ -143,29 +156,50 @@ class Board:
             first = sum(r.rank == 1 for r in contested)
             tiers = tuple(t for t in TIERS if any(r.tier == t for r in rows))
             share = wilson(first, len(contested))
-            table.append(Standing(model, tiers, len({r.task for r in rows}), first, len(contested), share))
-        return sorted(table, key=lambda s: ("published" in s.tiers, -s.first, -s.share.low, s.model.name))
+            table.append(
+                Standing(model, tiers, len({r.task for r in rows}), first, len(contested), share)
+            )
+        return sorted(
+            table, key=lambda s: ("published" in s.tiers, -s.first, -s.share.low, s.model.name)
+        )
 
     def duels(self) -> list[Duel]:
-        """The probe against every other detector with paired intervals, in the order of first appearance."""
+        """The probe against every other detector with paired intervals, in the order of first
+        appearance."""
         counts: dict[str, list[int]] = {}
         labels: dict[str, str] = {}
         for row in self.rows:
-            if row.protocol is None or not row.current or row.difference_low is None or row.difference_high is None:
+            if (
+                row.protocol is None
+                or not row.current
+                or row.difference_low is None
+                or row.difference_high is None
+            ):
                 continue
             if row.kind in ("ensemble", "control"):
-                continue  # an ensemble of cells is no simpler than the probe, and a control is no signal
+                # an ensemble of cells is no simpler than the probe, and a control is no signal
+                continue
             labels.setdefault(row.detector, row.label)
             count = counts.setdefault(row.detector, [0, 0, 0])
             count[0 if row.difference_low > 0 else 2 if row.difference_high < 0 else 1] += 1
-        return [Duel(name, labels[name], better, level, worse, wilson(better, better + level + worse))
-                for name, (better, level, worse) in counts.items()]  # fmt: skip
+        return [
+            Duel(name, labels[name], better, level, worse, wilson(better, better + level + worse))
+            for name, (better, level, worse) in counts.items()
+        ]
 
 
 def row_order(row: Row) -> tuple[object, ...]:
     """Sort key: pool, detector (the headline first), rank group, AUROC."""
     pool = 2 if not row.current else 1 if row.protocol is None else 0
-    return pool, not row.headline, row.detector, row.rank is None, row.rank or 0, *best_first(row), row.model.name
+    return (
+        pool,
+        not row.headline,
+        row.detector,
+        row.rank is None,
+        row.rank or 0,
+        *best_first(row),
+        row.model.name,
+    )
 
 
 def best_first(row: Row) -> tuple[float]:
@@ -178,14 +212,21 @@ def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entr
 
     Args:
         entries: as `read_entries` gives them.
-        seen: called with each whole entry while it is in memory; its maps are gone from what is kept.
+        seen: called with each whole entry while it is in memory; its maps are gone from what is
+            kept.
     """
     pools: dict[tuple[object, ...], list[Entry]] = {}
     models: dict[str, Model] = {}
     for entry in entries:
         seen(entry)
         models.setdefault(entry.slug, model_of(entry))
-        key = (entry.task, entry.protocol_version, entry.task_version, entry.task_hash, entry.current)
+        key = (
+            entry.task,
+            entry.protocol_version,
+            entry.task_version,
+            entry.task_hash,
+            entry.current,
+        )
         pools.setdefault(key, []).append(dataclasses.replace(entry, cells=(), record={}))
     rows = [row for pool in pools.values() for row in rank_pool(pool, models)]
     rows.sort(key=lambda r: (r.task, row_order(r)))
@@ -194,7 +235,11 @@ def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entr
 
 def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
     """Rows of entries that may be compared: one task in one version under one protocol."""
-    influences = _influences(pool) if len(pool) > 1 and pool[0].protocol_version is not None else [{} for _ in pool]
+    influences = (
+        _influences(pool)
+        if len(pool) > 1 and pool[0].protocol_version is not None
+        else [{} for _ in pool]
+    )
     ranks: dict[tuple[int, str], tuple[int | None, int]] = {}
     names = dict.fromkeys(d.name for entry in pool for d in entry.detectors)
     for name in names if pool[0].current else ():
@@ -203,9 +248,15 @@ def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
         there = [(i, d) for i, entry in enumerate(pool) if (d := entry.detector(name)) is not None]
         groups = rank_groups([_estimate(d, influences[i].get(name)) for i, d in there])
         rivals = sum(g is not None for g in groups)
-        ranks |= {(i, name): (g if rivals > 1 else None, rivals) for (i, _), g in zip(there, groups, strict=True)}
-    return [_row(entry, d, models[entry.slug], *ranks.get((i, d.name), (None, 0)))
-            for i, entry in enumerate(pool) for d in entry.detectors]  # fmt: skip
+        ranks |= {
+            (i, name): (g if rivals > 1 else None, rivals)
+            for (i, _), g in zip(there, groups, strict=True)
+        }
+    return [
+        _row(entry, d, models[entry.slug], *ranks.get((i, d.name), (None, 0)))
+        for i, entry in enumerate(pool)
+        for d in entry.detectors
+    ]
 
 
 def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: int) -> Row:
@@ -216,14 +267,35 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
     chosen = entry.selection or {}
     cell = cell_words(chosen) if chosen and d.name == "probe" else None
     return Row(
-        model, entry.task, entry.task_version, entry.current, entry.protocol_version, entry.tier, d.name, d.label, d.kind, d.when,
-        d.auroc, low, high, d.n, d.difference, d.difference_low, d.difference_high, d.name in HEADLINE, d.spread,
-        d.source or entry.source, cell, rank, rivals,
-    )  # fmt: skip
+        model,
+        entry.task,
+        entry.task_version,
+        entry.current,
+        entry.protocol_version,
+        entry.tier,
+        d.name,
+        d.label,
+        d.kind,
+        d.when,
+        d.auroc,
+        low,
+        high,
+        d.n,
+        d.difference,
+        d.difference_low,
+        d.difference_high,
+        d.name in HEADLINE,
+        d.spread,
+        d.source or entry.source,
+        cell,
+        rank,
+        rivals,
+    )
 
 
 def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
-    """With the decisions' own standard error where they are there, else from the interval or the printed spread."""
+    """With the decisions' own standard error where they are there, else from the interval or the
+    printed spread."""
     value = float("nan") if d.auroc is None else d.auroc
     if sums is not None:
         return Estimate(value, float(standard_error(sums)), sums)
@@ -233,7 +305,8 @@ def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
 
 
 def _influences(pool: Sequence[Entry]) -> list[dict[str, NDArray[np.float32]]]:
-    """Per entry and detector the influence of each group of questions, groups numbered alike for the whole pool.
+    """Per entry and detector the influence of each group of questions, groups numbered alike for
+    the whole pool.
 
     Groups of different submissions are matched by the ids of their examples.
     """
@@ -253,9 +326,18 @@ def _influences(pool: Sequence[Entry]) -> list[dict[str, NDArray[np.float32]]]:
                 number[own] = n_groups
                 n_groups += 1
         known |= {example: number[own] for example, own in zip(ids, group, strict=True)}
-        parts.append(_entry_influences(entry, read, test, np.array([number[own] for own in group], dtype=np.int64), n_groups))
+        parts.append(
+            _entry_influences(
+                entry,
+                read,
+                test,
+                np.array([number[own] for own in group], dtype=np.int64),
+                n_groups,
+            )
+        )
     return [
-        {name: np.pad(sums, (0, n_groups - len(sums))) for name, sums in part.items()} for part in parts
+        {name: np.pad(sums, (0, n_groups - len(sums))) for name, sums in part.items()}
+        for part in parts
     ]  # new groups may follow
 
 
@@ -278,13 +360,21 @@ def model_of(entry: Entry) -> Model:
     name = f"{entry.model} ({entry.variant})" if entry.variant else entry.model
     size = entry.n_parameters or size_in_name(entry.model)
     return Model(
-        name, safe_slug(entry.slug), family_of(entry.model, entry.family), size, size_class(size),
-        entry.n_layers, entry.width, entry.dtype, entry.revision,
-    )  # fmt: skip
+        name,
+        safe_slug(entry.slug),
+        family_of(entry.model, entry.family),
+        size,
+        size_class(size),
+        entry.n_layers,
+        entry.width,
+        entry.dtype,
+        entry.revision,
+    )
 
 
 def family_of(name: str, architecture: str | None) -> str:
-    """Family in words: from the architecture (`Qwen2` is Qwen), for published figures from the model's name."""
+    """Family in words: from the architecture (`Qwen2` is Qwen), for published figures from the
+    model's name."""
     if architecture:
         return re.sub(r"(?<=[A-Za-z])\d+.*$", "", architecture) or architecture
     words = re.split(r"[-_.\s]+", name.rpartition("/")[2])
@@ -293,17 +383,24 @@ def family_of(name: str, architecture: str | None) -> str:
 
 def size_in_name(name: str) -> float | None:
     """Parameters that a name states, such as 7e9 for `Mistral-7B`."""
-    found = re.search(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s?([BM])(?![A-Za-z0-9])", name, re.IGNORECASE)
+    found = re.search(
+        r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)\s?([BM])(?![A-Za-z0-9])", name, re.IGNORECASE
+    )
     return float(found[1]) * (1e9 if found[2].upper() == "B" else 1e6) if found else None
 
 
 def size_class(n_parameters: float | None) -> str:
     """The filter's class of sizes."""
-    return "unknown" if n_parameters is None else next(word for limit, word in SIZES if n_parameters < limit)
+    return (
+        "unknown"
+        if n_parameters is None
+        else next(word for limit, word in SIZES if n_parameters < limit)
+    )
 
 
 def safe_slug(name: str) -> str:
-    """A name that is a plain file name: anything else is replaced, and a short hash keeps two such names apart."""
+    """A name that is a plain file name: anything else is replaced, and a short hash keeps two such
+    names apart."""
     plain = re.sub(r"\.{2,}", ".", re.sub(r"[^A-Za-z0-9._-]+", "-", name)).strip(".-_")[:80]
     if plain and plain == name and name.lower() not in {"con", "prn", "aux", "nul"}:
         return plain

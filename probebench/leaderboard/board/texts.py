@@ -13,9 +13,31 @@ from probebench.report.write.escape import markdown as md
 
 SHOWN = 20
 """Rows per table of the Markdown file; the CSV file has all."""
-COLUMNS = ("task", "task_version", "protocol", "tier", "model", "family", "n_parameters", "detector", "label", "kind", "when",
-           "group", "ranked_with", "auroc", "low", "high", "spread", "n", "probe_minus_this", "difference_low", "difference_high",
-           "current", "source")  # fmt: skip
+COLUMNS = (
+    "task",
+    "task_version",
+    "protocol",
+    "tier",
+    "model",
+    "family",
+    "n_parameters",
+    "detector",
+    "label",
+    "kind",
+    "when",
+    "group",
+    "ranked_with",
+    "auroc",
+    "low",
+    "high",
+    "spread",
+    "n",
+    "probe_minus_this",
+    "difference_low",
+    "difference_high",
+    "current",
+    "source",
+)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet run a cell."""
 
@@ -28,12 +50,28 @@ def to_csv(rows: Iterable[Row]) -> str:
     for r in rows:
         model, protocol = r.model, "paper" if r.protocol is None else r.protocol
         size = None if model.n_parameters is None else int(model.n_parameters)
-        writer.writerow([
-            _cell(r.task), r.version, protocol, r.tier, _cell(model.name), _cell(model.family), size, _cell(r.detector),
-            _cell(r.label), _cell(r.kind), _cell(r.when or ""), r.rank, r.rivals or None,
-            *map(_six, (r.auroc, r.low, r.high, r.spread)), r.n, *map(_six, (r.difference, r.difference_low, r.difference_high)),
-            r.current, r.source,
-        ])  # fmt: skip
+        writer.writerow(
+            [
+                _cell(r.task),
+                r.version,
+                protocol,
+                r.tier,
+                _cell(model.name),
+                _cell(model.family),
+                size,
+                _cell(r.detector),
+                _cell(r.label),
+                _cell(r.kind),
+                _cell(r.when or ""),
+                r.rank,
+                r.rivals or None,
+                *map(_six, (r.auroc, r.low, r.high, r.spread)),
+                r.n,
+                *map(_six, (r.difference, r.difference_low, r.difference_high)),
+                r.current,
+                r.source,
+            ]
+        )
     return out.getvalue()
 
 
@@ -49,24 +87,45 @@ def _cell(text: str) -> str:
 def to_markdown(board: Board) -> str:
     """`leaderboards/README.md`."""
     lines = [
-        "# Leaderboard", "",
-        f"Built by `probebench leaderboard build` (probebench {__version__}) from the submissions in `v1/` and published figures;",
-        "do not edit. `leaderboard.csv` has the headline rows, `tables/` every detector, `leaderboard.tex` the table for papers.",
-        f"{len(board.models)} models, {len(board.tasks)} tasks, {len(board.rows):,} measured detectors.", "",
-        "AUROC of *correct*, 95 % intervals. Rows of one group do not differ significantly from its leader; a `P` marks groups of",
-        "published figures, which follow their paper's protocol and are ranked only among themselves. There is no composite score:",
-        "see [docs/leaderboard.md](../docs/leaderboard.md).", "",
-        "## Models", "",
-        "How many of the tasks on which models can be compared have the model's headline probe in the first group, with the 95 %",
-        "interval of that share. Published figures are counted by themselves, below the runs.", "",
-        "| model | first group | tasks | tier |", "|---|---|---|---|",
-    ]  # fmt: skip
+        "# Leaderboard",
+        "",
+        f"Built by `probebench leaderboard build` (probebench {__version__}) from the submissions "
+        "in `v1/` and published figures;",
+        "do not edit. `leaderboard.csv` has the headline rows, `tables/` every detector, "
+        "`leaderboard.tex` the table for papers.",
+        f"{len(board.models)} models, {len(board.tasks)} tasks, {len(board.rows):,} measured "
+        "detectors.",
+        "",
+        "AUROC of *correct*, 95 % intervals. Rows of one group do not differ significantly from "
+        "its leader; a `P` marks groups of",
+        "published figures, which follow their paper's protocol and are ranked only among "
+        "themselves. There is no composite score:",
+        "see [docs/leaderboard.md](../docs/leaderboard.md).",
+        "",
+        "## Models",
+        "",
+        "How many of the tasks on which models can be compared have the model's headline probe in "
+        "the first group, with the 95 %",
+        "interval of that share. Published figures are counted by themselves, below the runs.",
+        "",
+        "| model | first group | tasks | tier |",
+        "|---|---|---|---|",
+    ]
     standings = board.standings()
-    lines += [f"| {md(s.model.name)} | {_share(s)} | {s.tasks} | {', '.join(s.tiers)} |" for s in standings[:SHOWN]]
+    lines += [
+        f"| {md(s.model.name)} | {_share(s)} | {s.tasks} | {', '.join(s.tiers)} |"
+        for s in standings[:SHOWN]
+    ]
     lines += _more(len(standings))
     for task in board.tasks:
         rows = [r for r in board.of_task(task) if r.headline]
-        lines += ["", f"## {md(task)}", "", "| group | model | AUROC | detector | n | tier |", "|---|---|---|---|---|---|"]
+        lines += [
+            "",
+            f"## {md(task)}",
+            "",
+            "| group | model | AUROC | detector | n | tier |",
+            "|---|---|---|---|---|---|",
+        ]
         lines += [f"| {' | '.join(_markdown_cells(r))} |" for r in rows[:SHOWN]]
         lines += _more(len(rows))
     return "\n".join([*lines, ""])
@@ -77,12 +136,19 @@ def _more(n: int) -> list[str]:
 
 
 def _markdown_cells(r: Row) -> list[str]:
-    n, tier = "" if r.n is None else f"{r.n:,}", r.tier if r.current else f"{r.tier}, version {r.version}"
+    n, tier = (
+        "" if r.n is None else f"{r.n:,}",
+        r.tier if r.current else f"{r.tier}, version {r.version}",
+    )
     return [group(r), md(r.model.name), figure(r), md(r.label), n, tier]
 
 
 def _share(s: Standing) -> str:
-    return f"{s.first} of {s.contested} [{s.share.low:.2f}, {s.share.high:.2f}]" if s.contested else "no rival yet"
+    return (
+        f"{s.first} of {s.contested} [{s.share.low:.2f}, {s.share.high:.2f}]"
+        if s.contested
+        else "no rival yet"
+    )
 
 
 def group(r: Row) -> str:
@@ -96,30 +162,52 @@ def figure(r: Row) -> str:
         return "absent"
     if r.protocol is None:
         return f"{r.auroc:.2f}" + ("" if r.spread is None else f" ± {r.spread:.3f}")
-    return f"{r.auroc:.3f}" + (f" [{r.low:.2f}, {r.high:.2f}]" if r.low is not None and r.high is not None else "")
+    return f"{r.auroc:.3f}" + (
+        f" [{r.low:.2f}, {r.high:.2f}]" if r.low is not None and r.high is not None else ""
+    )
 
 
 def to_latex(board: Board) -> str:
-    """Headline probes, models down and tasks across, rows of the first group in bold; needs fontenc and booktabs."""
+    """Headline probes, models down and tasks across, rows of the first group in bold; needs fontenc
+    and booktabs."""
     parts = [_table(board.rows, published) for published in (False, True)]
-    head = f"% Built by probebench {__version__}. Needs \\usepackage[T1]{{fontenc}} and \\usepackage{{booktabs}}."
+    head = (
+        f"% Built by probebench {__version__}. Needs \\usepackage[T1]{{fontenc}} and "
+        f"\\usepackage{{booktabs}}."
+    )
     return "\n\n".join([head, *(p for p in parts if p)]) + "\n"
 
 
 def _table(rows: Sequence[Row], published: bool) -> str:
-    chosen = [r for r in rows if r.headline and r.current and (r.protocol is None) is published and r.auroc is not None]
+    chosen = [
+        r
+        for r in rows
+        if r.headline and r.current and (r.protocol is None) is published and r.auroc is not None
+    ]
     if not chosen:
         return ""
     tasks, models = sorted({r.task for r in chosen}), sorted({r.model.name for r in chosen})
     cells = {(r.model.name, r.task): r for r in chosen}
-    what = "Published figures, test AUROC" if published else r"Selected cell, test AUROC of \emph{correct}"
+    what = (
+        "Published figures, test AUROC"
+        if published
+        else r"Selected cell, test AUROC of \emph{correct}"
+    )
     spread = "the spread that the paper prints" if published else r"its 95\,\% interval"
     lines = [
-        r"\begin{table}", rf"\caption{{{what}, with {spread}. Bold: no significant difference to the best",
-        r"of the column. A dash: not measured.}", rf"\begin{{tabular}}{{l{'c' * len(tasks)}}}", r"\toprule",
-        "model & " + " & ".join(map(tex, tasks)) + r" \\", r"\midrule",
-    ]  # fmt: skip
-    lines += [" & ".join([tex(model), *(_latex_figure(cells.get((model, task))) for task in tasks)]) + r" \\" for model in models]
+        r"\begin{table}",
+        rf"\caption{{{what}, with {spread}. Bold: no significant difference to the best",
+        r"of the column. A dash: not measured.}",
+        rf"\begin{{tabular}}{{l{'c' * len(tasks)}}}",
+        r"\toprule",
+        "model & " + " & ".join(map(tex, tasks)) + r" \\",
+        r"\midrule",
+    ]
+    lines += [
+        " & ".join([tex(model), *(_latex_figure(cells.get((model, task))) for task in tasks)])
+        + r" \\"
+        for model in models
+    ]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 

@@ -1,4 +1,5 @@
-"""What a change adds to the leaderboard, as Markdown for a comment: every stranger's word in it is made safe first."""
+"""What a change adds to the leaderboard, as Markdown for a comment: every stranger's word in it is
+made safe first."""
 
 from __future__ import annotations
 
@@ -16,21 +17,41 @@ MOST_LINES = 60
 
 
 def comment(reports: Iterable[Report], base: Path | None) -> str:
-    """The comment on a pull request: what was checked, what failed, and the new rows among those that are there."""
+    """The comment on a pull request: what was checked, what failed, and the new rows among those
+    that are there."""
     changed = [r for r in reports if not r.unchanged]
     if not changed:
         return "No submission was added or changed.\n"
     failed = [r for r in changed if not r.ok]
-    lines = [f"## {len(changed)} submission{'s' * (len(changed) > 1)} checked, {len(failed)} failed", ""]
+    lines = [
+        f"## {len(changed)} submission{'s' * (len(changed) > 1)} checked, {len(failed)} failed",
+        "",
+    ]
     for r in failed:
-        lines += [f"### {_code(r.path)} fails", "", "| file | field | given | expected |", "|---|---|---|---|"]
         lines += [
-            f"| {_code(f.file)} | {_code(f.field)} | {_code(f.given)} | {_code(f.expected)} |" for f in r.failures[:MOST_ROWS]
+            f"### {_code(r.path)} fails",
+            "",
+            "| file | field | given | expected |",
+            "|---|---|---|---|",
         ]
-        lines += ["", *([f"and {len(r.failures) - MOST_ROWS} more.", ""] if len(r.failures) > MOST_ROWS else [])]
+        lines += [
+            f"| {_code(f.file)} | {_code(f.field)} | {_code(f.given)} | {_code(f.expected)} |"
+            for f in r.failures[:MOST_ROWS]
+        ]
+        lines += [
+            "",
+            *(
+                [f"and {len(r.failures) - MOST_ROWS} more.", ""]
+                if len(r.failures) > MOST_ROWS
+                else []
+            ),
+        ]
     for r in (r for r in changed if r.ok):
         lines += [f"### {_code(r.path)}", "", *_table(r, base), ""]
-        lines += [f"- Look at: {_code(f.file)} {_code(f.field)}: {_code(f.given)}; {_code(f.expected)}" for f in r.suspicious]
+        lines += [
+            f"- Look at: {_code(f.file)} {_code(f.field)}: {_code(f.given)}; {_code(f.expected)}"
+            for f in r.suspicious
+        ]
         lines += [f"- Not checked: {_code(why)}" for why in r.unchecked]
         lines.append("")
     if len(lines) > MOST_LINES * max(len(changed), 1):
@@ -53,7 +74,10 @@ def _table(report: Report, base: Path | None) -> list[str]:
         low, high = facts["auroc_95"]
         cell = f"layer {facts['layer']}, {facts['position']}"
         ends = f"{low:.3f} to {high:.3f}" if low is not None else ""
-        lines.append(f"| {_code(model)} | {value:.3f} | {ends} | {int(facts['n'])} | {_code(cell)} | {'**new**' if new else ''} |")
+        lines.append(
+            f"| {_code(model)} | {value:.3f} | {ends} | {int(facts['n'])} | {_code(cell)} | "
+            f"{'**new**' if new else ''} |"
+        )
     return lines
 
 
@@ -66,8 +90,16 @@ def _existing(report: Report, base: Path | None) -> Sequence[dict[str, Any]]:
         try:
             record = read_json(folder, RECORD)
             first, chosen = record["detectors"][0], record["selection"]
-            found.append({"model": folder.parent.name, "auroc": first["auroc"], "auroc_95": first["auroc_95"], "n": first["n"],
-                          "layer": chosen["layer"], "position": chosen["position"]})  # fmt: skip
+            found.append(
+                {
+                    "model": folder.parent.name,
+                    "auroc": first["auroc"],
+                    "auroc_95": first["auroc_95"],
+                    "n": first["n"],
+                    "layer": chosen["layer"],
+                    "position": chosen["position"],
+                }
+            )
         except (Broken, KeyError, IndexError, TypeError):
             continue  # the base's own check says what is wrong with it
     return found

@@ -24,7 +24,8 @@ NAMED = ("label", "kind", "when", "detail")
 
 
 def differences(path: str, given: Any, expected: Any) -> Iterator[Finding]:
-    """Where a part of the record is not what was computed; numbers may differ by 1e-6, those above 1 (thresholds) by that share."""
+    """Where a part of the record is not what was computed; numbers may differ by 1e-6, those above
+    1 (thresholds) by that share."""
     if isinstance(expected, Mapping):
         for name, inner in expected.items():
             has = isinstance(given, Mapping) and name in given
@@ -39,7 +40,11 @@ def differences(path: str, given: Any, expected: Any) -> Iterator[Finding]:
         if not is_real(given) or abs(given - expected) > TOLERANCE * max(1.0, abs(expected)):
             yield finding(path, given, f"{expected!r}, computed from {DECISIONS}")
     elif given != expected:
-        yield finding(path, given, f"{'null' if expected is None else repr(expected)}, computed from {DECISIONS}")
+        yield finding(
+            path,
+            given,
+            f"{'null' if expected is None else repr(expected)}, computed from {DECISIONS}",
+        )
 
 
 def check_detectors(s: Submission) -> Iterator[Finding]:
@@ -47,16 +52,25 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
     record, d = s.record, s.decisions
     names = {row["name"] for row in record["detectors"]}
     for name in sorted(names - set(d.values)):
-        yield Finding(DECISIONS, f"d:{name}", "no such column", "the decisions of every reported detector")
+        yield Finding(
+            DECISIONS, f"d:{name}", "no such column", "the decisions of every reported detector"
+        )
     for name in sorted(set(d.values) - names):
         yield finding(f"detectors: {name}", "nothing", f"a row for every detector in {DECISIONS}")
     if names != set(d.values):
         return
     splits = cast("list[SplitName]", d.split.tolist())
     try:
-        found = evaluate_detectors(d.detectors(record), d.label, splits, d.group_names(), record["settings"]["seed"])
+        found = evaluate_detectors(
+            d.detectors(record), d.label, splits, d.group_names(), record["settings"]["seed"]
+        )
     except LabelError as error:
-        yield Finding(DECISIONS, "label", str(error), "right and wrong answers among the test examples that all detectors score")
+        yield Finding(
+            DECISIONS,
+            "label",
+            str(error),
+            "right and wrong answers among the test examples that all detectors score",
+        )
         return
     scores = {score.name: clean_json(detector_facts(score)) for score in found.scores}
     for i, row in enumerate(record["detectors"]):
@@ -66,15 +80,24 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
             continue
         yield from differences(path, row, {k: v for k, v in expected.items() if k not in NAMED})
         for name in sorted(set(row["metrics"]) - set(expected["metrics"])):
-            yield finding(f"{path}.metrics.{name}", "a metric", "only metrics that this suite computes")
+            yield finding(
+                f"{path}.metrics.{name}", "a metric", "only metrics that this suite computes"
+            )
     facts = {"n_test": found.n_test, "n_compared": len(found.rows), "dropped": dict(found.dropped)}
     yield from differences("comparison", record["comparison"], facts)
     if isinstance(record.get("calibration"), Mapping):
-        yield from differences("calibration", record["calibration"], clean_json(dict(found.calibration)))
+        yield from differences(
+            "calibration", record["calibration"], clean_json(dict(found.calibration))
+        )
     scored = np.zeros(len(d.id), dtype=bool)
     scored[found.rows] = True
     if len(wrong := np.flatnonzero(scored != d.scored)):
-        yield Finding(DECISIONS, "scored", f"{len(wrong)} rows differ", "true for the test examples that every detector scores")
+        yield Finding(
+            DECISIONS,
+            "scored",
+            f"{len(wrong)} rows differ",
+            "true for the test examples that every detector scores",
+        )
 
 
 def check_selected(s: Submission) -> Iterator[Finding]:
@@ -88,10 +111,16 @@ def check_selected(s: Submission) -> Iterator[Finding]:
     y, scores = d.label[test], probe[test]
     there = np.isfinite(scores)
     expected["n_test"], expected["test_auroc"] = int(there.sum()), auroc(y[there], scores[there])
-    draws = Resamples.draw([g for g, t in zip(d.group_names(), test, strict=True) if t], s.record["settings"]["seed"])
+    draws = Resamples.draw(
+        [g for g, t in zip(d.group_names(), test, strict=True) if t], s.record["settings"]["seed"]
+    )
     expected["test_auroc_95"] = ends(auroc_intervals(draws, y, scores[None])[0])
     expected |= {"n_test_correct": int(y[there].sum()), "n_validation": int(validation.sum())}
-    expected = {k: v for k, v in expected.items() if k in chosen or k not in ("n_test_correct", "n_validation")}
+    expected = {
+        k: v
+        for k, v in expected.items()
+        if k in chosen or k not in ("n_test_correct", "n_validation")
+    }
     yield from differences("selection", chosen, clean_json(expected))
 
 
@@ -101,7 +130,10 @@ def check_shuffled(s: Submission) -> Iterator[Finding]:
     control = s.record["controls"]["shuffled_labels"]
     if len(d.shuffled) != control["repeats"]:
         yield Finding(
-            DECISIONS, "s:0, s:1, ...", f"{len(d.shuffled)} columns", f"{control['repeats']}, one per repeat of the record"
+            DECISIONS,
+            "s:0, s:1, ...",
+            f"{len(d.shuffled)} columns",
+            f"{control['repeats']}, one per repeat of the record",
         )
         return
     values = [repeat_auroc(d, k) for k in range(len(d.shuffled))]

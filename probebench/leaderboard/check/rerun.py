@@ -15,16 +15,24 @@ from probebench.leaderboard.submission.strict import Broken
 from probebench.leaderboard.submission.submit import refusals
 from probebench.record.run import Run
 
-SAME = (("task", "name"), ("task", "version"), ("task", "hash"), ("data", "sha256"), ("model", "revision"),
-        ("model", "quantization"), ("model", "peft"))  # fmt: skip
+SAME = (
+    ("task", "name"),
+    ("task", "version"),
+    ("task", "hash"),
+    ("data", "sha256"),
+    ("model", "revision"),
+    ("model", "quantization"),
+    ("model", "peft"),
+)
 """What both runs must share to be the same experiment."""
 
 
 def rerun(folder: Path, run: Run) -> dict[str, Any]:
     """Compare, and write `rerun.json` beside the submission.
 
-    They agree when every probe and baseline of the submission has its AUROC of the second run inside the 95 % interval of the
-    first, and the other way round for the selected probe. A control may differ: its repeats are noise.
+    They agree when every probe and baseline of the submission has its AUROC of the second run
+    inside the 95 % interval of the first, and the other way round for the selected probe. A control
+    may differ: its repeats are noise.
 
     Args:
         folder: the submission.
@@ -43,7 +51,10 @@ def rerun(folder: Path, run: Run) -> dict[str, Any]:
     if not report.ok:
         raise BadFileError(f"{folder} does not validate, the first failure: {report.failures[0]}")
     if reasons := refusals(run):
-        raise UsageError(f"{run.folder} cannot be held against a submission:\n" + "\n".join(f"- {reason}" for reason in reasons))
+        raise UsageError(
+            f"{run.folder} cannot be held against a submission:\n"
+            + "\n".join(f"- {reason}" for reason in reasons)
+        )
     try:
         theirs = read_submission(folder).record
     except Broken as error:
@@ -52,17 +63,29 @@ def rerun(folder: Path, run: Run) -> dict[str, Any]:
     for part, name in SAME:
         if theirs[part].get(name) != ours[part].get(name):
             raise UsageError(
-                f"{run.folder} is another experiment: its {part}.{name} is {ours[part].get(name)!r}, the submission's "
+                f"{run.folder} is another experiment: its {part}.{name} is "
+                f"{ours[part].get(name)!r}, the submission's "
                 f"{theirs[part].get(name)!r}."
             )
     if theirs["key"] == ours["key"] and theirs.get("timing") == ours.get("timing"):
-        raise UsageError(f"{run.folder} is the run that was submitted. A rerun is a second run, on a machine of the maintainers.")
+        raise UsageError(
+            f"{run.folder} is the run that was submitted. A rerun is a second run, on a machine of "
+            "the maintainers."
+        )
     facts = compare(theirs, ours)
-    content = clean_json({
-        "schema_version": 1, "fingerprint": fingerprint(folder), "agrees": facts["agrees"],
-        "date": datetime.now(UTC).date().isoformat(), "package": ours["package"], "versions": ours["versions"],
-        "device": ours["model"]["device"], "dtype": ours["model"]["dtype"], **facts,
-    })  # fmt: skip
+    content = clean_json(
+        {
+            "schema_version": 1,
+            "fingerprint": fingerprint(folder),
+            "agrees": facts["agrees"],
+            "date": datetime.now(UTC).date().isoformat(),
+            "package": ours["package"],
+            "versions": ours["versions"],
+            "device": ours["model"]["device"],
+            "dtype": ours["model"]["dtype"],
+            **facts,
+        }
+    )
     write_json(folder / RERUN, content)
     return dict(content)
 
@@ -74,9 +97,17 @@ def compare(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any
     for d in theirs["detectors"]:
         own = second.get(d["name"])
         within = own is not None and _within(own["auroc"], d["auroc_95"])
-        rows.append({"name": d["name"], "kind": d["kind"], "submitted": d["auroc"], "submitted_95": d["auroc_95"],
-                     "rerun": own["auroc"] if own else None, "rerun_95": own["auroc_95"] if own else None,
-                     "within": within})  # fmt: skip
+        rows.append(
+            {
+                "name": d["name"],
+                "kind": d["kind"],
+                "submitted": d["auroc"],
+                "submitted_95": d["auroc_95"],
+                "rerun": own["auroc"] if own else None,
+                "rerun_95": own["auroc_95"] if own else None,
+                "within": within,
+            }
+        )
     probe = next(r for r in rows if r["name"] == "probe")
     both = probe["within"] and _within(probe["submitted"], probe["rerun_95"])
     counted = [r for r in rows if r["kind"] != "control" and r["rerun"] is not None]
@@ -85,10 +116,13 @@ def compare(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any
         "agrees": bool(both and all(r["within"] for r in counted)),
         "same_cell": cells[0] == cells[1],
         "selection": {"submitted": cells[0], "rerun": cells[1]},
-        "correct": {"submitted": theirs["counts"]["test"]["correct"], "rerun": ours["counts"]["test"]["correct"],
-                    "of": [theirs["counts"]["test"]["n"], ours["counts"]["test"]["n"]]},
+        "correct": {
+            "submitted": theirs["counts"]["test"]["correct"],
+            "rerun": ours["counts"]["test"]["correct"],
+            "of": [theirs["counts"]["test"]["n"], ours["counts"]["test"]["n"]],
+        },
         "detectors": rows,
-    }  # fmt: skip
+    }
 
 
 def _within(value: float, ends: Any) -> bool:

@@ -1,4 +1,5 @@
-"""The rules that a submission must keep, one function each. Shapes were checked before: a rule may rely on types and lengths."""
+"""The rules that a submission must keep, one function each. Shapes were checked before: a rule may
+rely on types and lengths."""
 
 from __future__ import annotations
 
@@ -18,10 +19,22 @@ from probebench.leaderboard.check.map_rules import (
     check_readable,
     check_selection,
 )
-from probebench.leaderboard.check.recompute import TOLERANCE, check_detectors, check_selected, check_shuffled, differences
+from probebench.leaderboard.check.recompute import (
+    TOLERANCE,
+    check_detectors,
+    check_selected,
+    check_shuffled,
+    differences,
+)
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.check.task_data import TaskData, suite, task_data
-from probebench.leaderboard.submission.names import DETECTOR, folder_problem, model_folder, model_problem, task_folder
+from probebench.leaderboard.submission.names import (
+    DETECTOR,
+    folder_problem,
+    model_folder,
+    model_problem,
+    task_folder,
+)
 from probebench.leaderboard.submission.read import DECISIONS, FILES, RERUN, Decisions, Submission
 from probebench.leaderboard.submission.strict import Finding, shown
 from probebench.leaderboard.submission.submit import ADDITIVE
@@ -31,11 +44,19 @@ from probebench.types import SPLITS
 Rule = Callable[[Submission], Iterator[Finding]]
 ALWAYS = ("text", "logprob_mean", "logprob_min", "length", "majority")
 OVER_TOKENS = [f"{kind}_{how}" for kind in ("logit", "prob") for how in ("mean", "min", "max")]
-ANSWERS = (*ALWAYS, "text_question", "text_answer", "logprob_mean_exact", "logprob_min_exact", "p_true",
-           *(name + where for name in OVER_TOKENS for where in ("", "_exact")))  # fmt: skip
+ANSWERS = (
+    *ALWAYS,
+    "text_question",
+    "text_answer",
+    "logprob_mean_exact",
+    "logprob_min_exact",
+    "p_true",
+    *(name + where for name in OVER_TOKENS for where in ("", "_exact")),
+)
 """Baselines that must stand in the table, or among the absent with a reason."""
 REPEATS, SHUFFLES = 20, 100
-"""Shuffled-label fits of the selected cell, and of every cell of the map: as many as the protocol makes."""
+"""Shuffled-label fits of the selected cell, and of every cell of the map: as many as the protocol
+makes."""
 
 
 def check_place(s: Submission) -> Iterator[Finding]:
@@ -47,7 +68,11 @@ def check_place(s: Submission) -> Iterator[Finding]:
         yield finding("task.name", task["name"], problem)
     else:
         try:
-            right = f"v{s.record['protocol_version']}", model_folder(model), task_folder(task["name"], task["version"])
+            right = (
+                f"v{s.record['protocol_version']}",
+                model_folder(model),
+                task_folder(task["name"], task["version"]),
+            )
         except BadFileError as error:
             yield finding("model", f"{model['quantization']}, {model['peft']}", str(error))
             return
@@ -87,18 +112,28 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
     record = s.record
     positions = STATEMENTS if record["task"]["kind"] == "statements" else PUBLISHED
     for name in sorted(set(record["settings"]["overrides"]) - ADDITIVE):
-        yield finding(f"settings.overrides.{name}", record["settings"]["overrides"][name], "no setting of the protocol overridden")
+        yield finding(
+            f"settings.overrides.{name}",
+            record["settings"]["overrides"][name],
+            "no setting of the protocol overridden",
+        )
     for field, given, expected in (
         ("settings.seed", record["settings"]["seed"], 0),
         ("probe.name", record["probe"]["name"], "logistic"),
         ("model.remote_code", record["model"]["remote_code"], None),
         ("positions", record["positions"], list(positions)),
-        ("controls.shuffled_labels.repeats", record["controls"]["shuffled_labels"]["repeats"], REPEATS),
+        (
+            "controls.shuffled_labels.repeats",
+            record["controls"]["shuffled_labels"]["repeats"],
+            REPEATS,
+        ),
         ("controls.permutation.shuffles", record["controls"]["permutation"]["shuffles"], SHUFFLES),
         ("layers", record["layers"], ["emb", *map(str, range(record["model"]["n_layers"]))]),
     ):
         if given != expected:
-            yield finding(field, given, "null" if expected is None else shown(expected, 400).strip("'\""))
+            yield finding(
+                field, given, "null" if expected is None else shown(expected, 400).strip("'\"")
+            )
 
 
 def check_counts(s: Submission) -> Iterator[Finding]:
@@ -107,17 +142,34 @@ def check_counts(s: Submission) -> Iterator[Finding]:
     for name in ("n", "correct", "groups", "refused", "not_stopped"):
         total = sum(counts[split][name] for split in SPLITS)
         if counts["all"][name] != total:
-            yield finding(f"counts.all.{name}", counts["all"][name], f"{total}, the sum over the splits")
+            yield finding(
+                f"counts.all.{name}", counts["all"][name], f"{total}, the sum over the splits"
+            )
     for split in ("validation", "test"):
         rows = d.split == split
-        found = {"n": int(rows.sum()), "correct": int(d.label[rows].sum()), "groups": len(set(d.group[rows].tolist()))}
+        found = {
+            "n": int(rows.sum()),
+            "correct": int(d.label[rows].sum()),
+            "groups": len(set(d.group[rows].tolist())),
+        }
         yield from differences(f"counts.{split}", counts[split], found)
     for split, c in counts.items():
         if split in ("all", *SPLITS) and abs(c["accuracy"] - c["correct"] / c["n"]) > TOLERANCE:
-            yield finding(f"counts.{split}.accuracy", c["accuracy"], f"{c['correct'] / c['n']:.6f}, correct / n")
-    crossing = set(d.group[d.split == "test"].tolist()) & set(d.group[d.split == "validation"].tolist())
+            yield finding(
+                f"counts.{split}.accuracy",
+                c["accuracy"],
+                f"{c['correct'] / c['n']:.6f}, correct / n",
+            )
+    crossing = set(d.group[d.split == "test"].tolist()) & set(
+        d.group[d.split == "validation"].tolist()
+    )
     if crossing:
-        yield Finding(DECISIONS, "group", f"group {min(crossing)} in validation and test", "each group in one split")
+        yield Finding(
+            DECISIONS,
+            "group",
+            f"group {min(crossing)} in validation and test",
+            "each group in one split",
+        )
 
 
 def check_examples(s: Submission) -> Iterator[Finding]:
@@ -134,7 +186,9 @@ def check_examples(s: Submission) -> Iterator[Finding]:
         yield finding("data.sha256", s.record["data"]["sha256"], data.sha256)
     if s.record["counts"]["all"]["n"] != data.n - too_long:
         yield finding(
-            "counts.all.n", s.record["counts"]["all"]["n"], f"{data.n - too_long}: {data.n} of the task less those too long"
+            "counts.all.n",
+            s.record["counts"]["all"]["n"],
+            f"{data.n - too_long}: {data.n} of the task less those too long",
         )
     yield from _check_ids(d, data, too_long)
 
@@ -142,47 +196,105 @@ def check_examples(s: Submission) -> Iterator[Finding]:
 def _check_ids(d: Decisions, data: TaskData, too_long: int) -> Iterator[Finding]:
     ids = d.id.tolist()
     if strangers := [i for i in ids if i not in data.split]:
-        yield Finding(DECISIONS, "id", f"{shown(strangers[0])} ({len(strangers)} in all)", "ids of the task's examples")
+        yield Finding(
+            DECISIONS,
+            "id",
+            f"{shown(strangers[0])} ({len(strangers)} in all)",
+            "ids of the task's examples",
+        )
         return
     if moved := [i for i, split in zip(ids, d.split, strict=True) if data.split[i] != split]:
-        yield Finding(DECISIONS, "split", f"{shown(moved[0])} ({len(moved)} in all)", f"its split, {data.split[moved[0]]}")
+        yield Finding(
+            DECISIONS,
+            "split",
+            f"{shown(moved[0])} ({len(moved)} in all)",
+            f"its split, {data.split[moved[0]]}",
+        )
     due = sum(split != "train" for split in data.split.values())
     if not due - too_long <= len(ids) <= due:
-        yield Finding(DECISIONS, "rows", f"{len(ids)}", f"{due}, one per validation and test example of the task")
+        yield Finding(
+            DECISIONS,
+            "rows",
+            f"{len(ids)}",
+            f"{due}, one per validation and test example of the task",
+        )
     codes = np.unique([data.group[i] for i in ids], return_inverse=True)[1]
     if not np.array_equal(codes, np.unique(d.group, return_inverse=True)[1]):
-        yield Finding(DECISIONS, "group", "other groups", "codes of the task's groups, in the order of their names")
-    if data.label and (wrong := [i for i, y in zip(ids, d.label, strict=True) if data.label[i] != y]):
-        yield Finding(DECISIONS, "label", f"{shown(wrong[0])} ({len(wrong)} in all)", "the label that the task gives")
+        yield Finding(
+            DECISIONS,
+            "group",
+            "other groups",
+            "codes of the task's groups, in the order of their names",
+        )
+    if data.label and (
+        wrong := [i for i, y in zip(ids, d.label, strict=True) if data.label[i] != y]
+    ):
+        yield Finding(
+            DECISIONS,
+            "label",
+            f"{shown(wrong[0])} ({len(wrong)} in all)",
+            "the label that the task gives",
+        )
 
 
 def check_baselines(s: Submission) -> Iterator[Finding]:
-    """Every baseline of the protocol is in the table, or absent with a reason, and the simplest ones are what they say."""
+    """Every baseline of the protocol is in the table, or absent with a reason, and the simplest
+    ones are what they say."""
     names = {d["name"] for d in s.record["detectors"]}
     absent = s.record["comparison"]["absent"]
     wanted = ALWAYS if s.record["task"]["kind"] == "statements" else ANSWERS
     emb = any(c.layer == "emb" and c.validation_auroc is not None for c in s.cells)
     for name in (*wanted, "probe_emb") if emb else wanted:
         if name not in names and not absent.get(name, "").strip():
-            yield finding("detectors", "nothing", f"the baseline {name!r}, or comparison.absent.{name} with a reason")
+            yield finding(
+                "detectors",
+                "nothing",
+                f"the baseline {name!r}, or comparison.absent.{name} with a reason",
+            )
     for name in sorted(names & set(absent)):
         yield finding(f"comparison.absent.{name}", "absent", "not absent: it is in the table")
     for name, reason in absent.items():
         if reason.startswith(SKIPPED):
-            yield finding(f"comparison.absent.{name}", reason, "every baseline of the protocol, none of them left out")
+            yield finding(
+                f"comparison.absent.{name}",
+                reason,
+                "every baseline of the protocol, none of them left out",
+            )
         if not DETECTOR.fullmatch(name):
             yield finding("comparison.absent", name, "names of detectors")
     values = s.decisions.values
     if len(set(values.get("majority", np.zeros(1)).tolist())) != 1:
-        yield Finding(DECISIONS, "d:majority", "several values", "the same decision for every example")
+        yield Finding(
+            DECISIONS, "d:majority", "several values", "the same decision for every example"
+        )
     length = values.get("length", np.zeros(1))
     if np.isnan(length).any() or (length > 0).any() or (length != np.rint(length)).any():
-        yield Finding(DECISIONS, "d:length", "a value that is no count", "minus the number of generated tokens")
+        yield Finding(
+            DECISIONS,
+            "d:length",
+            "a value that is no count",
+            "minus the number of generated tokens",
+        )
 
 
 RULES: tuple[Rule, ...] = (
-    check_place, check_task, check_protocol, check_counts, check_examples, check_baselines, check_map, check_selection,
-    check_positions, check_permutation, check_embedding, check_names, check_signals, check_detectors, check_selected,
-    check_shuffled, check_readable, check_mentions,
-)  # fmt: skip
+    check_place,
+    check_task,
+    check_protocol,
+    check_counts,
+    check_examples,
+    check_baselines,
+    check_map,
+    check_selection,
+    check_positions,
+    check_permutation,
+    check_embedding,
+    check_names,
+    check_signals,
+    check_detectors,
+    check_selected,
+    check_shuffled,
+    check_readable,
+    check_mentions,
+)
 """In the order of their messages."""

@@ -1,4 +1,5 @@
-"""What a submitted record must look like before its numbers are looked at: types, lengths, ranges."""
+"""What a submitted record must look like before its numbers are looked at: types, lengths,
+ranges."""
 
 from __future__ import annotations
 
@@ -40,9 +41,17 @@ def text(most: int = 200, pattern: str = "", *, null: bool = False) -> Check:
     def check(path: str, value: Any) -> Iterator[Finding]:
         if null and value is None:
             return
-        if not isinstance(value, str) or len(value) > most or (pattern and not re.fullmatch(pattern, value)):
+        if (
+            not isinstance(value, str)
+            or len(value) > most
+            or (pattern and not re.fullmatch(pattern, value))
+        ):
             yield finding(
-                path, value, f"text of at most {most} characters" + (f" like {pattern}" if pattern else "") + _or_null(null)
+                path,
+                value,
+                f"text of at most {most} characters"
+                + (f" like {pattern}" if pattern else "")
+                + _or_null(null),
             )
 
     return check
@@ -88,7 +97,11 @@ def listed(item: Check, low: int = 0, high: int = 10_000) -> Check:
     def check(path: str, value: Any) -> Iterator[Finding]:
         if not isinstance(value, list) or not low <= len(value) <= high:
             given = f"{len(value)} items" if isinstance(value, list) else value
-            yield finding(path, given, f"a list of {low} items" if low == high else f"a list of {low} to {high} items")
+            yield finding(
+                path,
+                given,
+                f"a list of {low} items" if low == high else f"a list of {low} to {high} items",
+            )
             return
         for i, inner in enumerate(value):
             yield from item(f"{path}[{i}]", inner)
@@ -139,7 +152,10 @@ def interval(*, low: float = 0.0, high: float = 1.0) -> Check:
     def check(path: str, value: Any) -> Iterator[Finding]:
         found = list(listed(end, 2, 2)(path, value))
         yield from found
-        if not found and ((value[0] is None) != (value[1] is None) or (value[0] is not None and value[0] > value[1])):
+        if not found and (
+            (value[0] is None) != (value[1] is None)
+            or (value[0] is not None and value[0] > value[1])
+        ):
             yield finding(path, value, "the lower end, then the upper end")
 
     return check
@@ -148,11 +164,20 @@ def interval(*, low: float = 0.0, high: float = 1.0) -> Check:
 HEX = "[0-9a-f]{64}"
 NAME = DETECTOR.pattern
 COUNT = fields(
-    {"n": whole(1), "correct": whole(), "accuracy": real(), "groups": whole(1), "refused": whole(), "not_stopped": whole()}
+    {
+        "n": whole(1),
+        "correct": whole(),
+        "accuracy": real(),
+        "groups": whole(1),
+        "refused": whole(),
+        "not_stopped": whole(),
+    }
 )
 CELL = {"site": text(40), "layer": text(5, "emb|0|[1-9][0-9]{0,3}"), "position": text(60)}
 ANY = real(-1e6, 1e6, null=True)
-METRIC = fields({"value": ANY, "low": ANY, "high": ANY, "n": whole(), "positive": one_of("correct", "wrong")})
+METRIC = fields(
+    {"value": ANY, "low": ANY, "high": ANY, "n": whole(), "positive": one_of("correct", "wrong")}
+)
 DETECTOR_SHAPE = fields(
     {
         "name": text(64, NAME),
@@ -181,43 +206,125 @@ RECORD_SHAPE = fields(
         "key": text(64, HEX),
         "model": fields(
             {
-                "name": text(), "revision": text(null=True), "tokenizer": text(64, HEX), "architecture": text(80, r"\w+"),
-                "n_layers": whole(1, 1000), "width": whole(1, 10**6), "n_parameters": whole(1, 10**14), "dtype": text(40, r"\w+"),
-                "attention": text(80), "device": text(), "quantization": text(40), "peft": text(null=True),
+                "name": text(),
+                "revision": text(null=True),
+                "tokenizer": text(64, HEX),
+                "architecture": text(80, r"\w+"),
+                "n_layers": whole(1, 1000),
+                "width": whole(1, 10**6),
+                "n_parameters": whole(1, 10**14),
+                "dtype": text(40, r"\w+"),
+                "attention": text(80),
+                "device": text(),
+                "quantization": text(40),
+                "peft": text(null=True),
                 "remote_code": text(null=True),
             }
         ),
-        "task": fields({"name": text(), "version": whole(1, 9999), "hash": text(64, HEX), "kind": text(20), "judge": text(40),
-                        "exact_answer": text(40)}),
-        "data": fields({"origin": text(1000), "revision": text(null=True), "sha256": text(64, HEX), "n_dropped": whole(),
-                        "n_too_long": whole()},
-                       {"n_ungrouped": whole(), "test_is": text(20, null=True), "mended": mapping(r"\w{1,40}", whole())}),
+        "task": fields(
+            {
+                "name": text(),
+                "version": whole(1, 9999),
+                "hash": text(64, HEX),
+                "kind": text(20),
+                "judge": text(40),
+                "exact_answer": text(40),
+            }
+        ),
+        "data": fields(
+            {
+                "origin": text(1000),
+                "revision": text(null=True),
+                "sha256": text(64, HEX),
+                "n_dropped": whole(),
+                "n_too_long": whole(),
+            },
+            {
+                "n_ungrouped": whole(),
+                "test_is": text(20, null=True),
+                "mended": mapping(r"\w{1,40}", whole()),
+            },
+        ),
         "probe": fields({"name": text(40)}),
-        "settings": fields({"seed": whole(0, 2**53), "overrides": mapping(r"\w{1,40}", lambda path, value: iter(()))}),
-        "package": fields({"name": one_of("probebench"), "version": text(40, r"[\w.+-]+"),
-                           "commit": text(40, "[0-9a-f]{40}", null=True), "dirty": one_of(False, None)}),
+        "settings": fields(
+            {
+                "seed": whole(0, 2**53),
+                "overrides": mapping(r"\w{1,40}", lambda path, value: iter(())),
+            }
+        ),
+        "package": fields(
+            {
+                "name": one_of("probebench"),
+                "version": text(40, r"[\w.+-]+"),
+                "commit": text(40, "[0-9a-f]{40}", null=True),
+                "dirty": one_of(False, None),
+            }
+        ),
         "versions": mapping(r"[\w.-]{1,40}", text(80)),
         "counts": fields(dict.fromkeys(("all", *SPLITS), COUNT)),
         "layers": listed(text(5, "emb|0|[1-9][0-9]{0,3}"), 1, 1001),
         "positions": listed(text(60), 1, 60),
-        "selection": fields({**CELL, "validation_auroc": real(), "test_auroc": real(), "test_auroc_95": interval(),
-                             "n_test": whole(2), "selectivity": real(-1, 1, null=True), "p": real(null=True),
-                             "q": real(null=True)}),
+        "selection": fields(
+            {
+                **CELL,
+                "validation_auroc": real(),
+                "test_auroc": real(),
+                "test_auroc_95": interval(),
+                "n_test": whole(2),
+                "selectivity": real(-1, 1, null=True),
+                "p": real(null=True),
+                "q": real(null=True),
+            }
+        ),
         "detectors": listed(DETECTOR_SHAPE, 1, 200),
-        "comparison": fields({"n_test": whole(2), "n_compared": whole(2), "dropped": fields({"correct": whole(), "wrong": whole()}),
-                              "absent": mapping(NAME, text(400))}),
-        "controls": fields({
-            "shuffled_labels": fields({"repeats": whole(2, 999), "mean_auroc": real(),
-                                       "mean_auroc_95": interval(low=-9.0, high=9.0), "sd": real(),
-                                       "auroc": listed(real(), 2, 999)}),
-            "permutation": fields({"shuffles": whole(0, 10**5), "max_statistic_p": real(null=True), "cells": whole(),
-                                   "cells_p_below_05": whole(), "cells_q_below_05": whole()}),
-        }),
+        "comparison": fields(
+            {
+                "n_test": whole(2),
+                "n_compared": whole(2),
+                "dropped": fields({"correct": whole(), "wrong": whole()}),
+                "absent": mapping(NAME, text(400)),
+            }
+        ),
+        "controls": fields(
+            {
+                "shuffled_labels": fields(
+                    {
+                        "repeats": whole(2, 999),
+                        "mean_auroc": real(),
+                        "mean_auroc_95": interval(low=-9.0, high=9.0),
+                        "sd": real(),
+                        "auroc": listed(real(), 2, 999),
+                    }
+                ),
+                "permutation": fields(
+                    {
+                        "shuffles": whole(0, 10**5),
+                        "max_statistic_p": real(null=True),
+                        "cells": whole(),
+                        "cells_p_below_05": whole(),
+                        "cells_q_below_05": whole(),
+                    }
+                ),
+            }
+        ),
         "warnings": listed(text(4000), 0, 500),
     },
-    {"by_position": listed(fields({"position": text(60), "layer": text(5, null=True), "validation_auroc": real(null=True),
-                                   "test_auroc": real(null=True), "n_test": whole(null=True)}), 0, 60)},
-)  # fmt: skip
+    {
+        "by_position": listed(
+            fields(
+                {
+                    "position": text(60),
+                    "layer": text(5, null=True),
+                    "validation_auroc": real(null=True),
+                    "test_auroc": real(null=True),
+                    "n_test": whole(null=True),
+                }
+            ),
+            0,
+            60,
+        )
+    },
+)
 """The record of a submission."""
 
 
@@ -228,7 +335,13 @@ def check_shape(record: Mapping[str, Any]) -> list[Finding]:
         found += _unique("detectors", [d["name"] for d in record["detectors"]])
         found += _unique("layers", record["layers"]) + _unique("positions", record["positions"])
         if not found and record["detectors"][0]["name"] != "probe":
-            found.append(finding("detectors[0].name", record["detectors"][0]["name"], "probe: the selected cell comes first"))
+            found.append(
+                finding(
+                    "detectors[0].name",
+                    record["detectors"][0]["name"],
+                    "probe: the selected cell comes first",
+                )
+            )
     return found
 
 

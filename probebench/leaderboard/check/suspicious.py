@@ -14,7 +14,8 @@ from probebench.leaderboard.submission.strict import Finding
 TOO_GOOD = 0.995
 """An AUROC above this is more often a leak than a result."""
 OFF = 0.1
-"""The mean of the shuffled-label control this far from 0.5, with an interval that leaves 0.5 out."""
+"""The mean of the shuffled-label control this far from 0.5, with an interval that leaves 0.5
+out."""
 MOVED = 0.01
 """By so much the examples left out of the table may move the probe's AUROC."""
 TOO_LONG = 0.01
@@ -32,30 +33,60 @@ def suspicious(s: Submission) -> Iterator[Finding]:
     control = record["controls"]["shuffled_labels"]
     low, high = control["mean_auroc_95"]
     if abs(control["mean_auroc"] - 0.5) > OFF and low is not None and not low <= 0.5 <= high:
-        yield finding("controls.shuffled_labels.mean_auroc", control["mean_auroc"], "about 0.5: labels without meaning")
+        yield finding(
+            "controls.shuffled_labels.mean_auroc",
+            control["mean_auroc"],
+            "about 0.5: labels without meaning",
+        )
     yield from _same_within(s)
     yield from _flat(s)
     first = record["detectors"][0]
     rare = min(first["n_correct"], first["n"] - first["n_correct"])
     if rare < FEW:
-        yield finding("detectors[0].n_correct", f"{rare} test examples of the rarer class", f"{FEW} or more")
-    left_out, whole = record["comparison"]["n_test"] - record["comparison"]["n_compared"], record["selection"]["test_auroc"]
+        yield finding(
+            "detectors[0].n_correct", f"{rare} test examples of the rarer class", f"{FEW} or more"
+        )
+    left_out, whole = (
+        record["comparison"]["n_test"] - record["comparison"]["n_compared"],
+        record["selection"]["test_auroc"],
+    )
     if abs(first["auroc"] - whole) > MOVED:
-        due = f"about {whole:.3f}, as on all test examples: {left_out} are left out because some detector has no score for them"
+        due = (
+            f"about {whole:.3f}, as on all test examples: {left_out} are left out because some "
+            "detector has no score for them"
+        )
         yield finding("detectors[0].auroc", first["auroc"], due)
     if left_out > 0.1 * record["comparison"]["n_test"]:
-        yield finding("comparison.n_compared", f"{left_out} test examples left out", "a tenth at most")
+        yield finding(
+            "comparison.n_compared", f"{left_out} test examples left out", "a tenth at most"
+        )
     counts = record["counts"]["all"]
     if record["data"]["n_too_long"] > TOO_LONG * counts["n"]:
-        yield finding("data.n_too_long", record["data"]["n_too_long"], f"a hundredth of {counts['n']} at most")
+        yield finding(
+            "data.n_too_long", record["data"]["n_too_long"], f"a hundredth of {counts['n']} at most"
+        )
     if record["package"]["commit"] is None:
-        yield finding("package.commit", None, "a commit; an installed package cannot tell whether its files were changed")
+        yield finding(
+            "package.commit",
+            None,
+            "a commit; an installed package cannot tell whether its files were changed",
+        )
     if not str(record["model"]["revision"] or "").strip():
-        yield finding("model.revision", record["model"]["revision"], "the commit or hash of the weights")
+        yield finding(
+            "model.revision", record["model"]["revision"], "the commit or hash of the weights"
+        )
     test = s.decisions.split == "test"
     for y, word in ((1, "correct"), (0, "wrong")):
-        if len(rows := s.decisions.values["probe"][test & (s.decisions.label == y)]) and np.unique(rows).size == 1:
-            yield Finding(DECISIONS, "d:probe", f"one value for all {word} test answers", "decisions that differ")
+        if (
+            len(rows := s.decisions.values["probe"][test & (s.decisions.label == y)])
+            and np.unique(rows).size == 1
+        ):
+            yield Finding(
+                DECISIONS,
+                "d:probe",
+                f"one value for all {word} test answers",
+                "decisions that differ",
+            )
 
 
 def _flat(s: Submission) -> Iterator[Finding]:
@@ -64,7 +95,9 @@ def _flat(s: Submission) -> Iterator[Finding]:
     for name, values in s.decisions.values.items():
         there = values[test & np.isfinite(values)]
         if name != "majority" and len(there) and np.ptp(there) == 0:
-            yield Finding(DECISIONS, f"d:{name}", "one value for all test examples", "decisions that differ")
+            yield Finding(
+                DECISIONS, f"d:{name}", "one value for all test examples", "decisions that differ"
+            )
 
 
 def _same_within(s: Submission) -> Iterator[Finding]:
@@ -72,18 +105,25 @@ def _same_within(s: Submission) -> Iterator[Finding]:
     values = s.decisions.values
     for name, other in values.items():
         if name != "probe" and np.array_equal(values["probe"], other, equal_nan=True):
-            yield Finding(DECISIONS, f"d:{name}", "the decisions of d:probe", "decisions of its own")
+            yield Finding(
+                DECISIONS, f"d:{name}", "the decisions of d:probe", "decisions of its own"
+            )
 
 
 def probe_digest(s: Submission) -> str:
-    """What tells whether two submissions carry the same decisions: of the selected probe, and labels."""
+    """What tells whether two submissions carry the same decisions: of the selected probe, and
+    labels."""
     content = s.decisions.values["probe"].tobytes() + s.decisions.label.tobytes()
     return hashlib.sha256(content).hexdigest()
 
 
 def example_digests(d: Decisions) -> tuple[str, str]:
-    """What tells whether two submissions are on the same examples, and whether these have the same splits and groups there."""
+    """What tells whether two submissions are on the same examples, and whether these have the same
+    splits and groups there."""
     order = np.argsort(d.id)
     ids = "\n".join(d.id[order].tolist()).encode()
-    rest = "".join(d.split[order].tolist()).encode() + np.unique(d.group[order], return_inverse=True)[1].tobytes()
+    rest = (
+        "".join(d.split[order].tolist()).encode()
+        + np.unique(d.group[order], return_inverse=True)[1].tobytes()
+    )
     return hashlib.sha256(ids).hexdigest(), hashlib.sha256(rest).hexdigest()

@@ -1,4 +1,5 @@
-"""What the suite's own data say of a submission's examples, where they can be read without a network."""
+"""What the suite's own data say of a submission's examples, where they can be read without a
+network."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def suite() -> Mapping[str, Task]:
 
 @lru_cache(maxsize=4)
 def task_data(name: str) -> TaskData | str:
-    """A task's examples, or why they are not looked at. Hub data are not: asking the hub is no part of a check of files."""
+    """A task's examples, or why they are not looked at. Hub data are not: asking the hub is no part
+    of a check of files."""
     source = suite()[name].source
     if source.hub is not None:
         return f"the questions are on the hub ({source.hub}) and nothing is fetched here"

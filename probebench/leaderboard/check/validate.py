@@ -1,4 +1,5 @@
-"""Submissions checked as data, one at a time, in worker processes that may fail without taking the check along."""
+"""Submissions checked as data, one at a time, in worker processes that may fail without taking the
+check along."""
 
 from __future__ import annotations
 
@@ -27,12 +28,20 @@ from probebench.leaderboard.submission.read import (
     fingerprint,
     read_submission,
 )
-from probebench.leaderboard.submission.strict import JSON_BYTES, Broken, Finding, read_bytes, read_json, shown
+from probebench.leaderboard.submission.strict import (
+    JSON_BYTES,
+    Broken,
+    Finding,
+    read_bytes,
+    read_json,
+    shown,
+)
 
 MEMORY = 6 * 2**30
 """Bytes of address space of a worker, where the system can limit it."""
 AHEAD = 4
-"""Submissions per worker that wait: results come in order, and memory does not grow with their number."""
+"""Submissions per worker that wait: results come in order, and memory does not grow with their
+number."""
 MOST_FINDINGS = 40
 MOST_CHANGED = 50
 """Submissions in one change."""
@@ -74,19 +83,34 @@ def check(folder: Path, base: Path | None = None) -> Report:
             same = (old / RECORD).exists() and fingerprint(old) == fingerprint(folder)
             if not same:
                 due = (
-                    "an unchanged row: a wrong one is corrected as docs/leaderboard.md says, an old branch is merged with its base"
+                    "an unchanged row: a wrong one is corrected as docs/leaderboard.md says, an "
+                    "old branch is merged with its base"
                 )
                 return Report(path, (Finding(RECORD, "row", "other files than in the base", due),))
             if extra := _names(folder) - _names(old) - {RERUN}:
-                return Report(path, (Finding(shown(min(extra)).strip("'"), "file", "a new file", f"only {', '.join(FILES)}"),))
+                return Report(
+                    path,
+                    (
+                        Finding(
+                            shown(min(extra)).strip("'"),
+                            "file",
+                            "a new file",
+                            f"only {', '.join(FILES)}",
+                        ),
+                    ),
+                )
             if _rerun_bytes(old) == _rerun_bytes(folder):
                 return Report(path, unchanged=True)
         if base is not None and (folder / RERUN).exists():
-            return Report(path, (Finding(RERUN, "file", "a file", "nothing: maintainers write it after merging"),))
+            return Report(
+                path,
+                (Finding(RERUN, "file", "a file", "nothing: maintainers write it after merging"),),
+            )
         return _check_files(folder, path)
     except Broken as error:
         return Report(path, (error.finding,))
-    except Exception as error:  # whatever a stranger's file did to a library is a failure of the file, never of the check
+    # whatever a stranger's file did to a library is a failure of the file, never of the check
+    except Exception as error:
         what = shown(f"{type(error).__name__}: {error}")
         return Report(path, (Finding(RECORD, "content", what, "a submission that can be checked"),))
 
@@ -98,7 +122,9 @@ def _check_folder(folder: Path) -> None:
         Broken: a file or a link, or a name that could leave its place.
     """
     if folder.is_symlink() or not folder.is_dir() or folder.parent.is_symlink():
-        raise Broken(Finding("folder", "path", "a file or link", f"a folder with {', '.join(FILES)}"))
+        raise Broken(
+            Finding("folder", "path", "a file or link", f"a folder with {', '.join(FILES)}")
+        )
     for name in (folder.parent.name, folder.name.partition("@")[0]):
         if problem := folder_problem(name):
             raise Broken(Finding("folder", "name", shown(name), problem))
@@ -117,25 +143,56 @@ def _check_files(folder: Path, path: str) -> Report:
     if failures := check_shape(s.record):
         return Report(path, tuple(failures[:MOST_FINDINGS]))
     if "probe" not in s.decisions.values:
-        return Report(path, (Finding("decisions.parquet", "d:probe", "no such column", "the selected probe's decisions"),))
+        return Report(
+            path,
+            (
+                Finding(
+                    "decisions.parquet",
+                    "d:probe",
+                    "no such column",
+                    "the selected probe's decisions",
+                ),
+            ),
+        )
     failures = [found for rule in RULES for found in rule(s)]
     if (folder / RERUN).exists():
         failures += _rerun_problems(folder)
     first, task = s.record["detectors"][0], s.record["task"]
     facts = {
-        "model": folder.parent.name, "task": folder.name, "task_name": task["name"], "auroc": first["auroc"],
-        "auroc_95": first["auroc_95"], "n": first["n"], "layer": s.record["selection"]["layer"],
-        "position": s.record["selection"]["position"], "key": s.record["key"], "digest": probe_digest(s),
+        "model": folder.parent.name,
+        "task": folder.name,
+        "task_name": task["name"],
+        "auroc": first["auroc"],
+        "auroc_95": first["auroc_95"],
+        "n": first["n"],
+        "layer": s.record["selection"]["layer"],
+        "position": s.record["selection"]["position"],
+        "key": s.record["key"],
+        "digest": probe_digest(s),
         "examples": example_digests(s.decisions),
-        "data": (task["name"], task["version"], s.record["data"]["revision"], s.record["data"]["sha256"]),
-    }  # fmt: skip
-    return Report(path, tuple(failures[:MOST_FINDINGS]), tuple(suspicious(s)), tuple(_unchecked(s.record)), facts=facts)
+        "data": (
+            task["name"],
+            task["version"],
+            s.record["data"]["revision"],
+            s.record["data"]["sha256"],
+        ),
+    }
+    return Report(
+        path,
+        tuple(failures[:MOST_FINDINGS]),
+        tuple(suspicious(s)),
+        tuple(_unchecked(s.record)),
+        facts=facts,
+    )
 
 
 def _unchecked(record: Mapping[str, Any]) -> Iterator[str]:
     own = suite().get(record["task"]["name"])
     if own is not None and own.version != record["task"]["version"]:
-        yield f"task hash and example ids: version {record['task']['version']} is older than the suite's {own.version}"
+        yield (
+            f"task hash and example ids: version {record['task']['version']} is older than the "
+            f"suite's {own.version}"
+        )
     elif own is not None and isinstance(why := task_data(own.name), str):
         yield f"example ids: {why}"
 
@@ -144,7 +201,14 @@ def _rerun_problems(folder: Path) -> list[Finding]:
     given = read_json(folder, RERUN)
     found = []
     if given.get("fingerprint") != fingerprint(folder):
-        found.append(Finding(RERUN, "fingerprint", shown(given.get("fingerprint")), "that of the submission's files"))
+        found.append(
+            Finding(
+                RERUN,
+                "fingerprint",
+                shown(given.get("fingerprint")),
+                "that of the submission's files",
+            )
+        )
     if not isinstance(given.get("agrees"), bool):
         found.append(Finding(RERUN, "agrees", shown(given.get("agrees")), "true or false"))
     return found
@@ -153,7 +217,11 @@ def _rerun_problems(folder: Path) -> list[Finding]:
 def lines_of(report: Report) -> list[str]:
     """A report for people: one line, and one more per finding."""
     word = "unchanged" if report.unchanged else "ok" if report.ok else "FAILED"
-    probe = f"  probe {report.facts['auroc']:.3f}, n {report.facts['n']:,}" if report.ok and report.facts else ""
+    probe = (
+        f"  probe {report.facts['auroc']:.3f}, n {report.facts['n']:,}"
+        if report.ok and report.facts
+        else ""
+    )
     return [
         f"{word:<9} {shown(report.path).strip(chr(39))}{probe}",
         *(f"          {found}" for found in report.failures),
@@ -163,7 +231,8 @@ def lines_of(report: Report) -> list[str]:
 
 
 def resolve(path: Path) -> tuple[Path, list[Path]]:
-    """The leaderboard's folder and the submissions that a path names: the whole, one model's, or one.
+    """The leaderboard's folder and the submissions that a path names: the whole, one model's, or
+    one.
 
     Raises:
         BadFileError: there is nothing.
@@ -172,9 +241,13 @@ def resolve(path: Path) -> tuple[Path, list[Path]]:
     parents = [path, *path.parents]
     at = next((i for i, p in enumerate(parents[:3]) if VERSION_FOLDER.fullmatch(p.name)), None)
     root = parents[at].parent if at is not None else path
-    folders = [f for f in find_submissions(root) if path in (f, *f.parents)] if root.is_dir() else []
+    folders = (
+        [f for f in find_submissions(root) if path in (f, *f.parents)] if root.is_dir() else []
+    )
     if not folders and not (path.is_dir() and path == root):
-        raise BadFileError(f"{path} holds no submission: a submission is a folder leaderboards/v1/<model>/<task>.")
+        raise BadFileError(
+            f"{path} holds no submission: a submission is a folder leaderboards/v1/<model>/<task>."
+        )
     return root, folders
 
 
@@ -191,13 +264,22 @@ def validate(path: Path, base: Path | None = None, workers: int = 2) -> Iterator
     """
     root, folders = resolve(path)
     if base is not None and root.is_symlink():
-        yield Report(root.name, (Finding("folder", "path", "a link", "the folder of the submissions"),))
+        yield Report(
+            root.name, (Finding("folder", "path", "a link", "the folder of the submissions"),)
+        )
         return
     seen, changed = Together(), 0
     for report in run_checks(folders, base, workers):
         changed += base is not None and not report.unchanged
         if changed > MOST_CHANGED:
-            yield Report(report.path, (Finding("folder", "submissions", f"more than {MOST_CHANGED}", "fewer in one change"),))
+            yield Report(
+                report.path,
+                (
+                    Finding(
+                        "folder", "submissions", f"more than {MOST_CHANGED}", "fewer in one change"
+                    ),
+                ),
+            )
             return
         yield seen.add(report)
     if base is not None and path.absolute() == root:
@@ -210,8 +292,11 @@ def validate(path: Path, base: Path | None = None, workers: int = 2) -> Iterator
 
 
 def _beside(root: Path, base: Path) -> Iterator[Report]:
-    """Everything beside the submissions is built from them, and no change of a submission touches it."""
-    waiting = sorted((p for p in root.iterdir() if not VERSION_FOLDER.fullmatch(p.name)), reverse=True)
+    """Everything beside the submissions is built from them, and no change of a submission touches
+    it."""
+    waiting = sorted(
+        (p for p in root.iterdir() if not VERSION_FOLDER.fullmatch(p.name)), reverse=True
+    )
     while waiting:
         file = waiting.pop()
         if file.is_dir() and not file.is_symlink():
@@ -225,7 +310,15 @@ def _beside(root: Path, base: Path) -> Iterator[Report]:
         if not same:
             name = shown(str(path)).strip("'")
             yield Report(
-                name, (Finding(name, "file", "new or changed", "only submissions, below v1/: the rest is built from them"),)
+                name,
+                (
+                    Finding(
+                        name,
+                        "file",
+                        "new or changed",
+                        "only submissions, below v1/: the rest is built from them",
+                    ),
+                ),
             )
 
 
@@ -253,13 +346,31 @@ class Together:
             failures.append(Finding("folder", "name", shown(model), due))
         if report.facts:
             if (other := self.keys.setdefault(report.facts["key"], report.path)) != report.path:
-                failures.append(Finding(RECORD, "key", shown(report.facts["key"]), f"a run of its own; {shown(other)} is this one"))
-            if (other := self.digests.setdefault(report.facts["digest"], report.path)) != report.path:
-                strange.append(Finding("decisions.parquet", "d:probe", f"the labels and decisions of {shown(other)}", "its own"))
+                failures.append(
+                    Finding(
+                        RECORD,
+                        "key",
+                        shown(report.facts["key"]),
+                        f"a run of its own; {shown(other)} is this one",
+                    )
+                )
+            if (
+                other := self.digests.setdefault(report.facts["digest"], report.path)
+            ) != report.path:
+                strange.append(
+                    Finding(
+                        "decisions.parquet",
+                        "d:probe",
+                        f"the labels and decisions of {shown(other)}",
+                        "its own",
+                    )
+                )
             *kind, digest = report.facts["data"]
             first, where = self.data.setdefault(tuple(kind), (digest, report.path))
             if first != digest:
-                strange.append(Finding(RECORD, "data.sha256", shown(digest), f"{first}, as in {shown(where)}"))
+                strange.append(
+                    Finding(RECORD, "data.sha256", shown(digest), f"{first}, as in {shown(where)}")
+                )
             ids, digest = report.facts["examples"]
             first, where = self.groups.setdefault((*kind, ids), (digest, report.path))
             if first != digest:
@@ -307,7 +418,9 @@ def _one_by_one(folders: Iterable[Path], base: Path | None) -> Iterator[Report]:
 def _pool(workers: int) -> ProcessPoolExecutor:
     import multiprocessing
 
-    return ProcessPoolExecutor(max_workers=workers, mp_context=multiprocessing.get_context("spawn"), initializer=_limit)
+    return ProcessPoolExecutor(
+        max_workers=workers, mp_context=multiprocessing.get_context("spawn"), initializer=_limit
+    )
 
 
 def _limit() -> None:

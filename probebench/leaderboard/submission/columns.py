@@ -1,4 +1,5 @@
-"""Parquet files of strangers as columns: what the footer claims before anything is unpacked, then flat columns of known types."""
+"""Parquet files of strangers as columns: what the footer claims before anything is unpacked, then
+flat columns of known types."""
 
 from __future__ import annotations
 
@@ -18,11 +19,16 @@ PARQUET_ROWS = 100_000
 PARQUET_COLUMNS = 256
 PARQUET_GROUPS = 64
 FLOATS = ("float", "double")
-PLAIN = frozenset(["PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"])
-"""Encodings in which a value takes its own bytes or one entry of a dictionary; the others can unfold without bound."""
+PLAIN = frozenset(
+    ["PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "BYTE_STREAM_SPLIT"]
+)
+"""Encodings in which a value takes its own bytes or one entry of a dictionary; the others can
+unfold without bound."""
 
 
-def read_parquet(folder: Path, name: str, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]) -> dict[str, NDArray[Any]]:
+def read_parquet(
+    folder: Path, name: str, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]
+) -> dict[str, NDArray[Any]]:
     """Flat columns of a parquet file as arrays, NaN where a number is null.
 
     Args:
@@ -45,36 +51,77 @@ def read_parquet(folder: Path, name: str, kinds: Mapping[str, Sequence[str]], ot
         file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, **limits)
         _check_footer(name, file.metadata)
         _check_columns(name, file.schema_arrow, kinds, others)
-        # a long text that stands in every row is one entry of a dictionary in the file, and stays one in memory
+        # a long text that stands in every row is one entry of a dictionary in the file, and stays
+        # one in memory
         words = [
-            field.name for field in file.schema_arrow if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+            field.name
+            for field in file.schema_arrow
+            if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
         ]
-        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False, read_dictionary=words, metadata=file.metadata, **limits)
+        file = pq.ParquetFile(
+            pa.BufferReader(content),
+            pre_buffer=False,
+            read_dictionary=words,
+            metadata=file.metadata,
+            **limits,
+        )
         table = file.read(use_threads=False)
         table.validate(full=True)
         if table.num_rows != file.metadata.num_rows:
-            raise broken(name, "rows", table.num_rows, f"the {file.metadata.num_rows} that the footer says")
-        return {c: _column(name, c, table.column(c), real=c not in kinds) for c in table.column_names}
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError, OverflowError, KeyError, IndexError) as error:
+            raise broken(
+                name, "rows", table.num_rows, f"the {file.metadata.num_rows} that the footer says"
+            )
+        return {
+            c: _column(name, c, table.column(c), real=c not in kinds) for c in table.column_names
+        }
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        TypeError,
+        MemoryError,
+        OverflowError,
+        KeyError,
+        IndexError,
+    ) as error:
         raise broken(name, "parquet", str(error).split("\n")[0], "a whole parquet file") from None
 
 
 def _check_footer(name: str, facts: Any) -> None:
     """What the footer claims, before anything is unpacked."""
-    for field, given, most in (("rows", facts.num_rows, PARQUET_ROWS), ("columns", facts.num_columns, PARQUET_COLUMNS),
-                               ("row groups", facts.num_row_groups, PARQUET_GROUPS)):  # fmt: skip
+    for field, given, most in (
+        ("rows", facts.num_rows, PARQUET_ROWS),
+        ("columns", facts.num_columns, PARQUET_COLUMNS),
+        ("row groups", facts.num_row_groups, PARQUET_GROUPS),
+    ):
         if not 0 < given <= most:
             raise broken(name, field, given, f"1 to {most:,}")
     if facts.metadata:
-        raise broken(name, "metadata", sorted(k.decode("ascii", "replace") for k in facts.metadata), "no key-value metadata")
+        raise broken(
+            name,
+            "metadata",
+            sorted(k.decode("ascii", "replace") for k in facts.metadata),
+            "no key-value metadata",
+        )
     unpacked, rows = 0, 0
     for g in range(facts.num_row_groups):
         group = facts.row_group(g)
         rows += group.num_rows
-        if group.num_rows < 0 or rows > facts.num_rows or (g == facts.num_row_groups - 1 and rows != facts.num_rows):
-            raise broken(name, f"row group {g}", f"{rows:,} rows so far", f"{facts.num_rows:,} in all, as the footer says")
+        if (
+            group.num_rows < 0
+            or rows > facts.num_rows
+            or (g == facts.num_row_groups - 1 and rows != facts.num_rows)
+        ):
+            raise broken(
+                name,
+                f"row group {g}",
+                f"{rows:,} rows so far",
+                f"{facts.num_rows:,} in all, as the footer says",
+            )
         if group.num_columns != facts.num_columns:
-            raise broken(name, f"row group {g}", f"{group.num_columns} columns", f"{facts.num_columns}")
+            raise broken(
+                name, f"row group {g}", f"{group.num_columns} columns", f"{facts.num_columns}"
+            )
         for c in range(facts.num_columns):
             column = group.column(c)
             size = column.total_uncompressed_size
@@ -82,17 +129,31 @@ def _check_footer(name: str, facts: Any) -> None:
             if column.num_values != group.num_rows or not set(column.encodings) <= PLAIN:
                 given = f"{column.num_values:,} values, {', '.join(column.encodings)}"
                 raise broken(
-                    name, f"row group {g}, {column.path_in_schema}", given, f"{group.num_rows:,} values, plain or by dictionary"
+                    name,
+                    f"row group {g}, {column.path_in_schema}",
+                    given,
+                    f"{group.num_rows:,} values, plain or by dictionary",
                 )
             if size < 0 or unpacked > PARQUET_UNPACKED:
-                raise broken(name, f"row group {g}", f"{unpacked:,} bytes unpacked", f"at most {PARQUET_UNPACKED:,}")
+                raise broken(
+                    name,
+                    f"row group {g}",
+                    f"{unpacked:,} bytes unpacked",
+                    f"at most {PARQUET_UNPACKED:,}",
+                )
     for c in range(facts.num_columns):
         column = facts.schema.column(c)
-        if column.max_repetition_level or column.max_definition_level > 1 or column.path != column.name:
+        if (
+            column.max_repetition_level
+            or column.max_definition_level > 1
+            or column.path != column.name
+        ):
             raise broken(name, column.path, "a nested column", "a flat column")
 
 
-def _check_columns(name: str, schema: Any, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]) -> None:
+def _check_columns(
+    name: str, schema: Any, kinds: Mapping[str, Sequence[str]], others: re.Pattern[str]
+) -> None:
     if repeated := {c for c in schema.names if schema.names.count(c) > 1}:
         raise broken(name, min(repeated), "the column more than once", "each column once")
     for column in kinds:
@@ -101,7 +162,9 @@ def _check_columns(name: str, schema: Any, kinds: Mapping[str, Sequence[str]], o
     for field in schema:
         allowed = kinds.get(field.name) or (FLOATS if others.fullmatch(field.name) else None)
         if allowed is None:
-            raise broken(name, field.name, "a column", f"only {', '.join(kinds)} and {others.pattern}")
+            raise broken(
+                name, field.name, "a column", f"only {', '.join(kinds)} and {others.pattern}"
+            )
         if str(field.type) not in allowed:
             raise broken(name, field.name, field.type, " or ".join(allowed))
 

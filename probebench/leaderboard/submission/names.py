@@ -11,9 +11,12 @@ from probebench.errors import BadFileError
 LONGEST = 128
 """Characters of a folder name."""
 PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
-"""One half of a model name, and a whole folder name: ASCII, no leading dot or dash, no closing dot."""
+"""One half of a model name, and a whole folder name: ASCII, no leading dot or dash, no closing
+dot."""
 DETECTOR = re.compile(r"[a-z][a-z0-9_]{0,63}")
-RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{kind}{k}" for kind in ("com", "lpt") for k in range(10))])
+RESERVED = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{kind}{k}" for kind in ("com", "lpt") for k in range(10))]
+)
 """Device names of Windows, with any ending: such a folder cannot be checked out there."""
 VARIANTS = {"bitsandbytes-8bit": "int8", "bitsandbytes-4bit-nf4": "int4"}
 
@@ -24,7 +27,8 @@ def folder_problem(name: str) -> str:
         return f"at most {LONGEST} characters"
     if ".." in name or not PART.fullmatch(name):
         return (
-            "letters, digits, '.', '_' and '-' of ASCII, beginning with a letter or digit, without '..' and without a closing dot"
+            "letters, digits, '.', '_' and '-' of ASCII, beginning with a letter or digit, "
+            "without '..' and without a closing dot"
         )
     if name.split(".")[0].casefold() in RESERVED:
         return "not a device name such as 'con' or 'nul'"
@@ -45,7 +49,8 @@ def model_problem(name: str) -> str:
 
 
 def variant_of(model: Mapping[str, Any]) -> str:
-    """What distinguishes a changed model from the plain one of its name: `int8`, `int4`, `peft-<hash>`, or nothing.
+    """What distinguishes a changed model from the plain one of its name: `int8`, `int4`,
+    `peft-<hash>`, or nothing.
 
     Args:
         model: `record["model"]`.
@@ -69,21 +74,27 @@ def model_folder(model: Mapping[str, Any]) -> str:
     """
     name, variant = str(model.get("name")), variant_of(model)
     if problem := model_problem(name):
-        raise BadFileError(f"The model name {name!r} cannot be the name of a submission; allowed: {problem}.")
+        raise BadFileError(
+            f"The model name {name!r} cannot be the name of a submission; allowed: {problem}."
+        )
     slug = name.replace("/", "__") + (f"--{variant}" if variant else "")
     if problem := folder_problem(slug):
-        raise BadFileError(f"The model folder {slug!r} cannot be the name of a submission; allowed: {problem}.")
+        raise BadFileError(
+            f"The model folder {slug!r} cannot be the name of a submission; allowed: {problem}."
+        )
     return slug
 
 
 def task_folder(name: str, version: int) -> str:
-    """Folder of a task: its name, from version 2 on with `@version`, so that rows of older versions stay where they are.
+    """Folder of a task: its name, from version 2 on with `@version`, so that rows of older versions
+    stay where they are.
 
     Raises:
         BadFileError: a name that cannot be a folder.
     """
     if (problem := folder_problem(name)) or version < 1:
         raise BadFileError(
-            f"The task {name!r}, version {version}, cannot be the name of a submission; allowed: {problem or '1 and up'}."
+            f"The task {name!r}, version {version}, cannot be the name of a submission; allowed: "
+            f"{problem or '1 and up'}."
         )
     return name if version == 1 else f"{name}@{version}"

@@ -1,7 +1,8 @@
-"""One submission on disk: the record of a run, its cells, and the decisions that every number can be computed from again.
+"""One submission on disk: the record of a run, its cells, and the decisions that every number can
+be computed from again.
 
-`leaderboards/v1/<model>/<task>/` holds `record.json`, `cells.csv` and `decisions.parquet`, and `rerun.json` where maintainers
-repeated the run. `v1` is the protocol's version.
+`leaderboards/v1/<model>/<task>/` holds `record.json`, `cells.csv` and `decisions.parquet`, and
+`rerun.json` where maintainers repeated the run. `v1` is the protocol's version.
 """
 
 from __future__ import annotations
@@ -18,20 +19,47 @@ from numpy.typing import NDArray
 
 from probebench.leaderboard.submission.columns import read_parquet
 from probebench.leaderboard.submission.names import DETECTOR
-from probebench.leaderboard.submission.strict import HIDDEN, WORD, broken, number, read_bytes, read_csv, read_json
+from probebench.leaderboard.submission.strict import (
+    HIDDEN,
+    WORD,
+    broken,
+    number,
+    read_bytes,
+    read_csv,
+    read_json,
+)
 from probebench.types import Detector
 
 Floats = NDArray[np.float64]
 RECORD, CELLS, DECISIONS, RERUN = "record.json", "cells.csv", "decisions.parquet", "rerun.json"
 FILES = (RECORD, CELLS, DECISIONS)
 """What a submission must hold, in the order it is read."""
-CELL_COLUMNS = ("site", "layer", "position", "n_test", "auroc", "auroc_low", "auroc_high", "n_validation", "validation_auroc",
-                "selectivity", "p", "q", "masked")  # fmt: skip
-ROW_KINDS = {"id": ("string", "large_string"), "group": ("int32",), "split": ("string", "large_string"), "label": ("int8",),
-             "scored": ("bool",)}  # fmt: skip
+CELL_COLUMNS = (
+    "site",
+    "layer",
+    "position",
+    "n_test",
+    "auroc",
+    "auroc_low",
+    "auroc_high",
+    "n_validation",
+    "validation_auroc",
+    "selectivity",
+    "p",
+    "q",
+    "masked",
+)
+ROW_KINDS = {
+    "id": ("string", "large_string"),
+    "group": ("int32",),
+    "split": ("string", "large_string"),
+    "label": ("int8",),
+    "scored": ("bool",),
+}
 """Columns of `decisions.parquet` that every submission has, and their Arrow types."""
 DETECTOR_MARK, SHUFFLED_MARK = "d:", "s:"
-"""Columns of decisions begin with one of these: a reported detector, or a repeat of the shuffled-label control."""
+"""Columns of decisions begin with one of these: a reported detector, or a repeat of the
+shuffled-label control."""
 FURTHER = re.compile(rf"{DETECTOR_MARK}{DETECTOR.pattern}|{SHUFFLED_MARK}\d{{1,3}}")
 ID_LENGTH = 200
 VERSION_FOLDER = re.compile(r"v([1-9]\d{0,3})")
@@ -78,18 +106,29 @@ class Decisions:
     """(repeat, example) decisions of the selected cell's probe on shuffled labels, on test."""
 
     def group_names(self) -> list[str]:
-        """Groups as text that sorts as the groups' names do, so that resamples draw the same groups as in the run."""
+        """Groups as text that sorts as the groups' names do, so that resamples draw the same groups
+        as in the run."""
         return [f"{g:08d}" for g in self.group]
 
     def detectors(self, record: Mapping[str, Any]) -> list[Detector]:
-        """The reported detectors in the order of the record's table, those it does not name after them."""
+        """The reported detectors in the order of the record's table, those it does not name after
+        them."""
         facts = {d["name"]: d for d in record["detectors"]}
-        names = [*(n for n in facts if n in self.values), *(n for n in self.values if n not in facts)]
+        names = [
+            *(n for n in facts if n in self.values),
+            *(n for n in self.values if n not in facts),
+        ]
         return [
-            Detector(n, facts.get(n, {}).get("label", n), self.values[n], facts.get(n, {}).get("kind", "baseline"),
-                     facts.get(n, {}).get("when", "after"), facts.get(n, {}).get("detail", {}))
+            Detector(
+                n,
+                facts.get(n, {}).get("label", n),
+                self.values[n],
+                facts.get(n, {}).get("kind", "baseline"),
+                facts.get(n, {}).get("when", "after"),
+                facts.get(n, {}).get("detail", {}),
+            )
             for n in names
-        ]  # fmt: skip
+        ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,12 +164,31 @@ def read_cells(folder: Path) -> tuple[CellRow, ...]:
             raise broken(CELLS, f"line {i + 2}", " ".join(name), "each cell once")
         seen.add(name)
         if len(r["masked"]) > WORD or HIDDEN.search(r["masked"]):
-            raise broken(CELLS, f"line {i + 2}, masked", r["masked"], f"at most {WORD:,} characters, all of them to be seen")
+            raise broken(
+                CELLS,
+                f"line {i + 2}, masked",
+                r["masked"],
+                f"at most {WORD:,} characters, all of them to be seen",
+            )
         values = {c: number(CELLS, f"line {i + 2}, {c}", r[c]) for c in CELL_COLUMNS[3:-1]}
-        counts = {c: _count(f"line {i + 2}, {c}", values.pop(c)) for c in ("n_test", "n_validation")}
-        rows.append(CellRow(*name, counts["n_test"], values["auroc"], values["auroc_low"], values["auroc_high"],
-                            counts["n_validation"], values["validation_auroc"], values["selectivity"], values["p"], values["q"],
-                            r["masked"]))  # fmt: skip
+        counts = {
+            c: _count(f"line {i + 2}, {c}", values.pop(c)) for c in ("n_test", "n_validation")
+        }
+        rows.append(
+            CellRow(
+                *name,
+                counts["n_test"],
+                values["auroc"],
+                values["auroc_low"],
+                values["auroc_high"],
+                counts["n_validation"],
+                values["validation_auroc"],
+                values["selectivity"],
+                values["p"],
+                values["q"],
+                r["masked"],
+            )
+        )
     return tuple(rows)
 
 
@@ -154,28 +212,40 @@ def read_decisions(folder: Path) -> Decisions:
         raise broken(DECISIONS, "id", hidden, "text without characters that nobody sees")
     if longest := max((i for i in ids if len(i) > ID_LENGTH), key=len, default=None):
         raise broken(DECISIONS, "id", longest, f"at most {ID_LENGTH} characters")
-    for column, values, allowed in (("split", splits, ("validation", "test")), ("label", labels, (0, 1))):
+    for column, values, allowed in (
+        ("split", splits, ("validation", "test")),
+        ("label", labels, (0, 1)),
+    ):
         if strange := set(values.tolist()) - set(allowed):
             raise broken(DECISIONS, column, min(strange), " or ".join(map(str, allowed)))
     if (table["group"] < 0).any():
         raise broken(DECISIONS, "group", int(table["group"].min()), "0 and up")
-    repeats = sorted(int(c.removeprefix(SHUFFLED_MARK)) for c in table if c.startswith(SHUFFLED_MARK))
+    repeats = sorted(
+        int(c.removeprefix(SHUFFLED_MARK)) for c in table if c.startswith(SHUFFLED_MARK)
+    )
     if repeats != list(range(len(repeats))):
         raise broken(DECISIONS, "shuffled labels", repeats, "repeats counted from 0")
-    shuffled = np.array([table[f"{SHUFFLED_MARK}{k}"] for k in repeats]).reshape(len(repeats), len(ids))
+    shuffled = np.array([table[f"{SHUFFLED_MARK}{k}"] for k in repeats]).reshape(
+        len(repeats), len(ids)
+    )
     return Decisions(
         id=ids,
         group=table["group"].astype(np.int64),
         split=splits,
         label=labels,
         scored=table["scored"].astype(bool),
-        values={c.removeprefix(DETECTOR_MARK): v for c, v in table.items() if c.startswith(DETECTOR_MARK)},
+        values={
+            c.removeprefix(DETECTOR_MARK): v
+            for c, v in table.items()
+            if c.startswith(DETECTOR_MARK)
+        },
         shuffled=shuffled,
     )
 
 
 def find_submissions(root: Path) -> Iterator[Path]:
-    """Every `v<protocol>/<model>/<task>` folder below `root`, in order. Links are not followed; they are found as they are."""
+    """Every `v<protocol>/<model>/<task>` folder below `root`, in order. Links are not followed;
+    they are found as they are."""
     for version in sorted(p for p in root.glob("v*") if VERSION_FOLDER.fullmatch(p.name)):
         if version.is_symlink() or not version.is_dir():
             yield version

@@ -38,30 +38,42 @@ def submit(run: Path, root: Path) -> Submitted:
         report = check(folder)
     if not report.ok:
         found = "\n".join(f"- {f}" for f in report.failures[:10])
-        raise BadFileError(f"{folder} was written and does not validate; please report this with the run's record:\n{found}")
-    return Submitted(folder, {name: (folder / name).stat().st_size for name in FILES}, tuple(lines_of(report)[1:]))
+        raise BadFileError(
+            f"{folder} was written and does not validate; please report this with the run's "
+            f"record:\n{found}"
+        )
+    return Submitted(
+        folder,
+        {name: (folder / name).stat().st_size for name in FILES},
+        tuple(lines_of(report)[1:]),
+    )
 
 
 def next_steps(done: Submitted) -> str:
     """What to type, and what to have looked at, before the pull request."""
     model, task = done.folder.parent.name, done.folder.name
     branch = f"submit-{model}-{task}".replace("@", "-")
-    return "\n".join([
-        f"Written and checked: {done.folder}",
-        *(f"  {size:>10,} bytes  {name}" for name, size in done.sizes.items()),
-        *(f"  {note.strip()}" for note in done.notes),
-        "",
-        "Next, in your fork of the repository:",
-        f"  git switch -c {branch}",
-        f"  git add {done.folder}",
-        f'  git commit -m "Submit {model} on {task}"',
-        f"  git push -u origin {branch}",
-        "and open a pull request that adds this folder and nothing else.",
-        "",
-        "Checklist:",
-        "  [ ] the model and its revision are public, or the pull request says who can run it again",
-        "  [ ] the model was not trained or tuned on this task's test questions, as far as you know",
-        "  [ ] this is the first run with the protocol's settings, not the best of several",
-        "  [ ] you looked at record.json: warnings, share of exact answers found, shuffled-label control",
-        "  [ ] labels and decisions may be published under the repository's licence",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"Written and checked: {done.folder}",
+            *(f"  {size:>10,} bytes  {name}" for name, size in done.sizes.items()),
+            *(f"  {note.strip()}" for note in done.notes),
+            "",
+            "Next, in your fork of the repository:",
+            f"  git switch -c {branch}",
+            f"  git add {done.folder}",
+            f'  git commit -m "Submit {model} on {task}"',
+            f"  git push -u origin {branch}",
+            "and open a pull request that adds this folder and nothing else.",
+            "",
+            "Checklist:",
+            "  [ ] the model and its revision are public, or the pull request says who can run it "
+            "again",
+            "  [ ] the model was not trained or tuned on this task's test questions, as far as "
+            "you know",
+            "  [ ] this is the first run with the protocol's settings, not the best of several",
+            "  [ ] you looked at record.json: warnings, share of exact answers found, "
+            "shuffled-label control",
+            "  [ ] labels and decisions may be published under the repository's licence",
+        ]
+    )

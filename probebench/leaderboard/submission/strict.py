@@ -1,4 +1,5 @@
-"""Files of strangers read as data: sizes before contents, contents before meaning. Nothing here runs what it reads.
+"""Files of strangers read as data: sizes before contents, contents before meaning. Nothing here
+runs what it reads.
 
 Every problem is a `Broken` that names file, field, what was given and what is expected.
 """
@@ -32,7 +33,8 @@ NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,20})?(?:[eE][+-]?\d{1,3})?"
 HIDDEN = re.compile(
     "[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
 )
-"""Controls, marks that turn the direction of writing, and characters without width: a text with them is not what it looks like."""
+"""Controls, marks that turn the direction of writing, and characters without width: a text with
+them is not what it looks like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,16 @@ class Broken(Exception):
 
 
 def shown(value: Any, longest: int = 100) -> str:
-    """A stranger's value in messages: ASCII, one line, not long, and without the marks that tables and code spans end with."""
+    """A stranger's value in messages: ASCII, one line, not long, and without the marks that tables
+    and code spans end with."""
     try:
-        text = ascii(value) if isinstance(value, str) else ascii(str(value)) if not isinstance(value, int | float) else repr(value)
+        text = (
+            ascii(value)
+            if isinstance(value, str)
+            else ascii(str(value))
+            if not isinstance(value, int | float)
+            else repr(value)
+        )
     except (ValueError, RecursionError, MemoryError):
         text = f"a {type(value).__name__}"
     text = text.replace("`", "'").replace("|", "/").replace("<", "(").replace(">", ")")
@@ -96,7 +105,8 @@ def read_bytes(folder: Path, name: str, most: int) -> bytes:
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON object: UTF-8, no NaN or infinity, no repeated key, no deep nesting, no endless number or text.
+    """A JSON object: UTF-8, no NaN or infinity, no repeated key, no deep nesting, no endless number
+    or text.
 
     Raises:
         Broken: anything else.
@@ -126,7 +136,13 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
         return value
 
     try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant, parse_int=whole, parse_float=real)
+        value = json.loads(
+            text,
+            object_pairs_hook=pairs,
+            parse_constant=constant,
+            parse_int=whole,
+            parse_float=real,
+        )
     except (ValueError, RecursionError) as error:
         raise broken(name, "JSON", error, "JSON as of RFC 8259") from None
     if not isinstance(value, dict):
@@ -139,7 +155,9 @@ def _text(name: str, content: bytes) -> str:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise broken(name, f"byte {error.start}", content[error.start : error.end].hex(), "UTF-8") from None
+        raise broken(
+            name, f"byte {error.start}", content[error.start : error.end].hex(), "UTF-8"
+        ) from None
     if "\0" in text:
         raise broken(name, "text", "a NUL character", "text")
     return text
@@ -151,7 +169,12 @@ def _check_depth(name: str, text: str) -> None:
     for mark in re.finditer(r"[\[\]{}]", STRINGS.sub("", text)):
         depth += 1 if mark.group() in "[{" else -1
         if depth > JSON_DEPTH:
-            raise broken(name, "JSON", f"more than {JSON_DEPTH} levels", f"at most {JSON_DEPTH} levels of nesting")
+            raise broken(
+                name,
+                "JSON",
+                f"more than {JSON_DEPTH} levels",
+                f"at most {JSON_DEPTH} levels of nesting",
+            )
 
 
 def _check_values(name: str, value: Any) -> None:
@@ -160,7 +183,9 @@ def _check_values(name: str, value: Any) -> None:
         path, item = waiting.pop()
         n += 1
         if n > JSON_VALUES:
-            raise broken(name, "JSON", f"more than {JSON_VALUES:,} values", f"at most {JSON_VALUES:,} values")
+            raise broken(
+                name, "JSON", f"more than {JSON_VALUES:,} values", f"at most {JSON_VALUES:,} values"
+            )
         if isinstance(item, str):
             _check_string(name, path, item)
         elif isinstance(item, Mapping):
@@ -175,7 +200,12 @@ def _check_string(name: str, path: str, text: str) -> None:
     if len(text) > TEXT:
         raise broken(name, path, f"{len(text):,} characters", f"at most {TEXT:,}")
     if hidden := HIDDEN.search(text):
-        raise broken(name, path, hidden.group(), "text without half of a surrogate pair and without characters that nobody sees")
+        raise broken(
+            name,
+            path,
+            hidden.group(),
+            "text without half of a surrogate pair and without characters that nobody sees",
+        )
 
 
 def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -193,7 +223,9 @@ def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, 
             raise broken(name, "header", ",".join(header), ",".join(columns))
         for line in lines:
             if len(line) != len(header):
-                raise broken(name, f"line {lines.line_num}", f"{len(line)} fields", f"{len(header)} fields")
+                raise broken(
+                    name, f"line {lines.line_num}", f"{len(line)} fields", f"{len(header)} fields"
+                )
             if len(rows) == CSV_ROWS:
                 raise broken(name, "rows", f"more than {CSV_ROWS:,}", f"at most {CSV_ROWS:,}")
             rows.append(dict(zip(header, line, strict=True)))

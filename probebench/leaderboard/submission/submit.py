@@ -15,12 +15,21 @@ import pandas as pd
 from probebench.errors import BadFileError, UsageError
 from probebench.files import write_atomic, write_json
 from probebench.leaderboard.submission.names import model_folder, task_folder
-from probebench.leaderboard.submission.read import CELL_COLUMNS, CELLS, DECISIONS, DETECTOR_MARK, RECORD, SHUFFLED_MARK
+from probebench.leaderboard.submission.read import (
+    CELL_COLUMNS,
+    CELLS,
+    DECISIONS,
+    DETECTOR_MARK,
+    RECORD,
+    SHUFFLED_MARK,
+)
 from probebench.record.run import Run
 from probebench.scoring.comparison import SHUFFLED
 from probebench.tasks.schema import list_tasks
 
-ADDITIVE = frozenset(["attribution", "controls", "encoder", "neutral", "train_sizes", "label_noise", "generation"])
+ADDITIVE = frozenset(
+    ["attribution", "controls", "encoder", "neutral", "train_sizes", "label_noise", "generation"]
+)
 """Settings that add to a run and change none of its numbers."""
 FORMAT = 1
 """Of the files of a submission."""
@@ -40,43 +49,73 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"The run has only a part of the examples: --limit {limit}. Run it without."
     if (data := changed.pop("data", None)) is not None:
         files = data if isinstance(data, str) else " --data ".join(data)
-        yield f"The questions are custom data: --data {files}. Only the task's own pinned data rank."
+        yield (
+            f"The questions are custom data: --data {files}. Only the task's own pinned data rank."
+        )
     if (answers := settings.get("answers")) is not None:
-        yield f"The answers were made elsewhere: --answers {answers}. Only answers that the suite generated rank."
+        yield (
+            f"The answers were made elsewhere: --answers {answers}. Only answers that the suite "
+            "generated rank."
+        )
     if (states := changed.pop("states", settings.get("states"))) is not None:
         yield f"The hidden states were made elsewhere: --states {states}."
     for name, value in changed.items():
         words = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-        yield f"A setting of the protocol is overridden: --{name.replace('_', '-')} {words}. Run it without."
+        yield (
+            f"A setting of the protocol is overridden: --{name.replace('_', '-')} {words}. Run it "
+            "without."
+        )
     if record.get("probe", {}).get("name") != "logistic" and "probe" not in changed:
         yield f"The probe is {record.get('probe', {}).get('name')!r}; the protocol's is 'logistic'."
     known = {(t.name, t.version): t.hash for t in list_tasks()}
     task = record.get("task", {})
     own = known.get((task.get("name"), task.get("version")))
     if own is None:
-        yield f"The task {task.get('name')!r}, version {task.get('version')}, is not one of the suite's."
+        yield (
+            f"The task {task.get('name')!r}, version {task.get('version')}, is not one of the "
+            "suite's."
+        )
     elif own != task.get("hash"):
-        yield f"The task {task.get('name')!r} is not the suite's version {task.get('version')}: its file was changed."
+        yield (
+            f"The task {task.get('name')!r} is not the suite's version {task.get('version')}: its "
+            "file was changed."
+        )
 
 
 def _source(record: Mapping[str, Any]) -> Iterator[str]:
     package = record.get("package", {})
     if package.get("dirty"):
-        yield "The package was dirty: files under probebench/ or tasks/ differ from its commit. Commit them and run again."
+        yield (
+            "The package was dirty: files under probebench/ or tasks/ differ from its commit. "
+            "Commit them and run again."
+        )
     model = record.get("model", {})
     if model.get("remote_code") is not None:
-        yield "The model ran Python code of its own (--trust-remote-code), which nobody here can run again safely."
+        yield (
+            "The model ran Python code of its own (--trust-remote-code), which nobody here can "
+            "run again safely."
+        )
 
 
 def _whole(run: Run) -> Iterator[str]:
-    missing = [n for n in ("predictions.parquet", "scores.parquet", *run.record.get("files", [])) if not (run.folder / n).is_file()]
+    missing = [
+        n
+        for n in ("predictions.parquet", "scores.parquet", *run.record.get("files", []))
+        if not (run.folder / n).is_file()
+    ]
     if missing:
         names = ", ".join(dict.fromkeys(missing))
-        yield f"The run is partial: {names} missing in {run.folder}. The same eval command makes it whole."
+        yield (
+            f"The run is partial: {names} missing in {run.folder}. The same eval command makes it "
+            "whole."
+        )
     counts = run.record.get("counts", {})
     parts = [counts.get(split, {}).get("n", 0) for split in ("train", "validation", "test")]
     if sum(parts) != counts.get("all", {}).get("n") or not all(parts):
-        yield f"The run is partial: its splits hold {parts} of {counts.get('all', {}).get('n')} examples."
+        yield (
+            f"The run is partial: its splits hold {parts} of {counts.get('all', {}).get('n')} "
+            "examples."
+        )
 
 
 def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
@@ -89,16 +128,20 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
 
     Raises:
         UsageError: the run cannot be submitted, with every reason.
-        BadFileError: a model or task name that cannot be a folder, or another run of the same row is there.
+        BadFileError: a model or task name that cannot be a folder, or another run of the same row
+            is there.
     """
     if reasons := refusals(run):
-        raise UsageError(f"{run.folder} cannot be submitted:\n" + "\n".join(f"- {reason}" for reason in reasons))
+        raise UsageError(
+            f"{run.folder} cannot be submitted:\n" + "\n".join(f"- {reason}" for reason in reasons)
+        )
     record = run.record
     folder = root / f"v{record['protocol_version']}" / model_folder(record["model"])
     folder /= task_folder(record["task"]["name"], record["task"]["version"])
     if (folder / RECORD).exists() and Run.load(folder).record.get("key") != record["key"]:
         raise BadFileError(
-            f"{folder} holds another run of this model and task. A row is not replaced by a better draw; docs/leaderboard.md "
+            f"{folder} holds another run of this model and task. A row is not replaced by a better "
+            "draw; docs/leaderboard.md "
             f"says how a wrong one is corrected."
         )
     write_atomic(folder / DECISIONS, decisions_bytes(run.predictions, exact=exact))
@@ -108,8 +151,11 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
 
 
 def submitted_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The run's record without what names places on a machine, and with the format of the submission."""
-    kept = {k: v for k, v in record.items() if k not in ("states", "files", "settings", "extraction")}
+    """The run's record without what names places on a machine, and with the format of the
+    submission."""
+    kept = {
+        k: v for k, v in record.items() if k not in ("states", "files", "settings", "extraction")
+    }
     settings = {name: record["settings"].get(name) for name in SETTINGS}
     return {**kept, "settings": settings, "submission": {"format": FORMAT}}
 
@@ -117,8 +163,10 @@ def submitted_record(record: Mapping[str, Any]) -> dict[str, Any]:
 def decisions_bytes(predictions: pd.DataFrame, *, exact: bool = False) -> bytes:
     """`decisions.parquet`: one row per validation and test example, one column per detector.
 
-    Groups become codes in the order of their names: the resamples stay the same, and no question is published. Numbers are
-    single precision wherever that leaves the order and the ties of a detector's decisions as they were.
+    Groups become codes in the order of their names: the resamples stay the same, and no question is
+        published. Numbers are
+    single precision wherever that leaves the order and the ties of a detector's decisions as they
+    were.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -128,7 +176,9 @@ def decisions_bytes(predictions: pd.DataFrame, *, exact: bool = False) -> bytes:
     test = (base["split"] == "test").to_numpy()
     columns: dict[str, Any] = {
         "id": pa.array(base["id"].astype(str).tolist(), pa.string()),
-        "group": pa.array(np.unique(base["group"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int32)),
+        "group": pa.array(
+            np.unique(base["group"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int32)
+        ),
         "split": pa.array(base["split"].astype(str).tolist(), pa.string()),
         "label": pa.array(base["label"].to_numpy(dtype=np.int8)),
         "scored": pa.array(base["scored"].to_numpy(dtype=bool)),
@@ -138,7 +188,11 @@ def decisions_bytes(predictions: pd.DataFrame, *, exact: bool = False) -> bytes:
     for name, part in predictions.groupby("detector", sort=False):
         values = part.set_index("id")["decision"].reindex(base["id"]).to_numpy(dtype=np.float64)
         shuffled = str(name).startswith(SHUFFLED)
-        column = f"{SHUFFLED_MARK}{str(name).removeprefix(SHUFFLED)}" if shuffled else f"{DETECTOR_MARK}{name}"
+        column = (
+            f"{SHUFFLED_MARK}{str(name).removeprefix(SHUFFLED)}"
+            if shuffled
+            else f"{DETECTOR_MARK}{name}"
+        )
         kept = np.where(test, values, np.nan) if shuffled else values
         columns[column] = pa.array(kept if exact else compact(kept), from_pandas=True)
         if len(np.unique(values)) < len(values) / 4:
@@ -146,13 +200,22 @@ def decisions_bytes(predictions: pd.DataFrame, *, exact: bool = False) -> bytes:
         else:
             fine[column] = "BYTE_STREAM_SPLIT"
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, compression="zstd", compression_level=15, use_dictionary=repeated,
-                   column_encoding=fine, store_schema=False, row_group_size=len(base))  # fmt: skip
+    pq.write_table(
+        pa.table(columns),
+        buffer,
+        compression="zstd",
+        compression_level=15,
+        use_dictionary=repeated,
+        column_encoding=fine,
+        store_schema=False,
+        row_group_size=len(base),
+    )
     return buffer.getvalue()
 
 
 def compact(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
-    """Decisions in single precision where that leaves their order and ties as they were, else as they are."""
+    """Decisions in single precision where that leaves their order and ties as they were, else as
+    they are."""
     with np.errstate(over="ignore", under="ignore"):
         small = values.astype(np.float32)
     there = np.isfinite(values)
@@ -166,14 +229,26 @@ def compact(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, An
 def cells_csv(scores: pd.DataFrame) -> str:
     """`cells.csv`: one row per cell, an empty field where a number is undefined."""
     cells = scores[(scores["detector"] == "cell") & (scores["metric"] == "auroc")]
-    by_split = {name: part.set_index(["site", "layer", "position"]) for name, part in cells.groupby("split", sort=False)}
+    by_split = {
+        name: part.set_index(["site", "layer", "position"])
+        for name, part in cells.groupby("split", sort=False)
+    }
     test, validation = by_split["test"], by_split["validation"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CELL_COLUMNS)
     for at, row in test.iterrows():
         other = validation.loc[at]
-        numbers = (row["value"], row["low"], row["high"], other["n"], other["value"], row["selectivity"], row["p"], row["q"])
+        numbers = (
+            row["value"],
+            row["low"],
+            row["high"],
+            other["n"],
+            other["value"],
+            row["selectivity"],
+            row["p"],
+            row["q"],
+        )
         words = [_word(v) for v in numbers]
         masked = row["masked"] if isinstance(row["masked"], str) else ""
         writer.writerow([*at, int(row["n"]), *words, masked])
@@ -182,4 +257,10 @@ def cells_csv(scores: pd.DataFrame) -> str:
 
 def _word(value: Any) -> str:
     """A number with twelve digits; an empty field when undefined."""
-    return "" if value is None or not math.isfinite(value) else str(int(value)) if float(value).is_integer() else f"{value:.12g}"
+    return (
+        ""
+        if value is None or not math.isfinite(value)
+        else str(int(value))
+        if float(value).is_integer()
+        else f"{value:.12g}"
+    )

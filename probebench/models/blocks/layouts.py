@@ -1,7 +1,8 @@
 """Layouts: where each architecture keeps its queries, keys, values and MLP, one row per family.
 
-Paths and the order inside fused projections are those of the modelling files of transformers 5. Queries, keys and
-values fused into one projection differ most: a flat split of GPT-NeoX has the right shape and the wrong numbers.
+Paths and the order inside fused projections are those of the modelling files of transformers 5.
+Queries, keys and values fused into one projection differ most: a flat split of GPT-NeoX has the
+right shape and the wrong numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from probebench.models.blocks.modules import Side
 if TYPE_CHECKING:
     from torch import Tensor
 
-SITES = tuple("resid attn.q attn.k attn.v attn.heads attn.o mlp.in mlp.up mlp.gate mlp.act mlp.down mlp.out".split())
+SITES = tuple(
+    (
+        "resid attn.q attn.k attn.v attn.heads attn.o mlp.in mlp.up mlp.gate mlp.act mlp.down "
+        "mlp.out"
+    ).split()
+)
 COMPONENTS = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down", "mlp.gate")
 """Columns of the published layer x component map, in its order."""
 
@@ -25,7 +31,8 @@ SAME_WIDTH = {"attn.q": "attn.heads", "attn.k": "attn.v", "attn.v": "attn.k", **
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A share of a fused projection: `groups` equal parts of `rows` equal rows each, and of every part rows start:stop."""
+    """A share of a fused projection: `groups` equal parts of `rows` equal rows each, and of every
+    part rows start:stop."""
 
     groups: int
     rows: int
@@ -34,7 +41,9 @@ class Rows:
 
     def take(self, x: Tensor) -> Tensor:
         """(..., width of the projection) -> (..., width of the share)."""
-        return x.unflatten(-1, (self.groups, self.rows, -1))[..., self.start : self.stop, :].flatten(-3)
+        return x.unflatten(-1, (self.groups, self.rows, -1))[
+            ..., self.start : self.stop, :
+        ].flatten(-3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,8 @@ class Place:
     """Where one site is found in a block."""
 
     path: str
-    """Dotted path from the block to the module; alternatives are separated by `|`, the first one there is taken."""
+    """Dotted path from the block to the module; alternatives are separated by `|`, the first one
+    there is taken."""
     side: Side = "output"
     rows: Callable[[Any], Rows] | None = None
     """From the config to the site's share of the module's width. None: all of it."""
@@ -60,11 +70,14 @@ class Family:
     missing: Mapping[str, str] = field(default_factory=dict)
     """Site to the reason why no layer has it."""
     same_width: Mapping[str, str] = field(default_factory=lambda: SAME_WIDTH)
-    """Site to one of equal width. A projection of another width holds more than its name says, and is not read."""
+    """Site to one of equal width. A projection of another width holds more than its name says, and
+    is not read."""
     state_over_padding: bool = False
-    """Generating runs a state over padding on the left: only prompts of equal length may be answered together."""
+    """Generating runs a state over padding on the left: only prompts of equal length may be
+    answered together."""
     stream: str = ""
-    """Where blocks pass on several streams, stacked in front: the config's name for the number of the one that is read."""
+    """Where blocks pass on several streams, stacked in front: the config's name for the number of
+    the one that is read."""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -79,7 +92,11 @@ Layout = Callable[[Any], tuple[Rows, Rows, Rows]]
 def _flat(heads: int, kv_heads: int) -> tuple[Rows, Rows, Rows]:
     """All queries, then all keys, then all values."""
     n = heads + 2 * kv_heads
-    return Rows(1, n, 0, heads), Rows(1, n, heads, heads + kv_heads), Rows(1, n, heads + kv_heads, n)
+    return (
+        Rows(1, n, 0, heads),
+        Rows(1, n, heads, heads + kv_heads),
+        Rows(1, n, heads + kv_heads, n),
+    )
 
 
 def _grouped(heads: int, kv_heads: int) -> tuple[Rows, Rows, Rows]:
@@ -100,7 +117,8 @@ def per_head(config: Any) -> tuple[Rows, Rows, Rows]:
 
 
 def falcon(config: Any) -> tuple[Rows, Rows, Rows]:
-    """Three layouts: per key-value head (40B, 180B), one key and value after all queries (7B), per head (RW)."""
+    """Three layouts: per key-value head (40B, 180B), one key and value after all queries (7B), per
+    head (RW)."""
     if config.new_decoder_architecture:
         return _grouped(config.num_attention_heads, config.num_kv_heads)
     return _flat(config.num_attention_heads, 1) if config.multi_query else per_head(config)
@@ -112,7 +130,8 @@ def bigcode(config: Any) -> tuple[Rows, Rows, Rows]:
 
 
 def codegen(config: Any) -> tuple[Rows, Rows, Rows]:
-    """Four parts, one per accelerator of its training, each with its queries, values and keys, in this order."""
+    """Four parts, one per accelerator of its training, each with its queries, values and keys, in
+    this order."""
     return Rows(4, 3, 0, 1), Rows(4, 3, 2, 3), Rows(4, 3, 1, 2)
 
 
@@ -147,26 +166,33 @@ def output(module: str, leaf: str = "o_proj") -> dict[str, Place]:
     return {"attn.heads": Place(place.path, "input"), "attn.o": place}
 
 
-def gated(module: str = "mlp", gate: str = "gate_proj", up: str = "up_proj", down: str = "down_proj") -> dict[str, Place]:
+def gated(
+    module: str = "mlp", gate: str = "gate_proj", up: str = "up_proj", down: str = "down_proj"
+) -> dict[str, Place]:
     """An MLP with a gate: down(act(gate(x)) * up(x))."""
     return {"mlp.gate": _under(module, gate), **plain(module, up, down)}
 
 
 def plain(module: str, up: str, down: str, out: str | None = None) -> dict[str, Place]:
-    """An MLP without a gate: down(act(up(x))). `out`: where its output is, if not that of the module."""
+    """An MLP without a gate: down(act(up(x))). `out`: where its output is, if not that of the
+    module."""
     first, last = _under(module, up), _under(module, down)
     places = {"mlp.up": first, "mlp.act": Place(last.path, "input"), "mlp.down": last}
     return {"mlp.in": enters(first.path, module), **places, "mlp.out": Place(out or module)}
 
 
 def enters(up: str, module: str) -> Place:
-    """What goes into the projection up; a mixture, which has none of its own, is entered as a whole."""
+    """What goes into the projection up; a mixture, which has none of its own, is entered as a
+    whole."""
     return Place("|".join(filter(None, (up, module))), "input")
 
 
 def halves(path: str) -> dict[str, Place]:
     """Gate and up in one projection, the gate first."""
-    return {"mlp.gate": Place(path, rows=lambda _: Rows(1, 2, 0, 1)), "mlp.up": Place(path, rows=lambda _: Rows(1, 2, 1, 2))}
+    return {
+        "mlp.gate": Place(path, rows=lambda _: Rows(1, 2, 0, 1)),
+        "mlp.up": Place(path, rows=lambda _: Rows(1, 2, 1, 2)),
+    }
 
 
 def four_h(attention: str, layout: Layout, out: str | None = None) -> dict[str, Place]:
@@ -177,17 +203,30 @@ def four_h(attention: str, layout: Layout, out: str | None = None) -> dict[str, 
 
 def _under(module: str, leaf: str) -> Place:
     """`leaf` in `module`, for every alternative of both."""
-    return Place("|".join(".".join(filter(None, (m, x))) for m in module.split("|") for x in leaf.split("|")))
+    return Place(
+        "|".join(".".join(filter(None, (m, x))) for m in module.split("|") for x in leaf.split("|"))
+    )
 
 
 SELF, TIME = "self_attn", "temporal_block"
 QKV, OUT = separate(SELF), output(SELF)
 LLAMA = {**QKV, **OUT, **gated()}
 FUSED_GATE = {**plain("mlp", "gate_up_proj", "down_proj"), **halves("mlp.gate_up_proj")}
-FC, FC_IN, C_FC = plain("mlp", "fc1", "fc2"), plain("mlp", "fc_in", "fc_out"), plain("mlp", "c_fc", "c_proj")
+FC, FC_IN, C_FC = (
+    plain("mlp", "fc1", "fc2"),
+    plain("mlp", "fc_in", "fc_out"),
+    plain("mlp", "c_fc", "c_proj"),
+)
 NO_GATE = {"mlp.gate": "its MLP has no gate"}
-RECURRENT = {s: f"recurrent throughout, it has no {'attention' if s.startswith('attn') else 'MLP'}" for s in SITES[1:]}
-LATENT = {"attn.k": "its keys come out of a shared compression in two parts, so no projection gives whole keys"}
+RECURRENT = {
+    s: f"recurrent throughout, it has no {'attention' if s.startswith('attn') else 'MLP'}"
+    for s in SITES[1:]
+}
+LATENT = {
+    "attn.k": (
+        "its keys come out of a shared compression in two parts, so no projection gives whole keys"
+    )
+}
 
 
 def _types(names: str) -> tuple[str, ...]:
@@ -198,9 +237,12 @@ FAMILIES = (
     Family(
         "Llama",
         _types(
-            "llama mistral ministral ministral3 qwen2 qwen3 gemma gemma2 gemma3_text gemma4_text vaultgemma olmo olmo2 olmo3 "
-            "olmo_hybrid granite granite_swa cohere cohere2 stablelm smollm3 seed_oss helium ernie4_5 exaone4 bitnet cwm "
-            "hyperclovax diffllama hunyuan_v1_dense qwen2_vl_text qwen2_5_vl_text qwen3_vl_text mllama_text_model emu3_text_model "
+            "llama mistral ministral ministral3 qwen2 qwen3 gemma gemma2 gemma3_text gemma4_text "
+            "vaultgemma olmo olmo2 olmo3 "
+            "olmo_hybrid granite granite_swa cohere cohere2 stablelm smollm3 seed_oss helium "
+            "ernie4_5 exaone4 bitnet cwm "
+            "hyperclovax diffllama hunyuan_v1_dense qwen2_vl_text qwen2_5_vl_text qwen3_vl_text "
+            "mllama_text_model emu3_text_model "
             "chameleon"
         ),
         LLAMA,
@@ -208,7 +250,8 @@ FAMILIES = (
     Family(
         "Mixtral",
         _types(
-            "mixtral qwen2_moe qwen3_moe gpt_oss olmoe flex_olmo dots1 ernie4_5_moe glm4_moe cohere2_moe exaone_moe phimoe "
+            "mixtral qwen2_moe qwen3_moe gpt_oss olmoe flex_olmo dots1 ernie4_5_moe glm4_moe "
+            "cohere2_moe exaone_moe phimoe "
             "minimax_m2 solar_open aria_text hunyuan_v1_moe afmoe qwen3_vl_moe_text"
         ),
         LLAMA,
@@ -248,29 +291,75 @@ FAMILIES = (
     ),
     Family("Phi-3", ("phi3",), {**fused("self_attn.qkv_proj", flat), **OUT, **FUSED_GATE}),
     Family("GLM", _types("glm glm4 glm4v_text"), {**QKV, **OUT, **FUSED_GATE}),
-    Family("Nemotron", _types("nemotron arcee apertus jais2"), {**QKV, **OUT, **plain("mlp", "up_proj", "down_proj")}, NO_GATE),
+    Family(
+        "Nemotron",
+        _types("nemotron arcee apertus jais2"),
+        {**QKV, **OUT, **plain("mlp", "up_proj", "down_proj")},
+        NO_GATE,
+    ),
     Family("StarCoder2", ("starcoder2",), {**QKV, **OUT, **C_FC}, NO_GATE),
     Family("NanoChat", ("nanochat",), {**QKV, **OUT, **FC}, NO_GATE),
     Family("Phi", ("phi",), {**QKV, **output(SELF, "dense"), **FC}, NO_GATE),
-    Family("OPT", _types("opt xglm biogpt"), {**QKV, **output(SELF, "out_proj"), **plain("", "fc1", "fc2", "fc2")}, NO_GATE),
-    Family("GPT-2", ("gpt2",), {**fused("attn.c_attn", flat), **output("attn", "c_proj"), **C_FC}, NO_GATE),
-    Family("GPT-BigCode", ("gpt_bigcode",), {**fused("attn.c_attn", bigcode), **output("attn", "c_proj"), **C_FC}, NO_GATE),
-    Family("GPT-Neo", ("gpt_neo",), {**separate("attn.attention"), **output("attn.attention", "out_proj"), **C_FC}, NO_GATE),
-    Family("GPT-J", ("gptj",), {**separate("attn"), **output("attn", "out_proj"), **FC_IN}, NO_GATE),
-    Family("CodeGen", ("codegen",), {**fused("attn.qkv_proj", codegen), **output("attn", "out_proj"), **FC_IN}, NO_GATE),
+    Family(
+        "OPT",
+        _types("opt xglm biogpt"),
+        {**QKV, **output(SELF, "out_proj"), **plain("", "fc1", "fc2", "fc2")},
+        NO_GATE,
+    ),
+    Family(
+        "GPT-2",
+        ("gpt2",),
+        {**fused("attn.c_attn", flat), **output("attn", "c_proj"), **C_FC},
+        NO_GATE,
+    ),
+    Family(
+        "GPT-BigCode",
+        ("gpt_bigcode",),
+        {**fused("attn.c_attn", bigcode), **output("attn", "c_proj"), **C_FC},
+        NO_GATE,
+    ),
+    Family(
+        "GPT-Neo",
+        ("gpt_neo",),
+        {**separate("attn.attention"), **output("attn.attention", "out_proj"), **C_FC},
+        NO_GATE,
+    ),
+    Family(
+        "GPT-J", ("gptj",), {**separate("attn"), **output("attn", "out_proj"), **FC_IN}, NO_GATE
+    ),
+    Family(
+        "CodeGen",
+        ("codegen",),
+        {**fused("attn.qkv_proj", codegen), **output("attn", "out_proj"), **FC_IN},
+        NO_GATE,
+    ),
     Family("GPT-NeoX", ("gpt_neox",), four_h("attention", per_head), NO_GATE),
     Family("Persimmon", ("persimmon",), four_h("self_attn", per_head), NO_GATE),
     Family("Falcon", ("falcon",), four_h("self_attention", falcon), NO_GATE),
     # the MLP modules of BLOOM and MPT return the residual stream with their output added
-    Family("BLOOM", ("bloom",), four_h("self_attention", per_head, out="mlp.dense_4h_to_h"), NO_GATE),
+    Family(
+        "BLOOM", ("bloom",), four_h("self_attention", per_head, out="mlp.dense_4h_to_h"), NO_GATE
+    ),
     Family(
         "MPT",
         ("mpt",),
-        {**fused("attn.Wqkv", flat), **output("attn", "out_proj"), **plain("ffn", "up_proj", "down_proj", "ffn.down_proj")},
+        {
+            **fused("attn.Wqkv", flat),
+            **output("attn", "out_proj"),
+            **plain("ffn", "up_proj", "down_proj", "ffn.down_proj"),
+        },
         NO_GATE,
     ),
-    Family("Llama 4", _types("llama4_text falcon_h1 jamba bamba"), {**QKV, **OUT, **gated("feed_forward")}),
-    Family("LFM2", _types("lfm2 lfm2_moe"), {**QKV, **output(SELF, "out_proj"), **gated("feed_forward", "w1", "w3", "w2")}),
+    Family(
+        "Llama 4",
+        _types("llama4_text falcon_h1 jamba bamba"),
+        {**QKV, **OUT, **gated("feed_forward")},
+    ),
+    Family(
+        "LFM2",
+        _types("lfm2 lfm2_moe"),
+        {**QKV, **output(SELF, "out_proj"), **gated("feed_forward", "w1", "w3", "w2")},
+    ),
     Family("MiniMax", ("minimax",), LLAMA, state_over_padding=True),
     Family(
         "RecurrentGemma",
@@ -279,13 +368,18 @@ FAMILIES = (
         state_over_padding=True,
     ),
     Family(
-        "Nemotron-H", ("nemotron_h",), {**separate("mixer"), **output("mixer"), **plain("mixer", "up_proj", "down_proj")}, NO_GATE
+        "Nemotron-H",
+        ("nemotron_h",),
+        {**separate("mixer"), **output("mixer"), **plain("mixer", "up_proj", "down_proj")},
+        NO_GATE,
     ),
     Family("Mamba", _types("mamba mamba2 falcon_mamba"), {}, RECURRENT),
 )
 WITH_PICTURES = _types(
-    "aria aya_vision chameleon deepseek_vl emu3 fuyu gemma3 glm4v got_ocr2 idefics2 idefics3 internvl lfm2_vl llama4 llava "
-    "llava_next llava_onevision mistral3 mllama ovis2 paligemma qwen2_5_vl qwen2_audio qwen2_vl qwen3_vl qwen3_vl_moe smolvlm "
+    "aria aya_vision chameleon deepseek_vl emu3 fuyu gemma3 glm4v got_ocr2 idefics2 idefics3 "
+    "internvl lfm2_vl llama4 llava "
+    "llava_next llava_onevision mistral3 mllama ovis2 paligemma qwen2_5_vl qwen2_audio qwen2_vl "
+    "qwen3_vl qwen3_vl_moe smolvlm "
     "video_llava vipllava voxtral"
 )
 """Types of models that see or hear, whose text part is of one of the families; each is tested."""
@@ -297,7 +391,8 @@ STANDARD = Family(
         **separate(ANY),
         **output(ANY, "o_proj|out_proj"),
         **gated(ANY_MLP),
-        # a module of unknown make may return more than its down projection does, as BLOOM's; a mixture has no other output
+        # a module of unknown make may return more than its down projection does, as BLOOM's; a
+        # mixture has no other output
         "mlp.out": Place("|".join([*(f"{m}.down_proj" for m in ANY_MLP.split("|")), ANY_MLP])),
     },
 )

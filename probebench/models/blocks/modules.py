@@ -1,4 +1,5 @@
-"""What stands in a decoder's block: modules found by path, mixtures told from MLPs, and how wide they are."""
+"""What stands in a decoder's block: modules found by path, mixtures told from MLPs, and how wide
+they are."""
 
 from __future__ import annotations
 
@@ -40,4 +41,11 @@ def expected_width(config: Any, site: str) -> int:
         return int(config.intermediate_size)
     heads: int = config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
-    return int(size * (getattr(config, "num_key_value_heads", None) or heads if site in ("attn.k", "attn.v") else heads))
+    return int(
+        size
+        * (
+            getattr(config, "num_key_value_heads", None) or heads
+            if site in ("attn.k", "attn.v")
+            else heads
+        )
+    )

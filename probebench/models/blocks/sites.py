@@ -1,9 +1,10 @@
 """Sites: where in a block a vector is read.
 
-`resid` is the residual stream after block k, and `emb` before block 0. The last row is the stream itself, before the
-final norm that `output_hidden_states` applies to its last entry. The other sites are inputs and outputs of projections:
-queries, keys and values before norms and rotary embedding, heads before the output projection, and so on. Where an
-architecture keeps them stands in `layouts`; what a layer does not have is absent, with the reason.
+`resid` is the residual stream after block k, and `emb` before block 0. The last row is the stream
+itself, before the final norm that `output_hidden_states` applies to its last entry. The other sites
+are inputs and outputs of projections: queries, keys and values before norms and rotary embedding,
+heads before the output projection, and so on. Where an architecture keeps them stands in `layouts`;
+what a layer does not have is absent, with the reason.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import RunError, UnknownNameError
-from probebench.models.blocks.layouts import COMPONENTS, FAMILIES, SITES, STANDARD, Family, Place, family_of
+from probebench.models.blocks.layouts import (
+    COMPONENTS,
+    FAMILIES,
+    SITES,
+    STANDARD,
+    Family,
+    Place,
+    family_of,
+)
 from probebench.models.blocks.modules import Side, expected_width, features, has_experts, walk
 from probebench.types import EMB
 
@@ -25,15 +34,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
-    "ALL", "COMPONENTS", "SITES", "SitePlan", "Tap", "check_sites", "find_blocks", "known_families", "plan_sites", "resolve_layers",
+    "ALL",
+    "COMPONENTS",
+    "SITES",
+    "SitePlan",
+    "Tap",
+    "check_sites",
+    "find_blocks",
+    "known_families",
+    "plan_sites",
+    "resolve_layers",
     "watch",
-]  # fmt: skip
+]
 
 ALL = "all"
 """Stands for every site; `plan_sites`, which knows the model, resolves it."""
 Sink = Callable[[str, int, "torch.Tensor"], None]
-"""Called with site, layer and (batch, token, width) vectors. Models go on to change some of these tensors in place
-(Falcon adds the attention output to `mlp.down`), so a sink copies what it keeps."""
+"""Called with site, layer and (batch, token, width) vectors. Models go on to change some of these
+tensors in place (Falcon adds the attention output to `mlp.down`), so a sink copies what it
+keeps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +62,9 @@ class Tap:
     module: nn.Module
     side: Side
     take: Callable[[torch.Tensor], torch.Tensor]
-    """(..., module width) -> (..., site width): the site's share of a fused projection. Differentiable, and the same for a
-    gradient; of `torch.arange` of the module's width it gives the places of the site's elements, for writing there."""
+    """(..., module width) -> (..., site width): the site's share of a fused projection.
+    Differentiable, and the same for a gradient; of `torch.arange` of the module's width it gives
+    the places of the site's elements, for writing there."""
     width: int
     """Size of one vector. It may differ between layers."""
 
@@ -62,7 +82,8 @@ class SitePlan:
     first: nn.Module
     """Block 0, where every pass shows its (batch, token) shape."""
     stream: Callable[[torch.Tensor], torch.Tensor]
-    """From what blocks pass on to the one stream that is read, (batch, token, ...); mostly the identity."""
+    """From what blocks pass on to the one stream that is read, (batch, token, ...); mostly the
+    identity."""
 
 
 def check_sites(names: Sequence[str]) -> tuple[str, ...]:
@@ -79,7 +100,8 @@ def check_sites(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def known_families() -> tuple[Family, ...]:
-    """Families whose sites are known by name; others are read by standard names, or give `resid` only."""
+    """Families whose sites are known by name; others are read by standard names, or give `resid`
+    only."""
     return FAMILIES
 
 
@@ -91,10 +113,19 @@ def find_blocks(model: nn.Module, n_layers: int) -> Sequence[nn.Module]:
     """
     from torch import nn
 
-    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model  # not the layers that look at pictures
-    lists = [(name, m) for name, m in decoder.named_modules() if isinstance(m, nn.ModuleList) and len(m) == n_layers]
+    decoder = (
+        model.get_decoder() if hasattr(model, "get_decoder") else model
+    )  # not the layers that look at pictures
+    lists = [
+        (name, m)
+        for name, m in decoder.named_modules()
+        if isinstance(m, nn.ModuleList) and len(m) == n_layers
+    ]
     if not lists:
-        raise RunError(f"{type(model).__name__} has no list of {n_layers} blocks, so its residual stream cannot be read.")
+        raise RunError(
+            f"{type(model).__name__} has no list of {n_layers} blocks, so its residual stream "
+            "cannot be read."
+        )
     return list(min(lists, key=lambda item: item[0].count("."))[1])
 
 
@@ -111,13 +142,16 @@ def resolve_layers(wanted: Sequence[int] | None, n_layers: int) -> tuple[int, ..
     return (EMB, *blocks)
 
 
-def plan_sites(model: nn.Module, n_layers: int, sites: Sequence[str], layers: Sequence[int]) -> SitePlan:
+def plan_sites(
+    model: nn.Module, n_layers: int, sites: Sequence[str], layers: Sequence[int]
+) -> SitePlan:
     """Where to read the wanted sites of the wanted layers.
 
     Args:
         model: base model or causal language model.
         n_layers: its number of blocks.
-        sites: site names. `all`: every site, without `mlp.out` where that equals `mlp.down` in every layer.
+        sites: site names. `all`: every site, without `mlp.out` where that equals `mlp.down` in
+            every layer.
         layers: block indices; `EMB` asks for `resid` before block 0 and for nothing else.
 
     Returns:
@@ -172,17 +206,26 @@ class _Reader:
             return f"layer {layer} looks at pictures, and is passed over where there is none"
         if site == "resid":
             streams = getattr(self.config, "hc_mult", None)
-            return f"its blocks pass on {streams} residual streams, not one" if streams else self.stream(layer)
+            return (
+                f"its blocks pass on {streams} residual streams, not one"
+                if streams
+                else self.stream(layer)
+            )
         found = self._locate(site, layer)
         like = self.family.same_width.get(site)
         other = self._locate(like, layer) if like else found
         if isinstance(found, Tap) and isinstance(other, Tap) and other.width != found.width:
-            return f"layer {layer}: its {site} has width {found.width} and its {like} {other.width}, which should be the same"
+            return (
+                f"layer {layer}: its {site} has width {found.width} and its {like} {other.width}, "
+                "which should be the same"
+            )
         return found
 
     def stream(self, layer: int) -> Tap:
         """What passes after a block, or before the first."""
-        take = itemgetter(getattr(self.config, self.family.stream)) if self.family.stream else _whole
+        take = (
+            itemgetter(getattr(self.config, self.family.stream)) if self.family.stream else _whole
+        )
         width = int(getattr(self.config, "hidden_size", 0))
         return Tap(self.blocks[max(layer, 0)], "input" if layer == EMB else "output", take, width)
 
@@ -190,7 +233,11 @@ class _Reader:
         place, block = self.family.places.get(site), self.blocks[layer]
         if place is None:
             return f"{self.name}: {self.family.missing.get(site, 'not there')}"
-        reason = self._not_attention(block, layer, site) if site.startswith("attn") else self._not_mlp(block, layer, site)
+        reason = (
+            self._not_attention(block, layer, site)
+            if site.startswith("attn")
+            else self._not_mlp(block, layer, site)
+        )
         if reason:
             return reason
         module = walk(block, place.path)
@@ -203,7 +250,10 @@ class _Reader:
     def _not_attention(self, block: nn.Module, layer: int, site: str) -> str | None:
         kinds = getattr(self.config, "layer_types", None) or ()
         if layer < len(kinds) and kinds[layer] in ("linear_attention", "conv"):
-            return f"layer {layer} has no attention but a recurrent or convolutional mixer ({kinds[layer]})"
+            return (
+                f"layer {layer} has no attention but a recurrent or convolutional mixer "
+                f"({kinds[layer]})"
+            )
         place = self.family.places[site]
         attention = walk(block, "|".join(path.rpartition(".")[0] for path in place.path.split("|")))
         if site in ("attn.k", "attn.v") and getattr(attention, "is_kv_shared_layer", False):
@@ -215,7 +265,11 @@ class _Reader:
         if site == "mlp.in":
             return self._not_entered(block, layer, mixture)
         if site != "mlp.out":
-            return f"layer {layer} is a mixture of experts: there is no single {site}" if mixture else None
+            return (
+                f"layer {layer} is a mixture of experts: there is no single {site}"
+                if mixture
+                else None
+            )
         out, down = (walk(block, self.family.places[s].path) for s in ("mlp.out", "mlp.down"))
         if out is None or (mixture and has_experts(out)):
             return None
@@ -226,17 +280,25 @@ class _Reader:
 
     def _not_entered(self, block: nn.Module, layer: int, mixture: bool) -> str | None:
         """Why no one vector goes into a layer's MLP; None where one does."""
-        entered, up = walk(block, self.family.places["mlp.in"].path), walk(block, self.family.places["mlp.up"].path)
+        entered, up = (
+            walk(block, self.family.places["mlp.in"].path),
+            walk(block, self.family.places["mlp.up"].path),
+        )
         if entered is None or has_experts(entered):
             return None
         if mixture:
-            return f"layer {layer} adds experts to the output of an MLP, each with a norm of its own: there is no single mlp.in"
+            return (
+                f"layer {layer} adds experts to the output of an MLP, each with a norm of its "
+                "own: there is no single mlp.in"
+            )
         return None if up is not None else f"layer {layer} has no MLP of a known form"
 
     def _why(self, site: str, layer: int, place: Place) -> str:
         """Why a layer does not have the module of a site."""
         if not self.known and not any(walk(block, place.path) for block in self.blocks):
-            return f"unknown architecture {self.name}: it does not name its {site} as other models do"
+            return (
+                f"unknown architecture {self.name}: it does not name its {site} as other models do"
+            )
         path = place.path.split("|")[0]
         parent, _, leaf = path.rpartition(".")
         holder = walk(self.blocks[layer], parent) if parent else self.blocks[layer]
@@ -245,7 +307,8 @@ class _Reader:
         return f"layer {layer} has no {'attention' if site.startswith('attn') else 'MLP'}"
 
     def _uses(self, path: str) -> Counter[int]:
-        """How many layers use each module; a module that several use sees the tokens of all of them."""
+        """How many layers use each module; a module that several use sees the tokens of all of
+        them."""
         if path not in self.uses:
             self.uses[path] = Counter(id(walk(block, path)) for block in self.blocks)
         return self.uses[path]
@@ -257,7 +320,10 @@ class _Reader:
         rows = place.rows(self.config)
         unit, rest = divmod(total, rows.groups * rows.rows)
         if rest:
-            return f"layer {layer}: {total} values do not divide into {rows.groups} x {rows.rows} rows to find {site} in"
+            return (
+                f"layer {layer}: {total} values do not divide into {rows.groups} x {rows.rows} "
+                f"rows to find {site} in"
+            )
         return Tap(module, place.side, rows.take, unit * rows.groups * (rows.stop - rows.start))
 
 
@@ -286,13 +352,20 @@ def _by_module(plan: SitePlan) -> Iterator[tuple[nn.Module, Side, list[tuple[str
         yield taps[0][2].module, taps[0][2].side, taps
 
 
-def _hook(module: nn.Module, side: Side, taps: list[tuple[str, int, Tap]], shape: list[int], sink: Sink) -> Any:
+def _hook(
+    module: nn.Module, side: Side, taps: list[tuple[str, int, Tap]], shape: list[int], sink: Sink
+) -> Any:
     def hand(x: torch.Tensor) -> None:
         for site, layer, tap in taps:
             values = tap.take(x)
-            if list(values.shape[:-1]) != shape:  # OPT flattens batch and token, DeepSeek adds an axis
+            if (
+                list(values.shape[:-1]) != shape
+            ):  # OPT flattens batch and token, DeepSeek adds an axis
                 if values.shape[:-1].numel() != math.prod(shape):
-                    raise RunError(f"{site} of layer {layer} has shape {tuple(values.shape)}, not (batch, token, width).")
+                    raise RunError(
+                        f"{site} of layer {layer} has shape {tuple(values.shape)}, not (batch, "
+                        "token, width)."
+                    )
                 values = values.reshape(*shape, values.shape[-1])
             sink(site, layer, values)
 
@@ -300,7 +373,9 @@ def _hook(module: nn.Module, side: Side, taps: list[tuple[str, int, Tap]], shape
         hand(_first(args, kwargs))
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        hand(output[0] if isinstance(output, (tuple, list)) else output)  # some return a bare tensor, some a tuple
+        hand(
+            output[0] if isinstance(output, (tuple, list)) else output
+        )  # some return a bare tensor, some a tuple
 
     if side == "input":
         return module.register_forward_pre_hook(before, with_kwargs=True)

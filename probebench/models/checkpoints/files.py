@@ -1,7 +1,8 @@
-"""Files of a model folder: whether they are whole, and what their names say, seen before any of them is used.
+"""Files of a model folder: whether they are whole, and what their names say, seen before any of
+them is used.
 
-A clone without git-lfs leaves pointers of 130 bytes under the names of weights and tokenizers, and a download that was
-stopped leaves the beginning of a file. Both look like a model until it is read.
+A clone without git-lfs leaves pointers of 130 bytes under the names of weights and tokenizers, and
+a download that was stopped leaves the beginning of a file. Both look like a model until it is read.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ SHOWN = 3
 
 
 def is_pointer(path: Path) -> bool:
-    """Whether a file is a Git LFS pointer, the few lines that a clone without git-lfs leaves in place of its content."""
+    """Whether a file is a Git LFS pointer, the few lines that a clone without git-lfs leaves in
+    place of its content."""
     if path.stat().st_size > LARGEST_POINTER:
         return False
     with path.open("rb") as file:
@@ -37,11 +39,20 @@ def check_pointers(folder: Path) -> None:
     Raises:
         BadFileError: some are.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.suffix in READ and p.is_file() and is_pointer(p))
+    names = sorted(
+        p.name for p in folder.iterdir() if p.suffix in READ and p.is_file() and is_pointer(p)
+    )
     if names:
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        what = "is a Git LFS pointer, not the file itself" if len(names) == 1 else "are Git LFS pointers, not the files themselves"
-        raise BadFileError(f"{', '.join(names[:SHOWN])}{more} of {folder} {what}. Get the content there with: git lfs pull")
+        what = (
+            "is a Git LFS pointer, not the file itself"
+            if len(names) == 1
+            else "are Git LFS pointers, not the files themselves"
+        )
+        raise BadFileError(
+            f"{', '.join(names[:SHOWN])}{more} of {folder} {what}. Get the content there with: git "
+            "lfs pull"
+        )
 
 
 def check_weights(folder: Path) -> None:
@@ -56,26 +67,40 @@ def check_weights(folder: Path) -> None:
     parts = sorted(path.name for path in folder.glob("*.safetensors"))
     if (folder / INDEX).is_file():
         try:
-            named = sorted(set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+            named = sorted(
+                set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
+            )
         except (ValueError, KeyError, AttributeError, TypeError):
             raise BadFileError(f"{folder / INDEX} does not list the weights of a model.") from None
         if missing := [name for name in named if not (folder / name).is_file()]:
-            raise BadFileError(f"{len(missing)} of {len(named)} weight files are missing in {folder}, the first {missing[0]}.")
+            raise BadFileError(
+                f"{len(missing)} of {len(named)} weight files are missing in {folder}, the first "
+                f"{missing[0]}."
+            )
         for name in named:
             check_safetensors(folder / name)
         return None
     if parts:
-        raise BadFileError(f"{folder} holds {', '.join(parts[:3])}, but neither {WEIGHTS} nor {INDEX}, which says what is where.")
+        raise BadFileError(
+            f"{folder} holds {', '.join(parts[:3])}, but neither {WEIGHTS} nor {INDEX}, which says "
+            "what is where."
+        )
     if any(path.suffix in (".bin", ".pt", ".pth") for path in folder.iterdir()):
         raise UsageError(
-            f"{folder} holds pickled weights only (.bin), which may run code when they are read; only safetensors are. To convert "
-            f"weights that you trust: AutoModelForCausalLM.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW)"
+            f"{folder} holds pickled weights only (.bin), which may run code when they are read; "
+            "only safetensors are. To convert "
+            f"weights that you trust: AutoModelForCausalLM.from_pretrained(DIR, "
+            "use_safetensors=False).save_pretrained(NEW)"
         )
-    raise UsageError(f"{folder} is not a language model of transformers with safetensors weights: it holds no {WEIGHTS}.")
+    raise UsageError(
+        f"{folder} is not a language model of transformers with safetensors weights: it holds no "
+        f"{WEIGHTS}."
+    )
 
 
 def check_safetensors(path: Path) -> None:
-    """Complain about a safetensors file that does not have the bytes its own header speaks of; no tensor is read.
+    """Complain about a safetensors file that does not have the bytes its own header speaks of; no
+    tensor is read.
 
     Raises:
         BadFileError: it is empty, cut off, or no such file.
@@ -88,23 +113,38 @@ def check_safetensors(path: Path) -> None:
             begins = "is empty" if not size else "begins with zeros"
             raise BadFileError(f"{path} {begins}: its download did not finish. Get it again.")
         if n > LARGEST_HEADER or size < 8:
-            raise BadFileError(f"{path} is no safetensors file: it begins with {first!r}. Get it again.")
+            raise BadFileError(
+                f"{path} is no safetensors file: it begins with {first!r}. Get it again."
+            )
         if 8 + n > size:
-            raise BadFileError(f"{path} is cut off: it has {size:,} bytes, and its header alone {8 + n:,}. Get it again.")
+            raise BadFileError(
+                f"{path} is cut off: it has {size:,} bytes, and its header alone {8 + n:,}. Get it "
+                "again."
+            )
         try:
             header = json.loads(file.read(n))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+            ends = [
+                entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
+            ]
             whole = 8 + n + max(ends, default=0)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise BadFileError(f"{path} is no safetensors file: its header is not a list of tensors. Get it again.") from None
+            raise BadFileError(
+                f"{path} is no safetensors file: its header is not a list of tensors. Get it again."
+            ) from None
     if size < whole:
-        raise BadFileError(f"{path} is cut off: it has {size:,} of {whole:,} bytes. Its download did not finish; get it again.")
+        raise BadFileError(
+            f"{path} is cut off: it has {size:,} of {whole:,} bytes. Its download did not finish; "
+            "get it again."
+        )
     if size > whole:
-        raise BadFileError(f"{path} has {size:,} bytes, and its header speaks of {whole:,}. Get it again.")
+        raise BadFileError(
+            f"{path} has {size:,} bytes, and its header speaks of {whole:,}. Get it again."
+        )
 
 
 def check_json(folder: Path) -> None:
-    """Complain about a config or tokenizer of a folder that is not whole JSON; asked when something could not be read.
+    """Complain about a config or tokenizer of a folder that is not whole JSON; asked when something
+    could not be read.
 
     Raises:
         BadFileError: one is not.
@@ -113,7 +153,9 @@ def check_json(folder: Path) -> None:
         try:
             json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:  # broken UTF-8 too
-            raise BadFileError(f"{path} is not JSON: {error}. It was cut off, or is another file; get it again.") from None
+            raise BadFileError(
+                f"{path} is not JSON: {error}. It was cut off, or is another file; get it again."
+            ) from None
 
 
 def rope_types(config: Any) -> set[str]:

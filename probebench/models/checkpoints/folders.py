@@ -12,13 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.errors import UnavailableError, UsageError
 from probebench.models.checkpoints import gguf, gguf_model
-from probebench.models.checkpoints.files import CONFIG, check_json, check_pointers, check_weights, rope_types
+from probebench.models.checkpoints.files import (
+    CONFIG,
+    check_json,
+    check_pointers,
+    check_weights,
+    rope_types,
+)
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-VOCABULARIES = ("tokenizer*", "vocab*", "merges*", "*.model", "*.tiktoken", "tekken.json", "sentencepiece*")
+VOCABULARIES = (
+    "tokenizer*",
+    "vocab*",
+    "merges*",
+    "*.model",
+    "*.tiktoken",
+    "tekken.json",
+    "sentencepiece*",
+)
 TEMPLATE = "chat_template.json"
 TRUST = "Read it, and when you trust it, allow it with --trust-remote-code."
 OLD_ROPE = {"su": "longrope"}
@@ -40,18 +54,22 @@ class Checkpoint:
     trusted: bool
     """May code that comes with the model run here?"""
     gguf_file: str | None = None
-    """The GGUF file that everything is in: a path of this machine, or a name in the hub's repository."""
+    """The GGUF file that everything is in: a path of this machine, or a name in the hub's
+    repository."""
     header: gguf.Header | None = None
     """What that file says of itself, once it has been opened."""
 
     @property
     def where(self) -> dict[str, Any]:
-        """Arguments of every `from_pretrained`. Trust is never left open: transformers would ask on the terminal."""
+        """Arguments of every `from_pretrained`. Trust is never left open: transformers would ask on
+        the terminal."""
         return {"revision": self.revision, "local_files_only": self.offline}
 
     @contextmanager
     def reading(
-        self, what: str = "a language model of transformers with safetensors weights", config: Mapping[str, Any] | None = None
+        self,
+        what: str = "a language model of transformers with safetensors weights",
+        config: Mapping[str, Any] | None = None,
     ) -> Iterator[None]:
         """One clear line when something of the model cannot be had.
 
@@ -67,23 +85,45 @@ class Checkpoint:
             yield
         except torch.OutOfMemoryError:  # a RuntimeError too, but it says nothing of the files
             raise
-        except (OSError, ValueError, ImportError, RuntimeError, KeyError, StrictDataclassError, SafetensorError) as error:
+        except (
+            OSError,
+            ValueError,
+            ImportError,
+            RuntimeError,
+            KeyError,
+            StrictDataclassError,
+            SafetensorError,
+        ) as error:
             reason = " ".join(str(error).split())
-            if isinstance(error, KeyError) and " " not in reason:  # a name that was looked for, and nothing else
-                reason = f"its {CONFIG} asks for {reason}, which transformers {version('transformers')} does not have."
+            if (
+                isinstance(error, KeyError) and " " not in reason
+            ):  # a name that was looked for, and nothing else
+                reason = (
+                    f"its {CONFIG} asks for {reason}, which transformers "
+                    f"{version('transformers')} does not have."
+                )
             self._check_rope(config, reason)
             if isinstance(error, ImportError):
-                raise UsageError(f"The model {self.name!r} needs what is not installed here: {reason[:300]}") from None
+                raise UsageError(
+                    f"The model {self.name!r} needs what is not installed here: {reason[:300]}"
+                ) from None
             first = reason.split(". ")[0][:160]
             if self.header is not None:
-                raise UsageError(f"The GGUF file {self.header.path} cannot be read by transformers: {reason[:300]}") from None
+                raise UsageError(
+                    f"The GGUF file {self.header.path} cannot be read by transformers: "
+                    f"{reason[:300]}"
+                ) from None
             if self.local:
                 check_json(Path(self.source))
-                raise UsageError(f"The folder {self.source!r} is not {what}: {reason[:300]}") from None
+                raise UsageError(
+                    f"The folder {self.source!r} is not {what}: {reason[:300]}"
+                ) from None
             if isinstance(error, OSError):
                 raise UnavailableError(
-                    f"The model {self.name!r} cannot be loaded from the hub here. Without network, download it where there is one "
-                    f"and give the folder with --model DIR; with network, check name, revision and access rights."
+                    f"The model {self.name!r} cannot be loaded from the hub here. Without network, "
+                    "download it where there is one "
+                    f"and give the folder with --model DIR; with network, check name, revision and "
+                    "access rights."
                     f"{self._hint} ({first})"
                 ) from None
             raise UsageError(f"The model {self.name!r} is not {what}: {reason[:300]}") from None
@@ -95,7 +135,8 @@ class Checkpoint:
         return " A repository of GGUF files needs --gguf-file NAME." if needed else ""
 
     def opened(self) -> Checkpoint:
-        """The same with the header of its GGUF file, where it is one; of a hub's the file is brought here first.
+        """The same with the header of its GGUF file, where it is one; of a hub's the file is
+        brought here first.
 
         Raises:
             UsageError, BadFileError: as `read_header`.
@@ -112,15 +153,23 @@ class Checkpoint:
         return replace(self, header=gguf.read_header(Path(path)))
 
     def _check_rope(self, config: Mapping[str, Any] | None, reason: str) -> None:
-        """The cause, where a config asks for a position encoding that there is not, and the reason names it."""
+        """The cause, where a config asks for a position encoding that there is not, and the reason
+        names it."""
         from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
         known = sorted({"default", *ROPE_INIT_FUNCTIONS})
         # some architectures have kinds of their own beside these
-        for name in sorted(name for name in rope_types(dict(config or {})) - set(known) if name in reason):
-            fix = f" {name!r} is the old name of {OLD_ROPE[name]!r}; write that there." if name in OLD_ROPE else ""
+        for name in sorted(
+            name for name in rope_types(dict(config or {})) - set(known) if name in reason
+        ):
+            fix = (
+                f" {name!r} is the old name of {OLD_ROPE[name]!r}; write that there."
+                if name in OLD_ROPE
+                else ""
+            )
             raise UsageError(
-                f"The {CONFIG} of the model {self.name!r} asks for the rope type {name!r}, which transformers "
+                f"The {CONFIG} of the model {self.name!r} asks for the rope type {name!r}, which "
+                "transformers "
                 f"{version('transformers')} does not know here. It knows {', '.join(known)}.{fix}"
             )
 
@@ -138,8 +187,8 @@ class Checkpoint:
         """The model's config.
 
         Raises:
-            UsageError: an adapter, a folder without weights, a model type or position encoding that transformers does not know, or
-                code to trust.
+            UsageError: an adapter, a folder without weights, a model type or position encoding that
+                transformers does not know, or code to trust.
             BadFileError: files of a folder that are Git LFS pointers, cut off or missing.
             UnavailableError: a hub id that cannot be reached from here.
         """
@@ -156,37 +205,52 @@ class Checkpoint:
             adapter = find_adapter_config_file(self.source, **self.where)
         if adapter is not None:
             # transformers would load it, over another base than this one, without a word
-            raise UsageError(f"{self.name!r} holds an adapter. Give its base model with --model, and the adapter with --peft DIR.")
+            raise UsageError(
+                f"{self.name!r} holds an adapter. Give its base model with --model, and the "
+                "adapter with --peft DIR."
+            )
         with self.reading():
             raw, _ = PreTrainedConfig.get_config_dict(self.source, **self.where)
-            if "model_type" not in raw and "auto_map" not in raw:  # of a folder without a config it is empty
+            if (
+                "model_type" not in raw and "auto_map" not in raw
+            ):  # of a folder without a config it is empty
                 raise ValueError(f"there is no {CONFIG} with a model_type in it.")
         kind, own = raw.get("model_type"), "AutoConfig" in (raw.get("auto_map") or {})
         if own and kind not in CONFIG_MAPPING and not self.trusted:
             raise self.untrusted(f"its model type {kind!r}")
         if not own and kind not in CONFIG_MAPPING:
             raise UsageError(
-                f"The model {self.name!r} has the model type {kind!r}, which transformers {version('transformers')} does not know. "
-                f"A newer one may: pip install -U transformers. (The model brings no code of its own.)"
+                f"The model {self.name!r} has the model type {kind!r}, which transformers "
+                f"{version('transformers')} does not know. "
+                f"A newer one may: pip install -U transformers. (The model brings no code of its "
+                "own.)"
             )
         if self.local:
             check_weights(Path(self.source))
         with self.reading(config=raw):
-            return AutoConfig.from_pretrained(self.source, trust_remote_code=self.trusted, **self.where)
+            return AutoConfig.from_pretrained(
+                self.source, trust_remote_code=self.trusted, **self.where
+            )
 
     def _check_gguf(self, folder: Path) -> None:
         """The way on, where a folder holds GGUF files and no config: one of them is the model."""
         files = sorted(path.name for path in folder.glob("*.gguf"))
         if files and not (folder / CONFIG).is_file():
-            more = f" It also holds {', '.join(files[1:4])}{' and more' if len(files) > 4 else ''}." if len(files) > 1 else ""
+            more = (
+                f" It also holds {', '.join(files[1:4])}{' and more' if len(files) > 4 else ''}."
+                if len(files) > 1
+                else ""
+            )
             raise UsageError(
-                f"The folder {self.source!r} has no {CONFIG} but GGUF files. Give one: --model {folder / files[0]}.{more}"
+                f"The folder {self.source!r} has no {CONFIG} but GGUF files. Give one: --model "
+                f"{folder / files[0]}.{more}"
             )
 
     def untrusted(self, what: str) -> UsageError:
         """The error about code that comes with a model."""
         return UsageError(
-            f"The model {self.name!r} comes with Python code of its own for {what}, which would run on this machine with your "
+            f"The model {self.name!r} comes with Python code of its own for {what}, which would "
+            "run on this machine with your "
             f"rights. {TRUST}"
         )
 
@@ -206,9 +270,12 @@ class Checkpoint:
             with self.reading():
                 return gguf_model.tokenizer_of(self.header, config)
         folder = Path(self.source)
-        if self.local and not any(path.is_file() for pattern in VOCABULARIES for path in folder.glob(pattern)):
+        if self.local and not any(
+            path.is_file() for pattern in VOCABULARIES for path in folder.glob(pattern)
+        ):
             raise UsageError(
-                f"The folder {self.source!r} holds no tokenizer. Copy its files (tokenizer.json, tokenizer_config.json) "
+                f"The folder {self.source!r} holds no tokenizer. Copy its files (tokenizer.json, "
+                "tokenizer_config.json) "
                 f"there from the model that it was made from."
             )
         with self.reading("a model with a tokenizer that can be read"):
@@ -220,19 +287,26 @@ class Checkpoint:
                 if "trust_remote_code" in str(error) and not self.trusted:
                     raise self.untrusted("its tokenizer") from None
                 raise
-        if len(tokenizer) <= len(tokenizer.all_special_tokens):  # some classes make an empty one where files are missing
-            raise UsageError(f"The tokenizer of {self.name!r} has no vocabulary: its vocabulary file is missing.")
+        if len(tokenizer) <= len(
+            tokenizer.all_special_tokens
+        ):  # some classes make an empty one where files are missing
+            raise UsageError(
+                f"The tokenizer of {self.name!r} has no vocabulary: its vocabulary file is missing."
+            )
         if tokenizer.chat_template is None:
             tokenizer.chat_template = self._processor_template()
         return tokenizer
 
     def _processor_template(self) -> str | None:
-        """The chat template of models that see, where their processor has it and the tokenizer does not."""
+        """The chat template of models that see, where their processor has it and the tokenizer does
+        not."""
         from transformers.utils import cached_file
 
         found = None
         with suppress(OSError):
-            found = cached_file(self.source, TEMPLATE, **self.where, _raise_exceptions_for_missing_entries=False)
+            found = cached_file(
+                self.source, TEMPLATE, **self.where, _raise_exceptions_for_missing_entries=False
+            )
         if found is None:
             return None
         with self.reading(f"a model whose {TEMPLATE} can be read"):
@@ -267,10 +341,16 @@ def check_loaded(name: str, model: torch.nn.Module, facts: dict[str, Any]) -> No
     Raises:
         UsageError: weights that are missing, or of another shape.
     """
-    missing = sorted(key for key in facts["missing_keys"] if "pooler" not in key)  # poolers are never run here
-    for keys, what in ((missing, "are missing"), (sorted(k[0] for k in facts["mismatched_keys"]), "have another shape")):
+    missing = sorted(
+        key for key in facts["missing_keys"] if "pooler" not in key
+    )  # poolers are never run here
+    for keys, what in (
+        (missing, "are missing"),
+        (sorted(k[0] for k in facts["mismatched_keys"]), "have another shape"),
+    ):
         if keys:
             raise UsageError(
-                f"{len(keys)} weights that {type(model).__name__} needs {what} in the checkpoint {name!r}, the first {keys[0]!r}. "
+                f"{len(keys)} weights that {type(model).__name__} needs {what} in the checkpoint "
+                f"{name!r}, the first {keys[0]!r}. "
                 f"Its config.json is not that of its weights, or it has no language-model head."
             )

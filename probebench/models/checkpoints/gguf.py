@@ -1,6 +1,7 @@
 """GGUF: one file with config, tokenizer and weights, as llama.cpp keeps them, mostly quantised.
 
-Its header says what the file is and whether it is whole, before transformers is asked to make anything of it.
+Its header says what the file is and whether it is whole, before transformers is asked to make
+anything of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ from probebench.models.optional import need
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 STRING, ARRAY = 8, 9
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+SCALARS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}
 """Types of a header's values, as `struct` calls them."""
 OTHER_KINDS = {"adapter": "an adapter", "mmproj": "the part that sees or hears (mmproj)"}
 PLAIN = ("F32", "F16", "BF16", "F64")
@@ -37,7 +50,8 @@ class GgufFacts:
     """Its name."""
     sha256: str
     quantization: str
-    """`Q4_K_M` and the like, by the file's own word; else the type that most of its weights have."""
+    """`Q4_K_M` and the like, by the file's own word; else the type that most of its weights
+    have."""
 
     @property
     def method(self) -> str:
@@ -46,8 +60,11 @@ class GgufFacts:
 
     @property
     def dtype(self) -> str:
-        """What the weights are brought back to on a GPU: the file's own, of quantised ones bfloat16."""
-        return {"F32": "float32", "F64": "float32", "F16": "float16"}.get(self.quantization, "bfloat16")
+        """What the weights are brought back to on a GPU: the file's own, of quantised ones
+        bfloat16."""
+        return {"F32": "float32", "F64": "float32", "F16": "float16"}.get(
+            self.quantization, "bfloat16"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,33 +118,48 @@ def read_header(path: Path) -> Header:
     """The header of a GGUF file that holds a whole language model.
 
     Raises:
-        UsageError: a file of another kind (an adapter, a part, what sees pictures), or `gguf` is not installed.
+        UsageError: a file of another kind (an adapter, a part, what sees pictures), or `gguf` is
+            not installed.
         BadFileError: it is a Git LFS pointer, cut off, or no GGUF file.
     """
     need("A GGUF file", "gguf", "accelerate")
     if is_pointer(path):
-        raise BadFileError(f"{path} is a Git LFS pointer, not the file itself. Get the content there with: git lfs pull")
+        raise BadFileError(
+            f"{path} is a Git LFS pointer, not the file itself. Get the content there with: git "
+            "lfs pull"
+        )
     size = path.stat().st_size
     with path.open("rb") as file:
         first = file.read(8)
         if not any(first):
-            raise BadFileError(f"{path} {'begins with zeros' if size else 'is empty'}: its download did not finish. Get it again.")
+            raise BadFileError(
+                f"{path} {'begins with zeros' if size else 'is empty'}: its download did not "
+                "finish. Get it again."
+            )
         number = int.from_bytes(first[4:], "little")
         if first[:4] != MAGIC or number not in VERSIONS:
-            what = f"has version {number} of GGUF" if first[:4] == MAGIC else f"begins with {first!r}"
-            raise BadFileError(f"{path} {what}; only versions {VERSIONS[0]} and {VERSIONS[1]}, little-endian, can be read.")
+            what = (
+                f"has version {number} of GGUF" if first[:4] == MAGIC else f"begins with {first!r}"
+            )
+            raise BadFileError(
+                f"{path} {what}; only versions {VERSIONS[0]} and {VERSIONS[1]}, little-endian, can "
+                "be read."
+            )
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as blob:
             try:
                 header = _Cursor(blob).header(path)
             except (struct.error, LookupError, UnicodeDecodeError, ArithmeticError):
-                raise BadFileError(f"{path} is cut off or damaged: it has {size:,} bytes, and its header more.") from None
+                raise BadFileError(
+                    f"{path} is cut off or damaged: it has {size:,} bytes, and its header more."
+                ) from None
     _check_kind(header)
     _check_size(header, size)
     return header
 
 
 class _Cursor:
-    """Reads a header from front to back; long lists are passed over, for a vocabulary takes longer than all else."""
+    """Reads a header from front to back; long lists are passed over, for a vocabulary takes longer
+    than all else."""
 
     def __init__(self, blob: mmap.mmap) -> None:
         self.blob, self.at = blob, 8
@@ -182,7 +214,15 @@ class _Cursor:
             shape = tuple(self.number("Q") for _ in range(n))
             tensors[name] = Tensor(shape, self.number("I"), self.number("Q"))
         step = int(fields.get("general.alignment", 32))
-        return Header(path, fields, lists, (start, middle), tensors, (middle, self.at), -(-self.at // step) * step)
+        return Header(
+            path,
+            fields,
+            lists,
+            (start, middle),
+            tensors,
+            (middle, self.at),
+            -(-self.at // step) * step,
+        )
 
 
 def _check_kind(header: Header) -> None:
@@ -192,11 +232,13 @@ def _check_kind(header: Header) -> None:
         kind = "mmproj"
     if kind != "model":
         raise UsageError(
-            f"{path} holds no language model but {OTHER_KINDS.get(kind, repr(kind))}. Give the file of the model itself."
+            f"{path} holds no language model but {OTHER_KINDS.get(kind, repr(kind))}. Give the "
+            "file of the model itself."
         )
     if int(fields.get("split.count", 1)) > 1:
         raise UsageError(
-            f"{path} is one of {fields['split.count']} parts of a model, which transformers does not put together. Merge them with "
+            f"{path} is one of {fields['split.count']} parts of a model, which transformers does "
+            "not put together. Merge them with "
             f"llama.cpp's: llama-gguf-split --merge {path.name} whole.gguf"
         )
 
@@ -210,24 +252,29 @@ def _check_size(header: Header, size: int) -> None:
             block, n_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.kind)]
         except (KeyError, ValueError):
             raise UsageError(
-                f"{header.path}: the tensor {name!r} is of the type {tensor.kind}, which gguf {version('gguf')} does not know. "
+                f"{header.path}: the tensor {name!r} is of the type {tensor.kind}, which gguf "
+                f"{version('gguf')} does not know. "
                 f"A newer one may: pip install -U gguf"
             ) from None
         whole = max(whole, header.data + tensor.offset + math.prod(tensor.shape) // block * n_bytes)
     if size < whole:
         raise BadFileError(
-            f"{header.path} is cut off: it has {size:,} of {whole:,} bytes. Its download did not finish; get it again."
+            f"{header.path} is cut off: it has {size:,} of {whole:,} bytes. Its download did not "
+            "finish; get it again."
         )
 
 
 def facts(header: Header) -> GgufFacts:
     """Name, checksum and quantisation of a file; reads all of it once."""
     with header.path.open("rb") as file:
-        return GgufFacts(header.path.name, hashlib.file_digest(file, "sha256").hexdigest(), quantization(header))
+        return GgufFacts(
+            header.path.name, hashlib.file_digest(file, "sha256").hexdigest(), quantization(header)
+        )
 
 
 def quantization(header: Header) -> str:
-    """`Q4_K_M` and the like: what the file says that it mostly is, else the type of most of its weights."""
+    """`Q4_K_M` and the like: what the file says that it mostly is, else the type of most of its
+    weights."""
     from gguf import GGMLQuantizationType, LlamaFileType
 
     try:

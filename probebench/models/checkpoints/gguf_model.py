@@ -1,4 +1,5 @@
-"""What transformers makes of a GGUF file: config, tokenizer and ordinary weights, and what it would pass over without a word."""
+"""What transformers makes of a GGUF file: config, tokenizer and ordinary weights, and what it would
+pass over without a word."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TRUSTED = "5.23"
-"""Version of transformers whose tokenizers of GGUF files are those of the folder; 5.0 leaves special tokens in pieces."""
+"""Version of transformers whose tokenizers of GGUF files are those of the folder; 5.0 leaves
+special tokens in pieces."""
 FACTORS = "rope_freqs.weight"
 """By how much each frequency of the rotary embedding is slowed, as Llama 3.1 and later have it."""
 NOT_READ = ("rope_factors_long.weight", "rope_factors_short.weight")
@@ -33,15 +35,17 @@ NOT_READ = ("rope_factors_long.weight", "rope_factors_short.weight")
 def config_of(header: Header) -> Any:
     """The model's config, as transformers makes it from the header.
 
-    It is given the header without vocabulary and merges, over which it would spend half a minute, and no tensors.
+    It is given the header without vocabulary and merges, over which it would spend half a minute,
+    and no tensors.
 
     Raises:
-        UsageError: an architecture that it does not read from GGUF, positions that it would read wrongly, or a transformers whose
-            tokens would be wrong.
+        UsageError: an architecture that it does not read from GGUF, positions that it would read
+            wrongly, or a transformers whose tokens would be wrong.
     """
     if find_spec("transformers.integrations.gguf") is None:
         raise UsageError(
-            f"transformers {version('transformers')} cuts the text of GGUF files into other tokens than their models know. A newer "
+            f"transformers {version('transformers')} cuts the text of GGUF files into other tokens "
+            "than their models know. A newer "
             f"one does not: pip install -U 'transformers>={TRUSTED}'"
         )
     from transformers import AutoConfig
@@ -49,24 +53,31 @@ def config_of(header: Header) -> Any:
 
     try:
         with tempfile.TemporaryDirectory() as folder:
-            config = AutoConfig.from_pretrained(folder, gguf_file=str(_without_lists(header, Path(folder))))
+            config = AutoConfig.from_pretrained(
+                folder, gguf_file=str(_without_lists(header, Path(folder)))
+            )
     except ValueError as error:
         if "not supported" not in str(error):
             raise
         raise UsageError(
-            f"{header.path.name} has the architecture {header.architecture!r}, which transformers {version('transformers')} does "
-            f"not read from GGUF; it reads {', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}. Give the folder it was made from."
+            f"{header.path.name} has the architecture {header.architecture!r}, which transformers "
+            f"{version('transformers')} does "
+            f"not read from GGUF; it reads {', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}. Give "
+            "the folder it was made from."
         ) from None
     return _positions(header, config)
 
 
 def _without_lists(header: Header, folder: Path) -> Path:
-    """A file of the same header without its lists of texts, and with as many bytes for the tensors, none of them written."""
+    """A file of the same header without its lists of texts, and with as many bytes for the tensors,
+    none of them written."""
     path, dropped = folder / "header.gguf", [n for n in header.lists if n.startswith("tokenizer.")]
     try:
         from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 
-        if header.architecture in GGUF_CONFIG_ARCHS:  # read quickly already, and with the vocabulary's length
+        if (
+            header.architecture in GGUF_CONFIG_ARCHS
+        ):  # read quickly already, and with the vocabulary's length
             return header.path
     except ImportError:
         pass
@@ -81,9 +92,19 @@ def _without_lists(header: Header, folder: Path) -> Path:
     n_fields, extra = len(header.fields) - len(dropped), b""
     if header.value("vocab_size") is None and "tokenizer.ggml.tokens" in header.fields:
         key = f"{header.architecture}.vocab_size".encode()
-        extra = struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, header.fields["tokenizer.ggml.tokens"])
+        extra = (
+            struct.pack("<Q", len(key))
+            + key
+            + struct.pack("<II", 4, header.fields["tokenizer.ggml.tokens"])
+        )
         n_fields += 1
-    content = whole[:16] + struct.pack("<Q", n_fields) + b"".join(kept) + extra + whole[slice(*header.table)]
+    content = (
+        whole[:16]
+        + struct.pack("<Q", n_fields)
+        + b"".join(kept)
+        + extra
+        + whole[slice(*header.table)]
+    )
     step = int(header.fields.get("general.alignment", 32))
     path.write_bytes(content + bytes(-len(content) % step))
     os.truncate(path, path.stat().st_size + header.path.stat().st_size - header.data)
@@ -93,24 +114,38 @@ def _without_lists(header: Header, folder: Path) -> Path:
 def _positions(header: Header, config: Any) -> Any:
     """The config with what the file says of its rotary embedding and transformers does not read.
 
-    Factors per frequency become the kind of embedding that takes such factors for short and long texts, the same for both.
+    Factors per frequency become the kind of embedding that takes such factors for short and long
+    texts, the same for both.
     """
     scaling = header.value("rope.scaling.type")
     parameters = getattr(config, "rope_parameters", None)
     if unread := [name for name in NOT_READ if name in header.tensors]:
         scaling = unread[0]
-    if header.architecture in ("gpt-oss", "gpt_oss") or (scaling in (None, "none") and FACTORS not in header.tensors):
+    if header.architecture in ("gpt-oss", "gpt_oss") or (
+        scaling in (None, "none") and FACTORS not in header.tensors
+    ):
         return config
     if not isinstance(parameters, dict) or scaling not in (None, "none", "linear"):
         raise UsageError(
-            f"{header.path.name} changes its positions by {scaling or FACTORS!r}, which transformers {version('transformers')} "
-            f"does not read from GGUF: its states would be those of another model. Give the folder that it was made from."
+            f"{header.path.name} changes its positions by {scaling or FACTORS!r}, which "
+            f"transformers {version('transformers')} "
+            f"does not read from GGUF: its states would be those of another model. Give the folder "
+            "that it was made from."
         )
-    changed: dict[str, Any] = {"rope_type": "linear", "factor": float(header.value("rope.scaling.factor") or 1.0)}
+    changed: dict[str, Any] = {
+        "rope_type": "linear",
+        "factor": float(header.value("rope.scaling.factor") or 1.0),
+    }
     if FACTORS in header.tensors:
         factors, longest = _floats(header, FACTORS).tolist(), config.max_position_embeddings
-        changed = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors, "attention_factor": 1.0, "factor": 1.0,
-                   "original_max_position_embeddings": longest}  # fmt: skip
+        changed = {
+            "rope_type": "longrope",
+            "short_factor": factors,
+            "long_factor": factors,
+            "attention_factor": 1.0,
+            "factor": 1.0,
+            "original_max_position_embeddings": longest,
+        }
     if "full_attention" in parameters:  # layers with a window keep theirs
         changed = {"full_attention": {**parameters["full_attention"], **changed}}
     config.rope_parameters = {**parameters, **changed}
@@ -122,7 +157,9 @@ def _floats(header: Header, name: str) -> NDArray[np.float32]:
     tensor = header.tensors[name]
     if tensor.kind != 0:
         raise BadFileError(f"{header.path}: the tensor {name!r} should be of 32-bit numbers.")
-    return np.fromfile(header.path, "<f4", math.prod(tensor.shape), offset=header.data + tensor.offset)
+    return np.fromfile(
+        header.path, "<f4", math.prod(tensor.shape), offset=header.data + tensor.offset
+    )
 
 
 def tokenizer_of(header: Header, config: Any) -> PreTrainedTokenizerBase:
@@ -158,7 +195,8 @@ def loading_options() -> dict[str, Any]:
 
 @contextmanager
 def alone(header: Header) -> Iterator[dict[str, str]]:
-    """`folder` and `file` for transformers: an empty folder, so that nothing beside the file is read in place of it.
+    """`folder` and `file` for transformers: an empty folder, so that nothing beside the file is
+    read in place of it.
 
     Its bar over the tensors is not shown: it asks nobody whether bars are wanted.
     """

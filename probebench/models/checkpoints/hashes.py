@@ -1,4 +1,5 @@
-"""What identifies a checkpoint: checksums of its weights, its tokenizer and the code that came with it, and how it is quantised."""
+"""What identifies a checkpoint: checksums of its weights, its tokenizer and the code that came with
+it, and how it is quantised."""
 
 from __future__ import annotations
 
@@ -28,13 +29,22 @@ def folder_hash(folder: Path) -> str:
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 of everything that decides how text becomes ids."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(f"{content}\x1f{sorted(map(str, tokenizer.special_tokens_map.items()))}".encode()).hexdigest()
+    content = (
+        backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    )
+    return hashlib.sha256(
+        f"{content}\x1f{sorted(map(str, tokenizer.special_tokens_map.items()))}".encode()
+    ).hexdigest()
 
 
 def code_hash(*objects: object) -> str | None:
-    """`sha256:` of the code that came with a model and that these objects are made of; None where it is all transformers' own."""
-    folders = {Path(inspect.getfile(type(o))).parent for o in objects if type(o).__module__.startswith("transformers_modules.")}
+    """`sha256:` of the code that came with a model and that these objects are made of; None where
+    it is all transformers' own."""
+    folders = {
+        Path(inspect.getfile(type(o))).parent
+        for o in objects
+        if type(o).__module__.startswith("transformers_modules.")
+    }
     digest = hashlib.sha256()
     for path in sorted(path for folder in folders for path in folder.glob("*.py")):
         digest.update(f"{path.name}\x1f".encode() + path.read_bytes())
@@ -42,20 +52,33 @@ def code_hash(*objects: object) -> str | None:
 
 
 def stored_quantization(config: Any) -> str | None:
-    """How the weights of a checkpoint are quantised already, such as `gptq-4bit` or `fp8`; None where they are not.
+    """How the weights of a checkpoint are quantised already, such as `gptq-4bit` or `fp8`; None
+    where they are not.
 
     Raises:
-        ValueError: a method that transformers does not know; it would go on as if the weights were ordinary ones.
+        ValueError: a method that transformers does not know; it would go on as if the weights were
+            ordinary ones.
     """
     from transformers.quantizers import AutoHfQuantizer
 
-    found = getattr(config, "quantization_config", None) or getattr(config.get_text_config(), "quantization_config", None)
+    found = getattr(config, "quantization_config", None) or getattr(
+        config.get_text_config(), "quantization_config", None
+    )
     if not found:
         return None
     facts: dict[str, Any] = found if isinstance(found, dict) else found.to_dict()
-    method = facts.get("quant_method") or "bitsandbytes"  # the first quantised checkpoints did not say
+    method = (
+        facts.get("quant_method") or "bitsandbytes"
+    )  # the first quantised checkpoints did not say
     if not AutoHfQuantizer.supports_quant_method(facts):
-        raise ValueError(f"its weights are quantised by {method!r}, which this version of transformers does not know.")
+        raise ValueError(
+            f"its weights are quantised by {method!r}, which this version of transformers does not "
+            "know."
+        )
     bits = 4 if facts.get("load_in_4bit") else 8 if facts.get("load_in_8bit") else facts.get("bits")
     kind = facts.get("bnb_4bit_quant_type") if facts.get("load_in_4bit") else None
-    return "-".join(str(x) for x in (getattr(method, "value", method), f"{bits}bit" if bits else None, kind) if x)
+    return "-".join(
+        str(x)
+        for x in (getattr(method, "value", method), f"{bits}bit" if bits else None, kind)
+        if x
+    )

@@ -1,7 +1,9 @@
-"""A model's shape without its weights: what a pass holds is counted tensor by tensor where nothing is computed.
+"""A model's shape without its weights: what a pass holds is counted tensor by tensor where nothing
+is computed.
 
-Counting needs no numbers, so it is exact for any size. Architectures whose passes look at their numbers, as experts do that are
-chosen token by token, are run instead, with few layers and examples and with random numbers, and the count goes on in proportion.
+Counting needs no numbers, so it is exact for any size. Architectures whose passes look at their
+numbers, as experts do that are chosen token by token, are run instead, with few layers and examples
+and with random numbers, and the count goes on in proportion.
 """
 
 from __future__ import annotations
@@ -21,22 +23,32 @@ from probebench.models.blocks.sites import base_of
 from probebench.models.loading import ModelHandle, quiet_libraries
 
 FEW_LAYERS, FEW_ROWS = (2, 4), (1, 3)
-"""Layers of the models, and examples of the passes, that are run where a pass cannot be counted without numbers."""
-PER_LAYER = ("layer_types", "mlp_layer_types", "block_types", "layers_block_type", "attention_layers", "intermediate_size",
-             "activation_sparsity_pattern", "no_rope_layers")  # fmt: skip
+"""Layers of the models, and examples of the passes, that are run where a pass cannot be counted
+without numbers."""
+PER_LAYER = (
+    "layer_types",
+    "mlp_layer_types",
+    "block_types",
+    "layers_block_type",
+    "attention_layers",
+    "intermediate_size",
+    "activation_sparsity_pattern",
+    "no_rope_layers",
+)
 """Entries of a config that may list one value per layer."""
 VOCABULARIES = ("vocab_size", "vocab_size_per_layer_input")
 """Entries of a config that say how many tokens there are; Gemma's small models have two tables."""
 SMALL_VOCABULARY = 1024
 TILE = 2**20
-"""Random numbers that weights are filled with, over and over: as fast as memory, and no two experts are alike."""
+"""Random numbers that weights are filled with, over and over: as fast as memory, and no two experts
+are alike."""
 
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
     """Counts the bytes of all tensors that are made while it is on, as long as each lives.
 
-    Works on real tensors and on those without memory (`meta`, fake), so that a pass can be measured that is never computed.
-    Memory that a kernel takes for itself is not seen.
+    Works on real tensors and on those without memory (`meta`, fake), so that a pass can be measured
+    that is never computed. Memory that a kernel takes for itself is not seen.
     """
 
     def __init__(self) -> None:
@@ -54,7 +66,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
     def _add(self, tensor: torch.Tensor, args: tuple[Any, ...]) -> None:
         storage = tensor.untyped_storage()
         known = (a.untyped_storage()._cdata for a in _tensors(args))
-        if storage in self._seen or storage._cdata in known:  # a view, or an argument changed in place
+        if (
+            storage in self._seen or storage._cdata in known
+        ):  # a view, or an argument changed in place
             return
         size = storage.nbytes()
         self._seen.add(storage)
@@ -99,23 +113,32 @@ def plain_pass(rows: int, tokens: int) -> Pass:
 
 
 def first_pass(rows: int, tokens: int, vocabulary: int = 0) -> Pass:
-    """Whole sequences with a cache, and the scores of the last token; of a small model as wide as `vocabulary`."""
-    return Pass(rows, lambda model, n, _: cached_pass(model, n, tokens, torch.device("cpu"), vocabulary))
+    """Whole sequences with a cache, and the scores of the last token; of a small model as wide as
+    `vocabulary`."""
+    return Pass(
+        rows, lambda model, n, _: cached_pass(model, n, tokens, torch.device("cpu"), vocabulary)
+    )
 
 
 def last_step(rows: int, whole: int, vocabulary: int = 0) -> Pass:
-    """The step of one token after which sequences have `whole` tokens; the cache is there, as long as the model keeps it."""
+    """The step of one token after which sequences have `whole` tokens; the cache is there, as long
+    as the model keeps it."""
 
     def step(model: Any, n: int, tokens: int, cache: Mapping[str, Any]) -> Any:
         ids = torch.zeros((n, 1), dtype=torch.long)
         # only caches of keys have a length that a mask can have; the others are states of one size
-        mask = {"attention_mask": torch.ones((n, tokens), dtype=torch.long)} if "past_key_values" in cache else {}
+        mask = (
+            {"attention_mask": torch.ones((n, tokens), dtype=torch.long)}
+            if "past_key_values" in cache
+            else {}
+        )
         return base_of(model)(input_ids=ids, use_cache=True, **mask, **cache)
 
     def before(model: Any, n: int) -> dict[str, Any]:
         ids = torch.zeros((n, max(whole - 2, 1)), dtype=torch.long)
         out = base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)
-        # after a first step a window is a tensor of its own, and no more a view of all that went through
+        # after a first step a window is a tensor of its own, and no more a view of all that went
+        # through
         return cache_of(step(model, n, ids.shape[1] + 1, cache_of(out)))
 
     def run(model: Any, n: int, cache: Mapping[str, Any]) -> None:
@@ -125,16 +148,24 @@ def last_step(rows: int, whole: int, vocabulary: int = 0) -> Pass:
 
 
 def cache_of(out: Any) -> dict[str, Any]:
-    """The cache of a pass, under the name by which the next one takes it; empty where the model keeps it to itself."""
+    """The cache of a pass, under the name by which the next one takes it; empty where the model
+    keeps it to itself."""
     names = ("past_key_values", "cache_params", "state")
     return next(({name: out[name]} for name in names if name in out and out[name] is not None), {})
 
 
-def cached_pass(model: Any, rows: int, tokens: int, device: torch.device, vocabulary: int = 0) -> None:
-    """A pass over sequences that are all of one token, with a cache and the scores of the last token."""
+def cached_pass(
+    model: Any, rows: int, tokens: int, device: torch.device, vocabulary: int = 0
+) -> None:
+    """A pass over sequences that are all of one token, with a cache and the scores of the last
+    token."""
     ids = torch.zeros((rows, tokens), dtype=torch.long, device=device)
     with torch.inference_mode():
-        _scores(model, base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True), vocabulary)
+        _scores(
+            model,
+            base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True),
+            vocabulary,
+        )
 
 
 def _scores(model: Any, out: Any, vocabulary: int) -> None:
@@ -148,7 +179,8 @@ def _scores(model: Any, out: Any, vocabulary: int) -> None:
 
 
 def counted(handle: ModelHandle, *wanted: Pass) -> list[int]:
-    """Bytes that live at once in each pass, beyond the weights; nothing is computed and no weights are needed.
+    """Bytes that live at once in each pass, beyond the weights; nothing is computed and no weights
+    are needed.
 
     Raises:
         Exception: whatever an architecture raises that looks at its numbers.
@@ -161,7 +193,8 @@ def counted(handle: ModelHandle, *wanted: Pass) -> list[int]:
 
 
 def measured(handle: ModelHandle, *wanted: Pass) -> list[int]:
-    """The same by passes that are computed, with random weights: of few layers and examples, and from there in proportion."""
+    """The same by passes that are computed, with random weights: of few layers and examples, and
+    from there in proportion."""
     n_layers = handle.identity.n_layers
     depths = (n_layers,) if n_layers <= FEW_LAYERS[1] else FEW_LAYERS
     found: list[list[float]] = []
@@ -200,7 +233,8 @@ def _peak(model: Any, wanted: Pass, rows: int) -> int:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """What cannot be counted is found out by trying, and torch would print the trace of every try."""
+    """What cannot be counted is found out by trying, and torch would print the trace of every
+    try."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -212,7 +246,8 @@ def _silent() -> Iterator[None]:
 
 
 def bare_model(handle: ModelHandle, n_layers: int, vocabulary: int | None = None) -> Any:
-    """A model of the same shape as the handle's with as many layers as asked; its weights are whatever is there.
+    """A model of the same shape as the handle's with as many layers as asked; its weights are
+    whatever is there.
 
     Args:
         handle: the model.
@@ -228,7 +263,9 @@ def bare_model(handle: ModelHandle, n_layers: int, vocabulary: int | None = None
             if isinstance(listed, (list, tuple)) and len(listed) == whole:
                 setattr(text, name, listed[:n_layers])
         text.num_hidden_layers = n_layers
-        if getattr(text, "num_kv_shared_layers", None):  # the last ones read what earlier ones keep, which may not be there
+        if getattr(
+            text, "num_kv_shared_layers", None
+        ):  # the last ones read what earlier ones keep, which may not be there
             text.num_kv_shared_layers = 0
     if vocabulary is not None:
         for name in VOCABULARIES:
@@ -251,8 +288,14 @@ def known_tokens(model: Any) -> int:
     return int(min(size for name in VOCABULARIES if (size := getattr(text, name, None))))
 
 
-def random_model(handle: ModelHandle, n_layers: int, device: torch.device, vocabulary: int | None = SMALL_VOCABULARY) -> Any:
-    """A model of the same shape that can be run, with random weights; layers and vocabulary as in `bare_model`."""
+def random_model(
+    handle: ModelHandle,
+    n_layers: int,
+    device: torch.device,
+    vocabulary: int | None = SMALL_VOCABULARY,
+) -> Any:
+    """A model of the same shape that can be run, with random weights; layers and vocabulary as in
+    `bare_model`."""
     with torch.device("meta"):
         model = bare_model(handle, n_layers, vocabulary)
     model = model.to_empty(device=device)
@@ -260,7 +303,9 @@ def random_model(handle: ModelHandle, n_layers: int, device: torch.device, vocab
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.ndim < 2 or not tensor.is_floating_point():
-                tensor.fill_(0.01)  # what memory happens to hold can be numbers that a CPU is slow at
+                tensor.fill_(
+                    0.01
+                )  # what memory happens to hold can be numbers that a CPU is slow at
                 continue
             flat, part = tensor.view(-1), tile.to(device=device, dtype=tensor.dtype)
             whole = flat.numel() // TILE * TILE

@@ -1,7 +1,9 @@
-"""How much goes through a model at once: batches of similar length, within a budget that memory decides.
+"""How much goes through a model at once: batches of similar length, within a budget that memory
+decides.
 
-The budget of a run is found once and kept, because in half precision the size of a batch moves the last bits. Out of memory
-halves it for good and begins the shard again, so that a shard's numbers depend on the budget alone and not on what failed before.
+The budget of a run is found once and kept, because in half precision the size of a batch moves the
+last bits. Out of memory halves it for good and begins the shard again, so that a shard's numbers
+depend on the budget alone and not on what failed before.
 """
 
 from __future__ import annotations
@@ -21,9 +23,14 @@ E = TypeVar("E")
 
 
 def plan_batches(
-    lengths: Sequence[int], tokens: int = BATCH_TOKENS, largest: int = MAX_BATCH, *, equal: bool = False
+    lengths: Sequence[int],
+    tokens: int = BATCH_TOKENS,
+    largest: int = MAX_BATCH,
+    *,
+    equal: bool = False,
 ) -> list[list[int]]:
-    """Indices in batches of similar length, or of the same, `tokens` padded tokens each at most, longest first."""
+    """Indices in batches of similar length, or of the same, `tokens` padded tokens each at most,
+    longest first."""
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
     for i in order:
@@ -38,7 +45,8 @@ def plan_batches(
 
 @dataclass(slots=True)
 class Budget:
-    """What one batch may hold. It only ever shrinks, and each time by half of what failed: there is no endless loop."""
+    """What one batch may hold. It only ever shrinks, and each time by half of what failed: there is
+    no endless loop."""
 
     tokens: int = BATCH_TOKENS
     """Prompt and answer tokens, padding included."""
@@ -63,7 +71,9 @@ class Budget:
             lengths: tokens of each example.
             alike: `any`: of similar length; `equal`: of the same length; `alone`: one example each.
         """
-        return plan_batches(lengths, self.tokens, 1 if alike == "alone" else self.largest, equal=alike == "equal")
+        return plan_batches(
+            lengths, self.tokens, 1 if alike == "alone" else self.largest, equal=alike == "equal"
+        )
 
     def halve(self, batch: Sequence[int], lengths: Sequence[int], what: str) -> None:
         """Take half of a batch that did not fit as the most from now on.
@@ -73,10 +83,12 @@ class Budget:
         """
         if len(batch) == 1:
             raise MemoryLimitError(
-                f"Out of memory with a single example of {lengths[batch[0]]:,} tokens while {what}. Lower --max-new-tokens, use "
+                f"Out of memory with a single example of {lengths[batch[0]]:,} tokens while "
+                f"{what}. Lower --max-new-tokens, use "
                 f"--dtype bfloat16, or a device with more memory."
             )
-        # of the batch that failed, not of the budget, which it may have used only in part: so every halving makes it smaller
+        # of the batch that failed, not of the budget, which it may have used only in part: so every
+        # halving makes it smaller
         self.tokens = len(batch) // 2 * max(lengths[i] for i in batch)
         self.halvings += 1
         if self.keep is not None:
@@ -84,9 +96,14 @@ class Budget:
 
 
 def in_batches(
-    lengths: Sequence[int], run: Callable[[list[int]], list[T]], what: str, budget: Budget | None = None, alike: str = "any"
+    lengths: Sequence[int],
+    run: Callable[[list[int]], list[T]],
+    what: str,
+    budget: Budget | None = None,
+    alike: str = "any",
 ) -> list[T]:
-    """Results of all examples in their order, computed batch by batch; out of memory begins again with half the budget.
+    """Results of all examples in their order, computed batch by batch; out of memory begins again
+    with half the budget.
 
     Args:
         lengths: tokens of each example, with those that it will generate.
@@ -127,7 +144,9 @@ def attempt(run: Callable[[E], T], batch: E) -> T | None:
         if "alloc" not in str(error):
             raise
         results = None
-    if results is None and torch.cuda.is_available():  # out of the except block, whose traceback holds on to tensors
+    if (
+        results is None and torch.cuda.is_available()
+    ):  # out of the except block, whose traceback holds on to tensors
         torch.cuda.empty_cache()
     return results
 
@@ -140,7 +159,8 @@ def halving(batch: list[int], run: Callable[[list[int]], list[T]], what: str) ->
         return
     if len(batch) == 1:
         raise MemoryLimitError(
-            f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, use --dtype bfloat16, "
+            f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, "
+            "use --dtype bfloat16, "
             f"or a device with more memory."
         )
     half = len(batch) // 2

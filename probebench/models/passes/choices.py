@@ -1,4 +1,5 @@
-"""How likely a model finds one of two next tokens: one forward pass per prompt, nothing of the vocabulary's width is kept."""
+"""How likely a model finds one of two next tokens: one forward pass per prompt, nothing of the
+vocabulary's width is kept."""
 
 from __future__ import annotations
 
@@ -29,10 +30,12 @@ def choice_scores(
         prompts: token ids, at least one each.
         first: tokens that stand for the first choice; their probabilities are added up.
         second: tokens that stand for the second choice.
-        budget: what a batch may hold; None: half of the fixed one, since next to states there are scores.
+        budget: what a batch may hold; None: half of the fixed one, since next to states there are
+            scores.
 
     Returns:
-        (prompt, 2) probability of the first choice, normalised over the two; and what both have together of all next tokens.
+        (prompt, 2) probability of the first choice, normalised over the two; and what both have
+        together of all next tokens.
     """
 
     def run(rows: list[int]) -> list[tuple[float, float]]:
@@ -53,7 +56,11 @@ def _batch(
     ends, at = torch.tensor([len(p) - 1 for p in prompts]).unique(return_inverse=True)
     narrow = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
     options = {"logits_to_keep": ends.to(loaded.device)} if narrow else {}
-    inputs = {"input_ids": ids.to(loaded.device), "attention_mask": mask.to(loaded.device), "use_cache": False}
+    inputs = {
+        "input_ids": ids.to(loaded.device),
+        "attention_mask": mask.to(loaded.device),
+        "use_cache": False,
+    }
     with torch.inference_mode():
         logits = loaded.model(**inputs, **options).logits
         own = logits[torch.arange(len(prompts)), at if narrow else ends[at]].double()

@@ -1,4 +1,5 @@
-"""Texts as vectors by an encoder: the mean of its last hidden states, brought to length one (Reimers and Gurevych 2019)."""
+"""Texts as vectors by an encoder: the mean of its last hidden states, brought to length one
+(Reimers and Gurevych 2019)."""
 
 from __future__ import annotations
 
@@ -22,12 +23,18 @@ def find_encoder(name: str, *, device: str = "auto", offline: bool = False) -> M
     """A text encoder by folder or hub id.
 
     Raises:
-        UsageError: a model of two halves, whose states are not those of one text; or as `find_model`.
+        UsageError: a model of two halves, whose states are not those of one text; or as
+            `find_model`.
         UnavailableError: a hub id that cannot be reached from here.
     """
     handle = find_model(ModelSpec(name, device=device), offline=offline)
-    if all(hasattr(handle.skeleton, half) for half in ("encoder", "decoder")):  # the config of an encoder alone may not say so
-        raise UsageError(f"--encoder {name!r} has an encoder and a decoder. Give a model that reads one text, such as a BERT.")
+    if all(
+        hasattr(handle.skeleton, half) for half in ("encoder", "decoder")
+    ):  # the config of an encoder alone may not say so
+        raise UsageError(
+            f"--encoder {name!r} has an encoder and a decoder. Give a model that reads one text, "
+            "such as a BERT."
+        )
     return handle
 
 
@@ -38,18 +45,24 @@ def encode_texts(handle: ModelHandle, texts: Sequence[str]) -> tuple[list[tuple[
     limit = min(handle.max_length or tokenizer.model_max_length, tokenizer.model_max_length)
     whole = [tokenizer(text)["input_ids"] for text in texts]
     n_cut = sum(len(ids) > limit for ids in whole)
-    cut = [tokenizer(text, truncation=True, max_length=limit)["input_ids"] if len(ids) > limit else ids
-           for text, ids in zip(texts, whole, strict=True)]  # fmt: skip
+    cut = [
+        tokenizer(text, truncation=True, max_length=limit)["input_ids"] if len(ids) > limit else ids
+        for text, ids in zip(texts, whole, strict=True)
+    ]
     return [tuple(ids) for ids in cut], n_cut
 
 
-def embed(loaded: LoadedModel, sequences: Sequence[tuple[int, ...]], budget: Budget | None = None) -> NDArray[np.float32]:
+def embed(
+    loaded: LoadedModel, sequences: Sequence[tuple[int, ...]], budget: Budget | None = None
+) -> NDArray[np.float32]:
     """(text, width) vectors of length one, in the order of `sequences`."""
 
     def run(rows: list[int]) -> list[NDArray[np.float32]]:
         return list(_batch(loaded, [sequences[i] for i in rows]))
 
-    return np.array(in_batches([len(s) for s in sequences], run, "embedding texts", budget), dtype=np.float32)
+    return np.array(
+        in_batches([len(s) for s in sequences], run, "embedding texts", budget), dtype=np.float32
+    )
 
 
 def _batch(loaded: LoadedModel, sequences: list[tuple[int, ...]]) -> NDArray[np.float32]:
@@ -58,7 +71,9 @@ def _batch(loaded: LoadedModel, sequences: list[tuple[int, ...]]) -> NDArray[np.
     ids, mask = pad_right(sequences)
     ids, mask = ids.to(loaded.device), mask.to(loaded.device)
     with torch.inference_mode():
-        states: torch.Tensor = loaded.base(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        states: torch.Tensor = loaded.base(
+            input_ids=ids, attention_mask=mask
+        ).last_hidden_state.float()
         there = mask.to(states.device)[:, :, None]
         means = (states * there).sum(dim=1) / there.sum(dim=1)
         return np.asarray(torch.nn.functional.normalize(means, dim=-1).cpu().numpy())

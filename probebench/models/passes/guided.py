@@ -53,8 +53,11 @@ def tree(sequences: Iterable[Sequence[int]]) -> Texts:
     return Texts(root)
 
 
-def encode_after(tokenizer: PreTrainedTokenizerBase, tail: str, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of texts as they continue a prompt that ends in `tail`; of each text alone where they melt into it."""
+def encode_after(
+    tokenizer: PreTrainedTokenizerBase, tail: str, texts: Sequence[str]
+) -> list[list[int]]:
+    """Token ids of texts as they continue a prompt that ends in `tail`; of each text alone where
+    they melt into it."""
     before = tokenizer(tail, add_special_tokens=False)["input_ids"]
     together = tokenizer([tail + t for t in texts], add_special_tokens=False)["input_ids"]
     melted = [i for i, ids in enumerate(together) if ids[: len(before)] != before]
@@ -69,7 +72,8 @@ def encode_after(tokenizer: PreTrainedTokenizerBase, tail: str, texts: Sequence[
 class Guide:
     """A logits processor that keeps each row of a batch inside its own texts.
 
-    Where a text may end, it ends when the model's best token of all is none that goes on with a text.
+    Where a text may end, it ends when the model's best token of all is none that goes on with a
+    text.
     """
 
     def __init__(self, texts: Sequence[Texts], start: int, stop: int) -> None:
@@ -83,7 +87,11 @@ class Guide:
         best = scores.argmax(-1).tolist()
         for row, ids in enumerate(input_ids[:, self.start :].tolist()):
             node = self.texts[row].at(ids)
-            if node is None or not node.children or (node.text is not None and best[row] not in node.children):
+            if (
+                node is None
+                or not node.children
+                or (node.text is not None and best[row] not in node.children)
+            ):
                 allowed[row, self.stop] = 0.0
             else:
                 inside = torch.tensor(list(node.children), device=scores.device)

@@ -1,4 +1,5 @@
-"""Memory of a pass through a model: measured on the device, or counted tensor by tensor; and the batch that fits into it."""
+"""Memory of a pass through a model: measured on the device, or counted tensor by tensor; and the
+batch that fits into it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from probebench.models.passes.bare import cached_pass, counted, first_pass
 from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH, Budget, attempt
 
 SHARE = 0.7
-"""Of the free memory that a batch may take; the rest is for what a probe pass cannot show, such as fragments."""
+"""Of the free memory that a batch may take; the rest is for what a probe pass cannot show, such as
+fragments."""
 HOST_SHARE = 0.5
 """The same of a computer's own memory, which others use too."""
 MOST_TOKENS, MOST_EXAMPLES = 2**20, 512
@@ -41,7 +43,9 @@ def gpu_peaks(run: Callable[[], Any]) -> dict[int, int]:
 def gpu_free() -> dict[int, int]:
     """Memory that could be taken, by GPU."""
     return {
-        i: torch.cuda.mem_get_info(i)[0] + torch.cuda.memory_reserved(i) - torch.cuda.memory_allocated(i)
+        i: torch.cuda.mem_get_info(i)[0]
+        + torch.cuda.memory_reserved(i)
+        - torch.cuda.memory_allocated(i)
         for i in range(torch.cuda.device_count())
     }
 
@@ -50,7 +54,9 @@ def host_free() -> int:
     """Memory of this computer that is not in use, or could be freed at once."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        return next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration, ValueError):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
@@ -76,19 +82,25 @@ class Slope:
 def probe_budget(loaded: LoadedModel, longest: int) -> Budget:
     """What a batch may hold whose sequences have up to `longest` tokens.
 
-    A pass over whole sequences with a cache holds more at once than decoding them token by token. On a GPU two small ones are
-    measured, and the budget is what fits into its free memory, rounded down to a power of two. On a CPU, where larger batches
-    gain nothing, they are counted, and the budget is the fixed one unless it does not fit.
+    A pass over whole sequences with a cache holds more at once than decoding them token by token.
+    On a GPU two small ones are measured, and the budget is what fits into its free memory, rounded
+    down to a power of two. On a CPU, where larger batches gain nothing, they are counted, and the
+    budget is the fixed one unless it does not fit.
     """
     if loaded.device.type != "cuda":
         return host_budget(loaded.handle, longest, host_free())
     peaks: list[tuple[int, dict[int, int]]] = []
     for rows in PROBE_ROWS:
-        found = attempt(lambda n: gpu_peaks(lambda: cached_pass(loaded.model, n, longest, loaded.device)), rows)
+        found = attempt(
+            lambda n: gpu_peaks(lambda: cached_pass(loaded.model, n, longest, loaded.device)), rows
+        )
         if found is None:  # so little is free that halving will find the rest
             return Budget(max(rows // 2, 1) * longest, MOST_EXAMPLES)
         peaks.append((rows * longest, found))
-    fits = [Slope.through(*((n, p[i]) for n, p in peaks)).tokens(room * SHARE) for i, room in gpu_free().items()]
+    fits = [
+        Slope.through(*((n, p[i]) for n, p in peaks)).tokens(room * SHARE)
+        for i, room in gpu_free().items()
+    ]
     tokens = 2 ** int(math.log2(max(min(fits), 1)))
     return Budget(min(tokens, MOST_TOKENS), MOST_EXAMPLES)
 
@@ -98,14 +110,26 @@ def host_budget(handle: ModelHandle, longest: int, free: int) -> Budget:
     text: Any = handle.skeleton.config.get_text_config()
     inner = getattr(text, "intermediate_size", 0) or 0  # Gemma 3n lists one of each layer
     wide = max(*(inner if isinstance(inner, (list, tuple)) else [inner]), 4 * text.hidden_size)
-    # more than any pass holds: keys and values of every layer, a few copies of a block's widest values, scores of the last token
-    generous = 8 * BATCH_TOKENS * (text.num_hidden_layers * text.hidden_size + 8 * wide) + 32 * MAX_BATCH * text.vocab_size
+    # more than any pass holds: keys and values of every layer, a few copies of a block's widest
+    # values, scores of the last token
+    generous = (
+        8 * BATCH_TOKENS * (text.num_hidden_layers * text.hidden_size + 8 * wide)
+        + 32 * MAX_BATCH * text.vocab_size
+    )
     if generous < free * HOST_SHARE:
         return Budget()
     try:
         peaks = list(
-            zip((n * longest for n in PROBE_ROWS), counted(handle, *(first_pass(n, longest) for n in PROBE_ROWS)), strict=True)
+            zip(
+                (n * longest for n in PROBE_ROWS),
+                counted(handle, *(first_pass(n, longest) for n in PROBE_ROWS)),
+                strict=True,
+            )
         )
-    except Exception:  # an architecture that looks at its numbers cannot be counted without any; halving is left
+    except (
+        Exception
+    ):  # an architecture that looks at its numbers cannot be counted without any; halving is left
         return Budget()
-    return Budget(max(min(Slope.through(*peaks).tokens(free * HOST_SHARE), BATCH_TOKENS), 1), MAX_BATCH)
+    return Budget(
+        max(min(Slope.through(*peaks).tokens(free * HOST_SHARE), BATCH_TOKENS), 1), MAX_BATCH
+    )

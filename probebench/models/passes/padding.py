@@ -1,8 +1,10 @@
-"""Padding: what fills a batch up to its longest prompt, and which models answer otherwise because of it.
+"""Padding: what fills a batch up to its longest prompt, and which models answer otherwise because
+of it.
 
-Prompts are padded on the left when answers are generated. Attention is told by the mask what is padding, but a state that
-runs over the tokens from left to right runs over padding too, unless its architecture sees to it. Padding on the right, as in
-every other pass here, comes after all that is read, and a causal model cannot see it.
+Prompts are padded on the left when answers are generated. Attention is told by the mask what is
+padding, but a state that runs over the tokens from left to right runs over padding too, unless its
+architecture sees to it. Padding on the right, as in every other pass here, comes after all that is
+read, and a causal model cannot see it.
 """
 
 from __future__ import annotations
@@ -25,22 +27,26 @@ SHOWN = 3
 
 
 def known_alike(config: Any) -> Alike | None:
-    """Which prompts a model of this config may be given together to generate; None for an architecture that is not known.
+    """Which prompts a model of this config may be given together to generate; None for an
+    architecture that is not known.
 
-    That families of the list answer alike in any batch, or in batches of equal length, is tested for each.
+    That families of the list answer alike in any batch, or in batches of equal length, is tested
+    for each.
     """
     family = family_of(str(getattr(config.get_text_config(decoder=True), "model_type", "")))
     return None if family is None else "equal" if family.state_over_padding else "any"
 
 
 def alike_key(config: Any) -> dict[str, str]:
-    """What belongs into the content key of answers: nothing where any prompts may go together, as nearly everywhere."""
+    """What belongs into the content key of answers: nothing where any prompts may go together, as
+    nearly everywhere."""
     known = known_alike(config)
     return {} if known == "any" else {"alike": known or "tried"}
 
 
 def pad_inside(config: Any) -> Any:
-    """The config, or a copy without its padding token where the embedding has no such row: transformers would not make it."""
+    """The config, or a copy without its padding token where the embedding has no such row:
+    transformers would not make it."""
     text = config.get_text_config(decoder=True)
     parts = [part for part in (config, text) if _outside(part, text)]
     if not parts:
@@ -67,9 +73,12 @@ def rows_of(model: torch.nn.Module) -> int | None:
 
 
 def pad_token(tokenizer: PreTrainedTokenizerBase, stops: Iterable[int], rows: int | None) -> int:
-    """A token to fill with, of those that the embedding has: the tokenizer's own, else a stop token. It is masked everywhere."""
+    """A token to fill with, of those that the embedding has: the tokenizer's own, else a stop
+    token. It is masked everywhere."""
     wanted = [tokenizer.pad_token_id, *sorted(stops)]
-    return next((int(i) for i in wanted if i is not None and i >= 0 and (rows is None or i < rows)), 0)
+    return next(
+        (int(i) for i in wanted if i is not None and i >= 0 and (rows is None or i < rows)), 0
+    )
 
 
 def tokens_beyond(tokenizer: PreTrainedTokenizerBase, rows: int | None) -> tuple[str, ...]:
@@ -80,8 +89,15 @@ def tokens_beyond(tokenizer: PreTrainedTokenizerBase, rows: int | None) -> tuple
     return tuple(token for _, token in found)
 
 
-def check_inside(sequences: Sequence[Collection[int]], names: Sequence[str], tokenizer: Any, rows: int | None, model: str) -> None:
-    """Complain about token ids that the embedding does not have; a model would end in an error of its device.
+def check_inside(
+    sequences: Sequence[Collection[int]],
+    names: Sequence[str],
+    tokenizer: Any,
+    rows: int | None,
+    model: str,
+) -> None:
+    """Complain about token ids that the embedding does not have; a model would end in an error of
+    its device.
 
     Args:
         sequences: token ids of each example.
@@ -101,8 +117,10 @@ def check_inside(sequences: Sequence[Collection[int]], names: Sequence[str], tok
             known = 0 <= bad < len(tokenizer)
             token = f"{tokenizer.convert_ids_to_tokens(bad)!r} (id {bad})" if known else f"id {bad}"
             raise UsageError(
-                f"Example {name!r} has the token {token}, and the embedding of {model!r} has only {rows:,} tokens. The tokenizer "
-                f"was given more than the model: take the tokenizer files of the model that it was trained from, or resize it."
+                f"Example {name!r} has the token {token}, and the embedding of {model!r} has only "
+                f"{rows:,} tokens. The tokenizer "
+                f"was given more than the model: take the tokenizer files of the model that it was "
+                "trained from, or resize it."
             )
 
 
@@ -113,4 +131,7 @@ def beyond_note(tokenizer: PreTrainedTokenizerBase, rows: int | None) -> tuple[s
         return ()
     more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
     fill = " Batches are filled with another one." if tokenizer.pad_token in beyond else ""
-    return (f"The tokenizer has tokens beyond the {rows:,} of the model's embedding: {', '.join(beyond[:SHOWN])}{more}.{fill}",)
+    return (
+        f"The tokenizer has tokens beyond the {rows:,} of the model's embedding: "
+        f"{', '.join(beyond[:SHOWN])}{more}.{fill}",
+    )

@@ -1,4 +1,5 @@
-"""Answers that the selected probe gets most clearly right and wrong, chosen by rule and not by hand."""
+"""Answers that the selected probe gets most clearly right and wrong, chosen by rule and not by
+hand."""
 
 from __future__ import annotations
 
@@ -19,15 +20,21 @@ PROBE = "probe"
 def examples_of(run: Run, k: int) -> list[Examples]:
     """Four lists of at most `k` test examples: both classes at both ends of the probe's decisions.
 
-    The probe is right about an example when its decision lies on the example's side of the threshold: the record's, which was
-    chosen on validation, or 0, where a linear classifier changes its mind, when the record has none. Of each list, the decisions
-    farthest from the threshold come first, one example per group; ties go by id.
+    The probe is right about an example when its decision lies on the example's side of the
+    threshold: the record's, which was chosen on validation, or 0, where a linear classifier changes
+    its mind, when the record has none. Of each list, the decisions farthest from the threshold come
+    first, one example per group; ties go by id.
 
     Raises:
         BadFileError: the decisions are of other examples than the answers.
     """
     decisions = read_columns(run, "predictions.parquet")
-    own = decisions[(decisions.detector == PROBE) & (decisions.split == "test") & decisions.scored & decisions.decision.notna()]
+    own = decisions[
+        (decisions.detector == PROBE)
+        & (decisions.split == "test")
+        & decisions.scored
+        & decisions.decision.notna()
+    ]
     if own.empty or k < 1:
         return []
     own = own.assign(rank=own.decision.rank(ascending=False, method="first").astype(int))
@@ -45,8 +52,14 @@ def examples_of(run: Run, k: int) -> list[Examples]:
         side = side.sort_values(["decision", "id"], ascending=[not above, True], kind="stable")
         shown = side.drop_duplicates("group").head(k)
         end = "highest" if above else "lowest"
-        rule = f"{len(side):,} test {what}; shown: the {end} decisions, one per group." if len(side) else f"No test {what[:-1]}."
-        items = tuple(_example(row, texts, (right, wrong), len(own)) for row in shown.to_dict("records"))
+        rule = (
+            f"{len(side):,} test {what}; shown: the {end} decisions, one per group."
+            if len(side)
+            else f"No test {what[:-1]}."
+        )
+        items = tuple(
+            _example(row, texts, (right, wrong), len(own)) for row in shown.to_dict("records")
+        )
         lists.append(Examples(title, rule, (label == 1) == above, items))
     return lists
 
@@ -61,14 +74,17 @@ def threshold_words(record: dict[str, Any]) -> str:
     """The rule in one sentence."""
     cut = f"{number(threshold(record))} (chosen on validation)" if threshold(record) else "0"
     return (
-        f"The probe trusts decisions from {cut} on and doubts the rest. Examples are chosen by that rule and "
+        f"The probe trusts decisions from {cut} on and doubts the rest. Examples are chosen by "
+        "that rule and "
         f"by the size of the decision, not by hand; rank 1 is the highest decision on test."
     )
 
 
 def _example(row: dict[str, Any], texts: pd.DataFrame, labels: tuple[str, str], of: int) -> Example:
     if row["id"] not in texts.index:
-        raise BadFileError(f"predictions.parquet names example {row['id']!r}, which answers.parquet does not have.")
+        raise BadFileError(
+            f"predictions.parquet names example {row['id']!r}, which answers.parquet does not have."
+        )
     text = texts.loc[row["id"]]
     exact = text["exact_answer"]
     references = text["references"]

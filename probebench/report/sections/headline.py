@@ -19,28 +19,43 @@ OUTCOMES: dict[Outcome, str] = {
 
 
 def sentences(record: Mapping[str, Any]) -> list[str]:
-    """What was measured, whether it is more than chance, against what it was held, and what follows; each with its n."""
+    """What was measured, whether it is more than chance, against what it was held, and what
+    follows; each with its n."""
     h, s, task = headline(record), record["selection"], record["task"]
     what, right, wrong = what_words(record)
     auroc, ends, n, correct = selected(record)
     found = [
-        f"At {cell_words(s)}, the cell chosen on validation, a {record['probe']['name']} probe of {record['model']['name']} "
+        f"At {cell_words(s)}, the cell chosen on validation, a {record['probe']['name']} probe of "
+        f"{record['model']['name']} "
         f"reaches a test AUROC of {number(auroc)} {interval(ends)} at telling {right} from {wrong} "
-        f"{what} of {task['name']} (n = {n:,}{'' if correct is None else f', {correct:,} {right}'})."
+        f"{what} of {task['name']} (n = "
+        f"{n:,}{'' if correct is None else f', {correct:,} {right}'})."
     ]
     if partly := coverage(record):
-        found.append(f"{partly[0]:,} of the {partly[1]:,} test {what} have that token; the others take no part.")
+        found.append(
+            f"{partly[0]:,} of the {partly[1]:,} test {what} have that token; the others take no "
+            "part."
+        )
     found.append(chance_sentence(record).replace("-0.", f"{MINUS}0."))
     if h.signal is None:
         found.append("The record holds no simpler signal to compare it with.")
         return found
-    signal = f"{h.signal['label']} ({h.rule}), has {number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}"
+    signal = (
+        f"{h.signal['label']} ({h.rule}), has {number(h.signal['auroc'])} "
+        f"{interval(h.signal['auroc_95'])}"
+    )
     gap = f"{number(h.difference, signed=True)} {interval(h.difference_95, signed=True)}"
-    here = f"On the same {what}" if h.n == n else (
-        f"On the {h.n:,} test {what} that both score the probe has {number(h.auroc)} {interval(h.auroc_95)}, and there"
-    )  # fmt: skip
+    here = (
+        f"On the same {what}"
+        if h.n == n
+        else (
+            f"On the {h.n:,} test {what} that both score the probe has {number(h.auroc)} "
+            f"{interval(h.auroc_95)}, and there"
+        )
+    )
     found.append(
-        f"{here} the best simpler signal, {signal}. The paired difference, probe minus signal, is {gap}: {_claim(h, what)}."
+        f"{here} the best simpler signal, {signal}. The paired difference, probe minus signal, is "
+        f"{gap}: {_claim(h, what)}."
     )
     return found
 
@@ -62,14 +77,25 @@ def key_figures(record: Mapping[str, Any]) -> Facts:
     items = [("Test AUROC", f"{number(auroc)} {interval(ends)}, n\u00a0=\u00a0{n:,}")]
     if h.signal:
         if h.n != n:
-            items.append(("Test AUROC beside the signal", f"{number(h.auroc)} {interval(h.auroc_95)}{both}"))
+            items.append(
+                ("Test AUROC beside the signal", f"{number(h.auroc)} {interval(h.auroc_95)}{both}")
+            )
         items += [
-            ("Best simpler signal", f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}"),
-            ("Probe minus signal", f"{number(h.difference, signed=True)} {interval(h.difference_95, signed=True)}{both}"),
+            (
+                "Best simpler signal",
+                f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}",
+            ),
+            (
+                "Probe minus signal",
+                f"{number(h.difference, signed=True)} "
+                f"{interval(h.difference_95, signed=True)}{both}",
+            ),
         ]
     else:
         items += [("Best simpler signal", "none"), ("Probe minus signal", "n/a")]
     partly = coverage(record)
     of = f" of {partly[1]:,}, the others lack the token" if partly else ""
-    items.append((f"Test {what}", f"{n:,}{of}" + ("" if correct is None else f" ({correct:,} {right})")))
+    items.append(
+        (f"Test {what}", f"{n:,}{of}" + ("" if correct is None else f" ({correct:,} {right})"))
+    )
     return Facts(tuple(items), "big")

@@ -43,9 +43,16 @@ def data_uri(figure: Figure, scheme: str) -> str:
         ax = figure.plot()
         whole = ax.get_figure(root=True)
         assert whole is not None  # a figure is always drawn on one
-        whole.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.04)
+        whole.savefig(
+            buffer, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.04
+        )
         plt.close(whole)
-    text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->", "", buffer.getvalue(), flags=re.DOTALL)
+    text = re.sub(
+        r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->",
+        "",
+        buffer.getvalue(),
+        flags=re.DOTALL,
+    )
     text = re.sub(r"\n\s*", "\n", text).strip()
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
 
@@ -57,16 +64,27 @@ def positions_figure(run: Run) -> tuple[Figure, Table]:
     matrix = run.matrix("auroc", site=site)
     what, right, _ = what_words(run.record)
     caption = (
-        f"Test AUROC of one probe per layer (down) and token position (across), site {site}; positive class: {right}. "
-        f"Framed: the cell chosen on validation, layer {s['layer']}, {s['position']}, {number(s['test_auroc'])} "
-        f"{interval(s['test_auroc_95'])}, n = {s['n_test']:,}. Each cell is over the test {what} that have its token "
-        f"({n_words(run.record, cells(run.scores)[lambda t: t.site == site])}). Grey: too few such tokens. Each cell is unbiased; "
+        f"Test AUROC of one probe per layer (down) and token position (across), site {site}; "
+        f"positive class: {right}. "
+        f"Framed: the cell chosen on validation, layer {s['layer']}, {s['position']}, "
+        f"{number(s['test_auroc'])} "
+        f"{interval(s['test_auroc_95'])}, n = {s['n_test']:,}. Each cell is over the test {what} "
+        "that have its token "
+        f"({n_words(run.record, cells(run.scores)[lambda t: t.site == site])}). Grey: too few such "
+        "tokens. Each cell is unbiased; "
         f"the highest of them all is not."
     )
-    chosen = f"Chosen on validation: layer {s['layer']}, {s['position']}, {number(s['test_auroc'])}, n = {s['n_test']:,}."
+    chosen = (
+        f"Chosen on validation: layer {s['layer']}, {s['position']}, {number(s['test_auroc'])}, n "
+        f"= {s['n_test']:,}."
+    )
     alt = f"Heatmap of test AUROC, {spread(matrix, 'layer', 'position')} {chosen}"
-    figure = Figure(caption, alt, partial(run.plot, "positions", site=site, title="", caption=""), wide=True)
-    return figure, matrix_table(matrix, "map", f"Test AUROC by layer and position, site {site}", "Layer")
+    figure = Figure(
+        caption, alt, partial(run.plot, "positions", site=site, title="", caption=""), wide=True
+    )
+    return figure, matrix_table(
+        matrix, "map", f"Test AUROC by layer and position, site {site}", "Layer"
+    )
 
 
 def component_figures(run: Run) -> list[tuple[Figure, Table]]:
@@ -76,39 +94,99 @@ def component_figures(run: Run) -> list[tuple[Figure, Table]]:
     try:
         matrix = run.components(position=position)
         n = n_words(run.record, cells(run.scores)[lambda t: t.position == position])
-        caption = f"Test AUROC of one probe per layer and component at {position}, {n}. Grey: not there in this layer, or not read."
+        caption = (
+            f"Test AUROC of one probe per layer and component at {position}, {n}. Grey: not there "
+            "in this layer, or not read."
+        )
         alt = f"Heatmap of test AUROC, {spread(matrix, 'layer', 'component')}"
-        figure = Figure(caption, alt, partial(run.plot, "components", title="", caption=""), wide=True)
-        found.append((figure, matrix_table(matrix, "components", f"Test AUROC by layer and component at {position}", "Layer")))
+        figure = Figure(
+            caption, alt, partial(run.plot, "components", title="", caption=""), wide=True
+        )
+        found.append(
+            (
+                figure,
+                matrix_table(
+                    matrix,
+                    "components",
+                    f"Test AUROC by layer and component at {position}",
+                    "Layer",
+                ),
+            )
+        )
     except UsageError:
         pass
     try:
         strip = run.sublayers(position=position)
-        chosen = ", ".join(f"{row.kind} {row.sublayer} ({number(row.auroc)})" for row in strip[strip.selected].itertuples())
+        chosen = ", ".join(
+            f"{row.kind} {row.sublayer} ({number(row.auroc)})"
+            for row in strip[strip.selected].itertuples()
+        )
         caption = (
-            f"Sublayers with the highest validation AUROC at {position}, n = {_range(strip.n[strip.n > 0])} test examples: "
+            f"Sublayers with the highest validation AUROC at {position}, n = "
+            f"{_range(strip.n[strip.n > 0])} test examples: "
             f"attention of layer l is number 2l + 1, its MLP 2l + 2. "
             f"Blue: MLP, red: attention."
         )
-        figure = Figure(caption, f"Strip of {len(strip)} sublayers; selected, with test AUROC: {chosen}.",
-                        partial(run.plot, "sublayers", title="", caption=""), wide=True)  # fmt: skip
-        columns = (Column("Sublayer"), Column("Kind"), Column("Layer", True), Column("Validation", True), Column("Test", True))
-        rows = [Row((str(r.sublayer), r.kind, str(r.layer), _cell(r.validation_auroc), _cell(r.auroc)), bool(r.selected))
-                for r in strip.itertuples()]  # fmt: skip
+        figure = Figure(
+            caption,
+            f"Strip of {len(strip)} sublayers; selected, with test AUROC: {chosen}.",
+            partial(run.plot, "sublayers", title="", caption=""),
+            wide=True,
+        )
+        columns = (
+            Column("Sublayer"),
+            Column("Kind"),
+            Column("Layer", True),
+            Column("Validation", True),
+            Column("Test", True),
+        )
+        rows = [
+            Row(
+                (str(r.sublayer), r.kind, str(r.layer), _cell(r.validation_auroc), _cell(r.auroc)),
+                bool(r.selected),
+            )
+            for r in strip.itertuples()
+        ]
         found.append(
-            (figure, Table("sublayers", f"AUROC of each sublayer's output at {position}", columns, tuple(rows), folded=True))
+            (
+                figure,
+                Table(
+                    "sublayers",
+                    f"AUROC of each sublayer's output at {position}",
+                    columns,
+                    tuple(rows),
+                    folded=True,
+                ),
+            )
         )
     except UsageError:
         pass
-    for target, words in (("logprob", "the log-probability of the exact answer"), ("probe", "the selected probe's decision")):
+    for target, words in (
+        ("logprob", "the log-probability of the exact answer"),
+        ("probe", "the selected probe's decision"),
+    ):
         try:
             matrix = run.components(f"attribution_{target}")
         except UsageError:
             continue
-        caption = f"Gradient x activation of {words}, mean absolute value, as a share of the layer's components."
-        plot = partial(run.plot, "components", score="attribution", target=target, title="", caption="")
-        figure = Figure(caption, f"Heatmap of shares, {spread(matrix, 'layer', 'component')}", plot, wide=True)
-        found.append((figure, matrix_table(matrix, f"attribution-{target}", f"Share of attribution to {words}", "Layer")))
+        caption = (
+            f"Gradient x activation of {words}, mean absolute value, as a share of the layer's "
+            "components."
+        )
+        plot = partial(
+            run.plot, "components", score="attribution", target=target, title="", caption=""
+        )
+        figure = Figure(
+            caption, f"Heatmap of shares, {spread(matrix, 'layer', 'component')}", plot, wide=True
+        )
+        found.append(
+            (
+                figure,
+                matrix_table(
+                    matrix, f"attribution-{target}", f"Share of attribution to {words}", "Layer"
+                ),
+            )
+        )
     return found
 
 
@@ -128,11 +206,14 @@ def detectors_figure(record: Mapping[str, Any]) -> Figure:
     """Every detector's AUROC with its interval, best to be read beside the table."""
     rows = [d for d in record["detectors"] if d["auroc"] is not None and np.isfinite(d["auroc"])]
     alt = (
-        "AUROC with 95 % interval: " + "; ".join(f"{d['label']} {number(d['auroc'])} {interval(d['auroc_95'])}" for d in rows) + "."
+        "AUROC with 95 % interval: "
+        + "; ".join(f"{d['label']} {number(d['auroc'])} {interval(d['auroc_95'])}" for d in rows)
+        + "."
     )
     n = record["comparison"]["n_compared"]
     caption = (
-        f"Test AUROC with 95 % interval of every detector on the same {n:,} {what_words(record)[0]}; the line at 0.5 is chance."
+        f"Test AUROC with 95 % interval of every detector on the same {n:,} "
+        f"{what_words(record)[0]}; the line at 0.5 is chance."
     )
     return Figure(caption, alt, partial(plot_detectors, rows))
 
@@ -165,8 +246,16 @@ def plot_reliability(bins: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.plot([0, 1], [0, 1], color=GRID, linewidth=0.8, linestyle=":")
     ink = _ink()
     ax.vlines(bins.mean_predicted, bins.low, bins.high, color=ink, linewidth=1.2)
-    ax.plot(bins.mean_predicted, bins.fraction_correct, "o-", color=ink, linewidth=0.8, markersize=4.5)
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="Probability given", ylabel="Share observed")
+    ax.plot(
+        bins.mean_predicted, bins.fraction_correct, "o-", color=ink, linewidth=0.8, markersize=4.5
+    )
+    ax.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        aspect="equal",
+        xlabel="Probability given",
+        ylabel="Share observed",
+    )
     return _calm(ax, "both")
 
 
@@ -181,7 +270,14 @@ def plot_learning_curve(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ink = _ink()
     known = np.isfinite(points.low) & np.isfinite(points.high)
     if known.any():
-        ax.fill_between(points.n_train[known], points.low[known], points.high[known], color=ink, alpha=0.2, linewidth=0)
+        ax.fill_between(
+            points.n_train[known],
+            points.low[known],
+            points.high[known],
+            color=ink,
+            alpha=0.2,
+            linewidth=0,
+        )
     ax.plot(points.n_train, points.auroc, "o-", color=ink, markersize=4, linewidth=1.4)
     ax.axhline(0.5, color=GRID, linewidth=0.8, linestyle=":")
     ax.set_xscale("log")
@@ -230,5 +326,7 @@ def spread(matrix: pd.DataFrame, down: str, across: str) -> str:
     ends = []
     for word, at in (("lowest", np.nanargmin(values)), ("highest", np.nanargmax(values))):
         i, j = np.unravel_index(at, values.shape)
-        ends.append(f"{word} {number(float(values[i, j]))} at {down} {matrix.index[i]}, {matrix.columns[j]}")
+        ends.append(
+            f"{word} {number(float(values[i, j]))} at {down} {matrix.index[i]}, {matrix.columns[j]}"
+        )
     return f"{size} From {' to '.join(ends)}."

@@ -1,4 +1,5 @@
-"""Foreign text made safe: what data sets, models and strangers wrote stays text in Markdown and LaTeX."""
+"""Foreign text made safe: what data sets, models and strangers wrote stays text in Markdown and
+LaTeX."""
 
 from __future__ import annotations
 
@@ -7,16 +8,35 @@ import unicodedata
 
 DIRECTION_MARKS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
 SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "\u2212": "$-$", "\u2013": "--", "\u2014": "---", "\u2026": r"\ldots{}",
-    "\u00a0": "~", "\u00d7": r"$\times$", "\u2192": r"$\rightarrow$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "\u2212": "$-$",
+    "\u2013": "--",
+    "\u2014": "---",
+    "\u2026": r"\ldots{}",
+    "\u00a0": "~",
+    "\u00d7": r"$\times$",
+    "\u2192": r"$\rightarrow$",
+}
 """Characters that mean something to LaTeX, or that its fonts lack."""
 
 
 def readable_text(text: str) -> str:
-    """Text without what a page cannot hold: control characters become pictures, direction marks are dropped."""
+    """Text without what a page cannot hold: control characters become pictures, direction marks are
+    dropped."""
     kept = []
     for c in text.replace("\r\n", "\n").replace("\r", "\n"):
         if c in "\n\t":
@@ -36,17 +56,24 @@ def one_line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """One line that Markdown reads as the same text: no emphasis, link, mention, code, cell, formula, HTML, list or heading."""
+    """One line that Markdown reads as the same text: no emphasis, link, mention, code, cell,
+    formula, HTML, list or heading."""
     text = re.sub(r"([\\`*_{}\[\]<>|#~$!@])", r"\\\1", one_line(text))
     text = text.replace("&", "&amp;").replace("\\<", "&lt;").replace("\\>", "&gt;")
     text = re.sub(r"^([-+=])(?=[-+=\s]|$)", r"\\\1", text)
     text = re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
-    return re.sub(r"(?i)\b(https?|ftp|www)(:|\.)", r"\1&#8203;\2", text)  # bare addresses of foreign texts do not become links
+    return re.sub(
+        r"(?i)\b(https?|ftp|www)(:|\.)", r"\1&#8203;\2", text
+    )  # bare addresses of foreign texts do not become links
 
 
 def latex(text: str) -> str:
     """One line that LaTeX sets as the same text.
 
-    Letters beyond ASCII are kept: LaTeX reads UTF-8 and names those that the font lacks. Other signs become question marks.
+    Letters beyond ASCII are kept: LaTeX reads UTF-8 and names those that the font lacks. Other
+        signs become question marks.
     """
-    return "".join(SPECIAL.get(c) or (c if c.isascii() or unicodedata.category(c)[0] in "LMN" else "?") for c in one_line(text))
+    return "".join(
+        SPECIAL.get(c) or (c if c.isascii() or unicodedata.category(c)[0] in "LMN" else "?")
+        for c in one_line(text)
+    )

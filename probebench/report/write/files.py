@@ -21,15 +21,20 @@ NAME = "report.html"
 
 
 def write_report(
-    runs: Sequence[Run | str | Path], out: str | Path | None = None, *, formats: Sequence[str] = ("html",),
-    title: str | None = None, examples: int = 3, transfer: str | Path | None = None,
-) -> list[Path]:  # fmt: skip
+    runs: Sequence[Run | str | Path],
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] = ("html",),
+    title: str | None = None,
+    examples: int = 3,
+    transfer: str | Path | None = None,
+) -> list[Path]:
     """Write the report over some finished runs.
 
     Args:
         runs: finished runs, or their directories.
-        out: name of the page; the other formats stand beside it with their own endings. Default: `report.html` in the run's
-            directory, for several runs in the current folder.
+        out: name of the page; the other formats stand beside it with their own endings. Default:
+            `report.html` in the run's directory, for several runs in the current folder.
         formats: of `html`, `md` and `tex`.
         title: instead of model and task.
         examples: how many answers in each of the four lists of examples; 0 for none.
@@ -52,11 +57,22 @@ def write_report(
         if kind not in FORMATS:
             raise UnknownNameError("format", kind, FORMATS)
     loaded = [Run.load(run) for run in runs]
-    path = Path(out) if out is not None else loaded[0].folder / NAME if len(loaded) == 1 else Path(NAME)
+    path = (
+        Path(out)
+        if out is not None
+        else loaded[0].folder / NAME
+        if len(loaded) == 1
+        else Path(NAME)
+    )
     if path.is_dir():
         path /= NAME
     make_folder(path.parent)
-    report = build_report(loaded, title=title, examples=examples, transfer=read_transfer(Path(transfer)) if transfer else None)
+    report = build_report(
+        loaded,
+        title=title,
+        examples=examples,
+        transfer=read_transfer(Path(transfer)) if transfer else None,
+    )
     written = []
     for kind in dict.fromkeys(formats):
         target = path.with_suffix(f".{kind}")

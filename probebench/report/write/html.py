@@ -20,12 +20,17 @@ CLIP, MOST, SHORT = 280, 6000, 200
 
 
 def to_html(report: Report) -> str:
-    """The page. Everything that is not markup of the template is escaped, and its style is allowed by hash."""
+    """The page. Everything that is not markup of the template is escaped, and its style is allowed
+    by hash."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     environment.globals |= {
@@ -47,7 +52,8 @@ def to_html(report: Report) -> str:
 
 
 def clip(text: str, at: int = CLIP) -> tuple[str, str]:
-    """The beginning of a text, up to a space near `at`, and the rest; empty when it is short enough."""
+    """The beginning of a text, up to a space near `at`, and the rest; empty when it is short
+    enough."""
     text = text.strip()
     if len(text) <= at * 1.15:
         return text, ""
@@ -55,7 +61,9 @@ def clip(text: str, at: int = CLIP) -> tuple[str, str]:
     cut = cut if cut > 0 else at
     rest = text[cut:]
     if len(rest) > MOST:
-        rest = rest[:MOST] + f"\u2026 [{len(rest) - MOST:,} more characters; answers.parquet has all]"
+        rest = (
+            rest[:MOST] + f"\u2026 [{len(rest) - MOST:,} more characters; answers.parquet has all]"
+        )
     return text[:cut], rest
 
 
@@ -66,5 +74,6 @@ def short(text: str) -> str:
 
 
 def grouped(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Neighbouring blocks of one kind together, so that lists of examples can stand side by side."""
+    """Neighbouring blocks of one kind together, so that lists of examples can stand side by
+    side."""
     return [list(own) for _, own in groupby(blocks, key=lambda b: type(b).__name__ == "Examples")]

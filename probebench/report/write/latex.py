@@ -15,7 +15,8 @@ WIDE = 7
 
 
 def to_latex(report: Report) -> str:
-    r"""Every table that is not folded away, to be read with `\input`; its first lines say which packages it needs."""
+    r"""Every table that is not folded away, to be read with `\input`; its first lines say which
+    packages it needs."""
     parts = [
         f"% {one_line(report.title)}",
         f"% {one_line(report.subtitle)}",
@@ -39,7 +40,9 @@ def _tables(report: Report) -> Iterator[tuple[str, str, Table]]:
 
     for section in report.sections:
         many = bool(section.sections)
-        yield from walk(section, f"{slug(section.title)}:" if many else "", section.title if many else "")
+        yield from walk(
+            section, f"{slug(section.title)}:" if many else "", section.title if many else ""
+        )
 
 
 def _table(table: Table, label: str, name: str) -> Iterator[str]:

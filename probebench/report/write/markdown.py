@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from probebench.report.blocks import Block, Bullets, Code, Example, Examples, Facts, Figure, Prose, Report, Section, Table
+from probebench.report.blocks import (
+    Block,
+    Bullets,
+    Code,
+    Example,
+    Examples,
+    Facts,
+    Figure,
+    Prose,
+    Report,
+    Section,
+    Table,
+)
 from probebench.report.format import number, plain
 from probebench.report.write.escape import markdown as escape
 from probebench.report.write.escape import readable_text
@@ -44,7 +56,9 @@ def _block(block: Block, level: int) -> Iterator[str]:
     elif isinstance(block, Figure):
         yield from (f"*Figure.* {escape(block.caption)} {escape(block.alt)}", "")
     elif isinstance(block, Code):
-        fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", block.text)), default=0))
+        fence = "`" * max(
+            3, 1 + max((len(run) for run in re.findall(r"`+", block.text)), default=0)
+        )
         yield from (f"{fence}{block.language}", readable_text(block.text), fence, "")
     elif isinstance(block, Examples):
         yield from (f"{'#' * min(level + 1, 6)} {escape(block.title)}", "", escape(block.rule), "")
@@ -57,7 +71,11 @@ def _table(table: Table) -> Iterator[str]:
     yield "|" + "|".join("---:" if c.right else "---" for c in table.columns) + "|"
     for row in table.rows:
         cells = [escape(plain(cell)) for cell in row.cells]
-        yield "| " + " | ".join(f"**{cell}**" if row.strong and cell else cell for cell in cells) + " |"
+        yield (
+            "| "
+            + " | ".join(f"**{cell}**" if row.strong and cell else cell for cell in cells)
+            + " |"
+        )
     yield ""
     for note in table.notes:
         yield from (escape(note), "")
@@ -67,11 +85,14 @@ def _example(e: Example) -> str:
     lines = [f"- {escape(_short(e.question))}"]
     if e.answer:
         lines.append(f"  - answer: {escape(_short(e.answer))}")
-        lines.append(f"  - exact answer: {escape(_short(e.exact)) if e.exact is not None else 'none found'}")
+        lines.append(
+            f"  - exact answer: {escape(_short(e.exact)) if e.exact is not None else 'none found'}"
+        )
     if e.references:
         lines.append(f"  - accepted: {escape(_short('; '.join(e.references)))}")
     lines.append(
-        f"  - label {e.verdict}, decision {number(e.decision, signed=True)}, rank {e.rank:,} of {e.of:,}, id {escape(e.id)}"
+        f"  - label {e.verdict}, decision {number(e.decision, signed=True)}, rank {e.rank:,} of "
+        f"{e.of:,}, id {escape(e.id)}"
     )
     return "\n".join(lines)
 

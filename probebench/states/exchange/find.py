@@ -19,9 +19,13 @@ from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import NAMES, Shard
 from probebench.types import EMB, layer_name
 
-CONVENTION = "block k counts from 0 and is read after it, before any final norm; -1 (emb) is the stream before block 0"
+CONVENTION = (
+    "block k counts from 0 and is read after it, before any final norm; -1 (emb) is the stream "
+    "before block 0"
+)
 SOURCE = "source.json"
-"""Beside the shards of imported states: which model made them, and by which convention they came."""
+"""Beside the shards of imported states: which model made them, and by which convention they
+came."""
 EXAMPLES = "examples.parquet"
 """One row per example, in the order of the states' first axis."""
 COLUMNS = ["id", "label", "split", "group"]
@@ -63,15 +67,22 @@ class Stored:
         """
         path = self.run.folder / "answers.parquet" if self.run else self.folder / EXAMPLES
         if not path.is_file():
-            raise BadFileError(f"{self.folder} says nothing of its examples: {path.name} is not there. Give the run directory.")
+            raise BadFileError(
+                f"{self.folder} says nothing of its examples: {path.name} is not there. Give the "
+                "run directory."
+            )
         table = pd.read_parquet(path, columns=COLUMNS)
         if len(table) != len(self.reader.present):
-            raise BadFileError(f"{path} has {len(table)} examples, the hidden states have {len(self.reader.present)}.")
+            raise BadFileError(
+                f"{path} has {len(table)} examples, the hidden states have "
+                f"{len(self.reader.present)}."
+            )
         return table
 
 
 def find_states(path: str | Path) -> Path:
-    """The folder with the shards: itself, the one a finished run names, or the only one of a run directory.
+    """The folder with the shards: itself, the one a finished run names, or the only one of a run
+    directory.
 
     Raises:
         BadFileError: there is none, or more than one.
@@ -82,14 +93,21 @@ def find_states(path: str | Path) -> Path:
     if (path / RECORD).is_file():
         run = Run.load(path)
         if not run.record.get("states"):
-            raise BadFileError(f"{path} keeps no hidden states: it was run with --discard-states. Run it again without.")
+            raise BadFileError(
+                f"{path} keeps no hidden states: it was run with --discard-states. Run it again "
+                "without."
+            )
         return path / str(run.record["states"])
     found = sorted(p.parent for p in path.glob(f"stages/states-*/{INDEX}"))
     if len(found) == 1:
         return found[0]
     if found:
-        raise BadFileError(f"{path} has several: {', '.join(f'stages/{p.name}' for p in found)}. Give one of them.")
-    raise BadFileError(f"{path} holds no hidden states: neither a run directory nor a folder with {INDEX}.")
+        raise BadFileError(
+            f"{path} has several: {', '.join(f'stages/{p.name}' for p in found)}. Give one of them."
+        )
+    raise BadFileError(
+        f"{path} holds no hidden states: neither a run directory nor a folder with {INDEX}."
+    )
 
 
 def open_states(path: str | Path) -> Stored:
@@ -105,17 +123,33 @@ def open_states(path: str | Path) -> Stored:
     source = folder / SOURCE
     told = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
     inputs = head["inputs"]
-    model = run.record["model"] if run else told.get("model") or inputs.get("model") or inputs.get("answers", {}).get("model", {})
-    return Stored(folder, StatesReader.open(folder), head["key"], inputs, shards, model, told.get("absent", {}), run)
+    model = (
+        run.record["model"]
+        if run
+        else told.get("model") or inputs.get("model") or inputs.get("answers", {}).get("model", {})
+    )
+    return Stored(
+        folder,
+        StatesReader.open(folder),
+        head["key"],
+        inputs,
+        shards,
+        model,
+        told.get("absent", {}),
+        run,
+    )
 
 
-def states_of(path: str | Path, model: Mapping[str, Any], content: str, positions: Sequence[str]) -> Stored:
+def states_of(
+    path: str | Path, model: Mapping[str, Any], content: str, positions: Sequence[str]
+) -> Stored:
     """Stored states, when they are of this model, these answers and these positions.
 
     Args:
         path: where they are.
         model: revision and tokenizer that they must be of.
-        content: content key of `{"ids": token ids per answer, "table": places as by `positions.locate`}`.
+        content: content key of `{"ids": token ids per answer, "table": places as by
+            `positions.locate`}`.
         positions: names of the token positions, in order.
 
     Raises:
@@ -126,15 +160,20 @@ def states_of(path: str | Path, model: Mapping[str, Any], content: str, position
     for name in ("revision", "tokenizer"):
         if stored.model.get(name) != model.get(name):
             raise StatesError(
-                f"The hidden states in {stored.folder} are of another model: {name} {stored.model.get(name)}, "
+                f"The hidden states in {stored.folder} are of another model: {name} "
+                f"{stored.model.get(name)}, "
                 f"not {model.get(name)}."
             )
     if stored.reader.positions != tuple(positions):
         there = ",".join(stored.reader.positions)
-        raise StatesError(f"The hidden states in {stored.folder} are at other positions. Ask for theirs: --positions {there}")
+        raise StatesError(
+            f"The hidden states in {stored.folder} are at other positions. Ask for theirs: "
+            f"--positions {there}"
+        )
     if stored.inputs.get("content") != content:
         raise StatesError(
-            f"The hidden states in {stored.folder} are of other answers, or in another order: the token ids or the places of the "
+            f"The hidden states in {stored.folder} are of other answers, or in another order: the "
+            "token ids or the places of the "
             f"exact answers differ. Import them again with the answers file that is used here."
         )
     return stored
@@ -151,7 +190,10 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
         head = json.loads(lines[0])
         head["key"], head["inputs"]
     except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
-        raise StatesError(f"{folder / 'manifest.jsonl'} is not there or not whole ({error}). Run the same command again.") from None
+        raise StatesError(
+            f"{folder / 'manifest.jsonl'} is not there or not whole ({error}). Run the same "
+            "command again."
+        ) from None
     shards = {}
     for line in lines[1:]:
         with suppress(json.JSONDecodeError, KeyError):  # a line torn by a kill names no shard
@@ -165,7 +207,10 @@ def _run_of(folder: Path, path: Path) -> Run | None:
     for place in (path, *folder.resolve().parents[:2]):
         with suppress(BadFileError):
             run = Run.load(place)
-            if run.record.get("states") and (place / run.record["states"]).resolve() == folder.resolve():
+            if (
+                run.record.get("states")
+                and (place / run.record["states"]).resolve() == folder.resolve()
+            ):
                 return run
     return None
 
@@ -182,7 +227,8 @@ def describe(stored: Stored) -> str:
         ("revision", str(model.get("revision", "not kept")).replace("sha256:", "sha256: ")),
         (
             "examples",
-            f"{len(reader.present):,} in {n} shard{'s' * (n != 1)}, {size / 1e6:,.1f} MB ({size:,} bytes), {stored.dtype}",
+            f"{len(reader.present):,} in {n} shard{'s' * (n != 1)}, {size / 1e6:,.1f} MB "
+            f"({size:,} bytes), {stored.dtype}",
         ),
         ("layers", CONVENTION),
         *((site, f"{ranges(at.layers)}; {widths(at)}") for site, at in reader.sites.items()),
@@ -191,7 +237,9 @@ def describe(stored: Stored) -> str:
     ]
     lines = [line for head, text in rows for line in _wrapped(head, text)]
     lines += ["", f"{'position':<34}{'examples':>9}"]
-    lines += [f"{p:<34}{int(reader.present[:, j].sum()):>9,}" for j, p in enumerate(reader.positions)]
+    lines += [
+        f"{p:<34}{int(reader.present[:, j].sum()):>9,}" for j, p in enumerate(reader.positions)
+    ]
     return "\n".join(lines)
 
 
@@ -217,8 +265,11 @@ def widths(at: SiteLayout) -> str:
     return f"width {low}" if low == high else f"width {low} to {high}"
 
 
-def parts(reader: StatesReader, site: str, layers: Sequence[int]) -> Iterator[tuple[list[int], int, NDArray[Any]]]:
-    """Examples, layer, and (position, example, width) vectors of each layer of each shard; bfloat16 as float32."""
+def parts(
+    reader: StatesReader, site: str, layers: Sequence[int]
+) -> Iterator[tuple[list[int], int, NDArray[Any]]]:
+    """Examples, layer, and (position, example, width) vectors of each layer of each shard; bfloat16
+    as float32."""
     at = reader.site(site)
     for file, rows in zip(reader.files, reader.order, strict=True):
         shard = Shard(file)

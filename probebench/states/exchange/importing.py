@@ -1,7 +1,9 @@
-"""Hidden states made elsewhere (`states import`): checked, and gathered at our positions into shards of our own form.
+"""Hidden states made elsewhere (`states import`): checked, and gathered at our positions into
+shards of our own form.
 
-Places, labels and splits are those that `eval --answers` finds for the same file. The files' form is in `arrays` and `requests`,
-what their layer axis may hold in `conventions`; a few answers are held against our own pass in `recomputed`.
+Places, labels and splits are those that `eval --answers` finds for the same file. The files' form
+is in `arrays` and `requests`, what their layer axis may hold in `conventions`; a few answers are
+held against our own pass in `recomputed`.
 """
 
 from __future__ import annotations
@@ -18,14 +20,39 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench._version import __version__
-from probebench.errors import BadFileError, ProbebenchError, StatesError, UnknownNameError, UsageError
+from probebench.errors import (
+    BadFileError,
+    ProbebenchError,
+    StatesError,
+    UnknownNameError,
+    UsageError,
+)
 from probebench.files import Lock, Stage, content_key
 from probebench.job.options import Settings
 from probebench.models.asking import gather
-from probebench.models.loading import ModelHandle, ModelSpec, find_model, load_model, quiet_libraries
+from probebench.models.loading import (
+    ModelHandle,
+    ModelSpec,
+    find_model,
+    load_model,
+    quiet_libraries,
+)
 from probebench.progress import Progress
-from probebench.states.exchange.arrays import Array, check_array, find_arrays, read_array, read_layers
-from probebench.states.exchange.conventions import CONVENTIONS, Entries, as_streams, entries_of, inspect, model_type
+from probebench.states.exchange.arrays import (
+    Array,
+    check_array,
+    find_arrays,
+    read_array,
+    read_layers,
+)
+from probebench.states.exchange.conventions import (
+    CONVENTIONS,
+    Entries,
+    as_streams,
+    entries_of,
+    inspect,
+    model_type,
+)
 from probebench.states.exchange.find import EXAMPLES, SOURCE
 from probebench.states.exchange.lookalike import Look
 from probebench.states.exchange.recomputed import Compared, OwnPass, Subject, compare
@@ -60,23 +87,37 @@ class Imported:
     """How much was held against our own pass; None: nothing was."""
 
 
-def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out: str | Path, convention: str, *,
-                  layers: Sequence[int] | None = None, positions: Sequence[str] | None = None, dtype: str = "float16",
-                  seed: int = 0, check: bool = True, offline: bool = False,
-                  progress: Progress | None = None) -> Imported:  # fmt: skip
+def import_states(
+    source: str | Path,
+    model: ModelSpec,
+    answers: str | Path,
+    out: str | Path,
+    convention: str,
+    *,
+    layers: Sequence[int] | None = None,
+    positions: Sequence[str] | None = None,
+    dtype: str = "float16",
+    seed: int = 0,
+    check: bool = True,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Imported:
     """Bring hidden states made elsewhere into our own form, at our positions.
 
     Args:
-        source: an .npz or .safetensors file, a folder with examples.jsonl, or one of vLLM's files per request.
+        source: an .npz or .safetensors file, a folder with examples.jsonl, or one of vLLM's files
+            per request.
         model: the model that made them.
         answers: the answers they are of; see `probebench.tasks.given`.
         out: a run directory, or a new folder.
         convention: what the layer axis holds: `hf`, `blocks`, `tl` or `vllm`.
-        layers: what the entries of the layer axis are, or which of them to keep; None: what the file or the convention says.
+        layers: what the entries of the layer axis are, or which of them to keep; None: what the
+            file or the convention says.
         positions: names of token positions; None means the fifteen published ones.
         dtype: `float16`, `bfloat16` or `float32`, of what is stored.
         seed: of the splits that are written beside them.
-        check: load the model and hold some answers against our own pass; what is not checked is recorded as such.
+        check: load the model and hold some answers against our own pass; what is not checked is
+            recorded as such.
         offline: never ask the hub.
         progress: where to report to.
 
@@ -94,26 +135,48 @@ def import_states(source: str | Path, model: ModelSpec, answers: str | Path, out
     there, notes = _find(Path(source), Path(answers).name, convention, given, handle, layers)
     table = locate(tokenized(given, handle), names)
     some = [int(i) for i in np.linspace(0, len(given) - 1, min(INSPECTED, len(given)))]
-    notes += inspect(((there.read(i), there.sequences[i]) for i in some), convention, handle, there.entries)
+    notes += inspect(
+        ((there.read(i), there.sequences[i]) for i in some), convention, handle, there.entries
+    )
     entries, found = there.entries, None
     if check:
         found = _compared(there, progress, offline)
         if found.last_is_stream and (last := handle.identity.n_layers - 1) in entries.absent:
             entries = entries.with_last(last)
             notes = [note for note in notes if "last entry" not in note]
-            notes.append(f"The last entry is layer {last} before the final norm, as our own pass has it, and was kept.")
+            notes.append(
+                f"The last entry is layer {last} before the final norm, as our own pass has it, "
+                "and was kept."
+            )
     else:
-        notes.append("Not compared with our own pass (--no-check): shifted layers or exchanged requests would not have been seen.")
+        notes.append(
+            "Not compared with our own pass (--no-check): shifted layers or exchanged requests "
+            "would not have been seen."
+        )
     sums = {file: checksum(file) for file in sorted({a.file for a in there.arrays.values()})}
     used = [[sums[a.file], a.key] for a in (there.arrays[name] for name in there.ids)]
     unknown = ("dtype", "attention", "device")  # of the machine that made the states
-    inputs = {"imported": convention, "compared": check, "arrays": content_key({"used": used}),
-              "layers": entries.layers, "entries": entries.at, "positions": names,
-              "model": {k: v for k, v in handle.identity.key().items() if k not in unknown}, "sites": ["resid"], "dtype": dtype,
-              "content": content_key({"ids": there.sequences, "table": table.tolist()}), "probebench": __version__}  # fmt: skip
-    about = {"model": {k: v for k, v in asdict(handle.identity).items() if k not in unknown}, "convention": convention,
-             "meaning": CONVENTIONS[convention], "absent": entries.absent, "notes": notes,
-             "compared": asdict(found) if found else None}  # fmt: skip
+    inputs = {
+        "imported": convention,
+        "compared": check,
+        "arrays": content_key({"used": used}),
+        "layers": entries.layers,
+        "entries": entries.at,
+        "positions": names,
+        "model": {k: v for k, v in handle.identity.key().items() if k not in unknown},
+        "sites": ["resid"],
+        "dtype": dtype,
+        "content": content_key({"ids": there.sequences, "table": table.tolist()}),
+        "probebench": __version__,
+    }
+    about = {
+        "model": {k: v for k, v in asdict(handle.identity).items() if k not in unknown},
+        "convention": convention,
+        "meaning": CONVENTIONS[convention],
+        "absent": entries.absent,
+        "notes": notes,
+        "compared": asdict(found) if found else None,
+    }
     with Lock(Path(out)):
         stage = Stage(Path(out), "states", inputs)
         stage.write(SOURCE, (json.dumps(about, indent=1) + "\n").encode())
@@ -152,33 +215,62 @@ class _There:
         if (len(values), named) != self.shape:
             _entries(self.convention, len(values), self.handle, named, self.wanted)
             raise BadFileError(
-                f"States of {self.ids[i]!r} have {len(values)} entries along the layer axis, those of {self.ids[0]!r} have "
-                f"{self.shape[0]}, or other layers. Import them one after the other, with an answers file each."
+                f"States of {self.ids[i]!r} have {len(values)} entries along the layer axis, those "
+                f"of {self.ids[0]!r} have "
+                f"{self.shape[0]}, or other layers. Import them one after the other, with an "
+                "answers file each."
             )
         return as_streams(values, self.handle, self.entries) if self.convention == "hf" else values
 
 
-def _read(array: Array, name: str, ids: tuple[int, ...], handle: ModelHandle) -> tuple[Floats, tuple[int, ...] | None]:
+def _read(
+    array: Array, name: str, ids: tuple[int, ...], handle: ModelHandle
+) -> tuple[Floats, tuple[int, ...] | None]:
     values, tokens = read_array(array)
-    check_array(name, values, tokens, ids, handle.identity, "token, layer" if array.token_first else "layer, token")
+    check_array(
+        name,
+        values,
+        tokens,
+        ids,
+        handle.identity,
+        "token, layer" if array.token_first else "layer, token",
+    )
     return values, read_layers(array)
 
 
 def _find(
-    source: Path, name: str, convention: str, given: Sequence[GivenAnswer], handle: ModelHandle, wanted: Sequence[int] | None
+    source: Path,
+    name: str,
+    convention: str,
+    given: Sequence[GivenAnswer],
+    handle: ModelHandle,
+    wanted: Sequence[int] | None,
 ) -> tuple[_There, list[str]]:
-    """The arrays of the answers of the file `name`, with what their entries are; and what was left out."""
+    """The arrays of the answers of the file `name`, with what their entries are; and what was left
+    out."""
     sequences, ids = [g.prompt_ids + g.answer_ids for g in given], [g.example.id for g in given]
     vllm = convention == "vllm"
-    arrays = find_requests(source, dict(zip(ids, sequences, strict=True))) if vllm else find_arrays(source)
+    arrays = (
+        find_requests(source, dict(zip(ids, sequences, strict=True)))
+        if vllm
+        else find_arrays(source)
+    )
     notes = _match(arrays, given, name)
     values, named = _read(arrays[ids[0]], ids[0], sequences[0], handle)
     entries = _entries(convention, len(values), handle, named, wanted)
-    return _There(arrays, ids, sequences, handle, convention, wanted, entries, (len(values), named)), notes
+    return _There(
+        arrays, ids, sequences, handle, convention, wanted, entries, (len(values), named)
+    ), notes
 
 
 def _write(
-    stage: Stage, there: _There, entries: Entries, table: NDArray[np.int64], names: tuple[str, ...], dtype: str, progress: Progress
+    stage: Stage,
+    there: _There,
+    entries: Entries,
+    table: NDArray[np.int64],
+    names: tuple[str, ...],
+    dtype: str,
+    progress: Progress,
 ) -> None:
     """The shards, and the index when they are sound.
 
@@ -193,21 +285,36 @@ def _write(
                 vectors = gather_places(there.read, rows, entries, table[rows], names, dtype)
                 stage.write(file, states_bytes({"resid": vectors}, rows))
             counter.advance(len(rows))
-    layout = {"resid": SiteLayout(entries.layers, (there.handle.identity.width,) * len(entries.layers))}
-    stage.write(INDEX, StatesReader(tuple(files), tuple(map(tuple, shards)), layout, names, present(table)).index())
+    layout = {
+        "resid": SiteLayout(entries.layers, (there.handle.identity.width,) * len(entries.layers))
+    }
+    stage.write(
+        INDEX,
+        StatesReader(
+            tuple(files), tuple(map(tuple, shards)), layout, names, present(table)
+        ).index(),
+    )
     for part in verify(stage.folder):
         if not part.ok:
             (stage.folder / INDEX).unlink()  # without it the folder holds no states
             raise StatesError(f"What was imported is not sound: {part.name}: {part.detail}.")
 
 
-def _entries(convention: str, n: int, handle: ModelHandle, named: Sequence[int] | None, wanted: Sequence[int] | None) -> Entries:
+def _entries(
+    convention: str,
+    n: int,
+    handle: ModelHandle,
+    named: Sequence[int] | None,
+    wanted: Sequence[int] | None,
+) -> Entries:
     """What the entries are, by the file's own names, the option and the convention."""
     n_layers, kind = handle.identity.n_layers, model_type(handle)
     if named is None:
         return entries_of(convention, n, n_layers, wanted, kind)
     if len(named) != n:
-        raise BadFileError(f"The file names {len(named)} layers and has {n} entries along the layer axis.")
+        raise BadFileError(
+            f"The file names {len(named)} layers and has {n} entries along the layer axis."
+        )
     entries = entries_of(convention, n, n_layers, named, kind)
     return entries if wanted is None else entries.only(wanted)
 
@@ -225,10 +332,13 @@ def _compared(there: _There, progress: Progress, offline: bool) -> Compared:
             counter.advance()
     except ProbebenchError as error:
         raise type(error)(
-            f"{error} (It is loaded to hold a few answers against our own pass. --no-check imports without, and is recorded.)"
+            f"{error} (It is loaded to hold a few answers against our own pass. --no-check imports "
+            "without, and is recorded.)"
         ) from None
     entries = there.entries
-    subject = Subject(there.ids, there.sequences, there.read, entries.layers, entries.at, entries.last)
+    subject = Subject(
+        there.ids, there.sequences, there.read, entries.layers, entries.at, entries.last
+    )
     with quiet_libraries():
         own = OwnPass(loaded)
         return compare(own, subject, Look(own, subject, there.convention), progress)
@@ -239,7 +349,8 @@ def _match(arrays: Mapping[str, Array], given: Sequence[GivenAnswer], name: str)
     wanted = [g.example.id for g in given]
     if missing := [i for i in wanted if i not in arrays]:
         raise BadFileError(
-            f"{len(missing)} of {len(wanted)} answers of {name} have no states, the first {missing[0]!r}. Ids must be those of the "
+            f"{len(missing)} of {len(wanted)} answers of {name} have no states, the first "
+            f"{missing[0]!r}. Ids must be those of the "
             f"answers; leave answers without states out of the file."
         )
     extra = len(arrays.keys() - set(wanted))
@@ -249,12 +360,24 @@ def _match(arrays: Mapping[str, Array], given: Sequence[GivenAnswer], name: str)
 def tokenized(given: Sequence[GivenAnswer], handle: ModelHandle) -> list[TokenizedAnswer]:
     """Where things stand in each sequence, as in a run on the same answers."""
     tokenizer, marks = handle.tokenizer, thinking_ids(handle.tokenizer)
-    return [place_answer(tokenizer, marks, (g.prompt_ids, g.answer_ids), stopped=g.stopped, exact=g.exact) for g in given]
+    return [
+        place_answer(
+            tokenizer, marks, (g.prompt_ids, g.answer_ids), stopped=g.stopped, exact=g.exact
+        )
+        for g in given
+    ]
 
 
-def gather_places(read: Callable[[int], Floats], rows: Sequence[int], entries: Entries, table: NDArray[np.int64],
-                  names: Sequence[str], dtype: str) -> NDArray[Any]:  # fmt: skip
-    """(layer, position, example, width) vectors of one shard; zeros where a position is absent, bfloat16 as its bits.
+def gather_places(
+    read: Callable[[int], Floats],
+    rows: Sequence[int],
+    entries: Entries,
+    table: NDArray[np.int64],
+    names: Sequence[str],
+    dtype: str,
+) -> NDArray[Any]:
+    """(layer, position, example, width) vectors of one shard; zeros where a position is absent,
+    bfloat16 as its bits.
 
     Raises:
         StatesError: a vector that `dtype` cannot hold.
@@ -263,7 +386,10 @@ def gather_places(read: Callable[[int], Floats], rows: Sequence[int], entries: E
     for i, row in enumerate(rows):
         values = read(row)
         if out is None:
-            out = np.zeros((len(entries.layers), len(names), len(rows), values.shape[2]), dtype=host_dtype(dtype))
+            out = np.zeros(
+                (len(entries.layers), len(names), len(rows), values.shape[2]),
+                dtype=host_dtype(dtype),
+            )
         for j, (first, last) in enumerate(table[i]):
             if first < 0:
                 continue
@@ -275,7 +401,10 @@ def gather_places(read: Callable[[int], Floats], rows: Sequence[int], entries: E
             if not finite.all():
                 layer = layer_name(entries.layers[int(np.argmin(finite))])
                 wider = "bfloat16 or float32" if dtype == "float16" else "float32"
-                raise StatesError(f"Layer {layer} at {names[j]!r} is too large for {dtype}. Keep it with --states-dtype {wider}.")
+                raise StatesError(
+                    f"Layer {layer} at {names[j]!r} is too large for {dtype}. Keep it with "
+                    f"--states-dtype {wider}."
+                )
     assert out is not None  # no shard is empty
     return out
 
@@ -285,8 +414,12 @@ def _examples(given: Sequence[GivenAnswer], seed: int) -> bytes:
     examples = [g.example for g in given]
     labels = pd.array([g.label for g in given], dtype="Int64")
     buffer = io.BytesIO()
-    pd.DataFrame({
-        "id": [e.id for e in examples], "label": labels, "split": split_examples(examples, seed),
-        "group": [e.group for e in examples],
-    }).to_parquet(buffer, index=False)  # fmt: skip
+    pd.DataFrame(
+        {
+            "id": [e.id for e in examples],
+            "label": labels,
+            "split": split_examples(examples, seed),
+            "group": [e.group for e in examples],
+        }
+    ).to_parquet(buffer, index=False)
     return buffer.getvalue()

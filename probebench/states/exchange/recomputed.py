@@ -1,9 +1,11 @@
-"""Hidden states made elsewhere held against our own pass over some of the same answers, layer by layer.
+"""Hidden states made elsewhere held against our own pass over some of the same answers, layer by
+layer.
 
-The numbers of an array tell much (`conventions`), but not whose they are: a shifted layer, another request's states, or a pass that
-did not see the beginning have the right shape and finite values. A handful of answers, the longest among them, are computed
-again and compared at every layer; as many of the others as a fixed amount of work allows at the lowest layer alone, where a
-pass ends early and exchanged requests show as well. What they look like instead is said by `lookalike`.
+The numbers of an array tell much (`conventions`), but not whose they are: a shifted layer, another
+request's states, or a pass that did not see the beginning have the right shape and finite values. A
+handful of answers, the longest among them, are computed again and compared at every layer; as many
+of the others as a fixed amount of work allows at the lowest layer alone, where a pass ends early
+and exchanged requests show as well. What they look like instead is said by `lookalike`.
 """
 
 from __future__ import annotations
@@ -36,12 +38,14 @@ WORK = 2e12
 GPU = 50
 """How much more of it on a GPU."""
 TOLERANCE = {"float32": 0.01, "float16": 0.02, "bfloat16": 0.05}
-"""Relative distance allowed to the median vector of a layer, by the coarser of the dtypes of file and pass (DECISIONS.md)."""
+"""Relative distance allowed to the median vector of a layer, by the coarser of the dtypes of file
+and pass (DECISIONS.md)."""
 QUANTISED = 0.2
 OUTLIER = 3
 """How many times that a single token may differ, in the median over the layers."""
 NEARER, ALIKE = 0.7, 1e-3
-"""A layer is taken for its neighbour when that is so much nearer, and the distance is more than nothing."""
+"""A layer is taken for its neighbour when that is so much nearer, and the distance is more than
+nothing."""
 Floats = NDArray[np.float32]
 
 
@@ -64,10 +68,14 @@ class OwnPass:
         self.loaded, self.layers = loaded, (EMB, *range(n))
         self.plan = plan_sites(loaded.base, n, ["resid"], self.layers)
         if self.plan.absent:
-            raise StatesError(f"These states cannot be compared with our own pass: {next(iter(self.plan.absent.values()))}.")
+            raise StatesError(
+                f"These states cannot be compared with our own pass: "
+                f"{next(iter(self.plan.absent.values()))}."
+            )
 
     def __call__(self, ids: Sequence[int], upto: int | None = None) -> Floats:
-        """(layer, token, width), `emb` first; after the last block once more what comes after the final norm.
+        """(layer, token, width), `emb` first; after the last block once more what comes after the
+        final norm.
 
         Args:
             ids: the sequence.
@@ -86,7 +94,9 @@ class OwnPass:
         hooks = watch(self.plan, sink)
         try:
             with torch.inference_mode():
-                out = self.loaded.base(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
+                out = self.loaded.base(
+                    input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False
+                )
             kept.append(out[0][0].float().cpu())
         except _Enough:
             pass
@@ -97,7 +107,12 @@ class OwnPass:
 
     def cost(self, upto: int) -> int:
         """Weights that one token meets up to a layer."""
-        modules = {id(m): m for (_, layer), tap in self.plan.taps.items() if EMB < layer <= upto for m in (tap.module,)}
+        modules = {
+            id(m): m
+            for (_, layer), tap in self.plan.taps.items()
+            if EMB < layer <= upto
+            for m in (tap.module,)
+        }
         return sum(p.numel() for m in modules.values() for p in m.parameters())
 
 
@@ -137,11 +152,14 @@ class Compared:
 def distances(theirs: NDArray[Any], ours: Floats) -> Floats:
     """|theirs - ours| / |ours| of each vector."""
     size = np.linalg.norm(ours, axis=-1)
-    return np.asarray(np.linalg.norm(theirs - ours, axis=-1) / np.where(size > 0, size, 1), dtype=np.float32)
+    return np.asarray(
+        np.linalg.norm(theirs - ours, axis=-1) / np.where(size > 0, size, 1), dtype=np.float32
+    )
 
 
 def precision(values: NDArray[Any]) -> str:
-    """The dtype that numbers were computed in, as far as they show it: float32 may hold what bfloat16 gave."""
+    """The dtype that numbers were computed in, as far as they show it: float32 may hold what
+    bfloat16 gave."""
     bits = values.astype(np.float32)
     if not (np.ascontiguousarray(bits).view(np.uint32) & 0xFFFF).any():
         return "bfloat16"
@@ -160,10 +178,13 @@ class Comparison:
     Args:
         own: our pass.
         subject: what is compared.
-        look: called with an answer's number, its tolerance and the dtype's name, when it is not what it should be; raises.
+        look: called with an answer's number, its tolerance and the dtype's name, when it is not
+            what it should be; raises.
     """
 
-    def __init__(self, own: OwnPass, subject: Subject, look: Callable[[int, float, str], None]) -> None:
+    def __init__(
+        self, own: OwnPass, subject: Subject, look: Callable[[int, float, str], None]
+    ) -> None:
         self.own, self.subject, self.look = own, subject, look
         self.largest, self.tolerance, self.stream = 0.0, 0.0, subject.last is not None
 
@@ -182,16 +203,26 @@ class Comparison:
         theirs = values[list(subject.at)][:, tokens].astype(np.float32)
         ours = self.own(subject.sequences[i])[:, tokens]
         tolerance, name = self.allowed(theirs)
-        found = np.stack([distances(t, ours[layer + 1]) for t, layer in zip(theirs, subject.layers, strict=True)])
+        found = np.stack(
+            [distances(t, ours[layer + 1]) for t, layer in zip(theirs, subject.layers, strict=True)]
+        )
         typical = np.median(found, axis=1)
         right = typical.max() <= tolerance and np.median(found, axis=0).max() <= OUTLIER * tolerance
         for entry, (vectors, layer) in enumerate(zip(theirs, subject.layers, strict=True)):
-            for other in (layer, layer + 2) if typical[entry] > ALIKE else ():  # the rows before and after, the norm's included
-                if 0 <= other < len(ours) and np.median(distances(vectors, ours[other])) < NEARER * typical[entry]:
+            for other in (
+                (layer, layer + 2) if typical[entry] > ALIKE else ()
+            ):  # the rows before and after, the norm's included
+                if (
+                    0 <= other < len(ours)
+                    and np.median(distances(vectors, ours[other])) < NEARER * typical[entry]
+                ):
                     right = False
         if not right:
             self.look(i, tolerance, name)
-        self.largest, self.tolerance = max(self.largest, float(typical.max())), max(self.tolerance, tolerance)
+        self.largest, self.tolerance = (
+            max(self.largest, float(typical.max())),
+            max(self.tolerance, tolerance),
+        )
         if subject.last is not None:
             end = values[subject.last][tokens].astype(np.float32)
             stream, normed = (float(np.median(distances(end, ours[row]))) for row in (-2, -1))
@@ -208,7 +239,9 @@ class Comparison:
             self.look(i, tolerance, name)
 
 
-def compare(own: OwnPass, subject: Subject, look: Callable[[int, float, str], None], progress: Progress) -> Compared:
+def compare(
+    own: OwnPass, subject: Subject, look: Callable[[int, float, str], None], progress: Progress
+) -> Compared:
     """Hold some answers against our own pass.
 
     Raises:
@@ -217,10 +250,16 @@ def compare(own: OwnPass, subject: Subject, look: Callable[[int, float, str], No
     n = len(subject.sequences)
     lengths = np.array([len(s) for s in subject.sequences])
     first = [int(i) for i in np.argsort(-lengths, kind="stable")[:LONGEST]]
-    first = list(dict.fromkeys([*first, *(int(i) for i in np.linspace(0, n - 1, min(n, CHECKED - LONGEST)))]))
+    first = list(
+        dict.fromkeys([*first, *(int(i) for i in np.linspace(0, n - 1, min(n, CHECKED - LONGEST)))])
+    )
     rest = [int(i) for i in np.random.default_rng(0).permutation(n) if i not in first]
     room = WORK * (GPU if own.loaded.device.type == "cuda" else 1)
-    spent = np.cumsum(lengths[rest].astype(float) * own.cost(subject.layers[0])) if rest else np.zeros(0)
+    spent = (
+        np.cumsum(lengths[rest].astype(float) * own.cost(subject.layers[0]))
+        if rest
+        else np.zeros(0)
+    )
     rest = rest[: int((spent <= room).sum())]
     held = Comparison(own, subject, look)
     with progress.stage("Comparing with our own", len(first) + len(rest), "answers") as counter:

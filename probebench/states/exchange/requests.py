@@ -1,9 +1,11 @@
-"""Hidden states as vLLM writes them: one safetensors file per request, found again by the token ids that it holds.
+"""Hidden states as vLLM writes them: one safetensors file per request, found again by the token ids
+that it holds.
 
-`extract_hidden_states` with the ExampleHiddenStatesConnector writes `<request>.safetensors` with `hidden_states`, (token, layer,
-width), and `token_ids`, (token,). A request's name says nothing of the answer, and the file nothing of its layers. The
-engine's layer id k is the stream before block k: 0 is the embedding, and the number of blocks is the last block's output
-before the final norm (docs.vllm.ai, "Hidden State Extraction").
+`extract_hidden_states` with the ExampleHiddenStatesConnector writes `<request>.safetensors` with
+`hidden_states`, (token, layer, width), and `token_ids`, (token,). A request's name says nothing of
+the answer, and the file nothing of its layers. The engine's layer id k is the stream before block
+k: 0 is the embedding, and the number of blocks is the last block's output before the final norm
+(docs.vllm.ai, "Hidden State Extraction").
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ STATES, IDS = "hidden_states", "token_ids"
 
 
 def find_requests(path: Path, sequences: Mapping[str, Sequence[int]]) -> dict[str, Array]:
-    """Where each answer's states are, by the answer's id; files of no answer stand under their own name.
+    """Where each answer's states are, by the answer's id; files of no answer stand under their own
+    name.
 
-    A row of `examples.jsonl` or a file's own name says which answer it is of; else the token ids do, and answers of the same ids
-    share a file.
+    A row of `examples.jsonl` or a file's own name says which answer it is of; else the token ids
+    do, and answers of the same ids share a file.
 
     Args:
         path: a folder of such files, with `examples.jsonl` or without; or one file.
@@ -38,7 +41,10 @@ def find_requests(path: Path, sequences: Mapping[str, Sequence[int]]) -> dict[st
         fix = f" {packed.name} is compressed: run zstd -d on these files first." if packed else ""
         raise BadFileError(f"{path} holds no .safetensors file of vLLM's, one per request.{fix}")
     if not path.exists():
-        raise BadFileError(f"{path} is not there. Give the folder that vLLM's connector wrote to, or one of its files.")
+        raise BadFileError(
+            f"{path} is not there. Give the folder that vLLM's connector wrote to, or one of its "
+            "files."
+        )
     found, by_ids = {}, {}
     for file in files:
         array = Array(file, STATES, IDS, token_first=True)
@@ -55,7 +61,12 @@ def find_requests(path: Path, sequences: Mapping[str, Sequence[int]]) -> dict[st
     return found | {str(a.file.relative_to(path)): a for a in by_ids.values() if a.file not in used}
 
 
-def _no_file(missing: Sequence[str], sequences: Mapping[str, Sequence[int]], there: Sequence[tuple[int, ...]], n: int) -> str:
+def _no_file(
+    missing: Sequence[str],
+    sequences: Mapping[str, Sequence[int]],
+    there: Sequence[tuple[int, ...]],
+    n: int,
+) -> str:
     """What is wrong with answers that no file is of, the first of them looked at."""
     name = missing[0]
     wanted = tuple(sequences[name])
@@ -64,14 +75,20 @@ def _no_file(missing: Sequence[str], sequences: Mapping[str, Sequence[int]], the
     if len(part) == len(wanted) - 1:
         why = "one holds all its tokens but the last, which is never fed while generating"
     elif len(part) > 1:
-        why = f"one holds its first {len(part)} tokens only, as of the prompt without the answer or of a sequence that was cut off"
+        why = (
+            f"one holds its first {len(part)} tokens only, as of the prompt without the answer or "
+            "of a sequence that was cut off"
+        )
     elif len(tail) > 1:
         why = (
-            f"one holds its last {len(tail)} tokens only: its beginning was cut off, by a limit on the length or by a cached prefix"
+            f"one holds its last {len(tail)} tokens only: its beginning was cut off, by a limit "
+            "on the length or by a cached prefix"
         )
     else:
         why = "none holds its token ids"
     return (
-        f"{len(missing)} of {len(sequences)} answers have no states among {n} files, the first {name!r}: {why}. Give vLLM "
-        f"prompt_ids + answer_ids as one prompt with max_tokens=1, and prompt_ids and answer_ids in the answers file."
+        f"{len(missing)} of {len(sequences)} answers have no states among {n} files, the first "
+        f"{name!r}: {why}. Give vLLM "
+        f"prompt_ids + answer_ids as one prompt with max_tokens=1, and prompt_ids and answer_ids "
+        "in the answers file."
     )

@@ -1,4 +1,5 @@
-"""Hidden states given to a run (`--states`): held against its model, answers and positions, and read instead of extracted."""
+"""Hidden states given to a run (`--states`): held against its model, answers and positions, and
+read instead of extracted."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ from probebench.states.reader import SiteLayout
 from probebench.types import layer_name
 
 
-def restrict(plan: SitePlan, layout: Mapping[str, SiteLayout], path: str, asked: Sequence[int] | None) -> tuple[
-    SitePlan, dict[str, SiteLayout]]:  # fmt: skip
+def restrict(
+    plan: SitePlan, layout: Mapping[str, SiteLayout], path: str, asked: Sequence[int] | None
+) -> tuple[SitePlan, dict[str, SiteLayout]]:
     """What of a plan is stored in `path`; layers that are not are absent, with the reason.
 
     Args:
@@ -33,7 +35,8 @@ def restrict(plan: SitePlan, layout: Mapping[str, SiteLayout], path: str, asked:
     there, absent, kept = stored.reader.sites, dict(plan.absent), {}
     if missing := [site for site in plan.sites if site not in there]:
         raise UsageError(
-            f"--states {path} holds {', '.join(there)} and not {', '.join(missing)}. Give --sites {','.join(there)}, or leave "
+            f"--states {path} holds {', '.join(there)} and not {', '.join(missing)}. Give --sites "
+            f"{','.join(there)}, or leave "
             f"--states out to extract them."
         )
     for site, at in layout.items():
@@ -42,17 +45,25 @@ def restrict(plan: SitePlan, layout: Mapping[str, SiteLayout], path: str, asked:
             if layer in at.layers and layer not in stored_at:
                 why = stored.absent.get(str(layer), "these states do not have it")
                 raise UsageError(
-                    f"--states {path} has no layer {layer_name(layer)} of {site} ({why}), only {ranges(there[site].layers)}. "
+                    f"--states {path} has no layer {layer_name(layer)} of {site} ({why}), only "
+                    f"{ranges(there[site].layers)}. "
                     f"Name others with --layers, or leave it out."
                 )
         for layer, width in zip(at.layers, at.widths, strict=True):
             if layer not in stored_at:
-                absent[site, layer] = stored.absent.get(str(layer), "the given hidden states do not have it")
+                absent[site, layer] = stored.absent.get(
+                    str(layer), "the given hidden states do not have it"
+                )
             elif stored_at[layer] != width:
                 raise StatesError(
-                    f"Layer {layer_name(layer)} of {site} has width {stored_at[layer]} in {stored.folder} and {width} in the model."
+                    f"Layer {layer_name(layer)} of {site} has width {stored_at[layer]} in "
+                    f"{stored.folder} and {width} in the model."
                 )
-        both = [(layer, width) for layer, width in zip(at.layers, at.widths, strict=True) if layer in stored_at]
+        both = [
+            (layer, width)
+            for layer, width in zip(at.layers, at.widths, strict=True)
+            if layer in stored_at
+        ]
         if both:
             kept[site] = SiteLayout(*map(tuple, zip(*both, strict=True)))
     if not kept:
@@ -61,7 +72,9 @@ def restrict(plan: SitePlan, layout: Mapping[str, SiteLayout], path: str, asked:
     return replace(plan, taps=taps, absent=absent), kept
 
 
-def given_states(path: str, model: Mapping[str, Any], content: str, positions: Sequence[str], ids: Sequence[str]) -> Stored:
+def given_states(
+    path: str, model: Mapping[str, Any], content: str, positions: Sequence[str], ids: Sequence[str]
+) -> Stored:
     """The given states, when they are whole and of this model, these answers and these positions.
 
     Args:
@@ -82,7 +95,8 @@ def given_states(path: str, model: Mapping[str, Any], content: str, positions: S
     for name in sorted({Path(file).name for file in stored.reader.files}):
         if checksum(stored.folder / name) != stored.shards.get(name):
             raise StatesError(
-                f"{stored.folder / name} is not what its manifest says: it was changed or damaged. Import the states again."
+                f"{stored.folder / name} is not what its manifest says: it was changed or damaged. "
+                "Import the states again."
             )
     return stored
 
@@ -92,7 +106,10 @@ def _reason(path: str, ids: Sequence[str]) -> str:
     stored = open_states(path)
     n = len(stored.reader.present)
     if n != len(ids):
-        return f" They are of {n:,} answers, this run is on {len(ids):,}; --limit would leave some out."
+        return (
+            f" They are of {n:,} answers, this run is on {len(ids):,}; --limit would leave some "
+            "out."
+        )
     try:
         theirs = stored.examples()["id"].tolist()
     except (OSError, ValueError, UsageError):
@@ -114,5 +131,7 @@ def source_facts(stored: Stored, place: str) -> dict[str, Any]:
         "convention": stored.inputs.get("imported"),
         "compared": stored.inputs.get("compared"),
         "dtype": stored.dtype,
-        "model": {k: stored.model.get(k) for k in ("name", "revision", "dtype", "attention", "device")},
+        "model": {
+            k: stored.model.get(k) for k in ("name", "revision", "dtype", "attention", "device")
+        },
     }

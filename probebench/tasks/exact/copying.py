@@ -1,8 +1,9 @@
-"""Asking a language model which words of an answer decide it: the prompt, and all that it may reply.
+"""Asking a language model which words of an answer decide it: the prompt, and all that it may
+reply.
 
-It is shown the question and the answer and copies the deciding words; what it writes can only be a run of the answer's
-words, or NONE for what may be a refusal. Orgad et al. 2025 (arXiv:2410.02707) let a model of 7B copy freely; smaller ones
-then copy an example.
+It is shown the question and the answer and copies the deciding words; what it writes can only be a
+run of the answer's words, or NONE for what may be a refusal. Orgad et al. 2025 (arXiv:2410.02707)
+let a model of 7B copy freely; smaller ones then copy an example.
 """
 
 from __future__ import annotations
@@ -17,16 +18,34 @@ NOT_FOUND = "NONE"
 LONGEST = 12
 """Words of the longest phrase that may be copied."""
 INSTRUCTION = (
-    "Copy the words of the reply that answer the question, exactly as they stand in it, and nothing else. "
+    "Copy the words of the reply that answer the question, exactly as they stand in it, and "
+    "nothing else. "
     f"If the reply does not answer the question, write {NOT_FOUND}."
 )
 EXAMPLES = (
-    ("Who built the old mill at Tarrenhof?", "The old mill at Tarrenhof was built by Odo Brenk and his two sons.", "Odo Brenk"),
-    ("When did the Ulmet line open?", "It opened to passengers on 3 May 1883, and closed again after nine years.", "3 May 1883"),
-    ("What is the capital of the isle of Wenn?", "I'm afraid I do not know what its capital is.", NOT_FOUND),
-    ("Which tool does a glimmer cutter use?", "A glimmer cutter uses a bent chisel, which is kept wet.", "bent chisel"),
+    (
+        "Who built the old mill at Tarrenhof?",
+        "The old mill at Tarrenhof was built by Odo Brenk and his two sons.",
+        "Odo Brenk",
+    ),
+    (
+        "When did the Ulmet line open?",
+        "It opened to passengers on 3 May 1883, and closed again after nine years.",
+        "3 May 1883",
+    ),
+    (
+        "What is the capital of the isle of Wenn?",
+        "I'm afraid I do not know what its capital is.",
+        NOT_FOUND,
+    ),
+    (
+        "Which tool does a glimmer cutter use?",
+        "A glimmer cutter uses a bent chisel, which is kept wet.",
+        "bent chisel",
+    ),
 )
-"""Made-up questions of several domains, so that no reply can be mistaken for an answer to another question."""
+"""Made-up questions of several domains, so that no reply can be mistaken for an answer to another
+question."""
 
 
 def asked(question: str, answer: str) -> str:
@@ -50,23 +69,35 @@ def plain_prompt(question: str, answer: str) -> str:
 
 
 def phrases(question: str, answer: str) -> list[Span]:
-    """All that may be copied: runs of words inside one sentence, each from the start of a word to the end of one.
+    """All that may be copied: runs of words inside one sentence, each from the start of a word to
+    the end of one.
 
-    They begin and end with a word that says something, and hold a word that the question does not; where an answer has no
-    such phrase, any run of its words will do.
+    They begin and end with a word that says something, and hold a word that the question does not;
+    where an answer has no such phrase, any run of its words will do.
     """
     asked = {w.key for w in cut_words(question)}
     parts = sentences(cut_words(answer))
-    runs = [(s[i:j]) for s in parts for i in range(len(s)) for j in range(i + 1, min(i + LONGEST, len(s)) + 1)]
-    telling = [r for r in runs if r[0].says and r[-1].says and any(w.says and w.key not in asked for w in r)]
+    runs = [
+        (s[i:j])
+        for s in parts
+        for i in range(len(s))
+        for j in range(i + 1, min(i + LONGEST, len(s)) + 1)
+    ]
+    telling = [
+        r
+        for r in runs
+        if r[0].says and r[-1].says and any(w.says and w.key not in asked for w in r)
+    ]
     return [Span(r[0].start, r[-1].end) for r in telling or runs]
 
 
 def copies(answer: str, spans: Sequence[Span]) -> list[str]:
-    """What the model may write, in the order of `spans`; line breaks as spaces, as it was shown them.
+    """What the model may write, in the order of `spans`; line breaks as spaces, as it was shown
+    them.
 
-    NONE comes after them where words of refusal stand in the answer. Elsewhere it is not offered: small models wrote it for
-    wrong answers more than for right ones, so that the mask of `exact_answer_*` carried the label (DECISIONS.md).
+    NONE comes after them where words of refusal stand in the answer. Elsewhere it is not offered:
+    small models wrote it for wrong answers more than for right ones, so that the mask of
+    `exact_answer_*` carried the label (DECISIONS.md).
     """
     written = [" ".join(answer[s.start : s.end].split()) for s in spans]
     return [*written, NOT_FOUND] if refuses(answer) else written

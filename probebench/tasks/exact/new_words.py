@@ -1,8 +1,9 @@
 """An exact answer without any model: the phrase of an answer that its question does not hold.
 
-Answers repeat their question ("The river that flows through Paris is ..."), so what is new in them carries the answer. The
-runs of new words are scored by where they stand and by whether they are what the question asks for: a name, a number, a
-date. Nothing else is looked at: neither the accepted answers nor the label.
+Answers repeat their question ("The river that flows through Paris is ..."), so what is new in them
+carries the answer. The runs of new words are scored by where they stand and by whether they are
+what the question asks for: a name, a number, a date. Nothing else is looked at: neither the
+accepted answers nor the label.
 """
 
 from __future__ import annotations
@@ -15,20 +16,31 @@ from probebench.tasks.exact.phrases import BE, FUNCTION, Word, cut_words, senten
 from probebench.types import Span
 
 SHORT = 5
-"""Answers whose first sentence has at most this many words are their own exact answer (measured: docs/tasks.md)."""
+"""Answers whose first sentence has at most this many words are their own exact answer (measured:
+docs/tasks.md)."""
 LONGEST = 8
 """Words of what is taken from a sentence that says nothing new."""
-LEAD = re.compile(r"\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:\-]|a\s*:|answer\s*:)\s*", re.IGNORECASE)
+LEAD = re.compile(
+    r"\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:\-]|a\s*:|answer\s*:)\s*",
+    re.IGNORECASE,
+)
 """What some models write before the answer itself."""
-GLUE = frozenset("of the de la le du des del della di da van von der den and & y e in for on at to a an bin ibn al el".split())
+GLUE = frozenset(
+    (
+        "of the de la le du des del della di da van von der den and & y e in for on at to a an "
+        "bin ibn al el"
+    ).split()
+)
 """Words that may stand between the parts of one name: "Henry of Navarre", "Lord of the Rings"."""
 MONTHS = frozenset(
     "january february march april may june july august september october november december "
     "jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
 NUMBERS = frozenset(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion trillion dozen "
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen "
+    "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million "
+    "billion trillion dozen "
     "once twice half".split()
 )
 QUOTED = re.compile(r"[\"“«]([^\"“”«»\n]{2,80})[\"”»]|(?<!\w)['‘]([^'‘’\n]{3,80})['’](?!\w)")
@@ -92,8 +104,11 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
 
 
 def _last_said(answer: str, sentence: Sequence[Word]) -> Span:
-    """Of a sentence that says nothing new: its last quotation, else what follows its verb, else its last words."""
-    quotes = [q for q in _quotes(answer) if sentence[0].start <= q[0] and q[1] <= sentence[-1].end + 1]
+    """Of a sentence that says nothing new: its last quotation, else what follows its verb, else its
+    last words."""
+    quotes = [
+        q for q in _quotes(answer) if sentence[0].start <= q[0] and q[1] <= sentence[-1].end + 1
+    ]
     inside = [w for w in sentence if quotes and quotes[-1][0] <= w.start and w.end <= quotes[-1][1]]
     verb = max((i for i, w in enumerate(sentence[:-1]) if w.text.casefold() in BE), default=-1)
     rest = inside or sentence[verb + 1 :][-LONGEST:]
@@ -108,14 +123,23 @@ def _quotes(answer: str) -> list[tuple[int, int]]:
 def _score(run: Run, wanted: Sequence[str], index: int) -> float:
     """How much a run looks like what was asked for."""
     kinds, word = _kinds(run), wanted[0]
-    score = max((w for kind, w in zip(wanted[1:], (3.0, 1.5, 0.0), strict=False) if kind in kinds), default=0.0)
+    score = max(
+        (w for kind, w in zip(wanted[1:], (3.0, 1.5, 0.0), strict=False) if kind in kinds),
+        default=0.0,
+    )
     near = run.before[-2:]
     score += 1.0 * run.after_verb + 0.7 * run.quoted - 2.5 * run.echo - 2.0 * run.aside
     score -= 2.0 * ("also" in run.before or "aka" in run.before or "formerly" in run.before)
-    score += 1.0 * (word == "who" and "by" in near) + 1.0 * (word == "where" and bool(PLACES & set(near)))
+    score += 1.0 * (word == "who" and "by" in near) + 1.0 * (
+        word == "where" and bool(PLACES & set(near))
+    )
     score += 2.0 * (word == "how many" and run.counted)
     score += 0.5 * (run.sentence == 0 and not run.asked_before)
-    score -= 2.5 * (len(run.words) == 1 and run.words[0].text.endswith(("ed", "ing")) and run.words[0].text.islower())
+    score -= 2.5 * (
+        len(run.words) == 1
+        and run.words[0].text.endswith(("ed", "ing"))
+        and run.words[0].text.islower()
+    )
     return score - 0.25 * index - 1.0 * run.sentence
 
 
@@ -125,13 +149,19 @@ def _asked_noun(asked: Sequence[Word]) -> set[str]:
     return set() if at is None else {w.key for w in asked[at + 1 : at + 4]}
 
 
-def _runs(answer: str, parts: Sequence[Sequence[Word]], asked: set[str], noun: set[str]) -> list[Run]:
+def _runs(
+    answer: str, parts: Sequence[Sequence[Word]], asked: set[str], noun: set[str]
+) -> list[Run]:
     """Runs of new words, quotations whole."""
     quotes = _quotes(answer)
     result: list[Run] = []
     for number, sentence in enumerate(parts):
         colon = next((w.end for w in sentence[:14] if ":" in w.after), None)
-        colon = colon if colon is not None and any(w.key in asked for w in sentence if w.end <= colon) else None
+        colon = (
+            colon
+            if colon is not None and any(w.key in asked for w in sentence if w.end <= colon)
+            else None
+        )
         for first, last in _pieces(sentence, asked, quotes):
             last += _goes_on(sentence, last, noun)
             words = tuple(sentence[first : last + 1])
@@ -139,20 +169,35 @@ def _runs(answer: str, parts: Sequence[Sequence[Word]], asked: set[str], noun: s
             behind = sentence[last + 1] if last + 1 < len(sentence) else None
             ahead = sentence[first - 1] if first else None
             quoted = any(s <= words[0].start and words[-1].end <= e for s, e in quotes)
-            names = [w for w in (ahead, behind) if w and w.key in asked - noun and w.text[:1].isupper()]
-            touching = [w for w in names if not ((w if w is ahead else words[-1]).after).strip(" '’s")]
-            result.append(Run(
-                words=words, before=before, sentence=number,
-                after_verb=any(w.text.casefold() in BE for w in sentence[:first]),
-                echo=bool(touching) and _capital(words[0]) and not quoted,
-                aside=_in_brackets(answer, words[0].start) or (colon is not None and words[-1].end <= colon),
-                quoted=quoted, counted=behind is not None and behind.key in asked,
-                asked_before=any(w.key in asked and w.text.casefold() not in FUNCTION for w in sentence[:first]),
-            ))  # fmt: skip
+            names = [
+                w for w in (ahead, behind) if w and w.key in asked - noun and w.text[:1].isupper()
+            ]
+            touching = [
+                w for w in names if not ((w if w is ahead else words[-1]).after).strip(" '’s")
+            ]
+            result.append(
+                Run(
+                    words=words,
+                    before=before,
+                    sentence=number,
+                    after_verb=any(w.text.casefold() in BE for w in sentence[:first]),
+                    echo=bool(touching) and _capital(words[0]) and not quoted,
+                    aside=_in_brackets(answer, words[0].start)
+                    or (colon is not None and words[-1].end <= colon),
+                    quoted=quoted,
+                    counted=behind is not None and behind.key in asked,
+                    asked_before=any(
+                        w.key in asked and w.text.casefold() not in FUNCTION
+                        for w in sentence[:first]
+                    ),
+                )
+            )
     return result
 
 
-def _pieces(sentence: Sequence[Word], asked: set[str], quotes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _pieces(
+    sentence: Sequence[Word], asked: set[str], quotes: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
     """First and last word of each run."""
     pieces: list[tuple[int, int]] = []
     first: int | None = None
@@ -163,17 +208,29 @@ def _pieces(sentence: Sequence[Word], asked: set[str], quotes: Sequence[tuple[in
         if first is not None and (i > 0 and _parted(sentence[i - 1], word)):
             pieces.append((first, last))
             first = None
-        if quote is not None and any(w.key not in asked for w in sentence if quote[0] <= w.start and w.end <= quote[1]):
+        if quote is not None and any(
+            w.key not in asked for w in sentence if quote[0] <= w.start and w.end <= quote[1]
+        ):
             first, last = (i if first is None else first), i
             continue
-        new = word.key not in asked and (low not in FUNCTION or (first is not None and _capital(word) and _capital(sentence[last])))
-        new = new and not (re.fullmatch(r"\d+", word.text) and word.after.startswith((". ", ") ")) and first is None and i == 0)
+        new = word.key not in asked and (
+            low not in FUNCTION
+            or (first is not None and _capital(word) and _capital(sentence[last]))
+        )
+        new = new and not (
+            re.fullmatch(r"\d+", word.text)
+            and word.after.startswith((". ", ") "))
+            and first is None
+            and i == 0
+        )
         if new and first is not None and i - last > 1 and not (_capital(word) or _is_number(word)):
             pieces.append((first, last))
             first = None
         if new:
             first, last = (i if first is None else first), i
-        elif first is not None and not ((low in GLUE or _capital(word)) and _capital(sentence[last])):
+        elif first is not None and not (
+            (low in GLUE or _capital(word)) and _capital(sentence[last])
+        ):
             pieces.append((first, last))
             first = None
     return [*pieces, (first, last)] if first is not None else pieces
@@ -228,13 +285,22 @@ def _wanted(question: str) -> tuple[str, ...]:
     """The question word, then the kinds it asks for, the most wanted first."""
     low = question.casefold()
     rules = (
-        (r"\bhow (?:many|much|old|long|tall|far|big|high|often|fast|deep|large|wide)\b", ("how many", "number", "other")),
+        (
+            r"\bhow (?:many|much|old|long|tall|far|big|high|often|fast|deep|large|wide)\b",
+            ("how many", "number", "other"),
+        ),
         (r"\b(?:what|which) (?:number|percentage|percent|age)\b", ("how many", "number", "other")),
         (r"\b(?:what|which) decade\b", ("when", "decade", "date", "number")),
         (r"\b(?:what|which) month\b", ("when", "month", "name")),
-        (r"\b(?:what|which) (?:\w+ )?(?:year|date|day|century)\b|\bwhen\b", ("when", "date", "number", "name")),
+        (
+            r"\b(?:what|which) (?:\w+ )?(?:year|date|day|century)\b|\bwhen\b",
+            ("when", "date", "number", "name"),
+        ),
         (r"\bwho\b|\bwhom\b|\bwhose\b", ("who", "name", "other")),
-        (r"\bwhere\b|\b(?:what|which) (?:city|country|state|town|place|county|island|continent)\b", ("where", "name", "other")),
+        (
+            r"\bwhere\b|\b(?:what|which) (?:city|country|state|town|place|county|island|continent)\b",
+            ("where", "name", "other"),
+        ),
     )
     hits = [(m.start(), kinds) for pattern, kinds in rules if (m := re.search(pattern, low))]
     return min(hits)[1] if hits else ("what", "name", "number", "other")

@@ -1,7 +1,8 @@
 """Words and sentences of a text, as characters: where an exact answer may begin and end.
 
-A word begins and ends where a reader would say so: outer punctuation is left out, signs that belong to it ("$", "C++",
-"-3") stay, a possessive ending may be left out, and scripts without spaces count every character as one.
+A word begins and ends where a reader would say so: outer punctuation is left out, signs that belong
+to it ("$", "C++", "-3") stay, a possessive ending may be left out, and scripts without spaces count
+every character as one.
 """
 
 from __future__ import annotations
@@ -25,15 +26,22 @@ TITLES = frozenset("st mr mrs ms dr jr sr vs no prof gen lt col sgt ft mt".split
 
 BE = frozenset("is are was were be been being".split())
 FUNCTION = BE | frozenset(
-    "a an the this that these those it its he she they his her their him them we our you your i my me one ones "
+    "a an the this that these those it its he she they his her their him them we our you your i my "
+    "me one ones "
     "am do does did done has have had having can could will would shall should may might must "
-    "of in on at to from by for with about into onto over under between among during after before since until through within "
-    "and or but nor so yet as than then also too not no only just both either neither each there here who whom whose which "
-    "what when where why how if because while although though such other another some any all most more many much very "
-    "called named known said referred refers considered believed often usually generally typically originally "
-    "first actually probably likely approximately about around circa roughly nearly almost however therefore "
+    "of in on at to from by for with about into onto over under between among during after before "
+    "since until through within "
+    "and or but nor so yet as than then also too not no only just both either neither each there "
+    "here who whom whose which "
+    "what when where why how if because while although though such other another some any all most "
+    "more many much very "
+    "called named known said referred refers considered believed often usually generally typically "
+    "originally "
+    "first actually probably likely approximately about around circa roughly nearly almost however "
+    "therefore "
     "including includes include starring ranges range means consists contains takes place "
-    "type types kind kinds sort sorts name names term terms answer question yes total following according".split()
+    "type types kind kinds sort sorts name names term terms answer question yes total "
+    "following according".split()
 )
 """Words that carry an answer but are none themselves."""
 
@@ -60,11 +68,18 @@ class Word:
 
 
 def fold(text: str) -> str:
-    """A word for comparison: no case, diacritics, marks, or the endings that inflect it in English."""
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).casefold()
+    """A word for comparison: no case, diacritics, marks, or the endings that inflect it in
+    English."""
+    plain = "".join(
+        c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)
+    ).casefold()
     plain = re.sub(r"['’]s$|[^\w+#%]", "", plain)
     for ending in ("ing", "ies", "ed", "es", "s"):
-        if plain.endswith(ending) and len(plain) - len(ending) >= 3 and not plain.endswith(("ss", "us", "is")):
+        if (
+            plain.endswith(ending)
+            and len(plain) - len(ending) >= 3
+            and not plain.endswith(("ss", "us", "is"))
+        ):
             return plain[: -len(ending)]
     return plain
 
@@ -89,7 +104,8 @@ def cut_words(text: str) -> list[Word]:
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
-    """A chunk without the punctuation around it; of initials the full stop stays inside only ("U.S.", "C++", "-3")."""
+    """A chunk without the punctuation around it; of initials the full stop stays inside only
+    ("U.S.", "C++", "-3")."""
     while start < end and text[start] in OPENING:
         start += 1
     while end > start and text[end - 1] in CLOSING:
@@ -104,10 +120,16 @@ def sentences(found: Sequence[Word]) -> list[list[Word]]:
     result: list[list[Word]] = [[]]
     for word in found:
         result[-1].append(word)
-        if "\n" in word.after or (re.search(r"[.!?]['\"”’)\]]*\s", word.after) and not _abbreviation(word.text)):
+        if "\n" in word.after or (
+            re.search(r"[.!?]['\"”’)\]]*\s", word.after) and not _abbreviation(word.text)
+        ):
             result.append([])
     return [s for s in result if s]
 
 
 def _abbreviation(text: str) -> bool:
-    return (len(text) == 1 and text.isalpha()) or re.fullmatch(r"(?:\w\.)+\w", text) is not None or text.casefold() in TITLES
+    return (
+        (len(text) == 1 and text.isalpha())
+        or re.fullmatch(r"(?:\w\.)+\w", text) is not None
+        or text.casefold() in TITLES
+    )

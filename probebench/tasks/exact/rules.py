@@ -1,7 +1,9 @@
-"""Exact-answer rules: which characters of an answer decide whether it is right, found without looking at the label.
+"""Exact-answer rules: which characters of an answer decide whether it is right, found without
+looking at the label.
 
-A rule is one function `(task rule, example, answer text) -> Span | None`, registered under the name that task files use.
-The rule `model` asks a language model to copy the words (`copying.py`, `probebench/models/copier.py`).
+A rule is one function `(task rule, example, answer text) -> Span | None`, registered under the name
+that task files use. The rule `model` asks a language model to copy the words (`copying.py`,
+`probebench/models/copier.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,12 @@ from probebench.errors import UnknownNameError, UsageError
 from probebench.tasks.exact.new_words import new_phrase
 from probebench.tasks.exact.phrases import cut_words, sentences
 from probebench.tasks.judge import earliest_option, final_number
-from probebench.tasks.judging.refusals import only_refuses, refuses, up_to_next_question, without_echo
+from probebench.tasks.judging.refusals import (
+    only_refuses,
+    refuses,
+    up_to_next_question,
+    without_echo,
+)
 from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example, Span
 
@@ -45,14 +52,20 @@ def check_rule(exact: ExactAnswer, where: str) -> None:
     if exact.rule != "pattern":
         return
     if not exact.patterns:
-        raise UsageError(f"{where}: the exact-answer rule 'pattern' needs at least one entry in 'patterns'.")
+        raise UsageError(
+            f"{where}: the exact-answer rule 'pattern' needs at least one entry in 'patterns'."
+        )
     for pattern in exact.patterns:
         try:
             groups = re.compile(pattern).groupindex
         except re.error as error:
-            raise UsageError(f"{where}: pattern {pattern!r} is not a regular expression: {error}.") from None
+            raise UsageError(
+                f"{where}: pattern {pattern!r} is not a regular expression: {error}."
+            ) from None
         if "exact" not in groups:
-            raise UsageError(f"{where}: pattern {pattern!r} has no group named 'exact', written (?P<exact>...).")
+            raise UsageError(
+                f"{where}: pattern {pattern!r} has no group named 'exact', written (?P<exact>...)."
+            )
 
 
 @rule
@@ -79,7 +92,8 @@ def number_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | Non
 
 @rule
 def new_words_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None:
-    """The phrase that the question does not hold; None for a refusal. A next question ends the answer."""
+    """The phrase that the question does not hold; None for a refusal. A next question ends the
+    answer."""
     said = up_to_next_question(answer)
     return None if declines(said) else new_phrase(example.question, said)
 
@@ -95,7 +109,8 @@ def whole_rule(exact: ExactAnswer, example: Example, answer: str) -> Span | None
 def gold_span(example: Example, answer: str) -> Span | None:
     """The first mention of an accepted answer.
 
-    It looks at the label: Orgad et al. 2025 take the exact answer from the references when the answer is right and from a
+    It looks at the label: Orgad et al. 2025 take the exact answer from the references when the
+        answer is right and from a
     model when it is wrong. For comparison only, with `--exact-answer gold`.
     """
     spans = [span for reference in example.references if (span := find_words(answer, reference))]
@@ -105,7 +120,8 @@ def gold_span(example: Example, answer: str) -> Span | None:
 def find_words(answer: str, said: str) -> Span | None:
     """Where given words stand in an answer; None when they are no part of it.
 
-    Whole words are preferred to parts of words, an exact match to one that ignores case, earlier places to later ones.
+    Whole words are preferred to parts of words, an exact match to one that ignores case, earlier
+    places to later ones.
     """
     for candidate in dict.fromkeys((said.strip(" .\"'`“”‘’"), said.strip())):
         if not candidate:

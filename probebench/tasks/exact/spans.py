@@ -1,4 +1,5 @@
-"""From characters of an answer to its generated tokens, by incremental decoding; nothing is ever re-encoded."""
+"""From characters of an answer to its generated tokens, by incremental decoding; nothing is ever
+re-encoded."""
 
 from __future__ import annotations
 
@@ -16,18 +17,24 @@ INCOMPLETE = "\ufffd"
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Text of generated ids: special tokens left out, spaces as they are."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    return str(
+        tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    )
 
 
 def token_spans(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[Span]:
     """Characters of `decode(ids)` that each token stands for.
 
-    A character spread over several tokens belongs to all of them; a special token has an empty span. The concatenated
-    pieces equal the whole text.
+    A character spread over several tokens belongs to all of them; a special token has an empty
+    span. The concatenated pieces equal the whole text.
     """
     spans: list[Span] = []
     text = ""
-    context = read = 0  # tokens [context, read) are decoded again with every new one: decoding depends on what is before
+    context = read = (
+        # tokens [context, read) are decoded again with every new one: decoding depends on what is
+        # before
+        0
+    )
     for i in range(len(ids)):
         known = decode(tokenizer, ids[context:read])
         longer = decode(tokenizer, ids[context : i + 1])
@@ -46,7 +53,8 @@ def token_spans(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[
 
 
 def _token_spans_by_prefix(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[Span]:
-    """The same by decoding every prefix whole: slower, for tokenizers whose pieces depend on far context."""
+    """The same by decoding every prefix whole: slower, for tokenizers whose pieces depend on far
+    context."""
     whole = decode(tokenizer, ids)
     spans: list[Span] = []
     done = waiting = 0
@@ -63,5 +71,7 @@ def _token_spans_by_prefix(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int
 
 def tokens_of(span: Span, pieces: Sequence[Span]) -> tuple[int, int] | None:
     """First and last token that share a character with `span`; None when no token does."""
-    inside = [i for i, piece in enumerate(pieces) if piece.start < span.end and piece.end > span.start]
+    inside = [
+        i for i, piece in enumerate(pieces) if piece.start < span.end and piece.end > span.start
+    ]
     return (inside[0], inside[-1]) if inside else None

@@ -1,4 +1,5 @@
-r"""Numbers as people write them: fractions, signs, thousands, exponents, LaTeX, clock times, number words."""
+r"""Numbers as people write them: fractions, signs, thousands, exponents, LaTeX, clock times, number
+words."""
 
 from __future__ import annotations
 
@@ -20,9 +21,22 @@ DIGITS = (
     r"|\d+(?:\.\d+)?|\.\d+)"
 )
 VULGAR = {
-    "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5",
-    "⅙": "1/6", "⅚": "5/6", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8",
-}  # fmt: skip
+    "½": "1/2",
+    "⅓": "1/3",
+    "⅔": "2/3",
+    "¼": "1/4",
+    "¾": "3/4",
+    "⅕": "1/5",
+    "⅖": "2/5",
+    "⅗": "3/5",
+    "⅘": "4/5",
+    "⅙": "1/6",
+    "⅚": "5/6",
+    "⅛": "1/8",
+    "⅜": "3/8",
+    "⅝": "5/8",
+    "⅞": "7/8",
+}
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
 RAISED = r"(?:(?:\*\*|\s?\^)\{?([-−]?\d{1,3})\}?|([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))"
 PERCENT = re.compile(r"\s?(?:\\?%|percent\b|per cent\b)", re.IGNORECASE)
@@ -40,14 +54,24 @@ AMOUNT = re.compile(
     re.IGNORECASE,
 )
 GLUED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
-CURRENCY_BEFORE = re.compile(r"(?:[$€£¥₹]|\\\$|\b(?:US|A|C|NZ|HK|S)\$|\b(?:USD|EUR|GBP|Rs\.?|INR))\s?$", re.IGNORECASE)
+CURRENCY_BEFORE = re.compile(
+    r"(?:[$€£¥₹]|\\\$|\b(?:US|A|C|NZ|HK|S)\$|\b(?:USD|EUR|GBP|Rs\.?|INR))\s?$", re.IGNORECASE
+)
 SPELLED = re.compile(r"[a-z]+(?:[\s-]+(?:and\s+)?[a-z]+)*", re.IGNORECASE)
 SHORT_SCALES = {"k": 10**3, "m": 10**6}
 AND_A_HALF = re.compile(r"\s+and\s+a\s+half\b", re.IGNORECASE)
 NUMBER_WORDS = {*UNITS, *TENS, *SCALES}
 FRACTION_WORDS = {
     word: Fraction(1, n)
-    for n, singular in {2: "half", 3: "third", 4: "quarter", 5: "fifth", 6: "sixth", 8: "eighth", 10: "tenth"}.items()
+    for n, singular in {
+        2: "half",
+        3: "third",
+        4: "quarter",
+        5: "fifth",
+        6: "sixth",
+        8: "eighth",
+        10: "tenth",
+    }.items()
     for word in (singular, f"{singular}s", "halves" if n == 2 else singular)
 } | {"fourth": Fraction(1, 4), "fourths": Fraction(1, 4)}
 
@@ -59,13 +83,15 @@ class Amount:
     value: Fraction
     span: Span
     clock: tuple[str, ...] = ()
-    """Parts of a time or ratio written with colons ("3", "30", and "a" or "p"); `value` is then meaningless."""
+    """Parts of a time or ratio written with colons ("3", "30", and "a" or "p"); `value` is then
+    meaningless."""
     percent: bool = False
     spelled: bool = False
     """Written in words."""
 
     def equals(self, other: Amount) -> bool:
-        """The same number; a time only equals a time, and 20 % is 20 and 0.2. A third is .33, as far as it is written."""
+        """The same number; a time only equals a time, and 20 % is 20 and 0.2. A third is .33, as
+        far as it is written."""
         if self.clock or other.clock:
             n = min(len(self.clock), len(other.clock))
             return bool(n) and self.clock[:n] == other.clock[:n]
@@ -100,7 +126,8 @@ def first_amount(text: str, start: int = 0) -> Amount | None:
 
 
 def read_amount(text: str) -> Amount | None:
-    """The first number of a text, in digits, glued to a letter ("Idaho1"), or in words; None without one."""
+    """The first number of a text, in digits, glued to a letter ("Idaho1"), or in words; None
+    without one."""
     found = first_amount(text)
     if found is None and (glued := GLUED.search(text)):
         found = Amount(_decimal(glued.group()), Span(*glued.span()))
@@ -124,13 +151,20 @@ def spelled_amounts(text: str) -> Iterator[Amount]:
         form, _ = spelled_out([w for w, _, _ in run if w != "and"])[0]
         value, end, i = Fraction(form.rstrip("°")), run[-1][2], i + len(run)
         following = [w for w, _, _ in tokens[i : i + 3]]
-        if following[:1] and following[0] in FRACTION_WORDS and following[0] not in ("second", "half") and value < 100:
+        if (
+            following[:1]
+            and following[0] in FRACTION_WORDS
+            and following[0] not in ("second", "half")
+            and value < 100
+        ):
             value, end, i = value * FRACTION_WORDS[following[0]], tokens[i][2], i + 1
         elif following == ["and", "a", "half"]:
             value, end, i = value + Fraction(1, 2), tokens[i + 2][2], i + 3
         begin = run[0][1]
         minus = re.search(r"\b(?:minus|negative)\s+$", text[:begin], re.IGNORECASE)
-        yield Amount(-value if minus else value, Span(minus.start() if minus else begin, end), spelled=True)
+        yield Amount(
+            -value if minus else value, Span(minus.start() if minus else begin, end), spelled=True
+        )
 
 
 def _run(text: str, tokens: list[tuple[str, int, int]], i: int) -> list[tuple[str, int, int]]:
@@ -156,7 +190,10 @@ def _amount(text: str, match: re.Match[str]) -> Amount:
     clock: tuple[str, ...] = ()
     value = Fraction(0)
     if match["clock"]:
-        clock = (*(part.lstrip("0") or "0" for part in match["clock"].split(":")), *filter(None, [(match["half"] or "").lower()]))
+        clock = (
+            *(part.lstrip("0") or "0" for part in match["clock"].split(":")),
+            *filter(None, [(match["half"] or "").lower()]),
+        )
     elif match["top"]:
         value = int(match["fracwhole"] or 0) + _ratio(match["top"], match["bottom"])
     elif match["mixed"]:
@@ -181,7 +218,11 @@ def _scaled(value: Fraction, match: re.Match[str]) -> Fraction:
         return value * Fraction(10) ** int((ten or ten_up).translate(SUPERSCRIPTS))
     if (power or power_up) and abs(value) < 10**6 and value:
         return value ** int((power or power_up).translate(SUPERSCRIPTS))
-    return value * SHORT_SCALES.get(scale, SCALES.get(scale, 1)) if (scale := (match["scale"] or "").casefold()) else value
+    return (
+        value * SHORT_SCALES.get(scale, SCALES.get(scale, 1))
+        if (scale := (match["scale"] or "").casefold())
+        else value
+    )
 
 
 def _ratio(top: str, bottom: str) -> Fraction:
@@ -190,7 +231,8 @@ def _ratio(top: str, bottom: str) -> Fraction:
 
 
 def _decimal(digits: str) -> Fraction:
-    """Digits with separators of thousands as a number; "1.234,50" and "1.000.000" are read as written on the continent."""
+    """Digits with separators of thousands as a number; "1.234,50" and "1.000.000" are read as
+    written on the continent."""
     plain = re.sub(r"[\s{}\\'’_\u00a0\u2009\u202f]", "", digits).replace("−", "-").rstrip(".")
     if re.fullmatch(r"\d{1,3}(?:\.\d{3})+,\d+", plain):
         plain = plain.replace(".", "").replace(",", ".")
@@ -200,10 +242,13 @@ def _decimal(digits: str) -> Fraction:
 
 
 def _sign(text: str, start: int) -> tuple[int, bool]:
-    """Where the number begins with its sign, and whether it is negative. A minus between two numbers is a subtraction."""
+    """Where the number begins with its sign, and whether it is negative. A minus between two
+    numbers is a subtraction."""
     currency = CURRENCY_BEFORE.search(text, max(0, start - 8), start)
     at = currency.start() if currency else start
-    minus = re.search(r"(?:[-−–]|\b(?:minus|negative))(\s?)$", text[:at], re.IGNORECASE) if at else None
+    minus = (
+        re.search(r"(?:[-−–]|\b(?:minus|negative))(\s?)$", text[:at], re.IGNORECASE) if at else None
+    )
     inner = False
     if minus is None and currency and text[start - 1 : start] in "-−":
         inner = True

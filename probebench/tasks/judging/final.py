@@ -1,16 +1,24 @@
-r"""Which number of an answer is its answer: after the last mark, at the end of an equation, else the last one."""
+r"""Which number of an answer is its answer: after the last mark, at the end of an equation, else
+the last one."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
 
-from probebench.tasks.judging.amounts import Amount, amounts, first_amount, read_amount, spelled_amounts
+from probebench.tasks.judging.amounts import (
+    Amount,
+    amounts,
+    first_amount,
+    read_amount,
+    spelled_amounts,
+)
 from probebench.tasks.judging.refusals import up_to_next_question
 from probebench.types import Span
 
 MARK = re.compile(
-    r"\bA:|####|\\boxed\b|\banswer(?:\*\*)?(?:\s+(?:is|are|will be|would be|should be|must be|comes to)\b|\s*[:=])", re.IGNORECASE
+    r"\bA:|####|\\boxed\b|\banswer(?:\*\*)?(?:\s+(?:is|are|will be|would be|should be|must be|comes to)\b|\s*[:=])",
+    re.IGNORECASE,
 )
 UNIT = r"(?:\s?(?:[a-z%°$\\]|\^2|\^3|[²³]){1,14})?"
 JOINED = re.compile(
@@ -37,7 +45,8 @@ NOT = re.compile(r"\b(?:not|n['’]t)\s+(?:\w+\s+)?[$€£]?$", re.IGNORECASE)
 
 
 def final_amount(answer: str) -> Amount | None:
-    """The number that the answer gives; None without one, or where two stand to choose from ("5 or 6")."""
+    """The number that the answer gives; None without one, or where two stand to choose from ("5 or
+    6")."""
     text = up_to_next_question(answer)
     begin = _after_mark(text)
     if begin is not None and (found := _first(text, begin)) is not None:
@@ -48,12 +57,15 @@ def final_amount(answer: str) -> Amount | None:
     text = _without_aside(text)
     for numbers in (amounts(text), list(spelled_amounts(text))):
         if numbers:
-            return next((n for n in reversed(numbers) if not NOT.search(text[: n.span.start])), None)
+            return next(
+                (n for n in reversed(numbers) if not NOT.search(text[: n.span.start])), None
+            )
     return read_amount(text)
 
 
 def _without_aside(text: str) -> str:
-    """The text without brackets at its end that explain a number before them: "17 people (5 men and 12 women)"."""
+    """The text without brackets at its end that explain a number before them: "17 people (5 men and
+    12 women)"."""
     shorter = ASIDE.sub("", text)
     return shorter if amounts(shorter) else text
 
@@ -65,7 +77,8 @@ def final_number(answer: str) -> Span | None:
 
 
 def number(text: str) -> float | None:
-    """A number as written by people: separators of thousands, currency and percent signs left out."""
+    """A number as written by people: separators of thousands, currency and percent signs left
+    out."""
     found = read_amount(text)
     return None if found is None or found.clock else float(found.value)
 
@@ -100,7 +113,11 @@ def _settled(text: str, first: Amount) -> Amount | None:
     alone = [side[0][1] for side in sides if len(side) == 1]
     result = alone[-1] if alone and len(sides) > 1 else _value(sides[-1], end)
     other = OR.match(text, end)
-    if other and (second := first_amount(text, other.end())) and second.span.start <= other.end() + 2:
+    if (
+        other
+        and (second := first_amount(text, other.end()))
+        and second.span.start <= other.end() + 2
+    ):
         return result if result.equals(second) else None
     return result
 
@@ -113,7 +130,11 @@ def _alone(text: str, first: Amount) -> Amount | None:
     rest = text[end:].split("\n", 1)[0]
     if len(re.findall(r"\w+", rest)) > 2 or re.search(r"\d", rest):
         return None
-    return _settled(text, first) if len(sides) > 1 or len(sides[0]) > 1 or re.match(r"[^\n]*\n\s*\S", text[end:]) else None
+    return (
+        _settled(text, first)
+        if len(sides) > 1 or len(sides[0]) > 1 or re.match(r"[^\n]*\n\s*\S", text[end:])
+        else None
+    )
 
 
 def _chain(text: str, first: Amount) -> tuple[list[list[tuple[str, Amount]]], int]:
@@ -124,12 +145,20 @@ def _chain(text: str, first: Amount) -> tuple[list[list[tuple[str, Amount]]], in
         op = joint["op"].lower().strip(" ,")
         op = "=" if op in EQUALS or op.startswith("which") else OPERATIONS.get(op, "*")
         following = first_amount(text, joint.end())
-        near = following is not None and following.span.start <= joint.end() and following.span.end > joint.end()
+        near = (
+            following is not None
+            and following.span.start <= joint.end()
+            and following.span.end > joint.end()
+        )
         bare = joint["op"].lower().endswith("is") and not many
         tight = op == "-" and not text[end : joint.end()].endswith(" ")
         if not near or following is None or bare or (tight and "=" not in text[end : end + 20]):
             break
-        sides = [*sides, [("+", following)]] if op == "=" else [*sides[:-1], [*sides[-1], (op, following)]]
+        sides = (
+            [*sides, [("+", following)]]
+            if op == "="
+            else [*sides[:-1], [*sides[-1], (op, following)]]
+        )
         end, many = following.span.end, many or op != "="
     return sides, end
 

@@ -10,10 +10,22 @@ from itertools import pairwise
 
 from probebench.tasks.judging.dates import MONTHS
 from probebench.tasks.judging.numerals import is_number
-from probebench.tasks.judging.wording import ARTICLES, FUNCTION, HAS_UNSPACED, LITTLE, SAYING, Wording, join, words
+from probebench.tasks.judging.wording import (
+    ARTICLES,
+    FUNCTION,
+    HAS_UNSPACED,
+    LITTLE,
+    SAYING,
+    Wording,
+    join,
+    words,
+)
 
 QUALIFYING = frozenset(
-    "american british french dutch spanish portuguese german russian african dominican saint st los las san santa hong sri".split()
+    (
+        "american british french dutch spanish portuguese german russian african dominican saint "
+        "st los las san santa hong sri"
+    ).split()
 )
 """First words that a name of two must not lose: American Samoa, San Francisco."""
 SUFFIXES = frozenset({"jr", "sr", "junior", "senior"})
@@ -23,9 +35,13 @@ WINDOW = 2
 CLOSED_UP = 4
 """Letters from which on an alias may be written together or apart ("sunflowers", "sun flowers")."""
 DISTINGUISHING = frozenset(
-    "north south east west northern southern eastern western new northeast northwest southeast southwest equatorial papua".split()
+    (
+        "north south east west northern southern eastern western new northeast northwest "
+        "southeast southwest equatorial papua"
+    ).split()
 )
-"""First words of names that make another thing of the rest: West Virginia, South Sudan, New Mexico."""
+"""First words of names that make another thing of the rest: West Virginia, South Sudan, New
+Mexico."""
 ABBREVIATION = re.compile(r"(?:[A-Z]\.?){1,3}")
 REGION = re.compile(r"\s*[^\Wa-z_][\w.'’-]*(?:\s+(?!and\b|or\b)[\w.'’-]+){0,2}\s*")
 """What may be a region after a comma: up to three words, the first in capitals, no "and"."""
@@ -33,7 +49,8 @@ AT_PLACE = re.compile(r"\b(?:in|at|from|near|to|of|outside|around)\s+(?:the\s+)?
 BEFORE_REGION = re.compile(r",\s*[A-Z]")
 LONGER_NAME = re.compile(r"\s+[A-Z]")
 FIRST_OF_NAME = re.compile(
-    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)[ -]$", re.IGNORECASE
+    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)[ -]$",
+    re.IGNORECASE,
 )
 LAST_OF_NAME = re.compile(r"-[A-Z]| (?:I[IVX]{1,3}|V|VI{1,3}|XI{0,3}|XI?V)(?=\s*(?:[.,;:!?)]|$))")
 NUMBER_AT_END = re.compile(r" \d{1,2}[\"'”’.]*$")
@@ -41,16 +58,20 @@ WHERE = re.compile(
     r"\b(?:where|(?:what|which|whose) (?:\w+ )?(?:city|town|country|state|place|village|county|capital|island|location))\b",
     re.IGNORECASE,
 )
-OR_MORE = re.compile(r"\bor (?:older|younger|more|less|later|earlier|above|below|so)\b", re.IGNORECASE)
+OR_MORE = re.compile(
+    r"\bor (?:older|younger|more|less|later|earlier|above|below|so)\b", re.IGNORECASE
+)
 ITEM_END = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
 CURRENCIES = frozenset("$€£¥₹")
 QUOTES = "\"'“”‘’«»`"
 
 
 def places(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Word ranges where the alias's words stand: side by side, written together, or in any order within a short window.
+    """Word ranges where the alias's words stand: side by side, written together, or in any order
+    within a short window.
 
-    An initial stands for a name that begins with it ("B. R. Ambedkar"), as long as the last word is there in full.
+    An initial stands for a name that begins with it ("B. R. Ambedkar"), as long as the last word is
+    there in full.
     """
     n = len(alias)
     if not n or not text.words:
@@ -79,7 +100,9 @@ def side_by_side(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int
 def _initials(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int, int]]:
     n, last = len(alias), _cardinal(alias[-1])
     for end, word in enumerate(said, start=1):
-        if end < n or not (_same_name(word, last) or (_same(word, last) and len(word) + len(last) > 2)):
+        if end < n or not (
+            _same_name(word, last) or (_same(word, last) and len(word) + len(last) > 2)
+        ):
             continue
         pairs = list(zip(said[end - n : end], alias, strict=True))
         full = [x == y and len(x) > 1 for x, y in pairs]
@@ -140,22 +163,31 @@ class Form:
 
 
 def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[Form]:
-    """What people write for an alias: without brackets, a place without its region, a name without middle name or suffix.
+    """What people write for an alias: without brackets, a place without its region, a name without
+    middle name or suffix.
 
-    "Munich, Bavaria" gives "Munich"; "Voight, John" gives no "Voight" where "John Voight" is among the `known` aliases, and
-    a title ("The Lion, the Witch and the Wardrobe") is not cut.
+    "Munich, Bavaria" gives "Munich"; "Voight, John" gives no "Voight" where "John Voight" is among
+    the `known` aliases, and a title ("The Lion, the Witch and the Wardrobe") is not cut.
     """
     if "(" in alias:
         short = re.sub(r"\([^)]*\).*", "", alias)
         yield Form(short, tuple(words(short)))
-    for either in re.split(r"\s+or\s+", alias) if " or " in alias and not OR_MORE.search(alias) else ():
+    for either in (
+        re.split(r"\s+or\s+", alias) if " or " in alias and not OR_MORE.search(alias) else ()
+    ):
         yield Form(either, tuple(words(either)))
     place, comma, region = alias.partition(",")
-    has_region = comma and place.strip() and REGION.fullmatch(region) and not any(c.isdigit() for c in alias)
+    has_region = (
+        comma and place.strip() and REGION.fullmatch(region) and not any(c.isdigit() for c in alias)
+    )
     if has_region and words(f"{region} {place}") not in known:
         yield Form(place, tuple(words(place)), place=True)
     names = [w for w in alias.replace(",", " ").split() if w.strip(".").casefold() not in SUFFIXES]
-    if len(names) == 3 and alias.count(",") < 2 and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names):
+    if (
+        len(names) == 3
+        and alias.count(",") < 2
+        and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names)
+    ):
         middle = "".join(words(names[1]))
         if middle not in DISTINGUISHING and not _numeral_name(names[1]):
             short = f"{names[0]} {names[-1]}"
@@ -172,9 +204,13 @@ def is_hyphenated(alias: str) -> bool:
 
 
 def stands_alone(symbol: str, text: str) -> bool:
-    """Does an alias without letters and digits ("/") stand in the text with space or quotation marks around it?"""
+    """Does an alias without letters and digits ("/") stand in the text with space or quotation
+    marks around it?"""
     edge = re.escape(QUOTES) + r"\s(),.:"
-    return bool(symbol.strip()) and re.search(rf"(?:^|[{edge}]){re.escape(symbol.strip())}(?:$|[{edge}])", text) is not None
+    return (
+        bool(symbol.strip())
+        and re.search(rf"(?:^|[{edge}]){re.escape(symbol.strip())}(?:$|[{edge}])", text) is not None
+    )
 
 
 def items(alias: str) -> list[str]:
@@ -183,11 +219,15 @@ def items(alias: str) -> list[str]:
 
 
 def literally(alias: str, text: str) -> bool:
-    """Does the alias stand in the text with its little words, articles aside ("In Time" does not in "and time")?"""
+    """Does the alias stand in the text with its little words, articles aside ("In Time" does not in
+    "and time")?"""
     body = [w for w in re.findall(r"\w+", alias) if w.casefold() not in ARTICLES]
     if not any(w.casefold() in LITTLE for w in body):
         return True
-    return re.search(r"\b" + r"\W+".join(map(re.escape, body)) + r"\b", text, re.IGNORECASE) is not None
+    return (
+        re.search(r"\b" + r"\W+".join(map(re.escape, body)) + r"\b", text, re.IGNORECASE)
+        is not None
+    )
 
 
 def other_currency(alias: str, before: str) -> bool:
@@ -204,9 +244,14 @@ def names_a_place(text: str, start: int, end: int) -> bool:
 
 
 def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool:
-    """Is the mention the rest of another name: "South Sudan" for Sudan, "Rocky II" for Rocky, "Guinea-Bissau" for Guinea?"""
+    """Is the mention the rest of another name: "South Sudan" for Sudan, "Rocky II" for Rocky,
+    "Guinea-Bissau" for Guinea?"""
     before = FIRST_OF_NAME.search(text, max(0, start - 20), start)
-    if before and before.group(1).casefold() not in alias and (before.group(1)[0].isupper() or text.islower()):
+    if (
+        before
+        and before.group(1).casefold() not in alias
+        and (before.group(1)[0].isupper() or text.islower())
+    ):
         return True
     if any(map(_numeral, alias)):
         return False
@@ -219,9 +264,10 @@ def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool
 def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
     """Is all that the answer says beyond the question a distinctive part of the alias?
 
-    Its words stand in the alias in the same order, and they are at least half of it or its end: "Madeira" for "Madeira
-    Island", "Luke Combs" for "Luke Albert Combs", "1936" for "October 1936". A part that loses a number or a word like
-    "West" or "New" is another thing.
+    Its words stand in the alias in the same order, and they are at least half of it or its end:
+        "Madeira" for "Madeira
+    Island", "Luke Combs" for "Luke Albert Combs", "1936" for "October 1936". A part that loses a
+    number or a word like "West" or "New" is another thing.
     """
     kept = [w for w in said if w not in question and w not in SAYING]
     if not kept or len(kept) >= len(alias):
@@ -230,19 +276,24 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
     if not all(word in rest for word in kept):
         return False
     lost = [w for w in alias if w not in kept]
-    if any(w in DISTINGUISHING for w in lost) or (any(map(_decides, lost)) and not any(map(_numeral, kept))):
+    if any(w in DISTINGUISHING for w in lost) or (
+        any(map(_decides, lost)) and not any(map(_numeral, kept))
+    ):
         return False
     if alias[-1] in SUFFIXES and alias[-2] in lost:  # Martin Luther for Martin Luther King Jr.
         return False
     if len(alias) == 2 and lost[0] in QUALIFYING:
         return False
-    if any(len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)):  # George W. for George H. W.
+    if any(
+        len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)
+    ):  # George W. for George H. W.
         return False
     return 2 * len(kept) >= len(alias) or kept[-1] == alias[-1]
 
 
 def loses_letter(kept: AbstractSet[str], form: Form) -> bool:
-    """Is only a letter kept or lost of a name that a letter decides: "Vitamin" for Vitamin C, "E" for E flat?"""
+    """Is only a letter kept or lost of a name that a letter decides: "Vitamin" for Vitamin C, "E"
+    for E flat?"""
     if len(form.words) != 2 or form.dropped or "," in form.raw:
         return False
     letters = [w for w in form.words if len(w) == 1 and w.isalpha()]
@@ -260,18 +311,24 @@ def _numeral(word: str) -> bool:
 
 def needs_care(alias: str, form: Sequence[str]) -> bool:
     """Is the alias an abbreviation of up to three letters, or a word that stands in any text?"""
-    return len(form) <= 3 and (bool(ABBREVIATION.fullmatch(alias)) or (len(form) == 1 and form[0] in FUNCTION))
+    return len(form) <= 3 and (
+        bool(ABBREVIATION.fullmatch(alias)) or (len(form) == 1 and form[0] in FUNCTION)
+    )
 
 
 def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
     """Characters where an abbreviation or a common word is meant and not used.
 
-    It is the whole answer, stands in quotation marks, ends a sentence that names it, or is written in its own capitals in
-    the middle of a text that is not all capitals.
+    It is the whole answer, stands in quotation marks, ends a sentence that names it, or is written
+    in its own capitals in the middle of a text that is not all capitals.
     """
     letters = [c for c in alias if c.isalnum()] if ABBREVIATION.fullmatch(alias) else []
     body = r"\.?".join(map(re.escape, letters)) + r"\.?" if letters else re.escape(alias)
-    for match in re.finditer(rf"(?<![\w.{'-' if len(letters) == 1 else ''}]){body}(?![\w+#])(?!\.\w)", text, re.IGNORECASE):
+    for match in re.finditer(
+        rf"(?<![\w.{'-' if len(letters) == 1 else ''}]){body}(?![\w+#])(?!\.\w)",
+        text,
+        re.IGNORECASE,
+    ):
         if _is_meant(text, match.start(), match.end(), alias, abbreviation=bool(letters)):
             yield match.span()
 
@@ -281,11 +338,22 @@ def _is_meant(text: str, start: int, end: int, alias: str, *, abbreviation: bool
     around = words(before) + words(after)
     if all(w in SAYING or w in ARTICLES for w in around):
         return bool(not around or not re.match(r"\s*\w", after))
-    if before[-1:] and after[:1] and before[-1] in QUOTES and (after[0] in QUOTES or after[1:2] in QUOTES):
+    if (
+        before[-1:]
+        and after[:1]
+        and before[-1] in QUOTES
+        and (after[0] in QUOTES or after[1:2] in QUOTES)
+    ):
         return True
-    if re.search(r"(?:\b(?:is|was|are|be|called|named|letter)|:)\W{0,3}$", before, re.I) and not re.search(r"\w", after[:3]):
+    if re.search(
+        r"(?:\b(?:is|was|are|be|called|named|letter)|:)\W{0,3}$", before, re.I
+    ) and not re.search(r"\w", after[:3]):
         return True
-    if re.search(r"\bthe $", before) and abbreviation and found.replace(".", "").lower() in ("us", "uk", "un", "eu"):
+    if (
+        re.search(r"\bthe $", before)
+        and abbreviation
+        and found.replace(".", "").lower() in ("us", "uk", "un", "eu")
+    ):
         return True
     if re.search(r"\bin $", before) and abbreviation and text.islower() and found not in FUNCTION:
         return True
@@ -294,4 +362,6 @@ def _is_meant(text: str, start: int, end: int, alias: str, *, abbreviation: bool
         own = found.isupper() or "." in found.rstrip(".")
         return own and not text.isupper() and not (lone and re.match(r"['’]|\s+\w", after))
     inside = bool(re.search(r"[\w,:]\W*$", before)) and not re.search(r"[.!?]\W*$", before)
-    return alias[:1].isupper() and found[:1].isupper() and inside and not text.isupper() and not lone
+    return (
+        alias[:1].isupper() and found[:1].isupper() and inside and not text.isupper() and not lone
+    )

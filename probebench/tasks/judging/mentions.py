@@ -1,7 +1,8 @@
 """Does an answer mention an accepted alias, and mean it?
 
-A mention is a place where the alias's words stand. It counts when it is not denied, not part of a refusal, not half of
-another name, no list of several options, and, where the question itself holds the alias, when the answer chooses it.
+A mention is a place where the alias's words stand. It counts when it is not denied, not part of a
+refusal, not half of another name, no list of several options, and, where the question itself holds
+the alias, when the answer chooses it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,14 @@ from probebench.tasks.judging.matching import (
     side_by_side,
     stands_alone,
 )
-from probebench.tasks.judging.options import asks_for_several, bare_list, chosen_first, joined_by_or, left_open, rivals
+from probebench.tasks.judging.options import (
+    asks_for_several,
+    bare_list,
+    chosen_first,
+    joined_by_or,
+    left_open,
+    rivals,
+)
 from probebench.tasks.judging.refusals import NEGATOR, in_refusal, is_negated, refuses
 from probebench.tasks.judging.wording import SAYING, Wording, read, tidy, variants, words
 from probebench.types import Example
@@ -41,7 +49,8 @@ INNER_S = re.compile(r"[a-z]s[\s'’.-]+[a-z]", re.IGNORECASE)
 ASKED_BACK = re.compile(r"[\"'”’]?\?\s*no\b", re.IGNORECASE)
 """After a mention that the answer only asks about: "Paris? No, it is Lyon"."""
 FAR = 60
-"""Words (little ones aside) after which a mention stands in a ramble and is not the answer any more."""
+"""Words (little ones aside) after which a mention stands in a ramble and is not the answer any
+more."""
 
 
 class Aliases:
@@ -56,25 +65,40 @@ class Aliases:
         said = read(tidy(answer))
         if self._lists_many(said.text):
             return False
-        if self._mentioned(said, self.plain) or self._mentioned(said, self.shorter) or self._lists_all(said):
+        if (
+            self._mentioned(said, self.plain)
+            or self._mentioned(said, self.shorter)
+            or self._lists_all(said)
+        ):
             return True
-        if any(self._mentioned_as(name, said) for name in ("cut", "umlauts")) or self._mentioned_whole(said):
+        if any(
+            self._mentioned_as(name, said) for name in ("cut", "umlauts")
+        ) or self._mentioned_whole(said):
             return True
         return not refuses(said.text) and (self._dated(said.text) or self._part_said(said))
 
     def _part_said(self, said: Wording) -> bool:
-        """Is all that is said a part of an alias that does for the whole, and not the "Dakota" of South Dakota?"""
+        """Is all that is said a part of an alias that does for the whole, and not the "Dakota" of
+        South Dakota?"""
         kept = {w for w in said.forms if w not in self.asked.forms and w not in SAYING}
-        compass = {form.words[-1] for form in self.plain if form.words and form.words[0] in DISTINGUISHING}
+        compass = {
+            form.words[-1] for form in self.plain if form.words and form.words[0] in DISTINGUISHING
+        }
         if kept and kept <= compass:
             return False
         known = [form for form in (*self.plain, *self.shorter) if not loses_letter(kept, form)]
-        return any(is_part(said.forms, form.words, self.asked.forms) for form in known if not is_hyphenated(form.raw))
+        return any(
+            is_part(said.forms, form.words, self.asked.forms)
+            for form in known
+            if not is_hyphenated(form.raw)
+        )
 
     def _dated(self, answer: str) -> bool:
         """Is an accepted date said in another spelling, or its month and year?"""
         wanted = [date for reference in self.references if (date := whole_date(reference))]
-        told = [d for d in dates(answer) if not is_negated(answer, d.start, d.end)] if wanted else []
+        told = (
+            [d for d in dates(answer) if not is_negated(answer, d.start, d.end)] if wanted else []
+        )
         return any(said.is_within(date) for said in told for date in wanted)
 
     @cached_property
@@ -99,13 +123,20 @@ class Aliases:
         others = [(r, variants(r).get(name)) for r in self.references]
         if text is None and not any(other for _, other in others):
             return False
-        changed = [Form(raw, tuple(words(other or raw))) for raw, other in others if text is not None or other]
+        changed = [
+            Form(raw, tuple(words(other or raw)))
+            for raw, other in others
+            if text is not None or other
+        ]
         return self._mentioned(read(text) if text is not None else said, changed)
 
     def _mentioned_whole(self, said: Wording) -> bool:
-        """The same with plural endings, for aliases that may be written together after one ("Tomas Eli", "Tomaseli")."""
+        """The same with plural endings, for aliases that may be written together after one ("Tomas
+        Eli", "Tomaseli")."""
         few = len(self.references) <= FEW
-        names = [r for r in self.references if INNER_S.search(r) or (few and INNER_S.search(said.text))]
+        names = [
+            r for r in self.references if INNER_S.search(r) or (few and INNER_S.search(said.text))
+        ]
         forms_ = [Form(name, tuple(words(name, stems=False))) for name in names]
         return bool(forms_) and self._mentioned(read(said.text, stems=False), forms_)
 
@@ -113,16 +144,23 @@ class Aliases:
         return any(self._counts(said, form) for form in aliases)
 
     def _lists_all(self, said: Wording) -> bool:
-        """Are all the items of an alias that is a list of three or more mentioned, in any order and place?"""
+        """Are all the items of an alias that is a list of three or more mentioned, in any order and
+        place?"""
         lists = (items(reference) for reference in self.references)
-        return any(len(found) > 2 and all(self._counts(said, Form(i, tuple(words(i)))) for i in found) for found in lists)
+        return any(
+            len(found) > 2 and all(self._counts(said, Form(i, tuple(words(i)))) for i in found)
+            for found in lists
+        )
 
     def _counts(self, said: Wording, form: Form) -> bool:
         """Does one of the places where the form stands count?"""
         if not form.words:
             return stands_alone(form.raw, said.text)
         if needs_care(form.raw, form.words):
-            return any(self._meant_with_care(said, form, *place) for place in careful_places(said.text, form.raw))
+            return any(
+                self._meant_with_care(said, form, *place)
+                for place in careful_places(said.text, form.raw)
+            )
         return any(self._meant(said, form, start, end) for start, end in places(said, form.words))
 
     def _meant_with_care(self, said: Wording, form: Form, first: int, last: int) -> bool:
@@ -142,38 +180,57 @@ class Aliases:
             return False
         if any(begin <= first and last <= end for begin, end in self._denied(said)):
             return False
-        if is_other_name(said.text, first, last, form.words) or self._undecided(said.text, first, last):
+        if is_other_name(said.text, first, last, form.words) or self._undecided(
+            said.text, first, last
+        ):
             return False
         if ASKED_BACK.match(said.text, last) or other_currency(form.raw, said.text[:first]):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False
-        if form.dropped and any(len(w) == 1 and w != form.dropped[:1] for w in said.forms[start:end] if w not in form.words):
+        if form.dropped and any(
+            len(w) == 1 and w != form.dropped[:1]
+            for w in said.forms[start:end]
+            if w not in form.words
+        ):
             return False
         return self._asked_for(said, start, end, form)
 
     def _lists_many(self, answer: str) -> bool:
-        """Is the answer nothing but a list, where one thing was asked for and not all that is listed is accepted?"""
+        """Is the answer nothing but a list, where one thing was asked for and not all that is
+        listed is accepted?"""
         if asks_for_several(self.example.question):
             return False
         listed = [read(item) for item in bare_list(answer)]
         accepted = [any(any(places(item, form.words)) for form in self.plain) for item in listed]
-        return sum(accepted) == 1 < len(accepted) and not any(len(items(r)) > 1 for r in self.references)
+        return sum(accepted) == 1 < len(accepted) and not any(
+            len(items(r)) > 1 for r in self.references
+        )
 
     def _denied(self, said: Wording) -> list[tuple[int, int]]:
-        """Characters of aliases that are denied: "football" is no answer in "not association football"."""
+        """Characters of aliases that are denied: "football" is no answer in "not association
+        football"."""
         if not NEGATOR.search(said.text):
             return []
-        found = (range_ for form in self.plain if len(form.words) > 1 for range_ in side_by_side(said, form.words))
+        found = (
+            range_
+            for form in self.plain
+            if len(form.words) > 1
+            for range_ in side_by_side(said, form.words)
+        )
         spans = [(said.words[start].start, said.words[end - 1].end) for start, end in found]
         return [span for span in spans if is_negated(said.text, *span)]
 
     def _undecided(self, text: str, first: int, last: int) -> bool:
-        """Does the answer leave open which of several things it is, and not all of them are accepted?"""
+        """Does the answer leave open which of several things it is, and not all of them are
+        accepted?"""
         if " or " in text[first:last] or "/" in text[first:last]:
             return False
         listed = [read(item) for item in left_open(text, first, last, self.asked.forms)]
-        return any(not any(any(places(item, form.words)) for form in (*self.plain, *self.shorter)) for item in listed)
+        return any(
+            not any(any(places(item, form.words)) for form in (*self.plain, *self.shorter))
+            for item in listed
+        )
 
     @cached_property
     def place_wanted(self) -> bool:
@@ -181,13 +238,18 @@ class Aliases:
         return bool(WHERE.search(self.example.question))
 
     def _asked_for(self, said: Wording, start: int, end: int, form: Form) -> bool:
-        """Is the mention the answer's own: the alias is not in the question, or the answer chooses it there?"""
+        """Is the mention the answer's own: the alias is not in the question, or the answer chooses
+        it there?"""
         here = next(side_by_side(self.asked, form.words), None)
-        if here is None or (len(form.words) == 1 and not literally(form.raw, self.example.question)):
+        if here is None or (
+            len(form.words) == 1 and not literally(form.raw, self.example.question)
+        ):
             return True
         return self._chosen(said, start, end, form, here)
 
-    def _chosen(self, said: Wording, start: int, end: int, form: Form, here: tuple[int, int]) -> bool:
+    def _chosen(
+        self, said: Wording, start: int, end: int, form: Form, here: tuple[int, int]
+    ) -> bool:
         """Does the answer choose what stands in the question at `here`, and not only repeat it?"""
         others = self.offered or rivals(self.asked, *here)
         if others is not None:
@@ -198,11 +260,13 @@ class Aliases:
     def _is_answer(self, said: Wording, start: int, end: int, here: tuple[int, int]) -> bool:
         """Is this mention of something in the question more than an echo of the question?
 
-        The same neighbour on the same side is an echo. Where other aliases would do, nothing new may stand beside it ("the
-        apteryx is the emu", "the Georgia Peach is a company").
+        The same neighbour on the same side is an echo. Where other aliases would do, nothing new
+        may stand beside it ("the apteryx is the emu", "the Georgia Peach is a company").
         """
         asked = self.asked.forms
-        if _same_neighbour(said.forms[:start][::-1], asked[: here[0]][::-1]) or _same_neighbour(said.forms[end:], asked[here[1] :]):
+        if _same_neighbour(said.forms[:start][::-1], asked[: here[0]][::-1]) or _same_neighbour(
+            said.forms[end:], asked[here[1] :]
+        ):
             return False
         if self.all_asked:
             return True

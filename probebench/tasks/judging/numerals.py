@@ -1,4 +1,5 @@
-"""Numbers as words: cardinals, ordinals, scales and Roman numerals become digits, so that spellings of one number are equal."""
+"""Numbers as words: cardinals, ordinals, scales and Roman numerals become digits, so that spellings
+of one number are equal."""
 
 from __future__ import annotations
 
@@ -8,28 +9,48 @@ from collections.abc import Sequence
 UNITS = {
     word: number
     for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen "
         "eighteen nineteen".split()
     )
 }
-TENS = {word: 10 * n for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+TENS = {
+    word: 10 * n
+    for n, word in enumerate(
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2
+    )
+}
 SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 ORDINALS = {
     word: number
     for number, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth fifteenth "
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
+        "thirteenth fourteenth fifteenth "
         "sixteenth seventeenth eighteenth nineteenth twentieth".split(),
         start=1,
     )
-} | {"thirtieth": 30, "fortieth": 40, "fiftieth": 50, "sixtieth": 60, "seventieth": 70, "eightieth": 80, "ninetieth": 90}
+} | {
+    "thirtieth": 30,
+    "fortieth": 40,
+    "fiftieth": 50,
+    "sixtieth": 60,
+    "seventieth": 70,
+    "eightieth": 80,
+    "ninetieth": 90,
+}
 ROMANS = {
     word: str(number)
     for number, word in enumerate(
-        "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII XXIII XXIV XXV".split(), start=1
+        (
+            "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII "
+            "XXIII XXIV XXV"
+        ).split(),
+        start=1,
     )
 }
 ORDINAL = "°"
-"""Marks the ordinals that stand in any text: "first" and "1st" are `1°`, which alone is not the number 1."""
+"""Marks the ordinals that stand in any text: "first" and "1st" are `1°`, which alone is not the
+number 1."""
 NUMERAL = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -44,15 +65,16 @@ def plain(value: float) -> str:
 
 
 def ordinal(value: int) -> str:
-    """An ordinal as a word for comparison: from the fourth on it is as good as the number ("Henry the Eighth", "5th")."""
+    """An ordinal as a word for comparison: from the fourth on it is as good as the number ("Henry
+    the Eighth", "5th")."""
     return f"{value}{ORDINAL}" if value < 4 else str(value)
 
 
 def spelled_out(found: Sequence[str]) -> list[tuple[str, int]]:
     """Lower-case words with numbers as digits, each with the count of words it was made of.
 
-    "nineteen", "eighty", "four" is `1984`; "two", "hundred" is `200`; "1.5", "million" is `1500000`; "eighth" is `8`,
-    "first" is `1°`.
+    "nineteen", "eighty", "four" is `1984`; "two", "hundred" is `200`; "1.5", "million" is
+    `1500000`; "eighth" is `8`, "first" is `1°`.
     """
     result: list[tuple[str, int]] = []
     i = 0
@@ -68,7 +90,8 @@ def spelled_out(found: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _number(found: Sequence[str], i: int) -> tuple[float | None, int, bool]:
-    """The number that begins at word i: value (None without one), words used, whether it is an ordinal."""
+    """The number that begins at word i: value (None without one), words used, whether it is an
+    ordinal."""
     word = found[i]
     if word[0].isdigit() or (word[0] == "-" and len(word) > 1):
         if not NUMERAL.fullmatch(word) or (word[0] == "0" and word.isdigit()):
@@ -82,24 +105,41 @@ def _number(found: Sequence[str], i: int) -> tuple[float | None, int, bool]:
 
 
 def _words(found: Sequence[str], start: int) -> tuple[float | None, int, bool]:
-    """A number written in words alone; a year's two halves ("nineteen eighty-four") are read together."""
+    """A number written in words alone; a year's two halves ("nineteen eighty-four") are read
+    together."""
     total, group, i, last = 0, 0, start, ""
     while i < len(found):
         word = found[i]
-        if word in UNITS and last not in ("unit", "teen") and not (last == "ten" and UNITS[word] >= 10):
+        if (
+            word in UNITS
+            and last not in ("unit", "teen")
+            and not (last == "ten" and UNITS[word] >= 10)
+        ):
             group += UNITS[word]
             last = "unit" if UNITS[word] < 10 else "teen"
         elif word in TENS and last in ("", "scale"):
             group, last = group + TENS[word], "ten"
-        elif last in ("teen", "ten") and total == 0 and 10 <= group <= 21 and (word in TENS or UNITS.get(word, 0) >= 10):
-            group, last = 100 * group + TENS.get(word, UNITS.get(word, 0)), "ten" if word in TENS else "teen"
+        elif (
+            last in ("teen", "ten")
+            and total == 0
+            and 10 <= group <= 21
+            and (word in TENS or UNITS.get(word, 0) >= 10)
+        ):
+            group, last = (
+                100 * group + TENS.get(word, UNITS.get(word, 0)),
+                "ten" if word in TENS else "teen",
+            )
         elif word in SCALES:
             if SCALES[word] == 100:
                 group = (group or 1) * 100
             else:
                 total, group = total + (group or 1) * SCALES[word], 0
             last = "scale"
-        elif word in ORDINALS and (last != "unit" and last != "teen") and (last != "ten" or ORDINALS[word] < 10):
+        elif (
+            word in ORDINALS
+            and (last != "unit" and last != "teen")
+            and (last != "ten" or ORDINALS[word] < 10)
+        ):
             return float(total + group + ORDINALS[word]), i + 1 - start, True
         else:
             break

@@ -1,4 +1,5 @@
-"""Answers that choose: options of the task, options that the question offers, and lists that name several."""
+"""Answers that choose: options of the task, options that the question offers, and lists that name
+several."""
 
 from __future__ import annotations
 
@@ -6,7 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 from probebench.tasks.judging.polarity import is_determiner
-from probebench.tasks.judging.refusals import SENTENCE_END, in_refusal, is_negated, up_to_next_question, without_echo
+from probebench.tasks.judging.refusals import (
+    SENTENCE_END,
+    in_refusal,
+    is_negated,
+    up_to_next_question,
+    without_echo,
+)
 from probebench.tasks.judging.wording import SAYING, Wording, words
 from probebench.types import Example, Span
 
@@ -22,7 +29,9 @@ SEVERAL = re.compile(
     r"(?:what|which|name)(?: \w+){0,2} \w+[^s\Wu]s)\b",
     re.IGNORECASE,
 )
-LIST_ITEM_END = re.compile(r"\s*(?:(?<!\d),|,(?!\d{3}))\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*")
+LIST_ITEM_END = re.compile(
+    r"\s*(?:(?<!\d),|,(?!\d{3}))\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*"
+)
 LETTERED = re.compile(r"(?:^|\s)\(?[A-Ea-e][).]\s+")
 """Options written out: "A) Paris B) Lyon C) Nice"."""
 VERB_OR_END = re.compile(r"\b(?:is|was|are|were|has|had|than)\b|[.!?;]")
@@ -31,16 +40,20 @@ ITEM = r"(?:[\"'“‘(]?[A-Z0-9][\w.'’-]*(?:\s+(?:of |the |de |and )?[A-Z0-9]
 HEDGED = re.compile(
     rf"{ITEM}(?:(?<=\w\w)\s?/\s?(?=\w\w){ITEM}|\s+or\s+{LEAD}{ITEM}|(?:\s*,\s*{LEAD}{ITEM})+\s*,?\s+or\s+{LEAD}{ITEM})"
 )
-HEDGES = frozenset("either could might may possibly perhaps maybe probably likely answer not sure but".split())
+HEDGES = frozenset(
+    "either could might may possibly perhaps maybe probably likely answer not sure but".split()
+)
 COMMA = re.compile(r"[\s\"'“”‘’]*,")
 NEAR = 2
 """Words that may stand between an option of the question and its "or"."""
 
 
 def option_places(options: Iterable[str], answer: str) -> list[tuple[int, int, str]]:
-    """Where options stand in the answer on whole words and undenied, earliest first; the longest of those at one place.
+    """Where options stand in the answer on whole words and undenied, earliest first; the longest of
+    those at one place.
 
-    A single letter counts in its own case, unless it is all that is said, and not as the article "A"; "C" does not stand in "C++".
+    A single letter counts in its own case, unless it is all that is said, and not as the article
+    "A"; "C" does not stand in "C++".
     """
     found: list[tuple[int, int, str]] = []
     for option in dict.fromkeys(options):
@@ -48,7 +61,11 @@ def option_places(options: Iterable[str], answer: str) -> list[tuple[int, int, s
         if not body:
             continue
         tail = r"(?!\s+(?!(?:or|and)\b)[a-z])(?!['’])" if option.strip() in ("A", "I", "a") else ""
-        flags = re.NOFLAG if len(option.strip()) == 1 and re.search(r"\w\W*\w", answer) else re.IGNORECASE
+        flags = (
+            re.NOFLAG
+            if len(option.strip()) == 1 and re.search(r"\w\W*\w", answer)
+            else re.IGNORECASE
+        )
         matches = re.finditer(rf"(?<!\w){body}(?![\w+#]){tail}", answer, flags)
         found += [(*m.span(), option) for m in matches if _counts(answer, *m.span())]
     found.sort(key=lambda f: (f[0], -f[1]))
@@ -60,13 +77,19 @@ def option_places(options: Iterable[str], answer: str) -> list[tuple[int, int, s
 
 
 def _counts(answer: str, start: int, end: int) -> bool:
-    return not (is_negated(answer, start, end) or is_determiner(answer, start, end) or in_refusal(answer, start))
+    return not (
+        is_negated(answer, start, end)
+        or is_determiner(answer, start, end)
+        or in_refusal(answer, start)
+    )
 
 
 def earliest_option(example: Example, answer: str) -> Span | None:
-    """Where the first option stands in the answer that is not denied; None where a list names several without choosing.
+    """Where the first option stands in the answer that is not denied; None where a list names
+    several without choosing.
 
-    The question, repeated word for word, is no answer. The longest of options that begin at one place is taken.
+    The question, repeated word for word, is no answer. The longest of options that begin at one
+    place is taken.
     """
     text = without_echo(example.question, up_to_next_question(answer))
     found = option_places([*example.references, *example.wrong], text)
@@ -83,10 +106,12 @@ def names_several(text: str, found: Sequence[tuple[int, int, str]]) -> bool:
 
 
 def rivals(question: Wording, start: int, end: int) -> list[str] | None:
-    """The word that tells the other option, where the question offers these words as one; None where it offers nothing.
+    """The word that tells the other option, where the question offers these words as one; None
+    where it offers nothing.
 
-    "Which is older, X or Y?" offers X and Y, "between X and Y" too, "with nearby stars or with distant stars" nearby and
-    distant: the option may stand a few words from "or", and what both sides share tells nothing.
+    "Which is older, X or Y?" offers X and Y, "between X and Y" too, "with nearby stars or with
+    distant stars" nearby and distant: the option may stand a few words from "or", and what both
+    sides share tells nothing.
     """
     asked = question.words
     for match in JOINER.finditer(question.text):
@@ -99,19 +124,27 @@ def rivals(question: Wording, start: int, end: int) -> list[str] | None:
         if len(before) <= start <= len(before) + reach:
             shared = {w.form for w in asked[len(before) : end]}
             return [next((w.form for w in reversed(before) if w.form not in shared), "")]
-    if COMMA.match(question.text, asked[end - 1].end) and end < len(asked) and OR.search(question.text, asked[end].start):
+    if (
+        COMMA.match(question.text, asked[end - 1].end)
+        and end < len(asked)
+        and OR.search(question.text, asked[end].start)
+    ):
         return [asked[end].form]
     return None
 
 
 def chosen_first(said: Wording, start: int, others: Iterable[str]) -> bool:
-    """Does no rival's word stand before the alias that begins at word `start`, unless it is denied?"""
+    """Does no rival's word stand before the alias that begins at word `start`, unless it is
+    denied?"""
     known = set(others) - SAYING
-    return not any(w.form in known and not is_negated(said.text, w.start, w.end) for w in said.words[:start])
+    return not any(
+        w.form in known and not is_negated(said.text, w.start, w.end) for w in said.words[:start]
+    )
 
 
 def joined_by_or(said: Wording, end: int, others: Iterable[str]) -> bool:
-    """Is the next word after the mention that of a rival, with only "or", "and" or a comma between ("X or Y")?"""
+    """Is the next word after the mention that of a rival, with only "or", "and" or a comma between
+    ("X or Y")?"""
     if end >= len(said.words):
         return False
     following = next((w for w in said.words[end:] if w.form in set(others)), None)
@@ -122,16 +155,22 @@ def joined_by_or(said: Wording, end: int, others: Iterable[str]) -> bool:
 
 
 def left_open(text: str, start: int, end: int, known: Iterable[str]) -> list[str]:
-    """The things that the answer leaves open where the mention is one of them: "Paris or Lyon", "either Paris, London, or Rome".
+    """The things that the answer leaves open where the mention is one of them: "Paris or Lyon",
+    "either Paris, London, or Rome".
 
-    Nothing new stands before them in their sentence. "24 hours, or a day" says one thing twice. Empty where it is no such list.
+    Nothing new stands before them in their sentence. "24 hours, or a day" says one thing twice.
+    Empty where it is no such list.
     """
     found = next((m for m in HEDGED.finditer(text) if m.start() <= start and end <= m.end()), None)
     if found is None:
         return []
     begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, found.start())), default=0)
     known = set(known)
-    new = [w for w in words(text[begin : found.start()]) if w not in known and w not in SAYING and w not in HEDGES]
+    new = [
+        w
+        for w in words(text[begin : found.start()])
+        if w not in known and w not in SAYING and w not in HEDGES
+    ]
     return [] if new else re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s?/\s?", found.group())
 
 
@@ -150,7 +189,11 @@ def bare_list(text: str) -> list[str]:
     text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text.strip().rstrip("."))
     found = [item for item in (lettered if several else LIST_ITEM_END.split(text)) if item.strip()]
     least = 3 if re.search(r"\b(?:and|or)\b", text) else 4
-    capital = {re.sub(r"^(?:the|an?) ", "", item.strip("\"'“”‘’*").strip())[:1].islower() for item in found}
-    short = len(capital) == 1 and all(len(item.split()) <= 4 and not VERB_OR_END.search(item) for item in found)
+    capital = {
+        re.sub(r"^(?:the|an?) ", "", item.strip("\"'“”‘’*").strip())[:1].islower() for item in found
+    }
+    short = len(capital) == 1 and all(
+        len(item.split()) <= 4 and not VERB_OR_END.search(item) for item in found
+    )
     in_line = len(found) >= least and "," in text
     return found if short and (several or in_line or ("\n" in text and len(found) > 3)) else []

@@ -1,4 +1,5 @@
-"""Yes and no: which of the two an answer says first, where "no" is an answer and not part of "no idea"."""
+"""Yes and no: which of the two an answer says first, where "no" is an answer and not part of "no
+idea"."""
 
 from __future__ import annotations
 
@@ -16,15 +17,21 @@ POLAR = {
     "false": False,
     "incorrect": False,
 }
-WORDS = re.compile(r"(?<![\w-])(yes|yeah|yep|true|correct|nope|no|false|incorrect|neither)(?![\w-])", re.IGNORECASE)
+WORDS = re.compile(
+    r"(?<![\w-])(yes|yeah|yep|true|correct|nope|no|false|incorrect|neither)(?![\w-])", re.IGNORECASE
+)
 DETERMINES = re.compile(
     r"\s+(?!(?:it|they|he|she|that|this|there|these|those|only|not|both|neither|the|a|an|is|are|was|were|did|does|do|because|but|"
     r"unfortunately|actually|i|we|you|his|her|their|its|and|although|though|since|as|according)\b)\w",
     re.IGNORECASE,
 )
-"""After "no" as in "no idea": a noun, where the particle is followed by a pronoun, a verb or a stop."""
+"""After "no" as in "no idea": a noun, where the particle is followed by a pronoun, a verb or a
+stop."""
 USUALLY = re.compile(r"^(?:typically|usually|generally|mostly|probably),?\s+", re.IGNORECASE)
-EITHER = re.compile(r"\b(?:yes\s*(?:/|,?\s*\b(?:or|and)\b)\s*no|no\s*(?:/|,?\s*\b(?:or|and)\b)\s*yes)\b", re.IGNORECASE)
+EITHER = re.compile(
+    r"\b(?:yes\s*(?:/|,?\s*\b(?:or|and)\b)\s*no|no\s*(?:/|,?\s*\b(?:or|and)\b)\s*yes)\b",
+    re.IGNORECASE,
+)
 """Both, which says nothing."""
 SURELY = r"(?:absolutely|definitely|certainly|of course|indeed)"
 OPEN = (
@@ -47,17 +54,23 @@ def is_determiner(text: str, start: int, end: int) -> bool:
     """Is this "no" part of "no idea" and the like?"""
     if text[start:end].casefold() != "no":
         return False
-    return bool(DETERMINES.match(text, end)) or not (STARTS.search(text[:start]) or not re.match(r"\s*\w", text[end:]))
+    return bool(DETERMINES.match(text, end)) or not (
+        STARTS.search(text[:start]) or not re.match(r"\s*\w", text[end:])
+    )
 
 
 def wanted_polarity(references: Sequence[str]) -> bool | None:
     """True for yes, False for no, None where the references are anything else, or both."""
-    said = {POLAR.get(USUALLY.sub("", re.sub(r"\([^)]*\)", "", r)).strip(" .!\"'").casefold()) for r in references}
+    said = {
+        POLAR.get(USUALLY.sub("", re.sub(r"\([^)]*\)", "", r)).strip(" .!\"'").casefold())
+        for r in references
+    }
     return said.pop() if len(said) == 1 else None
 
 
 def polarity_of(text: str) -> bool | None:
-    """What the first yes or no of the text says, or else how it begins; None where that says neither, or both."""
+    """What the first yes or no of the text says, or else how it begins; None where that says
+    neither, or both."""
     text = EITHER.sub(" ", text)
     for match in WORDS.finditer(text):
         word, before, after = match.group().casefold(), text[: match.start()], text[match.end() :]
@@ -66,7 +79,11 @@ def polarity_of(text: str) -> bool | None:
         if word == "neither":
             return False
         denied = bool(re.search(r"(?:\bnot|n['’]t)\s+(?:\w+\s+)?$", before, re.IGNORECASE))
-        if word in ("true", "correct", "false", "incorrect") and re.match(r"\s+[a-z]", after) and not STARTS.search(before):
+        if (
+            word in ("true", "correct", "false", "incorrect")
+            and re.match(r"\s+[a-z]", after)
+            and not STARTS.search(before)
+        ):
             continue
         return POLAR[word] is not denied
     return next((said for said, pattern in WITHOUT.items() if pattern.match(text)), None)

@@ -1,4 +1,5 @@
-"""What an answer does not say: refusals, negations, the question repeated, and what runs on after the answer."""
+"""What an answer does not say: refusals, negations, the question repeated, and what runs on after
+the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ REFUSAL = re.compile(
     re.IGNORECASE,
 )
 TURN = re.compile(
-    r"\b(?:but|however|though|although|perhaps|maybe|probably|if i had to|my (?:best )?guess|i (?:think|believe|would))\b", re.I
+    r"\b(?:but|however|though|although|perhaps|maybe|probably|if i had to|my (?:best )?guess|i (?:think|believe|would))\b",
+    re.I,
 )
 """Words after which a refusal may still give an answer."""
 POLITE = re.compile(
@@ -33,7 +35,8 @@ NEXT_QUESTION = re.compile(
     r"|<\|(?:im_start|im_end|eot_id|endoftext|user|end)\|>|<(?:start|end)_of_turn>|\[/?INST\]",
     re.IGNORECASE,
 )
-"""Where a base model goes on with a question of its own, or a chat model with a turn of the user's, its marks written or not."""
+"""Where a base model goes on with a question of its own, or a chat model with a turn of the user's,
+its marks written or not."""
 NEGATED = re.compile(
     r"(?:\b(?:not|never|neither|nor|(?:is|was|are|were|ai|did|does)n['’]t|(?:can['’]t|cannot|couldn['’]t) be|no longer"
     r"|rather than|instead of|other than|apart from|except(?: for)?|excluding|unlike|as opposed to|anything but"
@@ -47,10 +50,13 @@ NEGATED = re.compile(
     re.IGNORECASE,
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
-NEGATOR = re.compile(r"\b(?:not|never|neither|nor|doubt)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE)
+NEGATOR = re.compile(
+    r"\b(?:not|never|neither|nor|doubt)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE
+)
 """Quick look: without one of these nothing is denied."""
 NOT_ONLY = re.compile(
-    r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$", re.IGNORECASE
+    r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$",
+    re.IGNORECASE,
 )
 DENIED = re.compile(
     r"^[\"'”’)]*,? (?:(?:is|was|are|were) (?:(?:definitely|certainly|actually|clearly) )?"
@@ -58,7 +64,9 @@ DENIED = re.compile(
     re.IGNORECASE,
 )
 """After a mention: what denies it."""
-SENTENCE_END = re.compile(r"(?<!\b[A-Z])(?<!\b[DM]r)(?<!\bSt)[.!?]['\"”’)]*\s+(?=[A-Z\"'“‘(0-9])|\n+")
+SENTENCE_END = re.compile(
+    r"(?<!\b[A-Z])(?<!\b[DM]r)(?<!\bSt)[.!?]['\"”’)]*\s+(?=[A-Z\"'“‘(0-9])|\n+"
+)
 
 
 def refuses(text: str) -> bool:
@@ -67,7 +75,8 @@ def refuses(text: str) -> bool:
 
 
 def after_turn(text: str) -> str:
-    """What a text that refuses says all the same, after "but" or "I think"; nothing where it leaves it at that."""
+    """What a text that refuses says all the same, after "but" or "I think"; nothing where it leaves
+    it at that."""
     refused = list(REFUSAL.finditer(text))
     turn = TURN.search(text, refused[-1].end()) if refused else None
     return text[turn.end() :] if turn else ""
@@ -76,11 +85,14 @@ def after_turn(text: str) -> str:
 def only_refuses(sentence: str) -> bool:
     """Does a sentence refuse and leave it at that, or only surround a refusal?"""
     refused = list(REFUSAL.finditer(sentence))
-    return not TURN.search(sentence, refused[-1].end()) if refused else bool(POLITE.search(sentence))
+    return (
+        not TURN.search(sentence, refused[-1].end()) if refused else bool(POLITE.search(sentence))
+    )
 
 
 def in_refusal(text: str, start: int) -> bool:
-    """Does a mention at this place stand in a sentence that refuses, with no "but" or "I think" between?"""
+    """Does a mention at this place stand in a sentence that refuses, with no "but" or "I think"
+    between?"""
     begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
     refused = list(REFUSAL.finditer(text, begin, start))
     return bool(refused) and not TURN.search(text, refused[-1].end(), start)
@@ -101,7 +113,8 @@ def up_to_next_question(text: str) -> str:
 
 
 def without_echo(question: str, text: str) -> str:
-    """The text with the whole question, where it is repeated word for word, replaced by spaces of the same length."""
+    """The text with the whole question, where it is repeated word for word, replaced by spaces of
+    the same length."""
     asked = re.findall(r"\w+", question)
     if len(asked) < 3 or len(text) < len(question) // 2:
         return text

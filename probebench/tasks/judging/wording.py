@@ -1,7 +1,7 @@
 """Free text as words for comparison: what two spellings of one thing have in common.
 
-No case, diacritics, punctuation, articles, little words, possessives or plural endings; numbers as digits. Each word knows
-where it stands, so that what surrounds a mention can be looked at.
+No case, diacritics, punctuation, articles, little words, possessives or plural endings; numbers as
+digits. Each word knows where it stands, so that what surrounds a mention can be looked at.
 """
 
 from __future__ import annotations
@@ -15,18 +15,28 @@ from probebench.tasks.judging.numerals import ROMANS, is_number, ordinal, spelle
 
 ARTICLES = frozenset({"a", "an", "the"})
 LITTLE = frozenset(
-    "in on at of to from by for with and or around about approximately circa typically between nearly roughly almost".split()
+    (
+        "in on at of to from by for with and or around about approximately circa typically "
+        "between nearly roughly almost"
+    ).split()
 )
 """Words that decide nothing between an alias and an answer."""
-SAYING = frozenset("is are was were be been it he she they that this there his her their its i think believe would say my".split())
+SAYING = frozenset(
+    (
+        "is are was were be been it he she they that this there his her their its i think believe "
+        "would say my"
+    ).split()
+)
 """Words that only carry the answer in a sentence."""
 FUNCTION = (
     ARTICLES
     | LITTLE
     | SAYING
     | frozenset(
-        "us me we you him them who whom what which when where why how can could may might will shall should must do does did "
-        "has have had am so if but not no nor yes as than then too very up out off over now here all any some more most one".split()
+        "us me we you him them who whom what which when where why how can could may might will "
+        "shall should must do does did "
+        "has have had am so if but not no nor yes as than then too very up out off over now "
+        "here all any some more most one".split()
     )
 )
 """Words that stand in any text: an alias that is one of them is looked for with care."""
@@ -73,7 +83,9 @@ UNITS = {
 SPEEDS = {"km": "kmh", "mile": "mph"}
 DEGREES = {"c": "celsius", "f": "fahrenheit", "celsius": "celsius", "fahrenheit": "fahrenheit"}
 MONTHS = {
-    m[:n]: m for m in "january february march april june july august september october november december".split() for n in (3, 4)
+    m[:n]: m
+    for m in "january february march april june july august september october november december".split()
+    for n in (3, 4)
 }
 """Months as they are cut beside a number."""
 SHORT = {
@@ -87,15 +99,26 @@ SHORT = {
     "bce": "bc",
 }
 """Titles and the like that are as often written short."""
-AMERICAN = {"our": "or", "ours": "ors", "tre": "ter", "tres": "ters", "ise": "ize", "ised": "ized", "isation": "ization"}
+AMERICAN = {
+    "our": "or",
+    "ours": "ors",
+    "tre": "ter",
+    "tres": "ters",
+    "ise": "ize",
+    "ised": "ized",
+    "isation": "ization",
+}
 BRITISH = re.compile(r"(?:ours?|tres?|ised?|isation)$")
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-"""Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and Korean, which adds its particles."""
+"""Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and Korean,
+which adds its particles."""
 NUMBER = r"(?:(?<![^\s(=:])[-−])?(?:\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
 POSSESSIVE = r"(?:['’`][sS](?![^\W_]))?"
 LETTER_RUN = r"[^\W\d_]+(?:\+\+|[+#](?!\w)|(?<=\b[ABO])-(?=$|[\s.,;)])|(?<=\bAB)-(?=$|[\s.,;)]))?"
 TOKEN = re.compile(rf"{NUMBER}|({LETTER_RUN}){POSSESSIVE}")
-TOKEN_UNSPACED = re.compile(rf"{NUMBER}|[{UNSPACED}]|((?:(?![{UNSPACED}]){LETTER_RUN[:8]})+(?:\+\+|[+#](?!\w))?){POSSESSIVE}")
+TOKEN_UNSPACED = re.compile(
+    rf"{NUMBER}|[{UNSPACED}]|((?:(?![{UNSPACED}]){LETTER_RUN[:8]})+(?:\+\+|[+#](?!\w))?){POSSESSIVE}"
+)
 HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 ORDINAL_ENDING = re.compile(r"(?<=\d)(st|nd|rd|th)\b", re.IGNORECASE)
 CAMEL = re.compile(r"(?<![^\W_])([a-z]+)(?=[A-Z])")
@@ -175,13 +198,19 @@ def join(forms: list[str]) -> str:
 
 
 def tidy(text: str) -> str:
-    """Compatibility forms of characters ("²" is "2"), odd spaces and quotation marks as plain ones, letters for "Ke$ha"."""
+    """Compatibility forms of characters ("²" is "2"), odd spaces and quotation marks as plain ones,
+    letters for "Ke$ha"."""
     text = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return FOR_A_LETTER.sub(lambda m: "s" if m.group() == "$" else "i", text) if "$" in text or "!" in text else text
+    return (
+        FOR_A_LETTER.sub(lambda m: "s" if m.group() == "$" else "i", text)
+        if "$" in text or "!" in text
+        else text
+    )
 
 
 def variants(text: str) -> dict[str, str]:
-    """Other ways to write the text that change its words, by name; only those that differ from it."""
+    """Other ways to write the text that change its words, by name; only those that differ from
+    it."""
     found = {}
     if (cut := CAMEL.sub(r"\1 ", text)) != text:
         found["cut"] = cut
@@ -191,7 +220,8 @@ def variants(text: str) -> dict[str, str]:
 
 
 def read(text: str, *, stems: bool = True) -> Wording:
-    """The text's words, plural endings off with `stems`. A text of little words only keeps them, one of articles only too."""
+    """The text's words, plural endings off with `stems`. A text of little words only keeps them,
+    one of articles only too."""
     text = AMPERSAND.sub("", tidy(text)) if "&" in text else tidy(text)
     pattern = TOKEN_UNSPACED if not text.isascii() and HAS_UNSPACED.search(text) else TOKEN
     mixed = not text.isupper()
@@ -230,22 +260,36 @@ def fold(raw: str) -> str:
 
 
 def _is_letter(text: str, start: int, end: int) -> bool:
-    """Is this article's spelling something else: "Vitamin A", "A-ha", "hepatitis A virus", "M*A*S*H", the end of "Qur'an"?"""
+    """Is this article's spelling something else: "Vitamin A", "A-ha", "hepatitis A virus",
+    "M*A*S*H", the end of "Qur'an"?"""
     after = text[end : end + 2]
     if start >= 2 and text[start - 1] in TIES and text[start - 2].isalnum():
         return True
     if end - start != 1:
         return False
-    if (after[:1] in tuple(TIES) and after[1:].isalpha()) or (text[start] == "A" and KEY.match(text, end)):
+    if (after[:1] in tuple(TIES) and after[1:].isalpha()) or (
+        text[start] == "A" and KEY.match(text, end)
+    ):
         return True
     before = text[:start].rstrip()
-    inside = bool(before) and text[start - 1] == " " and (before[-1].isalnum() or before[-1] in ",:")
-    return text[start] == "A" and inside and not (after[:1] == " " and after[1:].isupper()) and before[-1:] != ":"
+    inside = (
+        bool(before) and text[start - 1] == " " and (before[-1].isalnum() or before[-1] in ",:")
+    )
+    return (
+        text[start] == "A"
+        and inside
+        and not (after[:1] == " " and after[1:].isupper())
+        and before[-1:] != ":"
+    )
 
 
 def _numbered(text: str, kept: list[Word], *, stems: bool) -> list[Word]:
     """Numbers as digits, units after them in one spelling, plural endings off."""
-    endings = {m.start(): m for m in ORDINAL_ENDING.finditer(text)} if any(c.isdigit() for c in text) else {}
+    endings = (
+        {m.start(): m for m in ORDINAL_ENDING.finditer(text)}
+        if any(c.isdigit() for c in text)
+        else {}
+    )
     kept = [w for w in kept if not (w.start in endings and w.form in ("st", "nd", "rd", "th"))]
     result: list[Word] = []
     at = 0
@@ -256,15 +300,24 @@ def _numbered(text: str, kept: list[Word], *, stems: bool) -> list[Word]:
             form = ordinal(int(float(form)))
         elif used == 1 and form == first.form:
             following = kept[at].form if at < len(kept) else ""
-            form, first = _unit(text, first, result) or (_one_spelling(text, first, result, following, stems=stems), first)
-        if form[0].isdigit() and result and result[-1].form in ("minus", "negative") and is_number(form):
+            form, first = _unit(text, first, result) or (
+                _one_spelling(text, first, result, following, stems=stems),
+                first,
+            )
+        if (
+            form[0].isdigit()
+            and result
+            and result[-1].form in ("minus", "negative")
+            and is_number(form)
+        ):
             form, first = f"-{form}", result.pop()
         result.append(Word(form, first.start, last.end))
     return result
 
 
 def _unit(text: str, word: Word, before: list[Word]) -> tuple[str, Word] | None:
-    """A unit behind a number in one spelling, and where it begins; what it is made of is taken from the words before."""
+    """A unit behind a number in one spelling, and where it begins; what it is made of is taken from
+    the words before."""
     after_number = bool(before) and is_number(before[-1].form)
     if after_number and word.form in ("sq", "square"):
         return "square", word
@@ -276,8 +329,15 @@ def _unit(text: str, word: Word, before: list[Word]) -> tuple[str, Word] | None:
             first = before[-n]
             del before[-n:]
             return SPEEDS[first.form], first
-    if word.form in DEGREES and before and (text[word.start - 1] == "°" or before[-1].form in ("degree", "degrees")):
-        return DEGREES[word.form], before.pop() if before[-1].form in ("degree", "degrees") else word
+    if (
+        word.form in DEGREES
+        and before
+        and (text[word.start - 1] == "°" or before[-1].form in ("degree", "degrees"))
+    ):
+        return DEGREES[word.form], before.pop() if before[-1].form in (
+            "degree",
+            "degrees",
+        ) else word
     return None
 
 
@@ -287,13 +347,20 @@ def _one_spelling(text: str, word: Word, before: list[Word], following: str, *, 
         return MONTHS[word.form]
     if raw in ROMANS and len(raw) > 1:
         return ROMANS[raw]
-    if raw.islower() and (roman := raw.upper()) in ROMANS and len(raw) > 1 and before and not is_number(before[-1].form):
+    if (
+        raw.islower()
+        and (roman := raw.upper()) in ROMANS
+        and len(raw) > 1
+        and before
+        and not is_number(before[-1].form)
+    ):
         return ROMANS[roman]
     return SHORT.get(word.form) or (stem(word.form) if stems else word.form)
 
 
 def stem(word: str) -> str:
-    """The word in American spelling without a plural ending; short words and words in -ss, -us, -is stay whole."""
+    """The word in American spelling without a plural ending; short words and words in -ss, -us, -is
+    stay whole."""
     if len(word) > 4:
         word = BRITISH.sub(lambda m: AMERICAN[m.group()], word)
     if len(word) > 4 and word.endswith("ies"):

@@ -1,4 +1,5 @@
-"""Files given with `--data`: several, folders, and the publisher's own ones, which keep their split."""
+"""Files given with `--data`: several, folders, and the publisher's own ones, which keep their
+split."""
 
 from __future__ import annotations
 
@@ -21,35 +22,51 @@ def local_rows(task: Task, data: Sequence[str]) -> tuple[str, list[Row]]:
     """The names of the given files, and their rows, file by file.
 
     Raises:
-        BadFileError: a missing file, a folder without data, or a row that cannot be read, with its line.
+        BadFileError: a missing file, a folder without data, or a row that cannot be read, with its
+            line.
     """
     paths = data_files(data)
     splits = _published_splits(task, paths)
     names = [path.name for path in paths]
-    shown = f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more" if len(names) > NAMED else ", ".join(names)
-    return shown, [replace(row, split=splits.get(path), file=label) for path, label in _labelled(paths) for row in read_rows(path)]
+    shown = (
+        f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+        if len(names) > NAMED
+        else ", ".join(names)
+    )
+    return shown, [
+        replace(row, split=splits.get(path), file=label)
+        for path, label in _labelled(paths)
+        for row in read_rows(path)
+    ]
 
 
 def _labelled(paths: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Each file with what its ids are told apart by: its name up to the first dot, or its path where two have that name."""
+    """Each file with what its ids are told apart by: its name up to the first dot, or its path
+    where two have that name."""
     names = [path.name.split(".")[0] for path in paths]
     for path, name in zip(paths, names, strict=True):
         yield path, name if names.count(name) == 1 else str(path)
 
 
 def _published_splits(task: Task, paths: Sequence[Path]) -> dict[Path, Literal["train", "test"]]:
-    """The publisher's split of the files that are his, to the byte; none where they are not a train and a test split."""
+    """The publisher's split of the files that are his, to the byte; none where they are not a train
+    and a test split."""
     known = {file.sha256: file.split for file in task.source.files if file.split}
     if task.split != "official" or not known or len(paths) < 2:
         return {}
-    found = {path: known.get(hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths if path.is_file()}
+    found = {
+        path: known.get(hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in paths
+        if path.is_file()
+    }
     if set(found.values()) != {"train", "test"}:
         return {}
     return {path: split for path, split in found.items() if split is not None}
 
 
 def told_apart(examples: Sequence[Example], files: Sequence[str]) -> list[Example]:
-    """Examples whose ids say which file they are of, where files count from the same number; else as they are.
+    """Examples whose ids say which file they are of, where files count from the same number; else
+    as they are.
 
     Args:
         examples: of all files.
@@ -59,5 +76,7 @@ def told_apart(examples: Sequence[Example], files: Sequence[str]) -> list[Exampl
     for e, file in zip(examples, files, strict=True):
         other, question = first.setdefault(e.id, (file, e.question))
         if other != file and question != e.question:
-            return [replace(x, id=f"{name}:{x.id}") for x, name in zip(examples, files, strict=True)]
+            return [
+                replace(x, id=f"{name}:{x.id}") for x, name in zip(examples, files, strict=True)
+            ]
     return list(examples)

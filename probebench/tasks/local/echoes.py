@@ -1,4 +1,5 @@
-"""Texts of answers that begin with their prompt, as a decoded sequence or a pipeline's `generated_text` does."""
+"""Texts of answers that begin with their prompt, as a decoded sequence or a pipeline's
+`generated_text` does."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ def without_prompts(
 ) -> list[tuple[str, tuple[str, ...]]]:
     """Texts without the prompt that they repeat, and what was done, by name.
 
-    A prompt with special tokens in it is never an answer's own words, so it is taken off wherever it stands; one of plain words
-    is taken off when every answer of the file begins with its own, and else left and counted: a model may repeat a question.
+    A prompt with special tokens in it is never an answer's own words, so it is taken off wherever
+    it stands; one of plain words is taken off when every answer of the file begins with its own,
+    and else left and counted: a model may repeat a question.
 
     Raises:
         BadFileError: nothing but the prompt.
@@ -50,7 +52,8 @@ def without_prompts(
 
 
 def _repeated(w: Written, tokenizer: PreTrainedTokenizerBase, marks: Marks) -> tuple[int, bool]:
-    """Where a text goes on behind its prompt (0: it does not begin with it), and whether special tokens make that sure."""
+    """Where a text goes on behind its prompt (0: it does not begin with it), and whether special
+    tokens make that sure."""
     start, pad = 0, str(tokenizer.pad_token or "")
     while pad and w.text.startswith(pad, start):
         start += len(pad)

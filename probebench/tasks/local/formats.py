@@ -1,7 +1,9 @@
-"""Local files as records, each with where it stands: text in any Unicode encoding, gzip, JSON as people nest it, tables.
+"""Local files as records, each with where it stands: text in any Unicode encoding, gzip, JSON as
+people nest it, tables.
 
-What has one reading is read, what has two is refused with its line: a row with more or fewer values than the header has names,
-a name that stands twice, a quote that is never closed. A number that is none (NaN, infinity) is a missing value, as null is.
+What has one reading is read, what has two is refused with its line: a row with more or fewer values
+than the header has names, a name that stands twice, a quote that is never closed. A number that is
+none (NaN, infinity) is a missing value, as null is.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def suffix_of(path: Path) -> str:
 
 
 def data_files(paths: Sequence[str | Path]) -> list[Path]:
-    """The files of a list of files and folders; of a folder every data file directly in it, by name.
+    """The files of a list of files and folders; of a folder every data file directly in it, by
+    name.
 
     Raises:
         BadFileError: a folder without any.
@@ -49,9 +52,15 @@ def data_files(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         files = [path]
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.is_file() and suffix_of(p) in SUFFIXES and p.name[0] not in "._")
+            files = sorted(
+                p
+                for p in path.iterdir()
+                if p.is_file() and suffix_of(p) in SUFFIXES and p.name[0] not in "._"
+            )
             if not files:
-                raise BadFileError(f"The folder {str(path)!r} holds no data files ({', '.join(SUFFIXES)}).")
+                raise BadFileError(
+                    f"The folder {str(path)!r} holds no data files ({', '.join(SUFFIXES)})."
+                )
         found |= {file.absolute(): file for file in files}
     return list(found.values())
 
@@ -60,13 +69,20 @@ def records(path: Path) -> Iterator[Record]:
     """Records of a jsonl, json, csv, tsv or parquet file.
 
     Raises:
-        BadFileError: a missing, empty or unreadable file, or a record that has no one reading, with its line.
+        BadFileError: a missing, empty or unreadable file, or a record that has no one reading, with
+            its line.
     """
     if not path.is_file():
-        raise BadFileError(f"{str(path)!r} is a folder, not a file." if path.is_dir() else f"There is no file {str(path)!r}.")
+        raise BadFileError(
+            f"{str(path)!r} is a folder, not a file."
+            if path.is_dir()
+            else f"There is no file {str(path)!r}."
+        )
     suffix = suffix_of(path)
     if suffix not in SUFFIXES:
-        raise BadFileError(f"{path.name}: the ending must be one of {', '.join(SUFFIXES)}; got {path.suffix!r}.")
+        raise BadFileError(
+            f"{path.name}: the ending must be one of {', '.join(SUFFIXES)}; got {path.suffix!r}."
+        )
     if path.stat().st_size == 0:
         raise BadFileError(f"{path.name} is empty.")
     if suffix == ".parquet":
@@ -81,7 +97,9 @@ def records(path: Path) -> Iterator[Record]:
             found = _json(text, path.name) if suffix == ".json" else _json_lines(text, path.name)
     for where, row in found:
         if not isinstance(row, dict):
-            raise BadFileError(f"{where}: a row must be an object with named fields; got {type(row).__name__}.")
+            raise BadFileError(
+                f"{where}: a row must be an object with named fields; got {type(row).__name__}."
+            )
         yield from _flat(where, {name: _clean(value) for name, value in row.items()})
 
 
@@ -92,14 +110,17 @@ def _text(path: Path) -> str:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise BadFileError(f"{path.name}: not readable as gzip, cut off or damaged: {error}") from None
+            raise BadFileError(
+                f"{path.name}: not readable as gzip, cut off or damaged: {error}"
+            ) from None
     encoding = json.detect_encoding(content)
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadFileError(
-            f"{path.name}, line {line}: the byte 0x{content[error.start]:02x} is not {encoding.upper()}. Save the file as UTF-8."
+            f"{path.name}, line {line}: the byte 0x{content[error.start]:02x} is not "
+            f"{encoding.upper()}. Save the file as UTF-8."
         ) from None
 
 
@@ -116,10 +137,14 @@ def _parse(text: str, where: str, name: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=once)
     except _TwiceError as error:
-        raise BadFileError(f"{where}: the name {str(error)!r} stands twice in one object.") from None
+        raise BadFileError(
+            f"{where}: the name {str(error)!r} stands twice in one object."
+        ) from None
     except json.JSONDecodeError as error:
         line = f", line {error.lineno}" if where == name else ""
-        raise BadFileError(f"{where}{line}: not valid JSON: {error.msg} at character {error.colno}.") from None
+        raise BadFileError(
+            f"{where}{line}: not valid JSON: {error.msg} at character {error.colno}."
+        ) from None
     except RecursionError:
         raise BadFileError(f"{where}: not readable as json: nested too deeply.") from None
     except ValueError as error:  # a number of thousands of digits
@@ -127,7 +152,9 @@ def _parse(text: str, where: str, name: str) -> Any:
 
 
 def _json_lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):  # a line of text may hold other separators, such as U+2028
+    for number, line in enumerate(
+        text.split("\n"), start=1
+    ):  # a line of text may hold other separators, such as U+2028
         if line.strip():
             yield f"{name}, line {number}", _parse(line, f"{name}, line {number}", name)
 
@@ -145,27 +172,41 @@ def _json(text: str, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def _rows_in(content: Any, name: str) -> Sequence[Any]:
-    """The rows in a JSON document: a list, the one list of objects in it, or columns of one length."""
+    """The rows in a JSON document: a list, the one list of objects in it, or columns of one
+    length."""
     if isinstance(content, list):
         return content
     if isinstance(content, dict):
         lists = {key: value for key, value in content.items() if isinstance(value, list)}
         if len(lists) == len(content) > 1 and len({len(value) for value in lists.values()}) == 1:
-            return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
-        tables = [value for value in lists.values() if value and all(isinstance(row, dict) for row in value)]
+            return [
+                dict(zip(lists, values, strict=True))
+                for values in zip(*lists.values(), strict=True)
+            ]
+        tables = [
+            value
+            for value in lists.values()
+            if value and all(isinstance(row, dict) for row in value)
+        ]
         if len(tables) == 1:
             return tables[0]
-    raise BadFileError(f"{name}: a json file must hold a list of rows; got {type(content).__name__}.")
+    raise BadFileError(
+        f"{name}: a json file must hold a list of rows; got {type(content).__name__}."
+    )
 
 
 def _flat(where: str, row: Mapping[str, Any]) -> Iterator[Record]:
-    """Questions of nested records (`paragraphs` of `qas`, as SQuAD has them), one by one; else the row itself."""
+    """Questions of nested records (`paragraphs` of `qas`, as SQuAD has them), one by one; else the
+    row itself."""
     for key, what in (("paragraphs", "paragraph"), ("qas", "question")):
         if isinstance(row.get(key), list):
             outer = {name: value for name, value in row.items() if name != key}
             for i, inner in enumerate(row[key], start=1):
                 if not isinstance(inner, dict):
-                    raise BadFileError(f"{where}, {what} {i}: must be an object with named fields; got {type(inner).__name__}.")
+                    raise BadFileError(
+                        f"{where}, {what} {i}: must be an object with named fields; got "
+                        f"{type(inner).__name__}."
+                    )
                 yield from _flat(f"{where}, {what} {i}", {**outer, **inner})
             return
     yield where, row
@@ -175,7 +216,9 @@ def _table(text: str, name: str, delimiter: str) -> Iterator[Record]:
     """Rows of a table by the names in its header."""
     lines = _cells(text, name, delimiter)
     _, header = next(lines)
-    other = next((d for d in OTHER_DELIMITERS if d in header[0]), None) if len(header) == 1 else None
+    other = (
+        next((d for d in OTHER_DELIMITERS if d in header[0]), None) if len(header) == 1 else None
+    )
     if other is not None:
         lines = _cells(text, name, other)
         _, header = next(lines)
@@ -188,13 +231,16 @@ def _table(text: str, name: str, delimiter: str) -> Iterator[Record]:
         extra = [cell for cell in cells[len(header) :] if cell.strip()]
         if extra or len(cells) < len(header):
             raise BadFileError(
-                f"{name}, line {line}: {_count(cells, 'value')}, {_count(header, 'column')} ({', '.join(header)}). "
+                f"{name}, line {line}: {_count(cells, 'value')}, {_count(header, 'column')} "
+                f"({', '.join(header)}). "
                 f"A value that holds the separator {other or delimiter!r} stands in double quotes."
             )
         rows.append((f"{name}, line {line}", dict(zip(header, cells, strict=False))))
     for column in header:
         values = [row[column] for _, row in rows if row[column].strip()]
-        if values and all(WHOLE.fullmatch(value) for value in values):  # whole numbers, in a column where one was missing
+        if values and all(
+            WHOLE.fullmatch(value) for value in values
+        ):  # whole numbers, in a column where one was missing
             for _, row in rows:
                 row[column] = row[column].removesuffix(".0")
     yield from rows
@@ -211,7 +257,8 @@ def _cells(text: str, name: str, delimiter: str) -> Iterator[tuple[int, list[str
             line = reader.line_num + 1
     except csv.Error as error:
         raise BadFileError(
-            f"{name}, line {line}: {error}. A value with quotes in it stands in double quotes, and its own quotes are doubled."
+            f"{name}, line {line}: {error}. A value with quotes in it stands in double quotes, and "
+            "its own quotes are doubled."
         ) from None
 
 
@@ -225,7 +272,9 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         rows = pq.read_table(path).to_pylist()
     except (OSError, ValueError) as error:  # what arrow cannot read is a ValueError
-        raise BadFileError(f"{path.name}: not readable as parquet: {' '.join(str(error).split())}") from None
+        raise BadFileError(
+            f"{path.name}: not readable as parquet: {' '.join(str(error).split())}"
+        ) from None
     for i, row in enumerate(rows, start=1):
         yield f"{path.name}, row {i}", row
 

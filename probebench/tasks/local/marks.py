@@ -1,4 +1,5 @@
-"""Special tokens that stand around prompts and answers, and how often the rows of a file begin or end with one."""
+"""Special tokens that stand around prompts and answers, and how often the rows of a file begin or
+end with one."""
 
 from __future__ import annotations
 
@@ -15,8 +16,21 @@ if TYPE_CHECKING:
 Ids = tuple[int, ...]
 IGNORED = (-100, -1)
 """Padding of labels, in no vocabulary."""
-ENDINGS = ("</s>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>",
-           "<|end|>", "<|return|>", "<|end_of_turn|>", "<|END_OF_TURN_TOKEN|>", "<｜end▁of▁sentence｜>")  # fmt: skip
+ENDINGS = (
+    "</s>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<eos>",
+    "<|end|>",
+    "<|return|>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<｜end▁of▁sentence｜>",
+)
 """How models write that their turn ends, as decoding with special tokens shows it."""
 
 
@@ -50,13 +64,19 @@ class Marks:
     def of(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Marks:
         """The marks of a model."""
         special = {int(i) for i in tokenizer.all_special_ids}
-        plain, whole = (tuple(tokenizer("a", add_special_tokens=own)["input_ids"]) for own in (False, True))
+        plain, whole = (
+            tuple(tokenizer("a", add_special_tokens=own)["input_ids"]) for own in (False, True)
+        )
         at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
         rendered = [whole]
         if tokenizer.chat_template:
-            rendered.append(tuple(tokenizer(chat(tokenizer, "a"), add_special_tokens=False)["input_ids"]))
+            rendered.append(
+                tuple(tokenizer(chat(tokenizer, "a"), add_special_tokens=False)["input_ids"])
+            )
         written = {text: _token_of(tokenizer, text) for text in ENDINGS}
-        ends = stops | {token for token in (*written.values(), tokenizer.eos_token_id) if token is not None}
+        ends = stops | {
+            token for token in (*written.values(), tokenizer.eos_token_id) if token is not None
+        }
         return cls(
             pads=frozenset({*IGNORED, tokenizer.pad_token_id} - {None}),
             prefix=whole[:at],
@@ -69,7 +89,7 @@ class Marks:
             foreign=tuple(text for text, token in written.items() if token is None),
             size=len(tokenizer),
             special=frozenset(special | set(tokenizer.get_added_vocab().values())),
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,9 @@ def run_of(ids: Ids, pads: frozenset[int]) -> int:
 
 
 def _token_of(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
-    """The one token that a written-out special token is; None where a tokenizer takes it for mere text."""
+    """The one token that a written-out special token is; None where a tokenizer takes it for mere
+    text."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return int(ids[0]) if len(ids) == 1 and tokenizer.convert_ids_to_tokens(ids[0]) == text else None
+    return (
+        int(ids[0]) if len(ids) == 1 and tokenizer.convert_ids_to_tokens(ids[0]) == text else None
+    )

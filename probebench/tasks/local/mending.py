@@ -1,8 +1,10 @@
-"""Token ids of answers as people dump them, brought into the form that generation gives: prompt ids, then answer ids, nothing else.
+"""Token ids of answers as people dump them, brought into the form that generation gives: prompt
+ids, then answer ids, nothing else.
 
-A batched `generate()` returns rows padded to one length, on the left before the prompt and on the right behind the stop token, and
-its rows begin with the prompt. What was put around the ids is taken off where there is one reading; each thing done has a name and
-is counted. Where there are two readings (one leading token that is begin and padding at once, content behind a stop token) the row
+A batched `generate()` returns rows padded to one length, on the left before the prompt and on the
+right behind the stop token, and its rows begin with the prompt. What was put around the ids is
+taken off where there is one reading; each thing done has a name and is counted. Where there are two
+readings (one leading token that is begin and padding at once, content behind a stop token) the row
 is refused with its line, since one token too many moves every position that counts from that end.
 """
 
@@ -45,7 +47,8 @@ def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
     """Prompts without padding.
 
     Raises:
-        BadFileError: padding only, a begin token twice, or one token that may be either, with file and line.
+        BadFileError: padding only, a begin token twice, or one token that may be either, with file
+            and line.
     """
     around = marks.pads | marks.ends
     begun = [d.ids[_before_begin(d.ids, marks) :] for d in found]
@@ -55,8 +58,13 @@ def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
     for d, ids in zip(found, begun, strict=True):
         if run_of(ids, around) == len(ids):
             raise BadFileError(f"{d.where}: {d.name} holds padding only.")
-        ids = ids[_padding(d, ids, left, marks, own=marks.starts, soft=marks.begins, side="begins") :]
-        ids = ids[: len(ids) - _padding(d, ids[::-1], right, marks, own=marks.closers, soft=marks.ends, side="ends")]
+        ids = ids[
+            _padding(d, ids, left, marks, own=marks.starts, soft=marks.begins, side="begins") :
+        ]
+        ids = ids[
+            : len(ids)
+            - _padding(d, ids[::-1], right, marks, own=marks.closers, soft=marks.ends, side="ends")
+        ]
         _check_twice(d, ids, marks)
         _check_runs(d, ids, marks)
         _check_runs(d, ids[::-1], marks, side="ends")
@@ -65,12 +73,22 @@ def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
 
 
 def _before_begin(ids: Ids, marks: Marks) -> int:
-    """How many ids of one kind of special token stand before the begin token: padding, whatever token it was done with."""
+    """How many ids of one kind of special token stand before the begin token: padding, whatever
+    token it was done with."""
     at = next((i for i, token in enumerate(ids) if token in marks.begins), 0)
     return at if len(set(ids[:at])) == 1 and (ids[0] in marks.special or ids[0] in IGNORED) else 0
 
 
-def _padding(d: Dumped, ids: Ids, runs: Runs, marks: Marks, *, own: frozenset[int], soft: frozenset[int], side: str) -> int:
+def _padding(
+    d: Dumped,
+    ids: Ids,
+    runs: Runs,
+    marks: Marks,
+    *,
+    own: frozenset[int],
+    soft: frozenset[int],
+    side: str,
+) -> int:
     """How many of the first ids are padding.
 
     Args:
@@ -96,28 +114,38 @@ def _padding(d: Dumped, ids: Ids, runs: Runs, marks: Marks, *, own: frozenset[in
     if runs.always(token):
         return 0
     raise BadFileError(
-        f"{d.where}: {d.name} {side} with the token {token}, and in {runs.n - runs.begun[token]} of {runs.n} rows it does not: "
+        f"{d.where}: {d.name} {side} with the token {token}, and in {runs.n - runs.begun[token]} "
+        f"of {runs.n} rows it does not: "
         f"it may be padding or belong there. Take the padding off, or give the prompts as text."
     )
 
 
 def _check_twice(d: Dumped, ids: Ids, marks: Marks) -> None:
-    """A begin token that stands twice: the model may have seen it so, or it came in when the ids were written down."""
+    """A begin token that stands twice: the model may have seen it so, or it came in when the ids
+    were written down."""
     n = len(marks.prefix)
     for token in {ids[0]} & (marks.starts | frozenset(marks.prefix[:1])):
         if ids[:2] == (token, token) or (n and ids[: 2 * n] == marks.prefix * 2):
             raise BadFileError(
-                f"{d.where}: {d.name} begins with the token {token} twice: a prompt that has its begin token was tokenised with "
-                f"special tokens again. Take one off, or generate the answers anew if the model saw both."
+                f"{d.where}: {d.name} begins with the token {token} twice: a prompt that has its "
+                "begin token was tokenised with "
+                f"special tokens again. Take one off, or generate the answers anew if the model "
+                "saw both."
             )
 
 
 def _check_runs(d: Dumped, ids: Ids, marks: Marks, *, side: str = "begins") -> None:
-    """One special token, or the id 0, again and again: padding that was made with another token than the tokenizer's own."""
+    """One special token, or the id 0, again and again: padding that was made with another token
+    than the tokenizer's own."""
     token = ids[0]
-    if ids[:2] == (token, token) and (token == 0 or token in marks.special) and token not in marks.pads | marks.ends:
+    if (
+        ids[:2] == (token, token)
+        and (token == 0 or token in marks.special)
+        and token not in marks.pads | marks.ends
+    ):
         raise BadFileError(
-            f"{d.where}: {d.name} {side} with the token {token} more than once, which looks like padding, but is not the padding "
+            f"{d.where}: {d.name} {side} with the token {token} more than once, which looks like "
+            "padding, but is not the padding "
             f"token of this model. Take the padding off."
         )
 
@@ -132,33 +160,43 @@ class Said:
     prompt: Ids
     """The same without padding."""
     ended: bool | None
-    """What the file says: True when the model ended the answer, False when it was cut off; None when it says nothing."""
+    """What the file says: True when the model ended the answer, False when it was cut off; None
+    when it says nothing."""
 
 
-def mend_answers(found: Sequence[Said], marks: Marks, tokenizer: PreTrainedTokenizerBase) -> list[Mended]:
+def mend_answers(
+    found: Sequence[Said], marks: Marks, tokenizer: PreTrainedTokenizerBase
+) -> list[Mended]:
     """Answers without the prompt and without padding, up to their stop token.
 
     Raises:
-        BadFileError: nothing but prompt and padding, content behind a stop token, an end that contradicts what the file says, or
-            what may be padding or not, with file and line.
+        BadFileError: nothing but prompt and padding, content behind a stop token, an end that
+            contradicts what the file says, or what may be padding or not, with file and line.
     """
     cuts = [_repeated(s, marks) for s in found]
     n = sum(cut is not None for cut in cuts)
-    runs = Runs.of((s.answer.ids for s, cut in zip(found, cuts, strict=True) if cut is None), marks.pads | marks.ends)
+    runs = Runs.of(
+        (s.answer.ids for s, cut in zip(found, cuts, strict=True) if cut is None),
+        marks.pads | marks.ends,
+    )
     mended = []
     for s, cut in zip(found, cuts, strict=True):
         d, done = s.answer, []
         if cut is not None:
             if n < len(found) and not marks.special.intersection(s.prompt):
                 raise BadFileError(
-                    f"{d.where}: {d.name} begins with all of the prompt, as {n} of {len(found)} rows do: it may be repeated, "
-                    f"or the model may have said it again. Leave the prompt out of {d.name} in all rows."
+                    f"{d.where}: {d.name} begins with all of the prompt, as {n} of {len(found)} "
+                    "rows do: it may be repeated, "
+                    f"or the model may have said it again. Leave the prompt out of {d.name} in all "
+                    "rows."
                 )
             ids = d.ids[cut:]
             done.append("prompt_repeated")
             if not ids:
                 raise BadFileError(f"{d.where}: {d.name} holds nothing but the prompt.")
-            if k := run_of(ids, marks.pads - marks.ends) % len(ids):  # the prompt was padded on its right
+            if k := run_of(ids, marks.pads - marks.ends) % len(
+                ids
+            ):  # the prompt was padded on its right
                 ids = ids[k:]
                 done.append("answer_pads")
         else:
@@ -168,21 +206,31 @@ def mend_answers(found: Sequence[Said], marks: Marks, tokenizer: PreTrainedToken
     return mended
 
 
-def told_by_stops(said: Sequence[Said], found: Sequence[Mended], marks: Marks) -> tuple[list[Said], list[Mended]]:
-    """Where texts of answers have their stop token written out, one without it was cut off, if the file does not say it."""
-    written = any(s.answer.name == "answer" and m.ids[-1] in marks.ends for s, m in zip(said, found, strict=True))
+def told_by_stops(
+    said: Sequence[Said], found: Sequence[Mended], marks: Marks
+) -> tuple[list[Said], list[Mended]]:
+    """Where texts of answers have their stop token written out, one without it was cut off, if the
+    file does not say it."""
+    written = any(
+        s.answer.name == "answer" and m.ids[-1] in marks.ends
+        for s, m in zip(said, found, strict=True)
+    )
     cut = [
         written and s.answer.name == "answer" and s.ended is None and m.ids[-1] not in marks.ends
         for s, m in zip(said, found, strict=True)
     ]
     return (
         [replace(s, ended=False) if off else s for s, off in zip(said, cut, strict=True)],
-        [replace(m, done=(*m.done, "cut_off")) if off else m for m, off in zip(found, cut, strict=True)],
+        [
+            replace(m, done=(*m.done, "cut_off")) if off else m
+            for m, off in zip(found, cut, strict=True)
+        ],
     )
 
 
 def _repeated(s: Said, marks: Marks) -> int | None:
-    """Where the answer begins behind a prompt, or the opening of its turn, that its ids repeat, and padding before; else None."""
+    """Where the answer begins behind a prompt, or the opening of its turn, that its ids repeat, and
+    padding before; else None."""
     ids, whole = s.answer.ids, s.answer.name == "answer_ids"
     if whole and ids[: len(s.given)] == s.given:
         return len(s.given)
@@ -202,7 +250,8 @@ def _head(d: Dumped, runs: Runs, marks: Marks, done: list[str]) -> int:
         return 0  # an empty answer, or padding only: its end says which
     if k and d.ids[0] in marks.ends and runs.longest[d.ids[0]] < 2 and not runs.always(d.ids[0]):
         raise BadFileError(
-            f"{d.where}: {d.name} begins with the stop token {d.ids[0]} and goes on: it may be padding, or the model may have been "
+            f"{d.where}: {d.name} begins with the stop token {d.ids[0]} and goes on: it may be "
+            "padding, or the model may have been "
             f"run past its end. Take it off, or cut the answer there."
         )
     if k:
@@ -211,14 +260,21 @@ def _head(d: Dumped, runs: Runs, marks: Marks, done: list[str]) -> int:
     if token in marks.begins - marks.ends and len(d.ids) > k + 1:
         if token in marks.turns:
             raise BadFileError(
-                f"{d.where}: {d.name} begins with the token {token}, which opens a turn of this model. Leave it out."
+                f"{d.where}: {d.name} begins with the token {token}, which opens a turn of this "
+                "model. Leave it out."
             )
         done.append("answer_prefix")
-        k += len(marks.prefix) if marks.prefix and d.ids[k : k + len(marks.prefix)] == marks.prefix else 1
+        k += (
+            len(marks.prefix)
+            if marks.prefix and d.ids[k : k + len(marks.prefix)] == marks.prefix
+            else 1
+        )
     return k
 
 
-def _tail(s: Said, ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase, done: list[str]) -> Mended:
+def _tail(
+    s: Said, ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase, done: list[str]
+) -> Mended:
     """An answer up to its stop token, or up to its last token where it has none."""
     d = s.answer
     pads = marks.pads | ({tokenizer.eos_token_id} if _pads_with_end(tokenizer) else set())
@@ -226,17 +282,27 @@ def _tail(s: Said, ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase, d
         kept = _rstrip(ids, pads)
         if kept and kept[-1] in marks.ends:
             raise BadFileError(
-                f"{d.where}: the file says that this answer was cut off, but {d.name} ends with the stop token {kept[-1]}."
+                f"{d.where}: the file says that this answer was cut off, but {d.name} ends with "
+                f"the stop token {kept[-1]}."
             )
     else:
         kept = _rstrip(ids, marks.pads - marks.stops)
-        at = next((i for i, token in enumerate(kept) if token in marks.ends and _nothing(kept[i + 1 :], marks, tokenizer)), None)
+        at = next(
+            (
+                i
+                for i, token in enumerate(kept)
+                if token in marks.ends and _nothing(kept[i + 1 :], marks, tokenizer)
+            ),
+            None,
+        )
         first = next((i for i, token in enumerate(kept) if token in marks.stops), None)
         if first is not None and (at is None or first < at):
             rest = decode(tokenizer, kept[first + 1 :]).strip()
             raise BadFileError(
-                f"{d.where}: {d.name} goes on after the stop token {kept[first]} (token {first + 1} of {len(kept)}) with "
-                f"{rest[:40]!r}. Cut the answer there, or leave the token out if the model did not stop at it."
+                f"{d.where}: {d.name} goes on after the stop token {kept[first]} (token "
+                f"{first + 1} of {len(kept)}) with "
+                f"{rest[:40]!r}. Cut the answer there, or leave the token out if the model did not "
+                "stop at it."
             )
         kept = kept if at is None else kept[: at + 1]
     if not kept:
@@ -248,8 +314,12 @@ def _tail(s: Said, ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase, d
 
 
 def _pads_with_end(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Is the stop token what rows are padded with, since the tokenizer has no token of its own for it?"""
-    return tokenizer.pad_token_id in (None, tokenizer.eos_token_id) and tokenizer.eos_token_id is not None
+    """Is the stop token what rows are padded with, since the tokenizer has no token of its own for
+    it?"""
+    return (
+        tokenizer.pad_token_id in (None, tokenizer.eos_token_id)
+        and tokenizer.eos_token_id is not None
+    )
 
 
 def _rstrip(ids: Ids, pads: Iterable[int]) -> Ids:
@@ -262,6 +332,9 @@ def _rstrip(ids: Ids, pads: Iterable[int]) -> Ids:
 
 
 def _nothing(ids: Ids, marks: Marks, tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Are these padding, further stop tokens, or the blank that a chat template writes behind one?"""
+    """Are these padding, further stop tokens, or the blank that a chat template writes behind
+    one?"""
     rest = [i for i in ids if i not in marks.pads and i not in marks.ends]
-    return not rest or (not marks.special.intersection(rest) and not decode(tokenizer, rest).strip())
+    return not rest or (
+        not marks.special.intersection(rest) and not decode(tokenizer, rest).strip()
+    )

@@ -7,13 +7,27 @@ from typing import Any
 
 MENDED = {
     "prompt_pads": "prompts had padding around them, which was taken off",
-    "prompt_repeated": "answers began with their prompt or the opening of their turn, which was taken off",
-    "prompt_echoed": "answers begin with the words of their prompt; they are taken as the model's own",
+    "prompt_repeated": (
+        "answers began with their prompt or the opening of their turn, which was taken off"
+    ),
+    "prompt_echoed": (
+        "answers begin with the words of their prompt; they are taken as the model's own"
+    ),
     "answer_pads": "answers had padding before them, which was taken off",
-    "answer_prefix": "answers began with what the tokenizer puts before a text, which was taken off",
-    "after_end": "answers had padding, further stop tokens or blanks behind their end, which were taken off",
-    "cut_off": "answers are texts without a stop token, where others of the file have theirs written out; they count as cut off",
-    "stop_added": "answers are texts without a word on whether the model ended them; a stop token was added to each",
+    "answer_prefix": (
+        "answers began with what the tokenizer puts before a text, which was taken off"
+    ),
+    "after_end": (
+        "answers had padding, further stop tokens or blanks behind their end, which were taken off"
+    ),
+    "cut_off": (
+        "answers are texts without a stop token, where others of the file have theirs written "
+        "out; they count as cut off"
+    ),
+    "stop_added": (
+        "answers are texts without a word on whether the model ended them; a stop token was added "
+        "to each"
+    ),
 }
 """What is done to rows of `--answers`, by name, and how it is said."""
 
@@ -28,17 +42,21 @@ def data_notes(data: Mapping[str, Any], n: int) -> list[str]:
     notes = []
     if lost := data.get("n_ungrouped"):
         notes.append(
-            f"{lost:,} of {n:,} examples lack the columns that the task groups by, so each question is a group of its own: what "
-            f"the task would keep together (such as questions on one person) may stand on both sides of a split."
+            f"{lost:,} of {n:,} examples lack the columns that the task groups by, so each "
+            "question is a group of its own: what "
+            f"the task would keep together (such as questions on one person) may stand on both "
+            "sides of a split."
         )
     notes += [f"{k:,} of {n:,} {MENDED[name]}." for name, k in (data.get("mended") or {}).items()]
     if data.get("test_is") == "validation":
         notes.append(
-            "The file has no test split: the numbers of the test split are those of what it calls validation, and a quarter of "
+            "The file has no test split: the numbers of the test split are those of what it calls "
+            "validation, and a quarter of "
             "its train groups took the part of validation (choice of C, layer and cell)."
         )
     elif data.get("validation_is") == "train":
         notes.append(
-            "The file has no validation split: a quarter of its train groups took that part (choice of C, layer and cell)."
+            "The file has no validation split: a quarter of its train groups took that part "
+            "(choice of C, layer and cell)."
         )
     return notes

@@ -37,7 +37,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Rows of a jsonl, json, csv, tsv or parquet file, each with where it stands (`file, line 3`).
 
     Raises:
-        BadFileError: a missing, empty or unreadable file, or a row that has no one reading, with its line.
+        BadFileError: a missing, empty or unreadable file, or a row that has no one reading, with
+            its line.
     """
     return (Row(where, fields) for where, fields in records(path))
 
@@ -55,7 +56,8 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
 
 
 def _written(text: str) -> Any:
-    """A list or record that a csv file holds as text: JSON, or as Python and numpy print one; else the text itself."""
+    """A list or record that a csv file holds as text: JSON, or as Python and numpy print one; else
+    the text itself."""
     with suppress(ValueError):
         return json.loads(text)
     quoted = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)  # numpy leaves out the commas
@@ -67,22 +69,29 @@ def _written(text: str) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """A value as text: a whole number without the `.0` that it has in a column where one is missing."""
+    """A value as text: a whole number without the `.0` that it has in a column where one is
+    missing."""
     if isinstance(value, float | Decimal) and value == value // 1:
         return str(int(value))
     return str(value).strip()
 
 
 def strings(value: Any) -> list[str]:
-    """Non-empty strings in a string, a number, nested lists, a list written as text (csv files), or the `text` of records.
+    """Non-empty strings in a string, a number, nested lists, a list written as text (csv files), or
+    the `text` of records.
 
-    SQuAD's answers are a record `{text: [...], answer_start: [...]}`, or a list of records with one text each.
+    SQuAD's answers are a record `{text: [...], answer_start: [...]}`, or a list of records with one
+    text each.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
     if isinstance(value, str) and value[:1] in ("[", "{"):
         found = _written(value)
-        value = found if isinstance(found, list | tuple) or (isinstance(found, Mapping) and "text" in found) else value
+        value = (
+            found
+            if isinstance(found, list | tuple) or (isinstance(found, Mapping) and "text" in found)
+            else value
+        )
     if isinstance(value, list | tuple):
         return [text for item in value for text in strings(item)]
     if isinstance(value, Mapping) and "text" in value:
@@ -99,10 +108,14 @@ def value_of(value: Any, name: str, where: str) -> Any:
     """
     if isinstance(value, str) and value.strip() in PANDAS:
         raise BadFileError(
-            f"{where}: {name!r} is the text {value.strip()!r}, which is how pandas writes a missing value. Leave it empty; "
+            f"{where}: {name!r} is the text {value.strip()!r}, which is how pandas writes a "
+            "missing value. Leave it empty; "
             f'if it is meant, write a list: ["{value.strip()}"].'
         )
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, Mapping) and "text" not in item:
-            raise BadFileError(f"{where}: {name!r} must be text or a list of texts; got a record of {', '.join(map(str, item))}.")
+            raise BadFileError(
+                f"{where}: {name!r} must be text or a list of texts; got a record of "
+                f"{', '.join(map(str, item))}."
+            )
     return value
