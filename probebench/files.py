@@ -235,7 +235,7 @@ class Background:
             self.wait()
 
 
-class Stage:
+class ShardStore:
     """The shards of one stage of one run.
 
     Args:

@@ -19,7 +19,7 @@ from safetensors.numpy import save
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, RunError, StatesError, UnknownNameError, UsageError
-from probebench.files import Stage
+from probebench.files import ShardStore
 from probebench.models.loading import ModelSpec, find_model
 from probebench.record.run import Run
 from probebench.states.exchange.arrays import read_array
@@ -69,7 +69,7 @@ def made(
             v[k, :, :, width:] = 0
         values[site] = v * present.T[None, :, :, None]
     change(values, present)
-    stage = Stage(folder, "states", {"model": {"name": "handmade", "n_layers": 2, "width": 8}})
+    stage = ShardStore(folder, "states", {"model": {"name": "handmade", "n_layers": 2, "width": 8}})
     files = tuple(f"{k}.safetensors" for k in range(len(rows)))
     for file, part in zip(files, rows, strict=True):
         stage.write(
@@ -163,7 +163,9 @@ def test_order_must_be_a_permutation(tmp_path, rows):
 
 def test_wrong_shapes_and_names_are_found(tmp_path):
     folder, values, _ = made(tmp_path)
-    good = Stage(tmp_path, "states", {"model": {"name": "handmade", "n_layers": 2, "width": 8}})
+    good = ShardStore(
+        tmp_path, "states", {"model": {"name": "handmade", "n_layers": 2, "width": 8}}
+    )
     good.write(
         "1.safetensors",
         states_bytes({s: v[:, :2, [2, 1, 3]] for s, v in values.items()}, (2, 1, 3)),

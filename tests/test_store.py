@@ -4,57 +4,57 @@ import numpy as np
 import pytest
 
 from probebench.errors import LockedError, RunError
-from probebench.files import Lock, Stage, clean_json, write_atomic, write_json
+from probebench.files import Lock, ShardStore, clean_json, write_atomic, write_json
 
 
 def test_shards_are_found_again(tmp_path):
-    Stage(tmp_path, "x", {"a": 1}).write("0.bin", b"hello")
-    again = Stage(tmp_path, "x", {"a": 1})
+    ShardStore(tmp_path, "x", {"a": 1}).write("0.bin", b"hello")
+    again = ShardStore(tmp_path, "x", {"a": 1})
     assert again.has("0.bin")
     assert again.read("0.bin") == b"hello"
     assert not again.has("1.bin")
 
 
 def test_other_inputs_never_see_them(tmp_path):
-    Stage(tmp_path, "x", {"a": 1}).write("0.bin", b"hello")
-    assert not Stage(tmp_path, "x", {"a": 2}).has("0.bin")
+    ShardStore(tmp_path, "x", {"a": 1}).write("0.bin", b"hello")
+    assert not ShardStore(tmp_path, "x", {"a": 2}).has("0.bin")
 
 
 @pytest.mark.parametrize("content", [b"", b"hell", b"hellO", b"hello!"])
 def test_corrupt_shard_is_not_believed(tmp_path, content):
-    stage = Stage(tmp_path, "x", {})
+    stage = ShardStore(tmp_path, "x", {})
     stage.write("0.bin", b"hello")
     (stage.folder / "0.bin").write_bytes(content)
-    assert not Stage(tmp_path, "x", {}).has("0.bin")
+    assert not ShardStore(tmp_path, "x", {}).has("0.bin")
 
 
 def test_torn_manifest_line_costs_one_shard(tmp_path):
-    stage = Stage(tmp_path, "x", {})
+    stage = ShardStore(tmp_path, "x", {})
     stage.write("0.bin", b"a")
     stage.write("1.bin", b"b")
     stage.manifest.write_bytes(stage.manifest.read_bytes()[:-10])
-    again = Stage(tmp_path, "x", {})
+    again = ShardStore(tmp_path, "x", {})
     assert (again.has("0.bin"), again.has("1.bin")) == (True, False)
     again.write("1.bin", b"b")
-    last = Stage(tmp_path, "x", {})
+    last = ShardStore(tmp_path, "x", {})
     assert last.has("0.bin")
     assert last.has("1.bin")
 
 
 def test_shard_without_manifest_line_is_redone(tmp_path):
-    stage = Stage(tmp_path, "x", {})
+    stage = ShardStore(tmp_path, "x", {})
     (stage.folder / "0.bin").write_bytes(b"left by a kill")
-    assert not Stage(tmp_path, "x", {}).has("0.bin")
+    assert not ShardStore(tmp_path, "x", {}).has("0.bin")
 
 
 def test_foreign_manifest_in_the_folder_is_not_believed(tmp_path):
-    stage = Stage(tmp_path, "x", {})
+    stage = ShardStore(tmp_path, "x", {})
     stage.write("0.bin", b"a")
     lines = stage.manifest.read_text().splitlines()
     stage.manifest.write_text(
         "\n".join([json.dumps(json.loads(lines[0]) | {"key": "other"}), *lines[1:]]) + "\n"
     )
-    assert not Stage(tmp_path, "x", {}).has("0.bin")
+    assert not ShardStore(tmp_path, "x", {}).has("0.bin")
 
 
 def test_failed_write_leaves_nothing(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
 from probebench.detectors.text import fit_rows, whole_text
-from probebench.files import Stage, content_key, shard_name
+from probebench.files import ShardStore, content_key, shard_name
 from probebench.job.record import versions
 from probebench.metrics.auroc import auroc
 from probebench.models.blocks.sites import plan_sites
@@ -236,7 +236,7 @@ def random_model(cells: Cells, job: Job, cell: Cell) -> Detector:
         "probe": s.probe_inputs(),
         "versions": versions(),
     }
-    stage = Stage(stages.folder, "random-model-probes", fitted)
+    stage = ShardStore(stages.folder, "random-model-probes", fitted)
     if not stage.has(RANDOM_PROBES):
         reader, kept = _random_states(cells, cell, inputs, ids, table)
         own = replace(job, reader=reader, shuffles=0)
@@ -267,7 +267,7 @@ def random_model(cells: Cells, job: Job, cell: Cell) -> Detector:
 
 def _random_states(
     cells: Cells, cell: Cell, inputs: dict[str, Any], ids: Sequence[Ids], table: NDArray[np.int64]
-) -> tuple[StatesReader, Stage]:
+) -> tuple[StatesReader, ShardStore]:
     """States of the untrained model at one position, in every layer that was read of the trained
     one."""
     stages, s = cells.stages, cells.settings

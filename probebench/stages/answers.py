@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from probebench.errors import UsageError
-from probebench.files import Background, Stage, content_key, shard_name
+from probebench.files import Background, ShardStore, content_key, shard_name
 from probebench.job.options import Settings
 from probebench.job.record import versions
 from probebench.models.asking import gather
@@ -179,12 +179,12 @@ class Stages:
         pack: Callable[[T, list[int]], bytes],
         suffix: str,
         loaded: Callable[[], LoadedModel],
-    ) -> tuple[Stage, list[list[int]]]:
+    ) -> tuple[ShardStore, list[list[int]]]:
         """Compute the shards of a stage that are not there yet, with the model that `loaded` gives.
 
         One shard is packed and written while the next is computed, so at most two are in memory.
         """
-        stage, shards = Stage(self.folder, name, inputs), plan_shards(lengths)
+        stage, shards = ShardStore(self.folder, name, inputs), plan_shards(lengths)
         missing = [i for i in range(len(shards)) if not stage.has(shard_name(i, suffix))]
         if missing:
             loaded()  # so that its progress line comes before this stage's

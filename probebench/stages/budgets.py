@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from probebench.files import Stage
+from probebench.files import ShardStore
 from probebench.models.passes.batches import Budget
 
 
@@ -25,7 +25,7 @@ class Budgets:
 
     def __init__(self, folder: Path, tell: Callable[[int], None] | None = None) -> None:
         self.folder, self.tell = folder, tell
-        self._stages: dict[str, Stage] = {}
+        self._stages: dict[str, ShardStore] = {}
         self._found: dict[str, Budget] = {}
 
     def get(
@@ -39,7 +39,7 @@ class Budgets:
             find: makes it when there is none; may load the model.
         """
         stage = self._stages.setdefault(
-            name, Stage(self.folder, "budgets", {"for": name, **inputs})
+            name, ShardStore(self.folder, "budgets", {"for": name, **inputs})
         )
 
         def needed() -> Budget:
@@ -66,14 +66,14 @@ class Budgets:
         }
 
 
-def _keep(stage: Stage, budget: Budget) -> None:
+def _keep(stage: ShardStore, budget: Budget) -> None:
     """Each change in a file of its own: a kill between the file and its line in the manifest leaves
     the one before."""
     content = {"tokens": budget.tokens, "examples": budget.largest, "halvings": budget.halvings}
     stage.write(f"{budget.halvings:03d}.json", (json.dumps(content) + "\n").encode())
 
 
-def _latest(stage: Stage) -> Budget | None:
+def _latest(stage: ShardStore) -> Budget | None:
     kept = [file for file in sorted(stage.shards) if stage.has(file)]
     if not kept:
         return None

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench.errors import UsageError
-from probebench.files import Stage, content_key, shard_name
+from probebench.files import ShardStore, content_key, shard_name
 from probebench.job.record import versions
 from probebench.models.blocks.sites import SITES, SitePlan, plan_sites
 from probebench.models.devices import pick_device
@@ -85,7 +85,7 @@ class Cells:
         self.stages, self.settings, self.answers = stages, stages.settings, answers
         self.positions = stages.positions
         self.plan, self.layout = asked
-        self.states_stage: Stage | Stored
+        self.states_stage: ShardStore | Stored
         self.table = locate([a.tokens for a in answers], self.positions)
         self.labels = Labels(
             np.array([a.label for a in answers]),
@@ -220,7 +220,7 @@ class Cells:
             "shuffles": self.n_shuffles,
             "versions": versions(),
         }
-        stage, wanted = Stage(self.stages.folder, "probes", inputs), self.wanted()
+        stage, wanted = ShardStore(self.stages.folder, "probes", inputs), self.wanted()
         done = {
             f.cell: f
             for name in sorted(stage.shards)
@@ -276,7 +276,7 @@ class Cells:
             "probe": weights,
             "versions": versions(),
         }
-        stage = Stage(self.stages.folder, "attribution", inputs)
+        stage = ShardStore(self.stages.folder, "attribution", inputs)
         if not stage.has(ATTRIBUTION):
             loaded = self.stages.loaded
             with self.stages.progress.stage(

@@ -27,7 +27,7 @@ from probebench.errors import (
     UnknownNameError,
     UsageError,
 )
-from probebench.files import Lock, Stage, content_key
+from probebench.files import Lock, ShardStore, content_key
 from probebench.job.options import Settings
 from probebench.models.asking import gather
 from probebench.models.loading import (
@@ -178,7 +178,7 @@ def import_states(
         "compared": asdict(found) if found else None,
     }
     with Lock(Path(out)):
-        stage = Stage(Path(out), "states", inputs)
+        stage = ShardStore(Path(out), "states", inputs)
         stage.write(SOURCE, (json.dumps(about, indent=1) + "\n").encode())
         stage.write(EXAMPLES, _examples(given, seed))
         _write(stage, there, entries, table, names, dtype, progress)
@@ -264,7 +264,7 @@ def _find(
 
 
 def _write(
-    stage: Stage,
+    stage: ShardStore,
     there: _There,
     entries: Entries,
     table: NDArray[np.int64],
