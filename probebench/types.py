@@ -159,6 +159,15 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One thing of a task file, or of stored hidden states, that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One (layer, position) of one site."""
 

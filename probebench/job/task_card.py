@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.errors import BadFileError, ProbebenchError, UnavailableError
@@ -15,18 +14,9 @@ from probebench.tasks.prompts import encode_prompt, encode_statement, fill_promp
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import Dataset, load_dataset
 from probebench.tasks.split import split_examples
-from probebench.types import SPLITS, Example
+from probebench.types import SPLITS, Check, Example
 
 SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
 
 
 def describe(

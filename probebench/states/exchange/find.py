@@ -14,7 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError
-from probebench.record.run import RECORD, Run
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import NAMES, Shard
 from probebench.types import EMB, layer_name
@@ -29,7 +28,21 @@ came."""
 EXAMPLES = "examples.parquet"
 """One row per example, in the order of the states' first axis."""
 COLUMNS = ["id", "label", "split", "group"]
+RECORD = "record.json"
+"""What says that a folder is a finished run's."""
 WIDE = 80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptBy:
+    """A finished run that hidden states belong to, as far as its record speaks of them."""
+
+    folder: Path
+    """The run directory."""
+    states: str
+    """Where it keeps its states, below the folder; empty where they were not kept."""
+    model: Mapping[str, Any]
+    """As in `Stored`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +61,7 @@ class Stored:
     """Name (where known), revision, architecture, ... of the model that made them."""
     absent: Mapping[str, str]
     """Layer of `resid` that the model has and these states have not -> why."""
-    run: Run | None
+    run: KeptBy | None
     """The finished run they belong to."""
 
     @property
@@ -91,13 +104,13 @@ def find_states(path: str | Path) -> Path:
     if (path / INDEX).is_file() or (path / "manifest.jsonl").is_file():
         return path
     if (path / RECORD).is_file():
-        run = Run.load(path)
-        if not run.record.get("states"):
+        run = _read_run(path)
+        if not run.states:
             raise BadFileError(
                 f"{path} keeps no hidden states: it was run with --discard-states. Run it again "
                 "without."
             )
-        return path / str(run.record["states"])
+        return path / run.states
     found = sorted(p.parent for p in path.glob(f"stages/states-*/{INDEX}"))
     if len(found) == 1:
         return found[0]
@@ -124,7 +137,7 @@ def open_states(path: str | Path) -> Stored:
     told = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
     inputs = head["inputs"]
     model = (
-        run.record["model"]
+        run.model
         if run
         else told.get("model") or inputs.get("model") or inputs.get("answers", {}).get("model", {})
     )
@@ -202,15 +215,25 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     return head, shards
 
 
-def _run_of(folder: Path, path: Path) -> Run | None:
+def _read_run(folder: Path) -> KeptBy:
+    """What a run's record says of its hidden states.
+
+    Raises:
+        BadFileError: no record is there, or one that cannot be read.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return KeptBy(folder, str(record.get("states") or ""), record.get("model") or {})
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadFileError(f"{folder / RECORD} cannot be read: {error}") from None
+
+
+def _run_of(folder: Path, path: Path) -> KeptBy | None:
     """The finished run that names this folder as its states."""
     for place in (path, *folder.resolve().parents[:2]):
         with suppress(BadFileError):
-            run = Run.load(place)
-            if (
-                run.record.get("states")
-                and (place / run.record["states"]).resolve() == folder.resolve()
-            ):
+            run = _read_run(place)
+            if run.states and (place / run.states).resolve() == folder.resolve():
                 return run
     return None
 

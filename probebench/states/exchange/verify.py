@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError
 from probebench.files import content_key
-from probebench.job.task_card import Check
 from probebench.states.exchange.find import Stored, find_states, open_states, parts, read_manifest
 from probebench.states.reader import INDEX, StatesReader
 from probebench.states.shards import NAMES, Shard
-from probebench.types import EMB, layer_name
+from probebench.types import EMB, Check, layer_name
 
 
 def verify(path: str | Path) -> Iterator[Check]:
