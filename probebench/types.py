@@ -10,6 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+"""Decisions, scores and metrics: all that is computed in double precision."""
+Float32s = NDArray[np.float32]
+AnyFloats = NDArray[np.floating[Any]]
+"""Vectors in whatever precision a model, a file or an estimator has them."""
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 DetectorKind = Literal["probe", "ensemble", "baseline", "control"]

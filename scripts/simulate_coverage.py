@@ -31,9 +31,8 @@ from probebench.metrics.calibration import BINS, fit_platt
 from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.metrics.ranking import ranked
 from probebench.scoring.comparison import Sample, all_metrics
-from probebench.types import Interval
+from probebench.types import Floats, Interval
 
-Floats = NDArray[np.float64]
 SHIFTS = 1.0, 0.6
 """How far correct answers stand above wrong ones, in standard deviations, for the two detectors
 that are compared."""

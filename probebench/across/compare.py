@@ -17,9 +17,8 @@ from probebench.errors import LabelError, UnknownNameError, UsageError
 from probebench.metrics.paired import paired
 from probebench.record.reopened import Stored, as_float, cell_of
 from probebench.record.run import Run
-from probebench.types import Interval
+from probebench.types import Floats, Interval
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DIFFERS = (
     ("model", "model", "name"),

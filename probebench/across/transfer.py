@@ -24,12 +24,11 @@ from probebench.progress import Progress
 from probebench.record.maps import caption
 from probebench.record.reopened import CellProbe, Stored, no_probe, other_model
 from probebench.record.run import Run
-from probebench.types import Cell
+from probebench.types import Cell, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Floats = NDArray[np.float64]
 AT = ("source", "target")
 """Whose selected cell is read."""
 OTHERS = "all others"

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from probebench.metrics.auroc import auroc
 from probebench.probes.fit import BatchedFits, Labels
 from probebench.states.positions import POSITIONS
-from probebench.types import EMB, CellFit, Detector, When, split_index
+from probebench.types import EMB, CellFit, Detector, Floats, When, split_index
 
-Floats = NDArray[np.float64]
 SIZES = (2, 3, 5, 8, 13, 21, 34)
 """Numbers of cells tried for the mean. One cell is the selected probe itself, which has its own
 row."""

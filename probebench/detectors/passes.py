@@ -33,9 +33,8 @@ from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import present, readable_when
 from probebench.states.reader import StatesReader, states_bytes
 from probebench.tasks.prompts import encode_prompt
-from probebench.types import Cell, CellFit, Detector, LabelledAnswer, When, split_index
+from probebench.types import Cell, CellFit, Detector, Floats, LabelledAnswer, When, split_index
 
-Floats = NDArray[np.float64]
 Ids = tuple[int, ...]
 RANDOM_PROBES = "probes.parquet"
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from probebench.types import Detector, LabelledAnswer, When
+from probebench.types import Detector, Floats, LabelledAnswer, When
 
-Floats = NDArray[np.float64]
 Take = Callable[[LabelledAnswer], slice | None]
 REDUCTIONS: dict[str, Callable[[Floats], np.floating]] = {
     "mean": np.mean,

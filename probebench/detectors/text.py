@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc
 from probebench.probes.fit import Labels
-from probebench.types import SPLITS, Detector, LabelledAnswer, When, split_index
+from probebench.types import SPLITS, Detector, Floats, LabelledAnswer, When, split_index
 
-Floats = NDArray[np.float64]
 TEXT_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse L2 strengths of the text-only baselines: their rows have length one, so weaker penalties
 are in place."""

@@ -3,15 +3,12 @@ see it."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from probebench.types import AnyFloats
 
 
-def cosine(a: Floats | None, b: Floats | None) -> float:
+def cosine(a: AnyFloats | None, b: AnyFloats | None) -> float:
     """Cosine of two weight vectors (width,); NaN where a probe is not linear (None) or has no
     direction."""
     if a is None or b is None:
@@ -20,7 +17,7 @@ def cosine(a: Floats | None, b: Floats | None) -> float:
     return _normed(float(a @ b), float(a @ a), float(b @ b))
 
 
-def mahalanobis_cosine(a: Floats | None, b: Floats | None, X: Floats) -> float:
+def mahalanobis_cosine(a: AnyFloats | None, b: AnyFloats | None, X: AnyFloats) -> float:
     """Cosine of two weight vectors under the covariance S of the vectors they are applied to: a'Sb
     / sqrt(a'Sa b'Sb).
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.types import Interval
+from probebench.types import Floats, Interval
 
-Floats = NDArray[np.float64]
 Z95 = 1.959963984540054
 """97.5 % quantile of the normal distribution."""
 RESAMPLES = 1000

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.intervals import wilson
-from probebench.types import Interval
+from probebench.types import Floats, Interval
 
-Floats = NDArray[np.float64]
 BINS = 10
 """Equal-mass bins of the calibration error."""
 STEPS, TOL = 100, 1e-10

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import Z95, Resamples, auroc, auroc_many
-from probebench.types import Interval
+from probebench.types import Floats, Interval
 
-Floats = NDArray[np.float64]
 Scale = Literal["logit", "below_one", "difference"]
 ROUNDING = 1e-9
 """Nearer to 1 than this is 1: sums of fractions are not exact."""

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from probebench.metrics.auroc import Z95, Resamples, auroc, delong_difference
 from probebench.metrics.intervals import bootstrap_interval
-from probebench.types import Interval
+from probebench.types import Floats, Interval
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 UNDEFINED = Interval(float("nan"), float("nan"))
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from probebench.types import Floats
+
 BLOCK = 128
 """Resamples at a time: their running sums stay in the processor's cache."""
 

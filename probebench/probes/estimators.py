@@ -18,21 +18,22 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-Floats = NDArray[np.floating[Any]]
+from probebench.types import AnyFloats
+
 FLOATS = [np.float64, np.float32]  # what vectors may be; anything else becomes the first
 
 
-def scaled(X: Floats, centre: Floats, scale: float) -> Floats:
+def scaled(X: AnyFloats, centre: AnyFloats, scale: float) -> AnyFloats:
     """(example, width) vectors, centred and divided by one number."""
     return np.asarray((X - centre) / scale)
 
 
-def affine(X: Floats, coef: Floats, intercept: Floats) -> Floats:
+def affine(X: AnyFloats, coef: AnyFloats, intercept: AnyFloats) -> AnyFloats:
     """(example,) decisions of weights (1, width) and an intercept (1,)."""
     return np.asarray(X @ coef.T + intercept).ravel()
 
 
-def hidden(X: Floats, layers: list[tuple[Floats, Floats]]) -> Floats:
+def hidden(X: AnyFloats, layers: list[tuple[AnyFloats, AnyFloats]]) -> AnyFloats:
     """(example,) decisions through layers of (weights (in, out), bias (out,)), rectified between
     them."""
     for weights, bias in layers[:-1]:
@@ -72,7 +73,7 @@ class _TwoClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_class = False
         return tags
 
-    def _read(self, X: Any, y: Any) -> tuple[Floats, NDArray[np.int64]]:
+    def _read(self, X: Any, y: Any) -> tuple[AnyFloats, NDArray[np.int64]]:
         """Checked (example, width) vectors and (example,) targets: 1 for the second class in order,
         0 for the first."""
         X, y = validate_data(self, X, y, dtype=FLOATS)
@@ -90,7 +91,9 @@ class _TwoClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return X, index
 
-    def _read_weights(self, sample_weight: Any, X: Floats, index: NDArray[np.int64]) -> Floats:
+    def _read_weights(
+        self, sample_weight: Any, X: AnyFloats, index: NDArray[np.int64]
+    ) -> AnyFloats:
         """Checked (example,) weights, none negative, some of each class above zero."""
         weights = np.asarray(
             _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -112,7 +115,7 @@ class _TwoClasses(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return float(value)
 
-    def decision_function(self, X: Any) -> Floats:
+    def decision_function(self, X: Any) -> AnyFloats:
         """(example,) decisions, positive for `classes_[1]`."""
         check_is_fitted(self)
         return affine(
@@ -181,7 +184,7 @@ class L2Logistic(_TwoClasses):
         return self
 
     def _fit_lbfgs(
-        self, X: Floats, index: NDArray[np.int64], weights: Floats | None, C: float
+        self, X: AnyFloats, index: NDArray[np.int64], weights: AnyFloats | None, C: float
     ) -> L2Logistic:
         from sklearn.linear_model import LogisticRegression
 
@@ -196,7 +199,7 @@ class L2Logistic(_TwoClasses):
         self.intercept_ = model.intercept_ - centre @ model.coef_[0]
         return self
 
-    def predict_proba(self, X: Any) -> Floats:
+    def predict_proba(self, X: Any) -> AnyFloats:
         """(example, class) probabilities."""
         from scipy.special import expit
 
@@ -344,13 +347,13 @@ class HiddenLayer(_TwoClasses):
         )
         return self
 
-    def decision_function(self, X: Any) -> Floats:
+    def decision_function(self, X: Any) -> AnyFloats:
         """(example,) log odds, positive for `classes_[1]`."""
         check_is_fitted(self)
         return hidden(validate_data(self, X, dtype=FLOATS, reset=False), self.layers_)
 
 
-def _quietly(model: Any, X: Floats, index: NDArray[np.int64], **fit: Any) -> bool:
+def _quietly(model: Any, X: AnyFloats, index: NDArray[np.int64], **fit: Any) -> bool:
     """Fit; whether it converged, in place of the library's warning that it did not."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -363,7 +366,7 @@ def _quietly(model: Any, X: Floats, index: NDArray[np.int64], **fit: Any) -> boo
     return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def _solve(gram: Floats, ridge: float, right: Floats) -> Floats:
+def _solve(gram: AnyFloats, ridge: float, right: AnyFloats) -> AnyFloats:
     """(gram + ridge I)^-1 right for a positive semi-definite Gram matrix."""
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
@@ -374,7 +377,7 @@ def _solve(gram: Floats, ridge: float, right: Floats) -> Floats:
         return np.asarray(np.linalg.lstsq(matrix, right, rcond=None)[0])
 
 
-def _ledoit_wolf(Z: Floats, gram: Floats) -> float:
+def _ledoit_wolf(Z: AnyFloats, gram: AnyFloats) -> float:
     """Ledoit and Wolf's shrinkage of Z'Z / n from (example, width) centred Z and either of its Gram
     matrices.
 

@@ -18,9 +18,8 @@ from probebench.probes.estimators import OneScale
 from probebench.probes.kinds import Probe
 from probebench.probes.solver import TOL, LogisticSolver
 from probebench.states.reader import StatesReader
-from probebench.types import Cell, CellFit, SplitName, split_index
+from probebench.types import Cell, CellFit, Floats, SplitName, split_index
 
-Floats = NDArray[np.float64]
 ROUGH = 5e-3
 """Relative gradient at which a fit to shuffled labels is good enough: its AUROC moves by 1e-4, the
 null's spread is 100 times that, and hard cells need a third of the steps (DECISIONS.md)."""

@@ -19,9 +19,8 @@ from probebench.probes.kinds import Probe, get_probe, linear_map
 from probebench.record.run import PROBE, Run
 from probebench.scoring.best import best_on_common
 from probebench.tasks.sources import normalise
-from probebench.types import EMB, Cell
+from probebench.types import EMB, Cell, Floats
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ONE_MODEL = ("revision", "tokenizer", "chat_template", "dtype", "attention")
 """What must agree for two runs to be of one model."""

@@ -25,9 +25,8 @@ from probebench.metrics.calibration import (
 from probebench.metrics.intervals import Scale, bootstrap_interval
 from probebench.metrics.ranking import accuracy_threshold, alarm_threshold, ranked
 from probebench.scoring.best import LEAST
-from probebench.types import Detector, DetectorKind, Interval, SplitName, When, split_index
+from probebench.types import Detector, DetectorKind, Floats, Interval, SplitName, When, split_index
 
-Floats = NDArray[np.float64]
 ALARM_RATES = {"recall_at_fpr_01": 0.01, "recall_at_fpr_05": 0.05}
 """Metric -> share of correct answers that may be flagged as wrong."""
 SHUFFLED = "shuffled_labels_"

@@ -30,13 +30,13 @@ from probebench.types import (
     Cell,
     CellFit,
     Detector,
+    Floats,
     LabelledAnswer,
     ScoreMatrix,
     SplitName,
     split_index,
 )
 
-Floats = NDArray[np.float64]
 SHUFFLES = 20
 """Repeats of the shuffled-label control at the selected cell."""
 

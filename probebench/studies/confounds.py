@@ -17,9 +17,8 @@ from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.probes.fit import Labels
 from probebench.scoring.comparison import ends
 from probebench.scoring.score import Result
-from probebench.types import LabelledAnswer, split_index
+from probebench.types import Floats, LabelledAnswer, split_index
 
-Floats = NDArray[np.float64]
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse L2 strengths of the linear model of the confounds."""
 SOURCES = (

@@ -15,9 +15,8 @@ from probebench.metrics.intervals import auroc_interval, bootstrap_interval
 from probebench.probes.fit import Job, fit_cell, why_masked
 from probebench.scoring.comparison import ends
 from probebench.tasks.opinion import agreement
-from probebench.types import CellFit, split_index
+from probebench.types import CellFit, Floats, split_index
 
-Floats = NDArray[np.float64]
 LEAST = 0.05
 """Where 1 - a - b falls below this, labels say next to nothing of the other judge's, and nothing is
 divided by it."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import placements
+from probebench.types import Floats
 
-Floats = NDArray[np.float64]
 ALPHA = 0.05
 """Of all comparisons of one leader together (Holm 1979)."""
 ROUNDING = 1e-12

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.read import DECISIONS, DETECTOR_MARK, Submission
 from probebench.leaderboard.submission.strict import Finding
+from probebench.types import Floats
 
-Floats = NDArray[np.float64]
 SLACK = 1e-4
 """Share of a value by which decisions in single precision may miss a relation."""
 SCORES = {"logit": "logit", "prob": "probability", "logprob": "log-prob"}

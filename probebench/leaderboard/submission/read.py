@@ -28,9 +28,8 @@ from probebench.leaderboard.submission.strict import (
     read_csv,
     read_json,
 )
-from probebench.types import Detector
+from probebench.types import Detector, Floats
 
-Floats = NDArray[np.float64]
 RECORD, CELLS, DECISIONS, RERUN = "record.json", "cells.csv", "decisions.parquet", "rerun.json"
 FILES = (RECORD, CELLS, DECISIONS)
 """What a submission must hold, in the order it is read."""

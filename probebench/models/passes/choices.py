@@ -7,13 +7,11 @@ import inspect
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from probebench.models.generate import pad_right
 from probebench.models.loading import LoadedModel
 from probebench.models.passes.batches import BATCH_TOKENS, Budget, in_batches
-
-Floats = NDArray[np.float64]
+from probebench.types import Floats
 
 
 def choice_scores(

@@ -65,11 +65,10 @@ from probebench.states.shards import STATE_DTYPES, host_dtype, states_bytes, to_
 from probebench.tasks.given import GivenAnswer
 from probebench.tasks.split import split_examples
 from probebench.tasks.thinking import place_answer, thinking_ids
-from probebench.types import TokenizedAnswer, layer_name
+from probebench.types import AnyFloats, TokenizedAnswer, layer_name
 
 INSPECTED = 32
 """Answers held against the convention before anything is written."""
-Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,7 @@ class _There:
     shape: tuple[int, tuple[int, ...] | None]
     """Its number of entries, and the layers that its file names."""
 
-    def read(self, i: int) -> Floats:
+    def read(self, i: int) -> AnyFloats:
         """(entry, token, width) of an answer.
 
         Raises:
@@ -225,7 +224,7 @@ class _There:
 
 def _read(
     array: Array, name: str, ids: tuple[int, ...], handle: ModelHandle
-) -> tuple[Floats, tuple[int, ...] | None]:
+) -> tuple[AnyFloats, tuple[int, ...] | None]:
     values, tokens = read_array(array)
     check_array(
         name,
@@ -369,7 +368,7 @@ def tokenized(given: Sequence[GivenAnswer], handle: ModelHandle) -> list[Tokeniz
 
 
 def gather_places(
-    read: Callable[[int], Floats],
+    read: Callable[[int], AnyFloats],
     rows: Sequence[int],
     entries: Entries,
     table: NDArray[np.int64],

@@ -11,15 +11,8 @@ from numpy.typing import NDArray
 
 from probebench.errors import StatesError
 from probebench.states.exchange.find import ranges
-from probebench.states.exchange.recomputed import (
-    OUTLIER,
-    Floats,
-    OwnPass,
-    Subject,
-    distances,
-    spread,
-)
-from probebench.types import layer_name
+from probebench.states.exchange.recomputed import OUTLIER, OwnPass, Subject, distances, spread
+from probebench.types import Float32s, layer_name
 
 OTHERS = 32
 """Answers of the same length that an answer's states are held against."""
@@ -63,11 +56,11 @@ class Look:
             f"States of {self.subject.names[i]!r} are not those that {name!r} gives here: {said}"
         )
 
-    def _claimed(self, ours: Floats) -> Floats:
+    def _claimed(self, ours: Float32s) -> Float32s:
         """Our rows of the layers that the file is said to hold."""
         return ours[[layer + 1 for layer in self.subject.layers]]
 
-    def _layers(self, theirs: Floats, ours: Floats, tolerance: float) -> str:
+    def _layers(self, theirs: Float32s, ours: Float32s, tolerance: float) -> str:
         """Vectors of other layers, mostly one further or one before."""
         table = np.array([[np.median(distances(t, row)) for row in ours] for t in theirs])
         found, claimed = table.argmin(axis=1), np.array(self.subject.layers) + 1
@@ -103,7 +96,7 @@ class Look:
         )
 
     def _other_answer(
-        self, i: int, theirs: Floats, tokens: NDArray[np.int64], tolerance: float
+        self, i: int, theirs: Float32s, tokens: NDArray[np.int64], tolerance: float
     ) -> str:
         """Vectors of another answer of the same length."""
         ids = self.subject.sequences[i]
@@ -122,8 +115,8 @@ class Look:
 
     def _tokens(
         self,
-        theirs: Floats,
-        ours: Floats,
+        theirs: Float32s,
+        ours: Float32s,
         ids: Sequence[int],
         tokens: NDArray[np.int64],
         tolerance: float,
@@ -168,7 +161,7 @@ class Look:
         return ""
 
     def _late_start(
-        self, theirs: Floats, ids: Sequence[int], tokens: NDArray[np.int64], tolerance: float
+        self, theirs: Float32s, ids: Sequence[int], tokens: NDArray[np.int64], tolerance: float
     ) -> str:
         """Vectors of a pass that began at a later token: that token is what it is when it stands
         alone."""
@@ -186,7 +179,7 @@ class Look:
                 )
         return ""
 
-    def _factor(self, theirs: Floats, ours: Floats, tolerance: float) -> str:
+    def _factor(self, theirs: Float32s, ours: Float32s, tolerance: float) -> str:
         """Ours times a number."""
         for vectors, mine, layer in zip(
             theirs, self._claimed(ours), self.subject.layers, strict=True
@@ -204,7 +197,7 @@ class Look:
             return ""
         return ""
 
-    def _far(self, theirs: Floats, ours: Floats, tolerance: float, dtype: str) -> str:
+    def _far(self, theirs: Float32s, ours: Float32s, tolerance: float, dtype: str) -> str:
         found = np.array(
             [np.median(distances(t, o)) for t, o in zip(theirs, self._claimed(ours), strict=True)]
         )
@@ -219,6 +212,6 @@ class Look:
         )
 
 
-def _near(theirs: Floats, ours: Floats, tolerance: float) -> NDArray[np.bool_]:
+def _near(theirs: Float32s, ours: Float32s, tolerance: float) -> NDArray[np.bool_]:
     """(token,) is each token's vector the same, in the median over the layers?"""
     return np.asarray(np.median(distances(theirs, ours), axis=0) <= OUTLIER * tolerance)

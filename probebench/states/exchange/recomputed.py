@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from probebench.errors import StatesError
 from probebench.models.blocks.sites import plan_sites, watch
 from probebench.progress import Progress
-from probebench.types import EMB
+from probebench.types import EMB, Float32s
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,6 @@ OUTLIER = 3
 NEARER, ALIKE = 0.7, 1e-3
 """A layer is taken for its neighbour when that is so much nearer, and the distance is more than
 nothing."""
-Floats = NDArray[np.float32]
 
 
 class _Enough(Exception):
@@ -73,7 +72,7 @@ class OwnPass:
                 f"{next(iter(self.plan.absent.values()))}."
             )
 
-    def __call__(self, ids: Sequence[int], upto: int | None = None) -> Floats:
+    def __call__(self, ids: Sequence[int], upto: int | None = None) -> Float32s:
         """(layer, token, width), `emb` first; after the last block once more what comes after the
         final norm.
 
@@ -149,7 +148,7 @@ class Compared:
     """The entry said to come after the final norm is the last block's output before it."""
 
 
-def distances(theirs: NDArray[Any], ours: Floats) -> Floats:
+def distances(theirs: NDArray[Any], ours: Float32s) -> Float32s:
     """|theirs - ours| / |ours| of each vector."""
     size = np.linalg.norm(ours, axis=-1)
     return np.asarray(
