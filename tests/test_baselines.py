@@ -16,7 +16,7 @@ from probebench.errors import UsageError
 from probebench.metrics.auroc import auroc
 from probebench.models.loading import load_model
 from probebench.models.passes.embed import embed, encode_texts, find_encoder
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.tasks.split import split_of
 from probebench.types import Answer, Example, LabelledAnswer, Span, TokenizedAnswer
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from probebench.metrics.auroc import auroc
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.studies.confounds import Features, answer_in_prompt, features, linear, residual
 from probebench.tasks.split import split_of
 from probebench.types import Answer, Example, LabelledAnswer, TokenizedAnswer, split_index

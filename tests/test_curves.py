@@ -5,8 +5,9 @@ import pytest
 
 from probebench.errors import UsageError
 from probebench.metrics.auroc import auroc
-from probebench.probes.fit import Job, Labels, fit_cell
+from probebench.probes.fit import Job, fit_cell
 from probebench.probes.kinds import get_probe
+from probebench.probes.labels import Labels
 from probebench.studies.curves import check_sizes, learning_curve, nested
 from probebench.tasks.split import split_of
 from probebench.types import Cell, split_index

@@ -6,7 +6,7 @@ import pytest
 from probebench.detectors.ensembles import candidates, ensembles, present_mean
 from probebench.metrics.auroc import auroc
 from probebench.metrics.ranking import alarm_threshold
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.states.positions import PUBLISHED as POSITIONS_15
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, split_index

@@ -6,8 +6,10 @@ from sklearn.linear_model import LogisticRegression
 
 from probebench.errors import RunError, UnknownNameError
 from probebench.metrics.auroc import auroc
-from probebench.probes.fit import Job, Labels, decide, fit_cell, fit_cells, project, why_masked
+from probebench.probes.fit import Job, fit_cell, fit_cells, project
 from probebench.probes.kinds import C_GRID, PROBES, Probe, get_probe
+from probebench.probes.labels import Labels, why_masked
+from probebench.probes.many_fits import decide
 from probebench.scoring.score import select
 from probebench.states.reader import SiteLayout, StatesReader, states_bytes
 from probebench.tasks.split import split_of

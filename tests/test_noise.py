@@ -10,8 +10,9 @@ import probebench
 from probebench.errors import UnknownNameError, UsageError
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.intervals import bootstrap_interval
-from probebench.probes.fit import Job, Labels, fit_cell
+from probebench.probes.fit import Job, fit_cell
 from probebench.probes.kinds import get_probe
+from probebench.probes.labels import Labels
 from probebench.studies.noise import attenuation, label_noise
 from probebench.tasks.split import split_of
 from probebench.types import split_index

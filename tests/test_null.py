@@ -6,8 +6,9 @@ import pytest
 from scipy.stats import binomtest
 
 from probebench.metrics.auroc import auroc, fdr, max_statistic_p, permutation_p
-from probebench.probes.fit import Labels, fit_cell
+from probebench.probes.fit import fit_cell
 from probebench.probes.kinds import get_probe
+from probebench.probes.labels import Labels
 from probebench.tasks.split import split_of
 from probebench.types import Cell, split_index
 

@@ -8,7 +8,7 @@ import pytest
 
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.intervals import difference_interval
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.scoring.score import score_matrix, select
 from probebench.states.positions import POSITIONS, PUBLISHED
 from probebench.studies.readable import (

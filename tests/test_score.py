@@ -5,7 +5,7 @@ import pytest
 from probebench.errors import LabelError
 from probebench.files import clean_json
 from probebench.metrics.auroc import Resamples, auroc
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.score import compare, score_matrix, select
 from probebench.tasks.split import split_of

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, UsageError
+from probebench.probes.choose import best_cell
 from probebench.probes.fit import fit_cells
 from probebench.progress import Counter
 from probebench.record.reopened import CellProbe, Stored, no_probe
@@ -118,12 +119,10 @@ def topic_probes(
         fits = []
         for fit in fit_cells(dataclasses.replace(run.job, reader=reader), cells):
             counter.advance()
-            if np.isfinite(fit.validation_auroc):
-                fits.append(fit)
-        if not fits:
+            fits.append(fit)
+        if (best := best_cell(fits)) is None:
             yield topic, run.cell, no_probe("too few examples of both classes in the other topics")
             continue
-        best = max(fits, key=lambda fit: fit.validation_auroc)  # the first of equals
         X = run.vectors(best.cell)
         there = run.there(best.cell) & used
         yield topic, best.cell, run.refit(best.cell, X, best.C, best.validation_auroc, among=there)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.probes.estimators import OneScale
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.record.reopened import CellProbe, Stored, cell_of, fit_probe, no_probe
 from probebench.types import Cell, SplitName
 

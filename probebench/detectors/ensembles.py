@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc
-from probebench.probes.fit import BatchedFits, Labels
+from probebench.probes.choose import first_best
+from probebench.probes.labels import Labels
+from probebench.probes.many_fits import BatchedFits
 from probebench.states.positions import POSITIONS
 from probebench.types import EMB, CellFit, Detector, Floats, When, split_index
 
@@ -145,10 +147,10 @@ def _stack(
             # averaged over folds, not pooled: intercepts of folds differ, against the balance of
             # what was held out
             values[fold] = [auroc(labels.y[held], d[held]) for d in decisions]
-    if not np.isfinite(values).any() or len(np.unique(y)) < 2:
-        return []
     means = present_mean(values)
-    best = int(np.nanargmax(means))
+    best = first_best(means)
+    if best is None or len(np.unique(y)) < 2:
+        return []
     decisions = np.where(there, _fit(X, rows, labels, (STACK_GRID[best],))[0], np.nan)
     decisions[rows] = _left_out(X, rows, labels, folds, STACK_GRID[best]) + decisions[rows].mean()
     detail = {

@@ -24,7 +24,8 @@ from probebench.models.passes.batches import BATCH_TOKENS, Budget
 from probebench.models.passes.choices import choice_scores
 from probebench.models.passes.embed import embed, encode_texts
 from probebench.models.untrained import untrained
-from probebench.probes.fit import Job, Labels
+from probebench.probes.fit import Job
+from probebench.probes.labels import Labels
 from probebench.scoring.score import cell_facts, select
 from probebench.stages import parquet
 from probebench.stages.answers import Stages

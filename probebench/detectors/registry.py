@@ -9,7 +9,7 @@ import numpy as np
 
 from probebench.detectors.signals import each, length, prompt_length, signal_baselines
 from probebench.detectors.text import text_baselines
-from probebench.probes.fit import Labels
+from probebench.probes.labels import Labels
 from probebench.types import Detector, LabelledAnswer, split_index
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from probebench.metrics.auroc import auroc
-from probebench.probes.fit import Labels
-from probebench.types import SPLITS, Detector, Floats, LabelledAnswer, When, split_index
+from probebench.probes.choose import fit_features
+from probebench.probes.labels import Labels
+from probebench.types import Detector, Floats, LabelledAnswer, When, split_index
 
 TEXT_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse L2 strengths of the text-only baselines: their rows have length one, so weaker penalties
@@ -79,18 +79,5 @@ def fit_rows(X: Any, labels: Labels) -> tuple[Floats, float]:
     Returns:
         (example,) decisions, and the chosen C.
     """
-    from sklearn.linear_model import LogisticRegression
-
     rows = split_index(labels.splits)
-    train, validation = (rows[name] for name in SPLITS[:2])
-    best: tuple[float, float, Floats] | None = None
-    for C in TEXT_GRID:
-        model = LogisticRegression(C=C, solver="liblinear", random_state=0).fit(
-            X[train], labels.y[train]
-        )
-        decisions = np.asarray(model.decision_function(X), dtype=np.float64)
-        value = auroc(labels.y[validation], decisions[validation])
-        if best is None or value > best[0]:
-            best = value, C, decisions
-    assert best is not None  # the grid is never empty
-    return best[2], best[1]
+    return fit_features(X, labels.y, rows, TEXT_GRID, solver="liblinear", random_state=0)

@@ -33,8 +33,9 @@ from probebench.models.passes.memory import (
     host_budget,
     host_free,
 )
-from probebench.probes.fit import Labels, fit_cell
+from probebench.probes.fit import fit_cell
 from probebench.probes.kinds import Probe
+from probebench.probes.labels import Labels
 from probebench.states.extract import plan_shards
 from probebench.states.reader import SiteLayout
 from probebench.states.shards import shard_size

@@ -11,8 +11,10 @@ from probebench.files import content_key
 from probebench.models.blocks.sites import check_sites
 from probebench.models.generate import GENERATIONS
 from probebench.models.loading import ModelSpec
-from probebench.probes.fit import MIN_CLASS, MOVED, ROUGH
+from probebench.probes.fit import MOVED
 from probebench.probes.kinds import get_probe
+from probebench.probes.labels import MIN_CLASS
+from probebench.probes.many_fits import ROUGH
 from probebench.probes.solver import MAX_ITER, TOL
 from probebench.states.extract import BATCHINGS, STATE_DTYPES
 from probebench.states.positions import resolve_positions

@@ -3,7 +3,6 @@ torch."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import UsageError
-from probebench.metrics.auroc import auroc
-from probebench.probes.fit import Job, Labels, decide, fits_of, project, why_masked
+from probebench.probes.choose import choose
+from probebench.probes.fit import Job
 from probebench.probes.kinds import Probe, get_probe, linear_map
+from probebench.probes.labels import Labels, why_no_probe
+from probebench.probes.many_fits import decide, fit_grid, fit_last, fits_of
 from probebench.record.run import PROBE, Run
 from probebench.scoring.best import best_on_common
 from probebench.tasks.sources import normalise
@@ -143,12 +144,7 @@ class Stored:
                 else at.widths[at.layers.index(cell.layer)]
             )
             return np.zeros((len(self.split), width), dtype=np.float32)
-        X = self.reader.cell(cell.layer, cell.position, cell.site)
-        return (
-            X
-            if self.job.width is None or cell.site == "resid"
-            else project(X, self.job.width, self.seed)
-        )
+        return self.job.vectors(cell)
 
     def probe_at(self, cell: Cell, X: NDArray[np.float32]) -> CellProbe:
         """The run's probe at `cell`: the saved one of its selected cell where it is kept, else
@@ -256,38 +252,26 @@ def fit_probe(
         parts: validation examples of each of several tasks, whose mean AUROC then chooses C:
             decisions are compared inside a task only. None: all of them together.
     """
-    masked = why_masked(labels, there)
-    if not masked and not np.isfinite(X[there]).all():
-        masked = "vectors that are not finite"
-    if masked:
+    if masked := why_no_probe(X, there, labels):
         return no_probe(masked)
     places = np.flatnonzero(there)
     rows, y = labels.rows(places), labels.y[places]
-    found, _, _ = fits_of(X[places], rows["train"], probe).decisions(
-        np.tile(y[rows["train"]], (len(probe.grid), 1)), probe.grid
-    )
+    fits = fits_of(X[places], rows["train"], probe)
+    found = fit_grid(fits, y[rows["train"]], probe.grid).decisions
     own = (
         [rows["validation"]]
         if parts is None
         else [np.searchsorted(places, part[there[part]]) for part in parts]
     )
-    values = [np.array([auroc(y[part], decisions[part]) for part in own]) for decisions in found]
-    means = [
-        float(np.mean(v[np.isfinite(v)])) if np.isfinite(v).any() else float("nan") for v in values
-    ]
-    if not np.isfinite(means).any():
+    if (best := choose(y, found, *own)) is None:
         return no_probe("one class only in validation")
-    best = int(np.nanargmax(means))
-    return _final(probe, probe.grid[best], X[places][rows["train"]], y[rows["train"]], means[best])
+    X, y = X[places][rows["train"]], y[rows["train"]]
+    return _final(probe, probe.grid[best.at], X, y, best.validation_auroc)
 
 
 def _final(
     probe: Probe, C: float, X: NDArray[np.float32], y: NDArray[np.int64], validation_auroc: float
 ) -> CellProbe:
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a fit that stops early is a probe all the same; runs report theirs
-        estimator = probe.make(C, X.shape[1]).fit(X, y)
+    estimator = fit_last(probe, C, X, y)
     linear = linear_map(estimator)
     return CellProbe(estimator, None if linear is None else linear.weight, C, validation_auroc)

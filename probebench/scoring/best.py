@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc_many
+from probebench.probes.choose import first_best
 
 LEAST = 0.5
 """Part of the examples that a detector must score to be chosen: else a handful would decide for
@@ -30,7 +31,8 @@ def best_on_common(y: NDArray[np.integer], decisions: NDArray[np.float64]) -> in
     if not len(able):
         return None
     values = auroc_many(np.asarray(y)[common], decisions[np.ix_(able, common)])
-    return int(able[np.nanargmax(values)]) if np.isfinite(values).any() else None
+    best = first_best(values)
+    return None if best is None else int(able[best])
 
 
 def common_examples(decisions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

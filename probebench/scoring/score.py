@@ -22,7 +22,10 @@ from probebench.metrics.auroc import (
     permutation_p,
 )
 from probebench.metrics.intervals import auroc_intervals
-from probebench.probes.fit import Job, Labels, fits_of
+from probebench.probes.choose import best_cell
+from probebench.probes.fit import Job
+from probebench.probes.labels import Labels
+from probebench.probes.many_fits import fits_of
 from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detectors
 from probebench.states.positions import readable_when
 from probebench.types import (
@@ -247,17 +250,7 @@ def select(fits: Sequence[CellFit], *, embedding: bool = False) -> CellFit:
 
 def best_of(fits: Sequence[CellFit], site: str, *, embedding: bool = False) -> CellFit | None:
     """The best cell of one site by validation; None when it has none."""
-    candidates = [
-        f
-        for f in fits
-        if f.cell.site == site
-        and (f.cell.layer == EMB) is embedding
-        and not f.masked
-        and np.isfinite(f.validation_auroc)
-    ]
-    return max(
-        candidates, key=lambda f: f.validation_auroc, default=None
-    )  # max keeps the first of equals
+    return best_cell(f for f in fits if f.cell.site == site and (f.cell.layer == EMB) is embedding)
 
 
 def compare(

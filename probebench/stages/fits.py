@@ -21,8 +21,9 @@ from probebench.job.record import versions
 from probebench.models.blocks.sites import SITES, SitePlan, plan_sites
 from probebench.models.devices import pick_device
 from probebench.models.passes.batches import Budget
-from probebench.probes.fit import Job, Labels, fit_cells, masked_cell
+from probebench.probes.fit import Job, fit_cells, masked_cell
 from probebench.probes.kinds import get_probe, linear_map
+from probebench.probes.labels import Labels
 from probebench.stages import parquet
 from probebench.stages.answers import Stages
 from probebench.states.attribution import LIMIT, ProbeTarget, attribution

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from probebench.errors import LabelError
 from probebench.files import write_atomic
-from probebench.probes.fit import MIN_CLASS
+from probebench.probes.labels import MIN_CLASS
 from probebench.record.run import RECORD
 from probebench.stages import parquet
 from probebench.tasks.judge import get_judge

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.intervals import auroc_interval, difference_interval
-from probebench.probes.fit import Labels
+from probebench.probes.choose import fit_features
+from probebench.probes.labels import Labels
 from probebench.scoring.comparison import ends
 from probebench.scoring.score import Result
 from probebench.types import Floats, LabelledAnswer, split_index
@@ -183,7 +184,7 @@ def linear(found: Features, labels: Labels, decisions: Floats, seed: int) -> dic
     rows = {name: at[there[at]] for name, at in split_index(labels.splits).items()}
     test, y = rows["test"], labels.y[rows["test"]]
     draws = Resamples.draw(labels.group_names(test), seed)
-    own, C = _logistic(found.values, labels, rows)
+    own, C = fit_features(found.values, labels.y, rows, GRID, max_iter=2000)
     facts = {"n": len(test), "n_correct": int(y.sum()), "probe_auroc": auroc(y, decisions[test])}
 
     def beside(scores: Floats) -> dict[str, Any]:
@@ -209,26 +210,6 @@ def linear(found: Features, labels: Labels, decisions: Floats, seed: int) -> dic
             "r2": left["validation"][1],
         },
     }
-
-
-def _logistic(
-    X: Floats, labels: Labels, rows: Mapping[Any, NDArray[np.int64]]
-) -> tuple[Floats, float]:
-    """(example,) decisions of a logistic regression on the features, and the C chosen on
-    validation."""
-    from sklearn.linear_model import LogisticRegression
-
-    best: tuple[float, float, Floats] | None = None
-    for C in GRID:
-        model = LogisticRegression(C=C, max_iter=2000).fit(
-            X[rows["train"]], labels.y[rows["train"]]
-        )
-        decisions = np.asarray(model.decision_function(X), dtype=np.float64)
-        value = auroc(labels.y[rows["validation"]], decisions[rows["validation"]])
-        if best is None or value > best[0]:
-            best = value, C, decisions
-    assert best is not None  # the grid is never empty
-    return best[2], best[1]
 
 
 def residual(X: Floats, decisions: Floats, rows: NDArray[np.int64]) -> tuple[Floats, float]:

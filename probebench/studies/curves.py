@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from probebench.errors import UsageError
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.intervals import auroc_interval, mean_interval
-from probebench.probes.fit import Job, fits_of
+from probebench.probes.choose import choose
+from probebench.probes.fit import Job
+from probebench.probes.many_fits import fit_grid, fits_of
 from probebench.scoring.comparison import ends
 from probebench.types import CellFit
 
@@ -65,18 +67,15 @@ def learning_curve(
         nothing = float("nan"), float("nan"), np.full(len(y), np.nan)
         if len(np.unique(y[subset])) < 2:
             return nothing
-        labels = np.tile(y[subset], (len(job.probe.grid), 1))
         with np.errstate(
             all="ignore"
         ):  # a handful of near copies may not have an optimum in reach; such a C has no decisions
-            found, _, _ = fits_of(X, subset, job.probe, job.device).decisions(
-                labels, job.probe.grid
-            )
-        values = [auroc(y[validation], d[validation]) for d in found]
-        if not np.isfinite(values).any():
+            fits = fits_of(X, subset, job.probe, job.device)
+            found = fit_grid(fits, y[subset], job.probe.grid).decisions
+        if (best := choose(y, found, validation)) is None:
             return nothing
-        best = int(np.nanargmax(values))
-        return auroc(y[test], found[best][test]), job.probe.grid[best], found[best]
+        decisions = found[best.at]
+        return auroc(y[test], decisions[test]), job.probe.grid[best.at], decisions
 
     orders = [nested(groups[train], job.seed, k) for k in range(repeats)]
     points = []

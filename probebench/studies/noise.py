@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from probebench.metrics.auroc import Resamples, auroc, percentile_interval
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval
-from probebench.probes.fit import Job, fit_cell, why_masked
+from probebench.probes.fit import Job, fit_cell
+from probebench.probes.labels import why_masked
 from probebench.scoring.comparison import ends
 from probebench.tasks.opinion import agreement
 from probebench.types import CellFit, Floats, split_index

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from probebench.metrics.auroc import Z95, auroc
 from probebench.metrics.paired import paired
-from probebench.probes.fit import Labels
+from probebench.probes.choose import best_cell
+from probebench.probes.labels import Labels
 from probebench.scoring.best import best_on_common, common_examples
 from probebench.scoring.comparison import ends
 from probebench.scoring.score import Result, cell_facts, tested
@@ -60,12 +61,6 @@ def by_position(
             }
         )
     return rows
-
-
-def best_cell(fits: Sequence[CellFit]) -> CellFit | None:
-    """The one with the highest validation AUROC, the first of equals; None where all are masked."""
-    there = [f for f in fits if not f.masked and np.isfinite(f.validation_auroc)]
-    return max(there, key=lambda f: f.validation_auroc, default=None)
 
 
 def readable(
