@@ -30,7 +30,7 @@ from probebench.metrics.auroc import (
 from probebench.metrics.calibration import BINS, fit_platt
 from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.metrics.ranking import ranked
-from probebench.scoring.comparison import Sample, all_metrics
+from probebench.scoring.measures import Sample, all_metrics
 from probebench.types import Floats, Interval
 
 SHIFTS = 1.0, 0.6

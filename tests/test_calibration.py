@@ -15,7 +15,7 @@ from probebench.metrics.calibration import (
     fit_platt,
     reliability,
 )
-from probebench.scoring.comparison import Sample, all_metrics
+from probebench.scoring.measures import Sample, all_metrics
 
 
 def drawn(n, slope=2.0, intercept=-0.5, seed=0):

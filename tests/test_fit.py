@@ -10,7 +10,7 @@ from probebench.probes.fit import Job, fit_cell, fit_cells, project
 from probebench.probes.kinds import C_GRID, PROBES, Probe, get_probe
 from probebench.probes.labels import Labels, why_masked
 from probebench.probes.many_fits import decide
-from probebench.scoring.score import select
+from probebench.scoring.select import select
 from probebench.states.reader import SiteLayout, StatesReader, states_bytes
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, split_index

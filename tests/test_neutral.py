@@ -11,7 +11,7 @@ from probebench.files import write_json
 from probebench.job.record import SCHEMA_VERSION
 from probebench.metrics.auroc import Resamples
 from probebench.record.run import RECORD, Run
-from probebench.scoring.comparison import Sample
+from probebench.scoring.measures import Sample
 from probebench.studies.neutral import neutral_facts, open_neutral
 from probebench.types import Cell
 

@@ -9,7 +9,8 @@ import pytest
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.intervals import difference_interval
 from probebench.probes.labels import Labels
-from probebench.scoring.score import score_matrix, select
+from probebench.scoring.matrix import score_matrix
+from probebench.scoring.select import select
 from probebench.states.positions import POSITIONS, PUBLISHED
 from probebench.studies.readable import (
     PAPER,

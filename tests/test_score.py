@@ -7,7 +7,9 @@ from probebench.files import clean_json
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.probes.labels import Labels
 from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
-from probebench.scoring.score import compare, score_matrix, select
+from probebench.scoring.matrix import score_matrix
+from probebench.scoring.score import compare
+from probebench.scoring.select import select
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
 

@@ -26,7 +26,7 @@ from probebench.models.passes.embed import embed, encode_texts
 from probebench.models.untrained import untrained
 from probebench.probes.fit import Job
 from probebench.probes.labels import Labels
-from probebench.scoring.score import cell_facts, select
+from probebench.scoring.select import cell_facts, select
 from probebench.stages import parquet
 from probebench.stages.answers import Stages
 from probebench.stages.fits import Cells

@@ -28,7 +28,8 @@ from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta, save_probe
 from probebench.progress import Progress
 from probebench.record.run import PROBE, RECORD, Run
-from probebench.scoring.score import Result, score_run, select
+from probebench.scoring.score import Result, score_run
+from probebench.scoring.select import select
 from probebench.stages import parquet
 from probebench.stages.alone import alone_facts
 from probebench.stages.fits import ATTRIBUTION, Cells

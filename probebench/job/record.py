@@ -20,7 +20,9 @@ from probebench.models.blocks.sites import SitePlan
 from probebench.record.published import published
 from probebench.record.run import SCHEMA_VERSION
 from probebench.scoring.comparison import detector_facts, ends
-from probebench.scoring.score import Result, cell_facts, tested
+from probebench.scoring.matrix import tested
+from probebench.scoring.score import Result
+from probebench.scoring.select import cell_facts
 from probebench.states.positions import POSITIONS, locate, readable_when
 from probebench.states.reader import SiteLayout
 from probebench.studies.warnings import warnings

@@ -18,7 +18,7 @@ from probebench.errors import UsageError
 from probebench.metrics.ranking import alarm_threshold
 from probebench.record.reopened import other_model
 from probebench.record.run import Run
-from probebench.scoring.comparison import ALARM_RATES, Sample, metric_facts, recall
+from probebench.scoring.measures import ALARM_RATES, Sample, metric_facts, recall
 from probebench.tasks.sources import normalise
 from probebench.types import Cell
 

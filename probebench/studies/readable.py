@@ -16,7 +16,9 @@ from probebench.probes.choose import best_cell
 from probebench.probes.labels import Labels
 from probebench.scoring.best import best_on_common, common_examples
 from probebench.scoring.comparison import ends
-from probebench.scoring.score import Result, cell_facts, tested
+from probebench.scoring.matrix import tested
+from probebench.scoring.score import Result
+from probebench.scoring.select import cell_facts
 from probebench.states.positions import readable_when
 from probebench.types import EMB, CellFit, Detector, When, split_index
 

@@ -9,7 +9,7 @@ from typing import Any
 from probebench.metrics.auroc import Resamples
 from probebench.probes.fit import Job
 from probebench.record.run import Run
-from probebench.scoring.comparison import Sample
+from probebench.scoring.measures import Sample
 from probebench.scoring.score import Result
 from probebench.stages.fits import Cells
 from probebench.stages.second_judge import Opinions

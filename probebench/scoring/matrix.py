@@ -1,0 +1,119 @@
+"""AUROC of every cell of a site on one split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.metrics.auroc import (
+    Resamples,
+    auroc_many,
+    delong_many,
+    fdr,
+    max_statistic_p,
+    permutation_p,
+)
+from probebench.metrics.intervals import auroc_intervals
+from probebench.probes.labels import Labels
+from probebench.types import EMB, Cell, CellFit, Floats, ScoreMatrix, SplitName, split_index
+
+
+def best_of_shuffled(fits: Sequence[CellFit], site: str, test: ScoreMatrix) -> float:
+    """Permutation p-value of the best test AUROC of a site's map; NaN without shuffled labels."""
+    blocks = [f for f in fits if f.cell.site == site and f.cell.layer != EMB and not f.masked]
+    cells = [f for f in blocks if len(f.null) and np.isfinite(f.null).all()]
+    if not cells:
+        return float("nan")
+    observed = [
+        test.values[test.layers.index(f.cell.layer), test.positions.index(f.cell.position)]
+        for f in cells
+    ]
+    return max_statistic_p(np.array(observed), np.array([f.null for f in cells]))
+
+
+def score_matrix(
+    fits: Sequence[CellFit],
+    labels: Labels,
+    draws: Resamples,
+    split: SplitName,
+    positions: Sequence[str],
+    present: NDArray[np.bool_],
+) -> ScoreMatrix:
+    """AUROC of every cell of one site on one split, each on the examples that have its token.
+
+    Args:
+        fits: cells of one site.
+        labels: labels and splits.
+        draws: resamples of this split's examples.
+        split: which.
+        positions: columns.
+        present: (example, position); a masked cell still says how many examples have its token.
+    """
+    layers = tuple(sorted({f.cell.layer for f in fits}))
+    shape = (len(layers), len(positions))
+    at = tuple(
+        np.array(
+            [(layers.index(f.cell.layer), list(positions).index(f.cell.position)) for f in fits]
+        ).T
+    )
+    rows = split_index(labels.splits)[split]
+    y, scores = labels.y[rows], np.array([f.decisions[rows] for f in fits])
+    values = auroc_many(y, scores)
+    intervals = auroc_intervals(draws, y, scores)
+    low, high = np.array([[i.low, i.high] for i in intervals]).T
+    delong_low, delong_high = delong_many(y, scores)
+    nothing = np.full(len(fits), np.nan)
+    shuffled, p = nothing, nothing
+    if split == "test" and (n_shuffles := max(len(f.null) for f in fits)):
+        null, control = np.full((2, len(fits), n_shuffles), np.nan)
+        for i, f in enumerate(fits):
+            null[i, : len(f.null)], control[i, : len(f.control)] = f.null, f.control
+        p, shuffled = permutation_p(values, null), _mean(control)
+
+    def matrix(cells: NDArray[Any], empty: Any = np.nan) -> NDArray[Any]:
+        out = np.full(shape, empty, dtype=cells.dtype)
+        out[at] = cells
+        return out
+
+    n = np.array(
+        [
+            0 if f.absent else present[rows, column].sum()
+            for f, column in zip(fits, at[1], strict=True)
+        ]
+    )
+    return ScoreMatrix(
+        "auroc",
+        fits[0].cell.site,
+        split,
+        layers,
+        tuple(positions),
+        matrix(values),
+        matrix(low),
+        matrix(high),
+        matrix(n, 0),
+        matrix(delong_low),
+        matrix(delong_high),
+        matrix(shuffled),
+        matrix(p),
+        matrix(fdr(p)),
+    )
+
+
+def _mean(values: Floats) -> Floats:
+    """(cell,) mean over what is defined; NaN where nothing is."""
+    n = np.isfinite(values).sum(axis=1)
+    return np.where(n > 0, np.nansum(values, axis=1) / np.maximum(n, 1), np.nan)
+
+
+def tested(test: ScoreMatrix, cell: Cell) -> dict[str, Any]:
+    """A cell's test AUROC on all test examples that have its token, as records hold it."""
+    at = test.layers.index(cell.layer), test.positions.index(cell.position)
+    interval = [float(test.low[at]), float(test.high[at])]
+    return {
+        "test_auroc": float(test.values[at]),
+        "test_auroc_95": interval,
+        "n_test": int(test.n[at]),
+    }
