@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import TasksError, UnknownNameError, UsageError
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.pipeline import evaluate as run_job
 from probebench.job.several import Outcome, prepare_all, run_all
 from probebench.models.loading import ModelSpec
@@ -181,7 +181,7 @@ def evaluate_all(
     return outcomes
 
 
-def _settings(values: Mapping[str, Any]) -> Settings:
+def _settings(values: Mapping[str, Any]) -> Options:
     """The arguments of `evaluate` as settings: paths as text, sequences as tuples, other models as
     what they are asked for by."""
     spread = values["device_map"]
@@ -201,8 +201,8 @@ def _settings(values: Mapping[str, Any]) -> Settings:
     others: dict[str, Any] = {
         n: None if values[n] is None else ModelSpec(values[n], device=device) for n in OTHER_MODELS
     }
-    names = [f.name for f in fields(Settings) if f.name not in ("model", *OTHER_MODELS)]
-    return Settings(model=spec, **others, **{name: _frozen(values[name]) for name in names})
+    names = [f.name for f in fields(Options) if f.name not in ("model", *OTHER_MODELS)]
+    return Options(model=spec, **others, **{name: _frozen(values[name]) for name in names})
 
 
 def _frozen(value: Any) -> Any:

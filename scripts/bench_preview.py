@@ -21,7 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.preview import costs
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.passes.bare import LiveBytes
@@ -32,7 +32,7 @@ from probebench.tasks.schema import load_task
 
 
 def stages_of(task: str, folder: Path) -> Stages:
-    settings = Settings(ModelSpec("tiny", device="cpu"), task, out=str(folder), offline=True)
+    settings = Options(ModelSpec("tiny", device="cpu"), task, out=str(folder), offline=True)
     return Stages(settings, load_task(task), find_model(settings.model, offline=True), Progress())
 
 

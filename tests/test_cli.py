@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from probebench.api import evaluate
 from probebench.cli.main import eval_command, main
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.models.generate import GENERATIONS
 from probebench.models.specs import ModelSpec
 from probebench.states.extract import BATCHINGS, STATE_DTYPES
@@ -49,7 +49,7 @@ def test_help_lists_the_commands():
 
 def test_command_and_function_take_what_settings_hold():
     settings = (
-        {f.name for f in fields(Settings)} - {"model"}
+        {f.name for f in fields(Options)} - {"model"}
         | {f.name for f in fields(ModelSpec)} - {"name"}
         | {"model"}
     )
@@ -71,8 +71,8 @@ def test_command_and_function_take_what_settings_hold():
         assert set(options[name].type.choices) == set(known), (
             f"--{name} offers other values than the package knows"
         )
-    plain = Settings(ModelSpec("tiny"))
-    for name in {f.name for f in fields(Settings)} - {"model", "task", "judge_model"}:
+    plain = Options(ModelSpec("tiny"))
+    for name in {f.name for f in fields(Options)} - {"model", "task", "judge_model"}:
         assert signature(evaluate).parameters[name].default == getattr(plain, name), name
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from probebench.job.cost import Memory
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.pipeline import evaluate
 from probebench.job.preview import Costs, preview
 from probebench.models.loading import ModelSpec
@@ -49,7 +49,7 @@ def test_every_task_runs_dry_on_its_file(name, path, tmp_path, monkeypatch):
     )  # what it takes is measured, which would take a minute for all tasks
     monkeypatch.setattr("probebench.job.preview.costs", lambda *a: cost)
     shown = preview(
-        Settings(ModelSpec("tiny"), name, data=str(path), limit=120)
+        Options(ModelSpec("tiny"), name, data=str(path), limit=120)
     ).text()  # enough for 20 of each label
     assert f"task       {name}" in shown
     assert "<|bos|>" in shown or TASKS[name].kind == "statements"
@@ -155,7 +155,7 @@ def test_official_split_keeps_no_twin():
 @needs_data
 def test_statements_are_probed_fully(tmp_path):
     run = evaluate(
-        Settings(
+        Options(
             ModelSpec("tiny"),
             "neg_cities",
             data=str(LOCAL["neg_cities.csv"]),
@@ -202,7 +202,7 @@ def test_a_real_encoder_reads_real_statements(tmp_path):
     )
     folder = Path(package.__file__).parent / "model"
     run = evaluate(
-        Settings(
+        Options(
             ModelSpec(str(folder)),
             "cities",
             data=str(LOCAL["cities.csv"]),
@@ -217,4 +217,4 @@ def test_a_real_encoder_reads_real_statements(tmp_path):
     text = next(d for d in run.record["detectors"] if d["name"] == "text")
     assert text["probe_minus_this_95"][0] > 0
     with pytest.raises(Exception, match="generates nothing"):
-        evaluate(Settings(ModelSpec(str(folder)), "people", out=str(tmp_path / "x")))
+        evaluate(Options(ModelSpec(str(folder)), "people", out=str(tmp_path / "x")))

@@ -8,7 +8,7 @@ import pytest
 from conftest import byte_level_tokenizer, metaspace_tokenizer
 
 from probebench.errors import BadFileError
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.models.asking import gather
 from probebench.models.specs import ModelSpec
 from probebench.tasks.given import read_answers
@@ -413,7 +413,7 @@ def test_whatever_changes_a_number_is_in_the_content_key(tmp_path, loaded, chang
     sums = []
     for one in (row, row | changed):
         (tmp_path / "a.jsonl").write_text(json.dumps(one) + "\n")
-        settings = Settings(ModelSpec("tiny"), answers=str(tmp_path / "a.jsonl"))
+        settings = Options(ModelSpec("tiny"), answers=str(tmp_path / "a.jsonl"))
         sums.append(gather(settings, None, loaded().handle).facts["sha256"])
     assert sums[0] != sums[1]
 
@@ -432,7 +432,7 @@ def splits_of(tmp_path, loaded, splits, n=90):
     ]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    asked = gather(Settings(ModelSpec("tiny"), answers=str(path)), None, loaded().handle)
+    asked = gather(Options(ModelSpec("tiny"), answers=str(path)), None, loaded().handle)
     return asked, [(e.fields["split"], e.split) for e in asked.examples]
 
 

@@ -101,7 +101,7 @@ def prepare(folder):
     from conftest import byte_level_tokenizer, small_config
     from transformers import AutoModelForCausalLM
 
-    from probebench.job.options import Settings
+    from probebench.job.options import Options
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
     from probebench.stages.answers import Stages
@@ -135,7 +135,7 @@ def prepare(folder):
         for i in range(N)
     ]
     (folder / "data.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    settings = Settings(
+    settings = Options(
         ModelSpec(str(folder / "model"), device="cpu"),
         str(folder / "asked.yaml"),
         data=str(folder / "data.jsonl"),

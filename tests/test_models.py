@@ -736,10 +736,10 @@ def test_token_ids_go_to_the_input_embedding(loaded):
     ],
 )
 def test_other_weights_never_overwrite_a_plain_run(options):
-    from probebench.job.options import Settings
+    from probebench.job.options import Options
 
     plain, other = (
-        Settings(spec, "people").folder("people")
+        Options(spec, "people").folder("people")
         for spec in (ModelSpec("tiny"), ModelSpec("tiny", **options))
     )
     assert plain.as_posix() == "runs/tiny/people"

@@ -431,7 +431,7 @@ def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_pat
 
 
 def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
-    from probebench.job.options import Settings
+    from probebench.job.options import Options
     from probebench.models.asking import gather
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
@@ -446,7 +446,7 @@ def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
         path.write_text(
             json.dumps({"question": "How is it?", "answers": ["cold"], "context": context}) + "\n"
         )
-        settings = Settings(ModelSpec("tiny"), task.name, data=str(path), out=str(tmp_path))
+        settings = Options(ModelSpec("tiny"), task.name, data=str(path), out=str(tmp_path))
         assert context in handle.tokenizer.decode(gather(settings, task, handle).prompt_ids[0])
         keys.add(
             json.dumps(Stages(settings, task, handle, Progress()).answer_inputs(), sort_keys=True)

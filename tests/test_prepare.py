@@ -8,7 +8,7 @@ import pytest
 
 import probebench
 from probebench.errors import UnknownNameError, UsageError
-from probebench.job.options import SKIPPED, SKIPS, Settings
+from probebench.job.options import SKIPPED, SKIPS, Options
 from probebench.leaderboard.check.rules import check_baselines, check_protocol
 from probebench.leaderboard.submission.read import read_submission
 from probebench.leaderboard.submission.submit import refusals
@@ -180,7 +180,7 @@ def test_a_submission_of_such_a_run_is_refused_even_when_it_hides_the_setting(tm
 )
 def test_skips_that_cannot_be(options, error, message):
     with pytest.raises(error, match=message):
-        Settings(ModelSpec("tiny"), "people", **options).check()
+        Options(ModelSpec("tiny"), "people", **options).check()
 
 
 def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from probebench.cli.main import main
 from probebench.job.cost import Memory
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.preview import Costs, costs, preview
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.passes.bare import LiveBytes
@@ -21,7 +21,7 @@ from probebench.tasks.schema import load_task
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
-    settings = Settings(
+    settings = Options(
         ModelSpec("tiny", device="cpu"), "people", limit=300, states_dtype=dtype, out=str(tmp_path)
     )
     stages = Stages(settings, load_task("people"), find_model(settings.model), Progress())
@@ -44,7 +44,7 @@ def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
 
 def test_the_text_says_what_is_assumed(tmp_path):
     shown = preview(
-        Settings(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run"))
+        Options(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run"))
     ).text()
     assert re.search(r"disk +[\d,]+ bytes of hidden states", shown)
     assert re.search(r"memory +[\d.]+ MB on cpu: weights 5.8, and", shown)
@@ -61,11 +61,11 @@ def test_copying_exact_answers_is_part_of_the_time_also_of_answers_made_elsewher
     (tmp_path / "made.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
     words = {"answers": str(tmp_path / "made.jsonl"), "out": str(tmp_path / "run")}
     spec = ModelSpec(str(model_folder("llama")), device="cpu")
-    asked = preview(Settings(spec, "triviaqa", exact_answer="model", **words)).cost.seconds
+    asked = preview(Options(spec, "triviaqa", exact_answer="model", **words)).cost.seconds
     assert 0 < asked["exact answers"][0] <= asked["exact answers"][1] <= asked["exact answers"][2]
     assert (
         "exact answers"
-        not in preview(Settings(spec, "triviaqa", exact_answer="new_words", **words)).cost.seconds
+        not in preview(Options(spec, "triviaqa", exact_answer="new_words", **words)).cost.seconds
     )
 
 

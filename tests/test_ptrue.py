@@ -211,12 +211,12 @@ def test_a_prompt_beyond_the_context_has_no_score(model_folder, answers_file, tm
 def test_a_model_is_freed_and_loaded_again(model_folder, answers_file):
     import weakref
 
-    from probebench.job.options import Settings
+    from probebench.job.options import Options
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
 
     spec = ModelSpec(str(model_folder()), device="cpu")
-    stages = Stages(Settings(spec, answers=str(answers_file())), None, find_model(spec), Progress())
+    stages = Stages(Options(spec, answers=str(answers_file())), None, find_model(spec), Progress())
     first = weakref.ref(stages.loaded.model)
     stages.free()
     assert first() is None

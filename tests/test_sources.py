@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.models.asking import gather
 from probebench.models.specs import ModelSpec
 from probebench.tasks.local.rows import read_rows
@@ -182,7 +182,7 @@ def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
     ]
     rows.append({"question": "Birthplace of Ben?", "answers": "x", "group": "ben"})
     path = write(tmp_path / "t.jsonl", rows)
-    settings = Settings(ModelSpec("tiny"), "people", data=path)
+    settings = Options(ModelSpec("tiny"), "people", data=path)
     asked = gather(settings, load_task("people"), loaded().handle)
     assert (asked.facts["n_ungrouped"], len({e.group for e in asked.examples})) == (4, 5)
     given = [
@@ -191,5 +191,5 @@ def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
         for i, r in enumerate(rows)
     ]
     path = write(tmp_path / "a.jsonl", given)
-    settings = Settings(ModelSpec("tiny"), "people", answers=path)
+    settings = Options(ModelSpec("tiny"), "people", answers=path)
     assert gather(settings, load_task("people"), loaded().handle).facts["n_ungrouped"] == 3

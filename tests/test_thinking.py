@@ -263,14 +263,14 @@ def thinking_answers(folder, n=200):
 
 
 def test_what_is_judged_comes_after_thinking(thinker, tmp_path):
-    from probebench.job.options import Settings
+    from probebench.job.options import Options
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
     from probebench.stages.answers import Stages
 
     spec = ModelSpec(str(thinker), device="cpu")
     stages = Stages(
-        Settings(spec, answers=str(thinking_answers(tmp_path)), out=str(tmp_path / "run")),
+        Options(spec, answers=str(thinking_answers(tmp_path)), out=str(tmp_path / "run")),
         None,
         find_model(spec),
         Progress(),

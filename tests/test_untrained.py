@@ -13,7 +13,7 @@ from conftest import FAMILIES
 import probebench
 from probebench.detectors import passes as beside
 from probebench.errors import UnknownNameError, UsageError
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.untrained import check_untrained, untrained
 
@@ -59,14 +59,14 @@ def test_what_cannot_be_drawn_is_refused(model_folder):
 def test_unknown_controls_are_named():
     spec = ModelSpec("tiny")
     with pytest.raises(UnknownNameError, match="Did you mean 'random-model'"):
-        Settings(spec, "people", controls=("random_model",)).check()
+        Options(spec, "people", controls=("random_model",)).check()
     with pytest.raises(UsageError, match="exclude each other"):
-        Settings(spec, answers="a.jsonl", states="somewhere", controls=("random-model",)).check()
-    asked = Settings(spec, "people", controls=("random-model",))
+        Options(spec, answers="a.jsonl", states="somewhere", controls=("random-model",)).check()
+    asked = Options(spec, "people", controls=("random-model",))
     assert not asked.overrides, (
         "it adds a row and changes no number, so it stays comparable and finds its finished stages"
     )
-    assert asked.folder("people") == Settings(spec, "people").folder("people")
+    assert asked.folder("people") == Options(spec, "people").folder("people")
 
 
 def write(path, label):

@@ -329,7 +329,7 @@ def eval_command(
         raise UsageError("--out names one run directory; with several tasks leave it out.")
     from rich.console import Console
 
-    from probebench.job.options import Settings
+    from probebench.job.options import Options
     from probebench.job.several import outcome_table, prepare_all, run_all, told
     from probebench.models.loading import ModelSpec
     from probebench.progress import Progress, TerminalProgress
@@ -352,7 +352,7 @@ def eval_command(
         ModelSpec(name, device=device) if name else None for name in (judge_model, extractor_model)
     )
     wanted = [
-        Settings(
+        Options(
             spec,
             task,
             sites=sites or ("resid",),

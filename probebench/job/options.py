@@ -40,7 +40,7 @@ SKIPPED = "left out by --skip"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Options:
     """Everything that a user can ask of a run."""
 
     model: ModelSpec
@@ -245,7 +245,7 @@ class Settings:
             "extractor_model",
             "skip",
         )
-        plain = Settings(self.model)
+        plain = Options(self.model)
         found = {
             name: getattr(self, name)
             for name in names

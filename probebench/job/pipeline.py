@@ -18,7 +18,7 @@ from probebench.detectors.ensembles import ensembles
 from probebench.detectors.passes import detectors_beside
 from probebench.errors import UsageError
 from probebench.files import Lock, clean_json, content_key, write_atomic, write_json
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.prepare import Prepared, check_place, prepare
 from probebench.job.record import build_record
 from probebench.models.blocks.sites import COMPONENTS
@@ -49,7 +49,7 @@ MATRICES = (
 """Written as `matrix_<name>.csv`: name, metric, split."""
 
 
-def evaluate(settings: Settings, progress: Progress | None = None) -> Run:
+def evaluate(settings: Options, progress: Progress | None = None) -> Run:
     """Run the main job, or find it done.
 
     Raises:

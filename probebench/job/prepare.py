@@ -10,7 +10,7 @@ from typing import Any
 
 from probebench.errors import LabelError, UsageError
 from probebench.files import content_key
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.record import versions
 from probebench.models.loading import ModelHandle, ModelSpec, find_model
 from probebench.progress import Progress
@@ -36,7 +36,7 @@ FILES = ("data", "answers")
 """Settings that name files: what counts is what these hold."""
 SETTINGS = tuple(
     f.name
-    for f in fields(Settings)
+    for f in fields(Options)
     if f.name not in {*FILES, "model", "task", "out", "offline", "discard_states"}
 )
 """Settings of which another value asks for another run."""
@@ -80,7 +80,7 @@ class Prepared:
 
 
 def prepare(
-    settings: Settings, progress: Progress | None = None, handle: ModelHandle | None = None
+    settings: Options, progress: Progress | None = None, handle: ModelHandle | None = None
 ) -> Prepared:
     """Read and check everything of a run that needs no weights: every prompt is rendered, nothing
     is written.
@@ -202,7 +202,7 @@ def _differences(record: Mapping[str, Any], stages: Stages) -> Iterator[str]:
         and old_task["hash"] != new_task.hash
     ):
         yield f"the content of {s.task}"
-    plain = Settings(ModelSpec(""))
+    plain = Options(ModelSpec(""))
     for old, new, default, names in (
         (theirs, s, plain, SETTINGS),
         (theirs["model"], s.model, plain.model, SPEC),

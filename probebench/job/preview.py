@@ -20,7 +20,7 @@ from probebench.job.cost import (
     start_seconds,
     states_size,
 )
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.prepare import prepare
 from probebench.job.timing import Timer
 from probebench.models.copier import MAX_NEW_TOKENS, Copier
@@ -299,7 +299,7 @@ class Preview:
         )
 
 
-def preview(settings: Settings) -> Preview:
+def preview(settings: Options) -> Preview:
     """What a run would do, after all that a run checks before it computes. Loads no weights.
 
     Raises:

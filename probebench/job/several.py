@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.errors import ProbebenchError, RunError, UsageError
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.pipeline import run_prepared
 from probebench.job.prepare import Prepared, prepare
 from probebench.models.loading import ModelHandle, ModelSpec, find_model
@@ -62,7 +62,7 @@ class Outcome:
         return self.error.exit_code if isinstance(self.error, ProbebenchError) else 1
 
 
-def prepare_all(wanted: Sequence[Settings], progress: Progress) -> list[Prepared]:
+def prepare_all(wanted: Sequence[Options], progress: Progress) -> list[Prepared]:
     """Check every task of a call; labels that come with the data too.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.files import content_key
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.models.loading import ModelHandle
 from probebench.models.passes.padding import beyond_note, check_inside, rows_of
 from probebench.tasks.chats import turn_note
@@ -37,7 +37,7 @@ class Asked:
     """What a reader of the record should know of the model's tokens and its template."""
 
 
-def gather(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+def gather(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
     """Examples and prompts, without those that do not fit into the model's context; the facts count
     these.
 
@@ -105,7 +105,7 @@ def _check_tokens(asked: Asked, handle: ModelHandle) -> None:
     )
 
 
-def _given(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
+def _given(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
     path = Path(settings.answers or "")
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
     rows = [
@@ -151,8 +151,8 @@ def _stands_for(given: Sequence[GivenAnswer]) -> dict[str, str]:
     )
 
 
-def _from_task(settings: Settings, task: Task | None, handle: ModelHandle) -> Asked:
-    assert task is not None  # checked in Settings.check
+def _from_task(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
+    assert task is not None  # checked in Options.check
     data = load_dataset(task, settings.data, settings.limit, offline=settings.offline)
     tokenizer = handle.tokenizer
     if task.kind == "statements":

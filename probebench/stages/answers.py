@@ -13,7 +13,7 @@ import numpy as np
 
 from probebench.errors import UsageError
 from probebench.files import Background, ShardStore, content_key, shard_name
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.job.record import versions
 from probebench.models.asking import gather
 from probebench.models.blocks.sites import resolve_layers
@@ -52,7 +52,7 @@ class Stages:
     """The stages of one run up to its labels, each found again by its content key or computed."""
 
     def __init__(
-        self, settings: Settings, task: Task | None, handle: ModelHandle, progress: Progress
+        self, settings: Options, task: Task | None, handle: ModelHandle, progress: Progress
     ) -> None:
         self.settings, self.task, self.handle, self.progress = settings, task, handle, progress
         self.name = task.name if task else Path(settings.answers or "").stem

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from probebench.errors import UsageError
-from probebench.job.options import Settings
+from probebench.job.options import Options
 from probebench.models.loading import ModelHandle, find_model
 from probebench.tasks.exact.rules import GOLD, MODEL_RULE, RULES, gold_span
 from probebench.tasks.given import GivenAnswer
@@ -25,7 +25,7 @@ Spans = list[Span | None]
 class Finder:
     """The rule of one run."""
 
-    settings: Settings
+    settings: Options
     task: Task | None
     """The task whose answers are looked at; None for statements and for answers without a task."""
     given: Sequence[GivenAnswer] | None
