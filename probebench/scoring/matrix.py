@@ -65,13 +65,7 @@ def score_matrix(
     intervals = auroc_intervals(draws, y, scores)
     low, high = np.array([[i.low, i.high] for i in intervals]).T
     delong_low, delong_high = delong_many(y, scores)
-    nothing = np.full(len(fits), np.nan)
-    shuffled, p = nothing, nothing
-    if split == "test" and (n_shuffles := max(len(f.null) for f in fits)):
-        null, control = np.full((2, len(fits), n_shuffles), np.nan)
-        for i, f in enumerate(fits):
-            null[i, : len(f.null)], control[i, : len(f.control)] = f.null, f.control
-        p, shuffled = permutation_p(values, null), _mean(control)
+    shuffled, p = _shuffled(fits, values) if split == "test" else (values * np.nan, values * np.nan)
 
     def matrix(cells: NDArray[Any], empty: Any = np.nan) -> NDArray[Any]:
         out = np.full(shape, empty, dtype=cells.dtype)
@@ -100,6 +94,17 @@ def score_matrix(
         matrix(p),
         matrix(fdr(p)),
     )
+
+
+def _shuffled(fits: Sequence[CellFit], values: Floats) -> tuple[Floats, Floats]:
+    """(cell,) mean AUROC of fits to shuffled labels, and the p-value of the one observed; NaN where
+    there are none."""
+    if not (n_shuffles := max(len(f.null) for f in fits)):
+        return values * np.nan, values * np.nan
+    null, control = np.full((2, len(fits), n_shuffles), np.nan)
+    for i, f in enumerate(fits):
+        null[i, : len(f.null)], control[i, : len(f.control)] = f.null, f.control
+    return _mean(control), permutation_p(values, null)
 
 
 def _mean(values: Floats) -> Floats:

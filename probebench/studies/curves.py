@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from probebench.probes.choose import choose
 from probebench.probes.fit import Job
 from probebench.probes.many_fits import fit_grid, fits_of
 from probebench.scoring.comparison import ends
-from probebench.types import CellFit
+from probebench.types import Cell, CellFit, Floats
 
 REPEATS = 10
 """Random orders of the train groups, each of which gives one subset of every size."""
@@ -57,46 +58,64 @@ def learning_curve(
         how much hangs on which examples were drawn; that of all examples is the cluster bootstrap
         of the test split.
     """
-    places = np.flatnonzero(job.reader.there(chosen.cell.position))
-    X, y, rows = job.vectors(chosen.cell)[places], job.labels.y[places], job.labels.rows(places)
-    train, validation, test = (rows[name] for name in ("train", "validation", "test"))
-    groups = np.array(job.labels.group_names(places))
-
-    def fit(subset: NDArray[np.int64]) -> tuple[float, float, NDArray[np.float64]]:
-        """Test AUROC, C and decisions of the probe fitted on these rows."""
-        nothing = float("nan"), float("nan"), np.full(len(y), np.nan)
-        if len(np.unique(y[subset])) < 2:
-            return nothing
-        with np.errstate(
-            all="ignore"
-        ):  # a handful of near copies may not have an optimum in reach; such a C has no decisions
-            fits = fits_of(X, subset, job.probe, job.device)
-            found = fit_grid(fits, y[subset], job.probe.grid).decisions
-        if (best := choose(y, found, validation)) is None:
-            return nothing
-        decisions = found[best.at]
-        return auroc(y[test], decisions[test]), job.probe.grid[best.at], decisions
-
-    orders = [nested(groups[train], job.seed, k) for k in range(repeats)]
+    here = _Cell(job, chosen.cell)
+    train, test, y = here.rows["train"], here.rows["test"], here.y
+    orders = [nested(here.groups[train], job.seed, k) for k in range(repeats)]
     points = []
     for size in sorted({s for s in sizes if s < len(train)}):
-        done = [fit(train[order[:size]]) for order in orders]
+        done = [here.fit(train[order[:size]]) for order in orders]
         points.append(
-            {"n": size, **_over(np.array([d[0] for d in done])), "C": [d[1] for d in done]}
+            {"n": size, **_over(np.array([d.auroc for d in done])), "C": [d.C for d in done]}
         )
-    value, C, decisions = fit(train)
-    draws = Resamples.draw(groups[test].tolist(), job.seed)
-    interval = auroc_interval(draws, y[test], decisions[test])
+    whole = here.fit(train)
+    draws = Resamples.draw(here.groups[test].tolist(), job.seed)
+    interval = auroc_interval(draws, y[test], whole.decisions[test])
     return {
         "site": chosen.cell.site,
         "layer": chosen.cell.row,
         "position": chosen.cell.position,
         "points": points,
-        "all": {"n": len(train), "auroc": value, "auroc_95": ends(interval), "C": C},
+        "all": {"n": len(train), "auroc": whole.auroc, "auroc_95": ends(interval), "C": whole.C},
         "too_large": [s for s in sorted(set(sizes)) if s > len(train)],
         "n_test": len(test),
         "n_test_correct": int(y[test].sum()),
     }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Point:
+    """A probe fitted on part of the train split; NaN where that holds one class only."""
+
+    auroc: float
+    """On test."""
+    C: float
+    decisions: Floats
+    """(example,) of the examples that have the cell's token."""
+
+
+class _Cell:
+    """The examples that have a cell's token."""
+
+    def __init__(self, job: Job, cell: Cell) -> None:
+        places = np.flatnonzero(job.reader.there(cell.position))
+        self.job, self.X, self.y = job, job.vectors(cell)[places], job.labels.y[places]
+        self.rows = job.labels.rows(places)
+        self.groups = np.array(job.labels.group_names(places))
+
+    def fit(self, subset: NDArray[np.int64]) -> _Point:
+        """The probe fitted on these rows, C chosen on validation."""
+        job, y = self.job, self.y
+        nothing = _Point(float("nan"), float("nan"), np.full(len(y), np.nan))
+        if len(np.unique(y[subset])) < 2:
+            return nothing
+        # a handful of near copies may not have an optimum in reach; such a C has no decisions
+        with np.errstate(all="ignore"):
+            fits = fits_of(self.X, subset, job.probe, job.device)
+            found = fit_grid(fits, y[subset], job.probe.grid).decisions
+        if (best := choose(y, found, self.rows["validation"])) is None:
+            return nothing
+        test, decisions = self.rows["test"], found[best.at]
+        return _Point(auroc(y[test], decisions[test]), job.probe.grid[best.at], decisions)
 
 
 def nested(groups: NDArray[np.str_], seed: int, k: int) -> NDArray[np.int64]:
@@ -107,7 +126,7 @@ def nested(groups: NDArray[np.str_], seed: int, k: int) -> NDArray[np.int64]:
     return np.argsort(key[own], kind="stable")
 
 
-def _over(values: NDArray[np.float64]) -> dict[str, Any]:
+def _over(values: Floats) -> dict[str, Any]:
     """Mean over orders with Student's interval of that mean; NaN where a subset held one class
     only."""
     there = values[np.isfinite(values)]

@@ -16,7 +16,7 @@ from probebench.probes.fit import Job, fit_cell
 from probebench.probes.labels import why_masked
 from probebench.scoring.comparison import ends
 from probebench.tasks.opinion import agreement
-from probebench.types import CellFit, Floats, split_index
+from probebench.types import CellFit, Floats, Interval, split_index
 
 LEAST = 0.05
 """Where 1 - a - b falls below this, labels say next to nothing of the other judge's, and nothing is
@@ -59,21 +59,15 @@ def label_noise(
     again, why = refit(job, chosen, y2)
     draws = Resamples.draw(job.labels.group_names(test), job.seed)
     decisions = {"first": chosen.decisions} | ({} if again is None else {"second": again.decisions})
-    scored: dict[str, Any] = {}
-    for fitted, d in decisions.items():
-        for name, y in (("first", first), ("second", y2)):
-            scored.setdefault(f"fitted_to_{fitted}", {})[f"scored_under_{name}"] = {
-                "auroc": auroc(y[test], d[test]),
-                "auroc_95": ends(auroc_interval(draws, y[test], d[test])),
-                "n": len(test),
-                "n_correct": int(y[test].sum()),
-            }
+    scored = {
+        f"fitted_to_{fitted}": {
+            f"scored_under_{name}": _scored(draws, y[test], d[test])
+            for name, y in (("first", first), ("second", y2))
+        }
+        for fitted, d in decisions.items()
+    }
     own = scored["fitted_to_first"]
     change = own["scored_under_second"]["auroc"] - own["scored_under_first"]["auroc"]
-    apart = draws.auroc(y2[test], chosen.decisions[test]) - draws.auroc(
-        first[test], chosen.decisions[test]
-    )
-    groups = min(draws.independent(first[test]), draws.independent(y2[test]))
     return {
         **facts,
         "n_test": len(test),
@@ -82,9 +76,33 @@ def label_noise(
         if again is None
         else {"C": again.C, "validation_auroc": again.validation_auroc},
         "change": change,
-        "change_95": ends(bootstrap_interval(change, apart, groups, "difference")),
+        "change_95": ends(_changed(change, first[test], y2[test], chosen.decisions[test], draws)),
         "attenuation": attenuation(first[test], y2[test], chosen.decisions[test], draws),
     }
+
+
+def _scored(draws: Resamples, y: NDArray[np.int64], decisions: Floats) -> dict[str, Any]:
+    """AUROC of decisions under some labels, as records hold it."""
+    return {
+        "auroc": auroc(y, decisions),
+        "auroc_95": ends(auroc_interval(draws, y, decisions)),
+        "n": len(y),
+        "n_correct": int(y.sum()),
+    }
+
+
+def _changed(
+    change: float,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    decisions: Floats,
+    draws: Resamples,
+) -> Interval:
+    """Of the AUROC under the second labels minus that under the first, the same groups drawn for
+    both."""
+    apart = draws.auroc(second, decisions) - draws.auroc(first, decisions)
+    groups = min(draws.independent(first), draws.independent(second))
+    return bootstrap_interval(change, apart, groups, "difference")
 
 
 def refit(job: Job, chosen: CellFit, y2: NDArray[np.int64]) -> tuple[CellFit | None, str]:
