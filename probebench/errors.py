@@ -25,6 +25,11 @@ SHOWN = 40
 not."""
 
 
+def nearest(value: str, names: Sequence[str]) -> str | None:
+    """The name that was probably meant; None where none is near."""
+    return next(iter(difflib.get_close_matches(value, names, n=1, cutoff=0.5)), None)
+
+
 class ProbebenchError(Exception):
     """Base of all errors with a message written for the user."""
 
@@ -42,10 +47,10 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, value: str, allowed: Iterable[str], hint: str = "") -> None:
         names = list(allowed)
-        near = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+        near = nearest(value, names)
         message = f"Unknown {kind} {value!r}."
         if near:
-            message += f" Did you mean {near[0]!r}?"
+            message += f" Did you mean {near!r}?"
         elif names:
             more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             message += f" Known: {', '.join(names[:SHOWN])}{more}."

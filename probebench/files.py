@@ -16,12 +16,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probebench.errors import LockedError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SCHEMA_VERSION = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -89,21 +91,13 @@ def _sweep(folder: Path, mine: int | None = None) -> None:
         folder: a run directory, locked.
         mine: this process, when it is about to leave.
     """
+    from psutil import pid_exists
+
     for path in (*folder.glob(".*.tmp"), *folder.glob(".*.tmp.*"), *folder.glob("stages/*/.*.tmp")):
         pid = path.name.split(".")[-2]  # figures have none
-        if not pid.isdigit() or int(pid) == mine or not _alive(int(pid)):
+        if not pid.isdigit() or int(pid) == mine or not pid_exists(int(pid)):
             with suppress(OSError):
                 path.unlink()
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # someone else's
-        return True
-    return True
 
 
 def clean_json(value: Any) -> Any:
@@ -136,68 +130,56 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / ".lock"
-        self.file: IO[str] | None = None
+        self._lock: BaseFileLock | None = None
         self._made: list[Path] = []
 
     def __enter__(self) -> Lock:
-        import fcntl
+        from filelock import FileLock, Timeout
 
         folder = self.path.parent
         self._made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
+        self._lock = FileLock(self.path, timeout=0)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("a+")
+            self._lock.acquire()
+        except Timeout:
+            if not self.path.exists():  # the run that held it failed and took its folder away
+                return self.__enter__()
+            raise LockedError(
+                f"Another process is working in {folder}. Wait for it, or choose another folder "
+                "with --out."
+            ) from None
         except OSError as error:
             raise RunError(
-                f"Cannot use the run directory {folder}: {error.strerror}. Choose another with "
-                "--out."
+                f"Cannot use the run directory {folder}: {error.strerror or error}. Choose another "
+                "with --out."
             ) from None
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.file.close()
-            raise LockedError(
-                f"Another process is working in {self.path.parent}. Wait for it, or choose another "
-                "folder with --out."
-            ) from None
-        try:
-            same = self.path.stat().st_ino == os.fstat(self.file.fileno()).st_ino
-        except FileNotFoundError:
-            same = False
-        if not same:  # the run that held it failed meanwhile and took its folder away
-            self.file.close()
-            return self.__enter__()
         _sweep(folder)
         return self
 
     def _tidy(self) -> None:
-        """Take away a folder in which there is nothing but the lock, and the empty ones above it
-        that were made for it."""
+        """Take away empty folders of stages, and the lock where nothing else is left."""
         folder = self.path.parent
         stages = folder / "stages"
         for place in (*sorted((p for p in stages.rglob("*") if p.is_dir()), reverse=True), stages):
             with suppress(OSError):  # holds something
                 place.rmdir()
         if list(folder.iterdir()) == [self.path]:
-            self.path.unlink()
-            for place in self._made:
-                with suppress(OSError):
-                    place.rmdir()
+            with suppress(OSError):  # Windows keeps what is open, until it is released
+                self.path.unlink()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             _sweep(self.path.parent, os.getpid())
             self._tidy()
-        if self.file:
-            self.file.close()
-        if (
-            isinstance(error, OSError) and error.errno in FULL
-        ):  # whatever wrote without `write_atomic`, such as a figure
+        if self._lock:
+            self._lock.release()
+        if error is not None:
+            for place in self._made:  # empty, unless something was kept or another run has begun
+                with suppress(OSError):
+                    place.rmdir()
+        # whatever wrote without `write_atomic`, such as a figure
+        if isinstance(error, OSError) and error.errno in FULL:
             place = Path(error.filename or self.path.parent)
             raise RunError(
                 f"Cannot write {place}: {error.strerror}{_room(place, error)}. Nothing "
@@ -224,12 +206,7 @@ class Background:
         self.wait()
         self._pending = self._pool.submit(write, *args)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._pool.shutdown(wait=True)
         if error is None:
             self.wait()

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 UNDEFINED = "n/a"
 NAMED = 3
-"""Files that a line names at most."""
+"""Names that a line lists at most."""
 
 
 def defined(value: float | None) -> TypeGuard[float]:
@@ -56,8 +56,18 @@ def plain_line(text: str) -> str:
 
 def clipped(text: str, width: int) -> str:
     """`plain_line` with at most `width` characters; dots stand for what is left out."""
-    line = plain_line(text)
-    return line if len(line) <= width else line[: width - 3].rstrip() + "..."
+    return cut(plain_line(text), width)
+
+
+def cut(text: str, width: int, sign: str = "...") -> str:
+    """At most `width` characters of a text; the sign stands for what is left out."""
+    return text if len(text) <= width else text[: width - len(sign)].rstrip() + sign
+
+
+def listed(names: Sequence[str], most: int = NAMED) -> str:
+    """`a, b, c and 4 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def slug(text: str) -> str:
@@ -71,10 +81,7 @@ def part_words(record: Mapping[str, Any]) -> str:
     settings, said = record.get("settings") or {}, []
     data = settings.get("data") or ()
     if files := [PurePath(file).name for file in ([data] if isinstance(data, str) else data)]:
-        said.append(
-            f"questions of "
-            f"{', '.join(files[:NAMED])}{f' and {len(files) - NAMED} more' * (len(files) > NAMED)} (--data)"
-        )
+        said.append(f"questions of {listed(files)} (--data)")
     if settings.get("answers"):
         said.append(f"answers of {PurePath(settings['answers']).name} (--answers)")
     if settings.get("limit"):

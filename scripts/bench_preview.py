@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
 import statistics
 import subprocess
 import sys
@@ -68,8 +68,8 @@ def counted(task: str, folder: Path) -> dict[str, float]:
 
 def children() -> float:
     """Processor seconds of the processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def fresh(*words: str) -> dict[str, float]:

@@ -22,7 +22,6 @@ package does before every fit.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -284,6 +283,8 @@ def main() -> None:
             )
     print("\n### AUROC of all cells\n")
     print("\n".join(bench_auroc.rows()))
+    import resource  # POSIX only, as /proc is
+
     print(
         f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} "
         "MiB"

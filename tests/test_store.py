@@ -1,4 +1,9 @@
+import ast
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +79,54 @@ def test_second_process_says_so(tmp_path):
         pass
     with Lock(tmp_path):
         pass
+
+
+def test_a_run_that_fails_as_another_begins_does_not_stop_it(tmp_path, monkeypatch):
+    import filelock
+
+    folder, acquire, holder = tmp_path / "run", filelock.FileLock.acquire, Lock(tmp_path / "run")
+    holder.__enter__()
+
+    def meanwhile(lock, *args, **options):
+        monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+        try:
+            return acquire(lock, *args, **options)
+        finally:
+            holder.__exit__(ZeroDivisionError, ZeroDivisionError(), None)
+            assert not folder.exists()
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", meanwhile)
+    with Lock(folder):
+        assert folder.is_dir()
+        with pytest.raises(LockedError, match="Another process"), Lock(folder):
+            pass
+
+
+def test_what_a_dead_process_left_half_written_is_removed(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True
+    )
+    dead, alive = (tmp_path / f".x.bin.{pid}.tmp" for pid in (int(done.stdout), os.getppid()))
+    for path in (dead, alive):
+        path.write_bytes(b"half")
+    with Lock(tmp_path):
+        assert (dead.exists(), alive.exists()) == (False, True)
+
+
+POSIX_ONLY = {"fcntl", "grp", "posix", "pwd", "resource", "syslog", "termios"}
+SOURCES = [
+    path
+    for folder in ("probebench", "scripts")
+    for path in (Path(__file__).parent.parent / folder).rglob("*.py")
+]
+
+
+def test_nothing_is_imported_first_that_windows_lacks():
+    for path in SOURCES:
+        for node in ast.parse(path.read_text()).body:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not POSIX_ONLY.intersection(names), path
 
 
 def test_undefined_numbers_are_null(tmp_path):

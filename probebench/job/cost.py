@@ -9,7 +9,7 @@ random ones.
 from __future__ import annotations
 
 import math
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -138,10 +138,8 @@ def start_seconds(clock: Callable[[], float] = time.perf_counter) -> float:
     def used() -> float:
         if clock is not time.process_time:
             return clock()
-        children = resource.getrusage(
-            resource.RUSAGE_CHILDREN
-        )  # a process's own clock does not count them
-        return children.ru_utime + children.ru_stime
+        times = os.times()  # a process's own clock does not count its children
+        return times.children_user + times.children_system
 
     started = used()
     subprocess.run([sys.executable, "-c", "import probebench.probes.fit"], check=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from probebench.errors import UnknownNameError, UsageError
+from probebench.errors import UnknownNameError, UsageError, nearest
 from probebench.hub import hub_is_there
 from probebench.models.checkpoints.folders import Checkpoint
 from probebench.models.checkpoints.gguf import is_gguf
@@ -160,5 +159,7 @@ class ModelSpec:
 
 def _one_of(kind: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        near = difflib.get_close_matches(value, allowed, n=1)
-        raise UnknownNameError(kind, value, near, f"It must be one of {', '.join(allowed)}.")
+        near = nearest(value, allowed)
+        raise UnknownNameError(
+            kind, value, [near] if near else [], f"It must be one of {', '.join(allowed)}."
+        )

@@ -8,7 +8,6 @@ path to any other file works the same way.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import re
@@ -19,7 +18,7 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from probebench.errors import BadFileError, UnknownNameError
+from probebench.errors import BadFileError, UnknownNameError, nearest
 
 Kind = Literal["qa", "choice", "numeric", "statements"]
 
@@ -296,8 +295,8 @@ def _build(cls: Any, content: Mapping[str, Any], where: str) -> Any:
     values = {}
     for key, value in content.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}."
+            near = nearest(str(key), known)
+            hint = f"did you mean {near!r}?" if near else f"allowed: {', '.join(known)}."
             raise BadFileError(f"{where}: unknown key {key!r} (value {value!r}); {hint}")
         values[key] = _convert(hints[key], value, f"{where}: key {key!r}")
     required = [

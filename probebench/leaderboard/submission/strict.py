@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from probebench.text import cut
+
 JSON_BYTES = 2 * 2**20
 JSON_DEPTH = 16
 JSON_VALUES = 200_000
@@ -72,7 +74,7 @@ def shown(value: Any, longest: int = 100) -> str:
     except (ValueError, RecursionError, MemoryError):
         text = f"a {type(value).__name__}"
     text = text.replace("`", "'").replace("|", "/").replace("<", "(").replace(">", ")")
-    return text if len(text) <= longest else text[: longest - 3] + "..."
+    return cut(text, longest)
 
 
 def broken(file: str, field: str, given: Any, expected: str) -> Broken:

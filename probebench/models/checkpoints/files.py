@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UsageError
+from probebench.text import listed
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.safetensors"
 READ = (".json", ".safetensors", ".gguf", ".jinja", ".model", ".tiktoken", ".txt", ".py")
@@ -20,8 +21,6 @@ POINTER = b"version https://git-lfs.github.com/spec/"
 LARGEST_POINTER = 1024
 LARGEST_HEADER = 100_000_000
 """Bytes that the header of a safetensors file may have, by its format."""
-SHOWN = 3
-"""Names that a message lists at most."""
 
 
 def is_pointer(path: Path) -> bool:
@@ -43,15 +42,13 @@ def check_pointers(folder: Path) -> None:
         p.name for p in folder.iterdir() if p.suffix in READ and p.is_file() and is_pointer(p)
     )
     if names:
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         what = (
             "is a Git LFS pointer, not the file itself"
             if len(names) == 1
             else "are Git LFS pointers, not the files themselves"
         )
         raise BadFileError(
-            f"{', '.join(names[:SHOWN])}{more} of {folder} {what}. Get the content there with: git "
-            "lfs pull"
+            f"{listed(names)} of {folder} {what}. Get the content there with: git lfs pull"
         )
 
 

@@ -4,12 +4,11 @@ batch that fits into it."""
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from probebench.models.loading import LoadedModel, ModelHandle
@@ -52,13 +51,7 @@ def gpu_free() -> dict[int, int]:
 
 def host_free() -> int:
     """Memory of this computer that is not in use, or could be freed at once."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(
-            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
-        )
-    except (OSError, StopIteration, ValueError):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.virtual_memory().available)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from probebench.errors import UsageError
 from probebench.models.blocks.layouts import family_of
+from probebench.text import listed
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Alike = Literal["any", "equal", "alone"]
 """Which prompts may go through a model together: any, those of equal length, or each alone."""
-SHOWN = 3
-"""Tokens that a message names at most."""
 
 
 def known_alike(config: Any) -> Alike | None:
@@ -129,9 +128,8 @@ def beyond_note(tokenizer: PreTrainedTokenizerBase, rows: int | None) -> tuple[s
     beyond = tokens_beyond(tokenizer, rows)
     if not beyond:
         return ()
-    more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
     fill = " Batches are filled with another one." if tokenizer.pad_token in beyond else ""
     return (
         f"The tokenizer has tokens beyond the {rows:,} of the model's embedding: "
-        f"{', '.join(beyond[:SHOWN])}{more}.{fill}",
+        f"{listed(beyond)}.{fill}",
     )

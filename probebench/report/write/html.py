@@ -12,6 +12,7 @@ from probebench.report.blocks import Block, Report
 from probebench.report.format import number, plain
 from probebench.report.sections.pictures import data_uri
 from probebench.report.write.escape import one_line, readable_text
+from probebench.text import cut as shortened
 from probebench.text import defined
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,8 +70,7 @@ def clip(text: str, at: int = CLIP) -> tuple[str, str]:
 
 def short(text: str) -> str:
     """A text of one line that ends where it is too long."""
-    text = one_line(text)
-    return text if len(text) <= SHORT else text[: SHORT - 1] + "\u2026"
+    return shortened(one_line(text), SHORT, "\u2026")
 
 
 def grouped(blocks: Sequence[Block]) -> list[list[Block]]:

@@ -21,6 +21,7 @@ from probebench.report.blocks import (
 from probebench.report.format import number, plain
 from probebench.report.write.escape import markdown as escape
 from probebench.report.write.escape import readable_text
+from probebench.text import cut
 
 LONGEST = 600
 """Letters of a question or an answer; the HTML page and answers.parquet have the rest."""
@@ -98,4 +99,4 @@ def _example(e: Example) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[:LONGEST] + "\u2026"
+    return cut(text, LONGEST, "\u2026")

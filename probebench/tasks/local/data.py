@@ -12,6 +12,7 @@ from typing import Literal
 from probebench.tasks.local.formats import data_files
 from probebench.tasks.local.rows import Row, read_rows
 from probebench.tasks.schema import Task
+from probebench.text import listed
 from probebench.types import Example
 
 NAMED = 5
@@ -27,13 +28,7 @@ def local_rows(task: Task, data: Sequence[str]) -> tuple[str, list[Row]]:
     """
     paths = data_files(data)
     splits = _published_splits(task, paths)
-    names = [path.name for path in paths]
-    shown = (
-        f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
-        if len(names) > NAMED
-        else ", ".join(names)
-    )
-    return shown, [
+    return listed([path.name for path in paths], NAMED), [
         replace(row, split=splits.get(path), file=label)
         for path, label in _labelled(paths)
         for row in read_rows(path)
