@@ -17,8 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,10 +26,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from probebench.models.blocks.sites import plan_sites
 from probebench.models.loading import LoadedModel
 from probebench.progress import Progress
-from probebench.stages.answers import Stages
-from probebench.states.extract import Extractor
+from probebench.stages.engine import Models, Work
+from probebench.stages.stage import LocalRunner
+from probebench.stages.states import Sequences, StatesStage
+from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import PUBLISHED, locate
-from probebench.states.shards import states_bytes
 from probebench.types import EMB, TokenizedAnswer
 
 LAYERS, WIDTH, TOKENS = 4, 256, 12
@@ -59,25 +59,20 @@ def measure(n: int, out: Path) -> dict[str, int]:
     table = locate([TokenizedAnswer(6, TOKENS, (7, 8))] * n, PUBLISHED)
     plan = plan_sites(loaded.base, LAYERS, ["resid"], [EMB, *range(LAYERS)])
     extract = Extractor(loaded, plan, "float16")
-
-    def read(rows: list[int]) -> dict[str, Any]:
-        return extract([ids[i] for i in rows], table[rows], PUBLISHED)
-
-    read(list(range(256)))  # what PyTorch takes once, whatever follows
+    extract(ids[:256], table[:256], PUBLISHED)  # what PyTorch takes once, whatever follows
     before = status("VmRSS")
-    run: Any = SimpleNamespace(folder=out, progress=Progress())
-    lengths = [TOKENS] * n
-    Stages.sharded(
-        run,
-        "states",
-        {"n": n},
-        lengths,
-        "Reading",
-        read,
-        states_bytes,
-        "safetensors",
-        lambda: loaded,
-    )
+
+    class Read(StatesStage):
+        name: ClassVar[str] = "states"
+        title: ClassVar[str] = "Reading"
+        inputs: ClassVar[dict[str, Any]] = {"n": n}
+
+        def extractor(self, work: Work) -> Extractor:
+            return extract
+
+    places = Sequences(tuple(ids), table, tuple(PUBLISHED))
+    runner = LocalRunner(out, Progress(), Models(Progress()))
+    runner.run(Read(None, places, site_layouts(plan)))  # type: ignore[arg-type]
     written = sum(p.stat().st_size for p in out.rglob("*.safetensors"))
     return {"before": before, "peak": status("VmHWM"), "written": written}
 

@@ -22,24 +22,27 @@ import time
 from pathlib import Path
 
 from probebench.job.options import Options
-from probebench.job.preview import costs
-from probebench.models.loading import ModelSpec, find_model
+from probebench.job.prepare import prepare
+from probebench.job.preview.costs import costs
+from probebench.models.loading import ModelSpec
 from probebench.models.passes.bare import LiveBytes
 from probebench.progress import Progress
-from probebench.stages.answers import Stages
-from probebench.stages.fits import Cells, plan_run
-from probebench.tasks.schema import load_task
+from probebench.stages.engine import Models
+from probebench.stages.labelled import labelled_answers
+from probebench.stages.plan import Plan
+from probebench.stages.stage import LocalRunner
+from probebench.stages.states import hidden_states
 
 
-def stages_of(task: str, folder: Path) -> Stages:
-    settings = Options(ModelSpec("tiny", device="cpu"), task, out=str(folder), offline=True)
-    return Stages(settings, load_task(task), find_model(settings.model, offline=True), Progress())
+def plan_of(task: str, folder: Path) -> Plan:
+    return prepare(
+        Options(ModelSpec("tiny", device="cpu"), task, out=str(folder), offline=True)
+    ).plan
 
 
 def predicted(task: str, folder: Path) -> dict[str, float]:
-    stages = stages_of(task, folder)
-    layout = plan_run(stages)[1]
-    cost, used = costs(stages, layout), costs(stages, layout, time.process_time)
+    plan = plan_of(task, folder)
+    cost, used = costs(plan), costs(plan, time.process_time)
     low, mid, high = cost.total
     print(
         {name: round(part[1], 1) for name, part in used.seconds.items()}
@@ -58,11 +61,11 @@ def predicted(task: str, folder: Path) -> dict[str, float]:
 
 def counted(task: str, folder: Path) -> dict[str, float]:
     """Tensors that live at once while a real run generates and reads."""
-    stages = stages_of(task, folder)
-    assert stages.loaded is not None  # loaded now: the weights do not count
+    plan, models = plan_of(task, folder), Models(Progress(), offline=True)
+    models.get(plan.handle)  # loaded now: the weights do not count
+    runner = LocalRunner(folder, Progress(), models)
     with LiveBytes() as live:
-        answers = stages.labelled()
-        Cells(stages, answers, plan_run(stages)).states()
+        hidden_states(plan, runner, labelled_answers(plan, runner))
     return {"memory": live.peak}
 
 

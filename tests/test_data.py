@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from probebench.job.cost import Memory
 from probebench.job.options import Options
 from probebench.job.pipeline import evaluate
-from probebench.job.preview import Costs, preview
+from probebench.job.preview.costs import Costs
+from probebench.job.preview.dry_run import preview
+from probebench.job.preview.sizes import Memory
 from probebench.models.loading import ModelSpec
 from probebench.tasks.judge import get_judge
 from probebench.tasks.local.rows import read_rows
@@ -47,7 +48,7 @@ def test_every_task_runs_dry_on_its_file(name, path, tmp_path, monkeypatch):
     cost = Costs(
         0, Memory(0, 0, "reading hidden states")
     )  # what it takes is measured, which would take a minute for all tasks
-    monkeypatch.setattr("probebench.job.preview.costs", lambda *a: cost)
+    monkeypatch.setattr("probebench.job.preview.dry_run.costs", lambda *a: cost)
     shown = preview(
         Options(ModelSpec("tiny"), name, data=str(path), limit=120)
     ).text()  # enough for 20 of each label

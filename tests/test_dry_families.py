@@ -7,8 +7,8 @@ import transformers as t
 from conftest import byte_level_tokenizer, small_config
 from test_sites import CASES, OLD, TOKENS
 
-from probebench.job.cost import device_memory
-from probebench.job.timing import Timer, _long_cache
+from probebench.job.preview.sizes import device_memory
+from probebench.job.preview.timing import Timer, _long_cache
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.passes.bare import (
     LiveBytes,

@@ -614,7 +614,7 @@ def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_
     ).folder
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     monkeypatch.setattr(
-        "probebench.stages.fits.Extractor",
+        "probebench.stages.states.Extractor",
         lambda *a, **k: pytest.fail("hidden states were extracted"),
     )
     other = again(finished, tmp_path, folder, discard_states=True)

@@ -102,10 +102,12 @@ def prepare(folder):
     from transformers import AutoModelForCausalLM
 
     from probebench.job.options import Options
-    from probebench.models.loading import ModelSpec, find_model
+    from probebench.job.prepare import prepare as planned
+    from probebench.models.loading import ModelSpec
     from probebench.progress import Progress
-    from probebench.stages.answers import Stages
-    from probebench.tasks.schema import load_task
+    from probebench.stages.answers import answers
+    from probebench.stages.engine import Models
+    from probebench.stages.stage import LocalRunner
 
     tokenizer = byte_level_tokenizer(chat=True)
     config = small_config("llama", len(tokenizer))
@@ -141,8 +143,9 @@ def prepare(folder):
         data=str(folder / "data.jsonl"),
         out=str(folder / "first"),
     )
-    stages = Stages(settings, load_task(settings.task), find_model(settings.model), Progress())
-    said = {e.question: a.text for e, a in zip(stages.examples, stages.answers(), strict=True)}
+    plan = planned(settings).plan
+    found = answers(plan, LocalRunner(plan.folder, Progress(), Models(Progress())))
+    said = {e.question: a.text for e, a in zip(plan.examples, found, strict=True)}
     for i, row in enumerate(rows):
         word = max(re.findall("[A-Za-z]+", said[row["question"]]) or ["zzz"], key=len)
         row["answers"] = [word if i % 2 else "zzz"]

@@ -206,10 +206,10 @@ def test_a_model_s_opinions_serve_as_second_labels(
     model_folder, answers_file, tmp_path, monkeypatch
 ):
     """A random model says neither yes nor no; what it would say is put into its mouth."""
-    from probebench.stages import second_judge as opinions
+    from probebench.stages import second_judge
 
     monkeypatch.setattr(
-        opinions, "read_opinion", lambda text: None if not text else len(text) % 2 == 0
+        second_judge, "read_opinion", lambda text: None if not text else len(text) % 2 == 0
     )
     options = {
         "answers": answers_file(),

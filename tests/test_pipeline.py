@@ -216,7 +216,7 @@ def test_a_cell_in_three_lines(finished):
 def test_same_command_does_the_work_once(finished, model_folder, monkeypatch):
     run, _ = finished
     monkeypatch.setattr(
-        "probebench.stages.answers.load_model",
+        "probebench.stages.engine.load_model",
         lambda *a, **k: pytest.fail("the model was loaded again"),
     )
     again = probebench.evaluate(
@@ -409,7 +409,7 @@ def test_an_empty_split_is_said_before_anything_is_computed(
     model_folder, answers_file, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(
-        "probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded")
+        "probebench.stages.engine.load_model", lambda *a, **k: pytest.fail("the model was loaded")
     )
     with pytest.raises(LabelError, match="split is empty: 2 examples in 1 groups"):
         probebench.evaluate(str(model_folder()), answers=answers_file(2), out=tmp_path / "run")
@@ -432,10 +432,8 @@ def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_pat
 
 def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
     from probebench.job.options import Options
-    from probebench.models.asking import gather
+    from probebench.job.planning import make_plan
     from probebench.models.loading import ModelSpec, find_model
-    from probebench.progress import Progress
-    from probebench.stages.answers import Stages
     from probebench.tasks.schema import load_task
 
     keys = set()
@@ -447,10 +445,9 @@ def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
             json.dumps({"question": "How is it?", "answers": ["cold"], "context": context}) + "\n"
         )
         settings = Options(ModelSpec("tiny"), task.name, data=str(path), out=str(tmp_path))
-        assert context in handle.tokenizer.decode(gather(settings, task, handle).prompt_ids[0])
-        keys.add(
-            json.dumps(Stages(settings, task, handle, Progress()).answer_inputs(), sort_keys=True)
-        )
+        plan = make_plan(settings, task, handle)
+        assert context in handle.tokenizer.decode(plan.questions.prompt_ids[0])
+        keys.add(json.dumps(plan.answer_inputs, sort_keys=True))
     assert len(keys) == 2
 
 

@@ -82,14 +82,14 @@ def test_the_same_command_still_finds_or_resumes_its_run(first):
 
 def test_other_versions_are_the_same_run(first, monkeypatch):
     """Nothing else was asked for: it is computed again in its place."""
-    from probebench.job.record import versions
+    from probebench.record.versions import versions
 
     run, _, again = first
     newer = {**versions(), "probebench": "99.0"}
-    for name in ("stages", "prepare", "cells"):
+    for name in ("job.planning", "stages.fits", "stages.exact"):
         monkeypatch.setattr(f"probebench.{name}.versions", lambda: newer)
     with monkeypatch.context() as broken:
-        broken.setattr("probebench.job.pipeline.build_record", lambda *parts: 1 / 0)
+        broken.setattr("probebench.job.write.build_record", lambda *parts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             again()
     assert (
@@ -188,7 +188,7 @@ def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(
 ):
     _, _, again = first
     monkeypatch.setattr(
-        "probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("the model was loaded")
+        "probebench.stages.engine.load_model", lambda *a, **k: pytest.fail("the model was loaded")
     )
     with pytest.raises(UsageError, match=r"no model folder './nowhere'"):
         again(judge_model="./nowhere", out=tmp_path / "run")

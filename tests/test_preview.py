@@ -8,34 +8,39 @@ import pytest
 from click.testing import CliRunner
 
 from probebench.cli.main import main
-from probebench.job.cost import Memory
 from probebench.job.options import Options
-from probebench.job.preview import Costs, costs, preview
-from probebench.models.loading import ModelSpec, find_model
+from probebench.job.prepare import prepare
+from probebench.job.preview.costs import Costs, costs
+from probebench.job.preview.dry_run import preview
+from probebench.job.preview.sizes import Memory
+from probebench.models.loading import ModelSpec, load_model
 from probebench.models.passes.bare import LiveBytes
 from probebench.progress import Progress
-from probebench.stages.answers import Stages
-from probebench.stages.fits import Cells, plan_run
-from probebench.tasks.schema import load_task
+from probebench.stages.engine import Models
+from probebench.stages.labelled import labelled_answers
+from probebench.stages.stage import LocalRunner
+from probebench.stages.states import hidden_states
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype):
+def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype, monkeypatch):
     settings = Options(
         ModelSpec("tiny", device="cpu"), "people", limit=300, states_dtype=dtype, out=str(tmp_path)
     )
-    stages = Stages(settings, load_task("people"), find_model(settings.model), Progress())
-    asked = plan_run(stages)
-    said = costs(stages, asked[1])
-    assert stages._loaded is None  # no weights were read
-    assert stages.loaded is not None
-    with LiveBytes() as live:
-        answers = stages.labelled()
-        cells = Cells(stages, answers, asked)
-        cells.states()
-    assert said.disk == sum(
-        p.stat().st_size for p in cells.states_stage.folder.glob("0*.safetensors")
+    loads = []
+    monkeypatch.setattr(
+        "probebench.stages.engine.load_model",
+        lambda *a, **k: loads.append(a) or load_model(*a, **k),
     )
+    plan = prepare(settings).plan
+    said = costs(plan)
+    assert not loads  # no weights were read
+    models = Models(Progress())
+    assert models.get(plan.handle) is not None
+    runner = LocalRunner(tmp_path, Progress(), models)
+    with LiveBytes() as live:
+        states = hidden_states(plan, runner, labelled_answers(plan, runner))
+    assert said.disk == sum(p.stat().st_size for p in states.folder.glob("0*.safetensors"))
     assert said.memory.largest == pytest.approx(live.peak, rel=0.2)
     low, mid, high = said.total
     assert 0 < low <= mid <= high
@@ -103,7 +108,7 @@ def measured_at_once(monkeypatch):
     empty = Costs(
         1, Memory(2, 3, "reading hidden states"), {"answers": (1.0, 2.0, 3.0)}, 1.0, (16, 32)
     )
-    monkeypatch.setattr("probebench.job.preview.costs", lambda *args: empty)
+    monkeypatch.setattr("probebench.job.preview.dry_run.costs", lambda *args: empty)
 
 
 def test_rows_that_a_run_leaves_out_are_said(tmp_path, measured_at_once):

@@ -9,11 +9,11 @@ import torch
 from conftest import FAMILIES, byte_level_tokenizer, metaspace_tokenizer
 
 import probebench
-from probebench.detectors import passes as beside
+from probebench.detectors import p_true
 from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.choices import choice_scores
-from probebench.stages.answers import Stages
+from probebench.stages.engine import Models
 from probebench.tasks.prompts import encode_prompt
 from probebench.tasks.schema import load_task
 from probebench.types import Example
@@ -135,7 +135,7 @@ def with_scores(monkeypatch, score):
     def fake(loaded, ids, *rest):
         return np.array([[score(loaded.tokenizer.decode(i)), 0.5] for i in ids])
 
-    monkeypatch.setattr(beside, "choice_scores", fake)
+    monkeypatch.setattr(p_true, "choice_scores", fake)
 
 
 def test_a_liking_for_a_letter_cancels(monkeypatch, model_folder, answers_file, tmp_path):
@@ -185,7 +185,7 @@ def test_a_run_asks_about_answers_and_exact_answers_and_resumes(
             assert found[row["id"]] == pytest.approx((a + 1 - other) / 2, abs=1e-5)
     before = (run.folder / "predictions.parquet").read_bytes()
     (run.folder / "record.json").unlink()
-    monkeypatch.setattr(beside, "choice_scores", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(p_true, "choice_scores", lambda *_: pytest.fail("asked again"))
     again = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", **SETTINGS)
     assert not again.resumed
     assert (again.folder / "predictions.parquet").read_bytes() == before
@@ -208,16 +208,15 @@ def test_a_prompt_beyond_the_context_has_no_score(model_folder, answers_file, tm
     assert {int(i[1:]) % 12 for i in missing[missing].index} == {0}
 
 
-def test_a_model_is_freed_and_loaded_again(model_folder, answers_file):
+def test_a_model_is_freed_and_loaded_again(model_folder):
     import weakref
 
-    from probebench.job.options import Options
     from probebench.models.loading import ModelSpec, find_model
     from probebench.progress import Progress
 
-    spec = ModelSpec(str(model_folder()), device="cpu")
-    stages = Stages(Options(spec, answers=str(answers_file())), None, find_model(spec), Progress())
-    first = weakref.ref(stages.loaded.model)
-    stages.free()
+    handle = find_model(ModelSpec(str(model_folder()), device="cpu"))
+    models = Models(Progress())
+    first = weakref.ref(models.get(handle).model)
+    models.free()
     assert first() is None
-    assert stages.loaded.model is not None
+    assert models.get(handle).model is not None

@@ -13,8 +13,9 @@ from click.testing import CliRunner
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, LabelError, TasksError, UnknownNameError, UsageError
+from probebench.probes.enough import Asked, class_trouble
 from probebench.report.replies import read_replies
-from probebench.stages.labels import Asked, class_trouble, judged
+from probebench.stages.labelled import judged
 from probebench.types import Answer, Example
 
 SMALL = {
@@ -131,7 +132,7 @@ def test_one_task_that_fails_does_not_stop_the_next(make_task, model_folder, mon
     def broken(*a, **k):
         raise TypeError("a mistake of ours")
 
-    monkeypatch.setattr("probebench.stages.answers.Stages.labels", broken)
+    monkeypatch.setattr("probebench.stages.labelled.label", broken)
     monkeypatch.setattr("probebench.job.prepare.Prepared.finished", lambda self: None)
     with pytest.raises(TasksError) as error:
         probebench.evaluate_all(str(model_folder()), [tasks[0], tasks[0]], offline=True, **SMALL)
@@ -140,7 +141,7 @@ def test_one_task_that_fails_does_not_stop_the_next(make_task, model_folder, mon
 
 def test_all_tasks_are_checked_before_the_first_begins(make_task, model_folder, monkeypatch):
     monkeypatch.setattr(
-        "probebench.stages.answers.load_model", lambda *a, **k: pytest.fail("a model was loaded")
+        "probebench.stages.engine.load_model", lambda *a, **k: pytest.fail("a model was loaded")
     )
     good, alone = make_task("trams", statements()), make_task("alone", statements(80, lambda i: 1))
     torn = make_task("torn", questions(), "qa", 'prompt:\n  chat: "{question} {passage}"\n')
@@ -194,7 +195,7 @@ def test_a_refusal_comes_before_exact_answers_and_keeps_what_was_answered(
     make_task, model_folder, monkeypatch
 ):
     monkeypatch.setattr(
-        "probebench.stages.answers.Stages.exact_spans",
+        "probebench.stages.labelled.exact_spans",
         lambda *a: pytest.fail("exact answers were looked for"),
     )
     task = make_task("asked", questions(), "qa", ASKED)
@@ -292,7 +293,7 @@ def test_a_refused_rerun_leaves_the_finished_run_alone(make_task, model_folder, 
     task = make_task("trams", statements())
     first = probebench.evaluate(str(model_folder()), task, offline=True, out="out", **SMALL)
     before = (first.folder / "answers.parquet").read_bytes()
-    monkeypatch.setattr("probebench.stages.labels.MIN_CLASS", 100)  # as if a new judge found fewer
+    monkeypatch.setattr("probebench.probes.enough.MIN_CLASS", 100)  # as if a new judge found fewer
     monkeypatch.setattr("probebench.job.prepare.Prepared.finished", lambda self: None)
     with pytest.raises(LabelError, match="fewer than 100"):
         probebench.evaluate(str(model_folder()), task, offline=True, out="out", **SMALL)

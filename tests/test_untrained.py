@@ -11,11 +11,11 @@ import torch
 from conftest import FAMILIES
 
 import probebench
-from probebench.detectors import passes as beside
 from probebench.errors import UnknownNameError, UsageError
 from probebench.job.options import Options
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.untrained import check_untrained, untrained
+from probebench.stages import engine
 
 WORDS = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
 SETTINGS = {"positions": ["exact_answer_last", "-1"], "shuffles": 0, "controls": ["random-model"]}
@@ -138,7 +138,7 @@ def test_the_control_resumes_and_leaves_its_vectors_behind(monkeypatch, planted,
     assert len(list((run.folder / "stages").glob("random-model-probes-*"))) == 1
     before = (run.folder / "predictions.parquet").read_bytes()
     (run.folder / "record.json").unlink()
-    monkeypatch.setattr(beside, "untrained", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(engine, "untrained", lambda *_: pytest.fail("made again"))
     again = probebench.evaluate(str(model_folder()), answers=path, out=run.folder, **SETTINGS)
     assert not again.resumed
     assert (again.folder / "predictions.parquet").read_bytes() == before

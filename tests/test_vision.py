@@ -21,7 +21,7 @@ from conftest import byte_level_tokenizer
 import probebench
 from probebench.cli.main import main
 from probebench.errors import UsageError
-from probebench.job.cost import device_memory
+from probebench.job.preview.sizes import device_memory
 from probebench.models.blocks.layouts import WITH_PICTURES, family_of
 from probebench.models.blocks.sites import ALL, plan_sites
 from probebench.models.checkpoints.classes import BOTH_WAYS

@@ -395,7 +395,7 @@ def eval_command(
 def _dry_runs(wanted: Sequence[Any], as_json: bool) -> None:
     """What each run would do; of several, one that cannot work does not hide what is said of the
     next."""
-    from probebench.job.preview import preview
+    from probebench.job.preview.dry_run import preview
 
     facts, code = [], 0
     for settings in wanted:

@@ -7,10 +7,30 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from probebench.detectors.embedding import text_embedding
+from probebench.detectors.ensembles import ensembles
+from probebench.detectors.p_true import p_true
+from probebench.detectors.random_model import random_model
 from probebench.detectors.signals import each, length, prompt_length, signal_baselines
 from probebench.detectors.text import text_baselines
 from probebench.probes.labels import Labels
+from probebench.stages.data import RunData
+from probebench.stages.stage import Runner
 from probebench.types import Detector, LabelledAnswer, split_index
+
+
+def detectors_beside(data: RunData, runner: Runner) -> list[Detector]:
+    """Every detector beside the probe, in the order of tables."""
+    skip = data.plan.beside.skip
+    found = list(baselines(data.answers, data.labels, text="text" not in skip))
+    found += text_embedding(data, runner)
+    if "p-true" not in skip:
+        found += p_true(data, runner)
+    if "random-model" in data.plan.beside.controls:
+        found.append(random_model(data, runner))
+    if "ensembles" not in skip:
+        found += ensembles(data.fits, data.labels, data.chosen, given=data.statements)
+    return found
 
 
 def baselines(

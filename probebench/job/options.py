@@ -223,7 +223,7 @@ class Options:
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Settings that differ from the protocol's, so that the numbers are not comparable with a
+        """Options that differ from the protocol's, so that the numbers are not comparable with a
         plain run."""
         names = (
             "data",

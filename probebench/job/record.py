@@ -3,11 +3,9 @@ JSON."""
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from probebench.metrics.intervals import mean_interval
 from probebench.models.blocks.sites import SitePlan
 from probebench.record.published import published
 from probebench.record.run import SCHEMA_VERSION
+from probebench.record.versions import versions
 from probebench.scoring.comparison import detector_facts, ends
 from probebench.scoring.matrix import tested
 from probebench.scoring.score import Result
@@ -29,28 +28,6 @@ from probebench.studies.warnings import warnings
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
 PROTOCOL_VERSION = 1
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "scikit-learn",
-    "numpy",
-    "scipy",
-    "pandas",
-    "datasets",
-)
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Versions of this package and of the libraries that can change a number."""
-    found = {"probebench": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 @cache

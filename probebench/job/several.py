@@ -98,12 +98,11 @@ def run_all(prepared: Sequence[Prepared]) -> Iterator[Outcome]:
     like stop what is to follow."""
     for one in prepared:
         try:
-            outcome = Outcome(one.stages.name, run_prepared(one))
+            outcome = Outcome(one.plan.name, run_prepared(one))
         except (
             Exception
         ) as error:  # a mistake in our own code must not cost the tasks behind it either
-            outcome = Outcome(one.stages.name, None, error)
-        one.stages.free()  # its weights, before the next task's are loaded
+            outcome = Outcome(one.plan.name, None, error)
         yield outcome
 
 

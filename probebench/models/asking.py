@@ -11,7 +11,6 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.files import content_key
-from probebench.job.options import Options
 from probebench.models.loading import ModelHandle
 from probebench.models.passes.padding import beyond_note, check_inside, rows_of
 from probebench.tasks.chats import turn_note
@@ -23,8 +22,8 @@ from probebench.types import Example
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """The examples of a run, with their prompts."""
+class Questions:
+    """The examples of a run, with their prompts as a model sees them."""
 
     examples: Sequence[Example]
     prompt_ids: Sequence[tuple[int, ...]]
@@ -37,77 +36,69 @@ class Asked:
     """What a reader of the record should know of the model's tokens and its template."""
 
 
-def gather(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
-    """Examples and prompts, without those that do not fit into the model's context; the facts count
+def task_questions(
+    task: Task,
+    handle: ModelHandle,
+    data: str | tuple[str, ...] | None = None,
+    *,
+    limit: int | None = None,
+    thinking: bool | None = None,
+    max_new_tokens: int | None = None,
+    offline: bool = False,
+) -> Questions:
+    """A task's examples, without those that do not fit into the model's context; the facts count
     these.
+
+    Args:
+        task: which.
+        handle: the model that reads them.
+        data: local files and folders instead of the task's source.
+        limit: only so many.
+        thinking: asks the chat template to switch thinking on or off.
+        max_new_tokens: tokens that an answer may have; None for statements.
+        offline: never ask the hub.
 
     Raises:
         UsageError: no example fits.
         BadFileError: a file that cannot be read as what it should be.
         UnavailableError: a source that cannot be reached.
     """
-    asked = (
-        _given(settings, task, handle)
-        if settings.answers is not None
-        else _from_task(settings, task, handle)
-    )
-    _check_tokens(asked, handle)
-    limit, new = handle.max_length, 0
-    if asked.given is not None:
-        lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
+    found, tokenizer = load_dataset(task, data, limit, offline=offline), handle.tokenizer
+    if task.kind == "statements":
+        prompts = [
+            encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in found.examples
+        ]
     else:
-        new = (
-            0
-            if task is None or task.kind == "statements"
-            else settings.max_new_tokens or task.generation.max_new_tokens
-        )
-        lengths = [len(ids) + new for ids in asked.prompt_ids]
-    kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
-    if not kept:
-        raise UsageError(
-            f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest "
-            f"needs {min(lengths)}."
-        )
-    examples = [asked.examples[i] for i in kept]
-    told = [asked.given is not None and "group" in e.fields for e in examples]
-    lost = (
-        0
-        if task is None
-        else sum(
-            loses_group(task, e.fields) and not own for e, own in zip(examples, told, strict=True)
-        )
-    )
-    return Asked(
-        examples=examples,
-        prompt_ids=[asked.prompt_ids[i] for i in kept],
-        given=None if asked.given is None else [asked.given[i] for i in kept],
-        facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
-        notes=_notes(handle, answers=bool(new)),
-    )
+        prompts = [
+            encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=thinking))
+            for e in found.examples
+        ]
+    facts = {
+        "origin": found.origin,
+        "revision": found.revision,
+        "sha256": found.sha256,
+        "n_dropped": found.n_dropped,
+    }
+    return _fitting(Questions(found.examples, prompts, None, facts), task, handle, max_new_tokens)
 
 
-def _notes(handle: ModelHandle, *, answers: bool) -> tuple[str, ...]:
-    """Notes on tokens; on the template's end of a turn where the model answers."""
-    beyond = beyond_note(handle.tokenizer, rows_of(handle.skeleton))
-    return (*beyond, *(turn_note(handle.tokenizer, handle.stop_ids) if answers else ()))
+def given_questions(
+    path: Path, task: Task | None, handle: ModelHandle, *, limit: int | None = None
+) -> Questions:
+    """Answers made elsewhere with their questions, without those that do not fit into the model's
+    context.
 
+    Args:
+        path: the file.
+        task: whose judge and exact answers they are for; None: the file carries labels.
+        handle: the model that answered.
+        limit: only so many.
 
-def _check_tokens(asked: Asked, handle: ModelHandle) -> None:
-    """Complain about tokens that the model does not have."""
-    whole = (
-        asked.prompt_ids
-        if asked.given is None
-        else [(*g.prompt_ids, *g.answer_ids) for g in asked.given]
-    )
-    rows = rows_of(handle.skeleton)
-    check_inside(
-        whole, [e.id for e in asked.examples], handle.tokenizer, rows, handle.identity.name
-    )
-
-
-def _given(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
-    path = Path(settings.answers or "")
-    given = read_answers(path, handle.tokenizer, handle.stop_ids, task, settings.limit)
+    Raises:
+        UsageError: no example fits.
+        BadFileError: the file cannot be read as what it should be.
+    """
+    given = read_answers(path, handle.tokenizer, handle.stop_ids, task, limit)
     rows = [
         [
             e.id,
@@ -136,7 +127,56 @@ def _given(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
         "mended": dict(sorted(Counter(name for g in given for name in g.mended).items())),
         **_stands_for(given),
     }
-    return Asked([g.example for g in given], [g.prompt_ids for g in given], given, facts)
+    examples, prompts = [g.example for g in given], [g.prompt_ids for g in given]
+    return _fitting(Questions(examples, prompts, given, facts), task, handle, None)
+
+
+def _fitting(
+    asked: Questions, task: Task | None, handle: ModelHandle, max_new_tokens: int | None
+) -> Questions:
+    """The examples that fit into the model's context, answer included."""
+    _check_tokens(asked, handle)
+    limit = handle.max_length
+    if asked.given is not None:
+        lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
+    else:
+        lengths = [len(ids) + (max_new_tokens or 0) for ids in asked.prompt_ids]
+    kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
+    if not kept:
+        raise UsageError(
+            f"No example fits into the {limit} tokens of {handle.identity.name!r}: the shortest "
+            f"needs {min(lengths)}."
+        )
+    examples = [asked.examples[i] for i in kept]
+    told = [asked.given is not None and "group" in e.fields for e in examples]
+    pairs = zip(examples, told, strict=True)
+    lost = 0 if task is None else sum(loses_group(task, e.fields) and not own for e, own in pairs)
+    return Questions(
+        examples=examples,
+        prompt_ids=[asked.prompt_ids[i] for i in kept],
+        given=None if asked.given is None else [asked.given[i] for i in kept],
+        facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
+        notes=_notes(handle, answers=bool(max_new_tokens)),
+    )
+
+
+def _notes(handle: ModelHandle, *, answers: bool) -> tuple[str, ...]:
+    """Notes on tokens; on the template's end of a turn where the model answers."""
+    beyond = beyond_note(handle.tokenizer, rows_of(handle.skeleton))
+    return (*beyond, *(turn_note(handle.tokenizer, handle.stop_ids) if answers else ()))
+
+
+def _check_tokens(asked: Questions, handle: ModelHandle) -> None:
+    """Complain about tokens that the model does not have."""
+    whole = (
+        asked.prompt_ids
+        if asked.given is None
+        else [(*g.prompt_ids, *g.answer_ids) for g in asked.given]
+    )
+    rows = rows_of(handle.skeleton)
+    check_inside(
+        whole, [e.id for e in asked.examples], handle.tokenizer, rows, handle.identity.name
+    )
 
 
 def _stands_for(given: Sequence[GivenAnswer]) -> dict[str, str]:
@@ -149,25 +189,3 @@ def _stands_for(given: Sequence[GivenAnswer]) -> dict[str, str]:
     return ({"test_is": test} if test else {}) | (
         {"validation_is": "train"} if ("train", "validation") in placed else {}
     )
-
-
-def _from_task(settings: Options, task: Task | None, handle: ModelHandle) -> Asked:
-    assert task is not None  # checked in Options.check
-    data = load_dataset(task, settings.data, settings.limit, offline=settings.offline)
-    tokenizer = handle.tokenizer
-    if task.kind == "statements":
-        prompts = [
-            encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in data.examples
-        ]
-    else:
-        prompts = [
-            encode_prompt(tokenizer, render_prompt(task, e, tokenizer, thinking=settings.thinking))
-            for e in data.examples
-        ]
-    facts = {
-        "origin": data.origin,
-        "revision": data.revision,
-        "sha256": data.sha256,
-        "n_dropped": data.n_dropped,
-    }
-    return Asked(data.examples, prompts, None, facts)

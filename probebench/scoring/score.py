@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probebench.detectors.registry import baselines
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.probes.fit import Job
 from probebench.probes.labels import Labels
@@ -17,15 +16,7 @@ from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detecto
 from probebench.scoring.matrix import best_of_shuffled, score_matrix
 from probebench.scoring.select import best_of, cell_facts, select
 from probebench.states.positions import readable_when
-from probebench.types import (
-    EMB,
-    CellFit,
-    Detector,
-    LabelledAnswer,
-    ScoreMatrix,
-    SplitName,
-    split_index,
-)
+from probebench.types import EMB, CellFit, Detector, ScoreMatrix, SplitName, split_index
 
 SHUFFLES = 20
 """Repeats of the shuffled-label control at the selected cell."""
@@ -53,21 +44,15 @@ class Result:
 
 
 def score_run(
-    answers: Sequence[LabelledAnswer],
-    fits: Sequence[CellFit],
-    job: Job,
-    extra: Sequence[Detector] = (),
-    *,
-    text: bool = True,
+    fits: Sequence[CellFit], job: Job, beside: Sequence[Detector] = (), *, given: bool = False
 ) -> Result:
     """Score matrices, the selected cell, and every detector beside it.
 
     Args:
-        answers: every labelled answer of the run.
         fits: every cell's probe.
         job: labels, hidden states and kind of probe.
-        extra: further detectors, compared after all others.
-        text: False leaves out the baselines that are fitted to words.
+        beside: every other detector, in the order of tables.
+        given: True for statements, where everything is readable before.
 
     One repeat of the shuffled-label control says little: a probe of random labels still lies along
     some strong direction of the cell, and when that direction carries the signal its AUROC lands
@@ -87,7 +72,6 @@ def score_run(
     best = {site: chosen for site in sites if (chosen := best_of(fits, site)) is not None}
     chosen = select(fits)
     control, repeats = shuffled_control(job, chosen)
-    given = answers[0].example.label is not None
     detectors = [cell_detector(chosen, "probe", "probe, selected cell", given=given)]
     if any(f.cell.layer == EMB and not f.masked for f in fits):
         detectors.append(
@@ -95,8 +79,7 @@ def score_run(
                 select(fits, embedding=True), "probe_emb", "probe, embedding row", given=given
             )
         )
-    detectors += baselines(answers, labels, text=text)
-    detectors += extra
+    detectors += beside
     return Result(
         matrices=matrices,
         selected=chosen,

@@ -1,123 +1,136 @@
-"""Which rule finds the exact answers of a run, and what it finds."""
+"""Exact answers: where they stand, by the rule of the run; and a model that copies them out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from probebench.errors import UsageError
-from probebench.job.options import Options
-from probebench.models.loading import ModelHandle, find_model
-from probebench.tasks.exact.rules import GOLD, MODEL_RULE, RULES, gold_span
-from probebench.tasks.given import GivenAnswer
+from probebench.models.copier import MAX_NEW_TOKENS, Copier, read_spans_bytes, spans_bytes
+from probebench.models.generate import stop_tokens
+from probebench.models.loading import ModelHandle
+from probebench.models.passes.batches import Budget
+from probebench.record.versions import versions
+from probebench.stages.engine import Models, Work
+from probebench.stages.plan import GIVEN, Plan
+from probebench.stages.stage import Runner, Stage, in_order
+from probebench.tasks.exact.rules import GOLD, MODEL_RULE, RULES, declines, gold_span
 from probebench.tasks.judge import get_judge
-from probebench.tasks.schema import Task
-from probebench.types import Example, LabelledAnswer, Span
+from probebench.tasks.schema import Generation
+from probebench.types import Answer, LabelledAnswer, Span
 
-GIVEN = "given"
-"""The name of no rule: the file of `--answers` says where exact answers are, or there are none."""
 Spans = list[Span | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Finder:
-    """The rule of one run."""
+class Copied(Stage[Spans]):
+    """The words that a language model copies out of replies."""
 
-    settings: Options
-    task: Task | None
-    """The task whose answers are looked at; None for statements and for answers without a task."""
-    given: Sequence[GivenAnswer] | None
-
-    @property
-    def rule(self) -> str:
-        """The rule's name in the record."""
-        if self.task is None or (self.given is not None and any(g.exact_given for g in self.given)):
-            return GIVEN
-        return GOLD if self.settings.exact_answer == GOLD else self.blind
-
-    @property
-    def blind(self) -> str:
-        """The rule that looks at no label; with `gold`, the one for answers in which no accepted
-        answer stands."""
-        asked = self.settings.exact_answer
-        if self.settings.extractor_model is not None:
-            return MODEL_RULE
-        if asked is not None and asked != GOLD:
-            return asked
-        return self.task.exact_answer.rule if self.task is not None else GIVEN
+    handle: ModelHandle
+    copier: Copier
+    name: ClassVar[str] = "exact"
+    title: ClassVar[str] = "Finding exact answers"
+    suffix: ClassVar[str] = "json"
+    budget_name: ClassVar[str] = "exact"
 
     @cached_property
-    def extractor(self) -> ModelHandle | None:
-        """The model of `--extractor-model`, found but not loaded; None where the run's own model
-        copies, or none does."""
-        s = self.settings
-        return (
-            None if s.extractor_model is None else find_model(s.extractor_model, offline=s.offline)
+    def inputs(self) -> Mapping[str, Any]:
+        return {**self.copier.inputs(), "versions": versions()}
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        return self.copier.lengths
+
+    @property
+    def needs(self) -> ModelHandle:
+        return self.handle
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """Tokens that end a copy."""
+        return stop_tokens(self.handle, Generation(stop=("\n",)))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest prompt with what may be copied."""
+        return max(self.lengths) + MAX_NEW_TOKENS
+
+    def first_budget(self, models: Models) -> Budget:
+        from probebench.models.passes.memory import probe_budget
+
+        return probe_budget(models.get(self.handle), self.longest)
+
+    def compute(self, rows: list[int], work: Work) -> Spans:
+        return self.copier.copy(work.models.get(self.handle), rows, self.stops, work.budget())
+
+    def pack(self, found: Spans, rows: list[int]) -> bytes:
+        return spans_bytes(found)
+
+    def unpack(self, content: bytes) -> Spans:
+        return read_spans_bytes(content)
+
+
+def exact_spans(plan: Plan, runner: Runner, answers: Sequence[Answer]) -> Spans:
+    """(example,) where the exact answers stand in the answers' texts."""
+    if plan.exact.name == GIVEN:
+        given = plan.questions.given
+        return [None] * len(answers) if given is None else [g.exact for g in given]
+    replies = [plan.reply(a) for a in answers]
+    spans = _spans(plan, runner, [text for _, text in replies])
+    return [s and Span(s.start + k, s.end + k) for s, (k, _) in zip(spans, replies, strict=True)]
+
+
+def _spans(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
+    """The same in the replies, thinking left out."""
+    assert plan.task is not None  # else the rule is `GIVEN`
+    rule, pairs = plan.task.exact_answer, list(zip(plan.examples, said, strict=True))
+    if plan.exact.blind == MODEL_RULE:
+        spans = _copied(plan, runner, said)
+    else:
+        spans = [RULES[plan.exact.blind](rule, e, text) for e, text in pairs]
+    if plan.exact.name == GOLD:
+        gold = [gold_span(e, text) for e, text in pairs]
+        spans = [g or s for g, s in zip(gold, spans, strict=True)]
+    return spans
+
+
+def _copied(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
+    """What a language model copies out of the replies; None for refusals, of which it is not asked.
+
+    Raises:
+        UsageError: its context is too short for a question about an answer.
+    """
+    rows = [i for i, text in enumerate(said) if not declines(text)]
+    if not rows:
+        return [None] * len(said)
+    handle, some = plan.exact.extractor or plan.handle, [plan.examples[i] for i in rows]
+    questions = [e.question for e in some]
+    copier = Copier(handle, [e.id for e in some], questions, [said[i] for i in rows])
+    stage, room = Copied(handle, copier), handle.max_length
+    if room is not None and stage.longest > room:
+        raise UsageError(
+            f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer takes "
+            f"up to {stage.longest}. Take --exact-answer new_words, or --extractor-model with a "
+            "model that holds more; the answers are kept."
         )
+    found = dict(zip(rows, in_order(runner.run(stage)), strict=True))
+    return [found.get(i) for i in range(len(said))]
 
-    def check(self) -> None:
-        """Complain about a rule that was asked for and would not be used, and find the extractor's
-        files.
 
-        Raises:
-            UsageError: there is nothing to find, or the extractor generates nothing.
-        """
-        s = self.settings
-        if self.rule == GIVEN and (s.exact_answer or s.extractor_model):
-            why = (
-                "statements have no exact answers"
-                if self.given is None
-                else "the file of --answers says where exact answers are"
-            )
-            raise UsageError(
-                f"--exact-answer and --extractor-model do not apply here: {why}. Leave them out."
-            )
-        if self.extractor is not None and not self.extractor.causal:
-            name = self.extractor.identity.name
-            raise UsageError(
-                f"--extractor-model {name!r} ({self.extractor.identity.architecture}) generates "
-                "nothing. Name a decoder."
-            )
-
-    def spans(
-        self,
-        examples: Sequence[Example],
-        said: Sequence[str],
-        copied: Callable[[Sequence[str]], Spans],
-    ) -> Spans:
-        """Where exact answers stand in the replies.
-
-        Args:
-            examples: what was asked.
-            said: (example,) replies, thinking left out.
-            copied: asks a language model, for the rule `model`.
-        """
-        assert self.task is not None  # else the rule is `given`
-        exact = self.task.exact_answer
-        if self.blind == MODEL_RULE:
-            spans = copied(said)
-        else:
-            spans = [
-                RULES[self.blind](exact, e, text) for e, text in zip(examples, said, strict=True)
-            ]
-        if self.rule == GOLD:
-            gold = [gold_span(e, text) for e, text in zip(examples, said, strict=True)]
-            spans = [g or s for g, s in zip(gold, spans, strict=True)]
-        return spans
-
-    def facts(self, answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
-        """The record's `exact_answer`: the rule, who copied, and how often the span of a correct
-        answer is itself correct."""
-        by = None if self.extractor is None else self.extractor.identity
-        return {
-            "rule": self.rule,
-            "extractor": None
-            if by is None
-            else {"name": by.name, "revision": by.revision, "quantization": by.quantization},
-            "holds_answer": None if self.task is None else _hits(self.task.judge, answers),
-        }
+def exact_facts(plan: Plan, answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
+    """The record's `exact_answer`: the rule, who copied, and how often the span of a correct answer
+    is itself correct."""
+    by = None if plan.exact.extractor is None else plan.exact.extractor.identity
+    asked = plan.task is not None and not plan.statements
+    return {
+        "rule": plan.exact.name,
+        "extractor": None
+        if by is None
+        else {"name": by.name, "revision": by.revision, "quantization": by.quantization},
+        "holds_answer": _hits(plan.judge, answers) if asked else None,
+    }
 
 
 def _hits(judge: str, answers: Sequence[LabelledAnswer]) -> dict[str, Any]:

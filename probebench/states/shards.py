@@ -110,6 +110,20 @@ def states_bytes(values: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> byt
     )
 
 
+def read_states_bytes(content: bytes) -> dict[str, NDArray[Any]]:
+    """The arrays of `states_bytes` again, by site."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    head = json.loads(content[8:start])
+    return {
+        site: np.frombuffer(
+            content[start + t["data_offsets"][0] : start + t["data_offsets"][1]],
+            dtype=HELD[t["dtype"]],
+        ).reshape(t["shape"])
+        for site, t in head.items()
+        if site not in ("__metadata__", "example")
+    }
+
+
 def _name(dtype: np.dtype[Any]) -> str:
     """The name of stored vectors that numpy holds so."""
     name = "bfloat16" if dtype == np.uint16 else dtype.name

@@ -9,6 +9,8 @@ from typing import Any
 
 from probebench.types import Example
 
+BY_MODEL = "model"
+"""Name of the second judge that is the judge model."""
 MAX_NEW_TOKENS = 8
 PROMPT = """Does the reply answer the question correctly? Another wording of an accepted answer counts as correct.
 Reply with one word, yes or no.

@@ -30,7 +30,7 @@ from probebench.tasks.schema import list_tasks
 ADDITIVE = frozenset(
     ["attribution", "controls", "encoder", "neutral", "train_sizes", "label_noise", "generation"]
 )
-"""Settings that add to a run and change none of its numbers."""
+"""Options that add to a run and change none of its numbers."""
 FORMAT = 1
 """Of the files of a submission."""
 SETTINGS = ("task", "seed", "probe", "solver", "overrides")

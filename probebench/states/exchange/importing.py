@@ -28,8 +28,7 @@ from probebench.errors import (
     UsageError,
 )
 from probebench.files import Lock, ShardStore, content_key
-from probebench.job.options import Options
-from probebench.models.asking import gather
+from probebench.models.asking import given_questions
 from probebench.models.loading import (
     ModelHandle,
     ModelSpec,
@@ -130,7 +129,7 @@ def import_states(
         raise UsageError(f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got {dtype!r}.")
     names, progress = resolve_positions(positions), progress or Progress()
     handle = find_model(model, offline=offline)
-    given = gather(Options(model, answers=str(answers), offline=offline), None, handle).given or ()
+    given = given_questions(Path(answers), None, handle).given or ()
     there, notes = _find(Path(source), Path(answers).name, convention, given, handle, layers)
     table = locate(tokenized(given, handle), names)
     some = [int(i) for i in np.linspace(0, len(given) - 1, min(INSPECTED, len(given)))]

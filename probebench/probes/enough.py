@@ -7,24 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
-from probebench.errors import LabelError
-from probebench.files import write_atomic
 from probebench.probes.labels import MIN_CLASS
-from probebench.record.run import RECORD
-from probebench.stages import parquet
-from probebench.tasks.judge import get_judge
 from probebench.text import clipped
-from probebench.types import (
-    SPLITS,
-    Answer,
-    Example,
-    LabelledAnswer,
-    SplitName,
-    TokenizedAnswer,
-    Verdict,
-)
+from probebench.types import SPLITS, LabelledAnswer, SplitName
 
 SHOWN = 3
 """Answers that a refusal shows."""
@@ -47,64 +33,6 @@ class Asked:
     """Where answers were cut off; None where the model generated none."""
     brought: bool = False
     """True where the answers were made elsewhere."""
-
-
-def judged(
-    examples: Sequence[Example],
-    answers: Sequence[Answer],
-    said: Sequence[str],
-    given: Sequence[int | None],
-    splits: Sequence[SplitName],
-    judge: str,
-) -> list[LabelledAnswer]:
-    """Answers with their labels; where exact answers stand is not looked for.
-
-    Args:
-        examples: what was asked.
-        answers: what was answered.
-        said: the text of each that is judged, after thinking.
-        given: labels that came with them; None where the judge decides.
-        splits: the split of each.
-        judge: its name.
-    """
-    decide, result = get_judge(judge), []
-    for example, answer, text, label, split in zip(
-        examples, answers, said, given, splits, strict=True
-    ):
-        verdict = decide(example, text) if label is None else Verdict(bool(label))
-        tokens = TokenizedAnswer(len(answer.prompt_ids), len(answer.ids), None)
-        result.append(
-            LabelledAnswer(
-                example,
-                answer,
-                int(verdict.correct),
-                verdict.refused,
-                None,
-                tokens,
-                split,
-                label is None,
-            )
-        )
-    return result
-
-
-def check_classes(labelled: Sequence[LabelledAnswer], asked: Asked, folder: Path | None) -> None:
-    """Stop where no probe can be fitted to these labels; what was answered is kept in the run
-    directory, where one is given.
-
-    Raises:
-        LabelError: one class only, or too few of one, with three of the answers.
-    """
-    if (trouble := class_trouble(labelled, asked)) is None:
-        return
-    if (
-        folder is not None and not (folder / RECORD).exists()
-    ):  # else the answers there belong to a finished run
-        write_atomic(
-            folder / "answers.parquet", parquet.parquet_bytes(parquet.answers_table(labelled))
-        )
-        trouble += f"\nAll of them: probebench answers {folder}"
-    raise LabelError(trouble)
 
 
 def size_note(n: int) -> str | None:
@@ -222,7 +150,10 @@ def _way(needed: int, answers: Sequence[LabelledAnswer], asked: Asked, or_else: 
     ):
         return f"{what}or room for whole answers: most were cut off (--max-new-tokens N)."
     if asked.statements or asked.brought:
-        return f"{what}or {'rows of both classes' if min(right, n - right) == 0 else 'more rows of the rarer class'}."
+        rows = (
+            "rows of both classes" if min(right, n - right) == 0 else "more rows of the rarer class"
+        )
+        return f"{what}or {rows}."
     return f"{what}or a task that this model gets right and wrong."
 
 

@@ -1,0 +1,82 @@
+"""Text embedding: logistic regression on an encoder's vectors of question and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from probebench.detectors.text import fit_rows, whole_text
+from probebench.files import content_key
+from probebench.models.loading import ModelHandle
+from probebench.models.passes.embed import embed, encode_texts
+from probebench.record.versions import versions
+from probebench.stages.data import RunData
+from probebench.stages.engine import Work
+from probebench.stages.parquet import parquet_bytes, read_parquet_bytes
+from probebench.stages.stage import Runner, Stage
+from probebench.types import Detector, When
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded(Stage[pd.DataFrame]):
+    """One vector per text."""
+
+    encoder: ModelHandle
+    ids: Sequence[tuple[int, ...]]
+    name: ClassVar[str] = "embedding"
+    title: ClassVar[str] = "Embedding texts"
+    suffix: ClassVar[str] = "parquet"
+    budget_name: ClassVar[str] = "embedding"
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        return {
+            "encoder": self.encoder.identity.key(),
+            "ids": content_key({"ids": self.ids}),
+            "versions": versions(),
+        }
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(i) for i in self.ids]
+
+    @property
+    def needs(self) -> ModelHandle:
+        return self.encoder
+
+    def compute(self, rows: list[int], work: Work) -> pd.DataFrame:
+        found = embed(work.models.get(self.encoder), [self.ids[i] for i in rows], work.budget())
+        return pd.DataFrame({"vector": list(found)})
+
+    def pack(self, found: pd.DataFrame, rows: list[int]) -> bytes:
+        return parquet_bytes(found)
+
+    def unpack(self, content: bytes) -> pd.DataFrame:
+        return read_parquet_bytes(content)
+
+
+def text_embedding(data: RunData, runner: Runner) -> list[Detector]:
+    """Logistic regression on an encoder's vectors of question and answer; nothing where no encoder
+    was given."""
+    handle = data.plan.beside.encoder
+    if handle is None:
+        return []
+    ids, n_cut = encode_texts(handle, [whole_text(a) for a in data.answers])
+    X = np.zeros((len(ids), handle.identity.width), dtype=np.float64)
+    for shard, table in runner.run(Embedded(handle, ids)).parts():
+        X[list(shard)] = np.stack(table.vector.to_list())
+    decisions, C = fit_rows(X, data.labels)
+    label = "text embedding" if data.statements else "text embedding, question + answer"
+    when: When = "before" if data.statements else "after"
+    detail = {
+        "C": C,
+        "encoder": handle.identity.name,
+        "revision": handle.identity.revision,
+        "n_cut": n_cut,
+    }
+    return [Detector("text_embedding", label, decisions, when=when, detail=detail)]

@@ -1,0 +1,159 @@
+"""What a run is expected to take: disk, memory, and the seconds of each stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from probebench.detectors.p_true_prompts import asked_text, p_true_prompts
+from probebench.job.preview.sizes import (
+    ANSWER_SHARE,
+    Memory,
+    device_memory,
+    fit_seconds,
+    planned_budget,
+    start_seconds,
+    states_size,
+)
+from probebench.job.preview.timing import Timer
+from probebench.models.copier import MAX_NEW_TOKENS, Copier
+from probebench.models.generate import pick_generation
+from probebench.models.passes.batches import Budget
+from probebench.stages.plan import GIVEN, Plan
+from probebench.tasks.exact.rules import MODEL_RULE
+from probebench.tasks.prompts import encode_prompt
+from probebench.types import EMB
+
+SAMPLE = 32
+"""Examples whose prompts of a later stage are rendered to know how long those are."""
+REST = 7.5
+"""All else, in starts of a process (`start_seconds`): imports and the model's files 3.3, labels and
+prompts 1.3, scores of all cells and detectors 1.5, tables and figures 1.3. Measured in processor
+time on the embedded tasks (docs/performance.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a run is expected to take."""
+
+    disk: int
+    """Bytes of the shards of hidden states, exactly; 0 where they are given."""
+    memory: Memory
+    seconds: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Stage -> shortest, expected, longest."""
+    rest: float = 0.0
+    """Seconds of all else."""
+    tokens: tuple[float, int] = (0, 0)
+    """Tokens that an answer is taken to have until its batch stops, and may have."""
+
+    @property
+    def total(self) -> tuple[float, float, float]:
+        """Seconds: shortest, expected, longest."""
+        low, mid, high = (
+            self.rest + sum(part[k] for part in self.seconds.values()) for k in range(3)
+        )
+        return low, mid, high
+
+
+def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
+    """Disk, memory and time of a run; takes a few seconds of its own.
+
+    Args:
+        plan: the run.
+        clock: what seconds are counted by; `time.process_time` gives those of all processors
+            together.
+    """
+    q, handle, reading = plan.questions, plan.handle, plan.reading
+    prompts, new = [len(ids) for ids in q.prompt_ids], plan.max_new_tokens or 0
+    if q.given is not None:
+        prompts = [len(g.prompt_ids) + len(g.answer_ids) for g in q.given]
+    budget = planned_budget(handle, max(prompts) + new) if new else Budget()
+    memory = device_memory(handle, prompts, new, budget)
+    typical, timer = ANSWER_SHARE * new, Timer(handle, clock)
+    seconds: dict[str, tuple[float, float, float]] = {}
+    if new:
+        run = timer.generation(prompts, new, budget, plan.generation)
+        seconds["answers"] = (run(new / 4), run(typical), run(new))
+    elif handle.causal:
+        seconds["scores"] = _sure(timer.passing(prompts, projected=True))
+    if plan.exact.name != GIVEN and plan.exact.blind == MODEL_RULE:
+        seconds["exact answers"] = _copying(plan, typical, timer)
+    if reading.given is None:
+        whole = [n + round(typical) for n in prompts]
+        seconds["hidden states"] = _sure(_reading(plan, whole, timer))
+    start = start_seconds(clock)
+    seconds["probes"] = _sure(_fitting(plan, start, clock))
+    if handle.causal and "p-true" not in plan.beside.skip:
+        seconds["p(True)"] = _sure(_asking(plan, timer))
+    disk = 0
+    if reading.given is None:
+        disk = states_size(reading.layout, len(reading.positions), prompts, reading.dtype)
+    return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
+
+
+def _reading(plan: Plan, lengths: Sequence[int], timer: Timer) -> float:
+    """Seconds of reading hidden states."""
+    r = plan.reading
+    share = len([k for k in r.layers if k != EMB]) / plan.handle.identity.n_layers
+    return timer.reading(lengths, r.sites.sites, len(r.positions), share, r.dtype)
+
+
+def _fitting(plan: Plan, start: float, clock: Callable[[], float]) -> float:
+    """Seconds of all probes, in as many processes as there are cores."""
+    reading, f, splits = plan.reading, plan.fitting, plan.splits
+    n_positions = len(reading.positions)
+    processes = min(_cores(), len(reading.cells))
+    together = clock is not time.process_time
+    seconds = start if together else start * processes
+    for width in {w for at in reading.layout.values() for w in at.widths}:
+        of_width = sum(list(at.widths).count(width) for at in reading.layout.values())
+        cells, own = of_width * n_positions, min(width, f.width or width)
+        n_train = splits.count("train")
+        one = fit_seconds(len(splits), own, n_train, f.probe, f.shuffles, None, clock)
+        seconds += cells * one / (min(processes, cells) if together else 1)
+    return seconds
+
+
+def _asking(plan: Plan, timer: Timer) -> float:
+    """Seconds of p(True), of replies about as long as the questions."""
+    tokenizer, asked_of = plan.handle.tokenizer, []
+    for e in plan.examples[:SAMPLE]:
+        reply = None if plan.statements else e.question
+        both = p_true_prompts(tokenizer, asked_text(plan.task, e), reply)
+        asked_of += [len(encode_prompt(tokenizer, p)) for p in both]
+    kinds, held = 1 if plan.statements else 2, len(plan.splits) - plan.splits.count("train")
+    return timer.passing(_spread(asked_of, 2 * kinds * held), projected=False)
+
+
+def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, float]:
+    """Seconds of asking a language model for the exact answers of replies of `typical` tokens;
+    `timer` is that of the run's own."""
+    given, other, few = plan.questions.given, plan.exact.extractor, plan.examples[:SAMPLE]
+    said = typical
+    if given is not None:
+        said = sum(len(g.answer_ids) for g in given) / len(given)
+    handle = other or plan.handle
+    copier = Copier(
+        handle, [e.id for e in few], [e.question for e in few], ["word " * round(said)] * len(few)
+    )
+    lengths = _spread(copier.lengths, len(plan.examples))
+    timed = timer if other is None else Timer(handle, timer.clock)
+    budget = planned_budget(handle, max(lengths) + MAX_NEW_TOKENS)
+    run = timed.generation(lengths, MAX_NEW_TOKENS, budget, pick_generation(handle, None))
+    return run(2), run(MAX_NEW_TOKENS / 2), run(MAX_NEW_TOKENS)
+
+
+def _sure(seconds: float) -> tuple[float, float, float]:
+    return seconds, seconds, seconds
+
+
+def _spread(some: Sequence[int], n: int) -> list[int]:
+    """Lengths of `n` examples like these."""
+    return [some[i % len(some)] for i in range(n)]
+
+
+def _cores() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
