@@ -74,6 +74,7 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     """
     plan, data, result = prepared.plan, found.data, found.result
     folder, answers = plan.folder, found.data.answers
+    record = record_of(prepared, runner, found)  # a mistake there costs no earlier run its own
     (folder / RECORD).unlink(missing_ok=True)  # of an earlier run, whose files are to be replaced
     tables = {
         "answers.parquet": answers_table(answers),
@@ -85,7 +86,7 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     for name, table in tables.items():
         write_atomic(folder / name, parquet_bytes(table))
     probe, note = _save_selected(prepared, found)
-    record = {**record_of(prepared, runner, found), "files": list(tables)}
+    record = {**record, "files": list(tables)}
     record["probe"] = {**record["probe"], "file": probe}
     record["warnings"] = [*record["warnings"], *plan.notes, *([note] if note else [])]
     run = Run(folder, clean_json(record))
