@@ -1,4 +1,5 @@
-"""One folder, one run: what a run directory holds already, and how it differs from what is asked."""
+"""One folder, one run: what a run directory holds already, and how it differs from what is
+asked."""
 
 from __future__ import annotations
 

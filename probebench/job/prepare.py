@@ -1,5 +1,5 @@
-"""All that can be checked of a run before anything is computed: names, files, templates, splits, and
-what its folder holds."""
+"""All that can be checked of a run before anything is computed: names, files, templates, splits,
+and what its folder holds."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def check_splits(plan: Plan) -> None:
             groups = len({e.group for e in plan.examples})
             raise LabelError(
                 f"The {name} split is empty: {len(plan.splits)} examples in {groups} groups. Take "
-                "more examples (a larger --limit or --data FILE), or say the split of each row with "
+                "more examples (a larger --limit or --data FILE), or say the split of each row "
+                "with "
                 "--answers."
             )
 

@@ -1,5 +1,5 @@
-"""The model's answers: generated, or known before and scored. Each with the log-probabilities of its
-tokens, where the model has them."""
+"""The model's answers: generated, or known before and scored. Each with the log-probabilities of
+its tokens, where the model has them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,8 @@ def _copied(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
     stage, room = Copied(handle, copier), handle.max_length
     if room is not None and stage.longest > room:
         raise UsageError(
-            f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer takes "
+            f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer "
+            "takes "
             f"up to {stage.longest}. Take --exact-answer new_words, or --extractor-model with a "
             "model that holds more; the answers are kept."
         )

@@ -147,7 +147,8 @@ class Plan:
 
     @property
     def given_labels(self) -> list[int | None]:
-        """(example,) labels that came with the statements or answers; None where the judge decides."""
+        """(example,) labels that came with the statements or answers; None where the judge
+        decides."""
         given = self.questions.given
         return [e.label for e in self.examples] if given is None else [g.label for g in given]
 
@@ -158,7 +159,8 @@ class Plan:
 
     @cached_property
     def stops(self) -> frozenset[int]:
-        """Tokens that end an answer; base prompts need a pass over the whole vocabulary for them."""
+        """Tokens that end an answer; base prompts need a pass over the whole vocabulary for
+        them."""
         return frozenset() if self.task is None else stop_tokens(self.handle, self.task.generation)
 
     @cached_property

@@ -1,5 +1,5 @@
-"""The dry run: what a run would do and cost, with its first prompt, after all that a run checks before
-it computes."""
+"""The dry run: what a run would do and cost, with its first prompt, after all that a run checks
+before it computes."""
 
 from __future__ import annotations
 
