@@ -1,12 +1,11 @@
-"""How numbers, intervals, labels and cells are written, wherever a person reads them."""
+"""How numbers, intervals and long texts are written, wherever a person reads them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
-from typing import Any, TypeGuard
+from collections.abc import Iterable, Sequence
+from typing import TypeGuard
 
 UNDEFINED = "n/a"
 NAMED = 3
@@ -34,18 +33,10 @@ def interval(ends: Sequence[float | None] | None, digits: int = 3, *, signed: bo
     return f"[{low}, {high}]"
 
 
-def what_words(record: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What is judged, and what the two labels are called: `answers`, `correct`, `wrong`."""
-    return (
-        ("statements", "true", "false")
-        if record["task"]["kind"] == "statements"
-        else ("answers", "correct", "wrong")
-    )
-
-
-def cell_words(cell: Mapping[str, Any]) -> str:
-    """A cell of a record: its site, layer and position."""
-    return f"{cell['site']}, layer {cell['layer']}, {cell['position']}"
+def extremes(counts: Iterable[int]) -> str:
+    """One count, or the lowest and the highest of several: `540` or `210-540`; 0 for none."""
+    known = sorted(map(int, counts)) or [0]
+    return "-".join(dict.fromkeys((f"{known[0]:,}", f"{known[-1]:,}")))
 
 
 def plain_line(text: str) -> str:
@@ -54,14 +45,14 @@ def plain_line(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in lines)
 
 
+def cut(text: str, width: int, sign: str = "...") -> str:
+    """A text with at most `width` characters; `sign` stands for what is left out."""
+    return text if len(text) <= width else text[: width - len(sign)].rstrip() + sign
+
+
 def clipped(text: str, width: int) -> str:
     """`plain_line` with at most `width` characters; dots stand for what is left out."""
     return cut(plain_line(text), width)
-
-
-def cut(text: str, width: int, sign: str = "...") -> str:
-    """At most `width` characters of a text; the sign stands for what is left out."""
-    return text if len(text) <= width else text[: width - len(sign)].rstrip() + sign
 
 
 def listed(names: Sequence[str], most: int = NAMED) -> str:
@@ -73,30 +64,3 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
 def slug(text: str) -> str:
     """A name for anchors, labels and ids: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
-
-
-def part_words(record: Mapping[str, Any]) -> str:
-    """Which examples a run is about where they are not all of its task's own, and what its test
-    split is; else nothing."""
-    settings, said = record.get("settings") or {}, []
-    data = settings.get("data") or ()
-    if files := [PurePath(file).name for file in ([data] if isinstance(data, str) else data)]:
-        said.append(f"questions of {listed(files)} (--data)")
-    if settings.get("answers"):
-        said.append(f"answers of {PurePath(settings['answers']).name} (--answers)")
-    if settings.get("limit"):
-        said.append(f"{settings['limit']:,} examples at most (--limit)")
-    if (record.get("data") or {}).get("test_is") == "validation":
-        said.append("test is what the file calls validation; it has no test split")
-    return "; ".join(said)
-
-
-def labels_words(record: Mapping[str, Any]) -> str:
-    """Where the labels come from: a judge that was asked, or whoever gave them."""
-    task, facts = record["task"], record.get("labels")
-    judge = f"judge {task.get('judge')}"
-    if task.get("kind") == "statements" or (facts and not facts["judged"]):
-        return f"labels given with the {what_words(record)[0]}"
-    if facts and facts["given"]:
-        return f"{judge} for {facts['judged']:,} answers, labels given with {facts['given']:,}"
-    return judge

@@ -11,10 +11,10 @@ from rich.console import Console
 
 import probebench
 from probebench.record.run import Run
+from probebench.record.words import part_words
 from probebench.report.summary import best_of_family, headline, print_summary, sections
 from probebench.studies.readable import PAPER
 from probebench.tasks.local.notes import data_notes
-from probebench.text import part_words
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ import numpy as np
 from probebench.across.transfer import transfer_map
 from probebench.errors import UnknownNameError, UsageError
 from probebench.files import content_key, make_folder, write_atomic
-from probebench.maps.heatmap import FORMATS, VMAX, VMIN, save_figure, style
+from probebench.maps.heatmap import VMAX, VMIN
+from probebench.maps.style import FORMATS, save_figure, style
 from probebench.record.maps import MAPS
 from probebench.record.run import Run
 

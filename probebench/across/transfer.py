@@ -15,7 +15,8 @@ from probebench.across.topics import topic_cells, topic_names, topic_probes, top
 from probebench.across.union import common_cell, union_probe
 from probebench.errors import UsageError
 from probebench.files import make_folder, write_atomic
-from probebench.maps.heatmap import plot_transfer, save_figure, style
+from probebench.maps.heatmap import plot_transfer
+from probebench.maps.style import save_figure, style
 from probebench.metrics.angles import cosine, mahalanobis_cosine
 from probebench.metrics.auroc import Resamples, auroc
 from probebench.metrics.intervals import auroc_interval

@@ -149,7 +149,7 @@ def transfer_command(
     from probebench.across.texts import transfer_lines
     from probebench.across.transfer import predicted_by_angle, transfer, write_transfer
     from probebench.errors import UnknownNameError
-    from probebench.maps.heatmap import FORMATS
+    from probebench.maps.style import FORMATS
     from probebench.progress import TerminalProgress
     from probebench.record.run import Run
 

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probebench.errors import BadFileError, UnknownNameError
-from probebench.record.maps import (
-    MAPS,
+from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
+from probebench.record.tables import (
     attribution_table,
     cell_table,
     cells,
-    components_map,
     components_table,
     default_position,
-    positions_map,
-    sublayers_map,
     sublayers_table,
 )
 from probebench.types import HiddenStates

@@ -12,6 +12,7 @@ from probebench.errors import BadFileError
 from probebench.maps.heatmap import plot_transfer
 from probebench.record.claims import headline
 from probebench.record.run import RECORD, Run
+from probebench.record.words import part_words, terms
 from probebench.report.bibtex import cite
 from probebench.report.blocks import (
     AUROC,
@@ -58,7 +59,7 @@ from probebench.report.sections.pictures import (
     spread,
 )
 from probebench.report.summary import absent_sites
-from probebench.text import part_words, slug, what_words
+from probebench.text import slug
 
 T = TypeVar("T")
 NAMED = 4
@@ -255,7 +256,7 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
         parts.append(Section(f"{at}-examples", "Answers it gets right and wrong", (words, *lists)))
     parts += [
         Section(f"{at}-controls", "Controls", tuple(controls_blocks(r))),
-        Section(f"{at}-counts", f"The {what_words(r)[0]}", (counts_table(r),)),
+        Section(f"{at}-counts", f"The {terms(r).what}", (counts_table(r),)),
         Section(f"{at}-provenance", "Where the numbers come from", tuple(provenance_blocks(r))),
     ]
     if unmeasured := tuple(

@@ -19,8 +19,9 @@ from probebench.errors import ProbebenchError, UsageError
 from probebench.files import clean_json, write_atomic
 from probebench.record.claims import chance, headline, selected
 from probebench.record.run import PROBE, Run
+from probebench.record.words import cell_words, labels_words, part_words
 from probebench.report.write.escape import markdown as flat
-from probebench.text import cell_words, interval, labels_words, number, part_words, slug
+from probebench.text import interval, number, slug
 
 CARD = "probe_card"
 """File stem of a card beside its run."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.record.claims import against_of, chance_sentence, coverage
 from probebench.record.published import shown as short
-from probebench.text import interval, number, part_words, what_words
+from probebench.record.words import part_words, terms
+from probebench.text import interval, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,7 +36,7 @@ def print_summary(run: Run, console: Console) -> None:
         f"{model['n_layers']} layers, width {model['width']}, {model['dtype']}",
         highlight=False,
     )
-    what, right, _ = what_words(r)
+    what, right, _ = terms(r)
     console.print(
         f"{what} {everything['n']:,}, {right} {everything['accuracy']:.1%}; test {test['n']:,} in "
         f"{test['groups']:,} groups, "
@@ -125,7 +126,7 @@ def headline(r: Mapping[str, Any]) -> list[str]:
     """
     from rich.markup import escape
 
-    s, what = r["selection"], what_words(r)[0]
+    s, what = r["selection"], terms(r).what
     partly = coverage(r)
     lines = [
         f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], "
@@ -214,7 +215,7 @@ def _detectors(r: Mapping[str, Any]) -> Table:
     table = _table("detector", "AUROC", "95 %", "probe - this")
     c = r["comparison"]
     table.title, table.title_justify, table.title_style = (
-        f"on the same {c['n_compared']:,} test {what_words(r)[0]}",
+        f"on the same {c['n_compared']:,} test {terms(r).what}",
         "left",
         "dim",
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
 from probebench.metrics.auroc import Z95
 from probebench.metrics.intervals import wilson
-from probebench.text import cell_words
+from probebench.record.words import cell_words
 from probebench.types import Interval
 
 if TYPE_CHECKING:

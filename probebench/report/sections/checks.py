@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from probebench.record.words import cell_words, labels_words, terms
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -25,7 +26,6 @@ from probebench.report.blocks import (
 )
 from probebench.report.format import between, count, interval, name_words, number, percent
 from probebench.report.sections.pictures import plot_learning_curve, plot_reliability
-from probebench.text import cell_words, labels_words, what_words
 
 Record = Mapping[str, Any]
 CONFOUNDS = {
@@ -47,7 +47,7 @@ def calibration_blocks(record: Record) -> list[Block]:
                 "small",
             )
         ]
-    what, right, _ = what_words(record)
+    what, right, _ = terms(record)
     bins = pd.DataFrame(facts["bins"])
     alt = "; ".join(
         f"given {number(b.mean_predicted, 2)}, {right} {number(b.fraction_correct, 2)}, n {b.n}"
@@ -194,7 +194,7 @@ def confounds_blocks(record: Record) -> list[Block]:
     items = [("Confounds looked at", ", ".join(map(_plain, facts["features"])) or "none")]
     items += [(f"Left out: {_plain(name)}", reason) for name, reason in facts["left_out"].items()]
     if prompt := facts["answer_in_prompt"]:
-        _, right, wrong = what_words(record)
+        _, right, wrong = terms(record)
         flag = {True: "yes", False: "no"}.get(prompt["flag"], "not known")
         shares = ", ".join(
             f"{percent(prompt[k]['rate'])} of {prompt[k]['of']:,} {words}"
@@ -212,7 +212,7 @@ def confounds_blocks(record: Record) -> list[Block]:
 def noise_blocks(record: Record) -> list[Block]:
     """The same decisions, and the same cell fitted again, under a second judge's labels."""
     facts = record["label_noise"]
-    _, right, wrong = what_words(record)
+    _, right, wrong = terms(record)
     judges = {
         "first": labels_words(record).replace("judge", "the task's judge"),
         "second": "the second judge",

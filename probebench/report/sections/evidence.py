@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from probebench.record.claims import against_of
+from probebench.record.words import labels_words, part_words, terms
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -21,7 +22,6 @@ from probebench.report.blocks import (
     Table,
 )
 from probebench.report.format import between, count, number, p_value, percent, value_words
-from probebench.text import labels_words, part_words, what_words
 
 METRICS = {
     "auprc": "AUPRC",
@@ -47,7 +47,7 @@ METRIC_NOTES = {
 def detectors_table(record: Mapping[str, Any]) -> Table:
     """One row per detector on the same test examples, the selected probe first, shuffled labels
     last."""
-    what, right, _ = what_words(record)
+    what, right, _ = terms(record)
     rows = []
     for i, d in enumerate(record["detectors"]):
         gap: tuple[Cell, Cell] = (
@@ -147,7 +147,7 @@ def metrics_tables(record: Mapping[str, Any]) -> list[Table]:
         for i, d in enumerate(detectors)
     )
     prevalence = (
-        f"Positive class: {what_words(record)[1]}, prevalence {number(detectors[0]['prevalence'])}."
+        f"Positive class: {terms(record).right}, prevalence {number(detectors[0]['prevalence'])}."
     )
     sample = f"n = {detectors[0]['n']:,}, the same for every row."
     notes = (prevalence, sample, *(text for m, text in METRIC_NOTES.items() if m in seen))
@@ -307,7 +307,7 @@ def controls_blocks(record: Mapping[str, Any]) -> list[Block]:
 
 def counts_table(record: Mapping[str, Any]) -> Table:
     """How many examples, by split and class, and how often the exact answer was found."""
-    what, right, wrong = what_words(record)
+    what, right, wrong = terms(record)
     statements = record["task"]["kind"] == "statements"
     judged = not statements and (record.get("labels") or {}).get("judged", 1) > 0
     rows = []

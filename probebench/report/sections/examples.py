@@ -9,10 +9,10 @@ import pandas as pd
 
 from probebench.errors import BadFileError
 from probebench.record.run import Run
+from probebench.record.words import terms
 from probebench.report.blocks import Example, Examples
 from probebench.report.format import number
 from probebench.report.inputs import read_columns
-from probebench.text import what_words
 
 PROBE = "probe"
 
@@ -40,7 +40,7 @@ def examples_of(run: Run, k: int) -> list[Examples]:
     own = own.assign(rank=own.decision.rank(ascending=False, method="first").astype(int))
     cut = threshold(run.record)
     texts = read_columns(run, "answers.parquet").drop_duplicates("id").set_index("id")
-    what, right, wrong = what_words(run.record)
+    what, right, wrong = terms(run.record)
     lists = []
     for title, label, above in (
         (f"Right: {right} {what} it trusts", 1, True),

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from probebench.record.claims import Against, Outcome, chance_sentence, coverage, headline, selected
+from probebench.record.words import cell_words, terms
 from probebench.report.blocks import Facts
 from probebench.report.format import MINUS, interval, number
-from probebench.text import cell_words, what_words
 
 OUTCOMES: dict[Outcome, str] = {
     "better": "better",
@@ -22,7 +22,7 @@ def sentences(record: Mapping[str, Any]) -> list[str]:
     """What was measured, whether it is more than chance, against what it was held, and what
     follows; each with its n."""
     h, s, task = headline(record), record["selection"], record["task"]
-    what, right, wrong = what_words(record)
+    what, right, wrong = terms(record)
     auroc, ends, n, correct = selected(record)
     found = [
         f"At {cell_words(s)}, the cell chosen on validation, a {record['probe']['name']} probe of "
@@ -71,7 +71,7 @@ def _claim(h: Against, what: str) -> str:
 def key_figures(record: Mapping[str, Any]) -> Facts:
     """The few figures at the top of a run, each with its n; the last three are of one sample."""
     h = headline(record)
-    what, right, _ = what_words(record)
+    what, right, _ = terms(record)
     auroc, ends, n, correct = selected(record)
     both = f", n\u00a0=\u00a0{h.n:,}"
     items = [("Test AUROC", f"{number(auroc)} {interval(ends)}, n\u00a0=\u00a0{n:,}")]

@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UsageError
-from probebench.maps.heatmap import SELECTED, style
-from probebench.record.maps import cells, default_position, n_words
+from probebench.maps.axes import SELECTED
+from probebench.maps.style import style
+from probebench.record.maps import n_words
 from probebench.record.run import Run
+from probebench.record.tables import cells, default_position
+from probebench.record.words import terms
 from probebench.report.blocks import Column, Figure, Number, Row, Table
 from probebench.report.format import interval, number
-from probebench.text import what_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +64,7 @@ def positions_figure(run: Run) -> tuple[Figure, Table]:
     s = run.record["selection"]
     site = s["site"]
     matrix = run.matrix("auroc", site=site)
-    what, right, _ = what_words(run.record)
+    what, right, _ = terms(run.record)
     caption = (
         f"Test AUROC of one probe per layer (down) and token position (across), site {site}; "
         f"positive class: {right}. "
@@ -213,7 +215,7 @@ def detectors_figure(record: Mapping[str, Any]) -> Figure:
     n = record["comparison"]["n_compared"]
     caption = (
         f"Test AUROC with 95 % interval of every detector on the same {n:,} "
-        f"{what_words(record)[0]}; the line at 0.5 is chance."
+        f"{terms(record).what}; the line at 0.5 is chance."
     )
     return Figure(caption, alt, partial(plot_detectors, rows))
 

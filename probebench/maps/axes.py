@@ -1,0 +1,134 @@
+"""What all maps are drawn with: axes, coloured cells, ticks, marks and the words around them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEW = 6
+"""Rows that all have a tick."""
+LETTERS = 21
+"""Letters of a caption per inch."""
+ABSENT, SELECTED, BLUE, RED, GREY = "#d0d0d0", "#d95f02", "#2f6fb3", "#c0392b", "#e4e4e4"
+
+
+def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """`ax`, or the axes of a new figure of this size in inches."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+
+
+def colour_cells(
+    ax: Axes, matrix: pd.DataFrame, colours: Any, low: float, high: float, label: str
+) -> None:
+    """The cells of a table in colours from `low` to `high`; those that are NaN grey."""
+    import seaborn as sns
+
+    ax.set_facecolor(ABSENT)
+    sns.heatmap(
+        matrix.astype(float),
+        ax=ax,
+        cmap=colours,
+        vmin=low,
+        vmax=high,
+        cbar_kws={"label": label, "pad": 0.02},
+        xticklabels=True,
+        yticklabels=False,
+    )
+
+
+def label_axes(ax: Axes, x: str, y: str, title: str, caption: str) -> Axes:
+    """Names of both axes, a title above and a caption below, each left out where it is empty."""
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    if title:
+        ax.set_title(title, fontsize=11, loc="left")
+    figure = ax.get_figure(root=True)
+    if caption and figure is not None:
+        per_line = max(int(figure.get_figwidth() * LETTERS), 40)
+        lines = [part for line in caption.splitlines() for part in textwrap.wrap(line, per_line)]
+        figure.supxlabel("\n".join(lines), fontsize=6, x=0.01, ha="left")
+    return ax
+
+
+def layer_ticks(ax: Axes, rows: Sequence[Any], every: int) -> None:
+    """Ticks at every so many layers and at the embedding row; with wide steps at the last layer
+    too, as published."""
+    names = list(map(str, rows))
+    last = len(names) - 1 if every > 2 else None
+    every = every if len(names) > FEW else 1
+    ticks = [
+        i
+        for i, name in enumerate(names)
+        if not name.isdigit() or int(name) % every == 0 or i == last
+    ]
+    ax.set_yticks([i + 0.5 for i in ticks], [names[i] for i in ticks], rotation=0)
+
+
+def write_values(
+    ax: Axes, values: pd.DataFrame, dark: Callable[[float], bool], size: float = 6.5
+) -> None:
+    """Two digits in each cell, dark on light and light on dark."""
+    for (i, j), value in np.ndenumerate(values.to_numpy(dtype=float)):
+        if np.isfinite(value):
+            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
+            ax.text(
+                j + 0.5,
+                i + 0.5,
+                text,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="white" if dark(value) else "#333333",
+            )
+
+
+def hatch(ax: Axes, where: pd.DataFrame) -> None:
+    """Hatch the cells that are True."""
+    import matplotlib.pyplot as plt
+
+    for i, j in np.argwhere(where.to_numpy(dtype=bool)):
+        ax.add_patch(
+            plt.Rectangle((j, i), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a", linewidth=0)
+        )
+
+
+def frame(ax: Axes, at: tuple[int, int], colour: str, width: float) -> None:
+    """A frame around one cell.
+
+    Args:
+        ax: where the map is drawn.
+        at: column and row of the cell.
+        colour: of the frame.
+        width: of its line, in points.
+    """
+    import matplotlib.pyplot as plt
+
+    ax.add_patch(
+        plt.Rectangle(at, 1, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False)
+    )
+
+
+def flag(ax: Axes, at: tuple[int, int]) -> None:
+    """An exclamation mark in the upper right corner of one cell, given as column and row."""
+    x, y = at[0] + 0.97, at[1] + 0.03
+    ax.text(x, y, "!", ha="right", va="top", fontsize=7, color=RED, weight="bold")
+
+
+def block_edges(positions: Sequence[str]) -> list[int]:
+    """Where the answer's first tokens, the exact answer, the counted-back tokens and the further
+    columns meet."""
+    names = list(positions)
+    starts = [name for name in ("exact_answer_before_first", "-8") if name in names]
+    edges = [names.index(name) for name in starts]
+    if "-1" in names and names[-1] != "-1":
+        edges.append(names.index("-1") + 1)
+    return [edge for edge in edges if edge > 0]
