@@ -13,7 +13,9 @@ from probebench.cli.main import main
 from probebench.errors import UsageError
 from probebench.record.run import Run
 from probebench.report.bibtex import PHRASE, RELEASED, SOURCES, cite, entries, key_of
-from probebench.report.probecard import lacking, present, probe_card, to_markdown, write_card
+from probebench.report.probecard.card import lacking, present, probe_card
+from probebench.report.probecard.files import write_card
+from probebench.report.probecard.markdown import to_markdown
 from probebench.tasks.schema import list_tasks
 
 ROOT = Path(__file__).parent.parent

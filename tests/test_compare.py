@@ -13,11 +13,11 @@ from scipy.stats import binomtest, norm
 import probebench
 from probebench.across.compare import compare
 from probebench.across.same_examples import joined_groups, matched
-from probebench.across.texts import compare_lines
 from probebench.cli.main import main
 from probebench.errors import LabelError, UnknownNameError, UsageError
 from probebench.metrics.auroc import auroc
 from probebench.metrics.paired import paired
+from probebench.report.terminal.compare import compare_lines
 
 Y = np.random.default_rng(1).integers(0, 2, 800)
 

@@ -367,7 +367,7 @@ def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
 
 
 def test_a_site_that_is_not_there_is_nan_with_a_reason_everywhere(model_folder, tmp_path):
-    from probebench.report.summary import absent_sites
+    from probebench.report.terminal.summary import absent_sites
 
     run = probebench.evaluate(
         str(model_folder("gpt2")),

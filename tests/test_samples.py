@@ -16,10 +16,10 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.paired import paired
 from probebench.record.claims import chance, chance_sentence, coverage, outcome
 from probebench.report.content import build_report
-from probebench.report.probecard import probe_card
-from probebench.report.probecard import to_markdown as card_text
+from probebench.report.probecard.card import probe_card
+from probebench.report.probecard.markdown import to_markdown as card_text
 from probebench.report.sections.headline import key_figures, sentences
-from probebench.report.summary import print_summary
+from probebench.report.terminal.summary import print_summary
 from probebench.report.write import latex, markdown
 from probebench.report.write.html import to_html
 

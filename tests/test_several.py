@@ -14,7 +14,7 @@ import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, LabelError, TasksError, UnknownNameError, UsageError
 from probebench.probes.enough import Asked, class_trouble
-from probebench.report.replies import read_replies
+from probebench.report.terminal.replies import read_replies
 from probebench.stages.labelled import judged
 from probebench.types import Answer, Example
 

@@ -12,7 +12,8 @@ from rich.console import Console
 import probebench
 from probebench.record.run import Run
 from probebench.record.words import part_words
-from probebench.report.summary import best_of_family, headline, print_summary, sections
+from probebench.report.terminal.detectors import best_of_family, by_kind
+from probebench.report.terminal.summary import headline_lines, print_summary
 from probebench.studies.readable import PAPER
 from probebench.tasks.local.notes import data_notes
 
@@ -93,7 +94,7 @@ def test_each_position_of_the_paper_has_a_line(run):
 
 
 def test_every_detector_has_a_section_and_families_are_shown_once(run):
-    found = sections(run.record["detectors"])
+    found = by_kind(run.record["detectors"])
     assert sum(len(rows) for _, rows in found) == len(run.record["detectors"])
     for title, rows in found:
         if title.startswith("baselines"):
@@ -125,7 +126,7 @@ def test_absent_numbers_are_words(run):
     record["readable"]["before"] = None
     record["confounds"]["residual"] = None
     record["selection"]["test_auroc"] = None
-    lines = "\n".join(headline(record))
+    lines = "\n".join(headline_lines(record))
     assert "before the answer" not in lines
     assert "n/a" in lines
 

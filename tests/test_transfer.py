@@ -16,7 +16,6 @@ from planted import MODEL, axis, planted
 from test_maps import answers_in
 
 import probebench
-from probebench.across.texts import transfer_lines
 from probebench.across.topics import topics_of
 from probebench.across.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix
 from probebench.across.union import common_cell, union_probe
@@ -28,6 +27,7 @@ from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import fit_cells
 from probebench.progress import Progress
 from probebench.record.reopened import Stored
+from probebench.report.terminal.transfer import transfer_lines
 from probebench.types import Cell
 
 DATA = Path(

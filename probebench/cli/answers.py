@@ -51,7 +51,7 @@ def _show(folder: str, kind: str | None, limit: int | None, *, as_json: bool) ->
     import json
     from dataclasses import asdict
 
-    from probebench.report.replies import read_replies, reply_lines
+    from probebench.report.terminal.replies import read_replies, reply_lines
 
     found = [r for r in read_replies(folder) if kind is None or r.label == (kind == "correct")]
     if as_json:

@@ -35,7 +35,7 @@ def export_command(run: str, kind: str, out: str | None, licence: str | None) ->
     """Write a finished run's selected probe as a card that others can read. Unmeasured fields are
     absent."""
     from probebench.record.run import Run
-    from probebench.report.probecard import write_card
+    from probebench.report.probecard.files import write_card
 
     paths, absent = write_card(Run.load(run), out, licence)
     for path in paths:

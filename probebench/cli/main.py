@@ -333,7 +333,8 @@ def eval_command(
     from probebench.job.several import outcome_table, prepare_all, run_all, told
     from probebench.models.loading import ModelSpec
     from probebench.progress import Progress, TerminalProgress
-    from probebench.report.summary import print_summary, print_table
+    from probebench.report.terminal.summary import print_summary
+    from probebench.report.terminal.table import print_table
 
     spec = ModelSpec(
         model,

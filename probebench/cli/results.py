@@ -146,12 +146,13 @@ def transfer_command(
     """
     from pathlib import Path
 
-    from probebench.across.texts import transfer_lines
     from probebench.across.transfer import predicted_by_angle, transfer, write_transfer
     from probebench.errors import UnknownNameError
     from probebench.maps.style import FORMATS
     from probebench.progress import TerminalProgress
     from probebench.record.run import Run
+    from probebench.report.terminal.table import terminal
+    from probebench.report.terminal.transfer import transfer_lines
 
     if unknown := [name for name in formats if name not in FORMATS]:
         raise UnknownNameError("format", unknown[0], FORMATS)
@@ -171,7 +172,7 @@ def transfer_command(
             }
         )
         return
-    for line in [*transfer_lines(table, record), "", *map(str, paths)]:
+    for line in [*transfer_lines(table, record, terminal().width), "", *map(str, paths)]:
         click.echo(line)
 
 
@@ -213,8 +214,9 @@ def compare_command(
     from pathlib import Path
 
     from probebench.across.compare import compare
-    from probebench.across.texts import compare_lines
     from probebench.files import write_json
+    from probebench.report.terminal.compare import compare_lines
+    from probebench.report.terminal.table import terminal
 
     found = compare(
         a, b, detector=detector, detector_b=detector_b, different_labels=different_labels
@@ -224,7 +226,7 @@ def compare_command(
     if as_json:
         _print_json(found.to_dict())
         return
-    for line in compare_lines(found):
+    for line in compare_lines(found, terminal().width):
         click.echo(line)
 
 

@@ -20,13 +20,16 @@ def tasks_group(ctx: click.Context) -> None:
 @tasks_group.command("list")
 def tasks_list() -> None:
     """Every task of the suite; variants stand below their task."""
+    from probebench.report.terminal.table import plain_table, print_table, terminal
     from probebench.tasks.schema import list_tasks
 
+    table = plain_table("task", "version", "kind", "source", right=("version",))
     for task in list_tasks():
         variant = "" if task.path.endswith(f"{task.name}.yaml") else "  "
         first, *more = task.source.name.split(", ")
         source = f"{first} and {len(more)} more" if more else first
-        click.echo(f"{variant + task.name:<30} v{task.version}  {task.kind:<11} {source}")
+        table.add_row(variant + task.name, str(task.version), task.kind, source)
+    print_table(table, terminal())
 
 
 @tasks_group.command("show", short_help="Show one task, its judge and three examples.")
@@ -87,27 +90,18 @@ def tasks_pin(name: str) -> None:
 @click.command("models", short_help="Model families, and the sites that each has.")
 def models_command() -> None:
     """Families of models whose components can be read by name, and which sites each has."""
-    from rich.console import Console
-    from rich.table import Table
-
     from probebench.models.blocks.layouts import WITH_PICTURES
     from probebench.models.blocks.sites import SITES, known_families
-    from probebench.report.summary import print_table
+    from probebench.report.terminal.table import plain_table, print_table, terminal
 
-    console = Console(width=max(min(Console().width, 120), 80), highlight=False)
-    sites, types = (
-        Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim") for _ in range(2)
-    )
     shown = [site for site in SITES if site != "resid"]
-    for table in (sites, types):
-        table.add_column("family", no_wrap=True)
-    for site in shown:
-        sites.add_column(site.replace(".", "\n"), justify="center")
-    types.add_column("model types of transformers")
+    types = plain_table("family", "model types of transformers", folded=1)
+    sites = plain_table("family", *(site.replace(".", "\n") for site in shown))
     for family in known_families():
-        sites.add_row(family.name, *("x" if site in family.sites else "" for site in shown))
         types.add_row(family.name, ", ".join(family.model_types))
+        sites.add_row(family.name, *("x" if site in family.sites else "" for site in shown))
     types.add_row("text part of", ", ".join(WITH_PICTURES))
+    console = terminal()
     print_table(types, console)
     console.print()
     print_table(sites, console)

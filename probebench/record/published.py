@@ -160,7 +160,7 @@ def differs(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def main_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The rows of a short table: the paper's probes, then its best other detector."""
     probes = [r for r in rows if r["ours_is"] == "position"]
     others = [r for r in rows if r["ours_is"] == "detector"]

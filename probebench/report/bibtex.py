@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError
+from probebench.record.words import Record
 
 PHRASE = "linear-probe benchmark for token-position truthfulness"
 RELEASED = "2026-11-22"
 """Day of this version, as in CITATION.cff."""
-Record = Mapping[str, Any]
+METHODS = Path(__file__).parent / "methods.bib"
+"""The papers that runs may rest on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A paper, and what of a run rests on it."""
 
-    bibtex: str
+    key: str
+    """Of its entry in `methods.bib`."""
     why: str
     used: Callable[[Record], bool]
+
+    @property
+    def bibtex(self) -> str:
+        """Its entry."""
+        found = entries(METHODS.read_text(encoding="utf-8"))
+        return next(entry for entry in found if key_of(entry) == self.key)
 
 
 def suite_entry() -> str:
@@ -102,120 +111,27 @@ def _shuffled(record: Record) -> bool:
 
 
 SOURCES = (
+    Source("orgad2025llms", "Token positions and the layer by position map", lambda record: True),
     Source(
-        """@inproceedings{orgad2025llms,
-  title = {{LLMs} Know More Than They Show: On the Intrinsic Representation of {LLM} Hallucinations},
-  author = {Orgad, Hadas and Toker, Michael and Gekhman, Zorik and Reichart, Roi and Szpektor, Idan and Kotek, Hadas and Belinkov, Yonatan},
-  booktitle = {The Thirteenth International Conference on Learning Representations (ICLR)},
-  year = {2025},
-  note = {arXiv:2410.02707}
-}""",  # noqa: E501
-        "Token positions and the layer by position map",
-        lambda record: True,
-    ),
-    Source(
-        """@misc{alain2016understanding,
-  title = {Understanding Intermediate Layers Using Linear Classifier Probes},
-  author = {Alain, Guillaume and Bengio, Yoshua},
-  year = {2016},
-  note = {arXiv:1610.01644}
-}""",
+        "alain2016understanding",
         "Linear probes",
         _probe("logistic", "ridge", "lda", "mass-mean", "orgad2025"),
     ),
     Source(
-        """@article{pedregosa2011scikit,
-  title = {Scikit-learn: Machine Learning in {Python}},
-  author = {Pedregosa, Fabian and others},
-  journal = {Journal of Machine Learning Research},
-  volume = {12},
-  pages = {2825--2830},
-  year = {2011}
-}""",
+        "pedregosa2011scikit",
         "Probes and metrics are scikit-learn estimators and functions",
         lambda record: True,
     ),
+    Source("marks2023geometry", "The mass-mean probe", _probe("mass-mean")),
+    Source("ledoit2004well", "The shrunk covariance of the probe lda", _probe("lda")),
+    Source("kadavath2022language", "The baseline p(True)", _detector("p_true")),
+    Source("hewitt2019designing", "Selectivity", _shuffled),
+    Source("benjamini1995controlling", "False-discovery rate over the cells", _shuffled),
     Source(
-        """@article{marks2023geometry,
-  title = {The Geometry of Truth: Emergent Linear Structure in Large Language Model Representations of True/False Datasets},
-  author = {Marks, Samuel and Tegmark, Max},
-  journal = {arXiv preprint arXiv:2310.06824},
-  year = {2023}
-}""",
-        "The mass-mean probe",
-        _probe("mass-mean"),
-    ),
-    Source(
-        """@article{ledoit2004well,
-  title = {A Well-Conditioned Estimator for Large-Dimensional Covariance Matrices},
-  author = {Ledoit, Olivier and Wolf, Michael},
-  journal = {Journal of Multivariate Analysis},
-  volume = {88},
-  number = {2},
-  pages = {365--411},
-  year = {2004}
-}""",
-        "The shrunk covariance of the probe lda",
-        _probe("lda"),
-    ),
-    Source(
-        """@misc{kadavath2022language,
-  title = {Language Models (Mostly) Know What They Know},
-  author = {Kadavath, Saurav and others},
-  year = {2022},
-  note = {arXiv:2207.05221}
-}""",
-        "The baseline p(True)",
-        _detector("p_true"),
-    ),
-    Source(
-        """@inproceedings{hewitt2019designing,
-  title = {Designing and Interpreting Probes with Control Tasks},
-  author = {Hewitt, John and Liang, Percy},
-  booktitle = {Proceedings of EMNLP-IJCNLP 2019},
-  pages = {2733--2743},
-  year = {2019},
-  doi = {10.18653/v1/D19-1275}
-}""",
-        "Selectivity",
-        _shuffled,
-    ),
-    Source(
-        """@article{benjamini1995controlling,
-  title = {Controlling the False Discovery Rate: A Practical and Powerful Approach to Multiple Testing},
-  author = {Benjamini, Yoav and Hochberg, Yosef},
-  journal = {Journal of the Royal Statistical Society: Series B},
-  volume = {57},
-  number = {1},
-  pages = {289--300},
-  year = {1995}
-}""",
-        "False-discovery rate over the cells",
-        _shuffled,
-    ),
-    Source(
-        """@article{delong1988comparing,
-  title = {Comparing the Areas under Two or More Correlated Receiver Operating Characteristic Curves: A Nonparametric Approach},
-  author = {DeLong, Elizabeth R. and DeLong, David M. and Clarke-Pearson, Daniel L.},
-  journal = {Biometrics},
-  volume = {44},
-  number = {3},
-  pages = {837--845},
-  year = {1988}
-}""",
+        "delong1988comparing",
         "The second interval of each AUROC",
         lambda record: any("auroc_95_delong" in d for d in record.get("detectors", ())),
     ),
-    Source(
-        """@inproceedings{fadeeva2023lm,
-  title = {{LM-Polygraph}: Uncertainty Estimation for Language Models},
-  author = {Fadeeva, Ekaterina and others},
-  booktitle = {Proceedings of EMNLP 2023: System Demonstrations},
-  year = {2023},
-  note = {arXiv:2311.07383}
-}""",
-        "The prediction-rejection ratio",
-        _metric("prr"),
-    ),
+    Source("fadeeva2023lm", "The prediction-rejection ratio", _metric("prr")),
 )
 """What runs may rest on, in the order of a methods section."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Link:
     """Its `Section.id`."""
 
 
-Cell = str | Number | Interval | Link
+TableCell = str | Number | Interval | Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ AUROC, INTERVAL, N = Column("AUROC", True), Column("95 % interval", True), Colum
 class Row:
     """One row of a table; its first cell is its head."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
     strong: bool = False
     """The row that the others are read against."""
 
@@ -80,6 +80,16 @@ class Table:
     folded: bool = False
     """True for long tables behind a picture that shows the same: closed until asked for, and not in
     LaTeX."""
+
+    def lean(self) -> Table:
+        """The table without optional columns in which nothing stands."""
+        keep = [
+            j
+            for j, column in enumerate(self.columns)
+            if not column.optional or any(row.cells[j] != "" for row in self.rows)
+        ]
+        rows = tuple(replace(row, cells=tuple(row.cells[j] for j in keep)) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[j] for j in keep), rows=rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,69 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 
 from probebench.errors import BadFileError
-from probebench.maps.heatmap import plot_transfer
 from probebench.record.claims import headline
 from probebench.record.run import RECORD, Run
-from probebench.record.words import part_words, terms
+from probebench.record.words import Record, part_words, terms
 from probebench.report.bibtex import cite
-from probebench.report.blocks import (
-    AUROC,
-    INTERVAL,
-    Block,
-    Bullets,
-    Code,
-    Column,
-    Figure,
-    Link,
-    N,
-    Number,
-    Prose,
-    Report,
-    Row,
-    Section,
-    Table,
-)
-from probebench.report.format import between
+from probebench.report.blocks import Block, Bullets, Code, Prose, Report, Section
 from probebench.report.inputs import check_tables
-from probebench.report.sections.checks import (
-    calibration_blocks,
-    confounds_blocks,
-    learning_blocks,
-    noise_blocks,
-    published_blocks,
-)
-from probebench.report.sections.evidence import (
-    controls_blocks,
-    counts_table,
+from probebench.report.sections.calibration import calibration_blocks
+from probebench.report.sections.confounds import confounds_blocks
+from probebench.report.sections.detectors import (
+    detectors_figure,
     detectors_table,
     metrics_tables,
-    positions_tables,
-    provenance_blocks,
     readable_blocks,
 )
 from probebench.report.sections.examples import examples_of, threshold_words
-from probebench.report.sections.headline import OUTCOMES, key_figures, sentences
-from probebench.report.sections.pictures import (
-    component_figures,
-    detectors_figure,
-    matrix_table,
-    positions_figure,
-    spread,
-)
-from probebench.report.summary import absent_sites
+from probebench.report.sections.headline import key_figures, sentences
+from probebench.report.sections.label_noise import noise_blocks
+from probebench.report.sections.learning_curve import learning_blocks
+from probebench.report.sections.maps import component_figures, positions_figure, positions_tables
+from probebench.report.sections.provenance import controls_blocks, counts_table, provenance_blocks
+from probebench.report.sections.published import published_blocks
+from probebench.report.sections.several import overview, transfer_section
+from probebench.report.terminal.summary import absent_sites
 from probebench.text import slug
 
 T = TypeVar("T")
 NAMED = 4
 """Up to so many tasks stand in the title."""
-OPTIONAL: tuple[tuple[str, str, Callable[[Mapping[str, Any]], list[Block]], str], ...] = (
+OPTIONAL: tuple[tuple[str, str, Callable[[Record], list[Block]], str], ...] = (
     (
         "published",
         "Beside published figures",
@@ -167,56 +140,6 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def overview(runs: Sequence[Run], names: Sequence[str]) -> Section:
-    """One row per run."""
-    rows = []
-    for i, (run, name) in enumerate(zip(runs, names, strict=True), start=1):
-        h = headline(run.record)
-        signal = (h.signal["label"], Number(h.signal["auroc"])) if h.signal else ("none", "")
-        gap = (
-            (Number(h.difference, signed=True), between(h.difference_95, signed=True))
-            if h.signal
-            else ("", "")
-        )
-        rows.append(
-            Row(
-                (
-                    Link(name, f"run-{i}"),
-                    Number(h.auroc),
-                    between(h.auroc_95),
-                    *signal,
-                    *gap,
-                    f"{h.n:,}",
-                    OUTCOMES[h.outcome],
-                )
-            )
-        )
-    columns = (
-        Column("Run"),
-        AUROC,
-        INTERVAL,
-        Column("Best simpler signal"),
-        AUROC,
-        Column("Difference", True),
-        INTERVAL,
-        N,
-        Column("The probe is"),
-    )
-    note = (
-        "AUROC on test at the cell chosen on validation, the signal chosen on validation too; "
-        "difference: probe minus signal, "
-        "paired. All numbers of a row are over the same n test examples, those that both score."
-    )
-    table = Table(
-        "overview",
-        "The selected probe of each run against its best simpler signal",
-        columns,
-        tuple(rows),
-        (note,),
-    )
-    return Section("overview", "Overview", (table,))
-
-
 def run_section(run: Run, at: str, name: str, examples: int) -> Section:
     """All that is said of one run.
 
@@ -266,29 +189,7 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
     return Section(at, name, tuple(blocks), tuple(parts))
 
 
-def transfer_section(matrix: pd.DataFrame) -> Section:
-    """The matrix of train task by test task."""
-    caption = (
-        "Test AUROC of probes trained on one task (down) and tested on another (across); on the "
-        "diagonal, their own task."
-    )
-    if n := matrix.attrs.get("n"):
-        caption += f" n = {n[0]:,} to {n[1]:,} test examples per cell; transfer.csv has each."
-    figure = Figure(
-        caption,
-        f"Heatmap of test AUROC, {spread(matrix, 'train task', 'test task')}",
-        partial(plot_transfer, matrix),
-        wide=True,
-    )
-    table = matrix_table(matrix, "transfer", "Test AUROC by train task and test task", "Trained on")
-    return Section(
-        "transfer",
-        "Does it carry over?",
-        (figure, Table(table.name, table.caption, table.columns, table.rows)),
-    )
-
-
-def _head(run: Run) -> Mapping[str, Any]:
+def _head(run: Run) -> Record:
     return _checked(
         lambda: {key: {"name": run.record[key]["name"]} for key in ("model", "task")}, run
     )

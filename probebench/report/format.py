@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probebench import text as words
-from probebench.report.blocks import Cell, Interval, Link, Number
+from probebench.report.blocks import Interval, Link, Number, TableCell
 from probebench.text import UNDEFINED, defined
 
 MINUS = "\u2212"
@@ -39,7 +39,7 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def plain(cell: Cell) -> str:
+def plain(cell: TableCell) -> str:
     """A cell as text."""
     if isinstance(cell, Number):
         return number(cell.value, cell.digits, signed=cell.signed)

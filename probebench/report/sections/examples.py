@@ -9,7 +9,7 @@ import pandas as pd
 
 from probebench.errors import BadFileError
 from probebench.record.run import Run
-from probebench.record.words import terms
+from probebench.record.words import Record, terms
 from probebench.report.blocks import Example, Examples
 from probebench.report.format import number
 from probebench.report.inputs import read_columns
@@ -64,13 +64,13 @@ def examples_of(run: Run, k: int) -> list[Examples]:
     return lists
 
 
-def threshold(record: dict[str, Any]) -> float:
+def threshold(record: Record) -> float:
     """Where the probe changes its mind: the record's threshold of accuracy, or 0."""
     chosen = ((record["detectors"][0].get("metrics") or {}).get("accuracy") or {}).get("threshold")
     return 0.0 if chosen is None else float(chosen)
 
 
-def threshold_words(record: dict[str, Any]) -> str:
+def threshold_words(record: Record) -> str:
     """The rule in one sentence."""
     cut = f"{number(threshold(record))} (chosen on validation)" if threshold(record) else "0"
     return (

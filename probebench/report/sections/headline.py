@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from probebench.record.claims import Against, Outcome, chance_sentence, coverage, headline, selected
-from probebench.record.words import cell_words, terms
+from probebench.record.words import Record, cell_words, terms
 from probebench.report.blocks import Facts
 from probebench.report.format import MINUS, interval, number
 
@@ -18,7 +15,7 @@ OUTCOMES: dict[Outcome, str] = {
 }
 
 
-def sentences(record: Mapping[str, Any]) -> list[str]:
+def sentences(record: Record) -> list[str]:
     """What was measured, whether it is more than chance, against what it was held, and what
     follows; each with its n."""
     h, s, task = headline(record), record["selection"], record["task"]
@@ -68,7 +65,7 @@ def _claim(h: Against, what: str) -> str:
     return f"a negative result, the two are not distinguishable on these {h.n:,} {what}"
 
 
-def key_figures(record: Mapping[str, Any]) -> Facts:
+def key_figures(record: Record) -> Facts:
     """The few figures at the top of a run, each with its n; the last three are of one sample."""
     h = headline(record)
     what, right, _ = terms(record)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from probebench.report.blocks import Block, Report
+from probebench.maps.style import style as look
+from probebench.report.blocks import Block, Figure, Report
 from probebench.report.format import number, plain
-from probebench.report.sections.pictures import data_uri
 from probebench.report.write.escape import one_line, readable_text
-from probebench.text import cut as shortened
-from probebench.text import defined
+from probebench.text import cut, defined
 
+STYLES = {"light": "publication", "dark": "screen"}
+"""Colour scheme of the reader -> look of the figures."""
 TEMPLATES = Path(__file__).parent / "templates"
 CLIP, MOST, SHORT = 280, 6000, 200
 """Letters of a text shown at once; with the rest unfolded; and of texts that do not unfold."""
@@ -52,6 +55,34 @@ def to_html(report: Report) -> str:
     )
 
 
+def data_uri(figure: Figure, scheme: str) -> str:
+    """A figure as an SVG in an address of its own; the same bytes for the same numbers.
+
+    Args:
+        figure: what to draw.
+        scheme: `light` or `dark`.
+    """
+    import matplotlib.pyplot as plt
+
+    buffer = io.StringIO()
+    with look(STYLES[scheme]):
+        ax = figure.plot()
+        whole = ax.get_figure(root=True)
+        assert whole is not None  # a figure is always drawn on one
+        whole.savefig(
+            buffer, format="svg", metadata={"Date": None}, bbox_inches="tight", pad_inches=0.04
+        )
+        plt.close(whole)
+    text = re.sub(
+        r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>|<!--.*?-->",
+        "",
+        buffer.getvalue(),
+        flags=re.DOTALL,
+    )
+    text = re.sub(r"\n\s*", "\n", text).strip()
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+
+
 def clip(text: str, at: int = CLIP) -> tuple[str, str]:
     """The beginning of a text, up to a space near `at`, and the rest; empty when it is short
     enough."""
@@ -70,7 +101,7 @@ def clip(text: str, at: int = CLIP) -> tuple[str, str]:
 
 def short(text: str) -> str:
     """A text of one line that ends where it is too long."""
-    return shortened(one_line(text), SHORT, "\u2026")
+    return cut(one_line(text), SHORT, "\u2026")
 
 
 def grouped(blocks: Sequence[Block]) -> list[list[Block]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probebench.report.blocks import Cell, Interval, Link, Number, Report, Row, Section, Table
+from probebench.report.blocks import Interval, Link, Number, Report, Row, Section, Table, TableCell
 from probebench.report.format import MINUS, plain
 from probebench.report.write.escape import latex as escape
 from probebench.report.write.escape import one_line
@@ -54,7 +54,8 @@ def _table(table: Table, label: str, name: str) -> Iterator[str]:
     yield rf"\label{{tab:{label}}}"
     if len(table.columns) >= WIDE:
         yield r"\footnotesize\setlength{\tabcolsep}{4pt}"
-    yield rf"\begin{{tabular}}{{@{{}}{''.join('r' if c.right else 'l' for c in table.columns)}@{{}}}}"
+    aligned = "".join("r" if column.right else "l" for column in table.columns)
+    yield rf"\begin{{tabular}}{{@{{}}{aligned}@{{}}}}"
     yield r"\toprule"
     yield " & ".join(escape(c.head) for c in table.columns) + r" \\"
     yield r"\midrule"
@@ -70,7 +71,7 @@ def _row(row: Row) -> str:
     return ("{}" if line.startswith(("[", "*")) else "") + line + r" \\"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: TableCell) -> str:
     if isinstance(cell, (Number, Interval)):
         return plain(cell).replace(MINUS, "$-$")
     return escape(cell.text if isinstance(cell, Link) else cell)

@@ -13,9 +13,9 @@ import pandas as pd
 
 from probebench.errors import BadFileError
 from probebench.record.run import RECORD
-from probebench.text import clipped, plain_line
+from probebench.report.terminal.table import NARROWEST
+from probebench.text import clipped
 
-WIDTH = 80
 LONGEST = 700
 """Characters of a question or answer that are printed; `--json` has all of them."""
 NAMED = 3
@@ -124,7 +124,7 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
         )
     for i, r in enumerate(replies[:limit], start=1):
         yield ""
-        yield clipped(f"{i}. {r.kind} ({r.split}, {r.id})", WIDTH)
+        yield clipped(f"{i}. {r.kind} ({r.split}, {r.id})", NARROWEST)
         yield from _block("statement" if r.statement else "question", r.question)
         if not r.statement:
             yield from _block("answer", r.answer or "nothing")
@@ -138,7 +138,7 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
 
 def _block(name: str, text: str) -> list[str]:
     """A named text, wrapped below itself."""
-    line = clipped(plain_line(text), LONGEST)
+    line = clipped(text, LONGEST)
     return textwrap.wrap(
-        line, WIDTH, initial_indent=f"   {name:<11}", subsequent_indent=" " * 14
+        line, NARROWEST, initial_indent=f"   {name:<11}", subsequent_indent=" " * 14
     ) or [f"   {name}"]

@@ -1,0 +1,107 @@
+"""Plots of numbers that the record holds: finished numbers in, a picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from probebench.maps.axes import SELECTED, axes_of
+from probebench.text import cut
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+GRID = "#8a8f96"
+LABEL = 33
+"""Characters of a detector's name."""
+INK = {"publication": "#2f6fb3", "screen": "#7db4e8"}
+
+
+def plot_detectors(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
+    """One point and interval per detector, from the top down, the probe in orange."""
+    ax = axes_of(ax, (4.7, 0.8 + 0.22 * len(rows)))
+    ink = _ink()
+    for y, d in enumerate(rows):
+        colour = SELECTED if y == 0 else ink
+        low, high = d["auroc_95"]
+        if low is not None and high is not None:
+            ax.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
+        ax.plot([d["auroc"]], [y], "o", color=colour, markersize=4.5)
+    ax.axvline(0.5, color=GRID, linewidth=0.8, linestyle=":")
+    ax.set_yticks(range(len(rows)), [_tick(d["label"]) for d in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("Test AUROC")
+    return _calm(ax, "x")
+
+
+def plot_reliability(bins: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Share of the positive class against the probability given, one point and interval per bin.
+
+    Args:
+        bins: `mean_predicted`, `fraction_correct`, `low` and `high`.
+        ax: where to draw; a new figure when None.
+    """
+    ax = axes_of(ax, (4.2, 3.7))
+    ax.plot([0, 1], [0, 1], color=GRID, linewidth=0.8, linestyle=":")
+    ink = _ink()
+    ax.vlines(bins.mean_predicted, bins.low, bins.high, color=ink, linewidth=1.2)
+    ax.plot(
+        bins.mean_predicted, bins.fraction_correct, "o-", color=ink, linewidth=0.8, markersize=4.5
+    )
+    ax.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        aspect="equal",
+        xlabel="Probability given",
+        ylabel="Share observed",
+    )
+    return _calm(ax, "both")
+
+
+def plot_learning_curve(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Test AUROC against the number of training examples, with intervals.
+
+    Args:
+        points: `n_train`, `auroc`, `low`, `high` (NaN where not known).
+        ax: where to draw; a new figure when None.
+    """
+    ax = axes_of(ax, (5.2, 3.2))
+    ink = _ink()
+    known = np.isfinite(points.low) & np.isfinite(points.high)
+    if known.any():
+        ax.fill_between(
+            points.n_train[known],
+            points.low[known],
+            points.high[known],
+            color=ink,
+            alpha=0.2,
+            linewidth=0,
+        )
+    ax.plot(points.n_train, points.auroc, "o-", color=ink, markersize=4, linewidth=1.4)
+    ax.axhline(0.5, color=GRID, linewidth=0.8, linestyle=":")
+    ax.set_xscale("log")
+    ax.set_xticks(list(points.n_train), [f"{int(n):,}" for n in points.n_train])
+    ax.minorticks_off()
+    ax.set(xlabel="Training examples", ylabel="Test AUROC")
+    return _calm(ax, "y")
+
+
+def _calm(ax: Axes, grid: Literal["x", "y", "both"]) -> Axes:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis=grid, color=GRID, alpha=0.22, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(length=0)
+    ax.patch.set_alpha(0)
+    return ax
+
+
+def _ink() -> str:
+    import matplotlib as mpl
+
+    return INK["screen" if mpl.rcParams["figure.facecolor"] != "white" else "publication"]
+
+
+def _tick(label: str) -> str:
+    return cut(label.replace("$", r"\$"), LABEL, "\u2026")  # no formulas out of foreign names

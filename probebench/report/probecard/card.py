@@ -1,0 +1,303 @@
+"""A probe card: what a selected probe is, how it was measured and where it ends, for people and
+registries.
+
+The fields up to `created_at` follow the Probe Card v0.1 of the OpenInterp registry
+(github.com/OpenInterpretability/registry, schemas/probe_card.json) wherever this suite measures
+what they ask for; `probebench` holds the rest. What was not measured is absent: no null, no zero,
+no guess. A card therefore lacks the registry's required baselines that no run of this suite makes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from probebench.errors import ProbebenchError
+from probebench.files import clean_json
+from probebench.record.claims import chance, headline, selected
+from probebench.record.run import PROBE, Run
+from probebench.record.words import Record, labels_words, part_words
+from probebench.text import slug
+
+REQUIRED = (
+    "baselines.random_feature",
+    "baselines.capacity_sweep",
+    "baselines.shuffled_source",
+    "license",
+)
+"""Fields that the registry's schema requires and a card may lack."""
+MODEL = (
+    "name",
+    "revision",
+    "n_layers",
+    "width",
+    "n_parameters",
+    "dtype",
+    "attention",
+    "quantization",
+    "peft",
+)
+TASK = ("name", "version", "hash", "kind", "judge", "exact_answer")
+DETECTOR = (
+    "name",
+    "label",
+    "kind",
+    "when",
+    "n",
+    "n_correct",
+    "auroc",
+    "prevalence",
+    "probe_minus_this",
+)
+"""Fields of the record that the card keeps."""
+LIMITS = (
+    "It reads this model at this revision, layer, position and precision only.",
+    "It was trained and tested on this task: an AUROC elsewhere has to be measured there.",
+    "The positive class is a correct answer as the task's judge sees it; the judge's mistakes are "
+    "in the labels.",
+    "It shows that correctness can be read from this cell, not that the model uses what is read.",
+)
+
+
+def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
+    """The card of a run's selected probe.
+
+    Args:
+        run: a finished run.
+        licence: under which the probe is given on; absent when None.
+    """
+    r = run.record
+    saved, tested, model = _saved(run), chance(r), r["model"]
+    chosen, task = r["selection"], r["task"]
+    auroc, ends, n, _ = selected(r)
+    layer = int(chosen["layer"]) if str(chosen["layer"]).isdigit() else None
+    cell = f"{chosen['site']}-l{chosen['layer']}-{chosen['position']}"
+    card = {
+        "schema_version": "0.1",
+        "probe_id": slug(f"probebench-{model['name']}-{task['name']}-{cell}"),
+        "name": (
+            f"{r['probe']['name']} probe for correct answers of {model['name']} on {task['name']}"
+        ),
+        "model_target": {
+            "model_id": model["name"],
+            "architecture": model.get("architecture"),
+            "layer": layer,
+            "position": chosen["position"],
+            "d_in": saved.get("width"),
+        },
+        "task": {
+            "target_concept": "answer correctness",
+            "task_type": "binary_classification",
+            "label_source": _labels(r),
+        },
+        "training": _training(r),
+        "performance": {
+            "auroc": auroc,
+            "auroc_ci_95": _pair(ends),
+            "n_eval": n,
+            "eval_distribution": "in-distribution",
+        },
+        "baselines": {
+            "shuffled_source": {"passed": tested.verdict == "above"} if tested.tested else {}
+        },
+        "assumptions": _assumptions(r, saved),
+        "known_failure_modes": [
+            {"mode": "other", "description": words} for words in r.get("warnings", ())
+        ],
+        "license": licence,
+        "created_at": r.get("timing", {}).get("started"),
+        "probebench": _own(r, saved),
+    }
+    measured: dict[str, Any] = present(clean_json(card))
+    return measured
+
+
+def _training(r: Record) -> dict[str, Any]:
+    """On what the probe was trained and tested, and how it was fitted."""
+    share = r["counts"]["train"].get("accuracy")
+    return {
+        "n_train": _trained_on(r),
+        "n_test": r["counts"]["test"]["n"],
+        "splits": _split(r["task"]),
+        "class_balance": {} if share is None else {"correct": share, "wrong": 1 - share},
+        "regularization": _fit(r),
+    }
+
+
+def _own(r: Record, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What the registry's format has no place for."""
+    chosen = r["selection"]
+    return {
+        "card_version": 1,
+        "protocol_version": r["protocol_version"],
+        "package": r.get("package"),
+        "positive_class": "correct",
+        "site": chosen["site"],
+        "layer": str(chosen["layer"]),
+        "position": chosen["position"],
+        "C": chosen.get("C"),
+        "layer_convention": saved.get("layer_convention"),
+        "position_rule": saved.get("position_rule"),
+        "selection": chosen.get("rule"),
+        "validation_auroc": chosen.get("validation_auroc"),
+        "selectivity": chosen.get("selectivity"),
+        "p_against_shuffled_labels": chosen.get("p"),
+        "model": {key: r["model"].get(key) for key in MODEL},
+        "task": {key: r["task"].get(key) for key in TASK},
+        "data": {key: r.get("data", {}).get(key) for key in ("origin", "revision", "sha256")},
+        "probe": {
+            "name": r["probe"]["name"],
+            "solver": r["probe"].get("solver"),
+            "weights_sha256": saved.get("weights_sha256"),
+        },
+        "detectors": [_detector(d) for d in r["detectors"]],
+        "against": _against(r),
+        "sample": part_words(r),
+        "intended_use": (
+            "Research on what can be read from hidden states. Not a filter for answers shown to "
+            "people."
+        ),
+        "limits": LIMITS,
+    }
+
+
+def _detector(d: Mapping[str, Any]) -> dict[str, Any]:
+    ends = ("auroc_95", "auroc_95_delong", "probe_minus_this_95")
+    return {
+        **{key: d.get(key) for key in DETECTOR},
+        **{key: _pair(d.get(key)) for key in ends},
+        "metrics": _metrics(d),
+    }
+
+
+def _metrics(d: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: dict(m)
+        for name, m in (d.get("metrics") or {}).items()
+        if m and m.get("value") is not None
+    }
+
+
+def _saved(run: Run) -> dict[str, Any]:
+    """What the saved probe's own file says; nothing where it was not saved."""
+    path = run.folder / f"{PROBE}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _trained_on(r: Record) -> int:
+    """Train answers that have the selected cell's token, or all of them where the record does not
+    say."""
+    s, everything = (
+        r["selection"],
+        r["positions_present"].get(r["selection"]["position"], {}).get("n"),
+    )
+    held = [s.get("n_validation"), s.get("n_test")]
+    if everything is None or None in held:
+        return int(r["counts"]["train"]["n"])
+    return int(everything - sum(held))
+
+
+def _against(r: Record) -> dict[str, Any]:
+    """The comparison with the best simpler signal, all of it over the same test examples."""
+    h = headline(r)
+    if h.signal is None:
+        return {}
+    signal = {key: h.signal.get(key) for key in ("name", "label", "auroc")} | {
+        "auroc_95": _pair(h.signal["auroc_95"])
+    }
+    return {
+        "n": h.n,
+        "auroc": h.auroc,
+        "auroc_95": _pair(h.auroc_95),
+        "signal": signal,
+        "rule": h.rule,
+        "difference": h.difference,
+        "difference_95": _pair(h.difference_95),
+        "outcome": h.outcome,
+    }
+
+
+def _labels(r: Record) -> str:
+    words = labels_words(r)
+    if r["task"].get("kind") == "statements":
+        return words.removeprefix("labels ") + ": 1 = true"
+    return (
+        f"automatic {words}".replace(str(r["task"].get("judge")), repr(r["task"].get("judge")), 1)
+        if "judge" in words
+        else words
+    )
+
+
+def _split(task: Mapping[str, Any]) -> str:
+    """How the task is split; the suite's rule, as for answers from elsewhere, where it is not one
+    of the suite."""
+    from probebench.tasks.schema import load_task
+
+    try:
+        official = load_task(str(task["name"])).split == "official"
+    except ProbebenchError:
+        official = False
+    return (
+        "the publisher's own train and test, twins removed"
+        if official
+        else "60/20/20 by hash of the group"
+    )
+
+
+def _fit(r: Record) -> str:
+    C = r["selection"].get("C")
+    words = f"{r['probe']['name']}, trained on the train split"
+    return words if C is None else f"{words}, C = {C:g} chosen on validation"
+
+
+def _assumptions(r: Record, saved: Mapping[str, Any]) -> list[str]:
+    """What has to be the same for the probe to be used elsewhere."""
+    position, every = r["selection"]["position"], r["counts"]["all"]["n"]
+    words = [f"site {r['selection']['site']}"]
+    if "position_rule" in saved:
+        words.append(f"position {position}: {saved['position_rule']}")
+    if "layer_convention" in saved:
+        words.append(f"layers: {saved['layer_convention']}")
+    there = r.get("positions_present", {}).get(position, {}).get("n")
+    if there is not None and there < every:
+        words.append(
+            f"{every - there} of {every} answers have no such token; they are neither in training "
+            "nor in the test"
+        )
+    return words
+
+
+def _pair(ends: Sequence[float | None] | None) -> list[float] | None:
+    """An interval, or nothing where an end is not known."""
+    if ends is None or len(ends) != 2:
+        return None
+    known = [float(end) for end in ends if end is not None and math.isfinite(end)]
+    return known if len(known) == 2 else None
+
+
+def present(value: Any) -> Any:
+    """Without null, and without what is empty after that."""
+    if isinstance(value, Mapping):
+        kept = {key: present(v) for key, v in value.items()}
+        return {key: v for key, v in kept.items() if v is not None and v not in ({}, [], "")}
+    if isinstance(value, list):
+        return [v for v in map(present, value) if v is not None]
+    return value
+
+
+def lacking(card: Mapping[str, Any]) -> list[str]:
+    """Fields that the registry requires and this card does not have."""
+    absent = []
+    for path in REQUIRED:
+        at: Any = card
+        for part in path.split("."):
+            at = at.get(part) if isinstance(at, Mapping) else None
+        if at is None:
+            absent.append(path)
+    return absent

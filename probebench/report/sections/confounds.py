@@ -1,0 +1,83 @@
+"""What else the probe could be reading."""
+
+from __future__ import annotations
+
+from probebench.record.words import Record, terms
+from probebench.report.blocks import (
+    AUROC,
+    INTERVAL,
+    Block,
+    Column,
+    Facts,
+    N,
+    Number,
+    Prose,
+    Row,
+    Table,
+)
+from probebench.report.format import between, count, name_words, percent
+
+CONFOUNDS = {
+    "linear": "linear model of the confounds",
+    "residual": "probe, confounds regressed out (fitted on train)",
+    "residual_validation": "probe, confounds regressed out (fitted on validation)",
+    "text_embedding": "text embedding",
+}
+ALL_THE_SAME = "all confounds are the same for all training examples"
+REGRESSED = (
+    "Regressed out: the decision minus its least-squares prediction from the confounds. Each row "
+    "over its own n."
+)
+
+
+def confounds_blocks(record: Record) -> list[Block]:
+    """What a linear model of lengths, places and sources knows, and what is left of the probe
+    without it."""
+    facts = record["confounds"]
+    rows, absent = [], []
+    for name, label in CONFOUNDS.items():
+        own = facts.get(name)
+        if own is None or own["auroc"] is None:
+            why = (own or {}).get("reason") or ALL_THE_SAME
+            absent.append(f"Not measured: {label}; {why}.")
+            continue
+        gap = Number(own["probe_minus_this"], signed=True)
+        ends = between(own["probe_minus_this_95"], signed=True)
+        value = Number(own["auroc"]), between(own["auroc_95"])
+        rows.append(Row((label, *value, gap, ends, count(own["n"]))))
+    columns = (
+        Column("What is read"),
+        AUROC,
+        INTERVAL,
+        Column("Probe \u2212 this", True),
+        INTERVAL,
+        N,
+    )
+    caption = (
+        "What simple confounds explain of right and wrong, and what is left of the probe without "
+        "them"
+    )
+    blocks: list[Block] = [Prose(note, "small") for note in absent]
+    if rows:
+        blocks = [Table("confounds", caption, columns, tuple(rows), (REGRESSED, *absent))]
+    return [*blocks, Facts(tuple(_looked_at(record)))]
+
+
+def _looked_at(record: Record) -> list[tuple[str, str]]:
+    """The confounds that there are, and whether the answer stands in the prompt."""
+    facts, words = record["confounds"], terms(record)
+    items = [("Confounds looked at", ", ".join(map(_plain, facts["features"])) or "none")]
+    items += [(f"Left out: {_plain(name)}", reason) for name, reason in facts["left_out"].items()]
+    if prompt := facts["answer_in_prompt"]:
+        flag = {True: "yes", False: "no"}.get(prompt["flag"], "not known")
+        shares = ", ".join(
+            f"{percent(prompt[k]['rate'])} of {prompt[k]['of']:,} {name}"
+            for k, name in (("all", "in all"), ("correct", words.right), ("wrong", words.wrong))
+        )
+        said = f"{flag}; an accepted answer is found in {shares}"
+        items.append(("Does the answer stand in the prompt?", said))
+    return items
+
+
+def _plain(name: str) -> str:
+    return name if ":" in name else name_words(name).lower()

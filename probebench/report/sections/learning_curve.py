@@ -1,0 +1,66 @@
+"""How much training data it takes."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pandas as pd
+
+from probebench.record.words import Record, cell_words
+from probebench.report.blocks import INTERVAL, Block, Column, Figure, Number, Row, Table
+from probebench.report.format import between, count, interval, number
+from probebench.report.plots import plot_learning_curve
+
+
+def learning_blocks(record: Record) -> list[Block]:
+    """Test AUROC of the selected cell's probe by number of training examples."""
+    facts = record["learning_curve"]
+    points = [*facts["points"], facts["all"]]
+    shown = pd.DataFrame(
+        {
+            "n_train": [p["n"] for p in points],
+            "auroc": [p["auroc"] for p in points],
+            "low": [p["auroc_95"][0] for p in points],
+            "high": [p["auroc_95"][1] for p in points],
+        },
+        dtype=float,
+    ).dropna(subset=["auroc"])
+    where = cell_words(facts)
+    caption = (
+        f"Test AUROC at {where} when the probe is trained on fewer examples, C chosen on "
+        "validation each time; "
+        f"n = {facts['n_test']:,}. Means over random orders of the groups; the band says how much "
+        "hangs on which examples were "
+        f"drawn, at the last point it is that of the test split."
+    )
+    columns = (
+        Column("Training examples"),
+        Column("Test AUROC", True),
+        INTERVAL,
+        Column("Orders", True),
+    )
+    rows = [
+        Row(
+            (count(p["n"]), Number(p["auroc"]), between(p["auroc_95"]), count(p.get("repeats"))),
+            p is facts["all"],
+        )
+        for p in points
+    ]
+    table = Table(
+        "learning-curve",
+        f"Test AUROC at {where} by number of training examples",
+        columns,
+        tuple(rows),
+    )
+    if shown.empty:
+        return [table]
+    alt = "; ".join(
+        f"{p.n_train:,.0f}: {number(p.auroc)} {interval((p.low, p.high))}"
+        for p in shown.itertuples()
+    )
+    return [
+        Figure(
+            caption, f"Test AUROC by training examples. {alt}.", partial(plot_learning_curve, shown)
+        ),
+        table,
+    ]

@@ -1,0 +1,82 @@
+"""The detectors of a run by kind, as a table of its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from probebench.record.words import Record, terms
+from probebench.report.terminal.table import plain_table
+from probebench.text import interval, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+CONTROLS = "controls"
+ALWAYS = ("text_embedding", "p_true", "p_true_exact")
+"""Baselines that are shown whatever else of their family is."""
+
+
+def detectors_table(r: Record) -> Table:
+    """All probes, ensembles and controls; of the baselines, before and after the answer, the best
+    one of each family."""
+    from rich.markup import escape
+
+    title = f"on the same {r['comparison']['n_compared']:,} test {terms(r).what}"
+    table = plain_table("detector", "AUROC", "95 %", "probe - this", right=("AUROC",), title=title)
+    for kind, rows in by_kind(r["detectors"]):
+        shown = best_of_family(rows)
+        statements = r["task"]["kind"] == "statements"
+        table.add_row(
+            f"[dim]{kind.removesuffix(' before the answer') if statements else kind}[/dim]"
+        )
+        for d in shown:
+            table.add_row(f"  {escape(d['label'])}", *_figures(d))
+        if len(shown) < len(rows):
+            table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
+        if kind == CONTROLS:
+            found = r["controls"]["shuffled_labels"]
+            label = f"  shuffled labels, mean of {found['repeats']}"
+            value, ends = found["mean_auroc"], found["mean_auroc_95"]
+            table.add_row(label, number(value), interval(ends, 2), "")
+    return table
+
+
+def _figures(d: Mapping[str, Any]) -> tuple[str, str, str]:
+    """AUROC, its interval, and what the probe has more."""
+    gap, ends = d["probe_minus_this"], d["probe_minus_this_95"]
+    more = "" if gap is None else f"{number(gap, signed=True)} {interval(ends, 2, signed=True)}"
+    return number(d["auroc"]), interval(d["auroc_95"], 2), more
+
+
+def by_kind(detectors: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Detectors by kind; baselines by when they can be read, the highest test AUROC first."""
+
+    def of(kind: str, when: str | None = None) -> list[Mapping[str, Any]]:
+        return [d for d in detectors if d["kind"] == kind and when in (None, d["when"])]
+
+    def falling(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return sorted(rows, key=lambda d: -(d["auroc"] if d["auroc"] is not None else -1.0))
+
+    found = [
+        ("probes", of("probe")),
+        ("ensembles of probes", of("ensemble")),
+        ("baselines before the answer", falling(of("baseline", "before"))),
+        ("baselines after the answer", falling(of("baseline", "after"))),
+    ]
+    return [*((title, rows) for title, rows in found if rows), (CONTROLS, of("control"))]
+
+
+def best_of_family(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of baselines that differ only in what they average over the first one; all others."""
+    kept: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        kept.setdefault(family(row), row)
+    return list(kept.values())
+
+
+def family(row: Mapping[str, Any]) -> str:
+    """What a baseline shares with those that differ only in what they average over; else its
+    name."""
+    name: str = row["name"]
+    return name.split("_")[0] if row["kind"] == "baseline" and name not in ALWAYS else name

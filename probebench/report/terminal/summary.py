@@ -1,0 +1,267 @@
+"""A finished run as a person reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from probebench.record.claims import against_of, chance_sentence, coverage
+from probebench.record.published import main_rows
+from probebench.record.words import Record, part_words, terms
+from probebench.report.terminal.detectors import detectors_table
+from probebench.report.terminal.table import plain_table, print_table
+from probebench.text import extremes, interval, number
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from probebench.record.run import Run
+
+
+def print_summary(run: Run, console: Console) -> None:
+    """Model, task, counts, the selected cell, all detectors, warnings, and where the files are."""
+    from rich.markup import escape
+
+    r = run.record
+    tables = [
+        (positions_table(r["by_position"], r["selection"]), ""),
+        (detectors_table(r), _sample_words(r)),
+    ]
+    if r["published"]:
+        tables.append((published_table(r["published"]), _source_words(r["published"])))
+    for line in [*about(r), *headline_lines(r)]:
+        console.print(line, highlight=False)
+    for table, below in tables:
+        console.print()
+        print_table(table, console)
+        if below:
+            console.print(f"[dim]{escape(below)}[/dim]", highlight=False)
+    for line in _notes(r):
+        console.print(line, highlight=False)
+    console.print()
+    if run.resumed:
+        console.print("This run was finished before; nothing was computed again.", highlight=False)
+    where = f"heatmap.png, record.json, scores.parquet and more in {escape(str(run.folder))}/"
+    console.print(where, highlight=False, soft_wrap=True)
+
+
+def about(r: Record) -> list[str]:
+    """What was run, on how many examples, and what is known of its answers, as lines with console
+    markup."""
+    from rich.markup import escape
+
+    model, task, words = r["model"], r["task"], terms(r)
+    everything, test = r["counts"]["all"], r["counts"]["test"]
+    version = f" v{task['version']}" if task["version"] else ""
+    lines = [
+        f"[bold]{escape(model['name'])}[/bold] on [bold]{escape(task['name'])}[/bold]{version}   "
+        f"{model['n_layers']} layers, width {model['width']}, {model['dtype']}",
+        f"{words.what} {everything['n']:,}, {words.right} {everything['accuracy']:.1%}; test "
+        f"{test['n']:,} in {test['groups']:,} groups, {test['correct']:,} {words.right}",
+    ]
+    if part := part_words(r):
+        lines.append(f"examples: {escape(part)}")
+    if task["kind"] != "statements":
+        lines += _answer_lines(r)
+    if opinion := r["second_opinion"]:
+        lines.append(
+            f"second opinion of {escape(opinion['model'])}: agrees on "
+            f"{opinion['agreement']:.1%} of {opinion['with_opinion']:,}, "
+            f"kappa {number(opinion['kappa'])}"
+        )
+    return lines
+
+
+def _answer_lines(r: Record) -> list[str]:
+    """How often the exact answer was found, and how many answers were cut off."""
+    everything = r["counts"]["all"]
+    n, cut, found = everything["n"], everything["not_stopped"], everything["exact_found"]
+    rates = {name: _percent(found[name]) for name in ("all", "correct", "wrong")}
+    lines = [
+        f"exact answer found: {rates['all']} (correct {rates['correct']}, wrong {rates['wrong']})"
+        + _held(r)
+    ]
+    if cut:
+        limit = r["generation"].get("max_new_tokens")
+        where = f" at {limit} tokens" if limit else ""
+        lines.append(f"cut off{where}: {cut:,} of {n:,} answers ({cut / n:.1%})")
+    return lines
+
+
+def headline_lines(r: Record) -> list[str]:
+    """The selected cell, the best cell and baseline of before and after the answer, and what the
+    studies of the probe found, as lines with console markup.
+
+    Each comparison stands on one sample, whose n is beside it.
+    """
+    return [
+        *_selected(r),
+        *_readable(r),
+        *_residual(r["confounds"]["residual"]),
+        *_learning_curve(r["learning_curve"]),
+        *_label_noise(r["label_noise"]),
+    ]
+
+
+def _selected(r: Record) -> list[str]:
+    s, what, partly = r["selection"], terms(r).what, coverage(r)
+    of = f" of {partly[1]:,} test {what}: the others lack that token" if partly else f" test {what}"
+    return [
+        f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], "
+        f"[bold]{s['position']}[/bold]",
+        f"test AUROC there: [bold]{number(s['test_auroc'])}[/bold] "
+        f"{interval(s['test_auroc_95'], 2)}, n = {s['n_test']:,}{of}",
+        chance_sentence(r),
+    ]
+
+
+def _readable(r: Record) -> list[str]:
+    """The best cell and baseline of before and after the answer."""
+    from rich.markup import escape
+
+    lines = []
+    for when in ("before", "after"):
+        if (found := r["readable"][when]) is None:
+            continue
+        own = against_of(found)
+        time = "beside it" if r["task"]["kind"] == "statements" else f"{when} the answer"
+        signal = own.signal or {}
+        lines += [
+            f"{time}: probe {number(own.auroc)} (layer {own.cell['layer']}, "
+            f"{own.cell['position']}), n = {own.n:,}",
+            f"  best baseline {number(signal['auroc'])} ({escape(signal['label'])}; "
+            f"{own.rule.replace('chosen on', 'by')})",
+            f"  probe minus baseline {number(own.difference, signed=True)} "
+            f"{interval(own.difference_95, 2, signed=True)}, n = {own.n:,}",
+        ]
+    return lines
+
+
+def _residual(left: Mapping[str, Any] | None) -> list[str]:
+    """What is left of the probe without its confounds."""
+    if not left:
+        return []
+    return [
+        f"without what length, place and source explain: {number(left['auroc'])} "
+        f"{interval(left['auroc_95'], 2)}, with it {number(left['probe_auroc'])}, "
+        f"n = {left['n']:,}"
+    ]
+
+
+def _learning_curve(curve: Mapping[str, Any] | None) -> list[str]:
+    """The probe by number of training examples."""
+    if not curve:
+        return []
+    points = [*curve["points"], curve["all"]]
+    by = ", ".join(f"{p['n']:,}: {number(p['auroc'])}" for p in points)
+    return [f"by train examples: {by}; n = {curve['n_test']:,}"]
+
+
+def _label_noise(noise: Mapping[str, Any] | None) -> list[str]:
+    """The probe under a second judge's labels."""
+    from rich.markup import escape
+
+    if not noise:
+        return []
+    scores = noise["scores"]["fitted_to_first"]
+    first, second = scores["scored_under_first"], scores["scored_under_second"]
+    return [
+        f"labels of {escape(noise['judge'])}: kappa {number(noise['kappa'])}; the probe's AUROC "
+        f"under them {number(second['auroc'])} {interval(second['auroc_95'], 2)}, under the first "
+        f"{number(first['auroc'])}, n = {second['n']:,}"
+    ]
+
+
+def positions_table(rows: Sequence[Mapping[str, Any]], selection: Mapping[str, Any]) -> Table:
+    """The best layer of each position of the paper's tables, and of the selected one."""
+    heads = ("position", "layer", "AUROC", "95 %", "n")
+    title = "best layer of a position, by validation"
+    table = plain_table(*heads, right=("layer", "AUROC", "n"), title=title)
+    for row in rows:
+        if not (row["paper"] or row["position"] == selection["position"]):
+            continue
+        mark = "[bold]" if row["position"] == selection["position"] else ""
+        if row["layer"] is None:
+            table.add_row(row["position"], "-", "not defined", "", "")
+        else:
+            table.add_row(
+                f"{mark}{row['position']}",
+                row["layer"],
+                number(row["test_auroc"]),
+                interval(row["test_auroc_95"], 2),
+                f"{row['n_test']:,}",
+            )
+    return table
+
+
+def published_table(found: Mapping[str, Any]) -> Table:
+    """What a paper prints, beside this run."""
+    heads = ("published", "AUROC", "here", "95 %", "n")
+    table = plain_table(*heads, right=("AUROC", "here", "n"))
+    for row in main_rows(found["rows"]):
+        own = row["our_auroc"]
+        here = (
+            ("", "", "")
+            if own is None
+            else (number(own), interval(row["our_auroc_95"], 2), f"{row['our_n']:,}")
+        )
+        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", *here)
+    return table
+
+
+def _sample_words(r: Record) -> str:
+    """On how many examples the table of detectors stands, and how its intervals were made."""
+    c, words = r["comparison"], terms(r)
+    return (
+        f"every row: n = {c['n_compared']:,} of {c['n_test']:,} test {words.what}; shuffled "
+        f"labels: n = {r['selection']['n_test']:,}; positive class: {words.right}; 95 % intervals: "
+        "cluster bootstrap by group, of shuffled labels over repeats."
+    )
+
+
+def _source_words(found: Mapping[str, Any]) -> str:
+    source, differs = found["rows"][0]["source"], len(found["differs"])
+    return f"{source}; {differs} things differ: see record.json"
+
+
+def _notes(r: Record) -> list[str]:
+    """What is not there and why, and warnings, as lines with console markup."""
+    from rich.markup import escape
+
+    absent = r["comparison"]["absent"]
+    lines = []
+    for reason in dict.fromkeys(absent.values()):
+        names = ", ".join(name for name, why in absent.items() if why == reason)
+        lines.append(f"[dim]not in the table: {names}, {escape(reason)}[/dim]")
+    lines += [f"[dim]not there: {escape(line)}[/dim]" for line in absent_sites(r["sites"])]
+    return lines + [f"[yellow]note:[/yellow] {escape(warning)}" for warning in r["warnings"]]
+
+
+def absent_sites(sites: Mapping[str, Any]) -> list[str]:
+    """One line per reason: which sites are not there, in how many layers, and why."""
+    found: dict[str, dict[str, int]] = {}
+    for site, facts in sites.items():
+        for reason in facts["absent"].values():
+            # "layer 3 is ..." and "layer 4 is ..." are one reason
+            own = found.setdefault(re.sub(r"\blayer \d+\b", "the layer", reason), {})
+            own[site] = own.get(site, 0) + 1
+    return [
+        f"{', '.join(own)} in {extremes(own.values())} layers: {reason}"
+        for reason, own in found.items()
+    ]
+
+
+def _percent(found: Mapping[str, Any]) -> str:
+    return "none" if found["rate"] is None else f"{found['rate']:.1%}"
+
+
+def _held(record: Record) -> str:
+    """How often the exact answer of a correct answer is itself correct; nothing where there is no
+    rule or an older record."""
+    held = (record.get("exact_answer") or {}).get("holds_answer")
+    if not (held and held["of"]):
+        return ""
+    rule = record["exact_answer"]["rule"]
+    return f"; by {rule}, in {_percent(held)} of {held['of']:,} correct it holds the answer"
