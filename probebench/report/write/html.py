@@ -89,14 +89,14 @@ def clip(text: str, at: int = CLIP) -> tuple[str, str]:
     text = text.strip()
     if len(text) <= at * 1.15:
         return text, ""
-    cut = text.rfind(" ", int(at * 0.8), at)
-    cut = cut if cut > 0 else at
-    rest = text[cut:]
+    space = text.rfind(" ", int(at * 0.8), at)
+    end = space if space > 0 else at
+    rest = text[end:]
     if len(rest) > MOST:
         rest = (
             rest[:MOST] + f"\u2026 [{len(rest) - MOST:,} more characters; answers.parquet has all]"
         )
-    return text[:cut], rest
+    return text[:end], rest
 
 
 def short(text: str) -> str:
