@@ -4,11 +4,18 @@ here."""
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from probebench.across.draw import draw
+
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
+"""Probes of small models are fitted here: starting a pool of processes costs more than they do.
+`test_killed_at_any_moment_the_run_ends_the_same` compares both ways."""
 TEXT = (
     "Where was the old poet born? The poet was born in Paris, near the river. What is the capital "
     "of France? "
@@ -98,6 +105,23 @@ def small_config(kind: str, vocabulary: int):
 
 
 FAMILIES = ("llama", "mistral", "qwen2", "gemma", "gpt2")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def maps_of_runs_in_one_format():
+    """A run draws its maps as SVG only, which is a third of the work; `maps_in_all_formats` undoes
+    it where files are what is looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("probebench.job.pipeline.draw", partial(draw, formats=("svg",)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def maps_in_all_formats():
+    """Runs of this module draw what a user's run draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("probebench.job.pipeline.draw", draw)
+        yield
 
 
 @pytest.fixture(scope="session")

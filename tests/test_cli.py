@@ -203,17 +203,15 @@ def test_tasks_list_and_show():
 
 def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
     monkeypatch.chdir(tmp_path)
-    result = run(
-        "eval", "--model", model_folder(), "--answers", answers_file(), "--json", "--out", "r"
-    )
+    words = ["eval", "--model", model_folder(), "--answers", answers_file(), "--out", "r"]
+    words += ["--shuffles", "0", "--skip", "p-true,ensembles"]
+    result = run(*words, "--json")
     assert result.exit_code == 0, result.output
     record = json.loads(result.stdout)
     assert record == json.loads((tmp_path / "r" / "record.json").read_text())
-    quiet = run(
-        "eval", "--model", model_folder(), "--answers", answers_file(), "--quiet", "--out", "r"
-    )
+    quiet = run(*words, "--quiet")
     assert (quiet.exit_code, quiet.output) == (0, "")
-    again = run("eval", "--model", model_folder(), "--answers", answers_file(), "--out", "r")
+    again = run(*words)
     assert "nothing was computed again" in again.output
     part = "answers of answers.jsonl (--answers)"
     assert f"examples: {part}" in again.output

@@ -160,6 +160,8 @@ def test_statements_are_probed_fully(tmp_path):
             ModelSpec("tiny"),
             "neg_cities",
             data=str(LOCAL["neg_cities.csv"]),
+            limit=500,
+            shuffles=10,
             out=str(tmp_path / "run"),
         )
     )

@@ -32,12 +32,10 @@ def test_a_second_opinion_is_in_the_record_and_changes_nothing(
     model_folder, answers_file, tmp_path
 ):
     path = answers_file()
-    plain = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "a")
+    options = {"answers": path, "out": tmp_path / "run", "shuffles": 0}
+    plain = probebench.evaluate(str(model_folder()), **options)
     judged = probebench.evaluate(
-        str(model_folder()),
-        answers=path,
-        out=tmp_path / "b",
-        judge_model=str(model_folder("mistral")),
+        str(model_folder()), judge_model=str(model_folder("mistral")), **options
     )
     assert plain.record["second_opinion"] is None
     assert judged.record["second_opinion"]["n"] == 240

@@ -4,6 +4,7 @@ how it was run."""
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,8 +48,13 @@ def comparable(record):
     return record
 
 
+pytestmark = pytest.mark.usefixtures("maps_in_all_formats")
+BARE = {"shuffles": 0, "skip": ("p-true", "ensembles")}
+"""The map and the text baselines, for a test that looks at nothing else."""
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, model_folder):
+def finished(tmp_path_factory, model_folder, maps_in_all_formats):
     """One finished run on answers made elsewhere."""
     folder = tmp_path_factory.mktemp("finished")
     words = ["Paris", "river", "poet", "Anna"]
@@ -242,7 +248,11 @@ def test_any_family_with_and_without_chat_template(
     model_folder, answers_file, tmp_path, kind, has_chat
 ):
     run = probebench.evaluate(
-        str(model_folder(kind, chat=has_chat)), answers=answers_file(120), out=tmp_path / "run"
+        str(model_folder(kind, chat=has_chat)),
+        answers=answers_file(120),
+        out=tmp_path / "run",
+        shuffles=0,
+        skip=("ensembles",),
     )
     assert np.isfinite(run.matrix("auroc").to_numpy()).all()
     assert (run.record["model"]["chat_template"] is not None) == has_chat
@@ -251,14 +261,11 @@ def test_any_family_with_and_without_chat_template(
 def test_other_weights_never_reuse_results(finished, model_folder, tmp_path):
     run, _ = finished
     answers = run.folder.parent / "answers.jsonl"
-    other = probebench.evaluate(
-        str(model_folder("mistral")), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0
-    )
+    words = {"answers": answers, "out": tmp_path / "x", "layers": (0,), **BARE}
+    other = probebench.evaluate(str(model_folder("mistral")), **words)
     assert other.record["key"] != run.record["key"]
     with pytest.raises(UsageError, match=r"the model \(mistral-chat0 there, llama-chat0 here\)"):
-        probebench.evaluate(
-            str(model_folder()), answers=answers, out=tmp_path / "x", layers=(0,), shuffles=0
-        )
+        probebench.evaluate(str(model_folder()), **words)
     (tmp_path / "x" / "record.json").unlink()  # stages of another model are never taken for ours
     again = probebench.evaluate(str(model_folder()), answers=answers, out=tmp_path / "x")
     assert again.record["key"] == run.record["key"]
@@ -266,26 +273,30 @@ def test_other_weights_never_reuse_results(finished, model_folder, tmp_path):
 
 
 def test_corrupt_states_are_found_and_made_again(finished, model_folder, tmp_path):
-    run, _ = finished
-    first = probebench.evaluate(
-        str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x"
-    )
-    shard = first.folder / first.record["states"] / "00000.safetensors"
+    first, _ = finished
+    copied = shutil.copytree(first.folder, tmp_path / "x")
+    shard = copied / first.record["states"] / "00000.safetensors"
     good = shard.read_bytes()
     shard.write_bytes(good[:-100] + bytes(100))
-    (first.folder / "record.json").unlink()
+    (copied / "record.json").unlink()
     again = probebench.evaluate(
-        str(model_folder()), answers=run.folder.parent / "answers.jsonl", out=tmp_path / "x"
+        str(model_folder()), answers=first.folder.parent / "answers.jsonl", out=copied
     )
     assert shard.read_bytes() == good
     assert again.record["selection"] == first.record["selection"]
 
 
-def test_discarded_states_are_gone_and_said_so(model_folder, answers_file, tmp_path):
-    run = probebench.evaluate(
-        str(model_folder()), answers=answers_file(), out=tmp_path / "run", discard_states=True
-    )
-    assert not list((tmp_path / "run" / "stages").glob("states-*"))
+@pytest.fixture(scope="module")
+def discarded(finished, model_folder, tmp_path_factory):
+    """A finished run that kept no states, and what it was asked."""
+    words = {"answers": finished[0].folder.parent / "answers.jsonl", **BARE}
+    out = tmp_path_factory.mktemp("discarded") / "run"
+    return probebench.evaluate(str(model_folder()), out=out, discard_states=True, **words), words
+
+
+def test_discarded_states_are_gone_and_said_so(discarded):
+    run, _ = discarded
+    assert not list((run.folder / "stages").glob("states-*"))
     with pytest.raises(BadFileError, match="--discard-states"):
         run.hidden_states()
 
@@ -297,7 +308,7 @@ def test_answers_without_exact_answers_have_grey_columns(model_folder, tmp_path)
     ]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     run = probebench.evaluate(
-        str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "run"
+        str(model_folder()), answers=tmp_path / "a.jsonl", out=tmp_path / "run", shuffles=0
     )
     assert run.matrix("auroc")["exact_answer_last"].isna().all()
     assert (run.matrix("n")["exact_answer_last"] == 0).all()
@@ -325,7 +336,7 @@ def test_references_are_judged_and_ids_are_kept(model_folder, loaded, tmp_path):
         )
     pd.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
     run = probebench.evaluate(
-        str(model_folder()), answers=tmp_path / "a.parquet", out=tmp_path / "run"
+        str(model_folder()), answers=tmp_path / "a.parquet", out=tmp_path / "run", **BARE
     )
     answers = run.answers.set_index("id")
     for r in rows:
@@ -344,7 +355,7 @@ def test_examples_that_do_not_fit_are_left_out_and_counted(model_folder, answers
     for r in rows[:5]:
         r["question"] = "Where was the poet? " * 60
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    run = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
+    run = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", **BARE)
     assert run.record["counts"]["all"]["n"] == 235
     assert run.record["data"]["n_too_long"] == 5
     assert any("do not fit" in w for w in run.record["warnings"])
@@ -380,7 +391,9 @@ def test_a_task_s_judge_options_and_groups_hold_for_answers_made_elsewhere(model
             for i, r in enumerate(rows)
         )
     )
-    run = probebench.evaluate(str(model_folder()), "winogrande", answers=path, out=tmp_path / "run")
+    run = probebench.evaluate(
+        str(model_folder()), "winogrande", answers=path, out=tmp_path / "run", **BARE
+    )
     assert run.answers.label.tolist() == [i % 2 for i in range(200)]
     assert run.answers.groupby("group").split.nunique().max() == 1
     assert run.answers.group.nunique() < 120  # pairs of options, not questions
@@ -415,16 +428,12 @@ def test_an_empty_split_is_said_before_anything_is_computed(
         probebench.evaluate(str(model_folder()), answers=answers_file(2), out=tmp_path / "run")
 
 
-def test_states_that_are_gone_are_made_again(model_folder, answers_file, tmp_path):
-    path = answers_file()
-    first = probebench.evaluate(
-        str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True
-    )
-    again = probebench.evaluate(
-        str(model_folder()), answers=path, out=tmp_path / "run", discard_states=True
-    )
+def test_states_that_are_gone_are_made_again(discarded, model_folder, tmp_path):
+    first, words = discarded
+    out = shutil.copytree(first.folder, tmp_path / "run")
+    again = probebench.evaluate(str(model_folder()), out=out, discard_states=True, **words)
     assert again.resumed
-    with_states = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run")
+    with_states = probebench.evaluate(str(model_folder()), out=out, **words)
     assert not with_states.resumed
     assert with_states.hidden_states().values.shape[0] == 240
     assert with_states.record["selection"] == first.record["selection"]
@@ -453,7 +462,7 @@ def test_the_context_of_a_prompt_is_in_the_key(tmp_path):
 
 def test_gold_exact_answers_are_marked(tmp_path):
     run = probebench.evaluate(
-        "tiny", "people", limit=700, exact_answer="gold", out=tmp_path / "run"
+        "tiny", "people", limit=300, exact_answer="gold", out=tmp_path / "run", **BARE
     )
     assert run.record["counts"]["all"]["exact_found"]["all"]["rate"] == 1.0
     for row in (
@@ -544,7 +553,7 @@ def test_non_finite_weights_are_one_clear_error(model_folder, answers_file, tmp_
 
 def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
     """SIGKILL at random moments until the run gets through; every result file equals an undisturbed
-    one's."""
+    one's, which fitted its probes in one process."""
     words = [
         sys.executable,
         "-m",
@@ -555,18 +564,21 @@ def test_killed_at_any_moment_the_run_ends_the_same(tmp_path):
         "--task",
         "people",
         "--limit",
-        "700",
+        "240",
+        "--shuffles",
+        "10",
         "--quiet",
         "--out",
         "run",
     ]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "LOKY_MAX_CPU_COUNT": "1"}
     folders = {name: tmp_path / name for name in ("calm", "killed")}
     for folder in folders.values():
         folder.mkdir()
     started = time.perf_counter()
     subprocess.run(words, cwd=folders["calm"], env=environment, check=True)
     whole = time.perf_counter() - started
+    environment["LOKY_MAX_CPU_COUNT"] = "2"
     rng, kills = random.Random(0), 0
     for share in (rng.uniform(0.25, 0.9) for _ in range(4)):
         process = subprocess.Popen(

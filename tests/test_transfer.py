@@ -418,6 +418,7 @@ def test_topics_of_published_statements_are_held_out_in_turn(tmp_path):
         positions=("statement_last",),
         out=tmp_path / "run",
         shuffles=0,
+        skip=("p-true", "ensembles"),
     )
     table = transfer([run.folder], topics=[STATEMENTS])
     topics = table[table.kind == "topic"]
@@ -484,6 +485,7 @@ def runs(model_folder, tmp_path_factory):
                 out=folder / f"run-{name}",
                 device="cpu",
                 shuffles=0,
+                skip=("p-true", "ensembles"),
             )
         )
     return made

@@ -18,7 +18,12 @@ from probebench.models.untrained import check_untrained, untrained
 from probebench.stages import engine
 
 WORDS = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
-SETTINGS = {"positions": ["exact_answer_last", "-1"], "shuffles": 0, "controls": ["random-model"]}
+SETTINGS = {
+    "positions": ["exact_answer_last", "-1"],
+    "shuffles": 0,
+    "skip": ["p-true", "ensembles"],
+    "controls": ["random-model"],
+}
 
 
 def weights(loaded):
@@ -178,6 +183,7 @@ def test_of_a_given_statement_the_control_is_readable_before(tmp_path):
         out=tmp_path / "run",
         shuffles=0,
         positions=["-1"],
+        skip=["p-true", "ensembles"],
         controls=["random-model"],
     )
     assert {d["when"] for d in run.record["detectors"]} == {"before"}
