@@ -112,7 +112,7 @@ def maps_of_runs_in_one_format():
     """A run draws its maps as SVG only, which is a third of the work; `maps_in_all_formats` undoes
     it where files are what is looked at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("probebench.job.pipeline.draw", partial(draw, formats=("svg",)))
+        patch.setattr("probebench.job.write.draw", partial(draw, formats=("svg",)))
         yield
 
 
@@ -120,7 +120,7 @@ def maps_of_runs_in_one_format():
 def maps_in_all_formats():
     """Runs of this module draw what a user's run draws."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("probebench.job.pipeline.draw", draw)
+        patch.setattr("probebench.job.write.draw", draw)
         yield
 
 

@@ -163,7 +163,7 @@ def test_different_labels_are_refused_and_the_message_says_why():
     a, b = runs()
     first = flipped(b, 7)
     n = int((a.answers.split == "test").sum())
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match="have different labels") as caught:
         compare(a, b)
     assert str(caught.value) == (
         f"7 of {n} common test examples have different labels in run-t and run-t (first: "
@@ -174,7 +174,7 @@ def test_different_labels_are_refused_and_the_message_says_why():
     )
     a, b = runs(model={**MODEL, "name": "other", "revision": "s"})
     flipped(b, 7)
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UsageError, match="have different labels") as caught:
         compare(a, b)
     assert (
         "That is in the nature of two models: planted and other each answer by themselves"

@@ -860,7 +860,7 @@ def test_what_is_silently_wrong_is_refused(finished, elsewhere, tmp_path, change
         brought(
             finished, saved(tmp_path / "x.npz", elsewhere, "hf", change), "hf", tmp_path / "out"
         )
-    with pytest.raises(BadFileError):
+    with pytest.raises(BadFileError, match="neither a run directory nor a folder"):
         find_states(tmp_path / "out")
 
 

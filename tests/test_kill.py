@@ -174,6 +174,7 @@ def drive(folder):
             data=folder / "data.jsonl",
             shuffles=3,
             positions=["last_q", "first_answer", "-1"],
+            skip=["text", "ensembles"],  # which write nothing
             out=folder / out,
             device="cpu",
         )

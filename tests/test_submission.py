@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from made import hashed, make_run, make_submission
 
@@ -19,6 +19,7 @@ from probebench.errors import BadFileError, UsageError
 from probebench.leaderboard.board.entries import published_entries, read_entries
 from probebench.leaderboard.check.rerun import rerun
 from probebench.leaderboard.submission.names import (
+    RESERVED,
     folder_problem,
     model_folder,
     model_problem,
@@ -256,24 +257,36 @@ BAD = [
 @pytest.mark.parametrize("name", BAD)
 def test_names_that_could_leave_their_folder(name):
     assert model_problem(name)
-    if "/" not in name:
-        assert folder_problem(name)
+    assert folder_problem(name)
     with pytest.raises(BadFileError, match="cannot be the name"):
         model_folder({"name": name})
 
 
-@given(st.text(max_size=40))
+PLAIN = st.from_regex(r"[A-Za-z0-9]{1,12}([._-][A-Za-z0-9]{1,12}){0,3}", fullmatch=True)
+
+
+def is_one_folder(folder, root):
+    assert folder.isascii() and not set("/\\\0") & set(folder) and 0 < len(folder) <= 128
+    assert (root / folder).resolve().parent == root.resolve()
+    return True
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=2).map("/".join))
+def test_a_plain_name_is_one_folder(tmp_path_factory, name):
+    assume(not {part.split(".")[0].casefold() for part in name.split("/")} & RESERVED)
+    assert model_problem(name) == ""
+    assert is_one_folder(model_folder({"name": name}), tmp_path_factory.getbasetemp())
+
+
+@given(st.one_of(st.text(max_size=40), st.text("ab./\\-_ ", max_size=9)))
 def test_any_name_is_refused_or_is_one_folder(tmp_path_factory, name):
-    if not model_problem(name):
+    try:
         folder = model_folder({"name": name})
-        assert (
-            folder.isascii()
-            and not set("/\\\0") & set(folder)
-            and folder not in (".", "..")
-            and len(folder) <= 128
-        )
-        root = tmp_path_factory.getbasetemp()
-        assert (root / folder).resolve().parent == root.resolve()
+    except BadFileError as error:
+        assert model_problem(name) in str(error)
+    else:
+        assert model_problem(name) == ""
+        assert is_one_folder(folder, tmp_path_factory.getbasetemp())
 
 
 def test_names_of_folders():

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 import yaml
+from made import make_submission
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = {
@@ -20,30 +27,27 @@ STEPS = [
     for i, step in enumerate(body["steps"])
 ]
 STRANGERS = re.compile(r"\bsubmission\b")
-READER = re.compile(
-    r"python -m probebench leaderboard validate \.\./submission/leaderboards --base leaderboards --comment \.\./comment\.md"
-)
 
 
 def events(workflow):
     return workflow[True]  # YAML reads the key `on` as true
 
 
-def test_both_are_there():
-    assert {"ci", "leaderboard"} <= set(WORKFLOWS)
+def test_every_step_uses_an_action_or_runs_a_line():
+    assert all(("uses" in step) != ("run" in step) for *_, step in STEPS)
+    assert {name for name, *_ in STEPS} == {"ci", "leaderboard"}
 
 
-@pytest.mark.parametrize(("name", "job", "i", "step"), STEPS)
+@pytest.mark.parametrize(("name", "job", "i", "step"), [s for s in STEPS if "uses" in s[3]])
 def test_actions_are_pinned_to_commits_with_their_version_beside(name, job, i, step):
-    if "uses" in step:
-        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
-        text = (ROOT / f".github/workflows/{name}.yml").read_text()
-        assert re.search(re.escape(step["uses"]) + r" # v\d+\.\d+\.\d+\n", text)
+    assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+    text = (ROOT / f".github/workflows/{name}.yml").read_text()
+    assert re.search(re.escape(step["uses"]) + r" # v\d+\.\d+\.\d+\n", text)
 
 
-@pytest.mark.parametrize(("name", "job", "i", "step"), STEPS)
+@pytest.mark.parametrize(("name", "job", "i", "step"), [s for s in STEPS if "run" in s[3]])
 def test_nothing_is_interpolated_into_shell(name, job, i, step):
-    assert "${{" not in step.get("run", ""), step["run"]
+    assert "${{" not in step["run"], step["run"]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -61,10 +65,9 @@ def test_permissions_are_said_and_small(name):
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_checkouts_keep_no_credentials(name):
-    for body in WORKFLOWS[name]["jobs"].values():
-        for step in body["steps"]:
-            if step.get("uses", "").startswith("actions/checkout@"):
-                assert step["with"]["persist-credentials"] is False
+    steps = [step for where, _, _, step in STEPS if where == name]
+    checkouts = [s["with"] for s in steps if s.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts and all(c["persist-credentials"] is False for c in checkouts)
 
 
 def test_only_the_leaderboard_runs_with_rights_on_a_strangers_pull_request():
@@ -104,20 +107,22 @@ def test_the_strangers_files_are_data():
     runs = [s for s in steps if "run" in s]
     assert all(s["working-directory"] == "base" for s in runs)
     assert [bool(STRANGERS.search(s["run"])) for s in runs] == [False, True]
-    assert READER.fullmatch(runs[1]["run"])
     others = [s for s in steps if s not in places and s not in runs]
     assert not any(STRANGERS.search(str(s)) for s in others)
 
 
+INSTALLED = next(
+    step["run"]
+    for step in WORKFLOWS["leaderboard"]["jobs"]["validate"]["steps"]
+    if "pip" in step.get("run", "")
+).split("constraints.txt ")[1]
+"""What the check of a pull request installs, by name."""
+
+
 def test_what_is_installed_comes_from_the_base():
-    install = next(
-        s["run"]
-        for s in WORKFLOWS["leaderboard"]["jobs"]["validate"]["steps"]
-        if "pip" in s.get("run", "")
-    )
-    words = install.removeprefix("python -m pip install -q -c constraints.txt ").split()
     pinned = (ROOT / "constraints.txt").read_text()
-    assert all(
+    words = INSTALLED.split()
+    assert words and all(
         re.fullmatch(r"[a-z0-9-]+", w)
         and re.search(rf"^{w}==", pinned, re.MULTILINE | re.IGNORECASE)
         for w in words
@@ -131,28 +136,99 @@ def test_the_job_that_may_comment_has_no_checkout():
     assert set(run["env"]) == {"GH_TOKEN", "REPOSITORY", "NUMBER"} and "python" not in run["run"]
 
 
-def test_the_check_needs_no_more_than_is_installed(tmp_path):
-    """In a process where nothing else of the package's dependencies can be imported."""
-    import subprocess
-    import sys
+def needs(name):
+    """A package and what it needs, by name, as they are installed here."""
+    found, rest = set(), [name]
+    while rest:
+        name = canonical(rest.pop())
+        if name in found:
+            continue
+        found.add(name)
+        lines = [line for line in requires(name) or () if "extra ==" not in line]
+        rest += [re.match(r"[\w.-]+", line)[0] for line in lines]
+    return found
 
-    from made import make_submission
 
-    make_submission(tmp_path)
-    program = """
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@pytest.fixture(scope="module", params=["honest", "hostile"])
+def checked(request, tmp_path_factory):
+    """A pull request checked by the steps of the workflow, one after the other, in the shell.
+
+    A fork brings a submission and code under every name that Python might take for its own, a
+    hostile one also among the submissions; whatever the workflow does not install cannot be
+    imported. `gh` writes down what it was asked.
+    """
+    folder = tmp_path_factory.mktemp("checked")
+    (folder / "base").mkdir()
+    for path in ROOT.iterdir():
+        (folder / "base" / path.name).symlink_to(path)
+    theirs = folder / "submission"
+    shutil.copytree(ROOT / "leaderboards", theirs / "leaderboards")
+    make_submission(theirs / "leaderboards")
+    code = f"from pathlib import Path; Path({str(folder / 'hacked')!r}).touch()\n"
+    for place in (theirs, theirs / "leaderboards")[: 1 + (request.param == "hostile")]:
+        for name in ("sitecustomize.py", "conftest.py", "probebench/__init__.py", "numpy.py"):
+            (place / name).parent.mkdir(exist_ok=True)
+            (place / name).write_text(code)
+    known = {name for word in INSTALLED.split() for name in needs(word) if name}
+    others = {
+        m for m, who in packages_distributions().items() if not known & set(map(canonical, who))
+    }
+    tools, asked = folder / "tools", folder / "asked.json"
+    tools.mkdir()
+    (tools / "sitecustomize.py").write_text(f"""
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"torch", "transformers", "datasets", "rich", "safetensors", "seaborn", "matplotlib"}:
-            raise ImportError(f"{name} is not installed in the check of pull requests")
+        if name.partition(".")[0] in {sorted(others - {"probebench"})!r}:
+            raise ImportError(name + " is not installed in the check of pull requests")
 sys.meta_path.insert(0, Absent())
-from probebench.cli.main import main
-main(["leaderboard", "validate", sys.argv[1], "--workers", "0", "--comment", sys.argv[2]])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), str(tmp_path / "comment.md")],
-        capture_output=True,
-        text=True,
+""")
+    (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    (tools / "gh").write_text(
+        f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open({str(asked)!r}, 'w'))\n"
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "**new**" in (tmp_path / "comment.md").read_text()
+    for tool in ("python", "gh"):
+        (tools / tool).chmod(0o755)
+    environment = {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(tools)}
+    said = {"NUMBER": "7; touch ../hacked", "REPOSITORY": "$(touch ../hacked)", "GH_TOKEN": "t"}
+    steps = [
+        (job, step)
+        for _, job, _, step in (s for s in STEPS if s[0] == "leaderboard")
+        if "run" in step and "pip" not in step["run"]
+    ]
+    done = [
+        subprocess.run(
+            ["bash", "-e", "-c", step["run"]],
+            cwd=folder / step.get("working-directory", "."),
+            env=environment | (said if job == "comment" else {}),
+            capture_output=True,
+            text=True,
+        )
+        for job, step in steps
+    ]
+    return request.param, folder, done, json.loads(asked.read_text())
+
+
+def test_the_check_needs_no_more_than_is_installed(checked):
+    who, folder, done, _ = checked
+    said, comment = done[0].stdout + done[0].stderr, (folder / "comment.md").read_text()
+    assert [d.returncode for d in done] == [int(who == "hostile"), 0], said
+    assert "**new**" in comment
+    assert ("`sitecustomize.py`" in comment) == (who == "hostile"), comment
+    assert "Traceback" not in said
+
+
+def test_nothing_that_a_stranger_brings_is_run(checked):
+    _, folder, _, asked = checked
+    assert not (folder / "hacked").exists()
+    assert asked[:4] == [
+        "api",
+        "--method",
+        "POST",
+        "repos/$(touch ../hacked)/issues/7; touch ../hacked/comments",
+    ]
+    assert asked[4:] == ["-F", "body=@comment.md", "--silent"]
