@@ -46,15 +46,15 @@ def matched(a: pd.DataFrame, b: pd.DataFrame) -> tuple[Ints, NDArray[np.bool_]]:
 
 
 def joined_groups(a: Sequence[str], b: Sequence[str]) -> list[str]:
-    """(example,) the finest grouping that holds together what either of two groupings does."""
-    parent: dict[tuple[int, str], tuple[int, str]] = {}
+    """(example,) the finest grouping that holds together what either of two groupings does, each
+    group under the name that `a` first has for it."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(node: tuple[int, str]) -> tuple[int, str]:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for x, y in zip(a, b, strict=True):
-        parent[root((1, y))] = root((0, x))
-    return [root((0, x))[1] for x in a]
+    names, first = np.unique(a, return_inverse=True)
+    others, second = np.unique(b, return_inverse=True)
+    n = len(names) + len(others)
+    edges = coo_array((np.ones(len(first)), (first, len(names) + second)), shape=(n, n))
+    _, part = connected_components(edges, directed=False)
+    _, at = np.unique(part[: len(names)], return_index=True)
+    return [str(name) for name in names[at[part[first]]]]

@@ -79,20 +79,10 @@ def auroc_rows(labels: NDArray[np.integer], scores: Floats) -> Floats:
 def midranks(scores: Floats) -> Floats:
     """(cell, example) ranks from 1 within each row, ties sharing their mean rank, NaN where the
     score is NaN."""
+    from scipy.stats import rankdata
+
     scores = np.asarray(scores, dtype=np.float64)
-    order = np.argsort(scores, axis=1)  # NaN last, where it moves nobody's rank
-    ordered = np.take_along_axis(scores, order, axis=1)
-    place = np.arange(1.0, scores.shape[1] + 1)
-    new = np.ones(scores.shape, dtype=bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    last = np.ones(scores.shape, dtype=bool)
-    last[:, :-1] = new[:, 1:]
-    first_place = np.maximum.accumulate(np.where(new, place, 0.0), axis=1)
-    last_place = np.minimum.accumulate(np.where(last, place, np.inf)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty_like(ordered)
-    np.put_along_axis(ranks, order, (first_place + last_place) / 2, axis=1)
-    ranks[np.isnan(scores)] = np.nan
-    return ranks
+    return np.asarray(rankdata(scores, axis=1, nan_policy="omit"))
 
 
 def delong_interval(y: NDArray[np.integer], scores: Floats) -> Interval:
