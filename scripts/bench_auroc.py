@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from probebench.metrics.auroc import Resamples
+from probebench.metrics.bootstrap import Resamples
 
 CELLS, EXAMPLES, RESAMPLES = 495, 1000, 1000
 """33 rows (32 blocks and the embedding output) x 15 positions."""

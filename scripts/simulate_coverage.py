@@ -20,14 +20,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from probebench.metrics.auroc import (
-    Resamples,
-    auroc,
-    delong_difference,
-    delong_interval,
-    percentile_interval,
-)
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.calibration import BINS, fit_platt
+from probebench.metrics.delong import delong_difference, delong_interval
 from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.metrics.ranking import ranked
 from probebench.scoring.measures import Sample, all_metrics

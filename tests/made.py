@@ -18,9 +18,12 @@ from probebench.leaderboard.check.detector_rules import LABELS
 from probebench.leaderboard.check.rules import ANSWERS
 from probebench.leaderboard.check.task_data import suite, task_data
 from probebench.leaderboard.submission.submit import FORMAT, cells_csv, decisions_bytes
-from probebench.metrics.auroc import Resamples, auroc, delong_interval, fdr
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import delong_interval
 from probebench.metrics.intervals import auroc_interval
 from probebench.metrics.paired import paired
+from probebench.metrics.permutation import fdr
 from probebench.record.run import SCHEMA_VERSION
 from probebench.scoring.comparison import detector_facts, evaluate_detectors
 from probebench.states.positions import PUBLISHED

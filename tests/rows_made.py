@@ -10,7 +10,8 @@ import numpy as np
 
 from probebench.leaderboard.board.entries import DetectorRow, Entry, task_hashes
 from probebench.leaderboard.submission.read import CellRow, Decisions
-from probebench.metrics.auroc import auroc, delong_interval
+from probebench.metrics.auroc import auroc
+from probebench.metrics.delong import delong_interval
 
 POSITIONS = ("last_q", "exact_answer_last", "-1")
 HOSTILE = "<img src=x onerror=window.hacked=1>\"'</script><script>window.hacked=2</script>\u2028`${window.hacked=3}`"

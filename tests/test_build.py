@@ -32,7 +32,9 @@ from probebench.leaderboard.board.ranks import (
 )
 from probebench.leaderboard.board.rows import family_of, gather, safe_slug, size_in_name
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
-from probebench.metrics.auroc import Resamples, auroc, delong_interval
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import delong_interval
 from probebench.metrics.intervals import wilson
 from probebench.report.write.escape import latex, markdown
 

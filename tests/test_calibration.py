@@ -6,7 +6,7 @@ from scipy.special import expit
 from sklearn.calibration import _SigmoidCalibration
 from sklearn.metrics import brier_score_loss
 
-from probebench.metrics.auroc import Resamples
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.calibration import (
     BINS,
     calibration_gaps,

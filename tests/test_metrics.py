@@ -4,21 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from probebench.metrics.auroc import (
-    Resamples,
-    auroc,
-    auroc_labels,
-    auroc_many,
-    auroc_rows,
-    delong_difference,
-    delong_interval,
-    delong_many,
-    fdr,
-    max_statistic_p,
-    percentile_interval,
-    permutation_p,
-)
+from probebench.metrics.auroc import auroc, auroc_labels, auroc_many, auroc_rows
+from probebench.metrics.bootstrap import Resamples, percentile_interval
+from probebench.metrics.delong import delong_difference, delong_interval, delong_many
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
+from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
 
 maps = st.tuples(st.integers(1, 5), st.integers(2, 40), st.integers(0, 2**32 - 1)).map(
     lambda size: ragged_map(*size)
@@ -195,7 +185,7 @@ def test_bootstrap_in_blocks_changes_nothing(monkeypatch):
     y, scores = ragged_map(2, 150, 3)
     draws = Resamples.draw([str(i) for i in range(150)], seed=0, n=300)
     whole = draws.auroc_many(y, scores)
-    monkeypatch.setattr("probebench.metrics.auroc.BLOCK", 1)
+    monkeypatch.setattr("probebench.metrics.bootstrap.BLOCK", 1)
     np.testing.assert_array_equal(draws.auroc_many(y, scores), whole)
 
 

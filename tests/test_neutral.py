@@ -9,7 +9,7 @@ import pytest
 from probebench.errors import UsageError
 from probebench.files import write_json
 from probebench.job.record import SCHEMA_VERSION
-from probebench.metrics.auroc import Resamples
+from probebench.metrics.bootstrap import Resamples
 from probebench.record.run import RECORD, Run
 from probebench.scoring.measures import Sample
 from probebench.studies.neutral import neutral_facts, open_neutral

@@ -8,7 +8,8 @@ from test_curves import CELL, OneCell
 
 import probebench
 from probebench.errors import UnknownNameError, UsageError
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import bootstrap_interval
 from probebench.probes.fit import Job, fit_cell
 from probebench.probes.kinds import get_probe

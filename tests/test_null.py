@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from probebench.metrics.auroc import auroc, fdr, max_statistic_p, permutation_p
+from probebench.metrics.auroc import auroc
+from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
 from probebench.probes.fit import fit_cell
 from probebench.probes.kinds import get_probe
 from probebench.probes.labels import Labels

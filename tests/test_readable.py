@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
 from probebench.probes.labels import Labels
 from probebench.scoring.matrix import score_matrix

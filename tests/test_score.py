@@ -4,7 +4,8 @@ import pytest
 
 from probebench.errors import LabelError
 from probebench.files import clean_json
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.probes.labels import Labels
 from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.matrix import score_matrix

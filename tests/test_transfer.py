@@ -22,7 +22,8 @@ from probebench.across.union import common_cell, union_probe
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
 from probebench.metrics.angles import cosine, mahalanobis_cosine
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import fit_cells
 from probebench.progress import Progress

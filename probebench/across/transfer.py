@@ -18,7 +18,8 @@ from probebench.files import make_folder, write_atomic
 from probebench.maps.heatmap import plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.metrics.angles import cosine, mahalanobis_cosine
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval
 from probebench.metrics.paired import paired
 from probebench.progress import Progress

@@ -7,7 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import Z95, Resamples, auroc, auroc_many
+from probebench.metrics.auroc import auroc, auroc_many
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import Z95
 from probebench.types import Floats, Interval
 
 Scale = Literal["logit", "below_one", "difference"]

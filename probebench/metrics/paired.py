@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import Z95, Resamples, auroc, delong_difference
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import Z95, delong_difference
 from probebench.metrics.intervals import bootstrap_interval
 from probebench.types import Floats, Interval
 

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import LabelError
-from probebench.metrics.auroc import Resamples, auroc, delong_difference, delong_interval
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import delong_difference, delong_interval
 from probebench.metrics.intervals import bootstrap_interval
 from probebench.scoring.best import LEAST
 from probebench.scoring.measures import Metric, Sample, all_metrics, calibration_facts, metric_facts

@@ -8,15 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import (
-    Resamples,
-    auroc_many,
-    delong_many,
-    fdr,
-    max_statistic_p,
-    permutation_p,
-)
+from probebench.metrics.auroc import auroc_many
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import delong_many
 from probebench.metrics.intervals import auroc_intervals
+from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
 from probebench.probes.labels import Labels
 from probebench.types import EMB, Cell, CellFit, Floats, ScoreMatrix, SplitName, split_index
 

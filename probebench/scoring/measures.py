@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import Resamples
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.calibration import (
     calibration_gaps,
     calibration_interval,

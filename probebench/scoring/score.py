@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.probes.fit import Job
 from probebench.probes.labels import Labels
 from probebench.probes.many_fits import fits_of

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.probes.choose import fit_features
 from probebench.probes.labels import Labels

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import UsageError
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval, mean_interval
 from probebench.probes.choose import choose
 from probebench.probes.fit import Job

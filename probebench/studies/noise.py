@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import Resamples, auroc, percentile_interval
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval
 from probebench.probes.fit import Job, fit_cell
 from probebench.probes.labels import why_masked

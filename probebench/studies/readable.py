@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import Z95, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.delong import Z95
 from probebench.metrics.paired import paired
 from probebench.probes.choose import best_cell
 from probebench.probes.labels import Labels

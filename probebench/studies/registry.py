@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from probebench.metrics.auroc import Resamples
+from probebench.metrics.bootstrap import Resamples
 from probebench.record.run import Run
 from probebench.scoring.measures import Sample
 from probebench.scoring.score import Result

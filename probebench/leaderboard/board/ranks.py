@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import placements
+from probebench.metrics.delong import placements
 from probebench.types import Floats
 
 ALPHA = 0.05

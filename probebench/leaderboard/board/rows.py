@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
-from probebench.metrics.auroc import Z95
+from probebench.metrics.delong import Z95
 from probebench.metrics.intervals import wilson
 from probebench.record.words import cell_words
 from probebench.types import Interval

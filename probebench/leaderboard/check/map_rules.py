@@ -13,8 +13,9 @@ from probebench.leaderboard.check.recompute import TOLERANCE, differences
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.read import CELLS, DECISIONS, CellRow, Submission
 from probebench.leaderboard.submission.strict import Finding, shown
-from probebench.metrics.auroc import auroc, fdr
+from probebench.metrics.auroc import auroc
 from probebench.metrics.paired import paired
+from probebench.metrics.permutation import fdr
 from probebench.scoring.comparison import ends
 
 SITE = "resid"

@@ -13,7 +13,8 @@ from probebench.job.record import shuffled_facts
 from probebench.leaderboard.check.shape import finding, is_real
 from probebench.leaderboard.submission.read import DECISIONS, Decisions, Submission
 from probebench.leaderboard.submission.strict import Finding
-from probebench.metrics.auroc import Resamples, auroc
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_intervals
 from probebench.scoring.comparison import detector_facts, ends, evaluate_detectors
 from probebench.types import SplitName
