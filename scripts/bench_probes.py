@@ -38,9 +38,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
-from probebench.probes.estimators import OneScale
 from probebench.probes.kinds import C_GRID
-from probebench.probes.solver import LogisticSolver
+from probebench.probes.logistic.solver import LogisticSolver
+from probebench.probes.parts import OneScale
 
 SIZES = ((2000, 4096), (2000, 1024), (800, 4096), (8000, 4096))
 SHUFFLES, RMS = 100, np.float32(20)

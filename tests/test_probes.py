@@ -22,15 +22,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from probebench.errors import UnknownNameError, UsageError
 from probebench.metrics.auroc import auroc
-from probebench.probes.estimators import (
-    HiddenLayer,
-    L2Logistic,
-    L2Ridge,
-    MassMean,
-    OneScale,
-    ShrunkLDA,
-)
+from probebench.probes.estimators import HiddenLayer, L2Logistic, L2Ridge, MassMean, ShrunkLDA
 from probebench.probes.kinds import C_GRID, PROBES, get_probe, linear_map
+from probebench.probes.parts import OneScale
 
 OURS = [
     OneScale(),

@@ -14,9 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
-from probebench.probes.estimators import L2Logistic, OneScale
+from probebench.probes.disk import load_probe, paths, save_probe
+from probebench.probes.estimators import L2Logistic
 from probebench.probes.kinds import PROBES, get_probe
-from probebench.probes.saved import ProbeMeta, load_probe, paths, save_probe
+from probebench.probes.parts import OneScale
+from probebench.probes.saved import ProbeMeta
 
 WIDTH = 24
 META = ProbeMeta(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from probebench.metrics.auroc import auroc
-from probebench.probes.solver import LogisticSolver, reference_fit
+from probebench.probes.logistic.solver import LogisticSolver, reference_fit
 
 C_GRID = (1e-4, 1e-2, 1.0, 10.0)
 few = settings(

@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from probebench.probes.estimators import OneScale
 from probebench.probes.labels import Labels
+from probebench.probes.parts import OneScale
 from probebench.record.reopened import CellProbe, Stored, cell_of, fit_probe, no_probe
 from probebench.types import Cell, SplitName
 

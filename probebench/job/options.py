@@ -14,8 +14,8 @@ from probebench.models.loading import ModelSpec
 from probebench.probes.fit import MOVED
 from probebench.probes.kinds import get_probe
 from probebench.probes.labels import MIN_CLASS
+from probebench.probes.logistic.solver import MAX_ITER, TOL
 from probebench.probes.many_fits import ROUGH
-from probebench.probes.solver import MAX_ITER, TOL
 from probebench.states.extract import BATCHINGS, STATE_DTYPES
 from probebench.states.positions import resolve_positions
 from probebench.tasks.exact.rules import FREE, GOLD, MODEL_RULE

@@ -21,8 +21,9 @@ from probebench.job.record import build_record
 from probebench.models.blocks.sites import COMPONENTS
 from probebench.models.devices import hardware
 from probebench.models.passes.padding import known_alike
+from probebench.probes.disk import save_probe
 from probebench.probes.kinds import get_probe
-from probebench.probes.saved import ProbeMeta, save_probe
+from probebench.probes.saved import ProbeMeta
 from probebench.record.run import PROBE, RECORD, Run
 from probebench.scoring.score import Result
 from probebench.scoring.tables import predictions_table, scores_table

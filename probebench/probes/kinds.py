@@ -21,14 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.probes.estimators import (
-    HiddenLayer,
-    L2Logistic,
-    L2Ridge,
-    MassMean,
-    OneScale,
-    ShrunkLDA,
-)
+from probebench.probes.estimators import HiddenLayer, L2Logistic, L2Ridge, MassMean, ShrunkLDA
+from probebench.probes.parts import OneScale
 
 C_GRID: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse L2 strengths tried for every cell; the best validation AUROC wins, the smaller C on a
@@ -48,7 +42,7 @@ class Probe:
     """(C, width) -> unfitted estimator with `fit` and `decision_function` or `predict_proba`."""
     grid: tuple[float, ...] = C_GRID
     batched: bool = False
-    """Whether `probebench.probes.solver` gives the same fits for many labels and C at once."""
+    """Whether `probebench.probes.logistic.solver` gives the same fits for many labels and C at once."""
     source: str | None = None
     """SHA-256 of the module that a factory from elsewhere stands in; None for the suite's own."""
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import ProbebenchError, RunError
-from probebench.probes.estimators import OneScale
 from probebench.probes.kinds import Probe
-from probebench.probes.solver import TOL, LogisticSolver
+from probebench.probes.logistic.solver import TOL, LogisticSolver
+from probebench.probes.parts import OneScale
 from probebench.types import Floats
 
 ROUGH = 5e-3

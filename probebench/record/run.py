@@ -242,7 +242,7 @@ class Run:
         Raises:
             BadFileError: it was not saved, or cannot be read.
         """
-        from probebench.probes.saved import load_probe
+        from probebench.probes.disk import load_probe
 
         if f"{PROBE}.json" not in self.record["files"]:
             raise BadFileError(

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from probebench.probes.backends import Array, Numpy, Torch
-from probebench.probes.descent import Columns, Found, Point, TallCell, WideCell
+from probebench.probes.logistic.backends import Array, Numpy, Torch
+from probebench.probes.logistic.columns import Columns, Found, Point
+from probebench.probes.logistic.descent import TallCell, WideCell
 
 TOL, MAX_ITER = 2.5e-4, 500
 BATCH = 256

@@ -8,14 +8,13 @@ and the loop that takes label columns of one C to the tolerance. The method is t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.probes.backends import Array, Numpy
+from probebench.probes.logistic.backends import Array, Numpy
+from probebench.probes.logistic.columns import Columns, Factor, Found, Point
 
 FLAT = 1e-3
 """Curvature counts as at least this part of the largest, or of the shared one."""
@@ -24,69 +23,10 @@ PLANE_STEPS, SMALL = 12, 0.25
 MANY, PROBES = 16, 8
 """Columns that count as many when a new factor is weighed; random signs that estimate a trace."""
 NOTHING = 1e-4
-LONGEST = 2.0
+STRETCH = 2.0
 """A column's own curvature makes a step longer by so much at most; see `WideCell.direction`."""
 PATIENCE = 40
 """Directions after which the gradient is computed in any case."""
-
-
-@dataclass(slots=True)
-class Point:
-    """Where columns stand, or a change of that."""
-
-    v: Array
-    """(column, example) with w = X'v, or (column, feature) w itself."""
-    f: Array
-    """(column, example) scores."""
-    b: Array
-    """(column,)."""
-
-    def __getitem__(self, rows: Any) -> Point:
-        return Point(self.v[rows], self.f[rows], self.b[rows])
-
-    def __setitem__(self, rows: Any, other: Point) -> None:
-        self.v[rows], self.f[rows], self.b[rows] = other.v, other.f, other.b
-
-    def __add__(self, other: Point) -> Point:
-        return Point(self.v + other.v, self.f + other.f, self.b + other.b)
-
-    def times(self, by: Array) -> Point:
-        return Point(by[:, None] * self.v, by[:, None] * self.f, by * self.b)
-
-
-@dataclass(slots=True)
-class Columns:
-    """Label columns with one C."""
-
-    index: NDArray[np.int64]
-    """(column,) place in the caller's order."""
-    sign: Array
-    """(column, example) -1 or 1."""
-    weight: Array
-    """(column, example) or (1, 1) C times the sample weight."""
-    now: Point
-    last: Point
-    """The last move."""
-
-    def __getitem__(self, rows: NDArray[np.int64]) -> Columns:
-        weight = self.weight[rows] if len(self.weight) > 1 else self.weight
-        return Columns(self.index[rows], self.sign[rows], weight, self.now[rows], self.last[rows])
-
-
-@dataclass(slots=True)
-class Factor:
-    """A shared Hessian, ready to solve with."""
-
-    asked: Array
-    """(example,) or (1,) curvature that it was asked for."""
-    curve: Array
-    """The same, lower where rounding needed that; its inverse is what the Gram matrix's diagonal
-    was shifted by."""
-    chol: Array
-    one: Array
-    """(example,) what solves to all ones, for the intercept; unused with X'X."""
-    own: float
-    """Exponent that mixes a column's own curvature into the shared one; see `WideCell.factor`."""
 
 
 class WideCell:
@@ -120,7 +60,7 @@ class WideCell:
 
         What K does not see of v, as the difference of two equal examples with different labels, no
         score and no search along scores feels: a step m times as long as at the shared p multiplies
-        it by 1 - m. Beyond LONGEST it would grow with every step until rounding leaves nothing of
+        it by 1 - m. Beyond STRETCH it would grow with every step until rounding leaves nothing of
         the scores.
         """
         ratio = self.lib.xp.where(
@@ -128,7 +68,7 @@ class WideCell:
         )
         z = (
             (columns.now.v + slope)
-            * self.lib.xp.clip(ratio**factor.own, None, LONGEST)
+            * self.lib.xp.clip(ratio**factor.own, None, STRETCH)
             / factor.curve
         )
         h = self.lib.solve(factor.chol, z)
@@ -305,24 +245,3 @@ class TallCell(WideCell):
         v = -self.lib.solve(factor.chol, columns.now.v + slope @ self.X) / factor.curve
         b = -slope.sum(-1) / (factor.curve * len(self.X))
         return Point(v, v @ self.X.T + b[:, None], b)
-
-
-@dataclass(slots=True)
-class Found:
-    """Every column where it was last checked, in the caller's order."""
-
-    coef: NDArray[Any]
-    now: Point
-    gradient: NDArray[np.float64]
-    used: NDArray[np.int64]
-
-    def put(
-        self, index: NDArray[np.int64], w: NDArray[Any], now: Point, gradient: NDArray[np.float64]
-    ) -> None:
-        self.coef[index], self.now[index], self.gradient[index] = w, now, gradient
-
-    def forget(self, index: NDArray[np.int64]) -> None:
-        """Put columns that left the numbers back to where all began."""
-        self.coef[index] = 0
-        self.now.v[index], self.now.f[index], self.now.b[index] = 0, 0, 0
-        self.used[index] = 0

@@ -1,0 +1,1 @@
+"""The batched solver of the L2 logistic regression, on numpy or torch."""
