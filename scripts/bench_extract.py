@@ -32,8 +32,9 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from probebench.models.blocks.sites import plan_sites
-from probebench.models.generate import pad_right, plan_batches
-from probebench.models.loading import LoadedModel
+from probebench.models.handles import LoadedModel
+from probebench.models.passes.batches import plan_batches
+from probebench.models.passes.scored import pad_right
 from probebench.states.extract import Extractor
 from probebench.states.positions import PUBLISHED, locate
 from probebench.types import EMB, TokenizedAnswer

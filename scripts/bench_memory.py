@@ -24,7 +24,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from probebench.models.blocks.sites import plan_sites
-from probebench.models.loading import LoadedModel
+from probebench.models.handles import LoadedModel
 from probebench.progress import Progress
 from probebench.stages.engine import Models, Work
 from probebench.stages.stage import LocalRunner

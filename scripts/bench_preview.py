@@ -25,7 +25,7 @@ from probebench.job.options import Options
 from probebench.job.prepare import prepare
 from probebench.job.preview.costs import costs
 from probebench.models.loading import ModelSpec
-from probebench.models.passes.bare import LiveBytes
+from probebench.models.passes.live_bytes import LiveBytes
 from probebench.progress import Progress
 from probebench.stages.engine import Models
 from probebench.stages.labelled import labelled_answers

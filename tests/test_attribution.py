@@ -7,7 +7,7 @@ import torch
 from conftest import FAMILIES
 
 from probebench.models.blocks.sites import COMPONENTS, plan_sites
-from probebench.models.loading import LoadedModel
+from probebench.models.handles import LoadedModel
 from probebench.states.attribution import ProbeTarget, attribution
 from probebench.types import Answer, Cell, Example, LabelledAnswer, TokenizedAnswer
 

@@ -11,7 +11,6 @@ from probebench.job.preview.sizes import device_memory
 from probebench.job.preview.timing import Timer, _long_cache
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.passes.bare import (
-    LiveBytes,
     bare_model,
     counted,
     first_pass,
@@ -21,6 +20,7 @@ from probebench.models.passes.bare import (
     random_model,
 )
 from probebench.models.passes.batches import Budget
+from probebench.models.passes.live_bytes import LiveBytes
 
 PROMPTS, NEW = [9, 12, 7], 6
 LONG = {"max_position_embeddings": 256, "n_positions": 256, "max_seq_len": 256}

@@ -4,10 +4,12 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import RunError, StatesError, UnknownNameError
-from probebench.models.blocks.sites import check_sites, find_blocks, plan_sites, resolve_layers
+from probebench.models.blocks.sites import check_sites, plan_sites, resolve_layers
+from probebench.models.blocks.taps import find_blocks
 from probebench.models.passes.batches import Budget
 from probebench.states.extract import Extractor as SiteExtractor
-from probebench.states.extract import _finite, plan_shards
+from probebench.states.extract import plan_shards
+from probebench.states.gather import _finite
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
 from probebench.states.shards import Shard, from_bfloat16, shard_size, to_bfloat16, widened
 from probebench.types import EMB

@@ -4,15 +4,10 @@ import torch
 from conftest import FAMILIES
 
 from probebench.errors import MemoryLimitError, UsageError
-from probebench.models.generate import (
-    Request,
-    generate,
-    pick_generation,
-    score_answers,
-    stop_tokens,
-)
+from probebench.models.generate import Request, generate, pick_generation, stop_tokens
 from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.models.passes.batches import Budget, halving, in_batches, plan_batches
+from probebench.models.passes.scored import score_answers
 from probebench.tasks.prompts import chat, encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
 
@@ -166,7 +161,8 @@ def test_the_budget_of_a_gpu_is_what_fits(model_folder):
 
 
 def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
-    from probebench.models.passes.bare import LiveBytes, cached_pass, counted, first_pass
+    from probebench.models.passes.bare import cached_pass, counted, first_pass
+    from probebench.models.passes.live_bytes import LiveBytes
 
     with LiveBytes() as live:
         a = torch.zeros(1000)

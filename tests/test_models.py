@@ -20,7 +20,8 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.models.blocks.sites import ALL, plan_sites
 from probebench.models.generate import Request, generate
-from probebench.models.loading import LoadedModel, ModelSpec, find_model, load_model
+from probebench.models.handles import LoadedModel
+from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.states.extract import Extractor
 from probebench.types import EMB
 

@@ -18,13 +18,14 @@ from tokenizers.processors import TemplateProcessing
 
 from probebench.errors import StatesError, UsageError
 from probebench.models.blocks.sites import plan_sites
-from probebench.models.generate import Request, alike_of, generate, pick_generation, score_answers
+from probebench.models.generate import Request, alike_of, generate, pick_generation
 from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.models.passes.agreement import TOKENS as LOOKED_AT
 from probebench.models.passes.agreement import agreement, disagreement, first_difference, gap
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.choices import choice_scores
 from probebench.models.passes.padding import beyond_note, check_inside, known_alike, pad_token
+from probebench.models.passes.scored import score_answers
 from probebench.states.extract import Extractor
 from probebench.states.sound import check_zeros
 from probebench.tasks.chats import turn_note

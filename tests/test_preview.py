@@ -14,7 +14,7 @@ from probebench.job.preview.costs import Costs, costs
 from probebench.job.preview.dry_run import preview
 from probebench.job.preview.sizes import Memory
 from probebench.models.loading import ModelSpec, load_model
-from probebench.models.passes.bare import LiveBytes
+from probebench.models.passes.live_bytes import LiveBytes
 from probebench.progress import Progress
 from probebench.stages.engine import Models
 from probebench.stages.labelled import labelled_answers

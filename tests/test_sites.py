@@ -19,15 +19,16 @@ from torch import nn
 from transformers.activations import ACT2FN
 
 from probebench.errors import RunError, UnknownNameError
-from probebench.models.blocks.layouts import FAMILIES, SITES
+from probebench.models.blocks.layouts import FAMILIES
+from probebench.models.blocks.places import SITES
 from probebench.models.blocks.sites import (
     COMPONENTS,
     check_sites,
-    find_blocks,
     known_families,
     plan_sites,
     watch,
 )
+from probebench.models.blocks.taps import find_blocks
 from probebench.types import EMB
 
 OLD = tuple(map(int, t.__version__.split(".")[:2])) < (5, 20)

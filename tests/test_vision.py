@@ -25,10 +25,11 @@ from probebench.job.preview.sizes import device_memory
 from probebench.models.blocks.layouts import WITH_PICTURES, family_of
 from probebench.models.blocks.sites import ALL, plan_sites
 from probebench.models.checkpoints.classes import BOTH_WAYS
-from probebench.models.generate import Request, generate, score_answers
+from probebench.models.generate import Request, generate
 from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
 from probebench.models.passes.bare import bare_model
 from probebench.models.passes.batches import Budget
+from probebench.models.passes.scored import score_answers
 from probebench.models.untrained import untrained
 from probebench.states.extract import Extractor
 from probebench.types import EMB

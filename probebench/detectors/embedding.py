@@ -12,7 +12,7 @@ import pandas as pd
 
 from probebench.detectors.text import fit_rows, whole_text
 from probebench.files import content_key
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.embed import embed, encode_texts
 from probebench.record.versions import versions
 from probebench.stages.data import RunData

@@ -12,7 +12,7 @@ import pandas as pd
 
 from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
 from probebench.files import content_key
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import BATCH_TOKENS, Budget
 from probebench.models.passes.choices import choice_scores
 from probebench.stages.data import RunData

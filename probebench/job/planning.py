@@ -13,7 +13,8 @@ from probebench.models.asking import Questions, given_questions, task_questions
 from probebench.models.blocks.sites import plan_sites, resolve_layers
 from probebench.models.devices import pick_device
 from probebench.models.generate import pick_generation
-from probebench.models.loading import ModelHandle, find_model
+from probebench.models.handles import ModelHandle
+from probebench.models.loading import find_model
 from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
 from probebench.models.passes.embed import find_encoder
 from probebench.models.passes.padding import alike_key

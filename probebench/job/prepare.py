@@ -9,7 +9,8 @@ from probebench.errors import LabelError, UsageError
 from probebench.job.options import Options
 from probebench.job.place import check_place
 from probebench.job.planning import make_plan
-from probebench.models.loading import ModelHandle, find_model
+from probebench.models.handles import ModelHandle
+from probebench.models.loading import find_model
 from probebench.progress import Progress
 from probebench.record.run import Run
 from probebench.stages.answers import known_answers

@@ -12,7 +12,8 @@ from probebench.errors import ProbebenchError, RunError, UsageError
 from probebench.job.options import Options
 from probebench.job.pipeline import run_prepared
 from probebench.job.prepare import Prepared, prepare
-from probebench.models.loading import ModelHandle, ModelSpec, find_model
+from probebench.models.handles import ModelHandle
+from probebench.models.loading import ModelSpec, find_model
 from probebench.progress import Progress
 from probebench.record.run import Run
 from probebench.text import number

@@ -11,7 +11,7 @@ from typing import Any
 
 from probebench.errors import UsageError
 from probebench.files import content_key
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.padding import beyond_note, check_inside, rows_of
 from probebench.tasks.chats import turn_note
 from probebench.tasks.given import GivenAnswer, read_answers

@@ -12,7 +12,7 @@ from typing import Any
 from probebench.files import content_key
 from probebench.models.generate import Request, generate, pick_generation
 from probebench.models.generate import requests as as_requests
-from probebench.models.loading import LoadedModel, ModelHandle
+from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.guided import Texts, encode_after, tree
 from probebench.tasks.exact.copying import copies, phrases, plain_prompt, turns

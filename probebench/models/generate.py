@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probebench.errors import UsageError
-from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
+from probebench.models.handles import LoadedModel, ModelHandle
+from probebench.models.loading import quiet_libraries
 from probebench.models.passes.agreement import apart, gap
-from probebench.models.passes.batches import BATCH_TOKENS as BATCH_TOKENS
-from probebench.models.passes.batches import MAX_BATCH as MAX_BATCH
 from probebench.models.passes.batches import Budget, in_batches
-from probebench.models.passes.batches import halving as halving
-from probebench.models.passes.batches import plan_batches as plan_batches
 from probebench.models.passes.guided import Guide, Texts
 from probebench.models.passes.padding import Alike, known_alike, pad_token, rows_of
+from probebench.models.passes.steps import StopText, Watch
 from probebench.tasks.exact.spans import decode, token_spans
 from probebench.tasks.prompts import encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
@@ -193,19 +191,11 @@ def _generate_batch(
                 config=loaded.model.config.get_text_config(decoder=True), max_cache_len=room
             )
         }
-    ids = torch.full((len(rows), width), pad, dtype=torch.long)
-    mask = torch.zeros((len(rows), width), dtype=torch.long)
-    for row, r in enumerate(
-        rows
-    ):  # generation continues at the right end, so prompts are padded on the left
-        ids[row, width - len(r.prompt_ids) :] = torch.tensor(r.prompt_ids)
-        mask[row, width - len(r.prompt_ids) :] = 1
-    watch = _Watch()
-    guide = (
-        []
-        if guides is None
-        else [Guide([*guides, *[guides[-1]] * (len(rows) - len(batch))], width, min(stops))]
-    )
+    ids, mask = pad_left([r.prompt_ids for r in rows], width, pad)
+    watch, guide = Watch(), []
+    if guides is not None:
+        own = [*guides, *[guides[-1]] * (len(rows) - len(batch))]
+        guide = [Guide(own, width, min(stops))]
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -220,16 +210,29 @@ def _generate_batch(
             generation_config=config,
             logits_processor=LogitsProcessorList([*guide, watch]),
             stopping_criteria=StoppingCriteriaList(
-                [_StopText(loaded, texts, width)] if texts else []
+                [StopText(loaded, texts, width)] if texts else []
             ),
             **cache,
         )
     generated = out[:, width:].cpu().tolist()
-    logprobs, logits, entropies = watch.table()
+    scores = watch.table()
     return [
-        _answer(loaded, r, generated[i], stops, texts, logprobs[i], logits[i], entropies[i])
-        for i, r in enumerate(batch)
+        _answer(loaded, r, generated[i], stops, texts, *scores[:, i]) for i, r in enumerate(batch)
     ]
+
+
+def pad_left(
+    prompts: Sequence[tuple[int, ...]], width: int, pad: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask, both (example, width): generation goes on at the right end."""
+    import torch
+
+    ids = torch.full((len(prompts), width), pad, dtype=torch.long)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
 
 
 def _up(n: int, step: int) -> int:
@@ -259,111 +262,3 @@ def _answer(
     return Answer(
         request.id, request.prompt_ids, kept, end is not None, text, logprobs, logits, entropies
     )
-
-
-class _StopText:
-    """Ends each row whose last tokens spell a stop text."""
-
-    def __init__(self, loaded: LoadedModel, texts: tuple[str, ...], start: int) -> None:
-        self.tokenizer, self.texts, self.start = loaded.tokenizer, texts, start
-        self.tail = max(map(len, texts)) + 2  # a token is at least one byte
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        import torch
-
-        tails = input_ids[:, max(self.start, input_ids.shape[1] - self.tail) :].tolist()
-        ended = [
-            any(t in text for t in self.texts)
-            for text in self.tokenizer.batch_decode(tails, skip_special_tokens=True)
-        ]
-        return torch.tensor(ended, device=input_ids.device)
-
-
-class _Watch:
-    """A logits processor that changes nothing and notes the greedy token's scores at every step."""
-
-    def __init__(self) -> None:
-        self.steps: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        logprobs = torch.log_softmax(scores.float(), dim=-1)
-        best = scores.argmax(dim=-1, keepdim=True)
-        entropy = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1)
-        chosen = torch.stack(
-            [logprobs.gather(-1, best)[:, 0], scores.gather(-1, best)[:, 0].float(), entropy]
-        )
-        self.steps.append(chosen)
-        return scores
-
-    def table(self) -> Any:
-        """(log-probability | logit | entropy, example, step)."""
-        import torch
-
-        return torch.stack(self.steps, dim=-1).cpu().numpy()
-
-
-def pad_right(sequences: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask, both (example, token), padded on the right with zeros."""
-    import torch
-
-    width = max(map(len, sequences))
-    ids = torch.zeros((len(sequences), width), dtype=torch.long)
-    mask = torch.zeros((len(sequences), width), dtype=torch.long)
-    for i, sequence in enumerate(sequences):
-        ids[i, : len(sequence)] = torch.tensor(sequence)
-        mask[i, : len(sequence)] = 1
-    return ids, mask
-
-
-def score_answers(
-    loaded: LoadedModel,
-    sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
-    *,
-    budget: Budget | None = None,
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Log-probabilities, logits and entropies of given answers, by one forward pass over prompt +
-    answer.
-
-    Args:
-        loaded: the model.
-        sequences: (prompt ids, answer ids) per example.
-        budget: what a batch may hold; None: half of the fixed one, since the scores of every token
-            stand there at once.
-
-    Returns:
-        Per example three (answer token,) float32 arrays.
-    """
-
-    def run(rows: list[int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        return _score_batch(loaded, [sequences[i] for i in rows])
-
-    limit = budget if budget is not None else Budget(BATCH_TOKENS // 2)
-    return in_batches([len(p) + len(a) for p, a in sequences], run, "scoring given answers", limit)
-
-
-def _score_batch(
-    loaded: LoadedModel, batch: list[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    import torch
-
-    ids, mask = pad_right([p + a for p, a in batch])
-    results = []
-    with torch.inference_mode():
-        logits = loaded.model(
-            input_ids=ids.to(loaded.device), attention_mask=mask.to(loaded.device), use_cache=False
-        ).logits
-        for row, (p, a) in enumerate(batch):
-            own = logits[row, len(p) - 1 : len(p) + len(a) - 1].float()
-            logprobs = torch.log_softmax(own, dim=-1)
-            chosen = torch.tensor(a, device=own.device, dtype=torch.long)[:, None]
-            entropy = -(logprobs.exp() * logprobs).nan_to_num(0.0).sum(-1)
-            results.append(
-                (
-                    logprobs.gather(-1, chosen)[:, 0].cpu().numpy(),
-                    own.gather(-1, chosen)[:, 0].cpu().numpy(),
-                    entropy.cpu().numpy(),
-                )
-            )
-    return results

@@ -7,7 +7,8 @@ import copy
 from typing import Any
 
 from probebench.errors import UsageError
-from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
+from probebench.models.handles import LoadedModel, ModelHandle
+from probebench.models.loading import quiet_libraries
 
 
 def check_untrained(handle: ModelHandle) -> None:

@@ -186,7 +186,9 @@ class L2Ridge(TwoClasses):
         with warnings.catch_warnings():  # a ridge below rounding: the shortest solution instead
             warnings.filterwarnings("ignore", "Singular matrix")
             model.fit(X.astype(np.float64), index, weights)
-        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        # versions differ in whether two classes have one row or none
+        self.coef_ = np.atleast_2d(model.coef_)
+        self.intercept_ = np.atleast_1d(model.intercept_)
         return self
 
 

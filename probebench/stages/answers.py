@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from probebench.models.generate import Request, generate, score_answers, stop_texts
-from probebench.models.loading import ModelHandle
+from probebench.models.generate import Request, generate, stop_texts
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.agreement import EXAMPLES, TOKENS, agreement
 from probebench.models.passes.batches import BATCH_TOKENS, Budget
+from probebench.models.passes.scored import score_answers
 from probebench.stages.engine import Models, Work
 from probebench.stages.parquet import answers_bytes, read_answers_bytes
 from probebench.stages.plan import Plan

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from probebench.files import ShardStore
-from probebench.models.loading import LoadedModel, ModelHandle, load_model
+from probebench.models.handles import LoadedModel, ModelHandle
+from probebench.models.loading import load_model
 from probebench.models.passes.batches import Budget
 from probebench.models.untrained import untrained
 from probebench.progress import Progress

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from probebench.errors import UsageError
 from probebench.models.copier import MAX_NEW_TOKENS, Copier, read_spans_bytes, spans_bytes
 from probebench.models.generate import stop_tokens
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.record.versions import versions
 from probebench.stages.engine import Models, Work

@@ -13,7 +13,7 @@ from probebench.files import content_key
 from probebench.models.asking import Questions
 from probebench.models.blocks.sites import SitePlan
 from probebench.models.generate import stop_tokens
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.probes.kinds import Probe
 from probebench.record.run import Run
 from probebench.states.reader import SiteLayout

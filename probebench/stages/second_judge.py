@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from probebench.files import content_key
 from probebench.models.generate import Request, generate, pick_generation, requests, stop_tokens
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.record.versions import versions
 from probebench.stages.engine import Models, Work

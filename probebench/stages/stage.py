@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from probebench.files import Background, ShardStore, content_key, shard_name
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
 from probebench.stages.engine import Budgets, Models, Work

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from probebench.files import content_key
 from probebench.models.blocks.sites import plan_sites
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.probes.kinds import linear_map
 from probebench.record.versions import versions
 from probebench.stages.engine import Work

@@ -24,9 +24,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from probebench.models.blocks.sites import COMPONENTS, SitePlan, Tap, plan_sites
-from probebench.models.generate import halving, pad_right, plan_batches
-from probebench.models.loading import LoadedModel
+from probebench.models.blocks.sites import COMPONENTS, SitePlan, plan_sites
+from probebench.models.blocks.taps import Tap
+from probebench.models.handles import LoadedModel
+from probebench.models.passes.batches import halving, plan_batches
+from probebench.models.passes.scored import pad_right
 from probebench.states.positions import locate
 from probebench.types import Cell, LabelledAnswer, layer_name
 

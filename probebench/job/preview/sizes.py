@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from probebench.job.preview.timing import batches_of
-from probebench.models.loading import ModelHandle
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.bare import first_pass, held, last_step, plain_pass
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.memory import (

@@ -10,15 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.errors import UnavailableError, UsageError
+from probebench.errors import UsageError
 from probebench.models.checkpoints import gguf, gguf_model
-from probebench.models.checkpoints.files import (
-    CONFIG,
-    check_json,
-    check_pointers,
-    check_weights,
-    rope_types,
-)
+from probebench.models.checkpoints.files import CONFIG, check_pointers, check_weights
+from probebench.models.checkpoints.trouble import unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +30,6 @@ VOCABULARIES = (
 )
 TEMPLATE = "chat_template.json"
 TRUST = "Read it, and when you trust it, allow it with --trust-remote-code."
-OLD_ROPE = {"su": "longrope"}
-"""Former names of position encodings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,45 +87,7 @@ class Checkpoint:
             StrictDataclassError,
             SafetensorError,
         ) as error:
-            reason = " ".join(str(error).split())
-            if (
-                isinstance(error, KeyError) and " " not in reason
-            ):  # a name that was looked for, and nothing else
-                reason = (
-                    f"its {CONFIG} asks for {reason}, which transformers "
-                    f"{version('transformers')} does not have."
-                )
-            self._check_rope(config, reason)
-            if isinstance(error, ImportError):
-                raise UsageError(
-                    f"The model {self.name!r} needs what is not installed here: {reason[:300]}"
-                ) from None
-            first = reason.split(". ")[0][:160]
-            if self.header is not None:
-                raise UsageError(
-                    f"The GGUF file {self.header.path} cannot be read by transformers: "
-                    f"{reason[:300]}"
-                ) from None
-            if self.local:
-                check_json(Path(self.source))
-                raise UsageError(
-                    f"The folder {self.source!r} is not {what}: {reason[:300]}"
-                ) from None
-            if isinstance(error, OSError):
-                raise UnavailableError(
-                    f"The model {self.name!r} cannot be loaded from the hub here. Without network, "
-                    "download it where there is one "
-                    f"and give the folder with --model DIR; with network, check name, revision and "
-                    "access rights."
-                    f"{self._hint} ({first})"
-                ) from None
-            raise UsageError(f"The model {self.name!r} is not {what}: {reason[:300]}") from None
-
-    @property
-    def _hint(self) -> str:
-        """What may have been left out."""
-        needed = self.gguf_file is None and "gguf" in self.name.lower()
-        return " A repository of GGUF files needs --gguf-file NAME." if needed else ""
+            raise unreadable(self, error, what, config) from None
 
     def opened(self) -> Checkpoint:
         """The same with the header of its GGUF file, where it is one; of a hub's the file is
@@ -151,27 +106,6 @@ class Checkpoint:
             with self.reading():
                 path = cached_file(self.source, self.gguf_file, **self.where)
         return replace(self, header=gguf.read_header(Path(path)))
-
-    def _check_rope(self, config: Mapping[str, Any] | None, reason: str) -> None:
-        """The cause, where a config asks for a position encoding that there is not, and the reason
-        names it."""
-        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
-
-        known = sorted({"default", *ROPE_INIT_FUNCTIONS})
-        # some architectures have kinds of their own beside these
-        for name in sorted(
-            name for name in rope_types(dict(config or {})) - set(known) if name in reason
-        ):
-            fix = (
-                f" {name!r} is the old name of {OLD_ROPE[name]!r}; write that there."
-                if name in OLD_ROPE
-                else ""
-            )
-            raise UsageError(
-                f"The {CONFIG} of the model {self.name!r} asks for the rope type {name!r}, which "
-                "transformers "
-                f"{version('transformers')} does not know here. It knows {', '.join(known)}.{fix}"
-            )
 
     def commit(self) -> str | None:
         """The hub's commit that the revision stands for now; None for a folder."""

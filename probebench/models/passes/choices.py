@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from probebench.models.generate import pad_right
-from probebench.models.loading import LoadedModel
+from probebench.models.handles import LoadedModel
 from probebench.models.passes.batches import BATCH_TOKENS, Budget, in_batches
+from probebench.models.passes.scored import pad_right
 from probebench.types import Floats
 
 

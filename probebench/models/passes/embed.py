@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import UsageError
-from probebench.models.generate import pad_right
-from probebench.models.loading import LoadedModel, ModelHandle, find_model
+from probebench.models.handles import LoadedModel, ModelHandle
+from probebench.models.loading import find_model
 from probebench.models.passes.batches import Budget, in_batches
+from probebench.models.passes.scored import pad_right
 from probebench.models.specs import ModelSpec
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import torch
 
-from probebench.models.loading import LoadedModel, ModelHandle
+from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.passes.bare import cached_pass, counted, first_pass
 from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH, Budget, attempt
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError
-from probebench.models.loading import ModelIdentity
+from probebench.models.handles import ModelIdentity
 from probebench.tasks.local.rows import read_rows
 from probebench.types import EMB
 

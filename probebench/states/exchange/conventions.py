@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError, UnknownNameError
-from probebench.models.loading import ModelHandle, ModelSpec
+from probebench.models.handles import ModelHandle
+from probebench.models.loading import ModelSpec
 from probebench.types import EMB, layer_name
 
 CONVENTIONS = {

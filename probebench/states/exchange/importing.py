@@ -29,13 +29,8 @@ from probebench.errors import (
 )
 from probebench.files import Lock, ShardStore, content_key
 from probebench.models.asking import given_questions
-from probebench.models.loading import (
-    ModelHandle,
-    ModelSpec,
-    find_model,
-    load_model,
-    quiet_libraries,
-)
+from probebench.models.handles import ModelHandle
+from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
 from probebench.progress import Progress
 from probebench.states.exchange.arrays import (
     Array,

@@ -25,7 +25,7 @@ from probebench.types import EMB, Float32s
 if TYPE_CHECKING:
     import torch
 
-    from probebench.models.loading import LoadedModel
+    from probebench.models.handles import LoadedModel
 
 CHECKED = 8
 """Answers that are compared at every layer."""

@@ -1,0 +1,82 @@
+"""Why something of a model cannot be had, in one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probebench.errors import ProbebenchError, UnavailableError, UsageError
+from probebench.models.checkpoints.files import CONFIG, check_json, rope_types
+
+if TYPE_CHECKING:
+    from probebench.models.checkpoints.folders import Checkpoint
+
+OLD_ROPE = {"su": "longrope"}
+"""Former names of position encodings."""
+
+
+def unreadable(
+    found: Checkpoint, error: Exception, what: str, config: Mapping[str, Any] | None
+) -> ProbebenchError:
+    """The error for the user.
+
+    Args:
+        found: the model's files.
+        error: what transformers raised.
+        what: what the files should be.
+        config: the model's, where it is known: what it asks for may be the cause.
+    """
+    reason = " ".join(str(error).split())
+    # a name that was looked for, and nothing else
+    if isinstance(error, KeyError) and " " not in reason:
+        reason = (
+            f"its {CONFIG} asks for {reason}, which transformers {version('transformers')} does "
+            "not have."
+        )
+    if (rope := _rope(found, config, reason)) is not None:
+        return rope
+    if isinstance(error, ImportError):
+        return UsageError(
+            f"The model {found.name!r} needs what is not installed here: {reason[:300]}"
+        )
+    if found.header is not None:
+        return UsageError(
+            f"The GGUF file {found.header.path} cannot be read by transformers: {reason[:300]}"
+        )
+    if found.local:
+        check_json(Path(found.source))
+        return UsageError(f"The folder {found.source!r} is not {what}: {reason[:300]}")
+    if isinstance(error, OSError):
+        needed = found.gguf_file is None and "gguf" in found.name.lower()
+        hint = " A repository of GGUF files needs --gguf-file NAME." if needed else ""
+        return UnavailableError(
+            f"The model {found.name!r} cannot be loaded from the hub here. Without network, "
+            "download it where there is one and give the folder with --model DIR; with network, "
+            f"check name, revision and access rights.{hint} ({reason.split('. ')[0][:160]})"
+        )
+    return UsageError(f"The model {found.name!r} is not {what}: {reason[:300]}")
+
+
+def _rope(
+    found: Checkpoint, config: Mapping[str, Any] | None, reason: str
+) -> ProbebenchError | None:
+    """The cause, where a config asks for a position encoding that there is not, and the reason
+    names it."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    known = sorted({"default", *ROPE_INIT_FUNCTIONS})
+    # some architectures have kinds of their own beside these
+    asked = rope_types(dict(config or {})) - set(known)
+    name = min((name for name in asked if name in reason), default=None)
+    if name is None:
+        return None
+    fix = ""
+    if name in OLD_ROPE:
+        fix = f" {name!r} is the old name of {OLD_ROPE[name]!r}; write that there."
+    return UsageError(
+        f"The {CONFIG} of the model {found.name!r} asks for the rope type {name!r}, which "
+        f"transformers {version('transformers')} does not know here. It knows "
+        f"{', '.join(known)}.{fix}"
+    )
