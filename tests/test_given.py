@@ -9,7 +9,7 @@ from conftest import byte_level_tokenizer, metaspace_tokenizer
 
 from probebench.errors import BadFileError
 from probebench.job.options import Options
-from probebench.models.asking import gather
+from probebench.leaderboard.board.rows import gather
 from probebench.models.specs import ModelSpec
 from probebench.tasks.given import read_answers
 from probebench.tasks.local.notes import MENDED, data_notes

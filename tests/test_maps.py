@@ -11,7 +11,7 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer
 from probebench.maps.style import save_figure, style
-from probebench.models.blocks.layouts import COMPONENTS
+from probebench.models.blocks.places import COMPONENTS
 from probebench.record.tables import sublayers_table
 from probebench.states.exchange.export import export
 from probebench.states.exchange.verify import verify

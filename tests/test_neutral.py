@@ -8,7 +8,7 @@ import pytest
 
 from probebench.errors import UsageError
 from probebench.files import write_json
-from probebench.job.record import SCHEMA_VERSION
+from probebench.record.run import SCHEMA_VERSION
 from probebench.metrics.bootstrap import Resamples
 from probebench.record.run import RECORD, Run
 from probebench.scoring.measures import Sample

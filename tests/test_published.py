@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from probebench.leaderboard.submission.strict import shown
 from probebench.record.published import (
     ERROR_TYPES,
     FOLDER,
@@ -13,7 +14,6 @@ from probebench.record.published import (
     our_name,
     published,
     same_model,
-    shown,
 )
 from probebench.states.positions import POSITIONS
 from probebench.tasks.schema import list_tasks

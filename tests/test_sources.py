@@ -5,7 +5,7 @@ import pytest
 
 from probebench.errors import BadFileError, UnavailableError
 from probebench.job.options import Options
-from probebench.models.asking import gather
+from probebench.leaderboard.board.rows import gather
 from probebench.models.specs import ModelSpec
 from probebench.tasks.local.rows import read_rows
 from probebench.tasks.schema import load_task

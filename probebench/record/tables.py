@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.models.blocks.layouts import COMPONENTS
+from probebench.models.blocks.places import COMPONENTS
 from probebench.record.words import Record
 from probebench.states.positions import ALIASES, ALL
 
@@ -186,7 +186,7 @@ def _sublayer(
 
 
 def _chosen(table: pd.DataFrame, top: int, *, significant: bool) -> pd.DataFrame:
-    from probebench.metrics.auroc import fdr
+    from probebench.metrics.permutation import fdr
 
     table = table.assign(q=fdr(table.p.to_numpy(dtype=float)))
     if not significant:

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from probebench.models.blocks.sites import base_of
-from probebench.models.loading import LoadedModel, ModelHandle, quiet_libraries
+from probebench.models.handles import LoadedModel, ModelHandle
+from probebench.models.loading import quiet_libraries
 from probebench.models.passes.bare import SMALL_VOCABULARY, known_tokens, random_model
 from probebench.models.passes.batches import BATCH_TOKENS
 

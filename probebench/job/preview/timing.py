@@ -13,7 +13,8 @@ import torch
 from probebench.job.preview.measuring import Line, Stopwatch
 from probebench.models.blocks.sites import base_of, plan_sites
 from probebench.models.generate import Request, generate
-from probebench.models.loading import LoadedModel, quiet_libraries
+from probebench.models.handles import LoadedModel
+from probebench.models.loading import quiet_libraries
 from probebench.models.passes.bare import cache_of
 from probebench.models.passes.batches import BATCH_TOKENS, Budget
 from probebench.states.extract import Extractor, plan_shards

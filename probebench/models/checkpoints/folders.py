@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from probebench.errors import UsageError
 from probebench.models.checkpoints import gguf, gguf_model
 from probebench.models.checkpoints.files import CONFIG, check_pointers, check_weights
-from probebench.models.checkpoints.trouble import unreadable
+from probebench.models.checkpoints.origin import Origin, unreadable
 
 if TYPE_CHECKING:
     import torch
@@ -33,30 +33,8 @@ TRUST = "Read it, and when you trust it, allow it with --trust-remote-code."
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """Where the files of a model are, and what transformers may do to get them."""
-
-    name: str
-    """As the user said it, for messages."""
-    source: str
-    """A folder or a hub id."""
-    revision: str | None
-    local: bool
-    """A folder of this machine."""
-    offline: bool
-    trusted: bool
-    """May code that comes with the model run here?"""
-    gguf_file: str | None = None
-    """The GGUF file that everything is in: a path of this machine, or a name in the hub's
-    repository."""
-    header: gguf.Header | None = None
-    """What that file says of itself, once it has been opened."""
-
-    @property
-    def where(self) -> dict[str, Any]:
-        """Arguments of every `from_pretrained`. Trust is never left open: transformers would ask on
-        the terminal."""
-        return {"revision": self.revision, "local_files_only": self.offline}
+class Checkpoint(Origin):
+    """The files of a model, and how transformers reads them."""
 
     @contextmanager
     def reading(

@@ -1,24 +1,50 @@
-"""Why something of a model cannot be had, in one clear line."""
+"""Where the files of a model are, and why something of them cannot be had, in one clear line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from probebench.errors import ProbebenchError, UnavailableError, UsageError
+from probebench.models.checkpoints import gguf
 from probebench.models.checkpoints.files import CONFIG, check_json, rope_types
-
-if TYPE_CHECKING:
-    from probebench.models.checkpoints.folders import Checkpoint
 
 OLD_ROPE = {"su": "longrope"}
 """Former names of position encodings."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the files of a model are, and what transformers may do to get them."""
+
+    name: str
+    """As the user said it, for messages."""
+    source: str
+    """A folder or a hub id."""
+    revision: str | None
+    local: bool
+    """A folder of this machine."""
+    offline: bool
+    trusted: bool
+    """May code that comes with the model run here?"""
+    gguf_file: str | None = None
+    """The GGUF file that everything is in: a path of this machine, or a name in the hub's
+    repository."""
+    header: gguf.Header | None = None
+    """What that file says of itself, once it has been opened."""
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """Arguments of every `from_pretrained`. Trust is never left open: transformers would ask on
+        the terminal."""
+        return {"revision": self.revision, "local_files_only": self.offline}
+
+
 def unreadable(
-    found: Checkpoint, error: Exception, what: str, config: Mapping[str, Any] | None
+    found: Origin, error: Exception, what: str, config: Mapping[str, Any] | None
 ) -> ProbebenchError:
     """The error for the user.
 
@@ -59,9 +85,7 @@ def unreadable(
     return UsageError(f"The model {found.name!r} is not {what}: {reason[:300]}")
 
 
-def _rope(
-    found: Checkpoint, config: Mapping[str, Any] | None, reason: str
-) -> ProbebenchError | None:
+def _rope(found: Origin, config: Mapping[str, Any] | None, reason: str) -> ProbebenchError | None:
     """The cause, where a config asks for a position encoding that there is not, and the reason
     names it."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
