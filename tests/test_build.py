@@ -20,7 +20,10 @@ from scipy.stats import binomtest
 import probebench.leaderboard.board.entries
 from probebench.errors import UsageError
 from probebench.leaderboard.board.build import build
-from probebench.leaderboard.board.pages import HERE, script_text
+from probebench.leaderboard.board.data import script_text
+from probebench.leaderboard.board.gather import gather
+from probebench.leaderboard.board.models import family_of, safe_slug, size_in_name
+from probebench.leaderboard.board.pages import HERE
 from probebench.leaderboard.board.ranks import (
     Estimate,
     difference_se,
@@ -30,7 +33,6 @@ from probebench.leaderboard.board.ranks import (
     rank_groups,
     standard_error,
 )
-from probebench.leaderboard.board.rows import family_of, gather, safe_slug, size_in_name
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples

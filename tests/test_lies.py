@@ -17,8 +17,9 @@ from test_baselines import answer, detectors, many
 
 from probebench.leaderboard.check.detector_rules import check_names, check_signals
 from probebench.leaderboard.check.rules import check_counts, check_protocol
+from probebench.leaderboard.check.submission import Checked, check
 from probebench.leaderboard.check.suspicious import example_digests, suspicious
-from probebench.leaderboard.check.validate import Report, Together, check, validate
+from probebench.leaderboard.check.validate import Together, validate
 from probebench.leaderboard.submission.columns import _check_footer
 from probebench.leaderboard.submission.read import read_decisions, read_submission
 from probebench.leaderboard.submission.strict import Broken, read_json
@@ -160,7 +161,7 @@ def test_model_folders_that_differ_in_case_only():
     are one folder."""
     seen = Together()
     reports = [
-        seen.add(Report(f"v1/{name}"))
+        seen.add(Checked(f"v1/{name}"))
         for name in ("org__m/people", "Org__m/places", "ORG__m/north")
     ]
     assert [fields(r.failures) for r in reports] == [[], ["name"], ["name"]]
@@ -178,7 +179,7 @@ def test_the_same_examples_have_the_same_groups_in_every_submission(honest):
             "data": ("people", 1, None, "a"),
             "examples": example_digests(d),
         }
-        reports.append(seen.add(Report(f"v1/m{k}/people", facts=facts)))
+        reports.append(seen.add(Checked(f"v1/m{k}/people", facts=facts)))
     assert [fields(r.suspicious) for r in reports] == [[], [], ["split, group"]]
 
 

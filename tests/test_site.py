@@ -12,7 +12,7 @@ from rows_made import HOSTILE, paper_entry, run_entry
 
 import probebench.leaderboard.board.entries
 from probebench.leaderboard.board.build import build
-from probebench.leaderboard.board.rows import safe_slug
+from probebench.leaderboard.board.models import safe_slug
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -20,7 +20,8 @@ from made import make_submission
 from probebench.leaderboard.check import recompute
 from probebench.leaderboard.check.comment import comment
 from probebench.leaderboard.check.map_rules import check_mentions, check_readable
-from probebench.leaderboard.check.validate import check, run_checks, validate
+from probebench.leaderboard.check.submission import check
+from probebench.leaderboard.check.validate import run_checks, validate
 from probebench.leaderboard.submission import columns
 from probebench.leaderboard.submission.read import (
     Decisions,

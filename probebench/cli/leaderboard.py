@@ -67,7 +67,8 @@ def validate_command(
 
     from probebench.files import write_atomic
     from probebench.leaderboard.check.comment import comment as write_comment
-    from probebench.leaderboard.check.validate import lines_of, validate
+    from probebench.leaderboard.check.submission import lines_of
+    from probebench.leaderboard.check.validate import validate
 
     kept, failed, total, unchanged = [], 0, 0, 0
     for report in validate(Path(path), Path(base) if base else None, workers):

@@ -69,35 +69,8 @@ def published(record: Mapping[str, Any]) -> dict[str, Any] | None:
     def own(file: str) -> list[Mapping[str, str]]:
         return [r for r in figures(file) if same_model(name, r["model"])]
 
-    ours = {
-        ("detector", d["name"]): (d["auroc"], d["auroc_95"], d["n"]) for d in record["detectors"]
-    }
-    ours |= {
-        ("position", p["position"]): (p["test_auroc"], p["test_auroc_95"], p["n_test"])
-        for p in record["by_position"]
-        if p["layer"] is not None
-    }
-    rows = []
-    for r in own(TEST_AUROC):
-        if r["task"] != task:
-            continue
-        kind, detector = our_name(r["detector"])
-        value, ends, n = ours.get((kind, detector), (None, None, None))
-        rows.append(
-            {
-                "model": r["model"],
-                "task": task,
-                "detector": r["detector"],
-                "auroc": float(r["auroc"]),
-                "spread": float(r["spread"]),
-                "source": r["source"],
-                "ours": detector,
-                "ours_is": kind,
-                "our_auroc": value,
-                "our_auroc_95": ends,
-                "our_n": n,
-            }
-        )
+    ours = _ours(record)
+    rows = [_beside(r, ours) for r in own(TEST_AUROC) if r["task"] == task]
     if not rows:
         return None
     types = [
@@ -121,6 +94,42 @@ def published(record: Mapping[str, Any]) -> dict[str, Any] | None:
         "error_types": types,
         "transfer": transfer,
         "cite": "orgad2025llms",
+    }
+
+
+Measured = Mapping[tuple[str, str], tuple[Any, Any, Any]]
+"""What a figure is of, as `our_name` says it -> AUROC, its interval and n of this run."""
+
+
+def _ours(record: Mapping[str, Any]) -> Measured:
+    """The run's own figures."""
+    detectors = {
+        ("detector", d["name"]): (d["auroc"], d["auroc_95"], d["n"]) for d in record["detectors"]
+    }
+    positions = {
+        ("position", p["position"]): (p["test_auroc"], p["test_auroc_95"], p["n_test"])
+        for p in record["by_position"]
+        if p["layer"] is not None
+    }
+    return detectors | positions
+
+
+def _beside(row: Mapping[str, str], ours: Measured) -> dict[str, Any]:
+    """One figure of a paper, and ours where the run has it."""
+    kind, name = our_name(row["detector"])
+    value, ends, n = ours.get((kind, name), (None, None, None))
+    return {
+        "model": row["model"],
+        "task": row["task"],
+        "detector": row["detector"],
+        "auroc": float(row["auroc"]),
+        "spread": float(row["spread"]),
+        "source": row["source"],
+        "ours": name,
+        "ours_is": kind,
+        "our_auroc": value,
+        "our_auroc_95": ends,
+        "our_n": n,
     }
 
 

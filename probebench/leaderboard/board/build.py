@@ -6,8 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from probebench.files import write_atomic
+from probebench.leaderboard.board.gather import gather
+from probebench.leaderboard.board.models import safe_slug
 from probebench.leaderboard.board.pages import Site
-from probebench.leaderboard.board.rows import Board, gather, safe_slug
+from probebench.leaderboard.board.rows import Board
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 
 TABLES = "tables"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from probebench.leaderboard.check.validate import Report
+from probebench.leaderboard.check.submission import Checked
 from probebench.leaderboard.submission.read import RECORD, find_submissions
 from probebench.leaderboard.submission.strict import Broken, read_json, shown
 
@@ -16,7 +16,7 @@ MOST_LINES = 60
 """A comment stays readable; the rest is in the log."""
 
 
-def comment(reports: Iterable[Report], base: Path | None) -> str:
+def comment(reports: Iterable[Checked], base: Path | None) -> str:
     """The comment on a pull request: what was checked, what failed, and the new rows among those
     that are there."""
     changed = [r for r in reports if not r.unchanged]
@@ -64,7 +64,7 @@ def _code(text: Any) -> str:
     return f"`{shown(text, 160).strip(chr(39))}`"
 
 
-def _table(report: Report, base: Path | None) -> list[str]:
+def _table(report: Checked, base: Path | None) -> list[str]:
     """The new row among the rows of its task."""
     rows = [(float(report.facts["auroc"]), report.facts["model"], report.facts, True)]
     rows += [(float(f["auroc"]), f["model"], f, False) for f in _existing(report, base)]
@@ -81,7 +81,7 @@ def _table(report: Report, base: Path | None) -> list[str]:
     return lines
 
 
-def _existing(report: Report, base: Path | None) -> Sequence[dict[str, Any]]:
+def _existing(report: Checked, base: Path | None) -> Sequence[dict[str, Any]]:
     """The probe's row of each submission of the same task and version in the base."""
     found = []
     for folder in find_submissions(base) if base is not None else ():

@@ -9,8 +9,8 @@ from typing import Any
 
 from probebench.errors import BadFileError, UsageError
 from probebench.files import clean_json, write_json
-from probebench.leaderboard.check.validate import check
-from probebench.leaderboard.submission.read import RERUN, fingerprint
+from probebench.leaderboard.check.submission import check
+from probebench.leaderboard.submission.read import RERUN, fingerprint, read_submission
 from probebench.leaderboard.submission.strict import Broken
 from probebench.leaderboard.submission.submit import refusals
 from probebench.record.run import Run
@@ -45,52 +45,61 @@ def rerun(folder: Path, run: Run) -> dict[str, Any]:
         BadFileError: the submission does not validate.
         UsageError: the run could not be submitted itself, or is of another experiment.
     """
-    from probebench.leaderboard.submission.read import read_submission
-
-    report = check(folder)
-    if not report.ok:
-        raise BadFileError(f"{folder} does not validate, the first failure: {report.failures[0]}")
+    theirs = _submitted(folder)
     if reasons := refusals(run):
         raise UsageError(
             f"{run.folder} cannot be held against a submission:\n"
             + "\n".join(f"- {reason}" for reason in reasons)
         )
-    try:
-        theirs = read_submission(folder).record
-    except Broken as error:
-        raise BadFileError(f"{folder}: {error}") from None
     ours = run.record
-    for part, name in SAME:
-        if theirs[part].get(name) != ours[part].get(name):
-            raise UsageError(
-                f"{run.folder} is another experiment: its {part}.{name} is "
-                f"{ours[part].get(name)!r}, the submission's "
-                f"{theirs[part].get(name)!r}."
-            )
-    if theirs["key"] == ours["key"] and theirs.get("timing") == ours.get("timing"):
-        raise UsageError(
-            f"{run.folder} is the run that was submitted. A rerun is a second run, on a machine of "
-            "the maintainers."
-        )
-    facts = compare(theirs, ours)
+    _check_same(theirs, run)
+    found = agreement(theirs, ours)
     content = clean_json(
         {
             "schema_version": 1,
             "fingerprint": fingerprint(folder),
-            "agrees": facts["agrees"],
+            "agrees": found["agrees"],
             "date": datetime.now(UTC).date().isoformat(),
             "package": ours["package"],
             "versions": ours["versions"],
             "device": ours["model"]["device"],
             "dtype": ours["model"]["dtype"],
-            **facts,
+            **found,
         }
     )
     write_json(folder / RERUN, content)
     return dict(content)
 
 
-def compare(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+def _submitted(folder: Path) -> Mapping[str, Any]:
+    """The record of a submission that validates."""
+    report = check(folder)
+    if not report.ok:
+        raise BadFileError(f"{folder} does not validate, the first failure: {report.failures[0]}")
+    try:
+        return read_submission(folder).record
+    except Broken as error:
+        raise BadFileError(f"{folder}: {error}") from None
+
+
+def _check_same(theirs: Mapping[str, Any], run: Run) -> None:
+    """The same experiment, run a second time."""
+    ours = run.record
+    for part, name in SAME:
+        own, given = ours[part].get(name), theirs[part].get(name)
+        if own != given:
+            raise UsageError(
+                f"{run.folder} is another experiment: its {part}.{name} is {own!r}, the "
+                f"submission's {given!r}."
+            )
+    if theirs["key"] == ours["key"] and theirs.get("timing") == ours.get("timing"):
+        raise UsageError(
+            f"{run.folder} is the run that was submitted. A rerun is a second run, on a machine of "
+            "the maintainers."
+        )
+
+
+def agreement(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """Detector by detector, whether the second AUROC lies in the first one's interval."""
     second = {d["name"]: d for d in ours["detectors"]}
     rows = []

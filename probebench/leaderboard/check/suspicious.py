@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +27,10 @@ FEW = 50
 
 def suspicious(s: Submission) -> Iterator[Finding]:
     """Everything of one submission that is worth a look."""
-    record = s.record
-    for d in record["detectors"]:
+    for d in s.record["detectors"]:
         if d["auroc"] > TOO_GOOD:
             yield finding(f"detectors ({d['name']}).auroc", d["auroc"], f"rarely above {TOO_GOOD}")
-    control = record["controls"]["shuffled_labels"]
+    control = s.record["controls"]["shuffled_labels"]
     low, high = control["mean_auroc_95"]
     if abs(control["mean_auroc"] - 0.5) > OFF and low is not None and not low <= 0.5 <= high:
         yield finding(
@@ -40,53 +40,46 @@ def suspicious(s: Submission) -> Iterator[Finding]:
         )
     yield from _same_within(s)
     yield from _flat(s)
-    first = record["detectors"][0]
+    yield from _few(s.record)
+    yield from _unnamed(s.record)
+    test = s.decisions.split == "test"
+    for y, word in ((1, "correct"), (0, "wrong")):
+        rows = s.decisions.values["probe"][test & (s.decisions.label == y)]
+        if len(rows) and np.unique(rows).size == 1:
+            given = f"one value for all {word} test answers"
+            yield Finding(DECISIONS, "d:probe", given, "decisions that differ")
+
+
+def _few(record: Mapping[str, Any]) -> Iterator[Finding]:
+    """Examples that are too few, or left out."""
+    first, c = record["detectors"][0], record["comparison"]
     rare = min(first["n_correct"], first["n"] - first["n_correct"])
     if rare < FEW:
-        yield finding(
-            "detectors[0].n_correct", f"{rare} test examples of the rarer class", f"{FEW} or more"
-        )
-    left_out, whole = (
-        record["comparison"]["n_test"] - record["comparison"]["n_compared"],
-        record["selection"]["test_auroc"],
-    )
+        given = f"{rare} test examples of the rarer class"
+        yield finding("detectors[0].n_correct", given, f"{FEW} or more")
+    left_out, whole = c["n_test"] - c["n_compared"], record["selection"]["test_auroc"]
     if abs(first["auroc"] - whole) > MOVED:
         due = (
             f"about {whole:.3f}, as on all test examples: {left_out} are left out because some "
             "detector has no score for them"
         )
         yield finding("detectors[0].auroc", first["auroc"], due)
-    if left_out > 0.1 * record["comparison"]["n_test"]:
-        yield finding(
-            "comparison.n_compared", f"{left_out} test examples left out", "a tenth at most"
-        )
-    counts = record["counts"]["all"]
-    if record["data"]["n_too_long"] > TOO_LONG * counts["n"]:
-        yield finding(
-            "data.n_too_long", record["data"]["n_too_long"], f"a hundredth of {counts['n']} at most"
-        )
+    if left_out > 0.1 * c["n_test"]:
+        given = f"{left_out} test examples left out"
+        yield finding("comparison.n_compared", given, "a tenth at most")
+    n, too_long = record["counts"]["all"]["n"], record["data"]["n_too_long"]
+    if too_long > TOO_LONG * n:
+        yield finding("data.n_too_long", too_long, f"a hundredth of {n} at most")
+
+
+def _unnamed(record: Mapping[str, Any]) -> Iterator[Finding]:
+    """A package or weights that nothing identifies."""
     if record["package"]["commit"] is None:
-        yield finding(
-            "package.commit",
-            None,
-            "a commit; an installed package cannot tell whether its files were changed",
-        )
-    if not str(record["model"]["revision"] or "").strip():
-        yield finding(
-            "model.revision", record["model"]["revision"], "the commit or hash of the weights"
-        )
-    test = s.decisions.split == "test"
-    for y, word in ((1, "correct"), (0, "wrong")):
-        if (
-            len(rows := s.decisions.values["probe"][test & (s.decisions.label == y)])
-            and np.unique(rows).size == 1
-        ):
-            yield Finding(
-                DECISIONS,
-                "d:probe",
-                f"one value for all {word} test answers",
-                "decisions that differ",
-            )
+        due = "a commit; an installed package cannot tell whether its files were changed"
+        yield finding("package.commit", None, due)
+    revision = record["model"]["revision"]
+    if not str(revision or "").strip():
+        yield finding("model.revision", revision, "the commit or hash of the weights")
 
 
 def _flat(s: Submission) -> Iterator[Finding]:

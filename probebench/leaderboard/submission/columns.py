@@ -105,42 +105,15 @@ def _check_footer(name: str, facts: Any) -> None:
         )
     unpacked, rows = 0, 0
     for g in range(facts.num_row_groups):
-        group = facts.row_group(g)
+        group, field = facts.row_group(g), f"row group {g}"
         rows += group.num_rows
-        if (
-            group.num_rows < 0
-            or rows > facts.num_rows
-            or (g == facts.num_row_groups - 1 and rows != facts.num_rows)
-        ):
-            raise broken(
-                name,
-                f"row group {g}",
-                f"{rows:,} rows so far",
-                f"{facts.num_rows:,} in all, as the footer says",
-            )
+        last = g == facts.num_row_groups - 1
+        if group.num_rows < 0 or rows > facts.num_rows or (last and rows != facts.num_rows):
+            due = f"{facts.num_rows:,} in all, as the footer says"
+            raise broken(name, field, f"{rows:,} rows so far", due)
         if group.num_columns != facts.num_columns:
-            raise broken(
-                name, f"row group {g}", f"{group.num_columns} columns", f"{facts.num_columns}"
-            )
-        for c in range(facts.num_columns):
-            column = group.column(c)
-            size = column.total_uncompressed_size
-            unpacked += size
-            if column.num_values != group.num_rows or not set(column.encodings) <= PLAIN:
-                given = f"{column.num_values:,} values, {', '.join(column.encodings)}"
-                raise broken(
-                    name,
-                    f"row group {g}, {column.path_in_schema}",
-                    given,
-                    f"{group.num_rows:,} values, plain or by dictionary",
-                )
-            if size < 0 or unpacked > PARQUET_UNPACKED:
-                raise broken(
-                    name,
-                    f"row group {g}",
-                    f"{unpacked:,} bytes unpacked",
-                    f"at most {PARQUET_UNPACKED:,}",
-                )
+            raise broken(name, field, f"{group.num_columns} columns", f"{facts.num_columns}")
+        unpacked = _check_group(name, field, group, unpacked)
     for c in range(facts.num_columns):
         column = facts.schema.column(c)
         if (
@@ -149,6 +122,22 @@ def _check_footer(name: str, facts: Any) -> None:
             or column.path != column.name
         ):
             raise broken(name, column.path, "a nested column", "a flat column")
+
+
+def _check_group(name: str, field: str, group: Any, unpacked: int) -> int:
+    """Values and encodings of one row group; the bytes of all groups so far, once unpacked."""
+    for c in range(group.num_columns):
+        column = group.column(c)
+        size = column.total_uncompressed_size
+        unpacked += size
+        if column.num_values != group.num_rows or not set(column.encodings) <= PLAIN:
+            given = f"{column.num_values:,} values, {', '.join(column.encodings)}"
+            due = f"{group.num_rows:,} values, plain or by dictionary"
+            raise broken(name, f"{field}, {column.path_in_schema}", given, due)
+        if size < 0 or unpacked > PARQUET_UNPACKED:
+            due = f"at most {PARQUET_UNPACKED:,}"
+            raise broken(name, field, f"{unpacked:,} bytes unpacked", due)
+    return unpacked
 
 
 def _check_columns(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probebench.errors import BadFileError
-from probebench.leaderboard.check.validate import check, lines_of
+from probebench.leaderboard.check.submission import check, lines_of
 from probebench.leaderboard.submission.read import FILES
 from probebench.leaderboard.submission.submit import write_submission
 from probebench.record.run import Run

@@ -1,0 +1,170 @@
+"""All entries read once and ranked task by task."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.leaderboard.board.models import Model, model_of
+from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
+from probebench.leaderboard.board.rows import HEADLINE, Board, Row, row_order
+from probebench.metrics.auroc import Z95
+from probebench.record.words import cell_words
+
+if TYPE_CHECKING:
+    from probebench.leaderboard.board.entries import Decisions, DetectorRow, Entry
+
+PRINTED = 0.01 / 12**0.5
+"""Standard deviation that rounding to two decimals adds to a printed figure."""
+
+
+def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entry: None) -> Board:
+    """Read all entries once, rank them task by task.
+
+    Args:
+        entries: as `read_entries` gives them.
+        seen: called with each whole entry while it is in memory; its maps are gone from what is
+            kept.
+    """
+    pools: dict[tuple[object, ...], list[Entry]] = {}
+    models: dict[str, Model] = {}
+    for entry in entries:
+        seen(entry)
+        models.setdefault(entry.slug, model_of(entry))
+        key = (
+            entry.task,
+            entry.protocol_version,
+            entry.task_version,
+            entry.task_hash,
+            entry.current,
+        )
+        pools.setdefault(key, []).append(dataclasses.replace(entry, cells=(), record={}))
+    rows = [row for pool in pools.values() for row in rank_pool(pool, models)]
+    rows.sort(key=lambda r: (r.task, row_order(r)))
+    return Board(tuple(rows), tuple(models.values()), tuple(sorted({r.task for r in rows})))
+
+
+def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
+    """Rows of entries that may be compared: one task in one version under one protocol."""
+    influences = (
+        _influences(pool)
+        if len(pool) > 1 and pool[0].protocol_version is not None
+        else [{} for _ in pool]
+    )
+    ranks: dict[tuple[int, str], tuple[int | None, int]] = {}
+    names = dict.fromkeys(d.name for entry in pool for d in entry.detectors)
+    for name in names if pool[0].current else ():
+        if name == "majority":
+            continue  # 0.5 by construction: there is nothing to rank
+        there = [(i, d) for i, entry in enumerate(pool) if (d := entry.detector(name)) is not None]
+        groups = rank_groups([_estimate(d, influences[i].get(name)) for i, d in there])
+        rivals = sum(g is not None for g in groups)
+        ranks |= {
+            (i, name): (g if rivals > 1 else None, rivals)
+            for (i, _), g in zip(there, groups, strict=True)
+        }
+    return [
+        _row(entry, d, models[entry.slug], *ranks.get((i, d.name), (None, 0)))
+        for i, entry in enumerate(pool)
+        for d in entry.detectors
+    ]
+
+
+def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: int) -> Row:
+    low, high = d.low, d.high
+    if low is None and high is None and d.spread is not None and d.auroc is not None:
+        half = Z95 * float(np.hypot(d.spread, PRINTED))
+        low, high = max(0.0, d.auroc - half), min(1.0, d.auroc + half)
+    chosen = entry.selection or {}
+    cell = cell_words(chosen) if chosen and d.name == "probe" else None
+    return Row(
+        model,
+        entry.task,
+        entry.task_version,
+        entry.current,
+        entry.protocol_version,
+        entry.tier,
+        d.name,
+        d.label,
+        d.kind,
+        d.when,
+        d.auroc,
+        low,
+        high,
+        d.n,
+        d.difference,
+        d.difference_low,
+        d.difference_high,
+        d.name in HEADLINE,
+        d.spread,
+        d.source or entry.source,
+        cell,
+        rank,
+        rivals,
+    )
+
+
+def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
+    """With the decisions' own standard error where they are there, else from the interval or the
+    printed spread."""
+    value = float("nan") if d.auroc is None else d.auroc
+    if sums is not None:
+        return Estimate(value, float(standard_error(sums)), sums)
+    if d.low is not None and d.high is not None:
+        return Estimate(value, (d.high - d.low) / (2 * Z95))
+    return Estimate(value, float("nan") if d.spread is None else float(np.hypot(d.spread, PRINTED)))
+
+
+def _influences(pool: Sequence[Entry]) -> list[dict[str, NDArray[np.float32]]]:
+    """Per entry and detector the influence of each group of questions, groups numbered alike for
+    the whole pool.
+
+    Groups of different submissions are matched by the ids of their examples.
+    """
+    known: dict[str, int] = {}
+    n_groups = 0
+    parts = []
+    for entry in pool:
+        read = entry.decisions()
+        test = (read.split == "test") & read.scored
+        ids, group = read.id[test].tolist(), read.group[test].tolist()
+        number: dict[int, int] = {}
+        for example, own in zip(ids, group, strict=True):
+            if example in known:
+                number.setdefault(own, known[example])
+        for own in group:
+            if own not in number:
+                number[own] = n_groups
+                n_groups += 1
+        known |= {example: number[own] for example, own in zip(ids, group, strict=True)}
+        parts.append(
+            _entry_influences(
+                entry,
+                read,
+                test,
+                np.array([number[own] for own in group], dtype=np.int64),
+                n_groups,
+            )
+        )
+    return [
+        {name: np.pad(sums, (0, n_groups - len(sums))) for name, sums in part.items()}
+        for part in parts
+    ]  # new groups may follow
+
+
+def _entry_influences(
+    entry: Entry, read: Decisions, test: NDArray[np.bool_], group: NDArray[np.int64], n_groups: int
+) -> dict[str, NDArray[np.float32]]:
+    label, found = read.label[test], {}
+    for d in entry.detectors:
+        if d.name in read.values:
+            score = read.values[d.name][test]
+            has = np.isfinite(score)
+            sums = influence(label[has], score[has], group[has], n_groups)
+            if sums is not None:
+                found[d.name] = sums
+    return found
