@@ -13,8 +13,8 @@ from probebench.cli.main import main
 from probebench.errors import UsageError
 from probebench.record.run import Run
 from probebench.report.bibtex import PHRASE, RELEASED, SOURCES, cite, entries, key_of
-from probebench.report.probecard.card import lacking, present, probe_card
-from probebench.report.probecard.files import write_card
+from probebench.report.probecard.card import present, probe_card
+from probebench.report.probecard.files import lacking, write_card
 from probebench.report.probecard.markdown import to_markdown
 from probebench.tasks.schema import list_tasks
 

@@ -20,7 +20,7 @@ from probebench.cli.report import report_command
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.record.claims import headline
 from probebench.record.run import Run
-from probebench.report.blocks import Interval, Number, Table
+from probebench.report.blocks import Number, Range, Table
 from probebench.report.content import build_report
 from probebench.report.format import interval, number, p_value
 from probebench.report.sections.examples import examples_of
@@ -538,7 +538,7 @@ def test_every_format_shows_the_same_cells(run):
         for t in tables(report.sections)
         for r in t.rows
         for c in r.cells
-        if isinstance(c, Number | Interval)
+        if isinstance(c, Number | Range)
     ]
     assert len(numbers) > 50
     md, tex = markdown.to_markdown(report), latex.to_latex(report)

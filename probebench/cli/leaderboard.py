@@ -103,18 +103,19 @@ def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
 
     from probebench.leaderboard.check.rerun import rerun
     from probebench.record.run import Run
+    from probebench.report.terminal.table import plain_table, print_table, terminal
+    from probebench.text import interval, number
 
     facts = rerun(Path(submission), Run.load(run))
+    table = plain_table("detector", "AUROC", "95 %", "again", "", right=("AUROC", "again"))
     for row in facts["detectors"]:
+        own, ends = number(row["submitted"]), interval(row["submitted_95"])
         if row["rerun"] is None:
-            click.echo(f"{row['name']:<24} {row['submitted']:.3f}  not in this run")
+            table.add_row(row["name"], own, ends, "", "not in this run")
         else:
-            low, high = row["submitted_95"]
             word = "within" if row["within"] else "OUTSIDE"
-            click.echo(
-                f"{row['name']:<24} {row['submitted']:.3f} [{low:.3f}, {high:.3f}]  again "
-                f"{row['rerun']:.3f}  {word}"
-            )
+            table.add_row(row["name"], own, ends, number(row["rerun"]), word)
+    print_table(table, terminal())
     click.echo("They agree." if facts["agrees"] else "They do not agree.")
     if not facts["agrees"]:
         ctx.exit(1)

@@ -6,93 +6,104 @@ from typing import Any
 
 import click
 
-from probebench.cli.values import layers, split_names
+from probebench.cli.values import layers, split_names, takes
+
+PLOT = (
+    click.option(
+        "--map",
+        "kind",
+        type=click.Choice(["positions", "components", "sublayers", "transfer"]),
+        default="positions",
+        show_default=True,
+        help="Which map.",
+    ),
+    click.option(
+        "--site",
+        metavar="S",
+        help="positions: of which site; default: the one the selected cell is in.",
+    ),
+    click.option(
+        "--score",
+        type=click.Choice(["auroc", "attribution"]),
+        default="auroc",
+        show_default=True,
+        help="components: which.",
+    ),
+    click.option(
+        "--target",
+        type=click.Choice(["logprob", "probe"]),
+        default="logprob",
+        show_default=True,
+        help="Of the attribution.",
+    ),
+    click.option(
+        "--position",
+        metavar="P",
+        help="components, sublayers: which token; default: exact_answer_last.",
+    ),
+    click.option(
+        "--layers", callback=layers(emb=False), metavar="0,5,10-15", help="Only these rows."
+    ),
+    click.option(
+        "--positions", callback=split_names, metavar="A,B", help="positions: only these columns."
+    ),
+    click.option(
+        "--top",
+        type=int,
+        metavar="K",
+        help="sublayers: select the K best by validation; default: 10.",
+    ),
+    click.option(
+        "--significant",
+        is_flag=True,
+        help="sublayers: select those above shuffled labels at a 5 % false-discovery rate.",
+    ),
+    click.option(
+        "--hatch",
+        is_flag=True,
+        help="positions: hatch cells that are not distinguishable from chance.",
+    ),
+    click.option(
+        "--vmin",
+        type=float,
+        metavar="X",
+        help="Value at the lower end of the colours; default: 0.5, components: the smallest.",
+    ),
+    click.option(
+        "--vmax",
+        type=float,
+        metavar="X",
+        help="Value at the upper end; default: 1.0, components: the largest.",
+    ),
+    click.option("--title", help="Instead of model and task."),
+    click.option(
+        "--style",
+        "style_name",
+        type=click.Choice(["publication", "screen"]),
+        default="publication",
+        show_default=True,
+        help="Light or dark.",
+    ),
+    click.option(
+        "--formats",
+        callback=split_names,
+        default="png,svg,pdf",
+        show_default=True,
+        metavar="A,B",
+        help="Which files to write.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(),
+        metavar="DIR",
+        help="Where to write; default: the (first) run directory.",
+    ),
+)
 
 
 @click.command("plot", short_help="Draw a map of finished runs.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
-@click.option(
-    "--map",
-    "kind",
-    type=click.Choice(["positions", "components", "sublayers", "transfer"]),
-    default="positions",
-    show_default=True,
-    help="Which map.",
-)
-@click.option(
-    "--site",
-    metavar="S",
-    help="positions: of which site; default: the one the selected cell is in.",
-)
-@click.option(
-    "--score",
-    type=click.Choice(["auroc", "attribution"]),
-    default="auroc",
-    show_default=True,
-    help="components: which.",
-)
-@click.option(
-    "--target",
-    type=click.Choice(["logprob", "probe"]),
-    default="logprob",
-    show_default=True,
-    help="Of the attribution.",
-)
-@click.option(
-    "--position",
-    metavar="P",
-    help="components, sublayers: which token; default: exact_answer_last.",
-)
-@click.option("--layers", callback=layers(emb=False), metavar="0,5,10-15", help="Only these rows.")
-@click.option(
-    "--positions", callback=split_names, metavar="A,B", help="positions: only these columns."
-)
-@click.option(
-    "--top", type=int, metavar="K", help="sublayers: select the K best by validation; default: 10."
-)
-@click.option(
-    "--significant",
-    is_flag=True,
-    help="sublayers: select those above shuffled labels at a 5 % false-discovery rate.",
-)
-@click.option(
-    "--hatch", is_flag=True, help="positions: hatch cells that are not distinguishable from chance."
-)
-@click.option(
-    "--vmin",
-    type=float,
-    metavar="X",
-    help="Value at the lower end of the colours; default: 0.5, components: the smallest.",
-)
-@click.option(
-    "--vmax",
-    type=float,
-    metavar="X",
-    help="Value at the upper end; default: 1.0, components: the largest.",
-)
-@click.option("--title", help="Instead of model and task.")
-@click.option(
-    "--style",
-    "style_name",
-    type=click.Choice(["publication", "screen"]),
-    default="publication",
-    show_default=True,
-    help="Light or dark.",
-)
-@click.option(
-    "--formats",
-    callback=split_names,
-    default="png,svg,pdf",
-    show_default=True,
-    metavar="A,B",
-    help="Which files to write.",
-)
-@click.option(
-    "--out",
-    type=click.Path(),
-    metavar="DIR",
-    help="Where to write; default: the (first) run directory.",
-)
+@takes(*PLOT)
 def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None:
     """Draw a map of a finished run, or of several for transfer, without torch."""
     from pathlib import Path
@@ -105,33 +116,38 @@ def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None
         click.echo(str(path))
 
 
+TRANSFER = (
+    click.option(
+        "--topics",
+        type=click.Path(),
+        multiple=True,
+        metavar="FILE",
+        help=(
+            "Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for "
+            "several."
+        ),
+    ),
+    click.option(
+        "--formats",
+        callback=split_names,
+        default="png,svg",
+        show_default=True,
+        metavar="A,B",
+        help="Which pictures to write.",
+    ),
+    click.option(
+        "--out",
+        type=click.Path(),
+        metavar="DIR",
+        help="Where to write; default: the first run directory.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print the table as JSON."),
+)
+
+
 @click.command("transfer", short_help="Score the probe of each task on the other tasks.")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
-@click.option(
-    "--topics",
-    type=click.Path(),
-    multiple=True,
-    metavar="FILE",
-    help=(
-        "Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for "
-        "several."
-    ),
-)
-@click.option(
-    "--formats",
-    callback=split_names,
-    default="png,svg",
-    show_default=True,
-    metavar="A,B",
-    help="Which pictures to write.",
-)
-@click.option(
-    "--out",
-    type=click.Path(),
-    metavar="DIR",
-    help="Where to write; default: the first run directory.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+@takes(*TRANSFER)
 def transfer_command(
     runs: tuple[str, ...],
     topics: tuple[str, ...],
@@ -160,17 +176,16 @@ def transfer_command(
     table, record = transfer(loaded, topics=topics, progress=TerminalProgress()), loaded[0].record
     paths = write_transfer(table, record, Path(out) if out else loaded[0].folder, formats)
     if as_json:
-        _print_json(
-            {
-                "protocol_version": record["protocol_version"],
-                "model": record["model"],
-                "probe": record["probe"],
-                "runs": [str(run.folder) for run in loaded],
-                "predicted_by_angle": predicted_by_angle(table),
-                "rows": table.to_dict("records"),
-                "files": [str(path) for path in paths],
-            }
-        )
+        facts = {
+            "protocol_version": record["protocol_version"],
+            "model": record["model"],
+            "probe": record["probe"],
+            "runs": [str(run.folder) for run in loaded],
+            "predicted_by_angle": predicted_by_angle(table),
+            "rows": table.to_dict("records"),
+            "files": [str(path) for path in paths],
+        }
+        _print_json(facts)
         return
     for line in [*transfer_lines(table, record, terminal().width), "", *map(str, paths)]:
         click.echo(line)

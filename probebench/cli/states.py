@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from probebench.cli.values import echo_checks, layers, split_names
+from probebench.cli.values import echo_checks, layers, split_names, takes
 
 
 @click.group("states", short_help="Stored hidden states: shown, checked, exported, imported.")
@@ -65,74 +65,79 @@ def states_export(run: str, to: str, out: str, **options: Any) -> None:
         click.echo(f"{path.stat().st_size:>15,} {path}")
 
 
+IMPORT = (
+    click.option(
+        "--model",
+        required=True,
+        metavar="M",
+        help="The model that made them: a folder, a hub id, or 'tiny'.",
+    ),
+    click.option("--revision", metavar="REV", help="Commit or tag of a hub model."),
+    click.option(
+        "--answers",
+        required=True,
+        metavar="FILE",
+        help="The answers they are of, as for eval --answers.",
+    ),
+    click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder."),
+    click.option(
+        "--convention",
+        required=True,
+        type=click.Choice(["hf", "blocks", "tl", "vllm"]),
+        help="What the layer axis holds.",
+    ),
+    click.option(
+        "--layers",
+        callback=layers(emb=True),
+        metavar="emb,0,10-15",
+        help="What the entries are where some are missing.",
+    ),
+    click.option(
+        "--positions",
+        callback=split_names,
+        metavar="A,B",
+        help="Token positions, or all; default: the published fifteen.",
+    ),
+    click.option(
+        "--states-dtype",
+        "dtype",
+        type=click.Choice(["float16", "bfloat16", "float32"]),
+        default="float16",
+        show_default=True,
+        help="Of the stored vectors; bfloat16 holds what is beyond 65,504.",
+    ),
+    click.option(
+        "--seed",
+        type=int,
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Of the splits written beside the states.",
+    ),
+    click.option(
+        "--check/--no-check",
+        default=True,
+        show_default=True,
+        help="Hold some answers against our own pass.",
+    ),
+    click.option(
+        "--device", default="auto", show_default=True, metavar="D", help="Where that pass runs."
+    ),
+    click.option(
+        "--dtype",
+        "run_dtype",
+        default="auto",
+        show_default=True,
+        metavar="D",
+        help="What that pass computes in.",
+    ),
+    click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here."),
+)
+
+
 @states_group.command("import", short_help="Bring in hidden states made elsewhere.")
 @click.argument("source", metavar="FILE|DIR")
-@click.option(
-    "--model",
-    required=True,
-    metavar="M",
-    help="The model that made them: a folder, a hub id, or 'tiny'.",
-)
-@click.option("--revision", metavar="REV", help="Commit or tag of a hub model.")
-@click.option(
-    "--answers",
-    required=True,
-    metavar="FILE",
-    help="The answers they are of, as for eval --answers.",
-)
-@click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder.")
-@click.option(
-    "--convention",
-    required=True,
-    type=click.Choice(["hf", "blocks", "tl", "vllm"]),
-    help="What the layer axis holds.",
-)
-@click.option(
-    "--layers",
-    callback=layers(emb=True),
-    metavar="emb,0,10-15",
-    help="What the entries are where some are missing.",
-)
-@click.option(
-    "--positions",
-    callback=split_names,
-    metavar="A,B",
-    help="Token positions, or all; default: the published fifteen.",
-)
-@click.option(
-    "--states-dtype",
-    "dtype",
-    type=click.Choice(["float16", "bfloat16", "float32"]),
-    default="float16",
-    show_default=True,
-    help="Of the stored vectors; bfloat16 holds what is beyond 65,504.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Of the splits written beside the states.",
-)
-@click.option(
-    "--check/--no-check",
-    default=True,
-    show_default=True,
-    help="Hold some answers against our own pass.",
-)
-@click.option(
-    "--device", default="auto", show_default=True, metavar="D", help="Where that pass runs."
-)
-@click.option(
-    "--dtype",
-    "run_dtype",
-    default="auto",
-    show_default=True,
-    metavar="D",
-    help="What that pass computes in.",
-)
-@click.option("--offline", is_flag=True, help="Never ask the hub; use what is cached here.")
+@takes(*IMPORT)
 def states_import(
     source: str,
     model: str,

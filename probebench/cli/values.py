@@ -11,6 +11,20 @@ EMB = -1
 """The row `emb`, as `probebench.types.EMB`, which would import numpy here."""
 
 
+Command = Callable[..., Any]
+
+
+def takes(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """A command's options, in the order of its help."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def split_names(
     ctx: click.Context, parameter: click.Parameter, value: str | None
 ) -> tuple[str, ...] | None:

@@ -23,7 +23,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class Range:
     """A 95 % interval of the record."""
 
     low: float | None
@@ -40,7 +40,7 @@ class Link:
     """Its `Section.id`."""
 
 
-TableCell = str | Number | Interval | Link
+TableCell = str | Number | Range | Link
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class ShownAnswer:
     """One answer as the probe saw it. All texts come from data sets and models and are not to be
     trusted."""
 
@@ -159,17 +159,17 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class ShownAnswers:
     """Answers chosen by one rule."""
 
     title: str
     rule: str
     right: bool
     """Is the probe right about them?"""
-    items: tuple[Example, ...]
+    items: tuple[ShownAnswer, ...]
 
 
-Block = Prose | Bullets | Facts | Table | Figure | Code | Examples
+Block = Prose | Bullets | Facts | Table | Figure | Code | ShownAnswers
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probebench import text as words
-from probebench.report.blocks import Interval, Link, Number, TableCell
+from probebench.report.blocks import Link, Number, Range, TableCell
 from probebench.text import UNDEFINED, defined
 
 MINUS = "\u2212"
@@ -43,15 +43,15 @@ def plain(cell: TableCell) -> str:
     """A cell as text."""
     if isinstance(cell, Number):
         return number(cell.value, cell.digits, signed=cell.signed)
-    if isinstance(cell, Interval):
+    if isinstance(cell, Range):
         return interval((cell.low, cell.high), signed=cell.signed)
     return cell.text if isinstance(cell, Link) else cell
 
 
-def between(ends: Sequence[float | None] | None, *, signed: bool = False) -> Interval:
+def between(ends: Sequence[float | None] | None, *, signed: bool = False) -> Range:
     """A cell with an interval of the record."""
     low, high = ends or (None, None)
-    return Interval(low, high, signed)
+    return Range(low, high, signed)
 
 
 def name_words(key: str) -> str:

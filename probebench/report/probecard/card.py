@@ -21,13 +21,6 @@ from probebench.record.run import PROBE, Run
 from probebench.record.words import Record, labels_words, part_words
 from probebench.text import slug
 
-REQUIRED = (
-    "baselines.random_feature",
-    "baselines.capacity_sweep",
-    "baselines.shuffled_source",
-    "license",
-)
-"""Fields that the registry's schema requires and a card may lack."""
 MODEL = (
     "name",
     "revision",
@@ -289,15 +282,3 @@ def present(value: Any) -> Any:
     if isinstance(value, list):
         return [v for v in map(present, value) if v is not None]
     return value
-
-
-def lacking(card: Mapping[str, Any]) -> list[str]:
-    """Fields that the registry requires and this card does not have."""
-    absent = []
-    for path in REQUIRED:
-        at: Any = card
-        for part in path.split("."):
-            at = at.get(part) if isinstance(at, Mapping) else None
-        if at is None:
-            absent.append(path)
-    return absent

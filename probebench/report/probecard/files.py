@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from probebench.errors import UsageError
 from probebench.files import write_atomic
 from probebench.record.run import Run
-from probebench.report.probecard.card import lacking, probe_card
+from probebench.report.probecard.card import probe_card
 from probebench.report.probecard.markdown import to_markdown
 
+REQUIRED = (
+    "baselines.random_feature",
+    "baselines.capacity_sweep",
+    "baselines.shuffled_source",
+    "license",
+)
+"""Fields that the registry's schema requires and a card may lack."""
 CARD = "probe_card"
 """File stem of a card beside its run."""
 FORMATS = (".json", ".md")
@@ -43,3 +52,15 @@ def write_card(
     for path in paths:
         write_atomic(path, texts[path.suffix].encode())
     return paths, lacking(card)
+
+
+def lacking(card: Mapping[str, Any]) -> list[str]:
+    """Fields that the registry requires and this card does not have."""
+    absent = []
+    for path in REQUIRED:
+        at: Any = card
+        for part in path.split("."):
+            at = at.get(part) if isinstance(at, Mapping) else None
+        if at is None:
+            absent.append(path)
+    return absent

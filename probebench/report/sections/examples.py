@@ -10,14 +10,14 @@ import pandas as pd
 from probebench.errors import BadFileError
 from probebench.record.run import Run
 from probebench.record.words import Record, terms
-from probebench.report.blocks import Example, Examples
+from probebench.report.blocks import ShownAnswer, ShownAnswers
 from probebench.report.format import number
 from probebench.report.inputs import read_columns
 
 PROBE = "probe"
 
 
-def examples_of(run: Run, k: int) -> list[Examples]:
+def examples_of(run: Run, k: int) -> list[ShownAnswers]:
     """Four lists of at most `k` test examples: both classes at both ends of the probe's decisions.
 
     The probe is right about an example when its decision lies on the example's side of the
@@ -60,7 +60,7 @@ def examples_of(run: Run, k: int) -> list[Examples]:
         items = tuple(
             _example(row, texts, (right, wrong), len(own)) for row in shown.to_dict("records")
         )
-        lists.append(Examples(title, rule, (label == 1) == above, items))
+        lists.append(ShownAnswers(title, rule, (label == 1) == above, items))
     return lists
 
 
@@ -80,7 +80,9 @@ def threshold_words(record: Record) -> str:
     )
 
 
-def _example(row: dict[str, Any], texts: pd.DataFrame, labels: tuple[str, str], of: int) -> Example:
+def _example(
+    row: dict[str, Any], texts: pd.DataFrame, labels: tuple[str, str], of: int
+) -> ShownAnswer:
     if row["id"] not in texts.index:
         raise BadFileError(
             f"predictions.parquet names example {row['id']!r}, which answers.parquet does not have."
@@ -88,7 +90,7 @@ def _example(row: dict[str, Any], texts: pd.DataFrame, labels: tuple[str, str], 
     text = texts.loc[row["id"]]
     exact = text["exact_answer"]
     references = text["references"]
-    return Example(
+    return ShownAnswer(
         id=str(row["id"]),
         question=str(text["question"]),
         answer=str(text["text"]),

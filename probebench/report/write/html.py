@@ -107,4 +107,6 @@ def short(text: str) -> str:
 def grouped(blocks: Sequence[Block]) -> list[list[Block]]:
     """Neighbouring blocks of one kind together, so that lists of examples can stand side by
     side."""
-    return [list(own) for _, own in groupby(blocks, key=lambda b: type(b).__name__ == "Examples")]
+    return [
+        list(own) for _, own in groupby(blocks, key=lambda b: type(b).__name__ == "ShownAnswers")
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from probebench.report.blocks import Interval, Link, Number, Report, Row, Section, Table, TableCell
+from probebench.report.blocks import Link, Number, Range, Report, Row, Section, Table, TableCell
 from probebench.report.format import MINUS, plain
 from probebench.report.write.escape import latex as escape
 from probebench.report.write.escape import one_line
@@ -72,6 +72,6 @@ def _row(row: Row) -> str:
 
 
 def _cell(cell: TableCell) -> str:
-    if isinstance(cell, (Number, Interval)):
+    if isinstance(cell, (Number, Range)):
         return plain(cell).replace(MINUS, "$-$")
     return escape(cell.text if isinstance(cell, Link) else cell)

@@ -9,13 +9,13 @@ from probebench.report.blocks import (
     Block,
     Bullets,
     Code,
-    Example,
-    Examples,
     Facts,
     Figure,
     Prose,
     Report,
     Section,
+    ShownAnswer,
+    ShownAnswers,
     Table,
 )
 from probebench.report.format import number, plain
@@ -61,7 +61,7 @@ def _block(block: Block, level: int) -> Iterator[str]:
             3, 1 + max((len(run) for run in re.findall(r"`+", block.text)), default=0)
         )
         yield from (f"{fence}{block.language}", readable_text(block.text), fence, "")
-    elif isinstance(block, Examples):
+    elif isinstance(block, ShownAnswers):
         yield from (f"{'#' * min(level + 1, 6)} {escape(block.title)}", "", escape(block.rule), "")
         yield from (line for item in block.items for line in (_example(item), ""))
 
@@ -82,7 +82,7 @@ def _table(table: Table) -> Iterator[str]:
         yield from (escape(note), "")
 
 
-def _example(e: Example) -> str:
+def _example(e: ShownAnswer) -> str:
     lines = [f"- {escape(_short(e.question))}"]
     if e.answer:
         lines.append(f"  - answer: {escape(_short(e.answer))}")
