@@ -8,9 +8,8 @@ import pytest
 
 from probebench.errors import UsageError
 from probebench.files import write_json
-from probebench.record.run import SCHEMA_VERSION
 from probebench.metrics.bootstrap import Resamples
-from probebench.record.run import RECORD, Run
+from probebench.record.run import RECORD, SCHEMA_VERSION, Run
 from probebench.scoring.measures import Sample
 from probebench.studies.neutral import neutral_facts, open_neutral
 from probebench.types import Cell

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from probebench.leaderboard.board.models import Model, model_of
 from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
 from probebench.leaderboard.board.rows import HEADLINE, Board, Row, row_order
-from probebench.metrics.auroc import Z95
+from probebench.metrics.delong import Z95
 from probebench.record.words import cell_words
 
 if TYPE_CHECKING:
