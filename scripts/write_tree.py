@@ -21,6 +21,14 @@ def first_sentence(path: Path) -> str:
     return re.split(r"(?<=[.?!])\s", text)[0].rstrip(".")
 
 
+def clause(line: str) -> str:
+    """A line that fits, cut where a clause ends, or a word."""
+    if len(line) <= COLUMNS:
+        return line
+    ends = [m.start() for m in re.finditer(r"[,;:] ", line[: COLUMNS + 2]) if m.start() > 50]
+    return line[: max(ends, default=line.rfind(" ", 0, COLUMNS))]
+
+
 def lines(folder: Path, depth: int = 1) -> list[str]:
     """The tree under a folder."""
     found = []
@@ -40,16 +48,20 @@ def lines(folder: Path, depth: int = 1) -> list[str]:
         else:
             about = first_sentence(path)
         line = f"{'  ' * depth}{name:<{26 - 2 * depth}}{about}"
-        found.append(line if len(line) <= COLUMNS else line[: COLUMNS - 3].rstrip(" ,;:") + "...")
+        found.append(clause(line))
         if path.is_dir() and path.name not in DATA:
             found += lines(path, depth + 1)
     return found
 
 
-def main() -> None:
+def written(page: str) -> str:
+    """The page with the tree as it is on the disk."""
     tree = "\n".join(["```text", "probebench/", *lines(PACKAGE), "```"])
-    page = PAGE.read_text()
-    PAGE.write_text(re.sub(r"```text\nprobebench/\n.*?```", lambda _: tree, page, flags=re.DOTALL))
+    return re.sub(r"```text\nprobebench/\n.*?```", lambda _: tree, page, flags=re.DOTALL)
+
+
+def main() -> None:
+    PAGE.write_text(written(PAGE.read_text()))
 
 
 if __name__ == "__main__":
