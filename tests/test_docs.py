@@ -1,0 +1,122 @@
+"""The documents hold together: links lead somewhere, paths exist, the tree and the figure are those
+of the code, and every script starts."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path for folder in (ROOT, ROOT / "docs", ROOT / "leaderboards") for path in folder.glob("*.md")
+)
+SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^( *)```.*?^\1```", re.DOTALL | re.MULTILINE)
+
+
+def prose(path):
+    """A page without its blocks of code."""
+    return FENCE.sub("", path.read_text())
+
+
+def anchors(path):
+    """What GitHub calls the headings of a page."""
+    heads = re.findall(r"^#+ (.+)$", prose(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    for link in LINK.findall(prose(page)):
+        if re.match(r"https?://", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name} links to {link}"
+        assert target.is_relative_to(ROOT), f"{page.name} leaves the repository with {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+def test_links_are_found():
+    assert sum(len(LINK.findall(prose(page))) for page in PAGES) > 60
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_paths_that_a_page_names_exist(name):
+    words = set(re.findall(r"`([\w.-]+(?:/[\w.-]*)+)`", prose(ROOT / name)))
+    named = {w for w in words if "NAME" not in w}
+    assert len(named) > 10
+    missing = {w for w in named if not any((f / w).exists() for f in (ROOT, ROOT / "probebench"))}
+    assert not missing
+
+
+def test_readme_is_short_and_begins_with_what_it_is():
+    text = (ROOT / "README.md").read_text()
+    assert text.count("\n") <= 120
+    order = ("How linearly readable", "pip install", "eval --model tiny", "best cell", "people.png")
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_the_summary_in_readme_is_what_a_run_prints():
+    """The headline of the run that stands on the leaderboard."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    from probebench.record.run import Run
+    from probebench.report.terminal.summary import headline_lines
+
+    shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    record = Run.load(ROOT / "leaderboards/v1/tiny/people").record
+    console = Console(width=80, highlight=False, file=StringIO())
+    for line in headline_lines(record):
+        console.print(line)
+    printed = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    assert len(printed) > 8
+    shown = re.sub(r"by validation, n = \d+", "by validation", shown)  # which that record lacks
+    assert [line for line in printed if line not in shown] == [], "copy the summary into README.md"
+
+
+def test_decisions_carry_their_dates():
+    heads = re.findall(r"^## (.+)$", prose(ROOT / "DECISIONS.md"), re.MULTILINE)
+    assert len(heads) > 60
+    assert [h for h in heads if not re.search(r" \(20\d\d-\d\d-\d\d\)$", h)] == []
+
+
+def loaded(path):
+    """A script as a module; its `main` is not called."""
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.stem)
+def test_every_script_imports_what_is_there(path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")  # as `python scripts/x.py` has it
+    assert loaded(path).__doc__
+
+
+def test_the_tree_and_the_figure_are_those_of_the_code():
+    page = (ROOT / "docs/architecture.md").read_text()
+    assert loaded(ROOT / "scripts/write_tree.py").written(page) == page, "run scripts/write_tree.py"
+    drawn = (ROOT / "docs/architecture.svg").read_text()
+    assert loaded(ROOT / "scripts/draw_architecture.py").picture() == drawn
+
+
+def test_the_two_commands_of_a_fresh_machine():
+    """`make demo` and `make test`, as make would run them."""
+    said = {
+        target: subprocess.run(
+            ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for target in ("demo", "test", "check")
+    }
+    assert "probebench eval --model tiny --task people" in said["demo"]
+    assert "scripts/test" in said["test"] and "scripts/check" in said["check"]
