@@ -4,7 +4,6 @@ the numbers that follow."""
 from __future__ import annotations
 
 import hashlib
-import re
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from probebench.detectors import suite as detectors_suite
 from probebench.files import clean_json, write_atomic, write_json
 from probebench.job.record import PROTOCOL_VERSION, shuffled_facts
-from probebench.leaderboard.check.detector_rules import LABELS
-from probebench.leaderboard.check.rules import ANSWERS
 from probebench.leaderboard.check.task_data import suite, task_data
 from probebench.leaderboard.submission.submit import FORMAT, cells_csv, decisions_bytes
 from probebench.metrics.auroc import auroc
@@ -29,6 +27,7 @@ from probebench.scoring.comparison import detector_facts, evaluate_detectors
 from probebench.states.positions import PUBLISHED
 from probebench.types import Detector
 
+REQUIRED = [n for n, row in detectors_suite.known().items() if "answers" in row.required]
 REPEATS = 20
 LAYERS = ("emb", "0", "1", "2")
 BEST, BEST_EMB = ("1", "exact_answer_last"), ("emb", "-1")
@@ -73,7 +72,7 @@ def _make_run(
         return np.float32(gain * y + rng.normal(size=len(ids))).astype(np.float64)
 
     decisions = {"probe": noisy(strength), "probe_emb": noisy(0.3)} | {
-        name: noisy(0.3) for name in sorted(ANSWERS)
+        name: noisy(0.3) for name in sorted(REQUIRED)
     }
     decisions |= {
         "length": -rng.integers(3, 20, len(ids)).astype(float),
@@ -277,9 +276,8 @@ def _beside(layer, position, name, probe, decisions, y, test, groups):
 
 
 def words_of(name: str) -> str:
-    """A label that the pattern of a detector's labels takes."""
-    plain = re.sub(r"\(answer\|statement\)", "answer", LABELS[name][1])
-    return re.sub(r"\((, [^()]*)\)\?", r"\1", plain.replace(r"\+", "+")).replace("\\", "")
+    """What a detector is called in a table."""
+    return detectors_suite.known()[name].of_answers.format(k=3)
 
 
 def _signals(noisy) -> dict[str, np.ndarray]:

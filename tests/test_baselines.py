@@ -3,6 +3,7 @@ planted truth."""
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from conftest import byte_level_tokenizer
 
 import probebench
-from probebench.detectors.registry import baselines
+from probebench.detectors import suite
 from probebench.detectors.text import TEXT_GRID, fit_rows
 from probebench.errors import UsageError
 from probebench.metrics.auroc import auroc
@@ -18,7 +19,7 @@ from probebench.models.loading import load_model
 from probebench.models.passes.embed import embed, encode_texts, find_encoder
 from probebench.probes.labels import Labels
 from probebench.tasks.split import split_of
-from probebench.types import Answer, Example, LabelledAnswer, Span, TokenizedAnswer
+from probebench.types import Answer, Cell, CellFit, Example, LabelledAnswer, Span, TokenizedAnswer
 
 N = 120
 SPLITS = tuple(split_of(f"g{i}") for i in range(N))
@@ -54,8 +55,22 @@ def answer(
 
 
 def detectors(answers):
-    y = np.array([a.label for a in answers])
-    return {d.name: d for d in baselines(answers, Labels(y, tuple(a.split for a in answers)))}
+    """Every baseline that needs no further pass: of a model that cannot be asked, without an
+    encoder."""
+    labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
+    nothing = CellFit(Cell("resid", 0, "-1"), labels.y * 1.0, 1.0, 0.5, True, 1, "")
+    data = SimpleNamespace(
+        plan=SimpleNamespace(
+            beside=SimpleNamespace(skip=(), controls=(), encoder=None),
+            handle=SimpleNamespace(causal=False),
+        ),
+        answers=answers,
+        labels=labels,
+        statements=answers[0].example.label is not None,
+        fits=(nothing,),
+        chosen=nothing,
+    )
+    return {d.name: d for d in suite.detectors(data, None) if d.kind == "baseline"}
 
 
 def many(first, **columns):

@@ -1,9 +1,12 @@
 """Ensembles: planted halves of a signal, selection without test, and what absent cells cost."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from probebench.detectors.ensembles import candidates, ensembles, present_mean
+from probebench.detectors import suite
+from probebench.detectors.ensembles import candidates, present_mean
 from probebench.metrics.auroc import auroc
 from probebench.metrics.ranking import alarm_threshold
 from probebench.probes.labels import Labels
@@ -39,6 +42,22 @@ test_auroc.__test__ = False
 
 def best(fits):
     return max(fits, key=lambda f: f.validation_auroc)
+
+
+def ensembles(fits, labels, chosen, *, given=False):
+    """Every ensemble of a run of these fits."""
+    data = SimpleNamespace(
+        plan=SimpleNamespace(
+            beside=SimpleNamespace(skip=("text",), controls=(), encoder=None),
+            handle=SimpleNamespace(causal=False),
+        ),
+        answers=(),
+        labels=labels,
+        statements=given,
+        fits=tuple(fits),
+        chosen=chosen,
+    )
+    return [d for d in suite.detectors(data, None) if d.kind == "ensemble"]
 
 
 def by_name(fits, labels=LABELS):

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 import probebench
+from probebench.detectors.suite import SKIPPED
 from probebench.errors import UnknownNameError, UsageError
-from probebench.job.options import SKIPPED, SKIPS, Options
+from probebench.job.options import Options, skips
 from probebench.leaderboard.check.rules import check_baselines, check_protocol
 from probebench.leaderboard.submission.read import read_submission
 from probebench.leaderboard.submission.submit import refusals
@@ -126,20 +127,20 @@ def test_everything_that_is_skipped_is_absent_with_its_reason_and_keeps_the_run_
     first, tmp_path
 ):
     run, _, again = first
-    less = again(skip=list(SKIPS), shuffles=None, out=tmp_path / "run")
+    less = again(skip=list(skips()), shuffles=None, out=tmp_path / "run")
     names, absent = (
         {d["name"] for d in less.record["detectors"]},
         less.record["comparison"]["absent"],
     )
-    for name, rows in SKIPS.items():
+    for name, rows in skips().items():
         assert not names & set(rows)
         assert all(absent[row] == f"{SKIPPED} {name}" for row in rows)
     assert less.record["controls"]["permutation"]["shuffles"] == 0
     assert not list((less.folder / "stages").glob("p-true-*"))
-    assert less.record["settings"]["overrides"]["skip"] == list(SKIPS)
-    assert any("--skip p-true,text," in reason for reason in refusals(less))
+    assert less.record["settings"]["overrides"]["skip"] == list(skips())
+    assert any("--skip text,text-embedding," in reason for reason in refusals(less))
     kept = {d["name"] for d in run.record["detectors"]} - {
-        row for rows in SKIPS.values() for row in rows
+        row for rows in skips().values() for row in rows
     }
     assert kept == names
     assert less.matrix().equals(run.matrix())  # the map does not hang on it

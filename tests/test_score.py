@@ -9,7 +9,6 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.probes.labels import Labels
 from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.matrix import score_matrix
-from probebench.scoring.score import compare
 from probebench.scoring.select import select
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, CellFit, Detector, split_index
@@ -18,6 +17,10 @@ N = 600
 GROUPS = [f"g{i // 2}" for i in range(N)]
 LABELS = Labels(np.random.default_rng(0).integers(0, 2, N), tuple(split_of(g) for g in GROUPS))
 TEST = split_index(LABELS.splits)["test"]
+
+
+def compare(detectors, labels, groups, seed):
+    return evaluate_detectors(detectors, labels.y, labels.splits, groups, seed)
 
 
 def noisy(strength, seed=1):

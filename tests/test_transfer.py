@@ -16,6 +16,7 @@ from planted import MODEL, axis, planted
 from test_maps import answers_in
 
 import probebench
+from probebench.across.label_free import best_label_free
 from probebench.across.topics import topics_of
 from probebench.across.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix
 from probebench.across.union import common_cell, union_probe
@@ -178,7 +179,7 @@ def test_a_baseline_that_scores_a_handful_does_not_choose_for_the_others():
         y=y,
         detectors={"logprob_mean": good, "length": rng.normal(size=600), "p_true_exact": few},
     )
-    assert Stored(run).baseline == "logprob_mean"
+    assert best_label_free(Stored(run)) == "logprob_mean"
 
 
 def test_one_class_is_said_and_not_a_number():

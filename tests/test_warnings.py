@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from probebench.scoring.comparison import evaluate_detectors
-from probebench.studies.warnings import CONCERNS, warnings
+from probebench.studies.registry import CONCERNS
+from probebench.studies.warnings import warnings
 from probebench.tasks.split import split_of
 from probebench.types import Cell, CellFit, Detector
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from probebench.across.label_free import best_label_free
 from probebench.across.topics import topic_cells, topic_names, topic_probes, topics_of
 from probebench.across.union import common_cell, union_probe
 from probebench.errors import UsageError
@@ -311,7 +312,7 @@ def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None)
         rows: tested examples.
         decisions: of the transferred probe on them; None where it has none.
     """
-    nan = float("nan")
+    nan, baseline = float("nan"), best_label_free(target)
     names = (
         "own_auroc",
         "compared_auroc",
@@ -322,7 +323,7 @@ def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None)
     )
     none: dict[str, Any] = {
         "own_auroc": nan,
-        "baseline": target.baseline,
+        "baseline": baseline,
         **dict.fromkeys(names[1:], nan),
         "n_compared": 0,
     }
@@ -332,13 +333,13 @@ def _baseline(target: Stored, rows: NDArray[np.int64], decisions: Floats | None)
     own = target.reported["probe"][rows]
     if np.isfinite(own).all():
         none["own_auroc"] = auroc(y, own)
-    if target.baseline is None:
+    if baseline is None:
         return none
     found = paired(
         y,
         y,
         decisions,
-        target.reported[target.baseline][rows],
+        target.reported[baseline][rows],
         target.labels.group_names(rows),
         target.seed,
     )

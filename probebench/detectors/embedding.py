@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from probebench.detectors.registry import Description, Scores, detector
 from probebench.detectors.text import fit_rows, whole_text
 from probebench.files import content_key
 from probebench.models.handles import ModelHandle
@@ -19,7 +20,6 @@ from probebench.stages.data import RunData
 from probebench.stages.engine import Work
 from probebench.stages.parquet import parquet_bytes, read_parquet_bytes
 from probebench.stages.stage import Runner, Stage
-from probebench.types import Detector, When
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +60,24 @@ class Embedded(Stage[pd.DataFrame]):
         return read_parquet_bytes(content)
 
 
-def text_embedding(data: RunData, runner: Runner) -> list[Detector]:
-    """Logistic regression on an encoder's vectors of question and answer; nothing where no encoder
-    was given."""
+@detector(
+    Description(
+        name="text_embedding",
+        of_answers="text embedding, question + answer",
+        of_statements="text embedding",
+        when="after",
+        needs=frozenset({"text", "encoder"}),
+        skip="text-embedding",
+    )
+)
+def text_embedding(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """Logistic regression on an encoder's vectors of question and answer."""
     handle = data.plan.beside.encoder
-    if handle is None:
-        return []
+    assert handle is not None  # the row needs one
     ids, n_cut = encode_texts(handle, [whole_text(a) for a in data.answers])
     X = np.zeros((len(ids), handle.identity.width), dtype=np.float64)
     for shard, table in runner.run(Embedded(handle, ids)).parts():
         X[list(shard)] = np.stack(table.vector.to_list())
     decisions, C = fit_rows(X, data.labels)
-    label = "text embedding" if data.statements else "text embedding, question + answer"
-    when: When = "before" if data.statements else "after"
-    detail = {
-        "C": C,
-        "encoder": handle.identity.name,
-        "revision": handle.identity.revision,
-        "n_cut": n_cut,
-    }
-    return [Detector("text_embedding", label, decisions, when=when, detail=detail)]
+    encoder = {"encoder": handle.identity.name, "revision": handle.identity.revision}
+    yield Scores("text_embedding", decisions, {"C": C, **encoder, "n_cut": n_cut})

@@ -3,20 +3,26 @@ chooses nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.detectors.registry import Description, Need, Scores, detector
 from probebench.metrics.auroc import auroc
 from probebench.probes.choose import first_best
 from probebench.probes.labels import Labels
 from probebench.probes.many_fits import BatchedFits
 from probebench.states.positions import POSITIONS
-from probebench.types import EMB, CellFit, Detector, Floats, When, split_index
+from probebench.types import EMB, CellFit, Floats, When, split_index
 
+if TYPE_CHECKING:
+    from probebench.stages.data import RunData
+    from probebench.stages.stage import Runner
+
+CELLS: frozenset[Need] = frozenset({"cells"})
 SIZES = (2, 3, 5, 8, 13, 21, 34)
 """Numbers of cells tried for the mean. One cell is the selected probe itself, which has its own
 row."""
@@ -29,42 +35,75 @@ COVERAGE = 0.9
 with it."""
 
 
-def ensembles(
-    fits: Sequence[CellFit], labels: Labels, chosen: CellFit, *, given: bool = False
-) -> list[Detector]:
-    """`ensemble_mean` and `ensemble_stacked` over the blocks of the selected cell's site, where
-    there are cells to combine.
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Cells that may be combined."""
 
-    The mean is over the k best cells of all; the stack weighs the best cell of every position.
+    fits: tuple[CellFit, ...]
+    """The best on validation first."""
+    Z: Floats
+    """(cell, example) standardised decisions, NaN where the cell, or the selected one, has none."""
+    rows: NDArray[np.int64]
+    """Validation examples that the selected cell scores."""
+
+
+def candidates_of(fits: Sequence[CellFit], labels: Labels, chosen: CellFit) -> Candidates | None:
+    """What may be combined with the selected cell; None where there is nothing.
 
     Decisions are standardised by their mean and deviation over validation: on train they are those
-        of a probe that has seen
-    the labels, wider than what it says of new examples, and by how much differs from cell to cell.
-    An ensemble scores exactly the examples that the selected cell scores; a cell that lacks one of
-    them is left out of that example's mean or sum, so that rare tokens cost no examples.
+    of a probe that has seen the labels, wider than what it says of new examples, and by how much
+    differs from cell to cell. An ensemble scores exactly the examples that the selected cell
+    scores; a cell that lacks one of them is left out of that example's mean or sum, so that rare
+    tokens cost no examples.
 
     Args:
         fits: every cell's probe.
         labels: labels, splits and groups.
         chosen: the selected cell.
-        given: True for statements, where everything is readable before.
     """
     used = candidates(fits, labels, chosen)
-    validation = split_index(labels.splits)["validation"]
-    validation = validation[np.isfinite(chosen.decisions[validation])]
+    rows = split_index(labels.splits)["validation"]
+    rows = rows[np.isfinite(chosen.decisions[rows])]
     if len(used) < 2:
-        return []
-    Z = standardised(used, validation)
+        return None
+    Z = standardised(used, rows)
     Z[:, ~np.isfinite(chosen.decisions)] = np.nan
-    first: dict[str, int] = {}
-    for i, f in enumerate(used):
-        first.setdefault(f.cell.position, i)
-    places = list(first.values())
-    stack = (
-        _stack(Z[places], [used[i] for i in places], labels, validation) if len(places) > 1 else []
+    return Candidates(tuple(used), Z, rows)
+
+
+@detector(
+    Description(
+        name="ensemble_mean",
+        of_answers="mean of {k} cells",
+        of_statements="mean of {k} cells",
+        kind="ensemble",
+        when=None,
+        needs=CELLS,
+        skip="ensembles",
     )
-    found = [_mean(Z, used, labels, validation), *stack]
-    return [replace(d, when="before") for d in found] if given else found
+)
+def ensemble_mean(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """The mean over the k best cells of the selected cell's site."""
+    if found := candidates_of(data.fits, data.labels, data.chosen):
+        yield mean_of_best(found, data.labels)
+
+
+@detector(
+    Description(
+        name="ensemble_stacked",
+        of_answers="stack of {k} cells",
+        of_statements="stack of {k} cells",
+        kind="ensemble",
+        when=None,
+        needs=CELLS,
+        skip="ensembles",
+    )
+)
+def ensemble_stacked(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """The best cell of every position, weighed."""
+    found = candidates_of(data.fits, data.labels, data.chosen)
+    if found and (scores := stack_of_positions(found, data.labels)):
+        yield scores
 
 
 def candidates(fits: Sequence[CellFit], labels: Labels, chosen: CellFit) -> list[CellFit]:
@@ -94,29 +133,20 @@ def standardised(fits: Sequence[CellFit], rows: NDArray[np.int64]) -> Floats:
     return np.asarray((D - mean) / np.where(sd > 0, sd, np.inf))
 
 
-def _mean(
-    Z: Floats, used: Sequence[CellFit], labels: Labels, validation: NDArray[np.int64]
-) -> Detector:
+def mean_of_best(found: Candidates, labels: Labels) -> Scores:
+    """The mean over as many of the best cells as do best on validation."""
+    used, Z = found.fits, found.Z
     sizes = [k for k in SIZES if k < len(used)] + ([len(used)] if len(used) <= SIZES[-1] else [])
-    y = labels.y[validation]
-    tried = {k: auroc(y, present_mean(Z[:k, validation])) for k in sizes}
-    k = max(
-        tried, key=lambda size: tried[size]
-    )  # max keeps the first, and so the fewest cells, on a tie
+    y = labels.y[found.rows]
+    tried = {k: auroc(y, present_mean(Z[:k, found.rows])) for k in sizes}
+    k = max(tried, key=lambda size: tried[size])  # the first, so the fewest cells, on a tie
     detail = {
         "k": k,
         "k_tried": list(sizes),
         "validation_auroc": tried[k],
         "cells": [_facts(f) for f in used[:k]],
     }
-    return Detector(
-        "ensemble_mean",
-        f"mean of {k} cells",
-        present_mean(Z[:k]),
-        "ensemble",
-        _when(used[:k]),
-        detail,
-    )
+    return Scores("ensemble_mean", present_mean(Z[:k]), detail, _when(used[:k]))
 
 
 def present_mean(Z: Floats) -> Floats:
@@ -125,53 +155,61 @@ def present_mean(Z: Floats) -> Floats:
     return np.where(n > 0, np.nansum(Z, axis=0) / np.maximum(n, 1), np.nan)
 
 
-def _stack(
-    Z: Floats, used: Sequence[CellFit], labels: Labels, validation: NDArray[np.int64]
-) -> list[Detector]:
-    """Logistic regression on decisions, fitted on validation, since the cells have seen train; C by
-    folds of groups inside it.
+def stack_of_positions(found: Candidates, labels: Labels) -> Scores | None:
+    """Logistic regression on decisions of the best cell of every position, fitted on validation,
+    since the cells have seen train; C by folds of groups inside it.
 
     Validation examples get the decision of the fit that left out their fold, so that thresholds and
     probabilities placed on them are not placed on what the stack knows by heart.
+
+    Returns:
+        None where only one position has a cell, or validation does not hold both classes.
     """
-    rows, there = validation, np.isfinite(Z).any(axis=0)
-    X = np.nan_to_num(Z.T).astype(
-        np.float32
-    )  # after standardising, 0 leaves a cell's term out of the sum
-    y, folds = labels.y[rows], _folds(labels, rows)
-    values = np.full((FOLDS, len(STACK_GRID)), np.nan)
-    for fold in range(FOLDS):
-        fit_on, held = rows[folds != fold], rows[folds == fold]
-        if len(np.unique(labels.y[fit_on])) == 2 == len(np.unique(labels.y[held])):
-            decisions = _fit(X, fit_on, labels, STACK_GRID)
-            # averaged over folds, not pooled: intercepts of folds differ, against the balance of
-            # what was held out
-            values[fold] = [auroc(labels.y[held], d[held]) for d in decisions]
-    means = present_mean(values)
+    first: dict[str, int] = {}
+    for i, f in enumerate(found.fits):
+        first.setdefault(f.cell.position, i)
+    places, rows = list(first.values()), found.rows
+    if len(places) < 2:
+        return None
+    used, Z = [found.fits[i] for i in places], found.Z[places]
+    # after standardising, 0 leaves a cell's term out of the sum
+    X = np.nan_to_num(Z.T).astype(np.float32)
+    folds = _folds(labels, rows)
+    means = present_mean(_by_fold(X, rows, labels, folds))
     best = first_best(means)
-    if best is None or len(np.unique(y)) < 2:
-        return []
-    decisions = np.where(there, _fit(X, rows, labels, (STACK_GRID[best],))[0], np.nan)
-    decisions[rows] = _left_out(X, rows, labels, folds, STACK_GRID[best]) + decisions[rows].mean()
+    if best is None or len(np.unique(labels.y[rows])) < 2:
+        return None
+    C = STACK_GRID[best]
+    there = np.isfinite(Z).any(axis=0)
+    decisions = np.where(there, _fit(X, rows, labels, (C,))[0], np.nan)
+    decisions[rows] = _left_out(X, rows, labels, folds, C) + decisions[rows].mean()
     detail = {
         "k": len(used),
         "cells": [_facts(f) for f in used],
-        "C": STACK_GRID[best],
+        "C": C,
         "fitted_on": "validation",
         "folds": FOLDS,
         "cross_validated_auroc": float(means[best]),
         "n_fit": len(rows),
     }
-    return [
-        Detector(
-            "ensemble_stacked",
-            f"stack of {len(used)} cells",
-            decisions,
-            "ensemble",
-            _when(used),
-            detail,
-        )
-    ]
+    return Scores("ensemble_stacked", decisions, detail, _when(used))
+
+
+def _by_fold(
+    X: NDArray[np.float32], rows: NDArray[np.int64], labels: Labels, folds: NDArray[np.int64]
+) -> Floats:
+    """(fold, C) AUROC on the rows of a fold of a fit to the others; NaN where a class is missing.
+
+    They are averaged, not pooled: intercepts of folds differ, against the balance of what was held
+    out.
+    """
+    values = np.full((FOLDS, len(STACK_GRID)), np.nan)
+    for fold in range(FOLDS):
+        fit_on, held = rows[folds != fold], rows[folds == fold]
+        if len(np.unique(labels.y[fit_on])) == 2 == len(np.unique(labels.y[held])):
+            decisions = _fit(X, fit_on, labels, STACK_GRID)
+            values[fold] = [auroc(labels.y[held], d[held]) for d in decisions]
+    return values
 
 
 def _left_out(

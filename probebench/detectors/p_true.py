@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
+from probebench.detectors.registry import Description, Scores, detector
+from probebench.detectors.relations import between
 from probebench.files import content_key
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import BATCH_TOKENS, Budget
@@ -21,7 +23,7 @@ from probebench.stages.parquet import parquet_bytes, read_parquet_bytes
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Runner, Stage
 from probebench.tasks.prompts import encode_prompt
-from probebench.types import Detector, Floats, LabelledAnswer, When
+from probebench.types import Floats, LabelledAnswer
 
 Ids = tuple[int, ...]
 Pair = tuple[Ids, Ids] | None
@@ -30,7 +32,7 @@ Pair = tuple[Ids, Ids] | None
 
 @dataclass(frozen=True, eq=False)
 class AskedTrue(Stage[pd.DataFrame]):
-    """`share` and `mass` of p(True): one row per example and kind, kinds of one example together."""
+    """`share` and `mass` of p(True): a row per example and kind, kinds of one example together."""
 
     plan: Plan
     kinds: Mapping[str, Sequence[Pair]]
@@ -75,43 +77,54 @@ class AskedTrue(Stage[pd.DataFrame]):
         return read_parquet_bytes(content)
 
 
-def p_true(data: RunData, runner: Runner) -> list[Detector]:
-    """What the model says when asked whether its answer is true, and whether its exact answer is;
-    nothing for encoders.
+@detector(
+    Description(
+        name="p_true",
+        of_answers="p(True), answer",
+        of_statements="p(True)",
+        when="after",
+        needs=frozenset({"asking"}),
+        required=frozenset({"answers"}),
+        relations=(between(0.0, 1.0),),
+        skip="p-true",
+    ),
+    Description(
+        name="p_true_exact",
+        of_answers="p(True), exact answer",
+        of_statements=None,
+        when="after",
+        needs=frozenset({"asking", "exact answer"}),
+        relations=(between(0.0, 1.0),),
+        skip="p-true",
+    ),
+)
+def p_true(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """What the model says when asked whether its answer is true, and whether its exact answer is.
 
     Nothing is fitted, so training examples are not asked about. NaN also where a prompt does not
     fit into the context.
     """
     plan, answers = data.plan, data.answers
-    if not plan.handle.causal:
-        return []
-    when: When = "before" if plan.statements else "after"
-    kinds = {"p_true": "p(True)" if plan.statements else "p(True), answer"}
-    if not plan.statements:
-        kinds["p_true_exact"] = "p(True), exact answer"
+    kinds = ("p_true",) if data.statements else ("p_true", "p_true_exact")
     rows = [i for i, a in enumerate(answers) if a.split != "train"]
     prompts = {
         name: [_pair(plan, answers[i], exact=name == "p_true_exact") for i in rows]
         for name in kinds
     }
-    fits = {name: [_fitting(plan, pair) for pair in pairs] for name, pairs in prompts.items()}
+    asked = {name: [_fitting(plan, pair) for pair in pairs] for name, pairs in prompts.items()}
     values = np.full((len(answers), len(kinds), 2), np.nan)
-    for shard, table in runner.run(AskedTrue(plan, fits)).parts():
+    for shard, table in runner.run(AskedTrue(plan, asked)).parts():
         both = table[["share", "mass"]].to_numpy().reshape(len(shard), len(kinds), 2)
         values[[rows[i] for i in shard]] = both
     test = [i for i, a in enumerate(answers) if a.split == "test"]
-    found = []
-    for k, (name, label) in enumerate(kinds.items()):
-        too_long = sum(
-            p is not None and f is None for p, f in zip(prompts[name], fits[name], strict=True)
-        )
+    for k, name in enumerate(kinds):
         mass = values[test, k, 1][np.isfinite(values[test, k, 1])]
+        pairs = zip(prompts[name], asked[name], strict=True)
         detail = {
             "letter_mass": float(mass.mean()) if len(mass) else float("nan"),
-            "n_too_long": too_long,
+            "n_too_long": sum(whole is not None and pair is None for whole, pair in pairs),
         }
-        found.append(Detector(name, label, values[:, k, 0], when=when, detail=detail))
-    return found
+        yield Scores(name, values[:, k, 0], detail)
 
 
 def _pair(plan: Plan, a: LabelledAnswer, *, exact: bool) -> Pair:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from probebench.detectors.registry import Description, Scores, detector
 from probebench.metrics.auroc import auroc
 from probebench.models.blocks.sites import plan_sites
 from probebench.probes.fit import Job
@@ -20,7 +21,7 @@ from probebench.stages.stage import Runner
 from probebench.stages.states import Sequences, StatesStage
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import readable_when
-from probebench.types import Cell, CellFit, Detector, split_index
+from probebench.types import Cell, CellFit, split_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,18 @@ class RandomFitted(Fitted):
         return found
 
 
-def random_model(data: RunData, runner: Runner) -> Detector:
+@detector(
+    Description(
+        name="probe_random_model",
+        of_answers="probe, random model",
+        of_statements="probe, random model",
+        kind="control",
+        when=None,
+        needs=frozenset({"cells", "untrained model"}),
+        control="random-model",
+    )
+)
+def probe_random_model(data: RunData, runner: Runner) -> Iterator[Scores]:
     """The probe of the selected cell on an untrained model that reads the same tokens, C chosen as
     for the trained one.
 
@@ -102,10 +114,8 @@ def random_model(data: RunData, runner: Runner) -> Detector:
         "n_test": len(there),
     }
     detail = {**cell_facts(chosen), "seed": plan.seed, "best_layer": own_best}
-    when = readable_when(cell.position, given=plan.statements)
-    return Detector(
-        "probe_random_model", "probe, random model", chosen.decisions, "control", when, detail
-    )
+    when = readable_when(cell.position, given=data.statements)
+    yield Scores("probe_random_model", chosen.decisions, detail, when)
 
 
 def _fits(job: Job, reading: RandomHidden, cell: Cell, runner: Runner) -> list[CellFit]:

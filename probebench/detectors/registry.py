@@ -1,68 +1,141 @@
-"""Simpler signals that every probe is compared with. Signs are fixed in advance; higher means more
-likely correct."""
+"""The registry of detectors: whatever scores an answer, one row each.
+
+A row says what a detector is called, when it can be read, what it needs, whether it can be left
+out, and what its decisions must be beside those of others. Tables, `--skip` and `--control`, the
+check of submissions, the summary and the report follow from it. To add a detector, write a function
+that makes its decisions and register it with its row; `probebench.detectors.suite` names the
+modules.
+
+Signs are fixed in advance: a higher decision means more likely correct.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from probebench.detectors.relations import Relation
+from probebench.types import DetectorKind, Floats, When
 
-from probebench.detectors.embedding import text_embedding
-from probebench.detectors.ensembles import ensembles
-from probebench.detectors.p_true import p_true
-from probebench.detectors.random_model import random_model
-from probebench.detectors.signals import each, length, prompt_length, signal_baselines
-from probebench.detectors.text import text_baselines
-from probebench.probes.labels import Labels
-from probebench.stages.data import RunData
-from probebench.stages.stage import Runner
-from probebench.types import Detector, LabelledAnswer, split_index
+if TYPE_CHECKING:
+    from probebench.stages.data import RunData
+    from probebench.stages.stage import Runner
+
+Need = Literal[
+    "text",
+    "token counts",
+    "train labels",
+    "token scores",
+    "exact answer",
+    "asking",
+    "encoder",
+    "cells",
+    "embedding row",
+    "untrained model",
+]
+"""What a detector is made from. `token scores` are those of generated tokens, `asking` a further
+pass of a model that generates, `cells` the decisions of the run's probes."""
+EVERYWHERE: frozenset[Need] = frozenset({"text", "token counts", "train labels", "encoder"})
+"""What no example lacks."""
+UNLABELLED: frozenset[Need] = frozenset({"token counts", "token scores", "exact answer", "asking"})
+"""What no label goes into."""
+Input = Literal["answers", "statements"]
 
 
-def detectors_beside(data: RunData, runner: Runner) -> list[Detector]:
-    """Every detector beside the probe, in the order of tables."""
-    skip = data.plan.beside.skip
-    found = list(baselines(data.answers, data.labels, text="text" not in skip))
-    found += text_embedding(data, runner)
-    if "p-true" not in skip:
-        found += p_true(data, runner)
-    if "random-model" in data.plan.beside.controls:
-        found.append(random_model(data, runner))
-    if "ensembles" not in skip:
-        found += ensembles(data.fits, data.labels, data.chosen, given=data.statements)
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What one detector says of every example of a run."""
+
+    name: str
+    decisions: Floats
+    """(example,) NaN where there is none."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    when: When | None = None
+    """When it can be read, where its row leaves that to the run."""
 
 
-def baselines(
-    answers: Sequence[LabelledAnswer], labels: Labels, *, text: bool = True
-) -> Iterator[Detector]:
-    """Every baseline that needs neither hidden states nor a further forward pass, in the order of
-    tables.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Description:
+    """All that is known of a detector before it is made."""
 
-    Of given statements there is one text and no exact answer, and nothing has to be generated
-    before they can be read.
+    name: str
+    of_answers: str
+    """Its words in tables; `{k}` and the like stand for parts of its detail."""
+    of_statements: str | None
+    """The same where statements are read; None where they have no such thing."""
+    needs: frozenset[Need]
+    when: When | None
+    """Whether it can be read before the model answers; None: when the cells can that it reads. Of
+    statements everything is readable before."""
+    kind: DetectorKind = "baseline"
+    family: str = ""
+    """Baselines of one family differ only in what they average over: a summary shows the best one.
+    Empty for one that is shown in any case."""
+    required: frozenset[Input] = frozenset()
+    """Of what it must stand in a submission, or be absent with a reason."""
+    relations: tuple[Relation, ...] = ()
+    """What its decisions must be."""
+    skip: str | None = None
+    """The name by which `--skip` leaves it out; None where it is always there."""
+    control: str | None = None
+    """The name by which `--control` asks for it; None where nobody has to."""
 
-    Args:
-        answers: every labelled answer of the run.
-        labels: their labels, splits and groups.
-        text: False leaves out what is fitted to words, the only part that takes long.
-    """
-    statements = answers[0].example.label is not None
-    if text:
-        yield from text_baselines(answers, labels, statements=statements)
-    yield from signal_baselines(answers, statements=statements)
-    yield Detector(
-        "length",
-        "length (shorter)",
-        each(answers, length),
-        when="before" if statements else "after",
-    )
-    if not statements:
-        yield Detector(
-            "length_question",
-            "prompt length (shorter)",
-            each(answers, prompt_length),
-            when="before",
-        )
-    majority = float(labels.y[split_index(labels.splits)["train"]].mean() >= 0.5)
-    yield Detector("majority", "majority class", np.full(len(answers), majority), when="before")
+    def label(self, given: bool) -> str | None:
+        """Its words in tables, of given statements or of answers."""
+        return self.of_statements if given else self.of_answers
+
+    @property
+    def of_any_run(self) -> str:
+        """Its words in a table over many runs, whose details differ."""
+        return re.sub(r"{\w+}", "the best", self.of_answers)
+
+    def is_called(self, label: str, *, given: bool) -> bool:
+        """Are these its words?"""
+        own = self.label(given)
+        pattern = r"\d{1,4}".join(map(re.escape, re.split(r"{\w+}", own or "")))
+        return own is not None and re.fullmatch(pattern, label) is not None
+
+    @property
+    def constant(self) -> bool:
+        """Does it say the same of every example, so that there is nothing to rank?"""
+        return self.needs == {"train labels"}
+
+    @property
+    def label_free(self) -> bool:
+        """Is it fitted to no label?"""
+        return self.needs <= UNLABELLED
+
+    @property
+    def covers(self) -> frozenset[Need] | None:
+        """What the examples have that it scores: empty where it scores all, None where that hangs
+        on the run."""
+        if self.needs <= EVERYWHERE:
+            return frozenset()
+        return self.needs if "token scores" in self.needs else None
+
+
+Make = Callable[["RunData", "Runner"], Iterable[Scores]]
+"""The scores of one or more rows, from the data of a run and what computes further stages."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detectors:
+    """Rows that are made together."""
+
+    rows: tuple[Description, ...]
+    make: Make
+
+
+DETECTORS: list[Detectors] = []
+
+
+def detector(*rows: Description) -> Callable[[Make], Make]:
+    """Register a function that makes the scores of these rows."""
+
+    def register(make: Make) -> Make:
+        DETECTORS.append(Detectors(rows, make))
+        return make
+
+    return register

@@ -3,15 +3,21 @@ text."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probebench.detectors.registry import Description, Need, Scores, detector
 from probebench.probes.choose import fit_features
 from probebench.probes.labels import Labels
-from probebench.types import Detector, Floats, LabelledAnswer, When, split_index
+from probebench.types import Floats, LabelledAnswer, split_index
 
+if TYPE_CHECKING:
+    from probebench.stages.data import RunData
+    from probebench.stages.stage import Runner
+
+TEXT: frozenset[Need] = frozenset({"text"})
 TEXT_GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse L2 strengths of the text-only baselines: their rows have length one, so weaker penalties
 are in place."""
@@ -26,21 +32,60 @@ def whole_text(a: LabelledAnswer) -> str:
     )
 
 
-def text_baselines(
-    answers: Sequence[LabelledAnswer], labels: Labels, *, statements: bool
-) -> Iterator[Detector]:
-    """TF-IDF on question, on answer, and on both; of a statement there is one text, readable from
-    the start."""
-    texts: dict[str, tuple[str, When, Callable[[LabelledAnswer], str]]] = {
-        "text": ("text only, question + answer", "after", whole_text),
-        "text_question": ("text only, question", "before", lambda a: a.example.question),
-        "text_answer": ("text only, answer", "after", lambda a: a.answer.text),
-    }
-    if statements:
-        texts = {"text": ("text only", "before", whole_text)}
-    for name, (label, when, text) in texts.items():
-        decisions, C = fit_text([text(a) for a in answers], labels)
-        yield Detector(name, label, decisions, when=when, detail={"C": C})
+@detector(
+    Description(
+        name="text",
+        of_answers="text only, question + answer",
+        of_statements="text only",
+        family="text",
+        when="after",
+        needs=TEXT,
+        required=frozenset({"answers", "statements"}),
+        skip="text",
+    )
+)
+def text(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """TF-IDF on all the text that there is."""
+    yield _scores("text", map(whole_text, data.answers), data)
+
+
+@detector(
+    Description(
+        name="text_question",
+        of_answers="text only, question",
+        of_statements=None,
+        family="text",
+        when="before",
+        needs=TEXT,
+        required=frozenset({"answers"}),
+        skip="text",
+    )
+)
+def text_question(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """TF-IDF on the question."""
+    yield _scores("text_question", (a.example.question for a in data.answers), data)
+
+
+@detector(
+    Description(
+        name="text_answer",
+        of_answers="text only, answer",
+        of_statements=None,
+        family="text",
+        when="after",
+        needs=TEXT,
+        required=frozenset({"answers"}),
+        skip="text",
+    )
+)
+def text_answer(data: RunData, runner: Runner) -> Iterator[Scores]:
+    """TF-IDF on the answer."""
+    yield _scores("text_answer", (a.answer.text for a in data.answers), data)
+
+
+def _scores(name: str, texts: Iterable[str], data: RunData) -> Scores:
+    decisions, C = fit_text(list(texts), data.labels)
+    return Scores(name, decisions, {"C": C})
 
 
 def fit_text(texts: Sequence[str], labels: Labels) -> tuple[Floats, float]:

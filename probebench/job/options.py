@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from probebench.detectors import suite
 from probebench.errors import UnknownNameError, UsageError
 from probebench.files import content_key
 from probebench.models.blocks.sites import check_sites
@@ -23,20 +24,13 @@ from probebench.tasks.judge import JUDGES
 
 BY_MODEL = "model"
 """Name of the second judge that is `judge_model`."""
-CONTROLS = ("random-model",)
-"""Controls that are asked for by name; shuffled labels are always there."""
-SKIPS: dict[str, tuple[str, ...]] = {
-    "p-true": ("p_true", "p_true_exact"),
-    "text": ("text", "text_question", "text_answer"),
-    "text-embedding": ("text_embedding",),
-    "ensembles": ("ensemble_mean", "ensemble_stacked"),
-    "shuffles": (),
-}
-"""What costs time beside the map and can be left out: its name, and the rows that the table of
-detectors lacks then. `shuffles` are the fits of every cell to shuffled labels; those of the
-selected cell alone cost little and stay."""
-SKIPPED = "left out by --skip"
-"""How the record begins to say why such a detector is not there."""
+
+
+def skips() -> dict[str, tuple[str, ...]]:
+    """What costs time beside the map and can be left out: its name, and the rows that the table of
+    detectors lacks then. `shuffles` are the fits of every cell to shuffled labels; those of the
+    selected cell alone cost little and stay."""
+    return {**suite.skips(), "shuffles": ()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +76,7 @@ class Options:
     controls: tuple[str, ...] = ()
     """Further controls, by name: `random-model`."""
     skip: tuple[str, ...] = ()
-    """Costly detectors and controls to leave out, by name of `SKIPS`. Such a run never ranks."""
+    """Costly detectors and controls to leave out, by name of `skips`. Such a run never ranks."""
     encoder: str | None = None
     """A text encoder, a folder or a hub id, for the text-embedding baseline; it changes no other
     number."""
@@ -176,8 +170,8 @@ class Options:
                 "--judge-model M."
             )
         for name in self.controls:
-            if name not in CONTROLS:
-                raise UnknownNameError("--control", name, CONTROLS)
+            if name not in suite.controls():
+                raise UnknownNameError("--control", name, suite.controls())
         self._check_skip()
         if self.controls and self.states is not None:
             raise UsageError(
@@ -196,8 +190,8 @@ class Options:
     def _check_skip(self) -> None:
         """Complain about a name that cannot be left out, or that is asked for at once."""
         for name in self.skip:
-            if name not in SKIPS:
-                raise UnknownNameError("--skip", name, SKIPS)
+            if name not in skips():
+                raise UnknownNameError("--skip", name, skips())
         for name, option, value in (
             ("shuffles", "--shuffles", self.shuffles),
             ("text-embedding", "--encoder", self.encoder),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from probebench.detectors.registry import detectors_beside
+from probebench.detectors.suite import detectors
 from probebench.files import Lock
 from probebench.job.options import Options
 from probebench.job.place import check_place
@@ -23,7 +23,8 @@ from probebench.stages.plan import Plan
 from probebench.stages.second_judge import model_opinions, opinion_facts
 from probebench.stages.stage import LocalRunner, Runner
 from probebench.stages.states import attributed, hidden_states
-from probebench.studies.registry import studies
+from probebench.studies.registry import Scored
+from probebench.studies.suite import studies
 
 
 def evaluate(options: Options, progress: Progress | None = None) -> Run:
@@ -70,11 +71,11 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     job = job_of(plan, answers, states)
     fits = fits_of(plan, runner, job, states)
     data = RunData(plan, answers, states, job, fits, select(fits), opinions)
-    beside = detectors_beside(data, runner)
+    found = detectors(data, runner)
     with progress.stage("Scoring", 1, "map") as counter:
-        result = score_run(fits, job, beside, given=plan.statements)
+        result = score_run(fits, job, found)
         fitted = job.final(result.selected)
-        sections = studies(data, result, fitted)
+        sections = studies(Scored(data, result, fitted))
         counter.advance()
     attribution = (
         attributed(plan, runner, answers, fitted, result.selected)

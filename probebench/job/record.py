@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from probebench._version import __version__
-from probebench.job.options import SKIPPED, SKIPS
+from probebench.detectors.suite import left_out
 from probebench.metrics.intervals import mean_interval
 from probebench.models.blocks.sites import SitePlan
 from probebench.record.published import published
@@ -182,17 +182,6 @@ def shuffled_facts(values: Sequence[float]) -> dict[str, Any]:
         "mean_auroc_95": ends(mean_interval(found)),
         "sd": float(found.std(ddof=1)),
         "auroc": list(values),
-    }
-
-
-def left_out(skip: Sequence[str], *, given: bool) -> dict[str, str]:
-    """Detectors that `--skip` left out, with the reason; of statements only those that they
-    have."""
-    rows = {row: f"{SKIPPED} {name}" for name in skip for row in SKIPS[name]}
-    return {
-        row: why
-        for row, why in rows.items()
-        if not given or row not in ("p_true_exact", "text_question", "text_answer")
     }
 
 

@@ -18,15 +18,12 @@ from probebench.probes.kinds import Probe, get_probe, linear_map
 from probebench.probes.labels import Labels, why_no_probe
 from probebench.probes.many_fits import decide, fit_grid, fit_last, fits_of
 from probebench.record.run import PROBE, Run
-from probebench.scoring.best import best_on_common
 from probebench.tasks.sources import normalise
 from probebench.types import EMB, Cell, Floats
 
 Mask = NDArray[np.bool_]
 ONE_MODEL = ("revision", "tokenizer", "chat_template", "dtype", "attention")
 """What must agree for two runs to be of one model."""
-LABEL_FREE = ("logit_", "prob_", "logprob_", "perplexity", "entropy", "p_true", "length")
-"""How the names of detectors begin that were fitted to no label."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,22 +214,6 @@ class Stored:
             found[str(name)] = np.full(len(self.split), np.nan)
             found[str(name)][[place[i] for i in rows.id]] = rows.decision.to_numpy(dtype=np.float64)
         return found
-
-    @cached_property
-    def baseline(self) -> str | None:
-        """The detector with the best validation AUROC among those fitted to no label, all on the
-        same examples.
-
-        None where there is none (see `best_on_common`).
-        """
-        validation = np.flatnonzero(self.split == "validation")
-        free = [name for name in self.reported if name.startswith(LABEL_FREE)]
-        if not free:
-            return None
-        best = best_on_common(
-            self.labels.y[validation], np.array([self.reported[name][validation] for name in free])
-        )
-        return None if best is None else free[best]
 
 
 def fit_probe(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from probebench.record.claims import headline
 from probebench.record.run import RECORD, Run
 from probebench.record.words import Record, part_words, terms
 from probebench.report.bibtex import cite
-from probebench.report.blocks import Block, Bullets, Code, Prose, Report, Section
+from probebench.report.blocks import Block, Bullets, Code, Facts, Prose, Report, Section
+from probebench.report.format import name_words, value_words
 from probebench.report.inputs import check_tables
 from probebench.report.sections.calibration import calibration_blocks
 from probebench.report.sections.confounds import confounds_blocks
@@ -32,45 +34,61 @@ from probebench.report.sections.provenance import controls_blocks, counts_table,
 from probebench.report.sections.published import published_blocks
 from probebench.report.sections.several import overview, transfer_section
 from probebench.report.terminal.summary import absent_sites
+from probebench.studies.suite import in_order
 from probebench.text import slug
 
 T = TypeVar("T")
 NAMED = 4
 """Up to so many tasks stand in the title."""
-OPTIONAL: tuple[tuple[str, str, Callable[[Record], list[Block]], str], ...] = (
-    (
-        "published",
-        "Beside published figures",
-        published_blocks,
-        "Published figures: none are known for this model and task.",
-    ),
-    (
-        "confounds",
-        "What else it could be reading",
-        confounds_blocks,
-        "Confounds: the run looked for none.",
-    ),
-    (
-        "calibration",
-        "Calibration",
-        calibration_blocks,
-        "Calibration: the decisions could not be turned into probabilities.",
-    ),
-    (
-        "learning_curve",
-        "How much training data it takes",
-        learning_blocks,
-        "Learning curve: ask for one with --train-sizes 50,100,200.",
-    ),
-    (
-        "label_noise",
-        "Under another judge",
-        noise_blocks,
-        "A second judge's labels: ask for them with --label-noise JUDGE.",
-    ),
-)
-"""Field of the record, title, content, and what is said when the field is null. A field that is not
-there is left out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A part of a report about one field of the record; a field that is not there is left out."""
+
+    field: str
+    title: str
+    content: Callable[[Record], list[Block]]
+    unasked: str
+    """What is said when the field is null."""
+
+
+CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
+    "published": published_blocks,
+    "confounds": confounds_blocks,
+    "calibration": calibration_blocks,
+    "learning_curve": learning_blocks,
+    "label_noise": noise_blocks,
+}
+"""Field of the record -> its blocks, in the order of a report."""
+
+
+def optional_parts() -> list[Part]:
+    """Parts that not every run has: those of studies by their rows, those without blocks of their
+    own last, as plain facts."""
+    known = {
+        "published": (
+            "Beside published figures",
+            "Published figures: none are known for this model and task.",
+        ),
+        "calibration": (
+            "Calibration",
+            "Calibration: the decisions could not be turned into probabilities.",
+        ),
+        **{s.section: (s.title, s.unasked) for s in in_order() if s.title},
+    }
+    fields = [*CONTENT, *(field for field in known if field not in CONTENT)]
+    return [
+        Part(field, title, CONTENT.get(field, partial(fact_blocks, field)), unasked)
+        for field, (title, unasked) in ((field, known[field]) for field in fields)
+    ]
+
+
+def fact_blocks(field: str, record: Record) -> list[Block]:
+    """A field of the record as names and values."""
+    facts = record[field]
+    items = facts.items() if isinstance(facts, Mapping) else [(field, facts)]
+    return [Facts(tuple((name_words(name), value_words(value)) for name, value in items))]
 
 
 def build_report(
@@ -152,8 +170,8 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
     r = run.record
     first, *rest = sentences(r)
     blocks: list[Block] = [Prose(first, "lead"), *(Prose(text) for text in rest), key_figures(r)]
-    if part := part_words(r):
-        blocks.append(Prose(f"Examples: {part}.", "small"))
+    if examples_words := part_words(r):
+        blocks.append(Prose(f"Examples: {examples_words}.", "small"))
     if r.get("warnings"):
         blocks.append(Bullets(tuple(r["warnings"]), "warning"))
     figure, numbers = positions_figure(run)
@@ -171,9 +189,11 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
         ),
         Section(f"{at}-metrics", "Further metrics", tuple(metrics_tables(r))),
     ]
-    for field, title, content, _ in OPTIONAL:
-        if r.get(field) is not None:
-            parts.append(Section(f"{at}-{slug(field)}", title, tuple(content(r))))
+    optional = [part for part in optional_parts() if part.field in r]
+    for part in optional:
+        if r[part.field] is not None:
+            blocks_of = tuple(part.content(r))
+            parts.append(Section(f"{at}-{slug(part.field)}", part.title, blocks_of))
     if lists := examples_of(run, examples):
         words = Prose(threshold_words(r), "small")
         parts.append(Section(f"{at}-examples", "Answers it gets right and wrong", (words, *lists)))
@@ -182,9 +202,7 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
         Section(f"{at}-counts", f"The {terms(r).what}", (counts_table(r),)),
         Section(f"{at}-provenance", "Where the numbers come from", tuple(provenance_blocks(r))),
     ]
-    if unmeasured := tuple(
-        reason for field, _, _, reason in OPTIONAL if field in r and r[field] is None
-    ):
+    if unmeasured := tuple(part.unasked for part in optional if r[part.field] is None):
         parts.append(Section(f"{at}-unmeasured", "Not measured", (Bullets(unmeasured),)))
     return Section(at, name, tuple(blocks), tuple(parts))
 

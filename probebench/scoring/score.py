@@ -11,13 +11,11 @@ import numpy as np
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.probes.fit import Job
-from probebench.probes.labels import Labels
 from probebench.probes.many_fits import fits_of
 from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detectors
 from probebench.scoring.matrix import best_of_shuffled, score_matrix
 from probebench.scoring.select import best_of, cell_facts, select
-from probebench.states.positions import readable_when
-from probebench.types import EMB, CellFit, Detector, ScoreMatrix, SplitName, split_index
+from probebench.types import CellFit, Detector, ScoreMatrix, SplitName, split_index
 
 SHUFFLES = 20
 """Repeats of the shuffled-label control at the selected cell."""
@@ -44,16 +42,13 @@ class Result:
     """Test AUROC of each repeat."""
 
 
-def score_run(
-    fits: Sequence[CellFit], job: Job, beside: Sequence[Detector] = (), *, given: bool = False
-) -> Result:
+def score_run(fits: Sequence[CellFit], job: Job, detectors: Sequence[Detector]) -> Result:
     """Score matrices, the selected cell, and every detector beside it.
 
     Args:
         fits: every cell's probe.
         job: labels, hidden states and kind of probe.
-        beside: every other detector, in the order of tables.
-        given: True for statements, where everything is readable before.
+        detectors: all of them, finished, the selected probe first.
 
     One repeat of the shuffled-label control says little: a probe of random labels still lies along
     some strong direction of the cell, and when that direction carries the signal its AUROC lands
@@ -73,14 +68,6 @@ def score_run(
     best = {site: chosen for site in sites if (chosen := best_of(fits, site)) is not None}
     chosen = select(fits)
     control, repeats = shuffled_control(job, chosen)
-    detectors = [cell_detector(chosen, "probe", "probe, selected cell", given=given)]
-    if any(f.cell.layer == EMB and not f.masked for f in fits):
-        detectors.append(
-            cell_detector(
-                select(fits, embedding=True), "probe_emb", "probe, embedding row", given=given
-            )
-        )
-    detectors += beside
     return Result(
         matrices=matrices,
         selected=chosen,
@@ -89,7 +76,7 @@ def score_run(
             fits, chosen.cell.site, matrices[chosen.cell.site, "test"]
         ),
         detectors=tuple(detectors),
-        comparison=compare(detectors, labels, labels.groups, seed),
+        comparison=evaluate_detectors(detectors, labels.y, labels.splits, labels.groups, seed),
         shuffled=control,
         shuffled_aurocs=repeats,
     )
@@ -117,27 +104,3 @@ def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], t
             )
         )
     return tuple(detectors), tuple(auroc(y[rows["test"]], d[rows["test"]]) for d in found)
-
-
-def compare(
-    detectors: Sequence[Detector], labels: Labels, groups: Sequence[str], seed: int
-) -> Comparison:
-    """Score every detector on the test examples that all of them cover; the first detector is the
-    selected probe.
-
-    Raises:
-        LabelError: the common examples hold one class only.
-    """
-    return evaluate_detectors(detectors, labels.y, labels.splits, groups, seed)
-
-
-def cell_detector(fit: CellFit, name: str, label: str, *, given: bool) -> Detector:
-    """A cell's probe as a detector."""
-    return Detector(
-        name,
-        label,
-        fit.decisions,
-        "probe",
-        readable_when(fit.cell.position, given=given),
-        cell_facts(fit),
-    )

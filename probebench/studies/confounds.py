@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,11 @@ from probebench.probes.choose import fit_features
 from probebench.probes.labels import Labels
 from probebench.scoring.comparison import ends
 from probebench.scoring.score import Result
+from probebench.studies.registry import Scored, study
 from probebench.types import Floats, LabelledAnswer, split_index
+
+if TYPE_CHECKING:
+    from probebench.stages.data import RunData
 
 GRID = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse L2 strengths of the linear model of the confounds."""
@@ -134,34 +138,22 @@ def _sources(
     )
 
 
-def confounds(
-    answers: Sequence[LabelledAnswer],
-    labels: Labels,
-    result: Result,
-    prompts: Sequence[str] | None,
-    *,
-    declared: bool | None,
-    seed: int,
-) -> dict[str, Any]:
-    """The record's `confounds`.
-
-    Args:
-        answers: every labelled answer of the run.
-        labels: their labels, splits and groups.
-        result: what scoring gave.
-        prompts: rendered prompts; None for statements, which have none.
-        declared: whether the task gives the model a context or options; None where no task says.
-        seed: of the bootstrap.
-    """
-    found = features(answers, labels)
+@study(
+    "confounds",
+    title="What else it could be reading",
+    unasked="Confounds: the run looked for none.",
+)
+def confounds(run: Scored) -> dict[str, Any]:
+    """What lengths, places and sources know, what is left of the probe without it, and whether the
+    answer stands in the prompt."""
+    data, result = run.data, run.result
+    found = features(data.answers, data.labels)
     return {
         "features": list(found.names),
         "left_out": dict(found.left_out),
-        **linear(found, labels, result.selected.decisions, seed),
+        **linear(found, data.labels, result.selected.decisions, data.plan.seed),
         "text_embedding": _embedding(result),
-        "answer_in_prompt": None
-        if prompts is None
-        else answer_in_prompt(answers, prompts, declared=declared),
+        "answer_in_prompt": None if data.statements else _in_prompt(data),
     }
 
 
@@ -246,6 +238,15 @@ def _embedding(result: Result) -> dict[str, Any]:
         "text_embedding", "no encoder was given; give one with --encoder DIR"
     )
     return {"auroc": float("nan"), "reason": reason}
+
+
+def _in_prompt(data: RunData) -> dict[str, Any]:
+    """Whether the prompts of a run hold the answer."""
+    task, answers = data.plan.task, data.answers
+    declared = None if task is None else task.kind == "choice" or task.fields.context is not None
+    ids = [list(a.answer.prompt_ids) for a in answers]
+    prompts = data.plan.handle.tokenizer.batch_decode(ids)
+    return answer_in_prompt(answers, prompts, declared=declared)
 
 
 def answer_in_prompt(

@@ -17,6 +17,7 @@ from probebench.probes.choose import choose
 from probebench.probes.fit import Job
 from probebench.probes.many_fits import fit_grid, fits_of
 from probebench.scoring.comparison import ends
+from probebench.studies.registry import Scored, study
 from probebench.types import Cell, CellFit, Floats
 
 REPEATS = 10
@@ -37,6 +38,17 @@ def check_sizes(sizes: Sequence[int] | None, n_train: int) -> None:
             f"--train-sizes {too_large[0]} is more than the {n_train} examples of the train split. "
             f"Take sizes up to {n_train}; all of them are added by themselves."
         )
+
+
+@study(
+    "learning_curve",
+    asked=lambda plan: plan.beside.train_sizes is not None,
+    title="How much training data it takes",
+    unasked="Learning curve: ask for one with --train-sizes 50,100,200.",
+)
+def _learning_curve(run: Scored) -> dict[str, Any]:
+    sizes = run.data.plan.beside.train_sizes or ()
+    return learning_curve(run.data.job, run.result.selected, sizes)
 
 
 def learning_curve(

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import UsageError
+from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.ranking import alarm_threshold
 from probebench.record.reopened import other_model
 from probebench.record.run import Run
 from probebench.scoring.measures import ALARM_RATES, Sample, metric_facts, recall
+from probebench.studies.registry import Scored, study
 from probebench.tasks.sources import normalise
 from probebench.types import Cell
 
@@ -46,6 +48,19 @@ def open_neutral(folder: str | Path, model: dict[str, Any]) -> Run:
             "it again without."
         )
     return run
+
+
+@study("neutral", asked=lambda plan: plan.beside.neutral is not None)
+def _neutral(run: Scored) -> dict[str, Any] | None:
+    """On the examples of the detectors' table."""
+    data, cell, control = run.data, run.result.selected.cell, run.data.plan.beside.neutral
+    if control is None:
+        return None
+    rows, labels = run.result.comparison.rows, data.labels
+    draws = Resamples.draw(labels.group_names(rows), data.plan.seed)
+    sample = Sample.of(labels.y[rows], labels.y[:0], draws)
+    questions = [a.example.question for a in data.answers]
+    return neutral_facts(control, cell, run.fitted, questions, sample, data.job.vectors(cell)[rows])
 
 
 def neutral_facts(

@@ -16,12 +16,28 @@ from probebench.metrics.intervals import auroc_interval, bootstrap_interval
 from probebench.probes.fit import Job, fit_cell
 from probebench.probes.labels import why_masked
 from probebench.scoring.comparison import ends
+from probebench.stages.second_judge import second_labels
+from probebench.studies.registry import Scored, study
 from probebench.tasks.opinion import agreement
 from probebench.types import CellFit, Floats, Interval, split_index
 
 LEAST = 0.05
 """Where 1 - a - b falls below this, labels say next to nothing of the other judge's, and nothing is
 divided by it."""
+
+
+@study(
+    "label_noise",
+    asked=lambda plan: plan.beside.label_noise is not None,
+    title="Under another judge",
+    unasked="A second judge's labels: ask for them with --label-noise JUDGE.",
+)
+def _label_noise(run: Scored) -> dict[str, Any] | None:
+    data, judge = run.data, run.data.plan.beside.label_noise
+    second = second_labels(data.plan, data.answers, data.opinions)
+    if second is None or judge is None:
+        return None
+    return label_noise(data.job, run.result.selected, second, judge)
 
 
 def label_noise(

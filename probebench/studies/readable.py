@@ -21,6 +21,7 @@ from probebench.scoring.matrix import tested
 from probebench.scoring.score import Result
 from probebench.scoring.select import cell_facts
 from probebench.states.positions import readable_when
+from probebench.studies.registry import Scored, study
 from probebench.types import EMB, CellFit, Detector, When, split_index
 
 PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
@@ -28,6 +29,18 @@ PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
 POWER = Z95 + 0.8416212335729143
 """97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors
 is found 4 times out of 5 by a two-sided test at 5 %."""
+
+
+@study("by_position")
+def _by_position(run: Scored) -> list[dict[str, Any]]:
+    data, positions = run.data, run.data.plan.reading.positions
+    return by_position(run.result, data.fits, positions, given=data.statements)
+
+
+@study("readable")
+def _readable(run: Scored) -> dict[str, Any]:
+    data = run.data
+    return readable(run.result, data.fits, data.labels, data.plan.seed, given=data.statements)
 
 
 def by_position(

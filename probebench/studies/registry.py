@@ -1,68 +1,92 @@
-"""What a run says beside its table: confounds, positions, label noise and the learning curve."""
+"""The registry of studies: what a run says beside its map and its table, one row per section of the
+record, and one function per concern that its warnings raise.
+
+To add a study, write a function of a scored run and register it with its row;
+`probebench.studies.suite` names the modules. The record's section, its place in a report and what
+is said where nobody asked for it follow from the row.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from probebench.metrics.bootstrap import Resamples
-from probebench.record.run import Run
-from probebench.scoring.measures import Sample
-from probebench.scoring.score import Result
-from probebench.stages.data import RunData
-from probebench.stages.second_judge import second_labels
-from probebench.studies.confounds import confounds
-from probebench.studies.curves import learning_curve
-from probebench.studies.neutral import neutral_facts
-from probebench.studies.noise import label_noise
-from probebench.studies.readable import by_position, readable
+from probebench.scoring.comparison import Comparison
+from probebench.types import CellFit
+
+if TYPE_CHECKING:
+    from probebench.scoring.score import Result
+    from probebench.stages.data import RunData
+    from probebench.stages.plan import Plan
 
 
-def studies(data: RunData, result: Result, fitted: Any) -> dict[str, Any]:
-    """Parts of the record that need more than decisions: `by_position`, `readable`, `confounds`,
-    `label_noise`, `learning_curve`, `neutral`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """A run with its numbers: all that a study may look at."""
 
-    Args:
-        data: the run.
-        result: what scoring gave.
-        fitted: the selected cell's probe.
-    """
-    plan, answers, given = data.plan, data.answers, data.statements
-    task, sizes = plan.task, plan.beside.train_sizes
-    declared = None if task is None else task.kind == "choice" or task.fields.context is not None
-    prompts = None
-    if not given:
-        ids = [list(a.answer.prompt_ids) for a in answers]
-        prompts = plan.handle.tokenizer.batch_decode(ids)
-    second, neutral, chosen = (
-        second_labels(plan, answers, data.opinions),
-        plan.beside.neutral,
-        result.selected,
-    )
-    noise_by = plan.beside.label_noise or ""
-    return {
-        "by_position": by_position(result, data.fits, plan.reading.positions, given=given),
-        "readable": readable(result, data.fits, data.labels, plan.seed, given=given),
-        "confounds": confounds(
-            answers, data.labels, result, prompts, declared=declared, seed=plan.seed
-        ),
-        "label_noise": None if second is None else label_noise(data.job, chosen, second, noise_by),
-        "learning_curve": None if sizes is None else learning_curve(data.job, chosen, sizes),
-        "neutral": None if neutral is None else neutral_alarms(data, result, fitted, neutral),
-    }
+    data: RunData
+    result: Result
+    fitted: Any
+    """The selected cell's probe."""
 
 
-def neutral_alarms(data: RunData, result: Result, fitted: Any, neutral: Run) -> dict[str, Any]:
-    """Recall of wrong answers where another run's correct answers place the threshold, on the
-    examples of the detectors' table.
+Make = Callable[[Scored], Any]
+"""What stands in the section: numbers, names, lists and mappings of them."""
 
-    Args:
-        data: the run.
-        result: what scoring gave.
-        fitted: the selected cell's probe.
-        neutral: the control run.
-    """
-    rows, labels, cell = result.comparison.rows, data.labels, result.selected.cell
-    draws = Resamples.draw(labels.group_names(rows), data.plan.seed)
-    sample = Sample.of(labels.y[rows], labels.y[:0], draws)
-    questions = [a.example.question for a in data.answers]
-    return neutral_facts(neutral, cell, fitted, questions, sample, data.job.vectors(cell)[rows])
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """One section of the record."""
+
+    section: str
+    """Its name there."""
+    make: Make
+    asked: Callable[[Plan], bool]
+    """Was it asked for? Where not, the section is null."""
+    title: str
+    """Of its part of a report; empty where another part shows it."""
+    unasked: str
+    """What a report says where the section is null."""
+
+
+STUDIES: list[Study] = []
+
+
+def study(
+    section: str,
+    *,
+    asked: Callable[[Plan], bool] = lambda plan: True,
+    title: str = "",
+    unasked: str = "",
+) -> Callable[[Make], Make]:
+    """Register a function that makes one section of the record."""
+
+    def register(make: Make) -> Make:
+        STUDIES.append(Study(section, make, asked, title, unasked))
+        return make
+
+    return register
+
+
+# -- concerns --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concern:
+    """What the concerns look at."""
+
+    record: Mapping[str, Any]
+    """As far as it is built: everything but the warnings."""
+    fits: Sequence[CellFit]
+    comparison: Comparison
+
+
+Rule = Callable[[Concern], Iterator[str]]
+CONCERNS: list[Rule] = []
+
+
+def concern(rule: Rule) -> Rule:
+    """Register a concern; their order is the order of the list."""
+    CONCERNS.append(rule)
+    return rule

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from probebench.detectors import suite
 from probebench.models.passes.agreement import disagreement
 from probebench.record.claims import ALPHA, against_of, chance, coverage, outcome
 from probebench.scoring.comparison import Comparison, ends
+from probebench.studies.registry import CONCERNS, Concern, concern
 from probebench.tasks.local.notes import data_notes
 from probebench.text import interval
 from probebench.types import CellFit
@@ -23,27 +24,6 @@ CONTROL_OFF = 0.02
 """How far the mean of shuffled labels may lie from 0.5 before it is worth a word,"""
 CONTROL_P = 0.01
 """and the p-value over repeats (Student's t) from which it counts as away from it."""
-TEXT = ("text", "text_question", "text_answer", "text_embedding")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Concern:
-    """What the concerns look at."""
-
-    record: Mapping[str, Any]
-    """As far as it is built: everything but the warnings."""
-    fits: Sequence[CellFit]
-    comparison: Comparison
-
-
-Rule = Callable[[Concern], Iterator[str]]
-CONCERNS: list[Rule] = []
-
-
-def concern(rule: Rule) -> Rule:
-    """Register a concern; their order is the order of the list."""
-    CONCERNS.append(rule)
-    return rule
 
 
 def warnings(
@@ -86,8 +66,7 @@ def _sample(run: Concern) -> Iterator[str]:
     if partly := coverage(run.record):
         yield (
             f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its "
-            "numbers are over these, and cells "
-            f"of other positions are over others."
+            "numbers are over these, and cells of other positions are over others."
         )
 
 
@@ -103,8 +82,8 @@ def _batched(run: Concern) -> Iterator[str]:
         )
         yield (
             f"{found['differ']} of the first {found['examples']} answers differ from those that "
-            "the model gives alone, within "
-            f"{found['tokens']} tokens: {why}. Compare with --generation {other}."
+            f"the model gives alone, within {found['tokens']} tokens: {why}. Compare with "
+            f"--generation {other}."
         )
 
 
@@ -113,7 +92,7 @@ def _simple(run: Concern) -> Iterator[str]:
     """The text alone, or the token's own embedding, does nearly as well."""
     scores = {s.name: s for s in run.comparison.scores}
     probe = run.comparison.scores[0]
-    for name in (*TEXT, "probe_emb"):
+    for name in (*suite.of_text(), "probe_emb"):
         if (s := scores.get(name)) is None:
             continue
         found = outcome((s.difference_interval.low, s.difference_interval.high))
@@ -133,8 +112,7 @@ def _simple(run: Concern) -> Iterator[str]:
         if s.interval.high < 0.5:
             yield (
                 f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n}): twins with "
-                "flipped labels may cross the "
-                "split."
+                "flipped labels may cross the split."
             )
     if "text_embedding" not in scores:
         yield (
@@ -156,16 +134,15 @@ def _confounded(run: Concern) -> Iterator[str]:
         )
         yield (
             f"A linear model of {_names(found['features'])} {said} (AUROC {linear['auroc']:.3f}, "
-            "difference "
-            f"{linear['probe_minus_this']:+.3f} "
+            f"difference {linear['probe_minus_this']:+.3f} "
             f"{interval(linear['probe_minus_this_95'], signed=True)}, n = {linear['n']})."
         )
     above = chance(run.record).verdict == "above"  # else there was nothing to explain
     if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and above:
         yield (
             f"With {_names(found['features'])} regressed out, the probe's AUROC goes from "
-            f"{left['probe_auroc']:.3f} to "
-            f"{left['auroc']:.3f}, an interval that reaches 0.5 (n = {left['n']})."
+            f"{left['probe_auroc']:.3f} to {left['auroc']:.3f}, an interval that reaches 0.5 (n = "
+            f"{left['n']})."
         )
     if flag and flag["flag"]:
         rate = flag["all"]["rate"]
@@ -214,12 +191,10 @@ def _places(run: Concern) -> Iterator[str]:
 @concern
 def _convergence(run: Concern) -> Iterator[str]:
     """Fits that did not converge."""
-    stuck = [f.cell for f in run.fits if not f.converged]
-    if stuck:
+    if stuck := [f.cell for f in run.fits if not f.converged]:
         first = f"{stuck[0].site}, layer {stuck[0].row}, {stuck[0].position}"
         yield f"{len(stuck)} of {len(run.fits)} cells did not converge, the first: {first}."
-    others = sum(f.unconverged for f in run.fits)
-    if others:
+    if others := sum(f.unconverged for f in run.fits):
         yield f"{others} fits at other values of C or to shuffled labels did not converge."
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from probebench.detectors import suite
 from probebench.errors import BadFileError
 from probebench.leaderboard.submission.names import variant_of
 from probebench.leaderboard.submission.read import (
@@ -207,20 +208,15 @@ def read_entry(folder: Path) -> Entry:
     )
 
 
-ENSEMBLES = {
-    "ensemble_mean": "mean of the best cells",
-    "ensemble_stacked": "stack of the best cells",
-}
-"""Words for tables: how many cells they take differs from run to run, and one name stands for
-all."""
-
-
 def _detector(d: Mapping[str, Any]) -> DetectorRow:
+    known = suite.known().get(d["name"])
+    # how many cells an ensemble takes differs from run to run, and one name stands for all
+    label = known.of_any_run if known and known.kind == "ensemble" else d["label"]
     low, high = d.get("auroc_95") or (None, None)
     difference_low, difference_high = d.get("probe_minus_this_95") or (None, None)
     return DetectorRow(
         name=d["name"],
-        label=ENSEMBLES.get(d["name"], d["label"]),
+        label=label,
         kind=d.get("kind", "probe" if d["name"].startswith("probe") else "baseline"),
         when=d.get("when"),
         n=d.get("n"),

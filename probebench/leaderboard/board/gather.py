@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.detectors import suite
 from probebench.leaderboard.board.models import Model, model_of
 from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
 from probebench.leaderboard.board.rows import HEADLINE, Board, Row, row_order
@@ -58,7 +59,7 @@ def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
     ranks: dict[tuple[int, str], tuple[int | None, int]] = {}
     names = dict.fromkeys(d.name for entry in pool for d in entry.detectors)
     for name in names if pool[0].current else ():
-        if name == "majority":
+        if suite.constant(name):
             continue  # 0.5 by construction: there is nothing to rank
         there = [(i, d) for i, entry in enumerate(pool) if (d := entry.detector(name)) is not None]
         groups = rank_groups([_estimate(d, influences[i].get(name)) for i, d in there])

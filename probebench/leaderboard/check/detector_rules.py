@@ -1,162 +1,105 @@
-"""The rules on the detectors beside the probe: their names, and what their decisions must be to one
-another.
-
-A baseline that was made weak, or lent another one's name, breaks one of these relations for some
-example: a mean lies between minimum and maximum, the tokens of the exact answer are tokens of the
-answer, a probability is the exponential of its logarithm.
-"""
+"""The rules on the detectors beside the probe, as their rows have it: which must be there, their
+names, and what their decisions must be to one another."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from probebench.detectors import suite
+from probebench.detectors.registry import Input
+from probebench.detectors.relations import Relation
 from probebench.leaderboard.check.shape import finding
+from probebench.leaderboard.submission.names import DETECTOR
 from probebench.leaderboard.submission.read import DECISIONS, DETECTOR_MARK, Submission
 from probebench.leaderboard.submission.strict import Finding
 from probebench.types import Floats
 
-SLACK = 1e-4
-"""Share of a value by which decisions in single precision may miss a relation."""
-SCORES = {"logit": "logit", "prob": "probability", "logprob": "log-prob"}
-PLACES = {"": "(answer|statement)", "_exact": "exact answer"}
-LABELS: Mapping[str, tuple[str, str]] = {
-    "probe": ("probe", "probe, selected cell"),
-    "probe_emb": ("probe", "probe, embedding row"),
-    "probe_random_model": ("control", "probe, random model"),
-    "text": ("baseline", r"text only(, question \+ answer)?"),
-    "text_question": ("baseline", "text only, question"),
-    "text_answer": ("baseline", "text only, answer"),
-    "text_embedding": ("baseline", r"text embedding(, question \+ answer)?"),
-    **{
-        f"{name}_{how}{at}": ("baseline", f"{words} {how}, {place}")
-        for name, words in SCORES.items()
-        for how in ("mean", "min", "max")
-        for at, place in PLACES.items()
-    },
-    "logprob_sum": ("baseline", "log-prob sum, (answer|statement)"),
-    "perplexity": ("baseline", r"perplexity \(lower\), (answer|statement)"),
-    "entropy_exact_first": ("baseline", r"entropy \(lower\), exact answer 1st"),
-    "length": ("baseline", r"length \(shorter\)"),
-    "length_question": ("baseline", r"prompt length \(shorter\)"),
-    "majority": ("baseline", "majority class"),
-    "p_true": ("baseline", r"p\(True\)(, answer)?"),
-    "p_true_exact": ("baseline", r"p\(True\), exact answer"),
-    "ensemble_mean": ("ensemble", r"mean of \d{1,4} cells?"),
-    "ensemble_stacked": ("ensemble", r"stack of \d{1,4} cells?"),
-}
-"""Every detector of the suite -> its kind, and its words in tables as a pattern: a row may not lend
-itself another's name."""
-COMPLETE = (
-    "text",
-    "text_question",
-    "text_answer",
-    "text_embedding",
-    "length",
-    "length_question",
-    "majority",
-)
-"""Detectors that have a decision for every example."""
-RANGES = {
-    "prob_": (0.0, 1.0),
-    "p_true": (0.0, 1.0),
-    "logprob_": (-np.inf, 0.0),
-    "perplexity": (-np.inf, -1.0),
-    "entropy_": (-np.inf, 0.0),
-    "length": (-np.inf, 0.0),
-}
-"""Beginning of a name -> the values that it can take."""
+
+def check_baselines(s: Submission) -> Iterator[Finding]:
+    """Every baseline of the protocol is in the table, or absent with a reason."""
+    names = {d["name"] for d in s.record["detectors"]}
+    absent = s.record["comparison"]["absent"]
+    for name in _required(s):
+        if name not in names and not absent.get(name, "").strip():
+            yield finding(
+                "detectors",
+                "nothing",
+                f"the baseline {name!r}, or comparison.absent.{name} with a reason",
+            )
+    for name in sorted(names & set(absent)):
+        yield finding(f"comparison.absent.{name}", "absent", "not absent: it is in the table")
+    for name, reason in absent.items():
+        if reason.startswith(suite.SKIPPED):
+            yield finding(
+                f"comparison.absent.{name}",
+                reason,
+                "every baseline of the protocol, none of them left out",
+            )
+        if not DETECTOR.fullmatch(name):
+            yield finding("comparison.absent", name, "names of detectors")
+
+
+def _required(s: Submission) -> list[str]:
+    """Names that must be there, `probe_emb` where the map has the embedding row."""
+    task: Input = "statements" if s.record["task"]["kind"] == "statements" else "answers"
+    found = [name for name, row in suite.known().items() if task in row.required]
+    emb = any(c.layer == "emb" and c.validation_auroc is not None for c in s.cells)
+    return [*found, "probe_emb"] if emb else found
 
 
 def check_names(s: Submission) -> Iterator[Finding]:
     """Only detectors of the suite, under their own words and kind."""
+    known, given = suite.known(), s.record["task"]["kind"] == "statements"
     for i, row in enumerate(s.record["detectors"]):
-        path = f"detectors[{i}]"
-        if (own := LABELS.get(row["name"])) is None:
-            yield finding(f"{path}.name", row["name"], "a detector that the suite computes")
+        path, name = f"detectors[{i}]", row["name"]
+        if (own := known.get(name)) is None or own.label(given) is None:
+            yield finding(f"{path}.name", name, "a detector that the suite computes")
             continue
-        if row["kind"] != own[0]:
-            yield finding(f"{path}.kind", row["kind"], f"{own[0]}, which {row['name']} is")
-        if not re.fullmatch(own[1], row["label"]):
-            yield finding(
-                f"{path}.label", row["label"], f"the suite's words for {row['name']}, like {own[1]}"
-            )
+        if row["kind"] != own.kind:
+            yield finding(f"{path}.kind", row["kind"], f"{own.kind}, which {name} is")
+        if not own.is_called(row["label"], given=given):
+            words = f"the suite's words for {name}, {own.label(given)}"
+            yield finding(f"{path}.label", row["label"], words)
 
 
 def check_signals(s: Submission) -> Iterator[Finding]:
-    """Ranges, orders and equalities between the decisions of baselines, and which examples they
-    score."""
+    """What holds of the decisions of a baseline, alone and beside those of others, and which
+    examples it scores."""
     values = s.decisions.values
-    for name in COMPLETE:
-        if name in values and (missing := int(np.isnan(values[name]).sum())):
-            yield _of(name, f"nothing for {missing} examples", "a decision for every example")
-    for name, given in values.items():
-        for start, (low, high) in RANGES.items():
-            if name.startswith(start) and (
-                n := _count((given < low - SLACK) | (given > high + SLACK))
-            ):
-                yield _of(name, f"{n} values out of range", f"from {low:g} to {high:g}")
-    for low_name, high_name in _orders():
-        if low_name in values and high_name in values:
-            below, above = values[low_name], values[high_name]
-            if n := _count(below > above + SLACK * (1 + np.abs(above))):
-                yield _of(
-                    low_name,
-                    f"above {DETECTOR_MARK}{high_name} for {n} examples",
-                    "at most that, example by example",
-                )
-    yield from _check_equal(values)
-    for family in (("logit_", "prob_", "logprob_", "perplexity"), ("_exact",)):
-        exact = family == ("_exact",)
-        names = [
-            n
-            for n in values
-            if "p_true" not in n and ("_exact" in n) is exact and (exact or n.startswith(family))
-        ]
-        for name in names[1:]:
-            if n := _count(np.isnan(values[name]) != np.isnan(values[names[0]])):
-                due = (
-                    f"a decision where {DETECTOR_MARK}{names[0]} has one: both read the same tokens"
-                )
-                yield _of(name, f"{n} examples with one and not the other", due)
+    for name, row in suite.known().items():
+        for relation in row.relations:
+            if name in values and all(part in values for part in relation.parts):
+                yield from _broken(name, relation, values)
+    yield from _check_covered(values)
 
 
-def _orders() -> Iterator[tuple[str, str]]:
-    for name in SCORES:
-        for at in PLACES:
-            yield f"{name}_min{at}", f"{name}_mean{at}"
-            yield f"{name}_mean{at}", f"{name}_max{at}"
-        yield f"{name}_min", f"{name}_min_exact"
-        yield f"{name}_max_exact", f"{name}_max"
-    yield "logprob_sum", "logprob_min"
+def _broken(name: str, relation: Relation, values: Mapping[str, Floats]) -> Iterator[Finding]:
+    """Where the decisions of a detector do not keep a relation."""
+    wrong = relation.broken(values[name], *(values[part] for part in relation.parts))
+    if n := int(np.count_nonzero(wrong)):
+        parts = " and ".join(DETECTOR_MARK + part for part in relation.parts)
+        yield _of(
+            name, relation.given.format(n=n, parts=parts), relation.expected.format(parts=parts)
+        )
 
 
-def _check_equal(values: Mapping[str, Floats]) -> Iterator[Finding]:
-    """What two columns say of the same tokens."""
-    with np.errstate(over="ignore"):
-        pairs: list[tuple[str, tuple[str, ...], Callable[..., Floats]]] = [
-            (f"prob_min{at}", (f"logprob_min{at}",), np.exp) for at in PLACES
-        ]
-        pairs += [("perplexity", ("logprob_mean",), lambda mean: -np.exp(-mean))]
-        pairs += [("logprob_sum", ("logprob_mean", "length"), lambda mean, length: -mean * length)]
-        for name, parts, formula in pairs:
-            if name in values and all(p in values for p in parts):
-                due = formula(*(values[p] for p in parts))
-                # an exponential multiplies the error of its argument
-                steep = np.maximum(1.0, np.abs(values[parts[0]]))
-                if n := _count(np.abs(values[name] - due) > SLACK * steep * (np.abs(due) + SLACK)):
-                    yield _of(
-                        name,
-                        f"other values for {n} examples",
-                        f"what {' and '.join(DETECTOR_MARK + p for p in parts)} say",
-                    )
-
-
-def _count(wrong: NDArray[np.bool_]) -> int:
-    return int(np.count_nonzero(wrong))
+def _check_covered(values: Mapping[str, Floats]) -> Iterator[Finding]:
+    """Detectors of what no example lacks score every example; those of one kind of tokens score the
+    same ones."""
+    first: dict[frozenset[str], str] = {}
+    for name, row in suite.known().items():
+        if name not in values or row.covers is None:
+            continue
+        if not row.covers:
+            if missing := int(np.isnan(values[name]).sum()):
+                yield _of(name, f"nothing for {missing} examples", "a decision for every example")
+            continue
+        like = first.setdefault(row.covers, name)
+        if n := int(np.count_nonzero(np.isnan(values[name]) != np.isnan(values[like]))):
+            due = f"a decision where {DETECTOR_MARK}{like} has one: both read the same tokens"
+            yield _of(name, f"{n} examples with one and not the other", due)
 
 
 def _of(name: str, given: str, expected: str) -> Finding:

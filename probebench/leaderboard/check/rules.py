@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from probebench.errors import BadFileError
-from probebench.job.options import SKIPPED
-from probebench.leaderboard.check.detector_rules import check_names, check_signals
+from probebench.leaderboard.check.detector_rules import check_baselines, check_names, check_signals
 from probebench.leaderboard.check.map_rules import (
     check_embedding,
     check_map,
@@ -29,7 +28,6 @@ from probebench.leaderboard.check.recompute import (
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.check.task_data import TaskData, suite, task_data
 from probebench.leaderboard.submission.names import (
-    DETECTOR,
     folder_problem,
     model_folder,
     model_problem,
@@ -42,18 +40,6 @@ from probebench.states.positions import PUBLISHED, STATEMENTS
 from probebench.types import SPLITS
 
 Rule = Callable[[Submission], Iterator[Finding]]
-ALWAYS = ("text", "logprob_mean", "logprob_min", "length", "majority")
-OVER_TOKENS = [f"{kind}_{how}" for kind in ("logit", "prob") for how in ("mean", "min", "max")]
-ANSWERS = (
-    *ALWAYS,
-    "text_question",
-    "text_answer",
-    "logprob_mean_exact",
-    "logprob_min_exact",
-    "p_true",
-    *(name + where for name in OVER_TOKENS for where in ("", "_exact")),
-)
-"""Baselines that must stand in the table, or among the absent with a reason."""
 REPEATS, SHUFFLES = 20, 100
 """Shuffled-label fits of the selected cell, and of every cell of the map: as many as the protocol
 makes."""
@@ -234,46 +220,6 @@ def _check_ids(d: Decisions, data: TaskData, too_long: int) -> Iterator[Finding]
             "label",
             f"{shown(wrong[0])} ({len(wrong)} in all)",
             "the label that the task gives",
-        )
-
-
-def check_baselines(s: Submission) -> Iterator[Finding]:
-    """Every baseline of the protocol is in the table, or absent with a reason, and the simplest
-    ones are what they say."""
-    names = {d["name"] for d in s.record["detectors"]}
-    absent = s.record["comparison"]["absent"]
-    wanted = ALWAYS if s.record["task"]["kind"] == "statements" else ANSWERS
-    emb = any(c.layer == "emb" and c.validation_auroc is not None for c in s.cells)
-    for name in (*wanted, "probe_emb") if emb else wanted:
-        if name not in names and not absent.get(name, "").strip():
-            yield finding(
-                "detectors",
-                "nothing",
-                f"the baseline {name!r}, or comparison.absent.{name} with a reason",
-            )
-    for name in sorted(names & set(absent)):
-        yield finding(f"comparison.absent.{name}", "absent", "not absent: it is in the table")
-    for name, reason in absent.items():
-        if reason.startswith(SKIPPED):
-            yield finding(
-                f"comparison.absent.{name}",
-                reason,
-                "every baseline of the protocol, none of them left out",
-            )
-        if not DETECTOR.fullmatch(name):
-            yield finding("comparison.absent", name, "names of detectors")
-    values = s.decisions.values
-    if len(set(values.get("majority", np.zeros(1)).tolist())) != 1:
-        yield Finding(
-            DECISIONS, "d:majority", "several values", "the same decision for every example"
-        )
-    length = values.get("length", np.zeros(1))
-    if np.isnan(length).any() or (length > 0).any() or (length != np.rint(length)).any():
-        yield Finding(
-            DECISIONS,
-            "d:length",
-            "a value that is no count",
-            "minus the number of generated tokens",
         )
 
 

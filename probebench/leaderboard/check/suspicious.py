@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from probebench.detectors import suite
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.read import DECISIONS, Decisions, Submission
 from probebench.leaderboard.submission.strict import Finding
@@ -87,7 +88,7 @@ def _flat(s: Submission) -> Iterator[Finding]:
     test = s.decisions.split == "test"
     for name, values in s.decisions.values.items():
         there = values[test & np.isfinite(values)]
-        if name != "majority" and len(there) and np.ptp(there) == 0:
+        if not suite.constant(name) and len(there) and np.ptp(there) == 0:
             yield Finding(
                 DECISIONS, f"d:{name}", "one value for all test examples", "decisions that differ"
             )

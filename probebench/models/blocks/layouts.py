@@ -41,7 +41,8 @@ FC, FC_IN, C_FC = (
 NO_GATE = {"mlp.gate": "its MLP has no gate"}
 RECURRENT = {
     s: f"recurrent throughout, it has no {'attention' if s.startswith('attn') else 'MLP'}"
-    for s in SITES[1:]
+    for s in SITES
+    if s != "resid"
 }
 LATENT = {
     "attn.k": (

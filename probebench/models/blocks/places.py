@@ -11,12 +11,22 @@ from probebench.models.blocks.modules import Side
 if TYPE_CHECKING:
     from torch import Tensor
 
-SITES = tuple(
-    (
-        "resid attn.q attn.k attn.v attn.heads attn.o mlp.in mlp.up mlp.gate mlp.act mlp.down "
-        "mlp.out"
-    ).split()
-)
+SITES = {
+    "resid": "the residual stream after a block, and before the first one",
+    "attn.q": "queries, before norms and rotary embedding",
+    "attn.k": "keys, before norms and rotary embedding",
+    "attn.v": "values",
+    "attn.heads": "what the heads give, before the output projection",
+    "attn.o": "what attention adds to the stream",
+    "mlp.in": "what goes into the MLP, after its norm",
+    "mlp.up": "the projection up",
+    "mlp.gate": "the gate, before its activation",
+    "mlp.act": "the hidden layer, after activation and gate",
+    "mlp.down": "the projection down",
+    "mlp.out": "what the MLP adds to the stream",
+}
+"""Every site, in the order of maps, and what it is. To add one, name it here; `layouts` says where
+each family has it."""
 COMPONENTS = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down", "mlp.gate")
 """Columns of the published layer x component map, in its order."""
 SAME_MLP = {"mlp.up": "mlp.act", "mlp.gate": "mlp.act"}

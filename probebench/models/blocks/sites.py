@@ -122,7 +122,7 @@ def plan_sites(
     reader = TapReader(model, find_blocks(model, n_layers))
     taps: dict[tuple[str, int], Tap] = {}
     absent: dict[tuple[str, int], str] = {}
-    wanted = SITES if ALL in check_sites(sites) else check_sites(sites)
+    wanted = tuple(SITES) if ALL in check_sites(sites) else check_sites(sites)
     for site, layer in ((s, k) for k in layers for s in wanted if k != EMB or s == "resid"):
         found = reader.find(site, layer)
         if isinstance(found, Tap):

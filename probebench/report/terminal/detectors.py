@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from probebench.detectors import suite
 from probebench.record.words import Record, terms
 from probebench.report.terminal.table import plain_table
 from probebench.text import interval, number
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 CONTROLS = "controls"
-ALWAYS = ("text_embedding", "p_true", "p_true_exact")
-"""Baselines that are shown whatever else of their family is."""
 
 
 def detectors_table(r: Record) -> Table:
@@ -78,5 +77,5 @@ def best_of_family(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]
 def family(row: Mapping[str, Any]) -> str:
     """What a baseline shares with those that differ only in what they average over; else its
     name."""
-    name: str = row["name"]
-    return name.split("_")[0] if row["kind"] == "baseline" and name not in ALWAYS else name
+    known = suite.known().get(row["name"])
+    return (known.family if known else "") or str(row["name"])
