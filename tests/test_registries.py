@@ -57,6 +57,7 @@ def described(name, words, **more):
         needs=frozenset({"text"}),
         required=frozenset({"answers"}),
         skip="made-up",
+        source="hewitt2019designing",
         **more,
     )
 
@@ -196,6 +197,7 @@ def test_made_up_things_are_in_the_report(run):
     assert "vowels (fewer)" in said
     assert "# Made-up counts" in said
     assert f"Answers counted: {n}" in said.replace("*", "")
+    assert "% The baseline vowels (fewer)" in said, "its paper"
 
 
 def test_a_validator_knows_what_a_made_up_detector_must_be(run):

@@ -1,1 +1,1 @@
-"""Detectors: whatever scores an answer beside the probe, one row of a registry each."""
+"""Detectors: whatever scores an answer, one row of a registry each."""

@@ -87,6 +87,7 @@ class AskedTrue(Stage[pd.DataFrame]):
         required=frozenset({"answers"}),
         relations=(between(0.0, 1.0),),
         skip="p-true",
+        source="kadavath2022language",
     ),
     Description(
         name="p_true_exact",

@@ -81,6 +81,8 @@ class Description:
     """The name by which `--skip` leaves it out; None where it is always there."""
     control: str | None = None
     """The name by which `--control` asks for it; None where nobody has to."""
+    source: str | None = None
+    """The paper to cite for it, by its key in `report/methods.bib`."""
 
     def label(self, given: bool) -> str | None:
         """Its words in tables, of given statements or of answers."""

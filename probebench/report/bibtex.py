@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from probebench._version import __version__
+from probebench.detectors import suite
 from probebench.errors import ProbebenchError
 from probebench.record.words import Record
 
@@ -30,8 +31,7 @@ class Source:
     @property
     def bibtex(self) -> str:
         """Its entry."""
-        found = entries(METHODS.read_text(encoding="utf-8"))
-        return next(entry for entry in found if key_of(entry) == self.key)
+        return entry_of(self.key)
 
 
 def suite_entry() -> str:
@@ -79,6 +79,16 @@ def _sources(record: Record) -> Iterator[tuple[str, str]]:
     for source in SOURCES:
         if source.used(record):
             yield source.why, source.bibtex
+    there = {str(d.get("name")) for d in record.get("detectors", ())}
+    for name, row in suite.known().items():
+        if name in there and row.source:
+            yield f"The {row.kind} {row.of_answers.split(',')[0]}", entry_of(row.source)
+
+
+def entry_of(key: str) -> str:
+    """An entry of `methods.bib`."""
+    found = entries(METHODS.read_text(encoding="utf-8"))
+    return next(entry for entry in found if key_of(entry) == key)
 
 
 def entries(bibtex: str) -> list[str]:
@@ -94,12 +104,6 @@ def key_of(entry: str) -> str:
 
 def _probe(*names: str) -> Callable[[Record], bool]:
     return lambda record: record.get("probe", {}).get("name") in names
-
-
-def _detector(prefix: str) -> Callable[[Record], bool]:
-    return lambda record: any(
-        str(d.get("name", "")).startswith(prefix) for d in record.get("detectors", ())
-    )
 
 
 def _metric(name: str) -> Callable[[Record], bool]:
@@ -124,7 +128,6 @@ SOURCES = (
     ),
     Source("marks2023geometry", "The mass-mean probe", _probe("mass-mean")),
     Source("ledoit2004well", "The shrunk covariance of the probe lda", _probe("lda")),
-    Source("kadavath2022language", "The baseline p(True)", _detector("p_true")),
     Source("hewitt2019designing", "Selectivity", _shuffled),
     Source("benjamini1995controlling", "False-discovery rate over the cells", _shuffled),
     Source(
