@@ -22,12 +22,13 @@ from probebench.errors import BadFileError, RunError, StatesError, UnknownNameEr
 from probebench.files import ShardStore
 from probebench.models.loading import ModelSpec, find_model
 from probebench.record.run import Run
-from probebench.states.exchange.arrays import read_array
-from probebench.states.exchange.conventions import entries_of, inspect
 from probebench.states.exchange.export import export
 from probebench.states.exchange.find import describe, find_states, open_states, ranges, states_of
-from probebench.states.exchange.importing import import_states
 from probebench.states.exchange.verify import verify
+from probebench.states.importing.arrays import read_array
+from probebench.states.importing.conventions import entries_of
+from probebench.states.importing.importer import import_states
+from probebench.states.importing.numbers import inspect
 from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
 from probebench.types import EMB
 
@@ -979,7 +980,7 @@ def test_files_that_cannot_be_read_say_so(finished, elsewhere, tmp_path):
         with pytest.raises(BadFileError, match=f"{name} (cannot be read|is neither)"):
             brought(finished, tmp_path / name, "hf", tmp_path / "out")
     np.savez(tmp_path / "p.npz", a0=np.array([None]), **{"a0.ids": np.array([1])})
-    from probebench.states.exchange.arrays import Array
+    from probebench.states.importing.arrays import Array
 
     with pytest.raises(BadFileError, match="cannot be read"):  # a pickle inside is never loaded
         read_array(Array(tmp_path / "p.npz", "a0"))

@@ -14,12 +14,12 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, MemoryLimitError, StatesError, UnknownNameError
 from probebench.models.blocks.sites import plan_sites
 from probebench.models.loading import ModelSpec, find_model, load_model
-from probebench.states.exchange.conventions import NO_EMBEDDING, entries_of
 from probebench.states.exchange.find import open_states
-from probebench.states.exchange.importing import import_states
-from probebench.states.exchange.recomputed import precision
 from probebench.states.exchange.reuse import source_facts
 from probebench.states.extract import Extractor
+from probebench.states.importing.conventions import NO_EMBEDDING, entries_of
+from probebench.states.importing.importer import import_states
+from probebench.states.importing.recomputed import precision
 from probebench.states.reader import StatesReader
 from probebench.types import EMB
 
@@ -575,7 +575,7 @@ def test_a_model_that_cannot_be_loaded_says_how_to_do_without(made, tmp_path, mo
     def load(handle, offline):
         raise MemoryLimitError("The weights do not fit.")
 
-    monkeypatch.setattr("probebench.states.exchange.importing.load_model", load)
+    monkeypatch.setattr("probebench.states.importing.importer.load_model", load)
     with pytest.raises(
         MemoryLimitError, match="do not fit.*--no-check imports without, and is recorded"
     ):

@@ -163,7 +163,7 @@ def states_import(
     from probebench.models.loading import ModelSpec
     from probebench.progress import TerminalProgress
     from probebench.states.exchange.find import ranges
-    from probebench.states.exchange.importing import import_states
+    from probebench.states.importing.importer import import_states
     from probebench.types import layer_name
 
     done = import_states(

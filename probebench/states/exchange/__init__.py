@@ -1,1 +1,1 @@
-"""Stored hidden states: found, verified, exported, and imported from other tools."""
+"""Stored hidden states: found, verified, exported, and used again."""

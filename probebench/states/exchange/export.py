@@ -114,31 +114,26 @@ def export(
         np.save(folder / "present.npy", stored.reader.present[:, columns])
         examples.to_parquet(folder / EXAMPLES, index=False)
         axes = ["example", "layer", "position", "width"] if to == "npy" else ["row"]
-        write_json(
-            folder / "states.json",
-            {
-                "schema_version": 1,
-                "format": to,
-                "axes": axes,
-                "sites": facts,
-                "positions": chosen.positions,
-                "examples": {
-                    "file": EXAMPLES,
-                    "n": len(examples),
-                    "label": "1 = correct, 0 = wrong",
-                },
-                "present": {
-                    "file": "present.npy",
-                    "axes": ["example", "position"],
-                    "absent": "vectors are zero where it is False (npy), or have no row (parquet)",
-                },
-                "layer_convention": CONVENTION,
-                "model": dict(stored.model),
-                "states_key": stored.key,
-                "probebench": __version__,
-            },
-        )
+        about = {"schema_version": 1, "format": to, "axes": axes, "sites": facts}
+        write_json(folder / "states.json", about | _about(stored, chosen, len(examples)))
     return out
+
+
+def _about(stored: Stored, chosen: Selection, n: int) -> dict[str, Any]:
+    """What `states.json` says of every format."""
+    return {
+        "positions": chosen.positions,
+        "examples": {"file": EXAMPLES, "n": n, "label": "1 = correct, 0 = wrong"},
+        "present": {
+            "file": "present.npy",
+            "axes": ["example", "position"],
+            "absent": "vectors are zero where it is False (npy), or have no row (parquet)",
+        },
+        "layer_convention": CONVENTION,
+        "model": dict(stored.model),
+        "states_key": stored.key,
+        "probebench": __version__,
+    }
 
 
 @contextmanager
@@ -211,21 +206,8 @@ def _parquet(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict
         max(facts["widths"]),
     )
     columns = np.array([reader.positions.index(p) for p in chosen.positions])
-    ids = stored.examples()["id"].to_numpy()
-    words = pa.dictionary(pa.int32(), pa.string())
-    # float32, which every reader knows; of vectors stored in float16 the byte streams that hold
-    # nothing compress away
-    schema = pa.schema(
-        [
-            ("example", pa.int32()),
-            ("id", pa.string()),
-            ("layer", pa.int32()),
-            ("position", words),
-            ("width", pa.int32()),
-            ("vector", pa.list_(pa.float32(), width)),
-        ]
-    )
-    n = 0
+    ids, n = stored.examples()["id"].to_numpy(), 0
+    schema = _schema(width)
     with ParquetWriter(
         folder / facts["file"],
         schema,
@@ -234,9 +216,8 @@ def _parquet(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict
         use_byte_stream_split=["vector.list.element"],
     ) as writer:
         for rows, layer, part in parts(reader, site, chosen.layers[site]):
-            where = np.argwhere(
-                reader.present[rows][:, columns]
-            )  # (row, 2): which example of the shard, which position
+            # (row, 2): which example of the shard, which position
+            where = np.argwhere(reader.present[rows][:, columns])
             vectors = part[columns[where[:, 1]], where[:, 0], :width].astype(np.float32)
             example = np.asarray(rows, dtype=np.int32)[where[:, 0]]
             names = pa.DictionaryArray.from_arrays(
@@ -247,17 +228,25 @@ def _parquet(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict
                 for value in (layer, width_of[layer])
             ]
             flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)
-            table = pa.table(
-                [
-                    pa.array(example),
-                    pa.array(ids[example], pa.string()),
-                    same[0],
-                    names,
-                    same[1],
-                    flat,
-                ],
-                schema=schema,
-            )
+            known = pa.array(ids[example], pa.string())
+            table = pa.table([pa.array(example), known, same[0], names, same[1], flat], schema)
             writer.write_table(table, row_group_size=max(len(where), 1))
             n += len(where)
     return facts | {"rows": n, "dtype": "float32", "stored_dtype": stored.dtype}
+
+
+def _schema(width: int) -> Any:
+    """Columns of the table. Vectors are float32, which every reader knows; of those stored in
+    float16 the byte streams that hold nothing compress away."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("example", pa.int32()),
+            ("id", pa.string()),
+            ("layer", pa.int32()),
+            ("position", pa.dictionary(pa.int32(), pa.string())),
+            ("width", pa.int32()),
+            ("vector", pa.list_(pa.float32(), width)),
+        ]
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from probebench.errors import StatesError
 from probebench.states.exchange.find import ranges
-from probebench.states.exchange.recomputed import OUTLIER, OwnPass, Subject, distances, spread
+from probebench.states.importing.recomputed import OUTLIER, OwnPass, Subject, distances, spread
 from probebench.types import Float32s, layer_name
 
 OTHERS = 32

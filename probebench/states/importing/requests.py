@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from probebench.errors import BadFileError
-from probebench.states.exchange.arrays import Array, find_arrays, read_ids
+from probebench.states.importing.arrays import Array, find_arrays, read_ids
 
 STATES, IDS = "hidden_states", "token_ids"
 
