@@ -126,7 +126,7 @@ def test_a_statement_and_its_negation_have_one_group(base):
     plain, negated = (load_task(n) for n in (base, f"neg_{base}"))
     rows = [list(read_rows(LOCAL[f"{n}.csv"])) for n in (base, f"neg_{base}")]
     assert len(rows[0]) == len(rows[1])
-    from probebench.tasks.sources import group_of
+    from probebench.tasks.examples import group_of
 
     for a, b in zip(*rows, strict=True):
         assert group_of(plain, a.fields, a.fields["statement"], a.where) == group_of(

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
+from probebench.tasks.examples import loses_group
 from probebench.tasks.local.rows import read_rows, strings, text_of
 from probebench.tasks.schema import load_task
-from probebench.tasks.sources import load_dataset, loses_group
+from probebench.tasks.sources import load_dataset
 
 TASK = load_task("triviaqa")
 PLAIN = [

@@ -7,9 +7,9 @@ import pytest
 from probebench.tasks.exact.rules import RULES
 from probebench.tasks.judge import earliest_option, get_judge
 from probebench.tasks.judging.amounts import read_amount
-from probebench.tasks.judging.dates import whole_date
 from probebench.tasks.judging.final import final_number
-from probebench.tasks.judging.wording import words
+from probebench.tasks.judging.reading.dates import whole_date
+from probebench.tasks.judging.reading.wording import words
 from probebench.tasks.schema import ExactAnswer
 from probebench.types import Example, Span
 

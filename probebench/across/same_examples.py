@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from probebench.tasks.sources import normalise
+from probebench.tasks.examples import normalise
 
 Ints = NDArray[np.int64]
 

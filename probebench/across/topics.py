@@ -20,8 +20,8 @@ from probebench.probes.choose import best_cell
 from probebench.probes.fit import fit_cells
 from probebench.progress import Counter
 from probebench.record.reopened import CellProbe, Stored, no_probe
+from probebench.tasks.examples import normalise
 from probebench.tasks.local.rows import read_rows
-from probebench.tasks.sources import normalise
 from probebench.types import EMB, Cell
 
 TEXTS = ("statement", "question")

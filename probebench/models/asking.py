@@ -14,10 +14,11 @@ from probebench.files import content_key
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.padding import beyond_note, check_inside, rows_of
 from probebench.tasks.chats import turn_note
+from probebench.tasks.examples import loses_group
 from probebench.tasks.given import GivenAnswer, read_answers
 from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
 from probebench.tasks.schema import Task
-from probebench.tasks.sources import load_dataset, loses_group
+from probebench.tasks.sources import load_dataset
 from probebench.types import Example
 
 

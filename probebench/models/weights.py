@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.models.checkpoints import gguf_model
 from probebench.models.checkpoints.folders import Checkpoint, check_loaded
+from probebench.models.handles import ModelHandle
 from probebench.models.optional import need
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-from probebench.models.handles import ModelHandle
 
 
 def read_weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:

@@ -10,41 +10,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probebench.errors import BadFileError
 from probebench.tasks.exact.rules import find_words
 from probebench.tasks.exact.spans import decode
-from probebench.tasks.local.columns import COLUMNS
+from probebench.tasks.examples import group_of, normalise
 from probebench.tasks.local.echoes import Written, without_prompts
-from probebench.tasks.local.marks import IGNORED, Ids, Marks
-from probebench.tasks.local.mending import (
-    Dumped,
-    Mended,
-    Said,
-    mend_answers,
-    mend_prompts,
-    told_by_stops,
+from probebench.tasks.local.edges import Dumped, Mended, Said
+from probebench.tasks.local.fields import (
+    answer_text,
+    check_ids,
+    ended_of,
+    ids_of,
+    label_of,
+    missing_of,
+    tokens_of,
 )
+from probebench.tasks.local.marks import Ids, Marks
+from probebench.tasks.local.mending import mend_answers, mend_prompts, told_by_stops
 from probebench.tasks.local.rows import Row, read_rows, strings, text_of, value_of
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.schema import Task
-from probebench.tasks.sources import group_of, normalise
 from probebench.tasks.split import official_split
 from probebench.tasks.thinking import ThinkingIds, reply_start, thinking_ids
 from probebench.types import SPLITS, Example, Span
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-TRUE, FALSE = {"1", "true", "1.0", "correct"}, {"0", "false", "0.0", "wrong"}
-STOPPED = {"stop", "eos", "eos_token", "stop_sequence", "stop_token", "end_turn"}
-"""`finish_reason` of an answer that the model ended, in the words of servers,"""
-CUT = {"length", "max_tokens", "max_new_tokens", "max_length", "model_length"}
-"""and of one that was cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +155,11 @@ def _given(
     fields = {k: v for k, v in fields.items() if v is not None and v != ""}
     stopped = answer_ids[-1] in known[0].ends
     text = decode(tokenizer, answer_ids[:-1] if stopped else answer_ids)
-    label, references = _label(fields, where)
+    label, references = label_of(fields, where)
     exact = None
     if (wanted := fields.get("exact_answer")) is not None:
         start = reply_start(tokenizer, known[1], prompt_ids, answer_ids, text)
-        found = find_words(text[start:], _text(wanted))
+        found = find_words(text[start:], answer_text(wanted))
         exact = found and Span(found.start + start, found.end + start)
         if exact is None:
             raise BadFileError(
@@ -214,22 +210,22 @@ def _prompts(
         if "prompt_ids" in f:
             dumped.append(
                 Dumped(
-                    row.where, "prompt_ids", _ids(f["prompt_ids"], "prompt_ids", row.where, marks)
+                    row.where, "prompt_ids", ids_of(f["prompt_ids"], "prompt_ids", row.where, marks)
                 )
             )
         elif "prompt" in f:
-            ids = tuple(tokenizer(_text(f["prompt"]), add_special_tokens=False)["input_ids"])
+            ids = tuple(tokenizer(answer_text(f["prompt"]), add_special_tokens=False)["input_ids"])
             if not ids:
                 raise BadFileError(f"{row.where}: prompt {f['prompt']!r} has no tokens.")
             dumped.append(Dumped(row.where, "prompt", ids))
         elif "question" not in f:
-            raise _missing(f, row.where, "prompt_ids", "prompt", "question")
+            raise missing_of(f, row.where, "prompt_ids", "prompt", "question")
     mended = iter(mend_prompts(dumped, marks))
     raw = iter(dumped)
     prompts = []
     for row in rows:
         f = row.fields
-        question = _text(f["question"]) if "question" in f else None
+        question = answer_text(f["question"]) if "question" in f else None
         if not {"prompt_ids", "prompt"} & f.keys():
             text = chat(tokenizer, str(question)) if tokenizer.chat_template else str(question)
             ids = encode_prompt(tokenizer, text)
@@ -238,10 +234,10 @@ def _prompts(
         d, found = next(raw), next(mended)
         ids, seen = found.ids, None
         if d.name == "prompt":
-            seen = _text(f["prompt"])
+            seen = answer_text(f["prompt"])
             if ids[: len(marks.prefix)] != marks.prefix:
                 ids = marks.prefix + ids
-        _check_ids(ids, d.name, row.where, marks)
+        check_ids(ids, d.name, row.where, marks)
         prompts.append(
             _Prompt(d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done)
         )
@@ -258,24 +254,24 @@ def _answers(
     written = [
         None
         if "answer_ids" in row.fields or "answer" not in row.fields
-        else Written(row.where, _text(row.fields["answer"]), p.text, p.ids)
+        else Written(row.where, answer_text(row.fields["answer"]), p.text, p.ids)
         for row, p in zip(rows, prompts, strict=True)
     ]
     texts = iter(without_prompts([w for w in written if w is not None], tokenizer, marks))
     said: list[Said] = []
     cut: list[tuple[str, ...]] = []
     for row, p in zip(rows, prompts, strict=True):
-        f, ended = row.fields, _ended(row.fields, row.where)
+        f, ended = row.fields, ended_of(row.fields, row.where)
         cut.append(())
         if "answer_ids" in f:
             dumped = Dumped(
-                row.where, "answer_ids", _ids(f["answer_ids"], "answer_ids", row.where, marks)
+                row.where, "answer_ids", ids_of(f["answer_ids"], "answer_ids", row.where, marks)
             )
         elif "answer" in f:
             text, cut[-1] = next(texts)
-            dumped = Dumped(row.where, "answer", _tokens(text, row.where, tokenizer, marks))
+            dumped = Dumped(row.where, "answer", tokens_of(text, row.where, tokenizer, marks))
         else:
-            raise _missing(f, row.where, "answer_ids", "answer")
+            raise missing_of(f, row.where, "answer_ids", "answer")
         said.append(Said(dumped, p.given, p.ids, ended))
     found = mend_answers(said, marks, tokenizer)
     said, found = told_by_stops(said, found, marks)
@@ -289,7 +285,7 @@ def _finished(
 ) -> Mended:
     """An answer of a file with what its form asks for: a stop token behind a text that was not cut
     off."""
-    _check_ids(mended.ids, s.answer.name, s.answer.where, marks)
+    check_ids(mended.ids, s.answer.name, s.answer.where, marks)
     done = (*done, *mended.done)
     stop = tokenizer.eos_token_id
     if (
@@ -300,101 +296,3 @@ def _finished(
     ):
         return replace(mended, done=done)
     return Mended((*mended.ids, stop), done if s.ended else (*done, "stop_added"))
-
-
-def _tokens(text: str, where: str, tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Ids:
-    """A text's tokens, special ones that are written out among them."""
-    if (ending := next((e for e in marks.foreign if text.rstrip().endswith(e)), None)) is not None:
-        raise BadFileError(
-            f"{where}: the answer ends with {ending!r}, which is no token of this model: it may be "
-            "another model's stop token, or "
-            f"text. Take it off."
-        )
-    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-    if not ids:
-        raise BadFileError(f"{where}: answer {text!r} has no tokens.")
-    return ids
-
-
-def _ended(fields: Mapping[str, Any], where: str) -> bool | None:
-    """Whether the model ended the answer, as the file says; None when it says nothing.
-
-    Raises:
-        BadFileError: a word that is not known, or two that contradict each other.
-    """
-    found = []
-    if "stopped" in fields:
-        word = text_of(fields["stopped"]).lower()
-        if word not in {"1", "0", "true", "false"}:
-            raise BadFileError(
-                f"{where}: stopped must be 1 or true (the model ended it), 0 or false; got "
-                f"{fields['stopped']!r}."
-            )
-        found.append(word in {"1", "true"})
-    if "finish_reason" in fields:
-        reason = fields["finish_reason"]
-        word = text_of(reason.get("type") if isinstance(reason, Mapping) else reason).lower()
-        if word not in STOPPED | CUT:
-            raise BadFileError(
-                f"{where}: finish_reason must be one of {', '.join(sorted(STOPPED))} (the model "
-                "ended it) or "
-                f"{', '.join(sorted(CUT))} (it was cut off); got {word!r}."
-            )
-        found.append(word in STOPPED)
-    if len(set(found)) > 1:
-        raise BadFileError(
-            f"{where}: stopped is {fields['stopped']!r} and finish_reason "
-            f"{fields['finish_reason']!r}: which is it?"
-        )
-    return found[0] if found else None
-
-
-def _label(row: Mapping[str, Any], where: str) -> tuple[int | None, tuple[str, ...]]:
-    references = tuple(strings(value_of(row.get("references"), "references", where)))
-    if "label" in row:
-        value = text_of(row["label"]).lower()
-        if value not in TRUE | FALSE:
-            raise BadFileError(
-                f"{where}: label must be 1 or true (correct), 0 or false (wrong); got "
-                f"{row['label']!r}."
-            )
-        return int(value in TRUE), references
-    if references:
-        return None, references
-    raise _missing(row, where, "label", "references")
-
-
-def _text(value: Any) -> str:
-    """A text as it is, outer blanks included."""
-    return value if isinstance(value, str) else text_of(value)
-
-
-def _ids(value: Any, name: str, where: str, marks: Marks) -> Ids:
-    try:
-        items = json.loads(value) if isinstance(value, str) else list(value)
-    except (ValueError, TypeError):
-        items = None
-    items = [items] if isinstance(items, int) else items
-    items = items and [int(i) if isinstance(i, float) and i.is_integer() else i for i in items]
-    if not items or not all(isinstance(i, int) and not isinstance(i, bool) for i in items):
-        raise BadFileError(
-            f"{where}: {name} must be a list of token ids with at least one entry; got "
-            f"{str(value)[:60]!r}."
-        )
-    _check_ids([i for i in items if i not in IGNORED], name, where, marks)
-    return tuple(items)
-
-
-def _check_ids(ids: Sequence[int], name: str, where: str, marks: Marks) -> None:
-    wrong = [i for i in ids if not 0 <= i < marks.size]
-    if wrong:
-        raise BadFileError(
-            f"{where}: {name} holds the id {wrong[0]}, but the tokenizer has ids 0 to "
-            f"{marks.size - 1}."
-        )
-
-
-def _missing(row: Mapping[str, Any], where: str, *names: str) -> BadFileError:
-    unknown: Sequence[str] = [str(k) for k in row if k not in COLUMNS]
-    extra = f" Unused fields here: {', '.join(unknown)}." if unknown else ""
-    return BadFileError(f"{where}: one of {', '.join(map(repr, names))} is needed.{extra}")

@@ -17,8 +17,8 @@ from probebench.tasks.judging.final import final_amount, final_number, number
 from probebench.tasks.judging.mentions import Aliases
 from probebench.tasks.judging.options import earliest_option
 from probebench.tasks.judging.polarity import polarity_of, wanted_polarity
+from probebench.tasks.judging.reading.wording import words
 from probebench.tasks.judging.refusals import after_turn, refuses, up_to_next_question, without_echo
-from probebench.tasks.judging.wording import words
 from probebench.types import Example, Verdict
 
 __all__ = ["JUDGES", "Judge", "earliest_option", "final_number", "get_judge", "judge", "number"]

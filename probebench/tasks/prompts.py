@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from probebench.errors import UsageError
 from probebench.tasks.chats import render_chat
+from probebench.tasks.examples import PLAIN
 from probebench.tasks.schema import Prompt, Task
-from probebench.tasks.sources import PLAIN
 from probebench.tasks.thinking import close_thinking, thinking_ids
 from probebench.types import Example
 

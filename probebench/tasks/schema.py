@@ -11,14 +11,13 @@ import dataclasses
 import hashlib
 import json
 import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from probebench.errors import BadFileError, UnknownNameError, nearest
+from probebench.errors import BadFileError, UnknownNameError
+from probebench.tasks.typed import build
 
 Kind = Literal["qa", "choice", "numeric", "statements"]
 
@@ -218,7 +217,7 @@ def read_file(path: Path) -> list[Task]:
         BadFileError: names file, key, value and the nearest right key.
     """
     content = _read_yaml(path)
-    task = _check(_build(Task, content, f"{path}"), path, path.stem)
+    task = _check(build(Task, content, f"{path}"), path, path.stem)
     tasks = [task]
     for name, changes in task.variants.items():
         if not isinstance(changes, Mapping):
@@ -229,7 +228,7 @@ def read_file(path: Path) -> list[Task]:
         merged = (
             {k: v for k, v in content.items() if k != "variants"} | {"name": name} | dict(changes)
         )
-        tasks.append(_check(_build(Task, merged, f"{path}, variant {name!r}"), path, name))
+        tasks.append(_check(build(Task, merged, f"{path}, variant {name!r}"), path, name))
     return tasks
 
 
@@ -285,68 +284,3 @@ def _check(task: Task, path: Path, name: str) -> Task:
                 f"(?P<{groups[0]}>...)."
             )
     return dataclasses.replace(task, path=str(path))
-
-
-def _build(cls: Any, content: Mapping[str, Any], where: str) -> Any:
-    """A dataclass from a mapping; unknown and missing keys are errors."""
-    if not isinstance(content, Mapping):
-        raise BadFileError(f"{where}: must be a mapping; got {content!r}.")
-    hints = typing.get_type_hints(cls)
-    known = [f.name for f in dataclasses.fields(cls) if f.name != "path"]
-    values = {}
-    for key, value in content.items():
-        if key not in known:
-            near = nearest(str(key), known)
-            hint = f"did you mean {near!r}?" if near else f"allowed: {', '.join(known)}."
-            raise BadFileError(f"{where}: unknown key {key!r} (value {value!r}); {hint}")
-        values[key] = _convert(hints[key], value, f"{where}: key {key!r}")
-    required = [
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is MISSING and f.default_factory is MISSING
-    ]
-    missing = [name for name in required if name not in values]
-    if missing:
-        raise BadFileError(f"{where}: key {missing[0]!r} is missing.")
-    return cls(**values)
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the type that the schema asks for, strictly."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise BadFileError(
-                f"{where} must be one of {', '.join(map(repr, arguments))}; got {value!r}."
-            )
-        return value
-    if origin in (typing.Union, types.UnionType):
-        return None if value is None else _convert(arguments[0], value, where)
-    if origin is tuple and arguments[-1] is Ellipsis:
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, Sequence):
-            raise BadFileError(f"{where} must be a list; got {value!r}.")
-        return tuple(_convert(arguments[0], item, where) for item in items)
-    if origin is tuple:
-        if (
-            not isinstance(value, Sequence)
-            or isinstance(value, str)
-            or len(value) != len(arguments)
-        ):
-            raise BadFileError(f"{where} must be a list of {len(arguments)}; got {value!r}.")
-        return tuple(_convert(a, v, where) for a, v in zip(arguments, value, strict=True))
-    if hint is Any:
-        return value
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise BadFileError(f"{where} must be a mapping; got {value!r}.")
-        keys = {str(k) if arguments[0] is str else k: v for k, v in value.items()}
-        return {
-            _convert(arguments[0], k, where): _convert(arguments[1], v, where)
-            for k, v in keys.items()
-        }
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise BadFileError(f"{where} must be {hint.__name__}; got {value!r}.")
-    return value

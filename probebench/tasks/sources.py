@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,12 @@ from typing import Any
 from probebench.errors import BadFileError, UnavailableError
 from probebench.files import write_atomic
 from probebench.hub import hub_is_there
+from probebench.tasks.examples import to_example
 from probebench.tasks.local.data import local_rows, told_apart
-from probebench.tasks.local.rows import Row, lookup, read_rows, strings, text_of, value_of
+from probebench.tasks.local.rows import Row, lookup, read_rows, text_of
 from probebench.tasks.schema import File, Task
 from probebench.tasks.split import official_split
 from probebench.types import Example
-
-LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
-PLAIN = "plain form"
-"""Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,127 +179,6 @@ def _unreachable(task: Task, what: str, why: str) -> UnavailableError:
         f"Task {task.name!r} needs {what}, which cannot be reached from here ({why}). Download "
         f"{them} where there is a network "
         f"and give {files}, in the same columns or as question and answers."
-    )
-
-
-def to_example(task: Task, row: Row) -> Example:
-    """One example from a row in the publisher's columns, or in the plain `question, answers` form.
-
-    Raises:
-        BadFileError: no question, answers, label or group, with the line.
-    """
-    where, statements = row.where, task.kind == "statements"
-    fields = _from_plain(task, row.fields)
-    question = lookup(fields, task.fields.question) or (
-        fields.get("statement") if statements else None
-    )
-    if not isinstance(question, str) or not question.strip():
-        raise _missing("statement" if statements else "question", [task.fields.question], row)
-    references: tuple[str, ...] = ()
-    label: int | None = None
-    if statements:
-        label = LABELS.get(text_of(lookup(fields, task.fields.label)).lower())
-        if label is None:
-            value = lookup(fields, task.fields.label)
-            raise BadFileError(
-                f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got "
-                f"{value!r}."
-            )
-    else:
-        references = _answers(task, fields, task.fields.answers, where)
-        if not references:
-            plain = ["answers"] if PLAIN in fields else []
-            raise _missing("answer", [*task.fields.answers, *plain], row)
-    wrong = _answers(task, fields, task.fields.wrong, where)
-    wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
-    group = group_of(task, fields, question, where)
-    given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
-    content = json.dumps([group, question, references, label])
-    identity = given if given is not None else hashlib.sha256(content.encode()).hexdigest()[:16]
-    context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
-    split = row.split if task.split == "official" else None
-    columns = {**fields, "context": context} if context else dict(fields)
-    return Example(
-        text_of(identity), question.strip(), references, group, split, wrong, label, columns
-    )
-
-
-def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row of the plain form (`question, answers`, and `wrong_answers` where there are some) in
-    the task's own columns."""
-    own = task.fields
-    if (
-        "question" not in fields
-        or "answers" not in fields
-        or any(lookup(fields, path) is not None for path in own.answers)
-    ):
-        return fields
-    named = {own.question: fields["question"], own.answers[0]: fields["answers"]}
-    if own.wrong:
-        named[own.wrong[0]] = fields.get("wrong_answers")
-    return {**fields, **named, PLAIN: True}
-
-
-def _answers(
-    task: Task, fields: Mapping[str, Any], paths: Sequence[str], where: str
-) -> tuple[str, ...]:
-    """Answers in the given columns, cut out, split and renamed as the task says."""
-    found: dict[str, None] = {}
-    for path in paths:
-        name = "answers" if PLAIN in fields and path == task.fields.answers[0] else path
-        for text in strings(value_of(lookup(fields, path), name, where)):
-            if task.fields.answer_pattern:
-                match = re.search(task.fields.answer_pattern, text)
-                text = match.group("answer") if match else text
-            parts = text.split(task.fields.separator) if task.fields.separator else [text]
-            found.update(
-                dict.fromkeys(
-                    task.fields.rename.get(p.strip(), p.strip()) for p in parts if p.strip()
-                )
-            )
-    return tuple(found)
-
-
-def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -> str:
-    """The group key of a row: case and outer spaces do not count.
-
-    Raises:
-        BadFileError: the task's pattern does not match.
-    """
-    rule = task.fields.group
-    values = [lookup(fields, column) for column in rule.columns]
-    parts = [question if value is None else " ".join(strings(value)) for value in values]
-    if all(value is None for value in values):
-        parts = [question]
-    if rule.pattern is not None:
-        match = re.search(rule.pattern, parts[0])
-        if match is None:
-            raise BadFileError(
-                f"{where}: the group pattern {rule.pattern!r} of task {task.name!r} does not match "
-                f"{parts[0][:80]!r}."
-            )
-        parts = [v for k, v in match.groupdict().items() if k.startswith("group") and v is not None]
-    parts = [normalise(part) for part in parts]
-    return " | ".join(sorted(parts) if rule.unordered else parts)
-
-
-def loses_group(task: Task, fields: Mapping[str, Any]) -> bool:
-    """Does a row lack a column that the task groups by, so that its question stands for it?"""
-    own = {task.fields.question, "question", "statement"}
-    return any(
-        lookup(fields, column) is None for column in task.fields.group.columns if column not in own
-    )
-
-
-def normalise(text: str) -> str:
-    """A group key without differences of case and spaces."""
-    return " ".join(text.split()).casefold()
-
-
-def _missing(what: str, columns: Sequence[str], row: Row) -> BadFileError:
-    wanted = " or ".join(map(repr, columns))
-    return BadFileError(
-        f"{row.where}: no {what} in field {wanted}; fields here: {', '.join(map(str, row.fields))}."
     )
 
 

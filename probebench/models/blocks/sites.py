@@ -9,30 +9,22 @@ what a layer does not have is absent, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from probebench.errors import RunError
+from probebench.errors import RunError, UnknownNameError
+from probebench.models.blocks.layouts import FAMILIES
 from probebench.models.blocks.modules import Side
-from probebench.models.blocks.places import SITES
+from probebench.models.blocks.places import COMPONENTS, SITES, Family
+from probebench.models.blocks.taps import Sink, Tap, TapReader, find_blocks
 from probebench.types import EMB
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from probebench.errors import UnknownNameError
-from probebench.models.blocks.layouts import FAMILIES
-from probebench.models.blocks.places import COMPONENTS, Family
-from probebench.models.blocks.taps import Sink, Tap, TapReader, find_blocks
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 __all__ = [
     "ALL",

@@ -12,8 +12,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, UnknownNameError, UsageError
@@ -105,25 +107,10 @@ def import_states(
     table = locate(tokenized(given, handle), names)
     held = _held(there, progress, check=check, offline=offline)
     entries, notes = held.entries, [*notes, *held.notes]
-    inputs = {
-        "imported": convention,
-        "compared": check,
-        **_inputs(there, entries),
-        "positions": names,
-        "dtype": dtype,
-        "content": content_key({"ids": there.sequences, "table": table.tolist()}),
-        "probebench": __version__,
-    }
-    about = {
-        "model": {k: v for k, v in asdict(handle.identity).items() if k not in UNKNOWN},
-        "convention": convention,
-        "meaning": CONVENTIONS[convention],
-        "absent": entries.absent,
-        "notes": notes,
-        "compared": asdict(held.compared) if held.compared else None,
-    }
+    own = {"compared": check, "positions": names, "dtype": dtype, "probebench": __version__}
+    about = _about(there, entries, held.compared, notes)
     with Lock(Path(out)):
-        stage = ShardStore(Path(out), "states", inputs)
+        stage = ShardStore(Path(out), "states", _inputs(there, entries, table) | own)
         stage.write(SOURCE, (json.dumps(about, indent=1) + "\n").encode())
         stage.write(EXAMPLES, examples_table(given, seed))
         write_shards(stage, there, entries, table, names, dtype, progress)
@@ -131,14 +118,30 @@ def import_states(
     return Imported(stage.folder, len(given), *kept, tuple(notes), held.compared)
 
 
-def _inputs(there: There, entries: Entries) -> dict[str, Any]:
-    """What of arrays and model decides the numbers."""
+def _inputs(there: There, entries: Entries, table: NDArray[np.int64]) -> dict[str, Any]:
+    """What of arrays, answers and model decides the numbers."""
     return {
+        "imported": there.convention,
         "arrays": content_key({"used": there.used()}),
         "layers": entries.layers,
         "entries": entries.at,
         "model": {k: v for k, v in there.handle.identity.key().items() if k not in UNKNOWN},
         "sites": ["resid"],
+        "content": content_key({"ids": there.sequences, "table": table.tolist()}),
+    }
+
+
+def _about(
+    there: There, entries: Entries, compared: Compared | None, notes: Sequence[str]
+) -> dict[str, Any]:
+    """What is written beside the shards for whoever reads them."""
+    return {
+        "model": {k: v for k, v in asdict(there.handle.identity).items() if k not in UNKNOWN},
+        "convention": there.convention,
+        "meaning": CONVENTIONS[there.convention],
+        "absent": entries.absent,
+        "notes": notes,
+        "compared": asdict(compared) if compared else None,
     }
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from probebench.tasks.exact.kinds import Run, has_capital, is_number, kinds_asked, kinds_of
 from probebench.tasks.exact.phrases import BE, FUNCTION, Word, cut_words, sentences
 from probebench.types import Span
 
@@ -32,50 +32,8 @@ GLUE = frozenset(
     ).split()
 )
 """Words that may stand between the parts of one name: "Henry of Navarre", "Lord of the Rings"."""
-MONTHS = frozenset(
-    "january february march april may june july august september october november december "
-    "jan feb mar apr jun jul aug sep sept oct nov dec".split()
-)
-NUMBERS = frozenset(
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen "
-    "nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million "
-    "billion trillion dozen "
-    "once twice half".split()
-)
 QUOTED = re.compile(r"[\"“«]([^\"“”«»\n]{2,80})[\"”»]|(?<!\w)['‘]([^'‘’\n]{3,80})['’](?!\w)")
 PLACES = frozenset("in at on near from through along off to".split())
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """New words that stand side by side."""
-
-    words: tuple[Word, ...]
-    before: tuple[str, ...]
-    """The four words before it, folded to lower case, the nearest last."""
-    sentence: int
-    after_verb: bool
-    """A form of "to be" stands before it in its sentence."""
-    echo: bool
-    """It continues a name of the question: "FIFA" of "the 2018 FIFA World Cup"."""
-    aside: bool
-    """In brackets, or before a colon that follows an echo of the question."""
-    quoted: bool
-    counted: bool
-    """The next word is one of the question's: "163 episodes"."""
-    asked_before: bool
-    """A word of the question stands before it in its sentence."""
-
-    @property
-    def span(self) -> Span:
-        return Span(self.words[0].start, self.words[-1].end)
-
-    @property
-    def named(self) -> Span:
-        """Without the words before the name: "Joan Ferris" of "actor Joan Ferris"."""
-        first = next((w for w in self.words if _capital(w)), self.words[0])
-        return Span(first.start, self.words[-1].end)
 
 
 def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None:
@@ -98,7 +56,7 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     runs = _runs(answer, parts, {w.key for w in asked}, _asked_noun(asked))
     if not runs:
         return _last_said(answer, parts[0])
-    wanted = _wanted(question)
+    wanted = kinds_asked(question)
     best = max(enumerate(runs), key=lambda r: _score(r[1], wanted, r[0]))[1]
     return best.named if wanted[0] == "who" else best.span
 
@@ -122,7 +80,7 @@ def _quotes(answer: str) -> list[tuple[int, int]]:
 
 def _score(run: Run, wanted: Sequence[str], index: int) -> float:
     """How much a run looks like what was asked for."""
-    kinds, word = _kinds(run), wanted[0]
+    kinds, word = kinds_of(run), wanted[0]
     score = max(
         (w for kind, w in zip(wanted[1:], (3.0, 1.5, 0.0), strict=False) if kind in kinds),
         default=0.0,
@@ -181,7 +139,7 @@ def _runs(
                     before=before,
                     sentence=number,
                     after_verb=any(w.text.casefold() in BE for w in sentence[:first]),
-                    echo=bool(touching) and _capital(words[0]) and not quoted,
+                    echo=bool(touching) and has_capital(words[0]) and not quoted,
                     aside=_in_brackets(answer, words[0].start)
                     or (colon is not None and words[-1].end <= colon),
                     quoted=quoted,
@@ -215,7 +173,7 @@ def _pieces(
             continue
         new = word.key not in asked and (
             low not in FUNCTION
-            or (first is not None and _capital(word) and _capital(sentence[last]))
+            or (first is not None and has_capital(word) and has_capital(sentence[last]))
         )
         new = new and not (
             re.fullmatch(r"\d+", word.text)
@@ -223,13 +181,18 @@ def _pieces(
             and first is None
             and i == 0
         )
-        if new and first is not None and i - last > 1 and not (_capital(word) or _is_number(word)):
+        if (
+            new
+            and first is not None
+            and i - last > 1
+            and not (has_capital(word) or is_number(word))
+        ):
             pieces.append((first, last))
             first = None
         if new:
             first, last = (i if first is None else first), i
         elif first is not None and not (
-            (low in GLUE or _capital(word)) and _capital(sentence[last])
+            (low in GLUE or has_capital(word)) and has_capital(sentence[last])
         ):
             pieces.append((first, last))
             first = None
@@ -242,7 +205,7 @@ def _goes_on(sentence: Sequence[Word], last: int, noun: set[str]) -> bool:
     return (
         behind is not None
         and behind.key in noun
-        and all(map(_capital, (sentence[last], behind)))
+        and all(map(has_capital, (sentence[last], behind)))
         and not _parted(sentence[last], behind)
     )
 
@@ -250,57 +213,9 @@ def _goes_on(sentence: Sequence[Word], last: int, noun: set[str]) -> bool:
 def _parted(before: Word, word: Word) -> bool:
     """Does punctuation part two words? A comma inside a date does not."""
     if "," in before.after:
-        return not (_is_number(before) and _is_number(word))
+        return not (is_number(before) and is_number(word))
     return re.fullmatch(r"(?:['’]s)?[\s*_.&'’]*", before.after) is None
 
 
 def _in_brackets(text: str, at: int) -> bool:
     return text.count("(", 0, at) > text.count(")", 0, at)
-
-
-def _capital(word: Word) -> bool:
-    return word.text[:1].isupper() or word.text[:1] in "$€£¥"
-
-
-def _is_number(word: Word) -> bool:
-    return any(c.isdigit() for c in word.text) or word.text.casefold() in NUMBERS
-
-
-def _kinds(run: Run) -> set[str]:
-    """What a run is: any of `number`, `date`, `decade`, `name`; `other` when it is none."""
-    texts = [w.text for w in run.words]
-    kinds = {"number"} if any(map(_is_number, run.words)) else set()
-    if any(re.fullmatch(r"1\d{3}s?|20\d\ds?", t) or t.casefold() in MONTHS for t in texts):
-        kinds.add("date")
-    if any(re.fullmatch(r"\d*\d0['’]?s", t) for t in texts):
-        kinds.add("decade")
-    if any(t.casefold() in MONTHS for t in texts):
-        kinds.add("month")
-    if run.quoted or any(map(_capital, run.words)):
-        kinds.add("name")
-    return kinds or {"other"}
-
-
-def _wanted(question: str) -> tuple[str, ...]:
-    """The question word, then the kinds it asks for, the most wanted first."""
-    low = question.casefold()
-    rules = (
-        (
-            r"\bhow (?:many|much|old|long|tall|far|big|high|often|fast|deep|large|wide)\b",
-            ("how many", "number", "other"),
-        ),
-        (r"\b(?:what|which) (?:number|percentage|percent|age)\b", ("how many", "number", "other")),
-        (r"\b(?:what|which) decade\b", ("when", "decade", "date", "number")),
-        (r"\b(?:what|which) month\b", ("when", "month", "name")),
-        (
-            r"\b(?:what|which) (?:\w+ )?(?:year|date|day|century)\b|\bwhen\b",
-            ("when", "date", "number", "name"),
-        ),
-        (r"\bwho\b|\bwhom\b|\bwhose\b", ("who", "name", "other")),
-        (
-            r"\bwhere\b|\b(?:what|which) (?:city|country|state|town|place|county|island|continent)\b",
-            ("where", "name", "other"),
-        ),
-    )
-    hits = [(m.start(), kinds) for pattern, kinds in rules if (m := re.search(pattern, low))]
-    return min(hits)[1] if hits else ("what", "name", "number", "other")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from probebench.tasks.judging.numerals import SCALES, TENS, UNITS, spelled_out
+from probebench.tasks.judging.reading.numerals import SCALES, TENS, UNITS, spelled_out
 from probebench.types import Span
 
 GAP = "[ \u00a0\u2009\u202f]"

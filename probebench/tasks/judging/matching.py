@@ -8,11 +8,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 
-from probebench.tasks.judging.dates import MONTHS
-from probebench.tasks.judging.numerals import is_number
-from probebench.tasks.judging.wording import (
+from probebench.tasks.judging.names import QUOTES, REGION, is_numeral
+from probebench.tasks.judging.reading.wording import (
     ARTICLES,
-    FUNCTION,
     HAS_UNSPACED,
     LITTLE,
     SAYING,
@@ -42,18 +40,6 @@ DISTINGUISHING = frozenset(
 )
 """First words of names that make another thing of the rest: West Virginia, South Sudan, New
 Mexico."""
-ABBREVIATION = re.compile(r"(?:[A-Z]\.?){1,3}")
-REGION = re.compile(r"\s*[^\Wa-z_][\w.'’-]*(?:\s+(?!and\b|or\b)[\w.'’-]+){0,2}\s*")
-"""What may be a region after a comma: up to three words, the first in capitals, no "and"."""
-AT_PLACE = re.compile(r"\b(?:in|at|from|near|to|of|outside|around)\s+(?:the\s+)?$", re.IGNORECASE)
-BEFORE_REGION = re.compile(r",\s*[A-Z]")
-LONGER_NAME = re.compile(r"\s+[A-Z]")
-FIRST_OF_NAME = re.compile(
-    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)[ -]$",
-    re.IGNORECASE,
-)
-LAST_OF_NAME = re.compile(r"-[A-Z]| (?:I[IVX]{1,3}|V|VI{1,3}|XI{0,3}|XI?V)(?=\s*(?:[.,;:!?)]|$))")
-NUMBER_AT_END = re.compile(r" \d{1,2}[\"'”’.]*$")
 WHERE = re.compile(
     r"\b(?:where|(?:what|which|whose) (?:\w+ )?(?:city|town|country|state|place|village|county|capital|island|location))\b",
     re.IGNORECASE,
@@ -63,7 +49,6 @@ OR_MORE = re.compile(
 )
 ITEM_END = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
 CURRENCIES = frozenset("$€£¥₹")
-QUOTES = "\"'“”‘’«»`"
 
 
 def places(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -195,7 +180,7 @@ def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[Form]:
 
 
 def _numeral_name(word: str) -> bool:
-    return any(_numeral(w) and w not in ONE_NUMBER for w in words(word))
+    return any(is_numeral(w) and w not in ONE_NUMBER for w in words(word))
 
 
 def is_hyphenated(alias: str) -> bool:
@@ -236,31 +221,6 @@ def other_currency(alias: str, before: str) -> bool:
     return own in CURRENCIES and told in CURRENCIES and bool(told) and told != own
 
 
-def names_a_place(text: str, start: int, end: int) -> bool:
-    """Is this mention written as a place: "in Munich", "Munich, Germany"?"""
-    if LONGER_NAME.match(text, end):
-        return False
-    return bool(AT_PLACE.search(text, max(0, start - 12), start) or BEFORE_REGION.match(text, end))
-
-
-def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool:
-    """Is the mention the rest of another name: "South Sudan" for Sudan, "Rocky II" for Rocky,
-    "Guinea-Bissau" for Guinea?"""
-    before = FIRST_OF_NAME.search(text, max(0, start - 20), start)
-    if (
-        before
-        and before.group(1).casefold() not in alias
-        and (before.group(1)[0].isupper() or text.islower())
-    ):
-        return True
-    if any(map(_numeral, alias)):
-        return False
-    if not text[start : start + 1].isupper():
-        return False
-    short = start < 30 and alias[-1] not in MONTHS
-    return bool(LAST_OF_NAME.match(text, end) or (short and NUMBER_AT_END.match(text, end)))
-
-
 def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
     """Is all that the answer says beyond the question a distinctive part of the alias?
 
@@ -277,7 +237,7 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
         return False
     lost = [w for w in alias if w not in kept]
     if any(w in DISTINGUISHING for w in lost) or (
-        any(map(_decides, lost)) and not any(map(_numeral, kept))
+        any(map(_decides, lost)) and not any(map(is_numeral, kept))
     ):
         return False
     if alias[-1] in SUFFIXES and alias[-2] in lost:  # Martin Luther for Martin Luther King Jr.
@@ -302,66 +262,4 @@ def loses_letter(kept: AbstractSet[str], form: Form) -> bool:
 
 def _decides(word: str) -> bool:
     """Is this a number that names one of several: a numeral, but not a year?"""
-    return _numeral(word) and not (len(word) == 4 and word.isdigit())
-
-
-def _numeral(word: str) -> bool:
-    return is_number(word) or word in ONE_NUMBER or word.endswith("°")
-
-
-def needs_care(alias: str, form: Sequence[str]) -> bool:
-    """Is the alias an abbreviation of up to three letters, or a word that stands in any text?"""
-    return len(form) <= 3 and (
-        bool(ABBREVIATION.fullmatch(alias)) or (len(form) == 1 and form[0] in FUNCTION)
-    )
-
-
-def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
-    """Characters where an abbreviation or a common word is meant and not used.
-
-    It is the whole answer, stands in quotation marks, ends a sentence that names it, or is written
-    in its own capitals in the middle of a text that is not all capitals.
-    """
-    letters = [c for c in alias if c.isalnum()] if ABBREVIATION.fullmatch(alias) else []
-    body = r"\.?".join(map(re.escape, letters)) + r"\.?" if letters else re.escape(alias)
-    for match in re.finditer(
-        rf"(?<![\w.{'-' if len(letters) == 1 else ''}]){body}(?![\w+#])(?!\.\w)",
-        text,
-        re.IGNORECASE,
-    ):
-        if _is_meant(text, match.start(), match.end(), alias, abbreviation=bool(letters)):
-            yield match.span()
-
-
-def _is_meant(text: str, start: int, end: int, alias: str, *, abbreviation: bool) -> bool:
-    before, found, after = text[:start], text[start:end], text[end:]
-    around = words(before) + words(after)
-    if all(w in SAYING or w in ARTICLES for w in around):
-        return bool(not around or not re.match(r"\s*\w", after))
-    if (
-        before[-1:]
-        and after[:1]
-        and before[-1] in QUOTES
-        and (after[0] in QUOTES or after[1:2] in QUOTES)
-    ):
-        return True
-    if re.search(
-        r"(?:\b(?:is|was|are|be|called|named|letter)|:)\W{0,3}$", before, re.I
-    ) and not re.search(r"\w", after[:3]):
-        return True
-    if (
-        re.search(r"\bthe $", before)
-        and abbreviation
-        and found.replace(".", "").lower() in ("us", "uk", "un", "eu")
-    ):
-        return True
-    if re.search(r"\bin $", before) and abbreviation and text.islower() and found not in FUNCTION:
-        return True
-    lone = found in ("A", "I")
-    if abbreviation:
-        own = found.isupper() or "." in found.rstrip(".")
-        return own and not text.isupper() and not (lone and re.match(r"['’]|\s+\w", after))
-    inside = bool(re.search(r"[\w,:]\W*$", before)) and not re.search(r"[.!?]\W*$", before)
-    return (
-        alias[:1].isupper() and found[:1].isupper() and inside and not text.isupper() and not lone
-    )
+    return is_numeral(word) and not (len(word) == 4 and word.isdigit())

@@ -11,26 +11,22 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
-from probebench.tasks.judging.dates import dates, whole_date
 from probebench.tasks.judging.matching import (
     DISTINGUISHING,
     WHERE,
     Form,
-    careful_places,
     forms,
     is_hyphenated,
-    is_other_name,
     is_part,
     items,
     literally,
     loses_letter,
-    names_a_place,
-    needs_care,
     other_currency,
     places,
     side_by_side,
     stands_alone,
 )
+from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
 from probebench.tasks.judging.options import (
     asks_for_several,
     bare_list,
@@ -39,8 +35,9 @@ from probebench.tasks.judging.options import (
     left_open,
     rivals,
 )
+from probebench.tasks.judging.reading.dates import dates, whole_date
+from probebench.tasks.judging.reading.wording import SAYING, Wording, read, tidy, variants, words
 from probebench.tasks.judging.refusals import NEGATOR, in_refusal, is_negated, refuses
-from probebench.tasks.judging.wording import SAYING, Wording, read, tidy, variants, words
 from probebench.types import Example
 
 FEW = 10

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from probebench.tasks.judging.polarity import is_determiner
+from probebench.tasks.judging.reading.wording import SAYING, Wording, words
 from probebench.tasks.judging.refusals import (
     SENTENCE_END,
     in_refusal,
@@ -14,7 +15,6 @@ from probebench.tasks.judging.refusals import (
     up_to_next_question,
     without_echo,
 )
-from probebench.tasks.judging.wording import SAYING, Wording, words
 from probebench.types import Example, Span
 
 JOINT = re.compile(

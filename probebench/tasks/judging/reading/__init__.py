@@ -1,0 +1,1 @@
+"""Free text read as words that can be compared."""
