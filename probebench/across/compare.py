@@ -4,7 +4,7 @@ and answers, no torch."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from probebench.across.comparison import RunComparison, Side
 from probebench.across.same_examples import joined_groups, matched
 from probebench.errors import LabelError, UnknownNameError, UsageError
-from probebench.metrics.paired import paired
-from probebench.record.reopened import Stored, as_float, cell_of
+from probebench.metrics.paired import Paired, paired
+from probebench.record.reopened import Reopened, as_float, cell_of
 from probebench.record.run import Run
-from probebench.types import Floats, Interval
+from probebench.types import Floats
 
 Ints = NDArray[np.int64]
 DIFFERS = (
@@ -35,79 +36,6 @@ DIFFERS = (
 )
 """What two runs may differ in: how it is called, and where it stands in the record."""
 FLAG = "--different-labels"
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two detectors."""
-
-    folder: str
-    model: str
-    task: str
-    version: int | None
-    """Of the task."""
-    detector: str
-    label: str
-    """The detector in words."""
-    n_test: int
-    """Test examples of the run."""
-    n_not_in_other: int
-    """Of these, examples that the other run does not have."""
-    n_trained_in_other: int
-    """Of these, examples that stand in train or validation of the other run."""
-    n_without_decision: int
-    """Examples in test of both that this detector cannot score."""
-    correct: int
-    """Common examples that are correct by this run's labels."""
-    auroc: float
-    auroc_95: Interval
-    """Cluster bootstrap over the common examples."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunComparison:
-    """What `compare` finds."""
-
-    a: Side
-    b: Side
-    n: int
-    """Common examples: in test of both runs, with a decision of both detectors. Every number is
-    over these."""
-    n_groups: int
-    n_by_text: int
-    """Of the common examples, those found by their question because their ids differ."""
-    n_different_labels: int
-    n_different_answers: int
-    """Common examples to which the two runs hold different answers."""
-    own_labels: bool
-    """True where each run is scored against its own labels."""
-    difference: float
-    """AUROC of A minus AUROC of B."""
-    difference_95: Interval
-    """Paired cluster bootstrap: the same groups drawn for both."""
-    difference_95_delong: Interval
-    """Paired DeLong, examples independent; NaN with different labels, for which it is not
-    defined."""
-    delong_p: float
-    """Two-sided p of a difference of zero by DeLong; NaN with different labels, or where the
-    difference has no variance."""
-    differs: Mapping[str, tuple[Any, Any]]
-    """What the two runs differ in."""
-    notes: tuple[str, ...]
-    """What a reader must know."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: intervals as [low, high]."""
-        found = asdict(self)
-        for place in (found, found["a"], found["b"]):
-            place.update(
-                {
-                    k: [v["low"], v["high"]]
-                    for k, v in place.items()
-                    if isinstance(v, dict) and set(v) == {"low", "high"}
-                }
-            )
-        return found
 
 
 def compare(
@@ -136,71 +64,114 @@ def compare(
             to go on.
         LabelError: the common examples hold one class only.
     """
-    runs = [Run.load(run) for run in (a, b)]
     names = (detector, detector if detector_b is None else detector_b)
-    tables = [_table(run, name) for run, name in zip(runs, names, strict=True)]
-    pairs, n_by_text = matched(*(run.answers for run in runs))
-    left, right = (
-        tables[0].iloc[pairs[:, 0]].reset_index(drop=True),
-        tables[1].iloc[pairs[:, 1]].reset_index(drop=True),
-    )
-    both = ((left.split == "test") & (right.split == "test")).to_numpy()
-    decided = [np.isfinite(side.decision.to_numpy()) for side in (left, right)]
-    used = both & decided[0] & decided[1]
-    if not used.any():
-        raise UsageError(
-            f"{runs[0].folder} and {runs[1].folder} have no common test examples that both "
-            f"detectors can score: {len(pairs)} "
-            f"examples stand in both runs, {int(both.sum())} of them in test of both. Their tasks "
-            "are "
-            f"{' and '.join(run.record['task']['name'] for run in runs)}. An example is found by "
-            "its id and question, else by its "
-            f"question."
-        )
-    y = [side.label.to_numpy(dtype=np.int64)[used] for side in (left, right)]
-    other = int((y[0] != y[1]).sum())
-    if other and not different_labels:
-        first = left.id[used].to_numpy()[y[0] != y[1]][0]
-        raise UsageError(_refusal(runs, other, int(used.sum()), str(first)))
+    both = _common([Run.load(run) for run in (a, b)], names)
+    y = both.labels
+    other = y[0] != y[1]
+    if other.any() and not different_labels:
+        first = both.sides[0].id[both.used].to_numpy()[other][0]
+        raise UsageError(_refusal(both.runs, int(other.sum()), len(other), str(first)))
     if any(len(np.unique(v)) < 2 for v in y):
         raise LabelError(
-            f"The {int(used.sum())} common test examples hold one class only, so no AUROC is "
-            "defined."
+            f"The {len(other)} common test examples hold one class only, so no AUROC is defined."
         )
-    groups = joined_groups(left.group[used].tolist(), right.group[used].tolist())
-    scores = [side.decision.to_numpy(dtype=np.float64)[used] for side in (left, right)]
+    groups = joined_groups(*(side.group[both.used].tolist() for side in both.sides))
+    scores = both.decisions
     result = paired(y[0], y[1], scores[0], scores[1], groups, seed)
-    sides = []
-    for i in (0, 1):
-        test = (tables[i].split == "test").to_numpy()
-        own = pairs[test[pairs[:, i]]]
-        elsewhere = (tables[1 - i].split.to_numpy()[own[:, 1 - i]] != "test").sum()
-        record = runs[i].record
-        sides.append(
-            Side(
-                str(runs[i].folder),
-                record["model"]["name"],
-                record["task"]["name"],
-                record["task"]["version"],
-                names[i],
-                tables[i].attrs["label"],
-                int(test.sum()),
-                int(test.sum()) - len(own),
-                int(elsewhere),
-                int((both & ~decided[i]).sum()),
-                int(y[i].sum()),
-                result.values[i],
-                result.intervals[i],
-            )
+    return _described(both, result, int(other.sum()), len(set(groups)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Common:
+    """Examples that stand in two runs."""
+
+    runs: Sequence[Run]
+    names: tuple[str, str]
+    """The detector of each."""
+    tables: Sequence[pd.DataFrame]
+    """Every example of each run; see `_table`."""
+    pairs: NDArray[np.int64]
+    """(pair, 2) rows of the same example."""
+    by_text: NDArray[np.bool_]
+    """(pair,) found by the question."""
+    sides: Sequence[pd.DataFrame]
+    """The tables in the order of the pairs."""
+    tested: NDArray[np.bool_]
+    """(pair,) in test of both runs."""
+
+    def decided(self, i: int) -> NDArray[np.bool_]:
+        """(pair,) the detector of one run has a decision."""
+        return np.asarray(np.isfinite(self.sides[i].decision.to_numpy()))
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """(pair,) what is compared."""
+        return self.tested & self.decided(0) & self.decided(1)
+
+    @property
+    def labels(self) -> list[NDArray[np.int64]]:
+        """(used pair,) labels of each run."""
+        return [side.label.to_numpy(dtype=np.int64)[self.used] for side in self.sides]
+
+    @property
+    def decisions(self) -> list[Floats]:
+        """(used pair,) decisions of each run."""
+        return [side.decision.to_numpy(dtype=np.float64)[self.used] for side in self.sides]
+
+
+def _common(runs: Sequence[Run], names: tuple[str, str]) -> _Common:
+    """What two runs have in common; an error where they have nothing."""
+    tables = [_table(run, name) for run, name in zip(runs, names, strict=True)]
+    pairs, by_text = matched(*(run.answers for run in runs))
+    sides = [tables[i].iloc[pairs[:, i]].reset_index(drop=True) for i in (0, 1)]
+    tested = ((sides[0].split == "test") & (sides[1].split == "test")).to_numpy()
+    both = _Common(runs, names, tables, pairs, by_text, sides, tested)
+    if not both.used.any():
+        raise UsageError(
+            f"{runs[0].folder} and {runs[1].folder} have no common test examples that both "
+            f"detectors can score: {len(pairs)} examples stand in both runs, {int(tested.sum())} "
+            "of them in test of both. Their tasks are "
+            f"{' and '.join(run.record['task']['name'] for run in runs)}. An example is found by "
+            "its id and question, else by its question."
         )
+    return both
+
+
+def _side(both: _Common, i: int, result: Paired) -> Side:
+    """What is said of one run."""
+    table, pairs, record = both.tables[i], both.pairs, both.runs[i].record
+    test = (table.split == "test").to_numpy()
+    own = pairs[test[pairs[:, i]]]
+    elsewhere = (both.tables[1 - i].split.to_numpy()[own[:, 1 - i]] != "test").sum()
+    return Side(
+        str(both.runs[i].folder),
+        record["model"]["name"],
+        record["task"]["name"],
+        record["task"]["version"],
+        both.names[i],
+        table.attrs["label"],
+        int(test.sum()),
+        int(test.sum()) - len(own),
+        int(elsewhere),
+        int((both.tested & ~both.decided(i)).sum()),
+        int(both.labels[i].sum()),
+        result.values[i],
+        result.intervals[i],
+    )
+
+
+def _described(both: _Common, result: Paired, other: int, n_groups: int) -> RunComparison:
+    """The comparison with both sides and what differs between them; `other` labels do."""
+    runs, used = both.runs, both.used
+    sides = [_side(both, i, result) for i in (0, 1)]
     differs = _differs(runs[0].record, runs[1].record)
-    answers = int((left.text[used] != right.text[used]).sum())
+    answers = int((both.sides[0].text[used] != both.sides[1].text[used]).sum())
     return RunComparison(
         a=sides[0],
         b=sides[1],
         n=int(used.sum()),
-        n_groups=len(set(groups)),
-        n_by_text=int(n_by_text[used].sum()),
+        n_groups=n_groups,
+        n_by_text=int(both.by_text[used].sum()),
         n_different_labels=other,
         n_different_answers=answers,
         own_labels=bool(other),
@@ -238,7 +209,7 @@ def _table(run: Run, name: str) -> pd.DataFrame:
 def _site_decisions(run: Run, best: Mapping[str, Any]) -> tuple[Floats, str]:
     """(example,) decisions of the probe of a site's best cell, fitted again from the stored states,
     and its name in words."""
-    stored, cell = Stored(run), cell_of(best)
+    stored, cell = Reopened(run), cell_of(best)
     X, there = stored.vectors(cell), stored.there(cell)
     probe = stored.refit(cell, X, as_float(best["C"]), as_float(best["validation_auroc"]))
     decisions = np.full(len(X), np.nan)

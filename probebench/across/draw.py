@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from probebench.across.transfer import transfer_map
+from probebench.across.transfer_map import transfer_map
 from probebench.errors import UnknownNameError, UsageError
 from probebench.files import content_key, make_folder, write_atomic
 from probebench.maps.heatmap import VMAX, VMIN

@@ -19,7 +19,7 @@ from probebench.errors import BadFileError, UsageError
 from probebench.probes.choose import best_cell
 from probebench.probes.fit import fit_cells
 from probebench.progress import Counter
-from probebench.record.reopened import CellProbe, Stored, no_probe
+from probebench.record.reopened import CellProbe, Reopened, no_probe
 from probebench.tasks.examples import normalise
 from probebench.tasks.local.rows import read_rows
 from probebench.types import EMB, Cell
@@ -30,8 +30,8 @@ ENDINGS = ("_true_false",)
 
 
 def topics_of(
-    runs: Sequence[Stored], files: Sequence[str | Path] = ()
-) -> list[tuple[Stored, NDArray[np.object_]]]:
+    runs: Sequence[Reopened], files: Sequence[str | Path] = ()
+) -> list[tuple[Reopened, NDArray[np.object_]]]:
     """Runs that hold two topics or more, each with the topic of every example, None where it is not
     known.
 
@@ -90,7 +90,7 @@ def topic_names(topics: NDArray[np.object_]) -> list[str]:
     return sorted({str(topic) for topic in topics if topic is not None})
 
 
-def topic_cells(run: Stored) -> list[Cell]:
+def topic_cells(run: Reopened) -> list[Cell]:
     """Cells that are fitted again for each topic: all of the selected cell's site, but the
     embedding row."""
     layers = [layer for layer in run.reader.site(run.cell.site).layers if layer != EMB]
@@ -102,7 +102,7 @@ def topic_cells(run: Stored) -> list[Cell]:
 
 
 def topic_probes(
-    run: Stored, topics: NDArray[np.object_], tested: Sequence[str], counter: Counter
+    run: Reopened, topics: NDArray[np.object_], tested: Sequence[str], counter: Counter
 ) -> Iterator[tuple[str, Cell, CellProbe]]:
     """Of every tested topic, a probe of the run's other topics at the cell where those do best on
     validation.

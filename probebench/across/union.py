@@ -10,11 +10,11 @@ import pandas as pd
 
 from probebench.probes.labels import Labels
 from probebench.probes.parts import OneScale
-from probebench.record.reopened import CellProbe, Stored, cell_of, fit_probe, no_probe
+from probebench.record.reopened import CellProbe, Reopened, cell_of, fit_probe, no_probe
 from probebench.types import Cell, SplitName
 
 
-def common_cell(sources: Sequence[Stored], target: Stored) -> Cell | None:
+def common_cell(sources: Sequence[Reopened], target: Reopened) -> Cell | None:
     """The cell with the highest mean validation AUROC over the sources, among the blocks that they
     and the target have read.
 
@@ -52,7 +52,7 @@ def common_cell(sources: Sequence[Stored], target: Stored) -> Cell | None:
     return None
 
 
-def union_probe(sources: Sequence[Stored], cell: Cell) -> CellProbe:
+def union_probe(sources: Sequence[Reopened], cell: Cell) -> CellProbe:
     """One probe fitted to the train examples of several runs at one cell.
 
     Each run's vectors are first centred on their own train mean and divided by their own scale, so

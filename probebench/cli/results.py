@@ -162,7 +162,8 @@ def transfer_command(
     """
     from pathlib import Path
 
-    from probebench.across.transfer import predicted_by_angle, transfer, write_transfer
+    from probebench.across.transfer import transfer
+    from probebench.across.transfer_map import predicted_by_angle, write_transfer
     from probebench.errors import UnknownNameError
     from probebench.maps.style import FORMATS
     from probebench.progress import TerminalProgress

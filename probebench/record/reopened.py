@@ -67,7 +67,7 @@ def cell_of(facts: Mapping[str, Any]) -> Cell:
     )
 
 
-class Stored:
+class Reopened:
     """A finished run: labels, splits, groups, stored vectors, and a probe of its own kind for any
     cell.
 
@@ -191,7 +191,7 @@ class Stored:
             self.texts[used]
         )
 
-    def unseen_by(self, sources: Sequence[Stored]) -> Mask:
+    def unseen_by(self, sources: Sequence[Reopened]) -> Mask:
         """(example,) False for examples whose group or question is in train or validation of
         another run among `sources`."""
         groups, texts = set[str](), set[str]()

@@ -51,7 +51,7 @@ def read_transfer(path: Path) -> pd.DataFrame:
     Raises:
         BadFileError: no such table.
     """
-    from probebench.across.transfer import transfer_matrix
+    from probebench.across.transfer_map import transfer_matrix
 
     try:
         table = pd.read_csv(path)

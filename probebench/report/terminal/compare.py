@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from probebench.across.compare import RunComparison
+from probebench.across.comparison import RunComparison
 from probebench.report.terminal.table import NARROWEST, plain_table, table_lines, wrapped
 from probebench.text import interval, number
 from probebench.types import Interval

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probebench.across.transfer import AT, FEWEST, predicted_by_angle, transfer_matrix
+from probebench.across.transfer import AT, FEWEST
+from probebench.across.transfer_map import predicted_by_angle, transfer_matrix
 from probebench.record.words import Record
 from probebench.report.terminal.table import NARROWEST, plain_table, table_lines, wrapped
 from probebench.text import extremes, interval, number

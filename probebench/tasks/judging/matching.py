@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 
-from probebench.tasks.judging.names import QUOTES, REGION, is_numeral
+from probebench.tasks.judging.names import ONE_NUMBER, QUOTES, REGION, is_numeral
 from probebench.tasks.judging.reading.wording import (
     ARTICLES,
     HAS_UNSPACED,
@@ -27,7 +27,6 @@ QUALIFYING = frozenset(
 )
 """First words that a name of two must not lose: American Samoa, San Francisco."""
 SUFFIXES = frozenset({"jr", "sr", "junior", "senior"})
-ONE_NUMBER = {"i": "1", "v": "5", "x": "10"}
 WINDOW = 2
 """Extra words that may stand among an alias's words when they come in another order."""
 CLOSED_UP = 4

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from probebench.tasks.judging.matching import ONE_NUMBER
 from probebench.tasks.judging.reading.dates import MONTHS
 from probebench.tasks.judging.reading.numerals import is_number
 from probebench.tasks.judging.reading.wording import ARTICLES, FUNCTION, SAYING, words
@@ -111,4 +110,8 @@ QUOTES = "\"'“”‘’«»`"
 
 
 def is_numeral(word: str) -> bool:
+    """Is a word of an alias a number, in whichever way it is written?"""
     return is_number(word) or word in ONE_NUMBER or word.endswith("°")
+
+
+ONE_NUMBER = {"i": "1", "v": "5", "x": "10"}
