@@ -1,4 +1,4 @@
-"""P-values from shuffled labels: of a cell, of the best of many cells, and adjusted for their number."""
+"""P-values from shuffled labels: of a cell, of the best of many, and adjusted for their number."""
 
 from __future__ import annotations
 

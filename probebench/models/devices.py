@@ -22,8 +22,9 @@ SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 DISK = "disk"
 """Weights that stay in their file and are read when they are needed."""
 UNSAFE = {
-    "mps": "PyTorch's MPS backend gives silently wrong matrix products that depend on what was computed before "
-    "(pytorch/pytorch#193487, open for 2.7 to 2.13), so a check at the start would not show them"
+    "mps": "PyTorch's MPS backend gives silently wrong matrix products that depend on what was "
+    "computed before (pytorch/pytorch#193487, open for 2.7 to 2.13), so a check at the start would "
+    "not show them"
 }
 """Devices that PyTorch has and no number of ours may come from, with the reason."""
 
@@ -108,7 +109,8 @@ def read_map(text: str) -> dict[str, str]:
         raise BadFileError(f"{source} is not JSON: {error}.") from None
     if not isinstance(found, dict) or not found:
         raise BadFileError(
-            f'{source} must be a JSON object of modules and devices such as {{"": "cpu"}}; got {found!r}.'
+            f'{source} must be a JSON object of modules and devices such as {{"": "cpu"}}; got '
+            f"{found!r}."
         )
     return {module: _device_name(source, module, where) for module, where in found.items()}
 
@@ -151,7 +153,8 @@ def check_map(modules: Mapping[str, str], model: nn.Module) -> None:
         parts = name.split(".")
         if not any(".".join(parts[:k]) in modules for k in range(1, len(parts) + 1)):
             raise UsageError(
-                f'--device-map does not say where {name} goes. Name its module, or add "": "cpu" for all the rest.'
+                f"--device-map does not say where {name} goes. Name its module, or add "
+                '"": "cpu" for all the rest.'
             )
 
 

@@ -26,8 +26,8 @@ class L2Logistic(TwoClasses):
 
     Args:
         C: inverse strength of the penalty.
-        solver: `batched` for probebench's own (`probebench.probes.logistic.solver`), `sklearn` for lbfgs on
-            centred vectors.
+        solver: `batched` for probebench's own (`probebench.probes.logistic.solver`), `sklearn` for
+            lbfgs on centred vectors.
         tol: relative gradient norm (`batched`) or lbfgs tolerance (`sklearn`) at which the fit has
             converged.
         max_iter: most iterations.

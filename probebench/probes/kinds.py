@@ -42,7 +42,7 @@ class Probe:
     """(C, width) -> unfitted estimator with `fit` and `decision_function` or `predict_proba`."""
     grid: tuple[float, ...] = C_GRID
     batched: bool = False
-    """Whether `probebench.probes.logistic.solver` gives the same fits for many labels and C at once."""
+    """Whether `probebench.probes.logistic` gives the same fits for many labels and C at once."""
     source: str | None = None
     """SHA-256 of the module that a factory from elsewhere stands in; None for the suite's own."""
 

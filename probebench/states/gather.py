@@ -26,10 +26,8 @@ class Copy:
 
         device = parts[-1].device
         self.done: torch.cuda.Event | None = None
-        if (
-            device.type == "cpu"
-            # they are where they should be: one part after the other is looked at, and none is copied
-        ):
+        # they are where they should be: one part after the other is looked at, and none is copied
+        if device.type == "cpu":
             self.parts, self.good = (
                 [part.to(device) for part in parts],
                 [_finite(part) for part in parts],

@@ -12,13 +12,16 @@ from probebench.types import Example
 BY_MODEL = "model"
 """Name of the second judge that is the judge model."""
 MAX_NEW_TOKENS = 8
-PROMPT = """Does the reply answer the question correctly? Another wording of an accepted answer counts as correct.
+PROMPT = (
+    "Does the reply answer the question correctly? Another wording of an accepted answer counts as "
+    """correct.
 Reply with one word, yes or no.
 
 Question: {question}
 Accepted answers: {references}
 Reply: {reply}
 Correct (yes or no):"""
+)
 
 
 def opinion_prompt(example: Example, answer: str) -> str:

@@ -1,4 +1,4 @@
-"""A dataclass from a mapping of a YAML file: unknown keys, missing ones and wrong types are errors."""
+"""A dataclass from a mapping of a YAML file; unknown and missing keys and wrong types are errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Label columns on their way: where they stand, the curvature they share, and where they were found."""
+"""Label columns on their way: where they stand, what curvature they share, where they were last
+checked."""
 
 from __future__ import annotations
 

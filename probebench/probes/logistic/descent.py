@@ -142,7 +142,8 @@ class WideCell:
             over = (g * move).sum(0)
             good = (
                 over <= 0.5 * gain
-                # else too far: stay, and shorten the move towards where the chord of the slopes is zero
+                # else too far: stay, and shorten the move towards where the chord of the slopes
+                # is zero
             )
             short = xp.clip(gain / (gain + abs(over) + 1e-30), 0.25, None)
             at, move, gain = (

@@ -67,7 +67,8 @@ def verify(path: str | Path) -> Iterator[Check]:
         not wrong,
         f"every example once: {n:,}"
         if not wrong
-        else f"expected each of {n:,} examples once; {len(wrong)} are missing, twice or too many, first {wrong[0]}",
+        else f"expected each of {n:,} examples once; {len(wrong)} are missing, twice or too many, "
+        f"first {wrong[0]}",
     )
     if shapes.ok and not wrong and all(check.ok for check in whole):
         yield from _values(reader)
@@ -161,7 +162,8 @@ def _values(reader: StatesReader) -> Iterator[Check]:
         if site == "resid" and same and reader.present.sum(axis=0).max() > 1:
             constant = (
                 constant
-                or f"layer {same[0]} of {site} holds the same vector for every example at every position"
+                or f"layer {same[0]} of {site} holds the same vector for every example at every "
+                "position"
             )
     yield Check("finite", not finite, finite or f"{n:,} vectors where the token is present")
     yield Check("zero", not zero, zero or "everywhere where it is absent")

@@ -87,7 +87,8 @@ class Look:
                 "norm: leave that out, and "
                 f"name the others with --convention blocks, or with --layers."
                 if self.convention == "hf" and (found - claimed == 1).all()
-                else f"{text}. Leave out what is after the final norm, and name the others with --layers."
+                else f"{text}. Leave out what is after the final norm, and name the others with "
+                "--layers."
             )
         names = ranges([int(row) - 1 for row in found]).replace(" ", "")
         return (

@@ -58,7 +58,8 @@ def kinds_asked(question: str) -> tuple[str, ...]:
         ),
         (r"\bwho\b|\bwhom\b|\bwhose\b", ("who", "name", "other")),
         (
-            r"\bwhere\b|\b(?:what|which) (?:city|country|state|town|place|county|island|continent)\b",
+            r"\bwhere\b"
+            r"|\b(?:what|which) (?:city|country|state|town|place|county|island|continent)\b",
             ("where", "name", "other"),
         ),
     )

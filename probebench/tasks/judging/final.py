@@ -17,12 +17,14 @@ from probebench.tasks.judging.refusals import up_to_next_question
 from probebench.types import Span
 
 MARK = re.compile(
-    r"\bA:|####|\\boxed\b|\banswer(?:\*\*)?(?:\s+(?:is|are|will be|would be|should be|must be|comes to)\b|\s*[:=])",
+    r"\bA:|####|\\boxed\b|\banswer(?:\*\*)?"
+    r"(?:\s+(?:is|are|will be|would be|should be|must be|comes to)\b|\s*[:=])",
     re.IGNORECASE,
 )
 UNIT = r"(?:\s?(?:[a-z%°$\\]|\^2|\^3|[²³]){1,14})?"
 JOINED = re.compile(
-    rf"{UNIT}\s*(?P<op>\+|[-−–]|×|÷|/|\*|\\times|\\cdot|\\div|\bx\b|=|≈|\b(?:plus|minus|times|divided by|equals)\b"
+    rf"{UNIT}\s*(?P<op>\+|[-−–]|×|÷|/|\*|\\times|\\cdot|\\div|\bx\b|=|≈"
+    r"|\b(?:plus|minus|times|divided by|equals)\b"
     r"|,? ?\bwhich (?:is|equals|makes|gives)\b|\bis\b)\s*(?:[$€£]|\\\$)?",
     re.IGNORECASE,
 )

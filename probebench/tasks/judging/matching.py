@@ -40,7 +40,8 @@ DISTINGUISHING = frozenset(
 """First words of names that make another thing of the rest: West Virginia, South Sudan, New
 Mexico."""
 WHERE = re.compile(
-    r"\b(?:where|(?:what|which|whose) (?:\w+ )?(?:city|town|country|state|place|village|county|capital|island|location))\b",
+    r"\b(?:where|(?:what|which|whose) (?:\w+ )?"
+    r"(?:city|town|country|state|place|village|county|capital|island|location))\b",
     re.IGNORECASE,
 )
 OR_MORE = re.compile(

@@ -16,7 +16,8 @@ AT_PLACE = re.compile(r"\b(?:in|at|from|near|to|of|outside|around)\s+(?:the\s+)?
 BEFORE_REGION = re.compile(r",\s*[A-Z]")
 LONGER_NAME = re.compile(r"\s+[A-Z]")
 FIRST_OF_NAME = re.compile(
-    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)[ -]$",
+    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)"
+    r"[ -]$",
     re.IGNORECASE,
 )
 LAST_OF_NAME = re.compile(r"-[A-Z]| (?:I[IVX]{1,3}|V|VI{1,3}|XI{0,3}|XI?V)(?=\s*(?:[.,;:!?)]|$))")

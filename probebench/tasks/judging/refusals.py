@@ -5,48 +5,111 @@ from __future__ import annotations
 
 import re
 
+
+def either(*alternatives: str) -> str:
+    """A group of alternatives of a pattern."""
+    return f"(?:{'|'.join(alternatives)})"
+
+
+CANNOT = (
+    "do not|don't|don’t|can not|cannot|can't|can’t|could not|couldn't|couldn’t",
+    "know|answer|say|recall|remember|tell|provide|determine|find|help (?:you|with)|identify",
+    "confirm|verify|think of|discuss|assist|comply|fulfil",
+)
 REFUSAL = re.compile(
-    r"\b(?:i (?:do not|don't|don’t|can not|cannot|can't|can’t|could not|couldn't|couldn’t) (?:\w+ )?"
-    r"(?:know|answer|say|recall|remember|tell|provide|determine|find|help (?:you|with)|identify|confirm|verify|think of"
-    r"|discuss|assist|comply|fulfil)"
-    r"|i(?:'m| am|’m) (?:\w+ )?(?:not (?:sure|certain|aware|able|familiar)|unable|unsure|sorry|afraid)"
-    r"|i (?:do not|don't|don’t) have (?:any |enough |access|information|knowledge|personal|data|the )"
-    r"|(?:i have )?no (?:idea|clue)\b|i have no (?:information|knowledge|record)|i (?:was|am) unable"
-    r"|(?:is|are|was) (?:not known(?! (?:until|for|as|by|to have)\b)|unknown to me)|(?:there is|there's|i found|i see) no (?:\w+ )?"
-    r"(?:information|record|data|mention)"
-    r"|no information (?:about|on|is)|(?:can ?not|can't|can’t) be (?:determined|answered|known)|beats me|who knows"
-    r"|(?:it is|it's|it’s|that is|that's) (?:not clear|unclear|impossible to (?:say|tell|know)))\b",
+    r"\b"
+    + either(
+        rf"i {either(CANNOT[0])} (?:\w+ )?{either(*CANNOT[1:])}",
+        r"i(?:'m| am|’m) (?:\w+ )?(?:not (?:sure|certain|aware|able|familiar)|unable|unsure|sorry"
+        r"|afraid)",
+        r"i (?:do not|don't|don’t) have (?:any |enough |access|information|knowledge|personal|data"
+        r"|the )",
+        r"(?:i have )?no (?:idea|clue)\b",
+        r"i have no (?:information|knowledge|record)",
+        r"i (?:was|am) unable",
+        r"(?:is|are|was) (?:not known(?! (?:until|for|as|by|to have)\b)|unknown to me)",
+        r"(?:there is|there's|i found|i see) no (?:\w+ )?(?:information|record|data|mention)",
+        r"no information (?:about|on|is)",
+        r"(?:can ?not|can't|can’t) be (?:determined|answered|known)",
+        r"beats me",
+        r"who knows",
+        r"(?:it is|it's|it’s|that is|that's) (?:not clear|unclear"
+        r"|impossible to (?:say|tell|know))",
+    )
+    + r"\b",
     re.IGNORECASE,
 )
 TURN = re.compile(
-    r"\b(?:but|however|though|although|perhaps|maybe|probably|if i had to|my (?:best )?guess|i (?:think|believe|would))\b",
+    r"\b(?:but|however|though|although|perhaps|maybe|probably|if i had to|my (?:best )?guess"
+    r"|i (?:think|believe|would))\b",
     re.I,
 )
 """Words after which a refusal may still give an answer."""
 POLITE = re.compile(
-    r"\b(?:feel free|please|let me know|if you (?:have|need|want|would|could|can)|my (?:primary )?(?:function|purpose|knowledge)"
-    r"|i(?:'m| am|’m) (?:an? ai|here to)|as an ai|is there (?:any|some)thing|i apologi[sz]e|thank you)\b",
+    r"\b"
+    + either(
+        "feel free",
+        "please",
+        "let me know",
+        "if you (?:have|need|want|would|could|can)",
+        "my (?:primary )?(?:function|purpose|knowledge)",
+        "i(?:'m| am|’m) (?:an? ai|here to)",
+        "as an ai",
+        "is there (?:any|some)thing",
+        "i apologi[sz]e",
+        "thank you",
+    )
+    + r"\b",
     re.IGNORECASE,
 )
 """What stands around a refusal and is no answer either."""
+ASKER = r"q(?:uestion)?(?: ?\d+)?|human|user|student|input|problem(?: \d+)?"
 NEXT_QUESTION = re.compile(
-    r"\n\s*(?:\**(?:q(?:uestion)?(?: ?\d+)?|human|user|student|input|problem(?: \d+)?)\**\s*[:.)]\s"
-    r"|#+ ?(?:question|instruction|input|problem)\b|(?:user|human)\s*\n|(?:question|exercise|problem) \d+\s*[:.)\n])"
-    r"|<\|(?:im_start|im_end|eot_id|endoftext|user|end)\|>|<(?:start|end)_of_turn>|\[/?INST\]",
+    r"\n\s*"
+    + either(
+        rf"\**(?:{ASKER})\**\s*[:.)]\s",
+        r"#+ ?(?:question|instruction|input|problem)\b",
+        r"(?:user|human)\s*\n",
+        r"(?:question|exercise|problem) \d+\s*[:.)\n]",
+    )
+    + r"|<\|(?:im_start|im_end|eot_id|endoftext|user|end)\|>"
+    + r"|<(?:start|end)_of_turn>|\[/?INST\]",
     re.IGNORECASE,
 )
 """Where a base model goes on with a question of its own, or a chat model with a turn of the user's,
 its marks written or not."""
+DENYING = (
+    "not",
+    "never",
+    "neither",
+    "nor",
+    "(?:is|was|are|were|ai|did|does)n['’]t",
+    "(?:can['’]t|cannot|couldn['’]t) be",
+    "no longer",
+    "rather than",
+    "instead of",
+    "other than",
+    "apart from",
+    "except(?: for)?",
+    "excluding",
+    "unlike",
+    "as opposed to",
+    "anything but",
+    "would(?:n['’]t| not) say",
+    r"(?:(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)|\bi (?:highly )?doubt)"
+    r"(?: that)?(?: (?:it|this|that|he|she|they)(?:['’](?:s|re))?)?",
+)
+LITTLE = (
+    "in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really",
+    "necessarily|mr|dr|sir|on|for|with|one|as|city|town|state|country|name|about|nearly|almost",
+    "over|roughly|approximately|around|or",
+)
+NAME_PART = r"(?-i:[A-Z]\.|[A-Z0-9][\w'’-]*(?:[.,]\d+)*)"
+BETWEEN = r"[ \"'“‘($€£¥#]"
 NEGATED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|(?:is|was|are|were|ai|did|does)n['’]t|(?:can['’]t|cannot|couldn['’]t) be|no longer"
-    r"|rather than|instead of|other than|apart from|except(?: for)?|excluding|unlike|as opposed to|anything but"
-    r"|would(?:n['’]t| not) say"
-    r"|(?:(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)|\bi (?:highly )?doubt)(?: that)?"
-    r"(?: (?:it|this|that|he|she|they)(?:['’](?:s|re))?)?)|\bnon-)"
+    rf"(?:\b{either(*DENYING)}|\bnon-)"
     r"(?: \w+(?= (?:in|at|by|on|from|to|for)\b))?"  # "not held in"
-    r"(?:[ \"'“‘($€£¥#]+(?:(?:in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really"
-    r"|necessarily|mr|dr|sir|on|for|with|one|as|city|town|state|country|name|about|nearly|almost|over|roughly"
-    r"|approximately|around|or)\b|(?-i:[A-Z]\.|[A-Z0-9][\w'’-]*(?:[.,]\d+)*))?){0,8}[ \"'“‘($€£¥#]*$",
+    rf"(?:{BETWEEN}+(?:{either(*LITTLE)}\b|{NAME_PART})?){{0,8}}{BETWEEN}*$",
     re.IGNORECASE,
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
@@ -55,12 +118,14 @@ NEGATOR = re.compile(
 )
 """Quick look: without one of these nothing is denied."""
 NOT_ONLY = re.compile(
-    r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$|\bwhy not\b[^.]*$",
+    r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$"
+    r"|\bwhy not\b[^.]*$",
     re.IGNORECASE,
 )
+BE, ONLY = "(?:is|was|are|were)", r"\b(?! only| just| merely)"
 DENIED = re.compile(
-    r"^[\"'”’)]*,? (?:(?:is|was|are|were) (?:(?:definitely|certainly|actually|clearly) )?"
-    r"(?:not\b(?! only| just| merely)|wrong|incorrect|false)|(?:is|was|are|were)n['’]t\b(?! only| just| merely))",
+    rf"^[\"'”’)]*,? (?:{BE} (?:(?:definitely|certainly|actually|clearly) )?"
+    rf"(?:not{ONLY}|wrong|incorrect|false)|{BE}n['’]t{ONLY})",
     re.IGNORECASE,
 )
 """After a mention: what denies it."""

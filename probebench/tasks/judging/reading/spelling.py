@@ -35,7 +35,9 @@ SPEEDS = {"km": "kmh", "mile": "mph"}
 DEGREES = {"c": "celsius", "f": "fahrenheit", "celsius": "celsius", "fahrenheit": "fahrenheit"}
 MONTHS = {
     m[:n]: m
-    for m in "january february march april june july august september october november december".split()
+    for m in (
+        "january february march april june july august september october november december"
+    ).split()
     for n in (3, 4)
 }
 """Months as they are cut beside a number."""
