@@ -8,9 +8,7 @@ import pytest
 from conftest import byte_level_tokenizer, metaspace_tokenizer
 
 from probebench.errors import BadFileError
-from probebench.job.options import Options
-from probebench.leaderboard.board.rows import gather
-from probebench.models.specs import ModelSpec
+from probebench.models.asking import given_questions
 from probebench.tasks.given import read_answers
 from probebench.tasks.local.notes import MENDED, data_notes
 from probebench.tasks.prompts import chat, encode_prompt
@@ -413,8 +411,8 @@ def test_whatever_changes_a_number_is_in_the_content_key(tmp_path, loaded, chang
     sums = []
     for one in (row, row | changed):
         (tmp_path / "a.jsonl").write_text(json.dumps(one) + "\n")
-        settings = Options(ModelSpec("tiny"), answers=str(tmp_path / "a.jsonl"))
-        sums.append(gather(settings, None, loaded().handle).facts["sha256"])
+        asked = given_questions(tmp_path / "a.jsonl", None, loaded().handle)
+        sums.append(asked.facts["sha256"])
     assert sums[0] != sums[1]
 
 
@@ -432,7 +430,7 @@ def splits_of(tmp_path, loaded, splits, n=90):
     ]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    asked = gather(Options(ModelSpec("tiny"), answers=str(path)), None, loaded().handle)
+    asked = given_questions(path, None, loaded().handle)
     return asked, [(e.fields["split"], e.split) for e in asked.examples]
 
 

@@ -10,7 +10,8 @@ import probebench
 from probebench.detectors.suite import SKIPPED
 from probebench.errors import UnknownNameError, UsageError
 from probebench.job.options import Options, skips
-from probebench.leaderboard.check.rules import check_baselines, check_protocol
+from probebench.leaderboard.check.detector_rules import check_baselines
+from probebench.leaderboard.check.rules import check_protocol
 from probebench.leaderboard.submission.read import read_submission
 from probebench.leaderboard.submission.submit import refusals
 from probebench.models.specs import ModelSpec

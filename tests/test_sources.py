@@ -1,12 +1,11 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from probebench.errors import BadFileError, UnavailableError
-from probebench.job.options import Options
-from probebench.leaderboard.board.rows import gather
-from probebench.models.specs import ModelSpec
+from probebench.models.asking import given_questions, task_questions
 from probebench.tasks.local.rows import read_rows
 from probebench.tasks.schema import load_task
 from probebench.tasks.sources import load_dataset
@@ -182,8 +181,7 @@ def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
     ]
     rows.append({"question": "Birthplace of Ben?", "answers": "x", "group": "ben"})
     path = write(tmp_path / "t.jsonl", rows)
-    settings = Options(ModelSpec("tiny"), "people", data=path)
-    asked = gather(settings, load_task("people"), loaded().handle)
+    asked = task_questions(load_task("people"), loaded().handle, path)
     assert (asked.facts["n_ungrouped"], len({e.group for e in asked.examples})) == (4, 5)
     given = [
         {"question": r["question"], "answer": " x", "label": 1}
@@ -191,5 +189,5 @@ def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
         for i, r in enumerate(rows)
     ]
     path = write(tmp_path / "a.jsonl", given)
-    settings = Options(ModelSpec("tiny"), "people", answers=path)
-    assert gather(settings, load_task("people"), loaded().handle).facts["n_ungrouped"] == 3
+    asked = given_questions(Path(path), load_task("people"), loaded().handle)
+    assert asked.facts["n_ungrouped"] == 3

@@ -18,7 +18,8 @@ from test_maps import answers_in
 import probebench
 from probebench.across.label_free import best_label_free
 from probebench.across.topics import topics_of
-from probebench.across.transfer import OTHERS, predicted_by_angle, transfer, transfer_matrix
+from probebench.across.transfer import OTHERS, transfer
+from probebench.across.transfer_map import predicted_by_angle, transfer_matrix
 from probebench.across.union import common_cell, union_probe
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
@@ -28,7 +29,7 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import fit_cells
 from probebench.progress import Progress
-from probebench.record.reopened import Stored
+from probebench.record.reopened import Reopened
 from probebench.report.terminal.transfer import transfer_lines
 from probebench.types import Cell
 
@@ -138,7 +139,7 @@ def test_the_best_label_free_baseline_is_chosen_on_validation_and_paired_on_comm
     assert row.baseline == "logprob_mean", (
         "not the best on test, and none that was fitted to labels"
     )
-    opened = Stored(source)
+    opened = Reopened(source)
     common = np.flatnonzero(test & np.isfinite(better_on_validation))
     decisions = opened.probe_at(opened.cell, opened.vectors(opened.cell)).decisions(
         target.states().cell(0, "-1")[common]
@@ -179,7 +180,7 @@ def test_a_baseline_that_scores_a_handful_does_not_choose_for_the_others():
         y=y,
         detectors={"logprob_mean": good, "length": rng.normal(size=600), "p_true_exact": few},
     )
-    assert best_label_free(Stored(run)) == "logprob_mean"
+    assert best_label_free(Reopened(run)) == "logprob_mean"
 
 
 def test_one_class_is_said_and_not_a_number():
@@ -253,7 +254,7 @@ def test_a_probe_of_all_others_reads_what_they_share_and_not_their_offsets():
         ),
     ]
     target = planted("t", {0: 3 * axis(0)})
-    probe = union_probe([Stored(s) for s in sources], Cell("resid", 0, "-1"))
+    probe = union_probe([Reopened(s) for s in sources], Cell("resid", 0, "-1"))
     assert abs(probe.weight[3]) < 0.15 * abs(probe.weight[0])
     rows = indexed(transfer([*sources, target]))
     assert rows.loc[("source", OTHERS, "t"), "auroc"] > 0.95
@@ -275,7 +276,7 @@ def test_the_common_cell_is_the_sources_and_not_the_target_s():
     a = planted("a", layers, validation={0: 0.9, 1: 0.8, 2: 0.5})
     b = planted("b", layers, validation={0: 0.5, 1: 0.8, 2: 0.9})
     target = planted("t", layers, layer=2, validation={0: 0.5, 1: 0.5, 2: 1.0})
-    assert common_cell([Stored(a), Stored(b)], Stored(target)) == Cell("resid", 1, "-1")
+    assert common_cell([Reopened(a), Reopened(b)], Reopened(target)) == Cell("resid", 1, "-1")
     rows = indexed(transfer([a, b, target]))
     assert rows.loc[("source", OTHERS, "t"), "layer"] == "1"
     assert rows.loc[("target", OTHERS, "t"), "layer"] == "2"
@@ -387,24 +388,24 @@ def test_topics_come_from_a_column_or_from_files(tmp_path):
         )
     )
     [(found, topics)] = topics_of(
-        [Stored(run)], [tmp_path / "animals_true_false.csv", tmp_path / "rest.jsonl"]
+        [Reopened(run)], [tmp_path / "animals_true_false.csv", tmp_path / "rest.jsonl"]
     )
     assert found.name == "a"
     assert topics.tolist() == ["animals"] * 8 + [None, None] + ["rest"] * 30, (
         "a statement of two topics has none"
     )
-    assert topics_of([Stored(run)]) == []
+    assert topics_of([Reopened(run)]) == []
     with pytest.raises(
         UsageError,
         match=r"--topics rest.jsonl: 32 of the examples have a topic, and no run has two topics or more",
     ):
-        topics_of([Stored(run)], [tmp_path / "rest.jsonl"])
+        topics_of([Reopened(run)], [tmp_path / "rest.jsonl"])
     (tmp_path / "bad.jsonl").write_text('{"topic": "x"}\n')
     with pytest.raises(
         BadFileError,
         match=r"bad.jsonl, line 1: a row of topics needs 'id', 'statement' or 'question'",
     ):
-        topics_of([Stored(run)], [tmp_path / "bad.jsonl"])
+        topics_of([Reopened(run)], [tmp_path / "bad.jsonl"])
 
 
 @pytest.mark.skipif(
@@ -518,7 +519,7 @@ def test_own_task_gives_the_run_s_own_number_and_others_are_computed_from_stored
 
 
 def test_a_refit_of_the_selected_cell_is_the_saved_probe(runs):
-    stored = Stored(runs[0])
+    stored = Reopened(runs[0])
     X = stored.vectors(stored.cell)
     saved = stored.probe_at(stored.cell, X)
     again = stored.refit(stored.cell, X, saved.C, saved.validation_auroc)

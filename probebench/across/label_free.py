@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from probebench.detectors import suite
-from probebench.record.reopened import Stored
+from probebench.record.reopened import Reopened
 from probebench.scoring.best import best_on_common
 
 
-def best_label_free(run: Stored) -> str | None:
+def best_label_free(run: Reopened) -> str | None:
     """The detector with the best validation AUROC among those fitted to no label, all on the same
     examples.
 

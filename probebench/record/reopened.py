@@ -18,7 +18,7 @@ from probebench.probes.kinds import Probe, get_probe, linear_map
 from probebench.probes.labels import Labels, why_no_probe
 from probebench.probes.many_fits import decide, fit_grid, fit_last, fits_of
 from probebench.record.run import PROBE, Run
-from probebench.tasks.sources import normalise
+from probebench.tasks.examples import normalise
 from probebench.types import EMB, Cell, Floats
 
 Mask = NDArray[np.bool_]

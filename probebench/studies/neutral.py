@@ -21,7 +21,7 @@ from probebench.record.reopened import other_model
 from probebench.record.run import Run
 from probebench.scoring.measures import ALARM_RATES, Sample, metric_facts, recall
 from probebench.studies.registry import Scored, study
-from probebench.tasks.sources import normalise
+from probebench.tasks.examples import normalise
 from probebench.types import Cell
 
 
