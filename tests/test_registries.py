@@ -81,7 +81,8 @@ def counts(run):
 @concern
 def too_many(run):
     """Always."""
-    yield f"A made-up concern about {run.record['made_up_counts']['answers_counted']} answers."
+    found = run.record["studies"]["made_up_counts"]
+    yield f"A made-up concern about {found['answers_counted']} answers."
 
 
 @position("after")
@@ -180,7 +181,7 @@ def test_a_made_up_detector_is_a_row_of_the_table(run):
 
 def test_made_up_things_are_in_the_record(run):
     r, n = run.record, run.record["counts"]["all"]["n"]
-    assert r["made_up_counts"] == {"answers_counted": n}
+    assert r["studies"]["made_up_counts"] == {"answers_counted": n}
     assert f"A made-up concern about {n} answers." in r["warnings"]
     assert r["positions_present"]["made_up_third"]["n"] > 0
     assert r["sites"]["made_up.norm"]["layers"] == ["0"]

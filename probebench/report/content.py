@@ -34,7 +34,7 @@ from probebench.report.sections.provenance import controls_blocks, counts_table,
 from probebench.report.sections.published import published_blocks
 from probebench.report.sections.several import overview, transfer_section
 from probebench.report.terminal.summary import absent_sites
-from probebench.studies.suite import in_order
+from probebench.studies.suite import NOTHING, in_order, section
 from probebench.text import slug
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ def optional_parts() -> list[Part]:
 
 def fact_blocks(field: str, record: Record) -> list[Block]:
     """A field of the record as names and values."""
-    facts = record[field]
+    facts = section(record, field)
     items = facts.items() if isinstance(facts, Mapping) else [(field, facts)]
     return [Facts(tuple((name_words(name), value_words(value)) for name, value in items))]
 
@@ -189,9 +189,9 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
         ),
         Section(f"{at}-metrics", "Further metrics", tuple(metrics_tables(r))),
     ]
-    optional = [part for part in optional_parts() if part.field in r]
+    optional = [part for part in optional_parts() if section(r, part.field) is not NOTHING]
     for part in optional:
-        if r[part.field] is not None:
+        if section(r, part.field) is not None:
             blocks_of = tuple(part.content(r))
             parts.append(Section(f"{at}-{slug(part.field)}", part.title, blocks_of))
     if lists := examples_of(run, examples):
@@ -202,7 +202,7 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
         Section(f"{at}-counts", f"The {terms(r).what}", (counts_table(r),)),
         Section(f"{at}-provenance", "Where the numbers come from", tuple(provenance_blocks(r))),
     ]
-    if unmeasured := tuple(part.unasked for part in optional if r[part.field] is None):
+    if unmeasured := tuple(part.unasked for part in optional if section(r, part.field) is None):
         parts.append(Section(f"{at}-unmeasured", "Not measured", (Bullets(unmeasured),)))
     return Section(at, name, tuple(blocks), tuple(parts))
 
