@@ -12,8 +12,8 @@ from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.models.passes.guided import Guide, encode_after, tree
 from probebench.tasks.exact.copying import (
     EXAMPLES,
-    LONGEST,
     NOT_FOUND,
+    PHRASE_WORDS,
     copies,
     phrases,
     plain_prompt,
@@ -59,7 +59,7 @@ def test_phrases_are_whole_words_of_one_sentence_with_something_new():
         assert span.start in {w.start for w in words}
         assert span.end in {w.end for w in words}
     long = " ".join(f"word{i}" for i in range(40))
-    assert max(len(t.split()) for t in texts_of(long, phrases("?", long))) == LONGEST
+    assert max(len(t.split()) for t in texts_of(long, phrases("?", long))) == PHRASE_WORDS
 
 
 def test_an_answer_with_nothing_new_still_has_phrases():

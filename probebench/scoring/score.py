@@ -17,7 +17,7 @@ from probebench.scoring.matrix import best_of_shuffled, score_matrix
 from probebench.scoring.select import best_of, cell_facts, select
 from probebench.types import CellFit, Detector, ScoreMatrix, SplitName, split_index
 
-SHUFFLES = 20
+REPEATS = 20
 """Repeats of the shuffled-label control at the selected cell."""
 
 
@@ -87,9 +87,9 @@ def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], t
     repeat."""
     places = np.flatnonzero(job.reader.there(chosen.cell.position))
     rows, y = job.labels.rows(places), job.labels.y[places]
-    shuffled = job.labels.shuffled(SHUFFLES, job.seed, places)
+    shuffled = job.labels.shuffled(REPEATS, job.seed, places)
     fits = fits_of(job.vectors(chosen.cell)[places], rows["train"], job.probe, job.device)
-    found, _, _ = fits.decisions(shuffled[:, rows["train"]], [chosen.C] * SHUFFLES, rough=True)
+    found, _, _ = fits.decisions(shuffled[:, rows["train"]], [chosen.C] * REPEATS, rough=True)
     detectors = []
     for k, decisions in enumerate(found):
         whole = np.full(len(job.labels.y), np.nan)

@@ -27,7 +27,7 @@ from probebench.states.exchange.find import EXAMPLES, SOURCE
 from probebench.states.importing.conventions import CONVENTIONS, Entries
 from probebench.states.importing.lookalike import Look
 from probebench.states.importing.numbers import inspect
-from probebench.states.importing.recomputed import Compared, OwnPass, Subject, compare
+from probebench.states.importing.recomputed import OwnPass, Recomputed, Subject, recompute
 from probebench.states.importing.store import examples_table, write_shards
 from probebench.states.importing.there import There, find_there, tokenized
 from probebench.states.positions import locate, resolve_positions
@@ -54,7 +54,7 @@ class Imported:
     absent: Mapping[int, str]
     notes: tuple[str, ...]
     """What was left out, or could not be checked."""
-    compared: Compared | None
+    compared: Recomputed | None
     """How much was held against our own pass; None: nothing was."""
 
 
@@ -132,7 +132,7 @@ def _inputs(there: There, entries: Entries, table: NDArray[np.int64]) -> dict[st
 
 
 def _about(
-    there: There, entries: Entries, compared: Compared | None, notes: Sequence[str]
+    there: There, entries: Entries, compared: Recomputed | None, notes: Sequence[str]
 ) -> dict[str, Any]:
     """What is written beside the shards for whoever reads them."""
     return {
@@ -151,7 +151,7 @@ class _Held:
 
     entries: Entries
     notes: list[str]
-    compared: Compared | None
+    compared: Recomputed | None
 
 
 def _held(there: There, progress: Progress, *, check: bool, offline: bool) -> _Held:
@@ -174,7 +174,7 @@ def _held(there: There, progress: Progress, *, check: bool, offline: bool) -> _H
     return _Held(entries, notes, found)
 
 
-def _compared(there: There, progress: Progress, offline: bool) -> Compared:
+def _compared(there: There, progress: Progress, offline: bool) -> Recomputed:
     """Some answers held against our own pass.
 
     Raises:
@@ -196,4 +196,4 @@ def _compared(there: There, progress: Progress, offline: bool) -> Compared:
     )
     with quiet_libraries():
         own = OwnPass(loaded)
-        return compare(own, subject, Look(own, subject, there.convention), progress)
+        return recompute(own, subject, Look(own, subject, there.convention), progress)

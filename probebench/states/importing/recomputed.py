@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHECKED = 8
 """Answers that are compared at every layer."""
-LONGEST = 2
+LONG_ONES = 2
 """Of them the longest ones, which limits on the length and chunks of a prefill reach first."""
 SPREAD = 256
 """Tokens of one answer that are compared, evenly spread from the first to the last."""
@@ -134,7 +134,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Recomputed:
     """What the comparison found."""
 
     whole: int
@@ -171,7 +171,7 @@ def spread(n: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, n - 1, min(n, SPREAD)).round().astype(np.int64))
 
 
-class Comparison:
+class Recomputation:
     """Compares answers with our own pass.
 
     Args:
@@ -238,9 +238,9 @@ class Comparison:
             self.look(i, tolerance, name)
 
 
-def compare(
+def recompute(
     own: OwnPass, subject: Subject, look: Callable[[int, float, str], None], progress: Progress
-) -> Compared:
+) -> Recomputed:
     """Hold some answers against our own pass.
 
     Raises:
@@ -248,9 +248,11 @@ def compare(
     """
     n = len(subject.sequences)
     lengths = np.array([len(s) for s in subject.sequences])
-    first = [int(i) for i in np.argsort(-lengths, kind="stable")[:LONGEST]]
+    first = [int(i) for i in np.argsort(-lengths, kind="stable")[:LONG_ONES]]
     first = list(
-        dict.fromkeys([*first, *(int(i) for i in np.linspace(0, n - 1, min(n, CHECKED - LONGEST)))])
+        dict.fromkeys(
+            [*first, *(int(i) for i in np.linspace(0, n - 1, min(n, CHECKED - LONG_ONES)))]
+        )
     )
     rest = [int(i) for i in np.random.default_rng(0).permutation(n) if i not in first]
     room = WORK * (GPU if own.loaded.device.type == "cuda" else 1)
@@ -260,7 +262,7 @@ def compare(
         else np.zeros(0)
     )
     rest = rest[: int((spent <= room).sum())]
-    held = Comparison(own, subject, look)
+    held = Recomputation(own, subject, look)
     with progress.stage("Comparing with our own", len(first) + len(rest), "answers") as counter:
         for i in first:
             held.whole(i)
@@ -268,4 +270,4 @@ def compare(
         for i in rest:
             held.lowest(i)
             counter.advance()
-    return Compared(len(first), len(rest), held.largest, held.tolerance, held.stream)
+    return Recomputed(len(first), len(rest), held.largest, held.tolerance, held.stream)

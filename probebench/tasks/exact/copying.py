@@ -15,7 +15,7 @@ from probebench.tasks.judging.refusals import refuses
 from probebench.types import Span
 
 NOT_FOUND = "NONE"
-LONGEST = 12
+PHRASE_WORDS = 12
 """Words of the longest phrase that may be copied."""
 INSTRUCTION = (
     "Copy the words of the reply that answer the question, exactly as they stand in it, and "
@@ -81,7 +81,7 @@ def phrases(question: str, answer: str) -> list[Span]:
         (s[i:j])
         for s in parts
         for i in range(len(s))
-        for j in range(i + 1, min(i + LONGEST, len(s)) + 1)
+        for j in range(i + 1, min(i + PHRASE_WORDS, len(s)) + 1)
     ]
     telling = [
         r

@@ -18,7 +18,7 @@ from probebench.types import Span
 SHORT = 5
 """Answers whose first sentence has at most this many words are their own exact answer (measured:
 docs/tasks.md)."""
-LONGEST = 8
+KEPT_WORDS = 8
 """Words of what is taken from a sentence that says nothing new."""
 LEAD = re.compile(
     r"\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:\-]|a\s*:|answer\s*:)\s*",
@@ -69,7 +69,7 @@ def _last_said(answer: str, sentence: Sequence[Word]) -> Span:
     ]
     inside = [w for w in sentence if quotes and quotes[-1][0] <= w.start and w.end <= quotes[-1][1]]
     verb = max((i for i, w in enumerate(sentence[:-1]) if w.text.casefold() in BE), default=-1)
-    rest = inside or sentence[verb + 1 :][-LONGEST:]
+    rest = inside or sentence[verb + 1 :][-KEPT_WORDS:]
     return Span(rest[0].start, rest[-1].end)
 
 
