@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from probebench.errors import RunError, UnknownNameError
 from probebench.metrics.auroc import auroc
+from probebench.probes.choose import choose, first_best, fit_features
 from probebench.probes.fit import Job, fit_cell, fit_cells, project
 from probebench.probes.kinds import C_GRID, PROBES, Probe, get_probe
 from probebench.probes.labels import Labels, why_masked
@@ -300,3 +301,24 @@ def test_a_probe_does_not_depend_on_the_basis(planted, labels):
     a = fit_cell(X, there, labels, get_probe("logistic"), PLANTED)
     b = fit_cell((X @ rotation).astype(np.float32), there, labels, get_probe("logistic"), PLANTED)
     np.testing.assert_allclose(a.decisions[there], b.decisions[there], atol=1e-4)
+
+
+def test_the_first_of_equals_is_chosen_and_what_is_undefined_takes_no_part():
+    y = np.array([0, 1, 0, 1, 1, 1])
+    wrong, right = np.array([1.0, 0, 1, 0, 2, 3]), np.array([0.0, 1, 0, 1, 2, 3])
+    best = choose(y, [wrong, right, right], np.arange(4))
+    assert (best.at, best.validation_auroc) == (1, 1.0)
+    assert choose(y, [wrong, right], np.arange(2), np.arange(2, 4), np.arange(4, 6)).at == 1
+    assert choose(y, [wrong, right], np.arange(4, 6)) is None  # one class only
+    assert first_best([float("nan"), 0.5, 0.7, 0.7]) == 2
+    assert first_best([float("nan")]) is None
+
+
+def test_features_are_fitted_with_the_smaller_c_on_a_tie():
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 2
+    X = y[:, None] + 0.01 * rng.normal(size=(90, 1))
+    rows = {name: np.arange(k, 90, 3) for k, name in enumerate(("train", "validation", "test"))}
+    decisions, C = fit_features(X, y, rows, (0.1, 1.0, 10.0), max_iter=2000)
+    assert C == 0.1
+    assert auroc(y[rows["test"]], decisions[rows["test"]]) == 1.0
