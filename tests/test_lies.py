@@ -191,7 +191,8 @@ def test_what_the_suite_computes_keeps_the_rules(honest, statements):
         [answer(i, label=i % 2, exact=None) for i in range(120)] if statements else many(answer())
     )
     rows = [{"name": d.name, "label": d.label, "kind": d.kind} for d in found.values()]
-    own = replace(honest, record={"detectors": rows})
+    task = {"kind": "statements" if statements else "qa"}
+    own = replace(honest, record={"task": task, "detectors": rows})
     own = replace(
         own,
         decisions=replace(honest.decisions, values={d.name: d.decisions for d in found.values()}),

@@ -3,6 +3,7 @@ names, and what their decisions must be to one another."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -88,18 +89,25 @@ def _broken(name: str, relation: Relation, values: Mapping[str, Floats]) -> Iter
 def _check_covered(values: Mapping[str, Floats]) -> Iterator[Finding]:
     """Detectors of what no example lacks score every example; those of one kind of tokens score the
     same ones."""
-    first: dict[frozenset[str], str] = {}
+    alike: dict[frozenset[str], list[str]] = {}
     for name, row in suite.known().items():
-        if name not in values or row.covers is None:
+        if name in values and row.covers is not None:
+            alike.setdefault(row.covers, []).append(name)
+    for covers, names in alike.items():
+        absent = {name: np.isnan(values[name]) for name in names}
+        if not covers:
+            for name in names:
+                if n := int(absent[name].sum()):
+                    yield _of(name, f"nothing for {n} examples", "a decision for every example")
             continue
-        if not row.covers:
-            if missing := int(np.isnan(values[name]).sum()):
-                yield _of(name, f"nothing for {missing} examples", "a decision for every example")
-            continue
-        like = first.setdefault(row.covers, name)
-        if n := int(np.count_nonzero(np.isnan(values[name]) != np.isnan(values[like]))):
-            due = f"a decision where {DETECTOR_MARK}{like} has one: both read the same tokens"
-            yield _of(name, f"{n} examples with one and not the other", due)
+        # the one that most agree with: a single column that differs is then the one named
+        patterns = Counter(mask.tobytes() for mask in absent.values())
+        common = patterns.most_common(1)[0][0]
+        like = next(name for name in names if absent[name].tobytes() == common)
+        due = f"a decision where {DETECTOR_MARK}{like} has one: both read the same tokens"
+        for name in names:
+            if n := int(np.count_nonzero(absent[name] != absent[like])):
+                yield _of(name, f"{n} examples with one and not the other", due)
 
 
 def _of(name: str, given: str, expected: str) -> Finding:
