@@ -2,6 +2,7 @@
 report and validator, and nothing of it is left afterwards."""
 
 import importlib
+import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -158,10 +159,8 @@ def submitted(run, absent=(), **changed):
     """What a validator looks at."""
     rows = run.predictions.pivot(index="id", columns="detector", values="decision")
     values = {name: changed.get(name, rows[name].to_numpy()) for name in rows}
-    record = {
-        **run.record,
-        "detectors": [d for d in run.record["detectors"] if d["name"] not in absent],
-    }
+    record = json.loads((run.folder / "record.json").read_text())
+    record["detectors"] = [d for d in record["detectors"] if d["name"] not in absent]
     return SimpleNamespace(record=record, decisions=SimpleNamespace(values=values), cells=())
 
 
