@@ -16,7 +16,8 @@ from probebench.cli.main import eval_command, main
 from probebench.job.options import Options
 from probebench.models.generate import GENERATIONS
 from probebench.models.specs import ModelSpec
-from probebench.states.extract import BATCHINGS, STATE_DTYPES
+from probebench.states.extract import BATCHINGS
+from probebench.states.shards import STATE_DTYPES
 
 
 def run(*words):

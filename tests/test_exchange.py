@@ -29,7 +29,8 @@ from probebench.states.importing.arrays import read_array
 from probebench.states.importing.conventions import entries_of
 from probebench.states.importing.importer import import_states
 from probebench.states.importing.numbers import inspect
-from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
+from probebench.states.reader import INDEX, SiteLayout, StatesReader
+from probebench.states.shards import states_bytes
 from probebench.types import EMB
 
 N = 100

@@ -10,8 +10,15 @@ from probebench.models.passes.batches import Budget
 from probebench.states.extract import Extractor as SiteExtractor
 from probebench.states.extract import plan_shards
 from probebench.states.gather import _finite
-from probebench.states.reader import INDEX, SiteLayout, StatesReader, states_bytes
-from probebench.states.shards import Shard, from_bfloat16, shard_size, to_bfloat16, widened
+from probebench.states.reader import INDEX, SiteLayout, StatesReader
+from probebench.states.shards import (
+    Shard,
+    from_bfloat16,
+    shard_size,
+    states_bytes,
+    to_bfloat16,
+    widened,
+)
 from probebench.types import EMB
 
 LAYERS = (EMB, 0, 1, 2)

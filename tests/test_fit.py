@@ -12,7 +12,8 @@ from probebench.probes.kinds import C_GRID, PROBES, Probe, get_probe
 from probebench.probes.labels import Labels, why_masked
 from probebench.probes.many_fits import decide
 from probebench.scoring.select import select
-from probebench.states.reader import SiteLayout, StatesReader, states_bytes
+from probebench.states.reader import SiteLayout, StatesReader
+from probebench.states.shards import states_bytes
 from probebench.tasks.split import split_of
 from probebench.types import EMB, Cell, split_index
 

@@ -11,7 +11,8 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, ProbebenchError, UsageError
 from probebench.models.checkpoints.adapters import find_adapter
 from probebench.models.checkpoints.files import check_safetensors, is_pointer, rope_types
-from probebench.models.loading import ModelSpec, find_model, pick_device
+from probebench.models.devices import pick_device
+from probebench.models.loading import ModelSpec, find_model
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 

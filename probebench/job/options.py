@@ -17,8 +17,9 @@ from probebench.probes.kinds import get_probe
 from probebench.probes.labels import MIN_CLASS
 from probebench.probes.logistic.solver import MAX_ITER, TOL
 from probebench.probes.many_fits import ROUGH
-from probebench.states.extract import BATCHINGS, STATE_DTYPES
+from probebench.states.extract import BATCHINGS
 from probebench.states.positions import resolve_positions
+from probebench.states.shards import STATE_DTYPES
 from probebench.tasks.exact.rules import FREE, GOLD, MODEL_RULE
 from probebench.tasks.judge import JUDGES
 

@@ -23,7 +23,6 @@ from probebench.models.checkpoints.hashes import (
     tokenizer_hash,
 )
 from probebench.models.devices import Placement, check_map, place
-from probebench.models.devices import pick_device as pick_device
 from probebench.models.handles import LoadedModel, ModelHandle, ModelIdentity
 from probebench.models.optional import installed, need
 from probebench.models.specs import QUANTIZATIONS

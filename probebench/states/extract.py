@@ -20,7 +20,6 @@ from probebench.models.passes.batches import BATCH_TOKENS, Budget, attempt
 from probebench.models.passes.scored import pad_right
 from probebench.states.gather import Copy, Gather
 from probebench.states.reader import SiteLayout
-from probebench.states.shards import STATE_DTYPES as STATE_DTYPES
 from probebench.states.shards import host_dtype
 from probebench.states.sound import check_finite, check_zeros
 from probebench.types import layer_name

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.states.shards import STATE_DTYPES as STATE_DTYPES
-
 if TYPE_CHECKING:
     import torch
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from probebench.errors import StatesError, UnknownNameError
 from probebench.states.shards import Shard
-from probebench.states.shards import states_bytes as states_bytes
 from probebench.types import HiddenStates, layer_name
 
 INDEX = "index.safetensors"

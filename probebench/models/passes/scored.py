@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.models.handles import LoadedModel
-from probebench.models.passes.batches import BATCH_TOKENS as BATCH_TOKENS
-from probebench.models.passes.batches import MAX_BATCH as MAX_BATCH
-from probebench.models.passes.batches import Budget, in_batches
-from probebench.models.passes.batches import halving as halving
-from probebench.models.passes.batches import plan_batches as plan_batches
+from probebench.models.passes.batches import BATCH_TOKENS, Budget, in_batches
 
 if TYPE_CHECKING:
     import torch

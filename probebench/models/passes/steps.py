@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from probebench.models.handles import LoadedModel
-from probebench.models.passes.batches import BATCH_TOKENS as BATCH_TOKENS
-from probebench.models.passes.batches import MAX_BATCH as MAX_BATCH
-from probebench.models.passes.batches import halving as halving
-from probebench.models.passes.batches import plan_batches as plan_batches
 
 if TYPE_CHECKING:
     import torch
