@@ -14,7 +14,10 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.delong import delong_interval
 
 POSITIONS = ("last_q", "exact_answer_last", "-1")
-HOSTILE = "<img src=x onerror=window.hacked=1>\"'</script><script>window.hacked=2</script>\u2028`${window.hacked=3}`"
+HOSTILE = (
+    "<img src=x onerror=window.hacked=1>\"'</script><script>window.hacked=2</script>"
+    "\u2028`${window.hacked=3}`"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -913,7 +913,8 @@ def test_entries_of_another_convention_are_told_by_their_numbers(folder_of, kind
     )
     with pytest.raises(
         StatesError,
-        match=r"after the final norm.*weight taken off.*all entries of hidden_states with --convention hf",
+        match="after the final norm.*weight taken off.*"
+        "all entries of hidden_states with --convention hf",
     ):
         look("blocks", lambda f: f["hf"][1:])
     with pytest.raises(

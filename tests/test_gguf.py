@@ -264,7 +264,8 @@ def test_positions_that_would_be_read_wrongly_are_refused(model_folder, tmp_path
     )
     with pytest.raises(
         UsageError,
-        match=r"yarn.gguf changes its positions by 'yarn', which transformers .* does not read from GGUF",
+        match="yarn.gguf changes its positions by 'yarn', which transformers .* "
+        "does not read from GGUF",
     ):
         find(yarn)
     phi = write(
@@ -550,7 +551,8 @@ def test_the_package_that_reads_them_is_named(made, monkeypatch):
     monkeypatch.setattr("probebench.models.optional.find_spec", lambda name: None)
     with pytest.raises(
         UsageError,
-        match=r"A GGUF file needs gguf and accelerate, which are not installed: pip install gguf accelerate",
+        match="A GGUF file needs gguf and accelerate, which are not installed: "
+        "pip install gguf accelerate",
     ):
         find(made())
 

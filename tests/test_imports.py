@@ -197,7 +197,8 @@ def beginning_not_computed(values, tokens):
         (lambda v, t: (v, t[::-1].copy()), "none holds its token ids"),
         (
             lambda v, t: (v[-6:], t),
-            r"shape \(6, 4, 32\), but 18 token ids came with them. 12 tokens have none: chunked prefill",
+            r"shape \(6, 4, 32\), but 18 token ids came with them. 12 tokens have none: "
+            "chunked prefill",
         ),
         (
             lambda v, t: (v.swapaxes(0, 1), t),

@@ -104,7 +104,7 @@ def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers
         positions=("exact_answer_last",),
         out=tmp_path / "run",
         device="cpu",
-        shuffles=0,
+        probe="mass-mean",
         skip=("p-true", "ensembles"),
     )
     ax = run.plot()

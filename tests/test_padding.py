@@ -222,7 +222,8 @@ def test_batches_are_filled_with_a_token_that_the_embedding_has(loaded):
     check_inside([(0, rows - 1)], ["q1"], more, rows, "m")
     with pytest.raises(
         UsageError,
-        match=rf"Example 'q2' has the token '\[PAD\]' \(id {rows}\), and the embedding of 'm' has only",
+        match=rf"Example 'q2' has the token '\[PAD\]' \(id {rows}\), and the embedding of 'm' "
+        "has only",
     ):
         check_inside([(1,), (1, rows)], ["q1", "q2"], more, rows, "m")
     with pytest.raises(UsageError, match=r"has the token id 99999,"):

@@ -53,9 +53,8 @@ def test_a_stage_shows_a_line_at_its_start_every_while_and_at_its_end(capsys):
     shown = capsys.readouterr().err
     assert shown.splitlines() == [
         "Generating answers            60 answers to do, 40 kept",
-        "Generating answers            48 of 100 answers  30 s so far, 3.8 s per answer, about 195 s left".replace(
-            "195 s", "3 min"
-        ),
+        "Generating answers            48 of 100 answers  30 s so far, 3.8 s per answer, about 3 "
+        "min left",
         "Generating answers            60 of 100 answers  60 s so far, 3.0 s per answer, about 2 "
         "min left",
         "Generating answers            90 of 100 answers  90 s so far, 1.8 s per answer, about 18 "

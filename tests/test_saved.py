@@ -190,7 +190,8 @@ def test_wrong_vectors(stem):
     probe = load_probe(stem)
     with pytest.raises(
         StatesError,
-        match=r"\(example, 24\) vectors of tiny, site resid, layer 7; got an array of shape \(3, 23\)",
+        match=r"\(example, 24\) vectors of tiny, site resid, layer 7; "
+        r"got an array of shape \(3, 23\)",
     ):
         probe.decision_function(np.zeros((3, 23)))
     with pytest.raises(StatesError, match=r"shape \(24,\)"):

@@ -221,9 +221,12 @@ def test_hovering_a_cell_shows_auroc_interval_and_n(visit):
 
 def test_the_keyboard_walks_the_map(visit):
     page = visit("models/org__model-03.html")
-    here = lambda: page.evaluate(
-        "[document.activeElement.dataset.layer, document.activeElement.dataset.position]"
-    )
+
+    def here():
+        return page.evaluate(
+            "[document.activeElement.dataset.layer, document.activeElement.dataset.position]"
+        )
+
     page.locator("select[name=metric]").focus()
     page.keyboard.press("Tab")
     assert here() == ["1", "exact_answer_last"]  # one stop in the tab order: the selected cell
@@ -359,7 +362,8 @@ def test_the_policy_is_in_force(browser, site):
     page.goto(f"{site.as_uri()}/index.html")
     ran = page.evaluate("""() => {
         const refused = (attempt) => {
-            try { attempt(); return window.ran === undefined; } catch (error) { return error instanceof TypeError; }
+            try { attempt(); return window.ran === undefined; }
+            catch (error) { return error instanceof TypeError; }
         };
         const link = document.body.appendChild(document.createElement('a'));
         const script = document.createElement('script');
@@ -371,7 +375,8 @@ def test_the_policy_is_in_force(browser, site):
             refused(() => { const style = document.createElement('style');
                             style.textContent = 'body { color: red }';
                             document.head.append(style);
-                            window.ran = getComputedStyle(document.body).color === 'rgb(255, 0, 0)' || undefined; }),
+                            const { color } = getComputedStyle(document.body);
+                            window.ran = color === 'rgb(255, 0, 0)' || undefined; }),
         ];
     }""")
     assert ran == [True] * 5

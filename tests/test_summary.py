@@ -182,8 +182,8 @@ def test_a_part_of_a_task_is_said_to_be_one():
     )
     said = part_words({"settings": {"answers": "x/a.jsonl"}, "data": {"test_is": "validation"}})
     assert (
-        said
-        == "answers of a.jsonl (--answers); test is what the file calls validation; it has no test split"
+        said == "answers of a.jsonl (--answers); test is what the file calls validation; "
+        "it has no test split"
     )
     assert part_words({"settings": {"data": None, "limit": None}}) == part_words({}) == ""
 

@@ -12,8 +12,8 @@ from probebench.types import Thinking, TokenizedAnswer
 USER = "{{ '<|im_start|>user\n' + messages[-1].content + '<|im_end|>\n<|im_start|>assistant\n' }}"
 TEMPLATES = {
     # the model opens by itself; enable_thinking=False injects an empty pair
-    "qwen3": USER
-    + "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}",
+    "qwen3": USER + "{% if enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}",
     # the template opens
     "r1": USER + "{{ '<think>\n' }}",
     # the template opens, or closes alone

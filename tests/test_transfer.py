@@ -152,12 +152,8 @@ def test_the_best_label_free_baseline_is_chosen_on_validation_and_paired_on_comm
     assert row.difference == pytest.approx(row.compared_auroc - row.baseline_auroc, abs=1e-12)
     said = " ".join(" ".join(transfer_lines(transfer([source, target]), source.record)).split())
     assert f"n: t {row.n}, s " in said
-    assert (
-        f"s on t: - baseline over the {row.n - 7} of {row.n} that it scores, where the probe has .{row.compared_auroc:.2f}"[
-            :-5
-        ]
-        in said
-    )
+    over = f"s on t: - baseline over the {row.n - 7} of {row.n} that it scores, "
+    assert f"{over}where the probe has " in said
     draws = Resamples.draw([str(g) for g in target.answers.group[common]], 0)
     expected = difference_interval(draws, y[common], decisions, better_on_validation[common])
     assert (row.difference_low, row.difference_high) == (expected.low, expected.high)
@@ -397,7 +393,8 @@ def test_topics_come_from_a_column_or_from_files(tmp_path):
     assert topics_of([Reopened(run)]) == []
     with pytest.raises(
         UsageError,
-        match=r"--topics rest.jsonl: 32 of the examples have a topic, and no run has two topics or more",
+        match="--topics rest.jsonl: 32 of the examples have a topic, "
+        "and no run has two topics or more",
     ):
         topics_of([Reopened(run)], [tmp_path / "rest.jsonl"])
     (tmp_path / "bad.jsonl").write_text('{"topic": "x"}\n')

@@ -344,7 +344,8 @@ NO_TEXT_ALONE = {
             num_query_tokens=2,
             **IMAGE,
         ),
-        r"\(Blip2ForConditionalGeneration\) does not read text alone: its generate\(\) needs pixel_values",
+        r"\(Blip2ForConditionalGeneration\) does not read text alone: "
+        r"its generate\(\) needs pixel_values",
     ),
     "kosmos-2": (
         two(

@@ -189,7 +189,8 @@ sys.meta_path.insert(0, Absent())
 """)
     (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tools / "gh").write_text(
-        f"#!{sys.executable}\nimport json, sys\njson.dump(sys.argv[1:], open({str(asked)!r}, 'w'))\n"
+        f"#!{sys.executable}\nimport json, sys\n"
+        f"json.dump(sys.argv[1:], open({str(asked)!r}, 'w'))\n"
     )
     for tool in ("python", "gh"):
         (tools / tool).chmod(0o755)
