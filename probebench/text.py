@@ -25,6 +25,11 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
     return text if float(text.replace(",", "")) else f"{0:.{digits}f}"
 
 
+def counted(n: int, what: str) -> str:
+    """How many of a thing: `1 group`, `2,000 groups`."""
+    return f"{n:,} {what}{'s' * (n != 1)}"
+
+
 def interval(ends: Sequence[float | None] | None, digits: int = 3, *, signed: bool = False) -> str:
     """Both ends in brackets, or `n/a` where one of them is not known."""
     if ends is None or not all(map(defined, ends)):

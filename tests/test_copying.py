@@ -191,7 +191,7 @@ def test_rules_that_exclude_each_other_or_would_not_be_used(answers_file):
         probebench.evaluate("tiny", "people", exact_answer="whole", extractor_model="tiny")
     with pytest.raises(UsageError, match="says where exact answers are"):
         probebench.evaluate("tiny", "people", answers=answers_file(), exact_answer="whole")
-    with pytest.raises(UsageError, match="needs --task"):
+    with pytest.raises(UsageError, match="extractor_model needs task"):
         probebench.evaluate("tiny", answers=answers_file(), extractor_model="tiny")
     with pytest.raises(UsageError, match="new_words"):
         probebench.evaluate("tiny", "people", exact_answer="new_word")

@@ -639,7 +639,7 @@ def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_
     bent = saved(tmp_path / "y.npz", elsewhere, "tl", lambda v, i: (v * 1.5, i))
     changed = brought(finished, bent, "tl", tmp_path / "bent", dtype="float32", check=False).folder
     with pytest.raises(
-        UsageError, match="holds a finished run that this one would replace; it differs in --states"
+        UsageError, match="holds a finished run that this one would replace; it differs in states"
     ):
         again(finished, tmp_path, changed)  # other states under the same answers
 
@@ -672,7 +672,7 @@ def test_given_states_of_something_else_are_refused(finished, elsewhere, tmp_pat
         (
             {"sites": ["resid", "attn.q"]},
             UsageError,
-            "holds resid and not attn.q. Give --sites resid, or leave",
+            r"holds resid and not attn.q. Give sites=\['resid'\], or leave states out",
         ),
         (
             {"layers": [1, 2]},
@@ -682,17 +682,17 @@ def test_given_states_of_something_else_are_refused(finished, elsewhere, tmp_pat
         (
             {"positions": POSITIONS[:2]},
             StatesError,
-            "Ask for theirs: --positions last_q,exact_answer_last,-1,answer_mean",
+            "Ask for theirs: positions=.'last_q', 'exact_answer_last', '-1', 'answer_mean'",
         ),
         (
             {"limit": 50},
             StatesError,
-            "They are of 100 answers, this run is on 50; --limit would leave some out",
+            "They are of 100 answers, this run is on 50; limit would leave some out",
         ),
     ):
         with pytest.raises(error, match=message):
             again(finished, tmp_path / "x", folder, **options)
-    with pytest.raises(UsageError, match="--states needs --answers"):
+    with pytest.raises(UsageError, match="states needs answers=FILE"):
         probebench.evaluate(str(model), "people", states=folder)
     with pytest.raises(BadFileError, match="holds no hidden states"):
         again(finished, tmp_path / "x", tmp_path / "nowhere")

@@ -268,7 +268,7 @@ def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(
     with pytest.raises(UsageError, match="no shuffled-label fits"):
         first.plot(hatch=True)
     with pytest.raises(
-        UsageError, match="holds a finished run that this one would replace.*--width"
+        UsageError, match="holds a finished run that this one would replace.*; width"
     ):
         probebench.evaluate(
             str(model_folder("llama")), sites=("attn.q", "mlp.down"), width=8, **words
@@ -285,10 +285,10 @@ def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(
     assert not (tmp_path / "second" / "probe.json").exists()
     words["out"] = tmp_path / "third"
     with pytest.raises(
-        UsageError, match="--width 8 projects components, and this run reads resid only"
+        UsageError, match="width=8 projects components, and this run reads resid only"
     ):
         probebench.evaluate(str(model_folder("llama")), width=8, **words)
-    with pytest.raises(UsageError, match="--width 100 is wider than attn.k, which has 16"):
+    with pytest.raises(UsageError, match="width=100 is wider than attn.k, which has 16"):
         probebench.evaluate(str(model_folder("llama")), sites=("all",), width=100, **words)
 
 

@@ -176,14 +176,14 @@ def test_a_second_judge_that_cannot_be_is_named_before_anything_runs(
 
     with pytest.raises(UnknownNameError, match="Did you mean 'aliases'"):
         ask(label_noise="aliase")
-    with pytest.raises(UsageError, match="name one with --judge-model"):
+    with pytest.raises(UsageError, match="name one with judge_model=M"):
         ask(label_noise="model")
     with pytest.raises(UsageError, match="these examples have none"):
         ask(label_noise="aliases")
-    with pytest.raises(UsageError, match="--train-sizes must be numbers of 2 or more; got 1, 50"):
+    with pytest.raises(UsageError, match="train_sizes must be numbers of 2 or more; got 1, 50"):
         ask(train_sizes=(1, 50))
     with pytest.raises(
-        UsageError, match=r"--train-sizes 9999 is more than the \d+ examples of the train split"
+        UsageError, match=r"train_sizes=\[9999\] is more than the \d+ examples of the train split"
     ):
         ask(train_sizes=(9999,))
     with pytest.raises(UsageError, match="is the judge that the task 'people' is labelled by"):

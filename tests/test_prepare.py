@@ -9,7 +9,8 @@ import pytest
 import probebench
 from probebench.detectors.suite import SKIPPED
 from probebench.errors import UnknownNameError, UsageError
-from probebench.job.options import Options, skips
+from probebench.job.options import Options
+from probebench.job.rules import skips
 from probebench.leaderboard.check.detector_rules import check_baselines
 from probebench.leaderboard.check.rules import check_protocol
 from probebench.leaderboard.submission.read import read_submission
@@ -54,21 +55,21 @@ def first(tmp_path_factory, model_folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 3}, r"--seed \(0 there, 3 here\)"),
+        ({"seed": 3}, r"seed \(0 there, 3 here\)"),
         (
             {"limit": 150, "layers": (2,)},
-            r"--limit \(none there, 150 here\); --layers \(0,2 there, 2 here\)",
+            r"limit \(none there, 150 here\); layers \(0,2 there, 2 here\)",
         ),
-        ({"probe": "lda", "shuffles": None}, r"--probe \(logistic there, lda here\)"),
-        ({"skip": ["p-true"]}, r"--skip \(none there, p-true here\)"),
-        ({"dtype": "bfloat16"}, r"--dtype \(auto there, bfloat16 here\)"),
+        ({"probe": "lda", "shuffles": None}, r"probe \(logistic there, lda here\)"),
+        ({"skip": ["p-true"]}, r"skip \(none there, p-true here\)"),
+        ({"dtype": "bfloat16"}, r"dtype \(auto there, bfloat16 here\)"),
     ],
 )
 def test_a_finished_run_is_not_replaced_by_one_with_other_settings(first, options, message):
     run, _, again = first
     before = {p: p.read_bytes() for p in run.folder.glob("*") if p.is_file()}
     with pytest.raises(
-        UsageError, match=f"holds a finished run that this one would replace.*{message}.*--out DIR"
+        UsageError, match=f"holds a finished run that this one would replace.*{message}.*out=DIR"
     ):
         again(**options)
     assert {p: p.read_bytes() for p in run.folder.glob("*") if p.is_file()} == before
@@ -105,7 +106,7 @@ def test_other_versions_are_the_same_run(first, monkeypatch):
 def test_what_only_adds_to_a_run_may_take_its_place_and_not_the_reverse(first):
     run, _, again = first
     assert again(train_sizes=(40, 60)).record["learning_curve"]
-    with pytest.raises(UsageError, match=r"--train-sizes \(40,60 there, none here\)"):
+    with pytest.raises(UsageError, match=r"train_sizes \(40,60 there, none here\)"):
         again()
     (run.folder / "record.json").unlink()
     assert again().record["learning_curve"] is None

@@ -15,7 +15,7 @@ import probebench
 from probebench.detectors import suite
 from probebench.detectors.registry import DETECTORS
 from probebench.errors import UnknownNameError
-from probebench.job.options import skips
+from probebench.job.rules import skips
 from probebench.leaderboard.check.detector_rules import check_baselines, check_names, check_signals
 from probebench.models.blocks.layouts import LLAMA
 from probebench.models.blocks.places import SITES

@@ -36,7 +36,8 @@ def answers_command(
     from probebench.errors import UsageError
 
     if template == (run is not None):
-        raise UsageError("Give a run directory, or --template for a form to fill in; not both.")
+        both = "; not both" if template else ""
+        raise UsageError(f"Give a run directory, or --template for a form to fill in{both}.")
     if template:
         from probebench.tasks.local.columns import template as form
 

@@ -1,56 +1,86 @@
-"""The help of a command with many options, under headings."""
+"""Options on the command line, made from their definition, and the help of a command that lists
+them under headings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import click
 
-HEADINGS: dict[str, tuple[str, ...]] = {
-    "The model": (
-        "model",
-        "gguf_file",
-        "revision",
-        "dtype",
-        "device",
-        "device_map",
-        "attention",
-        "quantization",
-        "peft",
-        "trust_remote_code",
-        "offline",
-    ),
-    "What it is asked": (
-        "tasks",
-        "data",
-        "answers",
-        "limit",
-        "thinking",
-        "max_new_tokens",
-        "generation",
-    ),
-    "Labels": ("judge_model", "label_noise", "exact_answer", "extractor_model"),
-    "What is read": ("positions", "sites", "layers", "attribution", "batching"),
-    "Probes": ("probe", "solver", "shuffles", "width", "train_sizes", "seed"),
-    "What stands beside them": ("encoder", "controls", "neutral", "skip"),
-    "Hidden states": ("states", "states_dtype", "discard_states"),
-    "The run": ("out", "dry_run", "as_json", "quiet"),
+from probebench.cli.values import counts, layers, several, split_names
+from probebench.options.field import Option, Read
+from probebench.options.page import help_words
+
+READERS: dict[Read, Callable[..., Any] | None] = {
+    "value": None,
+    "repeated": several,
+    "names": split_names,
+    "counts": counts,
+    "layers": layers(emb=False),
 }
-"""Parameters of `eval` by heading, in the order of its help. What is not named here stands under
-the last heading."""
+"""What reads a value from the command line."""
+
+
+class HeadedOption(click.Option):
+    """An option that knows its heading."""
+
+    def __init__(self, *words: Any, group: str = "The run", **more: Any) -> None:
+        super().__init__(*words, **more)
+        self.group = group
 
 
 class Headed(click.Command):
-    """A command whose options are listed under `HEADINGS`."""
+    """A command whose options are listed under their headings, the last of which has those that
+    name none."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each option once."""
-        left = {
-            p.name: line
-            for p in self.get_params(ctx)
-            if (line := p.get_help_record(ctx)) is not None
-        }
-        for heading, names in HEADINGS.items():
-            lines = [left.pop(name) for name in names if name in left]
-            if heading == list(HEADINGS)[-1]:
-                lines += left.values()
+        found: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if (line := parameter.get_help_record(ctx)) is not None:
+                last = list(found)[-1] if found else "Options"
+                found.setdefault(getattr(parameter, "group", last), []).append(line)
+        for heading, lines in found.items():
             with formatter.section(heading):
                 formatter.write_dl(lines)
+
+
+def with_options(options: Iterable[Option]) -> Callable[[click.Command], click.Command]:
+    """Give a command these options, before its own."""
+
+    def decorate(command: click.Command) -> click.Command:
+        command.params = [*map(click_option, options), *command.params]
+        return command
+
+    return decorate
+
+
+def click_option(option: Option) -> HeadedOption:
+    """An option as click has it; its value is None where it was not given, unless it is a flag."""
+    words: dict[str, Any] = {
+        "group": option.group,
+        "help": help_words(option),
+        "required": option.required,
+    }
+    if option.types == (bool,):
+        both = f"{option.flag}/--no-{option.flag[2:]}" if option.optional else option.flag
+        return HeadedOption([both, option.argument], is_flag=True, default=option.default, **words)
+    kind: Any = click.INT if int in option.types else None
+    if option.choices:
+        kind = click.Choice(option.choices)
+    else:
+        words["metavar"] = option.metavar
+    if option.default not in (None, ()):
+        value = option.default
+        words |= {
+            "default": ",".join(map(str, value)) if isinstance(value, tuple) else value,
+            "show_default": True,
+        }
+    return HeadedOption(
+        [option.flag, option.argument],
+        type=kind,
+        multiple=option.read == "repeated",
+        callback=READERS[option.read],
+        **words,
+    )

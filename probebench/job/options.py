@@ -1,272 +1,296 @@
-"""What a user can ask of a run, and where its directory is."""
+"""What a user can ask of a run, and where its directory is.
+
+Here and in `probebench.models.specs` every option is defined, once; see `probebench.options.field`.
+Nothing heavy is imported: `--help` is made of these fields.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from probebench.detectors import suite
-from probebench.errors import UnknownNameError, UsageError
-from probebench.files import content_key
-from probebench.models.blocks.sites import check_sites
-from probebench.models.generate import GENERATIONS
-from probebench.models.loading import ModelSpec
-from probebench.probes.fit import MOVED
-from probebench.probes.kinds import get_probe
-from probebench.probes.labels import MIN_CLASS
-from probebench.probes.logistic.solver import MAX_ITER, TOL
-from probebench.probes.many_fits import ROUGH
-from probebench.states.extract import BATCHINGS
-from probebench.states.positions import resolve_positions
-from probebench.states.shards import STATE_DTYPES
-from probebench.tasks.exact.rules import FREE, GOLD, MODEL_RULE
-from probebench.tasks.judge import JUDGES
+from probebench.job import rules
+from probebench.models.specs import MODEL, ModelSpec
+from probebench.options.checks import at_least, between, check_options, known
+from probebench.options.field import Option, option, options_of, own_options
+from probebench.options.values import held_all
 
-BY_MODEL = "model"
-"""Name of the second judge that is `judge_model`."""
-
-
-def skips() -> dict[str, tuple[str, ...]]:
-    """What costs time beside the map and can be left out: its name, and the rows that the table of
-    detectors lacks then. `shuffles` are the fits of every cell to shuffled labels; those of the
-    selected cell alone cost little and stay."""
-    return {**suite.skips(), "shuffles": ()}
+ASKED, LABELS, READ = "What it is asked", "Labels", "What is read"
+PROBES, BESIDE, STATES = "Probes", "What stands beside them", "Hidden states"
+RUN = "The run"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything that a user can ask of a run."""
+    """Everything that a user can ask of a run. To add an option, add a field."""
 
     model: ModelSpec
-    task: str | None = None
-    data: str | tuple[str, ...] | None = None
-    """Local files and folders, all of them together the questions."""
-    answers: str | None = None
-    limit: int | None = None
-    positions: tuple[str, ...] | None = None
-    sites: tuple[str, ...] = ("resid",)
-    layers: tuple[int, ...] | None = None
-    probe: str = "logistic"
-    solver: str = "batched"
-    """How logistic probes are fitted: `batched`, or `sklearn` for the plain reference."""
-    shuffles: int | None = None
-    """Shuffled-label fits per cell; None: as many as the probe can afford."""
-    width: int | None = None
-    """Project the vectors of components to this width; None leaves them as they are."""
-    attribution: bool = False
-    """Also measure gradient x activation of every component."""
-    thinking: bool | None = None
-    """Asks the chat template to switch thinking on or off; None leaves it to the template."""
-    max_new_tokens: int | None = None
-    """Overrides the task's limit, for models that think before they answer."""
-    seed: int = 0
-    judge_model: ModelSpec | None = None
-    """Another model asked for a second opinion on every label; it changes no number."""
-    exact_answer: str | None = None
-    """Overrides the task's rule; `gold` looks at the label, for comparison with Orgad et al. 2025
-    only."""
-    extractor_model: ModelSpec | None = None
-    """Another model that copies the exact answers, as in Orgad et al. 2025; None: the run's own,
-    where the rule is `model`."""
-    train_sizes: tuple[int, ...] | None = None
-    """Numbers of train examples of the learning curve; it changes no other number."""
-    label_noise: str | None = None
-    """A second judge to evaluate under: a registered one, or `model` for the judge model. It
-    changes no other number."""
-    controls: tuple[str, ...] = ()
-    """Further controls, by name: `random-model`."""
-    skip: tuple[str, ...] = ()
-    """Costly detectors and controls to leave out, by name of `skips`. Such a run never ranks."""
-    encoder: str | None = None
-    """A text encoder, a folder or a hub id, for the text-embedding baseline; it changes no other
-    number."""
-    neutral: str | None = None
-    """A finished run of the same model whose correct answers place a second alarm threshold; it
-    changes no other number."""
-    states: str | None = None
-    """Hidden states of these answers that are there already: an import, or a run directory. Nothing
-    is extracted then."""
-    states_dtype: str = "float16"
-    batching: str = "default"
-    """`exact`: hidden states to the last bit those of one example at a time."""
-    generation: str | None = None
-    """`plain`, or `fast` for a static, compiled cache; None: fast on a GPU where the model can,
-    plain elsewhere."""
-    offline: bool = False
-    out: str | None = None
-    discard_states: bool = False
+    task: str | None = option(
+        None,
+        "A task by name, or a task file of your own.",
+        ASKED,
+        more="May be left out where --answers carries labels.",
+        metavar="T",
+        path=True,
+        read="repeated",
+        changes="source",
+        compared="found",
+    )
+    data: str | tuple[str, ...] | None = option(
+        None,
+        "Questions from a local file or folder instead of the task's source.",
+        ASKED,
+        metavar="FILE",
+        path=True,
+        read="repeated",
+        compared="content",
+    )
+    answers: str | None = option(
+        None,
+        "Answers made elsewhere; goes on from extraction.",
+        ASKED,
+        more="docs/answers.md explains the columns.",
+        metavar="FILE",
+        path=True,
+        changes="source",
+        compared="content",
+    )
+    limit: int | None = option(
+        None, "Only N examples, always the same ones.", ASKED, check=at_least(1)
+    )
+    thinking: bool | None = option(
+        None, "Ask the chat template for it; default: as the template does.", ASKED
+    )
+    max_new_tokens: int | None = option(
+        None, "Instead of the task's limit, for models that think first.", ASKED, check=at_least(1)
+    )
+    generation: str | None = option(
+        None,
+        "fast: a static, compiled cache; default: on a GPU.",
+        ASKED,
+        more="Where the model cannot, and on a CPU, it is `plain`.",
+        choices=("fast", "plain"),
+        changes="source",
+    )
+    judge_model: ModelSpec | None = option(
+        None,
+        "Another model's second opinion on the labels; agreement is reported.",
+        LABELS,
+        path=True,
+        changes="adds",
+    )
+    label_noise: str | None = option(
+        None,
+        "Evaluate under a second judge too; model: that of --judge-model.",
+        LABELS,
+        metavar="JUDGE",
+        examples=("model",),
+        check=known(rules.second_judges),
+        changes="adds",
+    )
+    exact_answer: str | None = option(
+        None,
+        "new_words, model or whole; gold finds it by the label, as the paper did.",
+        LABELS,
+        more="None is the task's own rule. `gold` is for comparison with Orgad et al. 2025 only.",
+        metavar="RULE",
+        examples=("new_words", "model", "whole", "gold"),
+        check=known(rules.exact_rules),
+    )
+    extractor_model: ModelSpec | None = option(
+        None,
+        "Another model copies the exact answers out, as in the paper.",
+        LABELS,
+        more="None is the run's own, where the rule is `model`.",
+        path=True,
+    )
+    positions: tuple[str, ...] | None = option(
+        None,
+        "Token positions, or all; default: the published fifteen.",
+        READ,
+        examples=("all",),
+        read="names",
+        check=rules.check_positions,
+    )
+    sites: tuple[str, ...] = option(
+        ("resid",),
+        "Where in a block, or all.",
+        READ,
+        examples=("all", "resid"),
+        read="names",
+        check=rules.check_site_names,
+    )
+    layers: tuple[int, ...] | None = option(
+        None, "Blocks to read, beside the embedding row; default: all.", READ, read="layers"
+    )
+    attribution: bool = option(
+        False,
+        "Also measure gradient x activation of every component.",
+        READ,
+        changes="adds",
+        apart=True,
+    )
+    batching: str = option(
+        "default",
+        "exact: bit by bit the states of one example at a time; slower.",
+        READ,
+        choices=("default", "exact"),
+    )
+    probe: str = option(
+        "logistic",
+        "Kind of probe, or package.module:factory of a scikit-learn classifier.",
+        PROBES,
+        metavar="P",
+        check=rules.check_probe,
+    )
+    solver: str = option(
+        "batched",
+        "Of the logistic probe; sklearn is the plain reference.",
+        PROBES,
+        choices=("batched", "sklearn"),
+    )
+    shuffles: int | None = option(
+        None,
+        "Shuffled-label fits per cell; default: 100 for the batched solver, none for others.",
+        PROBES,
+        check=at_least(0),
+    )
+    width: int | None = option(
+        None,
+        "Project the vectors of components to one width, for a fair comparison.",
+        PROBES,
+        check=at_least(1),
+    )
+    train_sizes: tuple[int, ...] | None = option(
+        None,
+        "Learning curve of the selected cell, such as 50,100,200.",
+        PROBES,
+        read="counts",
+        check=rules.check_train_sizes,
+        changes="adds",
+    )
+    seed: int = option(
+        0, "For splits, shuffles and resamples.", PROBES, check=between(0, 2**32 - 1)
+    )
+    encoder: str | None = option(
+        None,
+        "A text encoder, folder or hub id, for the text-embedding baseline.",
+        BESIDE,
+        path=True,
+        changes="adds",
+    )
+    controls: tuple[str, ...] = option(
+        (),
+        "random-model: the same probe on untrained weights.",
+        BESIDE,
+        flag="--control",
+        metavar="C",
+        read="repeated",
+        check=known(rules.controls),
+        changes="adds",
+    )
+    neutral: str | None = option(
+        None,
+        "A run of this model whose correct answers say where alarms begin.",
+        BESIDE,
+        metavar="RUN",
+        path=True,
+        changes="adds",
+    )
+    skip: tuple[str, ...] = option(
+        (),
+        "Leave out p-true, text, text-embedding, ensembles or shuffles; such a run never ranks.",
+        BESIDE,
+        read="names",
+        check=known(rules.skips),
+    )
+    states: str | None = option(
+        None,
+        "Hidden states of these answers made elsewhere, as by states import.",
+        STATES,
+        more="An import, or a run directory; nothing is extracted then.",
+        path=True,
+        changes="source",
+    )
+    states_dtype: str = option(
+        "float16",
+        "Of the stored vectors; bfloat16 holds what is beyond 65,504.",
+        STATES,
+        choices=("float16", "bfloat16", "float32"),
+    )
+    discard_states: bool = option(
+        False, "Delete the hidden states when the run is finished.", STATES, changes="nothing"
+    )
+    out: str | None = option(
+        None, "Run directory; default: runs/<model>/<task>.", RUN, path=True, changes="nothing"
+    )
+    offline: bool = option(
+        False, "Never ask the hub; use what is cached here.", MODEL, changes="nothing"
+    )
 
     def check(self) -> None:
-        """Complain before anything is loaded.
+        """Complain before anything is loaded; the model is checked when it is looked for.
 
         Raises:
             UsageError: a value that cannot be.
         """
-        if self.task is None and self.answers is None:
-            raise UsageError(
-                "Give a task with --task NAME, or answers made elsewhere with --answers FILE."
-            )
-        if self.answers is not None and self.data is not None:
-            raise UsageError(
-                "--answers and --data exclude each other: answers carry their own questions."
-            )
-        if self.exact_answer is not None and self.answers is not None and self.task is None:
-            raise UsageError(
-                "--exact-answer needs --task: without one, the file of --answers says where the "
-                "exact answers are."
-            )
-        if self.extractor_model is not None and self.task is None:
-            raise UsageError(
-                "--extractor-model needs --task: without one, the file of --answers says where the "
-                "exact answers are."
-            )
-        if self.states is not None and self.answers is None:
-            raise UsageError(
-                "--states needs --answers FILE: the answers that the hidden states are of."
-            )
-        if self.neutral is not None and self.width is not None:
-            raise UsageError(
-                "--neutral and --width exclude each other: the vectors of the other run are not "
-                "projected."
-            )
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit must be 1 or more; got {self.limit}.")
-        if self.states_dtype not in STATE_DTYPES:
-            raise UsageError(
-                f"--states-dtype must be one of {', '.join(STATE_DTYPES)}; got "
-                f"{self.states_dtype!r}."
-            )
-        if self.batching not in BATCHINGS:
-            raise UnknownNameError("--batching", self.batching, BATCHINGS)
-        if self.generation not in (None, *GENERATIONS):
-            raise UnknownNameError("--generation", str(self.generation), GENERATIONS)
-        for name in ("width", "max_new_tokens"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be 1 or more; got {value}.")
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"--seed must lie between 0 and {2**32 - 1}; got {self.seed}.")
-        if self.shuffles is not None and self.shuffles < 0:
-            raise UsageError(f"--shuffles must be 0 or more; got {self.shuffles}.")
-        resolve_positions(self.positions)
-        check_sites(self.sites)
-        if (
-            get_probe(self.probe, self.solver).batched is get_probe(self.probe).batched
-            and self.solver != "batched"
-        ):
-            raise UsageError(
-                f"--solver {self.solver} is for the logistic probe; {self.probe!r} has a solver of "
-                "its own."
-            )
-        if self.train_sizes is not None and min(self.train_sizes, default=0) < 2:
-            raise UsageError(
-                f"--train-sizes must be numbers of 2 or more; got "
-                f"{', '.join(map(str, self.train_sizes)) or 'none'}."
-            )
-        if self.label_noise not in (None, BY_MODEL, *JUDGES):
-            raise UnknownNameError("--label-noise", str(self.label_noise), [*JUDGES, BY_MODEL])
-        if self.label_noise == BY_MODEL and self.judge_model is None:
-            raise UsageError(
-                "--label-noise model takes the labels of the judge model; name one with "
-                "--judge-model M."
-            )
-        for name in self.controls:
-            if name not in suite.controls():
-                raise UnknownNameError("--control", name, suite.controls())
-        self._check_skip()
-        if self.controls and self.states is not None:
-            raise UsageError(
-                "--control random-model and --states exclude each other: an untrained model has no "
-                "such states."
-            )
-        if self.exact_answer not in (None, GOLD, *FREE):
-            raise UnknownNameError("--exact-answer", str(self.exact_answer), [GOLD, *FREE])
-        if self.extractor_model is not None and self.exact_answer not in (None, GOLD, MODEL_RULE):
-            raise UsageError(
-                f"--extractor-model and --exact-answer {self.exact_answer} exclude each other: the "
-                f"rule {self.exact_answer!r} asks "
-                f"no model. Leave one of them out."
-            )
+        check_options(self, rules.RULES)
 
-    def _check_skip(self) -> None:
-        """Complain about a name that cannot be left out, or that is asked for at once."""
-        for name in self.skip:
-            if name not in skips():
-                raise UnknownNameError("--skip", name, skips())
-        for name, option, value in (
-            ("shuffles", "--shuffles", self.shuffles),
-            ("text-embedding", "--encoder", self.encoder),
-        ):
-            if name in self.skip and value:
-                raise UsageError(
-                    f"--skip {name} and {option} {value} exclude each other. Leave one of them out."
-                )
+    @classmethod
+    def asked(cls, values: Mapping[str, Any]) -> Self:
+        """From what a caller wrote, by argument; None and what is not there keep their defaults.
+        Further models run on the device of the model.
 
-    def probe_inputs(self) -> list[Any]:
-        """Everything that decides the fits of a cell, for content keys."""
-        probe = get_probe(self.probe, self.solver)
-        numbers = [*probe.grid, TOL, ROUGH, MAX_ITER, MIN_CLASS, MOVED]
-        return [
-            self.probe,
-            probe.source,
-            self.solver,
-            self.shuffles,
-            self.width,
-            self.seed,
-            numbers,
-        ]
+        Raises:
+            UsageError: a value of another type.
+        """
+        spec = ModelSpec(**held_all(ModelSpec, values))
+        own = held_all(cls, values)
+        for o in own_options(cls):
+            if o.type is ModelSpec and o.name in own:
+                own[o.name] = ModelSpec(own[o.name], device=spec.device)
+        return cls(spec, **own)
 
     @property
     def overrides(self) -> dict[str, Any]:
         """Options that differ from the protocol's, so that the numbers are not comparable with a
-        plain run."""
-        names = (
-            "data",
-            "limit",
-            "positions",
-            "sites",
-            "layers",
-            "probe",
-            "solver",
-            "shuffles",
-            "width",
-            "attribution",
-            "thinking",
-            "max_new_tokens",
-            "seed",
-            "states_dtype",
-            "batching",
-            "exact_answer",
-            "extractor_model",
-            "skip",
-        )
-        plain = Options(self.model)
+        plain run; and those that add so much that they have a folder of their own."""
         found = {
-            name: getattr(self, name)
-            for name in names
-            if getattr(self, name) != getattr(plain, name)
+            o.name: value
+            for o in own_options(type(self))
+            if (o.changes == "numbers" or o.apart) and (value := getattr(self, o.name)) != o.default
         }
         if isinstance(self.data, tuple) and len(self.data) == 1:
             found["data"] = self.data[0]
-        return {
-            name: asdict(value) if isinstance(value, ModelSpec) else value
-            for name, value in found.items()
-        }
+        return {n: asdict(v) if isinstance(v, ModelSpec) else v for n, v in found.items()}
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings of a record: every option by its name, and which override the protocol."""
+        return {**asdict(self), "overrides": self.overrides}
 
     def folder(self, name: str) -> Path:
-        """The run directory: `runs/<model>/<task>`, with a suffix when settings are overridden."""
+        """The run directory: `runs/<model>/<task>`, with a suffix when options differ from the
+        protocol's."""
+        from probebench.files import content_key
+
         if self.out is not None:
             return Path(self.out)
         model = {
-            f.name: v
-            for f in fields(self.model)
-            if f.name != "name" and (v := getattr(self.model, f.name)) != f.default
+            o.name: value
+            for o in own_options(ModelSpec)
+            if not o.required and (value := getattr(self.model, o.name)) != o.default
         }
         given = {
-            name: value
-            for name in ("answers", "states", "generation")
-            if (value := getattr(self, name))
+            o.name: value
+            for o in own_options(type(self))
+            if o.changes == "source" and o.name != "task" and (value := getattr(self, o.name))
         }
         changed = {**self.overrides, **model, **given}
         suffix = f"--{content_key(changed)[:8]}" if changed else ""
         return Path("runs") / self.model.slug / f"{name}{suffix}"
+
+
+OPTIONS: tuple[Option, ...] = options_of(Options)
+"""All of them, those of the model first."""

@@ -5,35 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from probebench.errors import UsageError
 from probebench.job.options import Options
-from probebench.models.loading import ModelSpec
+from probebench.options.field import own_options
 from probebench.record.run import Run
 from probebench.stages.plan import Plan
 from probebench.text import clipped
 
-ADDED = frozenset(
-    {"attribution", "controls", "encoder", "judge_model", "label_noise", "neutral", "train_sizes"}
-)
-"""Options that add to a run and change none of its numbers: a run without them may be replaced by
-one with them."""
-FILES = ("data", "answers")
-"""Options that name files: what counts is what these hold."""
-SETTINGS = tuple(
-    f.name
-    for f in fields(Options)
-    if f.name not in {*FILES, "model", "task", "out", "offline", "discard_states"}
-)
-"""Options of which another value asks for another run."""
-SPEC = tuple(f.name for f in fields(ModelSpec) if f.name not in {"name", "revision", "peft"})
-"""The same of the model."""
 MODEL = ("revision", "peft", "chat_template")
 """Parts of a model's identity that can change under the same name."""
-OPTION = {"controls": "control", "attention": "attn-implementation"}
-"""Options whose option has another name."""
 
 
 def check_place(options: Options, plan: Plan) -> None:
@@ -59,52 +42,50 @@ def check_place(options: Options, plan: Plan) -> None:
 
 def _differences(record: Mapping[str, Any], options: Options, plan: Plan) -> Iterator[str]:
     """What was asked for there and here, where that is not the same."""
-    s, theirs, identity = options, record["settings"], plan.handle.identity
-    old_task, new_task = record["task"], plan.task
-    yield from _differ("the model", record["model"]["name"], identity.name)
-    if record["model"]["name"] == identity.name:
-        for name in MODEL:
-            yield from _differ(
-                f"the model's {name.replace('_', ' ')}",
-                record["model"].get(name),
-                getattr(identity, name),
-            )
-    # without a task it is called after the file of its answers
-    if s.task is not None or theirs.get("task") is not None:
-        yield from _differ("the task", old_task["name"], plan.name)
-    # a task of the suite changes with the package
-    own = s.task is not None and s.task.endswith((".yaml", ".yml"))
-    if (
-        own
-        and new_task is not None
-        and old_task["name"] == new_task.name
-        and old_task["hash"] != new_task.hash
-    ):
-        yield f"the content of {s.task}"
-    plain = Options(ModelSpec(""))
-    for old, new, default, names in (
-        (theirs, s, plain, SETTINGS),
-        (theirs["model"], s.model, plain.model, SPEC),
-    ):
-        for name in names:
-            # a record may be older than the setting
-            before = old.get(name, _json(getattr(default, name)))
-            if before or name not in ADDED:
-                yield from _differ(
-                    f"--{OPTION.get(name, name).replace('_', '-')}",
-                    before,
-                    _json(getattr(new, name)),
-                )
-    for name in FILES:
-        here = getattr(s, name)
-        if bool(theirs.get(name)) != bool(here):
-            yield from _differ(f"--{name}", theirs.get(name), _json(here))
+    theirs = record["settings"]
+    yield from _found(record, options, plan)
+    yield from differing(theirs, options)
+    for o in own_options(Options):
+        if o.compared != "content":
+            continue
+        here = getattr(options, o.name)
+        if bool(theirs.get(o.name)) != bool(here):
+            yield from _differ(o.flag, theirs.get(o.name), _json(here))
         elif (
             here
-            and theirs.get("limit") == s.limit
+            and theirs.get("limit") == options.limit
             and record["data"]["sha256"] != plan.questions.facts["sha256"]
         ):
             yield f"the content of {here if isinstance(here, str) else ', '.join(here)}"
+
+
+def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
+    """Options whose value is another one in the settings of a record, with both values."""
+    for asked, old in ((options, settings), (options.model, settings["model"])):
+        for o in own_options(type(asked)):
+            if o.compared != "value" or o.changes == "nothing":
+                continue
+            # a record may be older than the option
+            before = _json(old.get(o.name, o.default))
+            if before or o.changes != "adds":
+                yield from _differ(o.flag, before, _json(getattr(asked, o.name)))
+
+
+def _found(record: Mapping[str, Any], options: Options, plan: Plan) -> Iterator[str]:
+    """The same of what was found under a name: model and task."""
+    identity, old, new = plan.handle.identity, record["task"], plan.task
+    yield from _differ("the model", record["model"]["name"], identity.name)
+    if record["model"]["name"] == identity.name:
+        for name in MODEL:
+            there, here = record["model"].get(name), getattr(identity, name)
+            yield from _differ(f"the model's {name.replace('_', ' ')}", there, here)
+    # without a task it is called after the file of its answers
+    if options.task is not None or record["settings"].get("task") is not None:
+        yield from _differ("the task", old["name"], plan.name)
+    # a task of the suite changes with the package
+    own = options.task is not None and options.task.endswith((".yaml", ".yml"))
+    if own and new is not None and old["name"] == new.name and old["hash"] != new.hash:
+        yield f"the content of {options.task}"
 
 
 def _differ(what: str, there: Any, here: Any) -> Iterator[str]:

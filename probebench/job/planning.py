@@ -19,7 +19,11 @@ from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
 from probebench.models.passes.embed import find_encoder
 from probebench.models.passes.padding import alike_key
 from probebench.models.untrained import check_untrained
+from probebench.probes.fit import MOVED
 from probebench.probes.kinds import get_probe
+from probebench.probes.labels import MIN_CLASS
+from probebench.probes.logistic.solver import MAX_ITER, TOL
+from probebench.probes.many_fits import ROUGH
 from probebench.record.versions import versions
 from probebench.stages.plan import GIVEN, Beside, ExactRule, Fitting, Plan, Reading
 from probebench.states.exchange.find import find_states, read_manifest
@@ -181,7 +185,7 @@ def _fitting(o: Options) -> Fitting:
         shuffles=asked if asked is not None else SHUFFLES * probe.batched,
         width=o.width,
         device=str(device) if device.type == "cuda" else None,
-        inputs=o.probe_inputs(),
+        inputs=probe_inputs(o),
     )
 
 
@@ -205,6 +209,13 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
 
 
 # -- content keys ----------------------------------------------------------------------------------
+
+
+def probe_inputs(o: Options) -> list[Any]:
+    """Everything that decides the fits of a cell."""
+    probe = get_probe(o.probe, o.solver)
+    numbers = [*probe.grid, TOL, ROUGH, MAX_ITER, MIN_CLASS, MOVED]
+    return [o.probe, probe.source, o.solver, o.shuffles, o.width, o.seed, numbers]
 
 
 def answer_inputs(
@@ -236,7 +247,7 @@ def run_inputs(
     """Everything that decides what a run's record says."""
     return {
         "generation": asked,
-        "probe": o.probe_inputs(),
+        "probe": probe_inputs(o),
         "attribution": o.attribution,
         "positions": positions,
         "layers": layers,

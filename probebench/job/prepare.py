@@ -21,6 +21,7 @@ from probebench.tasks.exact.rules import check_rule
 from probebench.tasks.judge import get_judge
 from probebench.tasks.opinion import BY_MODEL
 from probebench.tasks.schema import load_task
+from probebench.text import counted
 from probebench.types import SPLITS
 
 
@@ -85,12 +86,11 @@ def check_splits(plan: Plan) -> None:
     """Complain about an empty split before anything is computed."""
     for name in SPLITS:
         if name not in plan.splits:
-            groups = len({e.group for e in plan.examples})
+            groups = counted(len({e.group for e in plan.examples}), "group")
             raise LabelError(
-                f"The {name} split is empty: {len(plan.splits)} examples in {groups} groups. Take "
-                "more examples (a larger --limit or --data FILE), or say the split of each row "
-                "with "
-                "--answers."
+                f"The {name} split is empty: {counted(len(plan.splits), 'example')} in {groups}. "
+                "Take more examples (a larger --limit or --data FILE), or say the split of each "
+                "row with --answers."
             )
 
 

@@ -193,7 +193,7 @@ def _head(prepared: Prepared, runner: Runner, found: Findings) -> dict[str, Any]
             "width": o.width,
             "solver": o.solver if get_probe(o.probe).batched else None,
         },
-        "settings": {**asdict(o), "overrides": o.overrides},
+        "settings": o.recorded(),
         "extraction": found.data.states.facts,
         "exact_answer": exact_facts(plan, found.data.answers),
         "generation": {

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from probebench.errors import UnknownNameError, UsageError, nearest
-from probebench.hub import hub_is_there
-from probebench.models.checkpoints.folders import Checkpoint
-from probebench.models.checkpoints.gguf import is_gguf
+from probebench.errors import UnknownNameError, UsageError
+from probebench.options.checks import Rule, check_options
+from probebench.options.field import option, said
 
+if TYPE_CHECKING:
+    from probebench.models.checkpoints.folders import Checkpoint
+
+MODEL = "The model"
+"""The heading of these options."""
 EMBEDDED = {"tiny": Path(__file__).parent.parent / "tiny"}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 QUANTIZATIONS = {"none": "none", "int8": "bitsandbytes-8bit", "int4": "bitsandbytes-4bit-nf4"}
@@ -20,29 +25,71 @@ QUANTIZATIONS = {"none": "none", "int8": "bitsandbytes-8bit", "int4": "bitsandby
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Which model, and how to run it: everything here can change a number."""
+    """Which model, and how to run it: everything here can change a number. To add an option, add a
+    field."""
 
-    name: str
-    """`tiny`, a folder, a GGUF file, or a hub id."""
-    revision: str | None = None
-    dtype: str = "auto"
-    """`auto`: float32 on a CPU, the checkpoint's own on a GPU."""
-    device: str = "auto"
-    """`auto`: the first GPU when there is one."""
-    attention: str | None = None
-    """Attention implementation of transformers; None leaves it to the model."""
-    device_map: str | None = None
-    """How transformers spreads the model over devices: `auto`, `balanced`, a JSON file or a JSON
-    object. Excludes `device`."""
-    quantization: str = "none"
-    """`int8` or `int4` (NF4) by bitsandbytes, while loading. A checkpoint that is quantised already
-    needs nothing said."""
-    peft: str | None = None
-    """Folder of an adapter that is merged into the weights."""
-    trust_remote_code: bool = False
-    """Run Python code that comes with the model."""
-    gguf_file: str | None = None
-    """Which GGUF file of a hub's repository, or of a folder, is the model."""
+    name: str = field(
+        metadata=said(
+            "'tiny' (travels in the package), a folder, a GGUF file, or a hub id.",
+            MODEL,
+            argument="model",
+            metavar="M",
+            path=True,
+            compared="found",
+        )
+    )
+    revision: str | None = option(
+        None, "Commit or tag of a hub model.", MODEL, metavar="REV", compared="found"
+    )
+    dtype: str = option(
+        "auto",
+        "Of the weights; auto: as the checkpoint on a GPU, float32 on a CPU.",
+        MODEL,
+        choices=DTYPES,
+    )
+    device: str = option(
+        "auto",
+        "auto, cpu, cuda or cuda:N.",
+        MODEL,
+        more="`auto` is the first GPU when there is one.",
+        metavar="D",
+        examples=("auto", "cpu", "cuda"),
+    )
+    attention: str | None = option(
+        None,
+        "As in transformers, such as eager or sdpa.",
+        MODEL,
+        more="None leaves it to the model.",
+        argument="attn_implementation",
+        metavar="NAME",
+        examples=("eager", "sdpa"),
+    )
+    device_map: str | None = option(
+        None,
+        "Spread over devices: auto, balanced, a JSON file or object.",
+        MODEL,
+        more="A Python mapping of module names to devices too. Excludes --device.",
+        metavar="MAP",
+        path=True,
+        also=Mapping[str, str | int],
+        examples=("auto", "balanced"),
+    )
+    quantization: str = option(
+        "none",
+        "By bitsandbytes, while loading.",
+        MODEL,
+        more="`int4` is NF4; `none` leaves a checkpoint as it is, quantised or not.",
+        choices=tuple(QUANTIZATIONS),
+    )
+    peft: str | None = option(
+        None, "An adapter, merged into the weights.", MODEL, path=True, compared="found"
+    )
+    trust_remote_code: bool = option(
+        False, "Run Python code that comes with the model, with your rights.", MODEL
+    )
+    gguf_file: str | None = option(
+        None, "The GGUF file of a hub id, or of a folder.", MODEL, metavar="NAME"
+    )
 
     def check(self) -> None:
         """Complain about values that cannot be.
@@ -51,25 +98,7 @@ class ModelSpec:
             UnknownNameError: a dtype or quantisation that there is not.
             UsageError: values that exclude each other.
         """
-        _one_of("dtype", self.dtype, DTYPES)
-        _one_of("quantization", self.quantization, tuple(QUANTIZATIONS))
-        if self.quantization != "none" and (self.gguf_file is not None or self.file is not None):
-            raise UsageError(
-                f"--quantization {self.quantization} is not for GGUF files, which are quantised "
-                "already. Leave it out."
-            )
-        if self.peft is not None and self.quantization != "none":
-            raise UsageError(
-                "--peft and --quantization exclude each other: rounding again would change the "
-                "adapter's weights."
-            )
-        if self.attention is not None and "/" in self.attention and not self.trust_remote_code:
-            raise UsageError(
-                f"--attn-implementation {self.attention!r} is code from the hub, which would run "
-                "on this machine with your rights. "
-                f"Read it, and when you trust it, allow it with --trust-remote-code; or take eager "
-                "or sdpa."
-            )
+        check_options(self, RULES)
 
     @property
     def file(self) -> Path | None:
@@ -112,6 +141,9 @@ class ModelSpec:
             UsageError: a path at which there is nothing or a file of another kind, or a revision of
                 a folder.
         """
+        from probebench.hub import hub_is_there
+        from probebench.models.checkpoints.folders import Checkpoint
+
         self._check_file()
         local = self.is_folder or self.name in EMBEDDED or self.file is not None
         if not local and (self.name.count("/") > 1 or self.name.startswith((".", "/"))):
@@ -136,6 +168,8 @@ class ModelSpec:
 
     def _check_file(self) -> None:
         """Complain about a file that is not there, or is no GGUF file."""
+        from probebench.models.checkpoints.gguf import is_gguf
+
         file = self.file
         if self.gguf_file is not None and (self.name in EMBEDDED or Path(self.name).is_file()):
             raise UsageError(
@@ -157,9 +191,35 @@ class ModelSpec:
             )
 
 
-def _one_of(kind: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        near = nearest(value, allowed)
-        raise UnknownNameError(
-            kind, value, [near] if near else [], f"It must be one of {', '.join(allowed)}."
-        )
+# -- what goes together ----------------------------------------------------------------------------
+
+
+def _quantised_already(quantization: str, gguf_file: str | None, file: Path | None) -> str | None:
+    if quantization == "none" or (gguf_file is None and file is None):
+        return None
+    return (
+        f"--quantization {quantization} is not for GGUF files, which are quantised already. Leave "
+        "it out."
+    )
+
+
+def _rounded_again(peft: str | None, quantization: str) -> str | None:
+    if peft is None or quantization == "none":
+        return None
+    return (
+        "--peft and --quantization exclude each other: rounding again would change the adapter's "
+        "weights."
+    )
+
+
+def _code_of_strangers(attention: str | None, trust_remote_code: bool) -> str | None:
+    if attention is None or "/" not in attention or trust_remote_code:
+        return None
+    return (
+        f"--attn-implementation {attention!r} is code from the hub, which would run on this "
+        "machine with your rights. Read it, and when you trust it, allow it with "
+        "--trust-remote-code; or take eager or sdpa."
+    )
+
+
+RULES: tuple[Rule, ...] = (_quantised_already, _rounded_again, _code_of_strangers)
