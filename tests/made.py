@@ -13,7 +13,7 @@ import pandas as pd
 
 from probebench.detectors import suite as detectors_suite
 from probebench.files import clean_json, write_atomic, write_json
-from probebench.job.record import PROTOCOL_VERSION, shuffled_facts
+from probebench.job.record import shuffled_facts
 from probebench.leaderboard.check.task_data import suite, task_data
 from probebench.leaderboard.submission.submit import FORMAT, cells_csv, decisions_bytes
 from probebench.metrics.auroc import auroc
@@ -22,7 +22,7 @@ from probebench.metrics.delong import delong_interval
 from probebench.metrics.intervals import auroc_interval
 from probebench.metrics.paired import paired
 from probebench.metrics.permutation import fdr
-from probebench.record.run import SCHEMA_VERSION
+from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION
 from probebench.scoring.comparison import detector_facts, evaluate_detectors
 from probebench.states.positions import PUBLISHED
 from probebench.types import Detector

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from records import PROBE, content, merged
 
 from probebench._version import __version__
 from probebench.cli.main import main
@@ -46,63 +47,47 @@ REGISTRY = {
 """Fields of OpenInterp's Probe Card v0.1, as of its registry in 2026."""
 
 
-def record(**changes):
-    chosen = {
+METRICS = {
+    "brier": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 540, "positive": "correct"},
+    "prr": {"value": None, "low": None, "high": None, "n": 540, "positive": "correct"},
+}
+ROW = PROBE | {
+    "n": 540,
+    "n_correct": 300,
+    "auroc": 0.81,
+    "auroc_95": [0.77, 0.85],
+    "auroc_95_delong": [0.77, 0.85],
+    "metrics": METRICS,
+}
+OWN = {
+    "selection": {
         "rule": "highest validation AUROC",
-        "site": "resid",
         "layer": "7",
-        "position": "exact_answer_last",
-        "C": 0.01,
-        "validation_auroc": 0.8,
         "test_auroc": 0.81,
-        "selectivity": 0.3,
+        "test_auroc_95": [0.77, 0.85],
+        "n_test": 540,
         "p": 1e-9,
-    }
-    metrics = {
-        "brier": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 540},
-        "prr": {"value": None, "low": None, "high": None},
-    }
-    probe = {
-        "name": "probe",
-        "label": "probe, selected cell",
-        "n": 540,
-        "n_correct": 300,
-        "auroc": 0.81,
-        "auroc_95": [0.77, 0.85],
-        "auroc_95_delong": [0.77, 0.85],
-        "probe_minus_this": None,
-        "probe_minus_this_95": [None, None],
-        "metrics": metrics,
-    }
-    whole = {
-        "schema_version": 2,
-        "protocol_version": 1,
-        "selection": chosen,
-        "detectors": [probe, probe | {"name": "p_true", "label": "p(True)"}],
-        "model": {
-            "name": "org/Model-7B",
-            "revision": "abc",
-            "architecture": "LlamaForCausalLM",
-            "peft": None,
-            "width": 64,
-        },
-        "task": {"name": "triviaqa", "version": 1, "kind": "qa", "judge": "aliases"},
-        "probe": {"name": "lda", "solver": "batched"},
-        "counts": {"all": {"n": 900}, "train": {"n": 540, "accuracy": 0.6}, "test": {"n": 540}},
-        "warnings": [],
-        "positions_present": {"exact_answer_last": {"n": 900}},
-        "package": {"name": "probebench", "version": "0.1.0", "commit": None},
-        "controls": {"permutation": {"shuffles": 100}},
-        "timing": {"started": "2026-01-01T00:00:00+00:00"},
-        "files": [],
-    }
-    return whole | changes
+    },
+    "detectors": [ROW, ROW | {"name": "p_true", "label": "p(True)", "kind": "baseline"}],
+    "model": {"name": "org/Model-7B"},
+    "task": {"name": "triviaqa"},
+    "probe": {"name": "lda", "solver": "batched"},
+    "counts": {"all": {"n": 900}, "train": {"n": 540, "accuracy": 0.6}, "test": {"n": 540}},
+    "positions_present": {"exact_answer_last": {"n": 900, "in_prompt": 0, "readable": "after"}},
+    "package": {"version": "0.1.0"},
+    "timing": {"started": "2026-01-01T00:00:00+00:00", "total_seconds": 1.0},
+    "files": [],
+}
+
+
+def record(**changes):
+    return content(**OWN) | changes
 
 
 @pytest.fixture
 def run(tmp_path):
     def make(**changes):
-        (tmp_path / "record.json").write_text(json.dumps(record(**changes)))
+        (tmp_path / "record.json").write_text(json.dumps(content(**merged(OWN, changes))))
         return Run.load(tmp_path)
 
     return make
@@ -191,9 +176,7 @@ def test_card_follows_the_registry_where_it_measures_and_adds_one_block(run):
 
 
 def test_what_was_not_measured_is_absent(run):
-    card = probe_card(
-        run(selection=record()["selection"] | {"p": None, "C": None, "selectivity": float("nan")})
-    )
+    card = probe_card(run(selection={"p": None, "C": None, "selectivity": None}))
     text = json.dumps(card, allow_nan=False)
     assert (
         "null" not in text

@@ -6,10 +6,12 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from records import content, record
 
 from probebench.cli.main import main
 from probebench.job.options import OPTIONS
-from probebench.record.run import SCHEMA_VERSION, Run
+from probebench.record.run import Run
+from probebench.record.schema import SCHEMA_VERSION
 
 
 def run(*words):
@@ -56,10 +58,7 @@ def test_the_list_of_all_commands_is_not_cut():
             b'{"schema_version": 99}',
             f"has schema version 99; this version of probebench reads {SCHEMA_VERSION}",
         ),
-        (
-            b'{"schema_version": %d, "selection": {"site": "resid"}}' % SCHEMA_VERSION,
-            "is not a whole run: it has no scores.parquet",
-        ),
+        (json.dumps(content()).encode(), "is not a whole run: it has no scores.parquet"),
     ],
 )
 def test_what_is_no_finished_run_is_said_in_one_line(tmp_path, content, words):
@@ -91,18 +90,13 @@ def test_errors_are_one_line(tmp_path, monkeypatch, words, message):
 
 
 def test_a_run_shows_itself_in_one_line(tmp_path):
-    cell = {"layer": 3, "position": "last_q", "test_auroc": 0.75}
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "model": {"name": "m"},
-        "task": {"name": "t"},
-        "selection": cell,
-    }
-    (tmp_path / "record.json").write_text(json.dumps(record))
+    cell = {"layer": "3", "position": "last_q", "test_auroc": 0.75}
+    named = {"model": {"name": "m"}, "task": {"name": "t"}}
+    (tmp_path / "record.json").write_text(json.dumps(content(**named, selection=cell)))
     assert (
         repr(Run.load(tmp_path)) == f"<Run m on t: layer 3, last_q, test AUROC 0.750; {tmp_path}>"
     )
-    assert "AUROC" not in repr(Run(tmp_path, record | {"selection": None}))
+    assert "AUROC" not in repr(Run(tmp_path, record(**named, selection={"test_auroc": None})))
 
 
 def test_no_line_of_a_table_ends_in_blanks():

@@ -42,7 +42,7 @@ RESULTS = sorted(f for f in FILES if f not in ("stages", ".lock", "record.json")
 
 def comparable(record):
     """A record without timings, dates and the place it was written to."""
-    record = json.loads(json.dumps(record))
+    record = json.loads(json.dumps(record, default=dict))
     del record["timing"]
     record["settings"].pop("out")
     return record

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from records import PROBE
 
 import probebench
 from probebench.cli.report import report_command
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.record.claims import headline
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.report.blocks import Number, Range, Table
 from probebench.report.content import build_report
 from probebench.report.format import interval, number, p_value
@@ -88,13 +90,13 @@ def undrawn(monkeypatch):
 
 def changed(run, **fields):
     """The same run with other fields in its record; None removes one."""
-    record = json.loads(json.dumps(run.record))
+    record = run.record.plain()
     for name, value in fields.items():
         if value is None:
             record.pop(name, None)
         else:
             record[name] = value
-    return dataclasses.replace(run, record=record)
+    return dataclasses.replace(run, record=Record.from_plain(record))
 
 
 def page(tmp_path, *runs, **options):
@@ -245,7 +247,7 @@ def test_numbers_are_the_records(run, whole):
 
 
 def test_the_headline_states_negative_results(run):
-    probe = {
+    probe = PROBE | {
         "name": "probe",
         "label": "probe",
         "kind": "probe",
@@ -254,7 +256,7 @@ def test_the_headline_states_negative_results(run):
         "auroc": 0.7,
         "auroc_95": [0.6, 0.8],
     }
-    rival = {
+    rival = PROBE | {
         "name": "length",
         "label": "length",
         "kind": "baseline",
@@ -354,9 +356,8 @@ def test_absent_fields_are_left_out_and_null_ones_say_why(run, undrawn, tmp_path
     ):
         assert title not in bare
     assert "Not measured" not in bare
-    nulled = dataclasses.replace(
-        run, record={**run.record, **dict.fromkeys(("label_noise", "learning_curve", "published"))}
-    )
+    nulls = dict.fromkeys(("label_noise", "learning_curve", "published"))
+    nulled = dataclasses.replace(run, record=run.record.changed(**nulls))
     reader = read(page(tmp_path, nulled))
     words = "".join(reader.words)
     assert "run-1-unmeasured" in reader.ids
@@ -373,6 +374,9 @@ def test_further_studies_are_shown(run, undrawn, tmp_path):
     }
     noise = {
         "judge": "exact<>",
+        "n": 240,
+        "by_split": {},
+        "n_test": 60,
         "with_opinion": 240,
         "agreement": 0.93,
         "kappa": 0.8,
@@ -385,13 +389,19 @@ def test_further_studies_are_shown(run, undrawn, tmp_path):
         "attenuation": {
             "wrong_among_labelled_correct": 0.031,
             "correct_among_labelled_wrong": 0.042,
+            "factor": 0.927,
+            "factor_95": [0.9, 0.95],
+            "observed": 0.64,
             "predicted": 0.6543,
             "predicted_95": [0.5, 0.7],
+            "bias": -0.0143,
+            "n": 60,
         },
     }
+    single = {"sd": None, "aurocs": [], "C": []}
     points = [
-        {"n": 50, "auroc": 0.5511, "auroc_95": [0.5, 0.6], "repeats": 10},
-        {"n": 90, "auroc": None, "auroc_95": [None, None], "repeats": 0},
+        {"n": 50, "auroc": 0.5511, "auroc_95": [0.5, 0.6], "repeats": 10, **single},
+        {"n": 90, "auroc": None, "auroc_95": [None, None], "repeats": 0, **single},
     ]
     curve = {
         "site": "resid",
@@ -399,7 +409,9 @@ def test_further_studies_are_shown(run, undrawn, tmp_path):
         "position": "-1",
         "n_test": 60,
         "points": points,
-        "all": {"n": 180, "auroc": 0.5922, "auroc_95": [0.5, 0.7]},
+        "all": {"n": 180, "auroc": 0.5922, "auroc_95": [0.5, 0.7], "C": None},
+        "too_large": [],
+        "n_test_correct": 30,
     }
     row = {
         "model": "m",
@@ -420,6 +432,7 @@ def test_further_studies_are_shown(run, undrawn, tmp_path):
         "differs": ["Split: other."],
         "error_types": [],
         "transfer": [],
+        "cite": "orgad2025llms",
     }
     reader = read(
         page(tmp_path, changed(run, label_noise=noise, learning_curve=curve, published=papers))

@@ -1,11 +1,9 @@
 """One sample per comparison: the terminal, reports and cards say the same numbers, each with the n
 that it is over."""
 
-import copy
 import io
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ import probebench
 from probebench.metrics.auroc import auroc
 from probebench.metrics.paired import paired
 from probebench.record.claims import chance, chance_sentence, coverage, outcome
+from probebench.record.schema import Record
 from probebench.report.content import build_report
 from probebench.report.probecard.card import probe_card
 from probebench.report.probecard.markdown import to_markdown as card_text
@@ -202,7 +201,7 @@ def test_a_card_counts_the_answers_that_its_cell_has(rare):
 def test_key_figures_beside_the_signal_are_of_one_sample(common):
     """Where the signal lacks examples of the cell, the card says the probe's AUROC on the ones it
     has, too."""
-    record = copy.deepcopy(common.record)
+    record = common.record.plain()
     own = record["readable"]["after"]
     own |= {"n": 31, "difference": -0.1, "difference_95": [-0.2, 0.01]}
     own["cell"]["auroc"] = 0.8123
@@ -308,7 +307,7 @@ def test_p_and_interval_of_a_difference_never_contradict():
 
 def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
     monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
-    record = copy.deepcopy(common.record)
+    record = common.record.plain()
     record["task"] |= {"kind": "statements", "judge": "aliases", "name": "facts"}
     for c in record["counts"].values():
         c["not_stopped"] = c["n"]
@@ -316,8 +315,7 @@ def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
         record,
         {k: v for k, v in record.items() if k != "labels"},
     ):  # a record before that key, too
-        run = SimpleNamespace(record=kept, folder=common.folder, resumed=False)
-        run = type(common)(common.folder, kept)
+        run = type(common)(common.folder, Record.from_plain(kept))
         for view, text in views(run).items():
             assert "Cut off" not in text, view
             assert "aliases" not in text, view
@@ -326,11 +324,8 @@ def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
 
 def test_a_judge_is_named_where_it_was_asked(common):
     def said(**labels):
-        record = {
-            **common.record,
-            "labels": labels,
-            "task": {**common.record["task"], "kind": "qa", "judge": "aliases"},
-        }
+        task = common.record.task.changed(kind="qa", judge="aliases")
+        record = common.record.changed(labels=labels, task=task)
         return views(type(common)(common.folder, record))["md"]
 
     assert "judge aliases; exact" in said(judged=300, given=0)
@@ -342,9 +337,9 @@ def test_limit_and_data_stand_in_every_view(common, monkeypatch):
     from probebench.record.maps import caption
 
     monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
-    record = copy.deepcopy(common.record)
+    record = common.record.plain()
     record["settings"] |= {"answers": None, "limit": 1200, "data": ["/a/b/one.jsonl", "two.csv"]}
-    run = type(common)(common.folder, record)
+    run = type(common)(common.folder, Record.from_plain(record))
     words = "questions of one.jsonl, two.csv (--data); 1,200 examples at most (--limit)"
     for view, text in views(run).items():
         if view != "tex":  # tables only

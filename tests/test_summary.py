@@ -1,6 +1,5 @@
 """What a person sees: the headline, detectors by kind, and no line longer than eighty columns."""
 
-import copy
 import io
 import json
 from types import SimpleNamespace
@@ -120,7 +119,7 @@ def test_every_detector_has_a_section_and_families_are_shown_once(run):
 
 
 def test_absent_numbers_are_words(run):
-    record = copy.deepcopy(run.record)
+    record = run.record.plain()
     record["readable"]["before"] = None
     record["confounds"]["residual"] = None
     record["selection"]["test_auroc"] = None
@@ -132,7 +131,7 @@ def test_absent_numbers_are_words(run):
 def test_published_figures_stand_beside_ours(run):
     from probebench.record.published import published
 
-    record = copy.deepcopy(run.record)
+    record = run.record.plain()
     record["model"]["name"], record["task"]["name"] = "mistralai/Mistral-7B-v0.3", "triviaqa"
     record["published"] = published(record)
     text = text_of(record)
@@ -196,7 +195,7 @@ def test_notes_of_reading_have_counts():
 
 
 def test_answers_cut_off_and_rows_left_out_are_said(run):
-    record = copy.deepcopy(run.record)
+    record = run.record.plain()
     assert "cut off" not in text_of(record)
     record["counts"]["all"]["not_stopped"], record["generation"]["max_new_tokens"] = 60, 20
     record["comparison"]["absent"] = {

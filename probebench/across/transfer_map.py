@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ def transfer_map(runs: Sequence[Run], **options: Any) -> tuple[Axes, pd.DataFram
 
 
 def draw_transfer(
-    table: pd.DataFrame, record: dict[str, Any], at: str = "source", **options: Any
+    table: pd.DataFrame, record: Mapping[str, Any], at: str = "source", **options: Any
 ) -> Axes:
     """The map of a table of `transfer`, at the cells of the train tasks or of the test tasks."""
     pairs = table[(table.kind == "pair") & (table["at"] == at)]
@@ -84,7 +84,7 @@ def draw_transfer(
 
 def write_transfer(
     table: pd.DataFrame,
-    record: dict[str, Any],
+    record: Mapping[str, Any],
     folder: Path,
     formats: Sequence[str] = ("png", "svg"),
 ) -> list[Path]:

@@ -16,7 +16,7 @@ from probebench.detectors.suite import left_out
 from probebench.metrics.intervals import mean_interval
 from probebench.models.blocks.sites import SitePlan
 from probebench.record.published import published
-from probebench.record.run import SCHEMA_VERSION
+from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION
 from probebench.record.versions import versions
 from probebench.scoring.comparison import detector_facts, ends
 from probebench.scoring.matrix import tested
@@ -27,13 +27,11 @@ from probebench.states.reader import SiteLayout
 from probebench.studies.warnings import warnings
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
-PROTOCOL_VERSION = 1
-
 
 @cache
 def commit() -> dict[str, Any]:
     """Git commit of the package's own folder, when it is a checkout."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
 
     def git(*words: str) -> str | None:
         try:

@@ -25,6 +25,7 @@ from probebench.probes.disk import save_probe
 from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta
 from probebench.record.run import PROBE, RECORD, Run
+from probebench.record.schema import Record
 from probebench.scoring.score import Result
 from probebench.scoring.tables import predictions_table, scores_table
 from probebench.stages.data import RunData
@@ -90,19 +91,19 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     record = {**record, "files": list(tables)}
     record["probe"] = {**record["probe"], "file": probe}
     record["warnings"] = [*record["warnings"], *plan.notes, *([note] if note else [])]
-    run = Run(folder, clean_json(record))
+    run = Run(folder, Record.from_plain(clean_json(record)))
     files = ["answers.parquet", "predictions.parquet", "scores.parquet", *_matrices(run, result)]
     files += [f"{PROBE}.safetensors", f"{PROBE}.json"] if probe else []
     files += [ATTRIBUTION] if found.attribution is not None else []
     files += [path.name for path in draw([run], folder)]
-    if any(site in COMPONENTS and at["best"] for site, at in run.record["sites"].items()):
+    if any(site in COMPONENTS and at.best for site, at in run.record.sites.items()):
         files += [path.name for path in draw([run], folder, kind="components")]
     for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION):
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
     timing = timing_facts(prepared, answers, started)
-    run = Run(folder, {**run.record, "files": files, "timing": timing})
-    write_json(folder / RECORD, run.record)
+    run = Run(folder, run.record.changed(files=files, timing=timing))
+    write_json(folder / RECORD, run.record.plain())
     if _discards(prepared):
         shutil.rmtree(data.states.folder)
     return run

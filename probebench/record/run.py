@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from probebench.errors import BadFileError, UnknownNameError
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
+from probebench.record.parts.part import problems
+from probebench.record.schema import SCHEMA_VERSION, Record
 from probebench.record.tables import (
     attribution_table,
     cell_table,
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
     from probebench.states.reader import StatesReader
 
 RECORD = "record.json"
-SCHEMA_VERSION = 2
-"""Of `record.json`: raised when what a field means changes, or one goes."""
 PROBE = "probe"
 """File stem of the selected cell's probe."""
 METRICS = {
@@ -52,8 +53,8 @@ class Run:
     """What a run directory holds."""
 
     folder: Path
-    record: dict[str, Any]
-    """The versioned record, as in `record.json`."""
+    record: Record
+    """What `record.json` holds; it is never changed."""
     resumed: bool = False
     """True when this call found the run finished and computed nothing."""
 
@@ -88,19 +89,23 @@ class Run:
                 f"reads {SCHEMA_VERSION}. "
                 "Run the same `probebench eval` again: stages that are finished are kept."
             )
-        return cls(folder, record)
+        try:
+            return cls(folder, Record.from_plain(record))
+        except ValidationError as error:
+            raise BadFileError(
+                f"{folder / RECORD} is not a run's record: {problems(error)[0]}."
+            ) from None
 
     def __repr__(self) -> str:
         """One line: what was measured, and where it lies. The record itself is thousands of
         lines."""
-        model, task, cell = (self.record.get(name) or {} for name in ("model", "task", "selection"))
-        auroc = cell.get("test_auroc")
+        cell, auroc = self.record.selection, self.record.selection.test_auroc
         found = (
             ""
             if auroc is None
-            else f": layer {cell['layer']}, {cell['position']}, test AUROC {auroc:.3f}"
+            else f": layer {cell.layer}, {cell.position}, test AUROC {auroc:.3f}"
         )
-        return f"<Run {model.get('name')} on {task.get('name')}{found}; {self.folder}>"
+        return f"<Run {self.record.model.name} on {self.record.task.name}{found}; {self.folder}>"
 
     @classmethod
     def there(cls, folder: Path) -> Run | None:
@@ -116,18 +121,16 @@ class Run:
         """The finished run with this content key, if it is there with all its files."""
         if (run := cls.there(folder)) is None:
             return None
-        whole = run.record.get("key") == key and all(
-            (folder / name).is_file() for name in run.record.get("files", ["?"])
+        whole = run.record.key == key and all(
+            (folder / name).is_file() for name in run.record.files or ["?"]
         )
         return cls(folder, run.record, resumed=True) if whole else None
 
     @property
     def has_states(self) -> bool:
         """Are the hidden states still there?"""
-        return (
-            bool(self.record["states"])
-            and (self.folder / self.record["states"] / "index.safetensors").is_file()
-        )
+        place = self.record.states
+        return place is not None and (self.folder / place / "index.safetensors").is_file()
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
@@ -217,7 +220,7 @@ class Run:
     def attribution(self) -> pd.DataFrame | None:
         """Mean gradient x activation per target, site and layer; None when it was not measured."""
         name = "attribution.parquet"  # a file of an earlier run into the same folder does not count
-        return self._table(name) if name in self.record["files"] else None
+        return self._table(name) if name in self.record.files else None
 
     def plot(self, map: str = "positions", **options: Any) -> Axes:
         """One of the run's maps: `positions`, `components` or `sublayers`; options as in
@@ -244,7 +247,7 @@ class Run:
         """
         from probebench.probes.disk import load_probe
 
-        if f"{PROBE}.json" not in self.record["files"]:
+        if f"{PROBE}.json" not in self.record.files:
             raise BadFileError(
                 f"{self.folder} keeps no probe; its record says why, under warnings."
             )
@@ -269,9 +272,9 @@ class Run:
         """
         from probebench.states.reader import StatesReader
 
-        if not self.record["states"]:
+        if self.record.states is None:
             raise BadFileError(
                 f"{self.folder} keeps no hidden states: it was run with --discard-states. Run it "
                 "again without."
             )
-        return StatesReader.open(self.folder / self.record["states"])
+        return StatesReader.open(self.folder / self.record.states)

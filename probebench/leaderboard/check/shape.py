@@ -7,12 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from probebench.job.record import PROTOCOL_VERSION
 from probebench.leaderboard.submission.names import DETECTOR
 from probebench.leaderboard.submission.read import RECORD
 from probebench.leaderboard.submission.strict import Finding, shown
 from probebench.leaderboard.submission.submit import FORMAT
-from probebench.record.run import SCHEMA_VERSION
+from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION
 from probebench.types import SPLITS
 
 Check = Callable[[str, Any], Iterator[Finding]]

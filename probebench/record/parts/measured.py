@@ -1,0 +1,257 @@
+"""Parts of the record that hold what was measured: counts, cells, detectors, controls."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from probebench.record.parts.described import Rate
+from probebench.record.parts.part import (
+    Count,
+    Difference,
+    Ends,
+    Free,
+    Items,
+    Layer,
+    Part,
+    Place,
+    Share,
+    Word,
+    at_most,
+    ranked,
+)
+from probebench.types import DetectorKind, When
+
+DETECTOR = r"[a-z][a-z0-9_.-]{0,63}"
+
+
+class FoundByClass(Part):
+    """Answers in which something was found, of all and by class."""
+
+    all: Rate
+    correct: Rate
+    wrong: Rate
+
+
+class Counts(Part):
+    """The answers of one split."""
+
+    n: Count
+    correct: Count
+    accuracy: Share | None
+    """correct / n."""
+    groups: Count
+    refused: Count
+    not_stopped: Count
+    """Answers without a stop token."""
+    thinking: Count = 0
+    exact_found: FoundByClass | None = None
+
+
+class SplitCounts(Part):
+    """The answers of all splits and of each."""
+
+    all: Counts
+    train: Counts
+    validation: Counts
+    test: Counts
+
+
+class CellName(Part):
+    """Where a vector was read."""
+
+    site: Word
+    layer: Layer
+    position: Place
+
+
+class ChosenCell(CellName):
+    """A cell chosen by validation."""
+
+    C: float | None = None
+    validation_auroc: Share | None = None
+    converged: bool | None = None
+    iterations: int | None = None
+
+
+class TestedCell(ChosenCell):
+    """With its test AUROC, on all test examples that have its token."""
+
+    test_auroc: Share | None
+    test_auroc_95: Ends
+    n_test: Count
+    selectivity: Difference | None
+    """AUROC minus that of probes of shuffled labels."""
+    p: Share | None
+    q: Share | None
+
+
+class Selection(TestedCell):
+    """The selected cell."""
+
+    rule: str = ""
+    n_test_correct: Count = 0
+    n_validation: Count = 0
+    readable: When | None = None
+
+
+class SiteFacts(Part):
+    """What was read of one site."""
+
+    layers: Items[Layer]
+    widths: Items[int]
+    absent: dict[str, str]
+    """Layers without it, and why."""
+    best: TestedCell | None
+    """Its best cell by validation."""
+
+
+class PositionFacts(Part):
+    """How often a position exists."""
+
+    n: Count
+    in_prompt: Count
+    """Of a position that belongs to the answer: where it is a prompt token."""
+    readable: When
+
+
+class FalseAlarms(Part):
+    """Share of correct answers flagged as wrong, on test."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class MetricFacts(Part):
+    """One number of one detector."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: Count
+    positive: Literal["correct", "wrong"]
+    """The class that it looks for."""
+    if_calibrated: float | None = None
+    """What the noise of this test split alone would give."""
+    threshold: float | None = None
+    n_validation: Count | None = None
+    n_threshold: Count | None = None
+    """Correct validation answers that placed the threshold."""
+    false_alarms: FalseAlarms | None = None
+
+
+class DetectorFacts(Part):
+    """One row of the table of detectors, on the test examples that all of them score."""
+
+    name: Annotated[str, Field(pattern=f"^{DETECTOR}$")]
+    label: Annotated[str, at_most(120)]
+    kind: DetectorKind
+    when: When
+    n: Count
+    n_correct: Count
+    n_missing: Count
+    """Test examples that this detector has no score for."""
+    auroc: Share
+    auroc_95: Ends
+    auroc_95_delong: Ends
+    auprc: float | None
+    prevalence: Share
+    probe_minus_this: Difference | None
+    """AUROC of the probe minus this one's; null for the probe itself."""
+    probe_minus_this_95: Ends
+    probe_minus_this_95_delong: Ends = (None, None)
+    metrics: dict[Annotated[str, Field(pattern=f"^{DETECTOR}$")], MetricFacts]
+    detail: dict[str, Free] = Field(default_factory=dict)
+    """What only this detector has: C or cell, letter mass, cells of an ensemble..."""
+
+
+class Dropped(Part):
+    """By class."""
+
+    correct: Count
+    wrong: Count
+
+
+class ComparisonFacts(Part):
+    """Which examples and detectors stand in the table."""
+
+    n_test: Count
+    n_compared: Count
+    """Test examples that every detector scores."""
+    dropped: Dropped
+    """The others."""
+    absent: dict[str, Annotated[str, at_most(400)]]
+    """Detectors that have no row, and why."""
+
+
+class Bin(Part):
+    """One bin of the reliability plot, with Wilson's interval of the share of correct answers."""
+
+    mean_predicted: Share
+    fraction_correct: Share
+    n: Count
+    low: float | None
+    high: float | None
+
+
+class Calibration(Part):
+    """Platt scaling of the selected probe."""
+
+    detector: str
+    n: Count
+    n_validation: Count
+    slope: float | None
+    intercept: float | None
+    bins: Items[Bin]
+
+
+class ShuffledLabels(Part):
+    """Test AUROCs of probes of shuffled labels at the selected cell."""
+
+    repeats: Annotated[Count, ranked(lambda n: 2 <= n <= 999, "a whole number from 2 to 999")]
+    mean_auroc: Share | None
+    mean_auroc_95: Ends
+    """Student's interval of the mean over repeats."""
+    sd: float | None
+    auroc: Items[Share | None]
+
+
+class Permutation(Part):
+    """What shuffled labels say of the selected cell's map as a whole."""
+
+    shuffles: Annotated[Count, ranked(lambda n: n <= 10**5, f"a whole number up to {10**5}")]
+    site: str | None = None
+    max_statistic_p: Share | None
+    cells: Count
+    """Unmasked block cells."""
+    cells_p_below_05: Count
+    cells_q_below_05: Count
+
+
+class Controls(Part):
+    """What a probe gives where there is nothing to read."""
+
+    shuffled_labels: ShuffledLabels
+    permutation: Permutation
+
+
+class PositionBest(Part):
+    """The best layer of one position by validation."""
+
+    position: Place
+    when: When | None = None
+    paper: bool = False
+    """Is it in the tables of Orgad et al. (2025)?"""
+    layer: Layer | None
+    """Null where no cell of the position could be fitted."""
+    masked: str | None = None
+    C: float | None = None
+    validation_auroc: Share | None = None
+    test_auroc: Share | None = None
+    test_auroc_95: Ends = (None, None)
+    n_test: Count | None = None
+
+
+JsonObject = dict[str, JsonValue]

@@ -1,0 +1,107 @@
+"""The record of a run: the one model of `record.json`, for what writes it, reads it, shows it and
+checks it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from probebench.record.parts.described import (
+    Data,
+    ExactAnswer,
+    Extraction,
+    GenerationFacts,
+    LabelCounts,
+    Model,
+    Package,
+    ProbeFacts,
+    Settings,
+    SubmissionFacts,
+    TaskFacts,
+    Timing,
+)
+from probebench.record.parts.measured import (
+    Calibration,
+    ComparisonFacts,
+    Controls,
+    DetectorFacts,
+    PositionBest,
+    PositionFacts,
+    Selection,
+    SiteFacts,
+    SplitCounts,
+)
+from probebench.record.parts.part import Free, Items, Layer, Part, Place, Sha256, at_most
+from probebench.record.parts.studied import (
+    Confounds,
+    LabelNoise,
+    LearningCurve,
+    Neutral,
+    Published,
+    Readable,
+    SecondOpinion,
+)
+
+SCHEMA_VERSION: Final = 2
+"""Of `record.json`: raised when what a field means changes, or one goes."""
+PROTOCOL_VERSION: Final = 1
+"""Of what the numbers mean (docs/protocol.md)."""
+Version = Annotated[str, at_most(80)]
+
+
+class Record(Part):
+    """One evaluation of one model on one task. Numbers are null where they are undefined."""
+
+    schema_version: Literal[2]
+    """2: raised when what a field means changes, or one goes."""
+    protocol_version: Literal[1]
+    """1: raised when what a number means changes."""
+    key: Sha256
+    """Content key of everything that decides a number."""
+    model: Model
+    task: TaskFacts
+    labels: LabelCounts | None = None
+    data: Data
+    probe: ProbeFacts
+    settings: Settings
+    extraction: Extraction | None = None
+    exact_answer: ExactAnswer | None = None
+    generation: GenerationFacts | None = None
+    states: str | None = None
+    """Folder of the hidden states, as seen from the run; null where they were not kept."""
+    second_opinion: SecondOpinion | None = None
+    """Agreement with `--judge-model`."""
+    package: Package
+    versions: dict[str, Version]
+    """Of this package and of the libraries that can change a number."""
+    counts: SplitCounts
+    layers: Annotated[Items[Layer], Field(min_length=1)]
+    """Rows of the map."""
+    positions: Annotated[Items[Place], Field(min_length=1)]
+    """Columns of the map."""
+    sites: dict[str, SiteFacts] = Field(default_factory=dict)
+    positions_present: dict[str, PositionFacts] = Field(default_factory=dict)
+    selection: Selection
+    detectors: Annotated[Items[DetectorFacts], Field(min_length=1)]
+    """The selected probe first."""
+    comparison: ComparisonFacts
+    calibration: Calibration | None = None
+    controls: Controls
+    by_position: Items[PositionBest] = ()
+    readable: Readable | None = None
+    confounds: Confounds | None = None
+    label_noise: LabelNoise | None = None
+    learning_curve: LearningCurve | None = None
+    neutral: Neutral | None = None
+    studies: dict[str, Free] = Field(default_factory=dict)
+    """What further registered studies found, by their names."""
+    published: Published | None = None
+    """Figures that papers print for this model and task; null where they print none."""
+    warnings: Items[str] = ()
+    """What a reader must know, one sentence each."""
+    files: Items[str] = ()
+    """Names of the files of the run."""
+    timing: Timing | None = None
+    submission: SubmissionFacts | None = None
+    """Only in a row of the leaderboard."""

@@ -1,0 +1,74 @@
+"""The record is typed, read whole, written again byte by byte, and never changed."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from records import content, record
+
+from probebench.errors import BadFileError
+from probebench.record.run import Run
+from probebench.record.schema import Record
+
+HERE = sorted((Path(__file__).parent.parent / "leaderboards").glob("v1/*/*/record.json"))
+
+
+@pytest.mark.parametrize("path", HERE, ids=lambda path: path.parent.name)
+def test_a_submitted_record_is_read_and_written_again_byte_by_byte(path):
+    text = path.read_text(encoding="utf-8")
+    found = Record.from_plain(json.loads(text), "ranked").plain()
+    assert json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n" == text
+
+
+def test_a_record_is_read_like_its_json_and_by_attributes():
+    found = record(warnings=["one"])
+    assert found["selection"]["test_auroc"] == found.selection.test_auroc == 0.8
+    assert found["warnings"] == ["one"]
+    assert found.warnings == ("one",)
+    assert "files" not in found
+    assert found.files == ()
+    assert found.get("files", "none") == "none"
+    assert list(found) == list(content())
+    assert found == content(warnings=["one"])
+
+
+def test_a_record_is_never_changed():
+    found = record()
+    with pytest.raises(ValidationError, match="frozen"):
+        found.key = "0"
+    with pytest.raises(ValidationError, match="frozen"):
+        found.selection.layer = "4"
+    with pytest.raises(TypeError):
+        found["key"] = "0"
+    other = found.changed(files=["a"])
+    assert other.files == ("a",)
+    assert "files" not in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"extra": 1}, "extra: given 1, expected no such key"),
+        ({"task": {"extra": [1]}}, r"task\.extra: given \[1\], expected no such key"),
+        ({"selection": {"test_auroc": "0.9"}}, r"selection\.test_auroc: given '0\.9', expected a"),
+        ({"selection": {"n_test": True}}, r"selection\.n_test: given True, expected a"),
+        ({"selection": {"p": float("nan")}}, r"selection\.p: given nan, expected a finite number"),
+        ({"selection": {"test_auroc": 1.5}}, r"selection\.test_auroc: given 1\.5, expected less"),
+        ({"selection": {"test_auroc_95": [0.9, 0.8]}}, "the lower end, then the upper end"),
+        ({"detectors": []}, r"detectors: given \[\], expected at least 1 items"),
+    ],
+)
+def test_what_a_record_cannot_hold_is_said_in_one_line(tmp_path, changes, words):
+    (tmp_path / "record.json").write_text(json.dumps(content(**changes)))
+    with pytest.raises(BadFileError, match=words) as told:
+        Run.load(tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_the_schema_on_disk_is_the_models():
+    root = Path(__file__).parent.parent
+    text = (root / "docs" / "record.schema.json").read_text(encoding="utf-8")
+    made = json.dumps(Record.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+    assert text == made, "run scripts/write_schema.py"
+    assert json.loads(text)["additionalProperties"] is False
