@@ -12,6 +12,7 @@ from probebench.leaderboard.board.entries import DetectorRow, Entry, task_hashes
 from probebench.leaderboard.submission.read import CellRow, Decisions
 from probebench.metrics.auroc import auroc
 from probebench.metrics.delong import delong_interval
+from probebench.record.parts.measured import CellName
 
 POSITIONS = ("last_q", "exact_answer_last", "-1")
 HOSTILE = (
@@ -125,7 +126,7 @@ def run_entry(
         ),
     )
     version, digest = task_hashes().get(task, (1, "none"))
-    chosen = {"site": "resid", "layer": "1", "position": "exact_answer_last"}
+    chosen = CellName(site="resid", layer="1", position="exact_answer_last")
     entry = Made(
         tier="recomputed",
         protocol_version=1,

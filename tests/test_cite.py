@@ -13,6 +13,7 @@ from probebench._version import __version__
 from probebench.cli.main import main
 from probebench.errors import UsageError
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.report.bibtex import PHRASE, RELEASED, SOURCES, cite, entries, key_of
 from probebench.report.probecard.card import present, probe_card
 from probebench.report.probecard.files import lacking, write_card
@@ -81,7 +82,7 @@ OWN = {
 
 
 def record(**changes):
-    return content(**OWN) | changes
+    return Record.from_plain(content(**merged(OWN, changes)))
 
 
 @pytest.fixture
@@ -133,7 +134,9 @@ def test_a_run_cites_its_task_and_methods_and_nothing_else():
         "orgad2025llms",
     } <= set(found)
     assert "marks2023geometry" not in found and "fadeeva2023lm" in found
-    bare = keys(cite(record(probe={"name": "logistic"}, controls={}, detectors=[])))
+    alone = PROBE | {"auroc_95_delong": [None, None]}
+    unshuffled = {"permutation": {"shuffles": 0}}
+    bare = keys(cite(record(probe={"name": "logistic"}, controls=unshuffled, detectors=[alone])))
     assert not {
         "ledoit2004well",
         "kadavath2022language",

@@ -201,10 +201,11 @@ def test_a_card_counts_the_answers_that_its_cell_has(rare):
 def test_key_figures_beside_the_signal_are_of_one_sample(common):
     """Where the signal lacks examples of the cell, the card says the probe's AUROC on the ones it
     has, too."""
-    record = common.record.plain()
-    own = record["readable"]["after"]
+    plain = common.record.plain()
+    own = plain["readable"]["after"]
     own |= {"n": 31, "difference": -0.1, "difference_95": [-0.2, 0.01]}
     own["cell"]["auroc"] = 0.8123
+    record = Record.from_plain(plain)
     items = {name: value.replace("\u00a0", " ") for name, value in key_figures(record).items}
     assert items["Test AUROC"].endswith(f"n = {record['selection']['n_test']}")
     assert items["Test AUROC beside the signal"].startswith("0.812 ")
@@ -215,7 +216,8 @@ def test_key_figures_beside_the_signal_are_of_one_sample(common):
     said = " ".join(sentences(record))
     assert "On the 31 test answers that both score the probe has 0.812" in said
     assert "not distinguishable on these 31 answers" in said
-    own["n"] = record["selection"]["n_test"]
+    own["n"] = record.selection.n_test
+    record = Record.from_plain(plain)
     assert "Test AUROC beside the signal" not in dict(key_figures(record).items)
 
 
@@ -344,6 +346,6 @@ def test_limit_and_data_stand_in_every_view(common, monkeypatch):
     for view, text in views(run).items():
         if view != "tex":  # tables only
             assert words in text, view
-    assert words in caption(record, ["a line"])
+    assert words in caption(run.record, ["a line"])
     assert "(--limit)" not in terminal(common)
     assert "answers of towns.jsonl (--answers)" in caption(common.record, [])

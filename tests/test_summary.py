@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from records import record as whole
 from rich.console import Console
 
 import probebench
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.record.words import part_words
 from probebench.report.terminal.detectors import best_of_family, by_kind
 from probebench.report.terminal.summary import headline_lines, print_summary
@@ -56,7 +58,8 @@ def run(tmp_path_factory, model_folder):
 
 def text_of(record):
     console = Console(width=80, highlight=False, record=True, file=io.StringIO())
-    print_summary(SimpleNamespace(record=record, folder="runs/x", resumed=False), console)
+    run = SimpleNamespace(record=Record.from_plain(record), folder="runs/x", resumed=False)
+    print_summary(run, console)
     return console.export_text()
 
 
@@ -107,8 +110,8 @@ def test_every_detector_has_a_section_and_families_are_shown_once(run):
         "p_true_exact",
         "length",
     ]
-    kept = best_of_family([{"name": n, "kind": "baseline"} for n in names])
-    assert [d["name"] for d in kept] == [
+    kept = best_of_family([SimpleNamespace(name=n) for n in names])
+    assert [d.name for d in kept] == [
         "logit_mean",
         "text_embedding",
         "text",
@@ -123,7 +126,7 @@ def test_absent_numbers_are_words(run):
     record["readable"]["before"] = None
     record["confounds"]["residual"] = None
     record["selection"]["test_auroc"] = None
-    lines = "\n".join(headline_lines(record))
+    lines = "\n".join(headline_lines(Record.from_plain(record)))
     assert "before the answer" not in lines
     assert "n/a" in lines
 
@@ -169,22 +172,25 @@ def test_the_record_says_what_was_asked_for(run):
     )
 
 
+def part(test_is=None, **settings):
+    """Which part of a task a run with these settings is about."""
+    return part_words(whole(settings=settings, data={"test_is": test_is}))
+
+
 def test_a_part_of_a_task_is_said_to_be_one():
-    settings = {"data": ["some/where/a.csv", "b.csv"], "limit": 1200, "answers": None}
     assert (
-        part_words({"settings": settings})
+        part(data=["some/where/a.csv", "b.csv"], limit=1200, answers=None)
         == "questions of a.csv, b.csv (--data); 1,200 examples at most (--limit)"
     )
-    assert part_words({"settings": {"data": "x/one.jsonl"}}) == "questions of one.jsonl (--data)"
-    assert part_words({"settings": {"data": [f"{i}.csv" for i in range(5)]}}).startswith(
+    assert part(data="x/one.jsonl") == "questions of one.jsonl (--data)"
+    assert part(data=[f"{i}.csv" for i in range(5)]).startswith(
         "questions of 0.csv, 1.csv, 2.csv and 2 more"
     )
-    said = part_words({"settings": {"answers": "x/a.jsonl"}, "data": {"test_is": "validation"}})
-    assert (
-        said == "answers of a.jsonl (--answers); test is what the file calls validation; "
-        "it has no test split"
+    assert part("validation", answers="x/a.jsonl") == (
+        "answers of a.jsonl (--answers); test is what the file calls validation; it has no test "
+        "split"
     )
-    assert part_words({"settings": {"data": None, "limit": None}}) == part_words({}) == ""
+    assert part(data=None, limit=None) == part() == ""
 
 
 def test_notes_of_reading_have_counts():

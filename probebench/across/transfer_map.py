@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from probebench.maps.heatmap import plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.record.maps import caption
 from probebench.record.run import Run
+from probebench.record.schema import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,9 +59,7 @@ def transfer_map(runs: Sequence[Run], **options: Any) -> tuple[Axes, pd.DataFram
     return draw_transfer(table, runs[0].record, **options), table
 
 
-def draw_transfer(
-    table: pd.DataFrame, record: Mapping[str, Any], at: str = "source", **options: Any
-) -> Axes:
+def draw_transfer(table: pd.DataFrame, record: Record, at: str = "source", **options: Any) -> Axes:
     """The map of a table of `transfer`, at the cells of the train tasks or of the test tasks."""
     pairs = table[(table.kind == "pair") & (table["at"] == at)]
     cell = (
@@ -69,24 +68,21 @@ def draw_transfer(
         else "the test task's selected cell, fitted on the train task"
     )
     lines = [
-        f"{record['probe']['name']} probe of {cell}, test AUROC on the test task, never flipped;",
+        f"{record.probe.name} probe of {cell}, test AUROC on the test task, never flipped;",
         f"n = {int(pairs.n.min())} to {int(pairs.n.max())} per cell; framed: its own task. Grey: "
         "not defined.",
     ]
     if OTHERS in set(table.train_task):
         lines.append("Lowest row: one probe of all tasks but the tested one.")
     settings = {
-        "title": f"{record['model']['name']}: transfer between tasks",
+        "title": f"{record.model.name}: transfer between tasks",
         "caption": caption(record, lines),
     }
     return plot_transfer(transfer_matrix(table, at=at), **{**settings, **options})
 
 
 def write_transfer(
-    table: pd.DataFrame,
-    record: Mapping[str, Any],
-    folder: Path,
-    formats: Sequence[str] = ("png", "svg"),
+    table: pd.DataFrame, record: Record, folder: Path, formats: Sequence[str] = ("png", "svg")
 ) -> list[Path]:
     """Write the long table, its matrices as csv, and the two maps; of topics alone, the table only.
 

@@ -3,7 +3,7 @@ its tables only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ import pandas as pd
 from probebench.errors import UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers
 from probebench.models.blocks.places import COMPONENTS
+from probebench.record.parts.measured import TestedCell
+from probebench.record.schema import Record
 from probebench.record.tables import (
     FDR,
     NO_SHUFFLES,
@@ -28,7 +30,7 @@ from probebench.record.tables import (
     plain_position,
     sublayers_table,
 )
-from probebench.record.words import Record, part_words, terms
+from probebench.record.words import part_words, terms
 from probebench.text import extremes, interval, number
 
 if TYPE_CHECKING:
@@ -48,10 +50,10 @@ def positions_map(
     **options: Any,
 ) -> Axes:
     """Layer x position map of test AUROC of one site, its best cell by validation marked."""
-    site = site or record["selection"]["site"]
-    if site not in record["sites"]:
-        raise UnknownNameError("site", site, record["sites"])
-    best = record["sites"][site]["best"]
+    site = site or record.selection.site
+    if site not in record.sites:
+        raise UnknownNameError("site", site, record.sites)
+    best = record.sites[site].best
     matrix = narrowed(cell_table(record, scores, site, "value"), layers, positions)
     own = cells(scores)[lambda t: t.site == site]
     stuck = own[~own.converged]
@@ -71,7 +73,7 @@ def positions_map(
     if len(stuck):
         lines.append(f"!: {len(stuck)} fits that did not converge.")
     settings = {
-        "selected": best and (best["layer"], best["position"]),
+        "selected": best and (best.layer, best.position),
         "title": f"{model_words(record)}" + ("" if site == "resid" else f", {site}"),
         "hatched": hatched,
         "flagged": list(zip(stuck.layer, stuck.position, strict=True)),
@@ -79,12 +81,12 @@ def positions_map(
     return plot_positions(matrix, **{**settings, "caption": caption(record, lines), **options})
 
 
-def _marked(best: Mapping[str, Any]) -> str:
+def _marked(best: TestedCell) -> str:
     """The cell that is framed, and what is grey."""
     return (
-        f"Marked: cell selected on validation, layer {best['layer']}, {best['position']}, "
-        f"{number(best['test_auroc'])} {interval(best['test_auroc_95'], 2)}, n = "
-        f"{best['n_test']:,}. Grey: too few such tokens."
+        f"Marked: cell selected on validation, layer {best.layer}, {best.position}, "
+        f"{number(best.test_auroc)} {interval(best.test_auroc_95, 2)}, n = "
+        f"{best.n_test:,}. Grey: too few such tokens."
     )
 
 
@@ -135,7 +137,7 @@ class _Components:
 
 def _scores(record: Record, scores: pd.DataFrame, position: str | None) -> _Components:
     """Test AUROC of each component at one position."""
-    position = plain_position(position or default_position(record), record["positions"])
+    position = plain_position(position or default_position(record), record.positions)
     own = cells(scores)[lambda t: t.site.isin(COMPONENTS) & (t.position == position)]
     lines = [
         f"{probe_words(record)} on each component's vectors at {position}, {n_words(record, own)}.",
@@ -178,7 +180,7 @@ def sublayers_map(
     **options: Any,
 ) -> tuple[Axes, pd.DataFrame]:
     """The strip of sublayers, and the table it shows."""
-    position = plain_position(position or default_position(record), record["positions"])
+    position = plain_position(position or default_position(record), record.positions)
     own = cells(scores)[
         lambda t: (
             t.site.isin([s for sites in SUBLAYERS.values() for s in sites])
@@ -196,7 +198,7 @@ def sublayers_map(
         f"{position}, {n_words(record, own)}.",
         "Numbering: attention of layer l is sublayer 2l + 1, its MLP 2l + 2. Hatched: no probe "
         "there.",
-        *([width_words(record)] if record["probe"].get("width") else []),
+        *([width_words(record)] if record.probe.width else []),
     ]
     settings = {"title": f"{model_words(record)}: sublayers", "caption": caption(record, lines)}
     return plot_sublayers(table, **{**settings, **options}), table
@@ -204,21 +206,21 @@ def sublayers_map(
 
 def component_widths(record: Record) -> dict[str, str]:
     """Widths to print below each component."""
-    to = record["probe"].get("width")
+    to = record.probe.width
     words = {}
     for site in COMPONENTS:
-        if own := record["sites"].get(site, {}).get("widths"):
+        if site in record.sites and (own := record.sites[site].widths):
             words[site] = extremes(own) + (f"→{to:,}" if to else "")
     return words
 
 
 def width_words(record: Record) -> str:
     """Whether components were compared at one width."""
-    to = record["probe"].get("width")
+    to = record.probe.width
     if to:
         return (
             f"Components projected to width {to:,} by a random projection, seed "
-            f"{record['settings']['seed']}."
+            f"{record.settings.seed}."
         )
     return (
         "Components differ in width (printed below them), wider ones hold more: --width D "
@@ -228,12 +230,12 @@ def width_words(record: Record) -> str:
 
 def model_words(record: Record) -> str:
     """Model and task."""
-    return f"{record['model']['name']} on {record['task']['name']}"
+    return f"{record.model.name} on {record.task.name}"
 
 
 def probe_words(record: Record) -> str:
     """The kind of probe."""
-    return f"{record['probe']['name']} probe"
+    return f"{record.probe.name} probe"
 
 
 def n_words(record: Record, shown: pd.DataFrame) -> str:
@@ -245,5 +247,5 @@ def n_words(record: Record, shown: pd.DataFrame) -> str:
 def caption(record: Record, lines: Sequence[str]) -> str:
     """Small type below a map."""
     part = part_words(record)
-    last = f"Protocol {record['protocol_version']}, probebench {record['package']['version']}."
+    last = f"Protocol {record.protocol_version}, probebench {record.package.version}."
     return "\n".join([*lines, *([f"Examples: {part}."] if part else []), last])

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from probebench.record.parts.studied import PublishedRow
+
 FOLDER = Path(__file__).parent.parent / "published"
 TEST_AUROC, ERROR_TYPES, TRANSFER = (
     "orgad2025_test_auroc.csv",
@@ -169,8 +171,8 @@ def differs(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def main_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def main_rows(rows: Sequence[PublishedRow]) -> list[PublishedRow]:
     """The rows of a short table: the paper's probes, then its best other detector."""
-    probes = [r for r in rows if r["ours_is"] == "position"]
-    others = [r for r in rows if r["ours_is"] == "detector"]
-    return [*probes, *([max(others, key=lambda r: r["auroc"])] if others else [])]
+    probes = [r for r in rows if r.ours_is == "position"]
+    others = [r for r in rows if r.ours_is == "detector"]
+    return [*probes, *([max(others, key=lambda r: r.auroc)] if others else [])]

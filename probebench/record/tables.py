@@ -10,7 +10,7 @@ import pandas as pd
 
 from probebench.errors import UnknownNameError, UsageError
 from probebench.models.blocks.places import COMPONENTS
-from probebench.record.words import Record
+from probebench.record.schema import Record
 from probebench.states.positions import ALIASES, ALL
 
 TARGETS = {
@@ -81,7 +81,7 @@ def components_table(
     record: Record, scores: pd.DataFrame, position: str, column: str = "value"
 ) -> pd.DataFrame:
     """Layers down, the seven components across: one column of the scores at one position."""
-    position = plain_position(position, record["positions"])
+    position = plain_position(position, record.positions)
     own = cells(scores)
     return _by_component(record, own[own.position == position], column)
 
@@ -89,7 +89,7 @@ def components_table(
 def _by_component(record: Record, rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """A table with all seven columns and every block as a row, NaN where a layer does not have a
     component."""
-    blocks = [row for row in record["layers"] if row != "emb"]
+    blocks = [row for row in record.layers if row != "emb"]
     own = rows[rows.site.isin(COMPONENTS) & (rows.layer != "emb")]
     if own.empty:
         raise UsageError(
@@ -141,14 +141,14 @@ def sublayers_table(
         UsageError: the run read neither `attn.o` nor `mlp.down`, or has no shuffled labels to be
             significant against.
     """
-    position = plain_position(position or default_position(record), record["positions"])
+    position = plain_position(position or default_position(record), record.positions)
     test, validation = (
         cells(scores, split)[lambda t: t.position == position].set_index(["site", "layer"])
         for split in ("test", "validation")
     )
     table = pd.DataFrame(
         _sublayer(layer, kind, test, validation)
-        for layer in record["layers"]
+        for layer in record.layers
         if layer != "emb"
         for kind in SUBLAYERS
     )
@@ -202,5 +202,5 @@ def _chosen(table: pd.DataFrame, top: int, *, significant: bool) -> pd.DataFrame
 def default_position(record: Record) -> str:
     """Where components are compared when nobody says: the end of the exact answer, or what comes
     nearest."""
-    wanted = ("exact_answer_last", "statement_last", "-1", record["selection"]["position"])
-    return next(name for name in wanted if name in record["positions"])
+    wanted = ("exact_answer_last", "statement_last", "-1", record.selection.position)
+    return next(name for name in wanted if name in record.positions)

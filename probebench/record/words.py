@@ -3,13 +3,22 @@ from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
+from probebench.record.schema import Record
 from probebench.text import listed
 
-Record = Mapping[str, Any]
+
+class Placed(Protocol):
+    """What is read at one cell of the map."""
+
+    @property
+    def site(self) -> str: ...
+    @property
+    def layer(self) -> str: ...
+    @property
+    def position(self) -> str: ...
 
 
 class Terms(NamedTuple):
@@ -24,38 +33,38 @@ class Terms(NamedTuple):
 
 def terms(record: Record) -> Terms:
     """What is judged, and what the two labels are called."""
-    if record["task"]["kind"] == "statements":
+    if record.task.kind == "statements":
         return Terms("statements", "true", "false")
     return Terms("answers", "correct", "wrong")
 
 
-def cell_words(cell: Mapping[str, Any]) -> str:
-    """A cell of a record: its site, layer and position."""
-    return f"{cell['site']}, layer {cell['layer']}, {cell['position']}"
+def cell_words(cell: Placed) -> str:
+    """Site, layer and position of a cell."""
+    return f"{cell.site}, layer {cell.layer}, {cell.position}"
 
 
 def part_words(record: Record) -> str:
     """Which examples a run is about where they are not all of its task's own, and what its test
     split is; else nothing."""
-    settings, said = record.get("settings") or {}, []
-    data = settings.get("data") or ()
-    if files := [PurePath(file).name for file in ([data] if isinstance(data, str) else data)]:
+    settings, said = record.settings, list[str]()
+    data, answers, limit = (settings.get(name) for name in ("data", "answers", "limit"))
+    if files := [PurePath(file).name for file in ([data] if isinstance(data, str) else data or ())]:
         said.append(f"questions of {listed(files)} (--data)")
-    if settings.get("answers"):
-        said.append(f"answers of {PurePath(settings['answers']).name} (--answers)")
-    if settings.get("limit"):
-        said.append(f"{settings['limit']:,} examples at most (--limit)")
-    if (record.get("data") or {}).get("test_is") == "validation":
+    if answers:
+        said.append(f"answers of {PurePath(answers).name} (--answers)")
+    if limit:
+        said.append(f"{limit:,} examples at most (--limit)")
+    if record.data.test_is == "validation":
         said.append("test is what the file calls validation; it has no test split")
     return "; ".join(said)
 
 
 def labels_words(record: Record) -> str:
     """Where the labels come from: a judge that was asked, or whoever gave them."""
-    task, facts = record["task"], record.get("labels")
-    judge = f"judge {task.get('judge')}"
-    if task.get("kind") == "statements" or (facts and not facts["judged"]):
+    task, facts = record.task, record.labels
+    judge = f"judge {task.judge}"
+    if task.kind == "statements" or (facts and not facts.judged):
         return f"labels given with the {terms(record).what}"
-    if facts and facts["given"]:
-        return f"{judge} for {facts['judged']:,} answers, labels given with {facts['given']:,}"
+    if facts and facts.given:
+        return f"{judge} for {facts.judged:,} answers, labels given with {facts.given:,}"
     return judge

@@ -10,7 +10,7 @@ from pathlib import Path
 from probebench._version import __version__
 from probebench.detectors import suite
 from probebench.errors import ProbebenchError
-from probebench.record.words import Record
+from probebench.record.schema import Record
 
 PHRASE = "linear-probe benchmark for token-position truthfulness"
 RELEASED = "2026-11-22"
@@ -68,18 +68,16 @@ def _sources(record: Record) -> Iterator[tuple[str, str]]:
     """Reason and BibTeX of everything a run rests on, the task first."""
     from probebench.tasks.schema import load_task
 
-    name = record.get("task", {}).get("name")
-    if name:
-        shown = " ".join(str(name).split())
-        try:
-            task = load_task(str(name))
-            yield f"Task {shown}, version {task.version}", task.citation.strip()
-        except ProbebenchError:
-            yield f"Task {shown} is not part of the suite: cite where its questions come from.", ""
+    shown = " ".join(record.task.name.split())
+    try:
+        task = load_task(record.task.name)
+        yield f"Task {shown}, version {task.version}", task.citation.strip()
+    except ProbebenchError:
+        yield f"Task {shown} is not part of the suite: cite where its questions come from.", ""
     for source in SOURCES:
         if source.used(record):
             yield source.why, source.bibtex
-    there = {str(d.get("name")) for d in record.get("detectors", ())}
+    there = {d.name for d in record.detectors}
     for name, row in suite.known().items():
         if name in there and row.source:
             yield f"The {row.kind} {row.of_answers.split(',')[0]}", entry_of(row.source)
@@ -103,15 +101,15 @@ def key_of(entry: str) -> str:
 
 
 def _probe(*names: str) -> Callable[[Record], bool]:
-    return lambda record: record.get("probe", {}).get("name") in names
+    return lambda record: record.probe.name in names
 
 
 def _metric(name: str) -> Callable[[Record], bool]:
-    return lambda record: any(name in (d.get("metrics") or {}) for d in record.get("detectors", ()))
+    return lambda record: any(name in d.metrics for d in record.detectors)
 
 
 def _shuffled(record: Record) -> bool:
-    return bool(record.get("controls", {}).get("permutation"))
+    return bool(record.controls.permutation.shuffles)
 
 
 SOURCES = (
@@ -133,7 +131,7 @@ SOURCES = (
     Source(
         "delong1988comparing",
         "The second interval of each AUROC",
-        lambda record: any("auroc_95_delong" in d for d in record.get("detectors", ())),
+        lambda record: any(None not in d.auroc_95_delong for d in record.detectors),
     ),
     Source("fadeeva2023lm", "The prediction-rejection ratio", _metric("prr")),
 )

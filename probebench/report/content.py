@@ -12,7 +12,8 @@ import pandas as pd
 from probebench.errors import BadFileError
 from probebench.record.claims import headline
 from probebench.record.run import RECORD, Run
-from probebench.record.words import Record, part_words, terms
+from probebench.record.schema import Record
+from probebench.record.words import part_words, terms
 from probebench.report.bibtex import cite
 from probebench.report.blocks import Block, Bullets, Code, Facts, Prose, Report, Section
 from probebench.report.format import name_words, value_words
@@ -151,7 +152,7 @@ def _title(runs: Sequence[Run], names: Sequence[str]) -> str:
 def run_names(runs: Sequence[Run]) -> list[str]:
     """What each run is called: model and task, with the folder where two would be called the
     same."""
-    names = [f"{r['model']['name']} on {r['task']['name']}" for r in (_head(run) for run in runs)]
+    names = [f"{run.record.model.name} on {run.record.task.name}" for run in runs]
     return [
         f"{name} ({run.folder.name})" if names.count(name) > 1 else name
         for name, run in zip(names, runs, strict=True)
@@ -205,12 +206,6 @@ def run_section(run: Run, at: str, name: str, examples: int) -> Section:
     if unmeasured := tuple(part.unasked for part in optional if section(r, part.field) is None):
         parts.append(Section(f"{at}-unmeasured", "Not measured", (Bullets(unmeasured),)))
     return Section(at, name, tuple(blocks), tuple(parts))
-
-
-def _head(run: Run) -> Record:
-    return _checked(
-        lambda: {key: {"name": run.record[key]["name"]} for key in ("model", "task")}, run
-    )
 
 
 def _checked(content: Callable[[], T], run: Run) -> T:

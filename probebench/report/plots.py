@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
 from probebench.maps.axes import SELECTED, axes_of
+from probebench.record.parts.measured import DetectorFacts
 from probebench.text import cut
 
 if TYPE_CHECKING:
@@ -19,18 +20,18 @@ LABEL = 33
 INK = {"publication": "#2f6fb3", "screen": "#7db4e8"}
 
 
-def plot_detectors(rows: Sequence[Mapping[str, Any]], ax: Axes | None = None) -> Axes:
+def plot_detectors(rows: Sequence[DetectorFacts], ax: Axes | None = None) -> Axes:
     """One point and interval per detector, from the top down, the probe in orange."""
     ax = axes_of(ax, (4.7, 0.8 + 0.22 * len(rows)))
     ink = _ink()
     for y, d in enumerate(rows):
         colour = SELECTED if y == 0 else ink
-        low, high = d["auroc_95"]
+        low, high = d.auroc_95
         if low is not None and high is not None:
             ax.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
-        ax.plot([d["auroc"]], [y], "o", color=colour, markersize=4.5)
+        ax.plot([d.auroc], [y], "o", color=colour, markersize=4.5)
     ax.axvline(0.5, color=GRID, linewidth=0.8, linestyle=":")
-    ax.set_yticks(range(len(rows)), [_tick(d["label"]) for d in rows])
+    ax.set_yticks(range(len(rows)), [_tick(d.label) for d in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("Test AUROC")
     return _calm(ax, "x")

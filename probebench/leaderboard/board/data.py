@@ -93,7 +93,7 @@ def map_data(entry: Entry, site: str) -> dict[str, Any]:
 
     n = [[None if c is None else c.n for c in row] for row in shown]
     same = {value for row in n for value in row}
-    chosen = entry.selection or {}
+    chosen = entry.selection
     return {
         "layers": layers,
         "positions": positions,
@@ -105,9 +105,7 @@ def map_data(entry: Entry, site: str) -> dict[str, Any]:
             for j, c in enumerate(row)
             if c is not None and c.masked
         },
-        "selected": [str(chosen["layer"]), str(chosen["position"])]
-        if chosen.get("site") == site
-        else None,
+        "selected": [chosen.layer, chosen.position] if chosen and chosen.site == site else None,
     }
 
 

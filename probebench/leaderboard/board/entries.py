@@ -27,10 +27,12 @@ from probebench.leaderboard.submission.read import (
     read_decisions,
 )
 from probebench.leaderboard.submission.strict import Broken, read_json
+from probebench.record.parts.measured import CellName
 from probebench.record.published import TEST_AUROC, figures
 from probebench.tasks.schema import list_tasks
 
 __all__ = ["CellRow", "Decisions", "DetectorRow", "Entry", "read_entries"]
+CELL = ("site", "layer", "position")
 Tier = Literal["published", "recomputed", "rerun"]
 
 
@@ -89,7 +91,8 @@ class Entry:
     prevalence: float | None
     detectors: tuple[DetectorRow, ...]
     """The selected probe first."""
-    selection: Mapping[str, Any] | None
+    selection: CellName | None
+    """The selected cell; None for published rows."""
     cells: tuple[CellRow, ...]
     layers: tuple[str, ...]
     positions: tuple[str, ...]
@@ -195,7 +198,7 @@ def read_entry(folder: Path) -> Entry:
         n_compared=record["comparison"]["n_compared"],
         prevalence=record["detectors"][0]["prevalence"],
         detectors=detectors,
-        selection=record["selection"],
+        selection=CellName.from_plain({name: record["selection"][name] for name in CELL}),
         cells=read_cells(folder),
         layers=tuple(record["layers"]),
         positions=tuple(record["positions"]),

@@ -80,8 +80,7 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
     if low is None and high is None and d.spread is not None and d.auroc is not None:
         half = Z95 * float(np.hypot(d.spread, PRINTED))
         low, high = max(0.0, d.auroc - half), min(1.0, d.auroc + half)
-    chosen = entry.selection or {}
-    cell = cell_words(chosen) if chosen and d.name == "probe" else None
+    cell = cell_words(entry.selection) if entry.selection and d.name == "probe" else None
     return Row(
         model,
         entry.task,

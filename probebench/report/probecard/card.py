@@ -17,8 +17,11 @@ from typing import Any
 from probebench.errors import ProbebenchError
 from probebench.files import clean_json
 from probebench.record.claims import chance, headline, selected
+from probebench.record.parts.described import TaskFacts
+from probebench.record.parts.measured import DetectorFacts
 from probebench.record.run import PROBE, Run
-from probebench.record.words import Record, labels_words, part_words
+from probebench.record.schema import Record
+from probebench.record.words import labels_words, part_words
 from probebench.text import slug
 
 MODEL = (
@@ -62,22 +65,20 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
         licence: under which the probe is given on; absent when None.
     """
     r = run.record
-    saved, tested, model = _saved(run), chance(r), r["model"]
-    chosen, task = r["selection"], r["task"]
+    saved, tested, model = _saved(run), chance(r), r.model
+    chosen, task = r.selection, r.task
     auroc, ends, n, _ = selected(r)
-    layer = int(chosen["layer"]) if str(chosen["layer"]).isdigit() else None
-    cell = f"{chosen['site']}-l{chosen['layer']}-{chosen['position']}"
+    layer = int(chosen.layer) if str(chosen.layer).isdigit() else None
+    cell = f"{chosen.site}-l{chosen.layer}-{chosen.position}"
     card = {
         "schema_version": "0.1",
-        "probe_id": slug(f"probebench-{model['name']}-{task['name']}-{cell}"),
-        "name": (
-            f"{r['probe']['name']} probe for correct answers of {model['name']} on {task['name']}"
-        ),
+        "probe_id": slug(f"probebench-{model.name}-{task.name}-{cell}"),
+        "name": (f"{r.probe.name} probe for correct answers of {model.name} on {task.name}"),
         "model_target": {
-            "model_id": model["name"],
-            "architecture": model.get("architecture"),
+            "model_id": model.name,
+            "architecture": model.architecture,
             "layer": layer,
-            "position": chosen["position"],
+            "position": chosen.position,
             "d_in": saved.get("width"),
         },
         "task": {
@@ -96,11 +97,9 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
             "shuffled_source": {"passed": tested.verdict == "above"} if tested.tested else {}
         },
         "assumptions": _assumptions(r, saved),
-        "known_failure_modes": [
-            {"mode": "other", "description": words} for words in r.get("warnings", ())
-        ],
+        "known_failure_modes": [{"mode": "other", "description": words} for words in r.warnings],
         "license": licence,
-        "created_at": r.get("timing", {}).get("started"),
+        "created_at": r.timing and r.timing.started,
         "probebench": _own(r, saved),
     }
     measured: dict[str, Any] = present(clean_json(card))
@@ -109,11 +108,11 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
 
 def _training(r: Record) -> dict[str, Any]:
     """On what the probe was trained and tested, and how it was fitted."""
-    share = r["counts"]["train"].get("accuracy")
+    share = r.counts.train.accuracy
     return {
         "n_train": _trained_on(r),
-        "n_test": r["counts"]["test"]["n"],
-        "splits": _split(r["task"]),
+        "n_test": r.counts.test.n,
+        "splits": _split(r.task),
         "class_balance": {} if share is None else {"correct": share, "wrong": 1 - share},
         "regularization": _fit(r),
     }
@@ -121,31 +120,31 @@ def _training(r: Record) -> dict[str, Any]:
 
 def _own(r: Record, saved: Mapping[str, Any]) -> dict[str, Any]:
     """What the registry's format has no place for."""
-    chosen = r["selection"]
+    chosen = r.selection
     return {
         "card_version": 1,
-        "protocol_version": r["protocol_version"],
-        "package": r.get("package"),
+        "protocol_version": r.protocol_version,
+        "package": r.package,
         "positive_class": "correct",
-        "site": chosen["site"],
-        "layer": str(chosen["layer"]),
-        "position": chosen["position"],
-        "C": chosen.get("C"),
+        "site": chosen.site,
+        "layer": str(chosen.layer),
+        "position": chosen.position,
+        "C": chosen.C,
         "layer_convention": saved.get("layer_convention"),
         "position_rule": saved.get("position_rule"),
-        "selection": chosen.get("rule"),
-        "validation_auroc": chosen.get("validation_auroc"),
-        "selectivity": chosen.get("selectivity"),
-        "p_against_shuffled_labels": chosen.get("p"),
-        "model": {key: r["model"].get(key) for key in MODEL},
-        "task": {key: r["task"].get(key) for key in TASK},
-        "data": {key: r.get("data", {}).get(key) for key in ("origin", "revision", "sha256")},
+        "selection": chosen.rule,
+        "validation_auroc": chosen.validation_auroc,
+        "selectivity": chosen.selectivity,
+        "p_against_shuffled_labels": chosen.p,
+        "model": {key: r.model.get(key) for key in MODEL},
+        "task": {key: r.task.get(key) for key in TASK},
+        "data": {key: r.data.get(key) for key in ("origin", "revision", "sha256")},
         "probe": {
-            "name": r["probe"]["name"],
-            "solver": r["probe"].get("solver"),
+            "name": r.probe.name,
+            "solver": r.probe.solver,
             "weights_sha256": saved.get("weights_sha256"),
         },
-        "detectors": [_detector(d) for d in r["detectors"]],
+        "detectors": [_detector(d) for d in r.detectors],
         "against": _against(r),
         "sample": part_words(r),
         "intended_use": (
@@ -156,7 +155,7 @@ def _own(r: Record, saved: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _detector(d: Mapping[str, Any]) -> dict[str, Any]:
+def _detector(d: DetectorFacts) -> dict[str, Any]:
     ends = ("auroc_95", "auroc_95_delong", "probe_minus_this_95")
     return {
         **{key: d.get(key) for key in DETECTOR},
@@ -165,12 +164,8 @@ def _detector(d: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _metrics(d: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: dict(m)
-        for name, m in (d.get("metrics") or {}).items()
-        if m and m.get("value") is not None
-    }
+def _metrics(d: DetectorFacts) -> dict[str, Any]:
+    return {name: m.plain() for name, m in d.metrics.items() if m.value is not None}
 
 
 def _saved(run: Run) -> dict[str, Any]:
@@ -186,14 +181,10 @@ def _saved(run: Run) -> dict[str, Any]:
 def _trained_on(r: Record) -> int:
     """Train answers that have the selected cell's token, or all of them where the record does not
     say."""
-    s, everything = (
-        r["selection"],
-        r["positions_present"].get(r["selection"]["position"], {}).get("n"),
-    )
-    held = [s.get("n_validation"), s.get("n_test")]
-    if everything is None or None in held:
-        return int(r["counts"]["train"]["n"])
-    return int(everything - sum(held))
+    s = r.selection
+    if s.position not in r.positions_present or "n_validation" not in s:
+        return r.counts.train.n
+    return r.positions_present[s.position].n - s.n_validation - s.n_test
 
 
 def _against(r: Record) -> dict[str, Any]:
@@ -218,22 +209,22 @@ def _against(r: Record) -> dict[str, Any]:
 
 def _labels(r: Record) -> str:
     words = labels_words(r)
-    if r["task"].get("kind") == "statements":
+    if r.task.kind == "statements":
         return words.removeprefix("labels ") + ": 1 = true"
     return (
-        f"automatic {words}".replace(str(r["task"].get("judge")), repr(r["task"].get("judge")), 1)
+        f"automatic {words}".replace(str(r.task.judge), repr(r.task.judge), 1)
         if "judge" in words
         else words
     )
 
 
-def _split(task: Mapping[str, Any]) -> str:
+def _split(task: TaskFacts) -> str:
     """How the task is split; the suite's rule, as for answers from elsewhere, where it is not one
     of the suite."""
     from probebench.tasks.schema import load_task
 
     try:
-        official = load_task(str(task["name"])).split == "official"
+        official = load_task(str(task.name)).split == "official"
     except ProbebenchError:
         official = False
     return (
@@ -244,23 +235,23 @@ def _split(task: Mapping[str, Any]) -> str:
 
 
 def _fit(r: Record) -> str:
-    C = r["selection"].get("C")
-    words = f"{r['probe']['name']}, trained on the train split"
+    C = r.selection.C
+    words = f"{r.probe.name}, trained on the train split"
     return words if C is None else f"{words}, C = {C:g} chosen on validation"
 
 
 def _assumptions(r: Record, saved: Mapping[str, Any]) -> list[str]:
     """What has to be the same for the probe to be used elsewhere."""
-    position, every = r["selection"]["position"], r["counts"]["all"]["n"]
-    words = [f"site {r['selection']['site']}"]
+    position, every = r.selection.position, r.counts.all.n
+    words = [f"site {r.selection.site}"]
     if "position_rule" in saved:
         words.append(f"position {position}: {saved['position_rule']}")
     if "layer_convention" in saved:
         words.append(f"layers: {saved['layer_convention']}")
-    there = r.get("positions_present", {}).get(position, {}).get("n")
-    if there is not None and there < every:
+    facts = r.positions_present.get(position)
+    if facts is not None and facts.n < every:
         words.append(
-            f"{every - there} of {every} answers have no such token; they are neither in training "
+            f"{every - facts.n} of {every} answers have no such token; they are neither in training "
             "nor in the test"
         )
     return words

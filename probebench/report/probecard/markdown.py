@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from probebench.record.words import cell_words
 from probebench.report.write.escape import markdown as flat
 from probebench.text import interval, number
 
@@ -75,7 +74,7 @@ def _facts(card: Card) -> list[str]:
     facts = {
         "model": flat(card["model_target"]["model_id"])
         + (f", revision {flat(revision)}" if revision is not None else ""),
-        "reads": flat(cell_words(own)),
+        "reads": flat(f"{own['site']}, layer {own['layer']}, {own['position']}"),
         "probe": flat(training["regularization"]),
         "task": flat(own["task"]["name"]) + (f", version {version}" if version is not None else ""),
         "labels": flat(card["task"]["label_source"]),

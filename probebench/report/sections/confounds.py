@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from probebench.record.words import Record, terms
+from probebench.record.parts.studied import Confounds
+from probebench.record.schema import Record
+from probebench.record.words import Terms, terms
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -33,18 +35,19 @@ REGRESSED = (
 def confounds_blocks(record: Record) -> list[Block]:
     """What a linear model of lengths, places and sources knows, and what is left of the probe
     without it."""
-    facts = record["confounds"]
+    if (facts := record.confounds) is None:
+        return []
     rows, absent = [], []
     for name, label in CONFOUNDS.items():
         own = facts.get(name)
-        if own is None or own["auroc"] is None:
-            why = (own or {}).get("reason") or ALL_THE_SAME
+        if own is None or own.auroc is None:
+            why = (own and own.get("reason")) or ALL_THE_SAME
             absent.append(f"Not measured: {label}; {why}.")
             continue
-        gap = Number(own["probe_minus_this"], signed=True)
-        ends = between(own["probe_minus_this_95"], signed=True)
-        value = Number(own["auroc"]), between(own["auroc_95"])
-        rows.append(Row((label, *value, gap, ends, count(own["n"]))))
+        gap = Number(own.probe_minus_this, signed=True)
+        ends = between(own.probe_minus_this_95, signed=True)
+        value = Number(own.auroc), between(own.auroc_95)
+        rows.append(Row((label, *value, gap, ends, count(own.n))))
     columns = (
         Column("What is read"),
         AUROC,
@@ -60,19 +63,22 @@ def confounds_blocks(record: Record) -> list[Block]:
     blocks: list[Block] = [Prose(note, "small") for note in absent]
     if rows:
         blocks = [Table("confounds", caption, columns, tuple(rows), (REGRESSED, *absent))]
-    return [*blocks, Facts(tuple(_looked_at(record)))]
+    return [*blocks, Facts(tuple(_looked_at(facts, terms(record))))]
 
 
-def _looked_at(record: Record) -> list[tuple[str, str]]:
+def _looked_at(facts: Confounds, words: Terms) -> list[tuple[str, str]]:
     """The confounds that there are, and whether the answer stands in the prompt."""
-    facts, words = record["confounds"], terms(record)
-    items = [("Confounds looked at", ", ".join(map(_plain, facts["features"])) or "none")]
-    items += [(f"Left out: {_plain(name)}", reason) for name, reason in facts["left_out"].items()]
-    if prompt := facts["answer_in_prompt"]:
-        flag = {True: "yes", False: "no"}.get(prompt["flag"], "not known")
+    items = [("Confounds looked at", ", ".join(map(_plain, facts.features)) or "none")]
+    items += [(f"Left out: {_plain(name)}", reason) for name, reason in facts.left_out.items()]
+    if prompt := facts.answer_in_prompt:
+        flag = "not known" if prompt.flag is None else "yes" if prompt.flag else "no"
         shares = ", ".join(
-            f"{percent(prompt[k]['rate'])} of {prompt[k]['of']:,} {name}"
-            for k, name in (("all", "in all"), ("correct", words.right), ("wrong", words.wrong))
+            f"{percent(rate.rate)} of {rate.of:,} {name}"
+            for rate, name in (
+                (prompt.all, "in all"),
+                (prompt.correct, words.right),
+                (prompt.wrong, words.wrong),
+            )
         )
         said = f"{flag}; an accepted answer is found in {shares}"
         items.append(("Does the answer stand in the prompt?", said))

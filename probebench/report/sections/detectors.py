@@ -3,14 +3,14 @@ further metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from probebench.record.claims import against_of
-from probebench.record.words import Record, terms
+from probebench.record.parts.measured import DetectorFacts, MetricFacts
+from probebench.record.schema import Record
+from probebench.record.words import terms
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -61,11 +61,11 @@ READABLE = (
 def detectors_table(record: Record) -> Table:
     """One row per detector on the same test examples, the selected probe first, shuffled labels
     last."""
-    rows = [_detector(d, first=i == 0) for i, d in enumerate(record["detectors"])]
-    if shuffled := (record.get("controls") or {}).get("shuffled_labels"):
-        label = f"shuffled labels, mean of {shuffled['repeats']}"
-        interval, n = between(shuffled["mean_auroc_95"]), record["selection"].get("n_test")
-        rows.append(Row((label, Number(shuffled["mean_auroc"]), interval, "", "", count(n), "")))
+    rows = [_detector(d, first=i == 0) for i, d in enumerate(record.detectors)]
+    shuffled, n = record.controls.shuffled_labels, record.selection.n_test
+    label = f"shuffled labels, mean of {shuffled.repeats}"
+    own = Number(shuffled.mean_auroc), between(shuffled.mean_auroc_95)
+    rows.append(Row((label, *own, "", "", count(n), "")))
     columns = (
         Column("Detector"),
         AUROC,
@@ -79,66 +79,64 @@ def detectors_table(record: Record) -> Table:
     return Table("detectors", caption, columns, tuple(rows), tuple(_detector_notes(record))).lean()
 
 
-def _detector(d: Mapping[str, Any], *, first: bool) -> Row:
+def _detector(d: DetectorFacts, *, first: bool) -> Row:
     """One detector; the first is the probe that the others are read against."""
     gap: tuple[TableCell, TableCell] = ("", "")
     if not first:
-        ends = between(d["probe_minus_this_95"], signed=True)
-        gap = Number(d["probe_minus_this"], signed=True), ends
-    own = (d["label"], Number(d["auroc"]), between(d["auroc_95"]))
-    return Row((*own, *gap, f"{d['n']:,}", d.get("when") or ""), first)
+        ends = between(d.probe_minus_this_95, signed=True)
+        gap = Number(d.probe_minus_this, signed=True), ends
+    own = (d.label, Number(d.auroc), between(d.auroc_95))
+    return Row((*own, *gap, f"{d.n:,}", d.when or ""), first)
 
 
 def _detector_notes(record: Record) -> list[str]:
     """The sample of the table, what it leaves out, and detectors that are not in it."""
     what, right, _ = terms(record)
-    c, s = record["comparison"], record["selection"]
+    c, s = record.comparison, record.selection
     notes = [
-        f"n = {c['n_compared']:,} of {c['n_test']:,} test {what}, the same for every row but that "
+        f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that "
         f"of shuffled labels; positive class: {right}. 95 % intervals: cluster bootstrap by group, "
         "of shuffled labels over repeats; of differences: paired. Signs are fixed in advance, "
         "nothing is flipped."
     ]
-    if sum(c["dropped"].values()):
-        dropped = value_words(c["dropped"])
+    if sum(c.dropped.values()):
+        dropped = value_words(c.dropped)
         notes.append(f"Left out because a detector cannot score them: {dropped}.")
-    if s.get("n_test") not in (None, c["n_compared"]):
+    if s.n_test not in (None, c.n_compared):
         notes.append(
-            f"Over all {s['n_test']:,} test {what} that have its token the selected cell has "
-            f"{number(s['test_auroc'])}; in this table it stands with "
-            f"{number(record['detectors'][0]['auroc'])} over the {c['n_compared']:,} that every "
+            f"Over all {s.n_test:,} test {what} that have its token the selected cell has "
+            f"{number(s.test_auroc)}; in this table it stands with "
+            f"{number(record.detectors[0].auroc)} over the {c.n_compared:,} that every "
             "detector scores."
         )
-    return notes + [f"Not in the table: {name}, {why}." for name, why in c["absent"].items()]
+    return notes + [f"Not in the table: {name}, {why}." for name, why in c.absent.items()]
 
 
 def metrics_tables(record: Record) -> list[Table]:
     """The probe's further metrics with their intervals, and those of every detector."""
-    detectors = record["detectors"]
+    detectors = record.detectors
     own = detectors[0]["metrics"]
     seen = [m for m in METRICS if m in own]
     columns = (Column("Metric"), Column("Value", True), INTERVAL, N, Column("Positive class"))
     rows = tuple(_metric(METRICS[m], own[m]) for m in seen)
     first = Table("probe-metrics", "The probe's metrics with their intervals", columns, rows)
     lines = tuple(
-        Row((d["label"], *(Number(d["metrics"][m]["value"]) for m in seen)), i == 0)
+        Row((d.label, *(Number(d.metrics[m]["value"]) for m in seen)), i == 0)
         for i, d in enumerate(detectors)
     )
     notes = (
         f"Positive class: {terms(record).right}, prevalence {number(detectors[0]['prevalence'])}.",
-        f"n = {detectors[0]['n']:,}, the same for every row.",
+        f"n = {detectors[0].n:,}, the same for every row.",
         *(text for m, text in METRIC_NOTES.items() if m in seen),
     )
     heads = (Column("Detector"), *(Column(METRICS[m], True) for m in seen))
     return [first, Table("metrics", "Further metrics of every detector", heads, lines, notes)]
 
 
-def _metric(name: str, v: Mapping[str, Any]) -> Row:
-    if alarms := v.get("false_alarms"):
-        name += f" false alarms ({percent(alarms['value'])} on test)"
-    return Row(
-        (name, Number(v["value"]), between((v["low"], v["high"])), count(v["n"]), v["positive"])
-    )
+def _metric(name: str, v: MetricFacts) -> Row:
+    if alarms := v.false_alarms:
+        name += f" false alarms ({percent(alarms.value)} on test)"
+    return Row((name, Number(v.value), between((v.low, v.high)), count(v.n), v.positive))
 
 
 def readable_blocks(record: Record) -> list[Block]:
@@ -148,8 +146,7 @@ def readable_blocks(record: Record) -> list[Block]:
         return []
     rows, missing, validation = [], [], []
     for when in ("before", "after"):
-        facts = (record["readable"] or {}).get(when)
-        if not facts:
+        if (facts := record.readable and record.readable[when]) is None:
             missing.append(f"No cell and simpler signal to compare are readable {when} the answer.")
             continue
         own = against_of(facts)
@@ -175,13 +172,13 @@ def readable_blocks(record: Record) -> list[Block]:
 
 def detectors_figure(record: Record) -> Figure:
     """Every detector's AUROC with its interval."""
-    rows = [d for d in record["detectors"] if d["auroc"] is not None and np.isfinite(d["auroc"])]
+    rows = [d for d in record.detectors if d.auroc is not None and np.isfinite(d.auroc)]
     alt = (
         "AUROC with 95 % interval: "
-        + "; ".join(f"{d['label']} {number(d['auroc'])} {interval(d['auroc_95'])}" for d in rows)
+        + "; ".join(f"{d.label} {number(d.auroc)} {interval(d.auroc_95)}" for d in rows)
         + "."
     )
-    n = record["comparison"]["n_compared"]
+    n = record.comparison.n_compared
     caption = (
         f"Test AUROC with 95 % interval of every detector on the same {n:,} "
         f"{terms(record).what}; the line at 0.5 is chance."

@@ -9,7 +9,8 @@ import pandas as pd
 
 from probebench.errors import BadFileError
 from probebench.record.run import Run
-from probebench.record.words import Record, terms
+from probebench.record.schema import Record
+from probebench.record.words import terms
 from probebench.report.blocks import ShownAnswer, ShownAnswers
 from probebench.report.format import number
 from probebench.report.inputs import read_columns
@@ -66,8 +67,8 @@ def examples_of(run: Run, k: int) -> list[ShownAnswers]:
 
 def threshold(record: Record) -> float:
     """Where the probe changes its mind: the record's threshold of accuracy, or 0."""
-    chosen = ((record["detectors"][0].get("metrics") or {}).get("accuracy") or {}).get("threshold")
-    return 0.0 if chosen is None else float(chosen)
+    accuracy = record.detectors[0].metrics.get("accuracy")
+    return 0.0 if accuracy is None or accuracy.threshold is None else accuracy.threshold
 
 
 def threshold_words(record: Record) -> str:

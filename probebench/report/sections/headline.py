@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from probebench.record.claims import Against, Outcome, chance_sentence, coverage, headline, selected
-from probebench.record.words import Record, cell_words, terms
+from probebench.record.schema import Record
+from probebench.record.words import cell_words, terms
 from probebench.report.blocks import Facts
 from probebench.report.format import MINUS, interval, number
 
@@ -18,14 +19,14 @@ OUTCOMES: dict[Outcome, str] = {
 def sentences(record: Record) -> list[str]:
     """What was measured, whether it is more than chance, against what it was held, and what
     follows; each with its n."""
-    h, s, task = headline(record), record["selection"], record["task"]
+    h, s, task = headline(record), record.selection, record.task
     what, right, wrong = terms(record)
     auroc, ends, n, correct = selected(record)
     found = [
-        f"At {cell_words(s)}, the cell chosen on validation, a {record['probe']['name']} probe of "
-        f"{record['model']['name']} "
+        f"At {cell_words(s)}, the cell chosen on validation, a {record.probe.name} probe of "
+        f"{record.model.name} "
         f"reaches a test AUROC of {number(auroc)} {interval(ends)} at telling {right} from {wrong} "
-        f"{what} of {task['name']} (n = "
+        f"{what} of {task.name} (n = "
         f"{n:,}{'' if correct is None else f', {correct:,} {right}'})."
     ]
     if partly := coverage(record):
@@ -37,10 +38,7 @@ def sentences(record: Record) -> list[str]:
     if h.signal is None:
         found.append("The record holds no simpler signal to compare it with.")
         return found
-    signal = (
-        f"{h.signal['label']} ({h.rule}), has {number(h.signal['auroc'])} "
-        f"{interval(h.signal['auroc_95'])}"
-    )
+    signal = f"{h.signal['label']} ({h.rule}), has {number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}"
     gap = f"{number(h.difference, signed=True)} {interval(h.difference_95, signed=True)}"
     here = (
         f"On the same {what}"

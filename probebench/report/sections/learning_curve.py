@@ -6,7 +6,9 @@ from functools import partial
 
 import pandas as pd
 
-from probebench.record.words import Record, cell_words
+from probebench.record.parts.studied import CurveEnd, CurvePoint
+from probebench.record.schema import Record
+from probebench.record.words import cell_words
 from probebench.report.blocks import INTERVAL, Block, Column, Figure, Number, Row, Table
 from probebench.report.format import between, count, interval, number
 from probebench.report.plots import plot_learning_curve
@@ -14,14 +16,15 @@ from probebench.report.plots import plot_learning_curve
 
 def learning_blocks(record: Record) -> list[Block]:
     """Test AUROC of the selected cell's probe by number of training examples."""
-    facts = record["learning_curve"]
-    points = [*facts["points"], facts["all"]]
+    if (facts := record.learning_curve) is None:
+        return []
+    points: list[CurvePoint | CurveEnd] = [*facts.points, facts.all]
     shown = pd.DataFrame(
         {
-            "n_train": [p["n"] for p in points],
-            "auroc": [p["auroc"] for p in points],
-            "low": [p["auroc_95"][0] for p in points],
-            "high": [p["auroc_95"][1] for p in points],
+            "n_train": [p.n for p in points],
+            "auroc": [p.auroc for p in points],
+            "low": [p.auroc_95[0] for p in points],
+            "high": [p.auroc_95[1] for p in points],
         },
         dtype=float,
     ).dropna(subset=["auroc"])
@@ -29,7 +32,7 @@ def learning_blocks(record: Record) -> list[Block]:
     caption = (
         f"Test AUROC at {where} when the probe is trained on fewer examples, C chosen on "
         "validation each time; "
-        f"n = {facts['n_test']:,}. Means over random orders of the groups; the band says how much "
+        f"n = {facts.n_test:,}. Means over random orders of the groups; the band says how much "
         "hangs on which examples were "
         f"drawn, at the last point it is that of the test split."
     )
@@ -39,13 +42,7 @@ def learning_blocks(record: Record) -> list[Block]:
         INTERVAL,
         Column("Orders", True),
     )
-    rows = [
-        Row(
-            (count(p["n"]), Number(p["auroc"]), between(p["auroc_95"]), count(p.get("repeats"))),
-            p is facts["all"],
-        )
-        for p in points
-    ]
+    rows = [*(_point(p, count(p.repeats)) for p in facts.points), _point(facts.all, strong=True)]
     table = Table(
         "learning-curve",
         f"Test AUROC at {where} by number of training examples",
@@ -64,3 +61,8 @@ def learning_blocks(record: Record) -> list[Block]:
         ),
         table,
     ]
+
+
+def _point(p: CurvePoint | CurveEnd, orders: str = "", *, strong: bool = False) -> Row:
+    """The probe on so many examples, in so many orders of them."""
+    return Row((count(p.n), Number(p.auroc), between(p.auroc_95), orders), strong)

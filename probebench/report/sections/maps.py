@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from probebench.errors import UsageError
 from probebench.record.maps import n_words
+from probebench.record.parts.measured import PositionBest, Selection
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.record.tables import TARGETS, cells, default_position
-from probebench.record.words import Record, terms
-from probebench.report.blocks import INTERVAL, Column, Figure, N, Number, Row, Table
+from probebench.record.words import terms
+from probebench.report.blocks import INTERVAL, Column, Figure, N, Number, Row, Table, TableCell
 from probebench.report.format import between, count, interval, number
 from probebench.text import extremes
 
@@ -34,20 +34,20 @@ POSITIONS = (
 def positions_figure(run: Run) -> tuple[Figure, Table]:
     """The layer x position map of the selected cell's site, and its numbers."""
     s, words = run.record["selection"], terms(run.record)
-    site = s["site"]
+    site = s.site
     matrix = run.matrix("auroc", site=site)
     n = n_words(run.record, cells(run.scores)[lambda t: t.site == site])
     caption = (
         f"Test AUROC of one probe per layer (down) and token position (across), site {site}; "
         f"positive class: {words.right}. Framed: the cell chosen on validation, layer "
-        f"{s['layer']}, {s['position']}, {number(s['test_auroc'])} "
-        f"{interval(s['test_auroc_95'])}, n = {s['n_test']:,}. Each cell is over the test "
+        f"{s.layer}, {s.position}, {number(s.test_auroc)} "
+        f"{interval(s.test_auroc_95)}, n = {s.n_test:,}. Each cell is over the test "
         f"{words.what} that have its token ({n}). Grey: too few such tokens. Each cell is "
         "unbiased; the highest of them all is not."
     )
     alt = (
         f"Heatmap of test AUROC, {spread(matrix, 'layer', 'position')} Chosen on validation: "
-        f"layer {s['layer']}, {s['position']}, {number(s['test_auroc'])}, n = {s['n_test']:,}."
+        f"layer {s.layer}, {s.position}, {number(s.test_auroc)}, n = {s.n_test:,}."
     )
     plot = partial(run.plot, "positions", site=site, title="", caption="")
     title = f"Test AUROC by layer and position, site {site}"
@@ -152,17 +152,17 @@ def spread(matrix: pd.DataFrame, down: str, across: str) -> str:
 
 def positions_tables(record: Record) -> list[Table]:
     """The per-position table of the paper beside the selected cell; all other positions folded."""
-    rows, s = record.get("by_position") or [], record["selection"]
+    rows, s = record.by_position, record.selection
     notes = (
         "The layer of each position is the one with the highest validation AUROC; n: test "
         "examples that have the token.",
     )
     best = "each at its best layer by validation"
     tables = []
-    if paper := [r for r in rows if r.get("paper")]:
-        own = (_position(r) for r in paper if r["position"] != s["position"])
+    if paper := [r for r in rows if r.paper]:
+        own = (_position(r) for r in paper if r.position != s.position)
         caption = f"Test AUROC at the positions that the paper reports, {best}"
-        lines = (_position(s, strong=True), *own)
+        lines = (_selected(s), *own)
         tables.append(Table("positions", caption, POSITIONS, lines, notes))
     if rows:
         caption, lines = f"Test AUROC at every position, {best}", tuple(map(_position, rows))
@@ -170,22 +170,25 @@ def positions_tables(record: Record) -> list[Table]:
     return [table.lean() for table in tables]
 
 
-def _position(r: Mapping[str, Any], strong: bool = False) -> Row:
-    """One position's best cell; the selected cell stands `strong`."""
-    name = r["position"] + (" (selected)" if strong else "")
-    if r["layer"] is None:
-        masked = f"masked: {r['masked']}" if r.get("masked") else "masked"
-        return Row((name, r["when"], masked, *[""] * 5))
-    return Row(
-        (
-            name,
-            r.get("when") or r["readable"],
-            str(r["layer"]),
-            "" if r["C"] is None else f"{r['C']:g}",
-            Number(r["validation_auroc"]),
-            Number(r["test_auroc"]),
-            between(r["test_auroc_95"]),
-            count(r["n_test"]),
-        ),
-        strong,
+def _position(r: PositionBest) -> Row:
+    """One position's best cell."""
+    if r.layer is None:
+        masked = f"masked: {r.masked}" if r.masked else "masked"
+        return Row((r.position, r.when or "", masked, *[""] * 5))
+    return Row((r.position, r.when or "", r.layer, *_tested(r)))
+
+
+def _selected(s: Selection) -> Row:
+    """The selected cell, which the others are read against."""
+    return Row((f"{s.position} (selected)", s.readable or "", s.layer, *_tested(s)), strong=True)
+
+
+def _tested(r: PositionBest | Selection) -> tuple[TableCell, ...]:
+    """C, the AUROC on validation, and that on test with its interval and n."""
+    return (
+        "" if r.C is None else f"{r.C:g}",
+        Number(r.validation_auroc),
+        Number(r.test_auroc),
+        between(r.test_auroc_95),
+        count(r.n_test),
     )

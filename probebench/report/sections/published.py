@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probebench.record.words import Record
+from probebench.record.schema import Record
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -21,25 +21,26 @@ from probebench.report.format import between, count
 def published_blocks(record: Record) -> list[Block]:
     """Figures from papers for the same model and task beside ours, with their source and what
     differs."""
-    facts = record["published"]
-    name = record["task"]["name"]
+    if (facts := record.published) is None:
+        return []
+    name = record.task.name
     order = sorted(
-        facts["rows"], key=lambda r: r["ours_is"] != "position"
+        facts.rows, key=lambda r: r.ours_is != "position"
     )  # probes first, else as printed
     rows = [
         Row(
             (
-                r["detector"],
-                Number(r["auroc"]),
-                Number(r["spread"]),
-                r["ours"],
+                r.detector,
+                Number(r.auroc),
+                Number(r.spread),
+                r.ours,
                 *(
-                    (Number(r["our_auroc"]), between(r["our_auroc_95"]))
-                    if r["our_n"]
+                    (Number(r.our_auroc), between(r.our_auroc_95))
+                    if r.our_n
                     else ("not measured", "")
                 ),
-                count(r["our_n"]),
-                r["source"],
+                count(r.our_n),
+                r.source,
             )
         )
         for r in order
@@ -56,9 +57,9 @@ def published_blocks(record: Record) -> list[Block]:
     )
     caption = f"Published figures for {order[0]['model']} on {name} beside this run's"
     blocks: list[Block] = [
-        Table("published", caption, columns, tuple(rows), (facts["sign"],)),
+        Table("published", caption, columns, tuple(rows), (facts.sign,)),
         Prose("What differs between the two, so that they are not one measurement:"),
-        Bullets(tuple(facts["differs"])),
+        Bullets(tuple(facts.differs)),
     ]
     for field, key, head, value, caption in (
         ("error_types", "error_type", "Error type", "auroc", "Published AUROC by type of error"),
@@ -70,7 +71,7 @@ def published_blocks(record: Record) -> list[Block]:
             f"Published transfer from {name}, max(AUROC, 1 - AUROC)",
         ),
     ):
-        lines = tuple(Row((r[key], Number(r[value]), r["source"])) for r in facts[field])
+        lines = tuple(Row((r[key], Number(r[value]), r.source)) for r in facts[field])
         if lines:
             own = (Column(head), AUROC, Column("Source"))
             blocks.append(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from probebench.detectors import suite
-from probebench.record.words import Record, terms
+from probebench.record.parts.measured import DetectorFacts
+from probebench.record.schema import Record
+from probebench.record.words import terms
 from probebench.report.terminal.table import plain_table
 from probebench.text import interval, number
 
@@ -21,41 +23,41 @@ def detectors_table(r: Record) -> Table:
     one of each family."""
     from rich.markup import escape
 
-    title = f"on the same {r['comparison']['n_compared']:,} test {terms(r).what}"
+    title = f"on the same {r.comparison.n_compared:,} test {terms(r).what}"
     table = plain_table("detector", "AUROC", "95 %", "probe - this", right=("AUROC",), title=title)
-    for kind, rows in by_kind(r["detectors"]):
+    for kind, rows in by_kind(r.detectors):
         shown = best_of_family(rows)
-        statements = r["task"]["kind"] == "statements"
+        statements = r.task.kind == "statements"
         table.add_row(
             f"[dim]{kind.removesuffix(' before the answer') if statements else kind}[/dim]"
         )
         for d in shown:
-            table.add_row(f"  {escape(d['label'])}", *_figures(d))
+            table.add_row(f"  {escape(d.label)}", *_figures(d))
         if len(shown) < len(rows):
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
         if kind == CONTROLS:
-            found = r["controls"]["shuffled_labels"]
-            label = f"  shuffled labels, mean of {found['repeats']}"
-            value, ends = found["mean_auroc"], found["mean_auroc_95"]
+            found = r.controls.shuffled_labels
+            label = f"  shuffled labels, mean of {found.repeats}"
+            value, ends = found.mean_auroc, found.mean_auroc_95
             table.add_row(label, number(value), interval(ends, 2), "")
     return table
 
 
-def _figures(d: Mapping[str, Any]) -> tuple[str, str, str]:
+def _figures(d: DetectorFacts) -> tuple[str, str, str]:
     """AUROC, its interval, and what the probe has more."""
-    gap, ends = d["probe_minus_this"], d["probe_minus_this_95"]
+    gap, ends = d.probe_minus_this, d.probe_minus_this_95
     more = "" if gap is None else f"{number(gap, signed=True)} {interval(ends, 2, signed=True)}"
-    return number(d["auroc"]), interval(d["auroc_95"], 2), more
+    return number(d.auroc), interval(d.auroc_95, 2), more
 
 
-def by_kind(detectors: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def by_kind(detectors: Sequence[DetectorFacts]) -> list[tuple[str, list[DetectorFacts]]]:
     """Detectors by kind; baselines by when they can be read, the highest test AUROC first."""
 
-    def of(kind: str, when: str | None = None) -> list[Mapping[str, Any]]:
-        return [d for d in detectors if d["kind"] == kind and when in (None, d["when"])]
+    def of(kind: str, when: str | None = None) -> list[DetectorFacts]:
+        return [d for d in detectors if d.kind == kind and when in (None, d.when)]
 
-    def falling(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        return sorted(rows, key=lambda d: -(d["auroc"] if d["auroc"] is not None else -1.0))
+    def falling(rows: list[DetectorFacts]) -> list[DetectorFacts]:
+        return sorted(rows, key=lambda d: -d.auroc)
 
     found = [
         ("probes", of("probe")),
@@ -66,16 +68,16 @@ def by_kind(detectors: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapp
     return [*((title, rows) for title, rows in found if rows), (CONTROLS, of("control"))]
 
 
-def best_of_family(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def best_of_family(rows: Sequence[DetectorFacts]) -> list[DetectorFacts]:
     """Of baselines that differ only in what they average over the first one; all others."""
-    kept: dict[str, Mapping[str, Any]] = {}
+    kept: dict[str, DetectorFacts] = {}
     for row in rows:
         kept.setdefault(family(row), row)
     return list(kept.values())
 
 
-def family(row: Mapping[str, Any]) -> str:
+def family(row: DetectorFacts) -> str:
     """What a baseline shares with those that differ only in what they average over; else its
     name."""
-    known = suite.known().get(row["name"])
-    return (known.family if known else "") or str(row["name"])
+    known = suite.known().get(row.name)
+    return (known.family if known else "") or row.name

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from probebench.record.claims import against_of, chance_sentence, coverage
+from probebench.record.parts.described import ExactAnswer, Rate
+from probebench.record.parts.measured import PositionBest, SiteFacts
+from probebench.record.parts.studied import (
+    Confounds,
+    CurveEnd,
+    CurvePoint,
+    LabelNoise,
+    LearningCurve,
+    Published,
+)
 from probebench.record.published import main_rows
-from probebench.record.words import Record, part_words, terms
+from probebench.record.schema import Record
+from probebench.record.words import part_words, terms
 from probebench.report.terminal.detectors import detectors_table
 from probebench.report.terminal.table import plain_table, print_table
 from probebench.text import extremes, interval, number
@@ -26,11 +37,11 @@ def print_summary(run: Run, console: Console) -> None:
 
     r = run.record
     tables = [
-        (positions_table(r["by_position"], r["selection"]), ""),
+        (positions_table(r.by_position, r.selection.position), ""),
         (detectors_table(r), _sample_words(r)),
     ]
-    if r["published"]:
-        tables.append((published_table(r["published"]), _source_words(r["published"])))
+    if r.published:
+        tables.append((published_table(r.published), _source_words(r.published)))
     for line in [*about(r), *headline_lines(r)]:
         console.print(line, highlight=False)
     for table, below in tables:
@@ -52,39 +63,39 @@ def about(r: Record) -> list[str]:
     markup."""
     from rich.markup import escape
 
-    model, task, words = r["model"], r["task"], terms(r)
-    everything, test = r["counts"]["all"], r["counts"]["test"]
-    version = f" v{task['version']}" if task["version"] else ""
+    model, task, words = r.model, r.task, terms(r)
+    everything, test = r.counts.all, r.counts.test
+    version = f" v{task.version}" if task.version else ""
     lines = [
-        f"[bold]{escape(model['name'])}[/bold] on [bold]{escape(task['name'])}[/bold]{version}   "
-        f"{model['n_layers']} layers, width {model['width']}, {model['dtype']}",
-        f"{words.what} {everything['n']:,}, {words.right} {everything['accuracy']:.1%}; test "
-        f"{test['n']:,} in {test['groups']:,} groups, {test['correct']:,} {words.right}",
+        f"[bold]{escape(model.name)}[/bold] on [bold]{escape(task.name)}[/bold]{version}   "
+        f"{model.n_layers} layers, width {model.width}, {model.dtype}",
+        f"{words.what} {everything.n:,}, {words.right} {everything.accuracy:.1%}; test "
+        f"{test.n:,} in {test.groups:,} groups, {test.correct:,} {words.right}",
     ]
     if part := part_words(r):
         lines.append(f"examples: {escape(part)}")
-    if task["kind"] != "statements":
+    if task.kind != "statements":
         lines += _answer_lines(r)
-    if opinion := r["second_opinion"]:
+    if opinion := r.second_opinion:
         lines.append(
-            f"second opinion of {escape(opinion['model'])}: agrees on "
-            f"{opinion['agreement']:.1%} of {opinion['with_opinion']:,}, "
-            f"kappa {number(opinion['kappa'])}"
+            f"second opinion of {escape(opinion.model)}: agrees on "
+            f"{opinion.agreement:.1%} of {opinion.with_opinion:,}, "
+            f"kappa {number(opinion.kappa)}"
         )
     return lines
 
 
 def _answer_lines(r: Record) -> list[str]:
     """How often the exact answer was found, and how many answers were cut off."""
-    everything = r["counts"]["all"]
-    n, cut, found = everything["n"], everything["not_stopped"], everything["exact_found"]
-    rates = {name: _percent(found[name]) for name in ("all", "correct", "wrong")}
-    lines = [
-        f"exact answer found: {rates['all']} (correct {rates['correct']}, wrong {rates['wrong']})"
-        + _held(r)
-    ]
+    everything = r.counts.all
+    n, cut, lines = everything.n, everything.not_stopped, list[str]()
+    if found := everything.exact_found:
+        lines.append(
+            f"exact answer found: {_percent(found.all)} (correct {_percent(found.correct)}, wrong "
+            f"{_percent(found.wrong)}){_held(r.exact_answer)}"
+        )
     if cut:
-        limit = r["generation"].get("max_new_tokens")
+        limit = r.generation and r.generation.max_new_tokens
         where = f" at {limit} tokens" if limit else ""
         lines.append(f"cut off{where}: {cut:,} of {n:,} answers ({cut / n:.1%})")
     return lines
@@ -99,20 +110,20 @@ def headline_lines(r: Record) -> list[str]:
     return [
         *_selected(r),
         *_readable(r),
-        *_residual(r["confounds"]["residual"]),
-        *_learning_curve(r["learning_curve"]),
-        *_label_noise(r["label_noise"]),
+        *_residual(r.confounds),
+        *_learning_curve(r.learning_curve),
+        *_label_noise(r.label_noise),
     ]
 
 
 def _selected(r: Record) -> list[str]:
-    s, what, partly = r["selection"], terms(r).what, coverage(r)
+    s, what, partly = r.selection, terms(r).what, coverage(r)
     of = f" of {partly[1]:,} test {what}: the others lack that token" if partly else f" test {what}"
     return [
-        f"best cell by validation: {s['site']}, layer [bold]{s['layer']}[/bold], "
-        f"[bold]{s['position']}[/bold]",
-        f"test AUROC there: [bold]{number(s['test_auroc'])}[/bold] "
-        f"{interval(s['test_auroc_95'], 2)}, n = {s['n_test']:,}{of}",
+        f"best cell by validation: {s.site}, layer [bold]{s.layer}[/bold], "
+        f"[bold]{s.position}[/bold]",
+        f"test AUROC there: [bold]{number(s.test_auroc)}[/bold] "
+        f"{interval(s.test_auroc_95, 2)}, n = {s.n_test:,}{of}",
         chance_sentence(r),
     ]
 
@@ -123,10 +134,10 @@ def _readable(r: Record) -> list[str]:
 
     lines = []
     for when in ("before", "after"):
-        if (found := r["readable"][when]) is None:
+        if (found := r.readable and r.readable[when]) is None:
             continue
         own = against_of(found)
-        time = "beside it" if r["task"]["kind"] == "statements" else f"{when} the answer"
+        time = "beside it" if r.task.kind == "statements" else f"{when} the answer"
         signal = own.signal or {}
         lines += [
             f"{time}: probe {number(own.auroc)} (layer {own.cell['layer']}, "
@@ -139,90 +150,91 @@ def _readable(r: Record) -> list[str]:
     return lines
 
 
-def _residual(left: Mapping[str, Any] | None) -> list[str]:
+def _residual(confounds: Confounds | None) -> list[str]:
     """What is left of the probe without its confounds."""
+    left = confounds and confounds.residual
     if not left:
         return []
     return [
-        f"without what length, place and source explain: {number(left['auroc'])} "
-        f"{interval(left['auroc_95'], 2)}, with it {number(left['probe_auroc'])}, "
-        f"n = {left['n']:,}"
+        f"without what length, place and source explain: {number(left.auroc)} "
+        f"{interval(left.auroc_95, 2)}, with it {number(left.probe_auroc)}, "
+        f"n = {left.n:,}"
     ]
 
 
-def _learning_curve(curve: Mapping[str, Any] | None) -> list[str]:
+def _learning_curve(curve: LearningCurve | None) -> list[str]:
     """The probe by number of training examples."""
     if not curve:
         return []
-    points = [*curve["points"], curve["all"]]
-    by = ", ".join(f"{p['n']:,}: {number(p['auroc'])}" for p in points)
-    return [f"by train examples: {by}; n = {curve['n_test']:,}"]
+    points: list[CurvePoint | CurveEnd] = [*curve.points, curve.all]
+    by = ", ".join(f"{p.n:,}: {number(p.auroc)}" for p in points)
+    return [f"by train examples: {by}; n = {curve.n_test:,}"]
 
 
-def _label_noise(noise: Mapping[str, Any] | None) -> list[str]:
+def _label_noise(noise: LabelNoise | None) -> list[str]:
     """The probe under a second judge's labels."""
     from rich.markup import escape
 
     if not noise:
         return []
-    scores = noise["scores"]["fitted_to_first"]
+    scores = noise.scores.fitted_to_first
     first, second = scores["scored_under_first"], scores["scored_under_second"]
     return [
-        f"labels of {escape(noise['judge'])}: kappa {number(noise['kappa'])}; the probe's AUROC "
-        f"under them {number(second['auroc'])} {interval(second['auroc_95'], 2)}, under the first "
-        f"{number(first['auroc'])}, n = {second['n']:,}"
+        f"labels of {escape(noise.judge)}: kappa {number(noise.kappa)}; the probe's AUROC "
+        f"under them {number(second.auroc)} {interval(second.auroc_95, 2)}, under the first "
+        f"{number(first.auroc)}, n = {second.n:,}"
     ]
 
 
-def positions_table(rows: Sequence[Mapping[str, Any]], selection: Mapping[str, Any]) -> Table:
+def positions_table(rows: Sequence[PositionBest], selected: str) -> Table:
     """The best layer of each position of the paper's tables, and of the selected one."""
     heads = ("position", "layer", "AUROC", "95 %", "n")
     title = "best layer of a position, by validation"
     table = plain_table(*heads, right=("layer", "AUROC", "n"), title=title)
     for row in rows:
-        if not (row["paper"] or row["position"] == selection["position"]):
+        if not (row.paper or row.position == selected):
             continue
-        mark = "[bold]" if row["position"] == selection["position"] else ""
-        if row["layer"] is None:
-            table.add_row(row["position"], "-", "not defined", "", "")
+        mark = "[bold]" if row.position == selected else ""
+        if row.layer is None:
+            table.add_row(row.position, "-", "not defined", "", "")
         else:
             table.add_row(
-                f"{mark}{row['position']}",
-                row["layer"],
-                number(row["test_auroc"]),
-                interval(row["test_auroc_95"], 2),
-                f"{row['n_test']:,}",
+                f"{mark}{row.position}",
+                row.layer,
+                number(row.test_auroc),
+                interval(row.test_auroc_95, 2),
+                f"{row.n_test:,}",
             )
     return table
 
 
-def published_table(found: Mapping[str, Any]) -> Table:
+def published_table(found: Published) -> Table:
     """What a paper prints, beside this run."""
     heads = ("published", "AUROC", "here", "95 %", "n")
     table = plain_table(*heads, right=("AUROC", "here", "n"))
-    for row in main_rows(found["rows"]):
-        own = row["our_auroc"]
+    for row in main_rows(found.rows):
+        own = row.our_auroc
         here = (
             ("", "", "")
             if own is None
-            else (number(own), interval(row["our_auroc_95"], 2), f"{row['our_n']:,}")
+            else (number(own), interval(row.our_auroc_95, 2), f"{row.our_n:,}")
         )
-        table.add_row(row["detector"], f"{row['auroc']:.2f} \u00b1 {row['spread']:.3f}", *here)
+        table.add_row(row.detector, f"{row.auroc:.2f} \u00b1 {row.spread:.3f}", *here)
     return table
 
 
 def _sample_words(r: Record) -> str:
     """On how many examples the table of detectors stands, and how its intervals were made."""
-    c, words = r["comparison"], terms(r)
+    c, words = r.comparison, terms(r)
     return (
-        f"every row: n = {c['n_compared']:,} of {c['n_test']:,} test {words.what}; shuffled "
-        f"labels: n = {r['selection']['n_test']:,}; positive class: {words.right}; 95 % intervals: "
+        f"every row: n = {c.n_compared:,} of {c.n_test:,} test {words.what}; shuffled "
+        f"labels: n = {r.selection.n_test:,}; positive class: {words.right}; 95 % intervals: "
         "cluster bootstrap by group, of shuffled labels over repeats."
     )
 
 
-def _source_words(found: Mapping[str, Any]) -> str:
-    source, differs = found["rows"][0]["source"], len(found["differs"])
+def _source_words(found: Published) -> str:
+    source, differs = found.rows[0].source, len(found.differs)
     return f"{source}; {differs} things differ: see record.json"
 
 
@@ -230,20 +242,20 @@ def _notes(r: Record) -> list[str]:
     """What is not there and why, and warnings, as lines with console markup."""
     from rich.markup import escape
 
-    absent = r["comparison"]["absent"]
+    absent = r.comparison.absent
     lines = []
     for reason in dict.fromkeys(absent.values()):
         names = ", ".join(name for name, why in absent.items() if why == reason)
         lines.append(f"[dim]not in the table: {names}, {escape(reason)}[/dim]")
-    lines += [f"[dim]not there: {escape(line)}[/dim]" for line in absent_sites(r["sites"])]
-    return lines + [f"[yellow]note:[/yellow] {escape(warning)}" for warning in r["warnings"]]
+    lines += [f"[dim]not there: {escape(line)}[/dim]" for line in absent_sites(r.sites)]
+    return lines + [f"[yellow]note:[/yellow] {escape(warning)}" for warning in r.warnings]
 
 
-def absent_sites(sites: Mapping[str, Any]) -> list[str]:
+def absent_sites(sites: Mapping[str, SiteFacts]) -> list[str]:
     """One line per reason: which sites are not there, in how many layers, and why."""
     found: dict[str, dict[str, int]] = {}
     for site, facts in sites.items():
-        for reason in facts["absent"].values():
+        for reason in facts.absent.values():
             # "layer 3 is ..." and "layer 4 is ..." are one reason
             own = found.setdefault(re.sub(r"\blayer \d+\b", "the layer", reason), {})
             own[site] = own.get(site, 0) + 1
@@ -253,15 +265,14 @@ def absent_sites(sites: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _percent(found: Mapping[str, Any]) -> str:
-    return "none" if found["rate"] is None else f"{found['rate']:.1%}"
+def _percent(found: Rate) -> str:
+    return "none" if found.rate is None else f"{found.rate:.1%}"
 
 
-def _held(record: Record) -> str:
+def _held(found: ExactAnswer | None) -> str:
     """How often the exact answer of a correct answer is itself correct; nothing where there is no
     rule or an older record."""
-    held = (record.get("exact_answer") or {}).get("holds_answer")
-    if not (held and held["of"]):
+    held = found and found.holds_answer
+    if not found or not held or not held.of:
         return ""
-    rule = record["exact_answer"]["rule"]
-    return f"; by {rule}, in {_percent(held)} of {held['of']:,} correct it holds the answer"
+    return f"; by {found.rule}, in {_percent(held)} of {held.of:,} correct it holds the answer"

@@ -9,7 +9,7 @@ import pandas as pd
 
 from probebench.across.transfer import AT, FEWEST
 from probebench.across.transfer_map import predicted_by_angle, transfer_matrix
-from probebench.record.words import Record
+from probebench.record.schema import Record
 from probebench.report.terminal.table import NARROWEST, plain_table, table_lines, wrapped
 from probebench.text import extremes, interval, number
 
@@ -33,10 +33,8 @@ def transfer_lines(table: pd.DataFrame, record: Record, width: int = NARROWEST) 
         record: of one of its runs.
         width: of the terminal, in characters.
     """
-    head = (
-        f"{record['model']['name']}: transfer of the {record['probe']['name']} probe, test AUROC, "
-        "never flipped"
-    )
+    model, probe = (record[part]["name"] for part in ("model", "probe"))
+    head = f"{model}: transfer of the {probe} probe, test AUROC, never flipped"
     return [
         *wrapped(width, head),
         *_tasks(table, width),
