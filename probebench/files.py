@@ -183,8 +183,7 @@ class Lock:
             place = Path(error.filename or self.path.parent)
             raise RunError(
                 f"Cannot write {place}: {error.strerror}{_room(place, error)}. Nothing "
-                "half-written was kept; free space and run "
-                f"the same command again."
+                "half-written was kept; free space and run the same command again."
             ) from None
 
 

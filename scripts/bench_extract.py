@@ -182,9 +182,8 @@ def measure_peak(bench: Bench, path: str) -> float:
         "padded without logits": lambda: bench.padded(logits=False),
     }[path]
     with torch.inference_mode():
-        bench.loaded.model(
-            torch.zeros((1, 8), dtype=torch.long, device=bench.device)
-        )  # what the first pass takes once
+        # what the first pass takes once
+        bench.loaded.model(torch.zeros((1, 8), dtype=torch.long, device=bench.device))
     if bench.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

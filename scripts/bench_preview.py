@@ -142,8 +142,7 @@ def main() -> None:
                 ratios[what].append(ratio)
             print(
                 f"| {said['seconds']:.0f} | {said['low']:.0f} to {said['high']:.0f} | {taken:.0f} "
-                "| "
-                f"{said['cpu']:.0f} | {used:.0f} | "
+                f"| {said['cpu']:.0f} | {used:.0f} | "
                 + " | ".join(f"{r:.3f}" for r in row.values())
                 + " |",
                 flush=True,

@@ -84,8 +84,7 @@ def main() -> None:
         )
         print(
             f"{r['n']:>6} {r['seconds']:>9.1f} {r['seconds'] / r['n']:>8.2f} "
-            f"{r['cpu_seconds']:>8.1f} {r['parent_mb']:>10.0f} "
-            f"{r['worker_mb']:>10.0f}",
+            f"{r['cpu_seconds']:>8.1f} {r['parent_mb']:>10.0f} {r['worker_mb']:>10.0f}",
             flush=True,
         )
 

@@ -72,9 +72,8 @@ class Found:
         low, high = wilson(len(held), len(correct))
         return (
             f"| {name} | {by} | {len(self.rows):,} | {rates[0]:.3f} | {rates[1]:.3f} | "
-            f"{len(held) / len(correct):.3f} "
-            f"[{low:.2f}, {high:.2f}] | {len(held) / max(len(could), 1):.3f} | {extra:.1f} | "
-            f"{inside} |"
+            f"{len(held) / len(correct):.3f} [{low:.2f}, {high:.2f}] | "
+            f"{len(held) / max(len(could), 1):.3f} | {extra:.1f} | {inside} |"
         )
 
 

@@ -51,9 +51,8 @@ def main(model: str, folder: Path, wanted: list[str]) -> None:
         cell = f"{s['layer']}, {s['position']}"
         print(
             f"| {task.name} | {n['n']:,} | {n['groups']:,} | {cell} | {s['test_auroc']:.2f} "
-            f"[{low:.2f}, {high:.2f}] "
-            f"| {text['auroc']:.2f} [{text['auroc_95'][0]:.2f}, {text['auroc_95'][1]:.2f}] | "
-            f"{below} |",
+            f"[{low:.2f}, {high:.2f}] | {text['auroc']:.2f} [{text['auroc_95'][0]:.2f}, "
+            f"{text['auroc_95'][1]:.2f}] | {below} |",
             flush=True,
         )
 

@@ -33,17 +33,13 @@ from pathlib import Path
 
 WORLD_SEED = 2026
 N_STRATA, N_PLACES, N_RIVERS, N_LANDMARKS = 16, 480, 20, 240
-QUAD, BAND = (
-    4,
-    0.3,
-    # landmarks per group of `north`, near each other; two of one group are never compared in training
-)
+# landmarks per group of `north`, near each other; two of one group are never compared in training
+QUAD, BAND = 4, 0.3
 TRADES = (
     "baker potter sailor tailor weaver miller mason glazier printer surgeon lawyer teacher painter "
-    "poet actor singer "
-    "dancer farmer shepherd miner smith cooper brewer butcher carpenter plumber clerk banker "
-    "broker judge soldier "
-    "scout pilot driver porter cook waiter barber florist gardener"
+    "poet actor singer dancer farmer shepherd miner smith cooper brewer butcher carpenter plumber "
+    "clerk banker broker judge soldier scout pilot driver porter cook waiter barber florist "
+    "gardener"
 ).split()
 # what stands behind a name is settled by the name: answers are several tokens long, the first one
 # decides
@@ -454,9 +450,8 @@ class World:
         elif task == "places":
             for place, relation in itertools.product(self.places, ("river", "saint")):
                 held = self.held_out(place.name, relation)
-                used = rng.sample(
-                    [i for i in range(6) if i not in held], 1
-                )  # one phrasing seen in training, two unseen
+                # one phrasing seen in training, two unseen
+                used = rng.sample([i for i in range(6) if i not in held], 1)
                 items += [
                     self.about_place(place, relation, i, place.told[relation][0])
                     for i in sorted(held + used)

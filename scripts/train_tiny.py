@@ -175,9 +175,8 @@ def train(arguments: argparse.Namespace) -> None:
     for step, rows in enumerate(batches(world, tokenizer, arguments.seed, arguments.steps)):
         length = max(len(p) + len(a) for p, a, _ in rows)
         ids = torch.zeros(len(rows), length, dtype=torch.long)
-        scored = torch.zeros(
-            len(rows), length, dtype=torch.bool
-        )  # True where the next token belongs to the answer
+        # True where the next token belongs to the answer
+        scored = torch.zeros(len(rows), length, dtype=torch.bool)
         for i, (prompt, answer, _) in enumerate(rows):
             n = len(prompt) + len(answer)
             ids[i, :n] = torch.tensor(prompt + answer)

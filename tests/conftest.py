@@ -18,9 +18,8 @@ os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 `test_killed_at_any_moment_the_run_ends_the_same` compares both ways."""
 TEXT = (
     "Where was the old poet born? The poet was born in Paris, near the river. What is the capital "
-    "of France? "
-    "It is Paris. Who wrote the letter? Anna Smith wrote it in 1896. Größe, naïve, 東京, 🙂 and "
-    "e\u0301."
+    "of France? It is Paris. Who wrote the letter? Anna Smith wrote it in 1896. Größe, naïve, "
+    "東京, 🙂 and e\u0301."
 )
 CHAT = (
     "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}{% endfor %}"

@@ -326,9 +326,8 @@ def _map(rng, decisions, y, test, validation, splits, groups):
         "p": chosen.p,
         "q": chosen.q,
     }
-    assert (
-        delong_interval(y[test], decisions["probe"][test]).low > 0.5
-    )  # the selected cell must be the best one
+    # the selected cell must be the best one
+    assert delong_interval(y[test], decisions["probe"][test]).low > 0.5
     return facts, rows
 
 

@@ -95,9 +95,8 @@ def test_equals_finite_differences_in_float64(loaded, kind, target):
     step = 1e-5
     for (site, layer), tap in plan.taps.items():
         if target == "probe" and layer > 1:
-            assert (
-                own.loc[(site, str(layer)), "mean_abs"] == 0
-            )  # nothing above the probe reaches it
+            # nothing above the probe reaches it
+            assert own.loc[(site, str(layer)), "mean_abs"] == 0
             continue
         total = 0.0
         for token in range(len(answer.answer.ids)):

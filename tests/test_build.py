@@ -68,9 +68,8 @@ def test_standard_errors_are_those_of_the_cluster_bootstrap(measured):
     ra, rb = draws.auroc(y, a), draws.auroc(y, b)
     assert first.se == pytest.approx(ra.std(), rel=0.06)
     assert difference_se([first, second])[0, 1] == pytest.approx((ra - rb).std(), rel=0.06)
-    assert difference_se([first, second])[0, 1] < 0.6 * np.hypot(
-        first.se, second.se
-    )  # pairing is worth something here
+    # pairing is worth something here
+    assert difference_se([first, second])[0, 1] < 0.6 * np.hypot(first.se, second.se)
 
 
 def test_of_single_examples_it_is_delong(measured):
@@ -325,9 +324,8 @@ def test_build_writes_every_page_and_the_same_csv_twice(built):
     assert (folder / "site/data/leaderboard.csv").read_text() == (
         folder / "leaderboards/leaderboard.csv"
     ).read_text()
-    assert (folder / "site/data/tasks/people.csv").read_text().count(
-        "\n"
-    ) == 3  # the probe and its baseline, and the names
+    # the probe and its baseline, and the names
+    assert (folder / "site/data/tasks/people.csv").read_text().count("\n") == 3
     assert (folder / "leaderboards/tables/people.csv").read_text() == (
         folder / "site/data/tasks/people.csv"
     ).read_text()

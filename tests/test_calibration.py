@@ -30,9 +30,8 @@ def drawn(n, slope=2.0, intercept=-0.5, seed=0):
 )
 def test_platt_equals_scikit_learn(n, scale, shift):
     y, s = drawn(n)
-    reference = _SigmoidCalibration().fit(
-        s, y
-    )  # minimises the same smoothed cross-entropy, by L-BFGS
+    # minimises the same smoothed cross-entropy, by L-BFGS
+    reference = _SigmoidCalibration().fit(s, y)
     platt = fit_platt(y, scale * s + shift)
     np.testing.assert_allclose(platt(scale * s + shift), reference.predict(s), atol=2e-4)
     assert platt.slope * scale == pytest.approx(-reference.a_, rel=2e-3)

@@ -167,10 +167,9 @@ def test_different_labels_are_refused_and_the_message_says_why():
         compare(a, b)
     assert str(caught.value) == (
         f"7 of {n} common test examples have different labels in run-t and run-t (first: "
-        f"'{first}'). The runs do not mean the same "
-        f"by right and wrong: compare their tasks, judges and answers. With --different-labels "
-        "each run is scored against its own "
-        f"labels all the same."
+        f"'{first}'). The runs do not mean the same by right and wrong: compare their tasks, "
+        "judges and answers. With --different-labels each run is scored against its own labels all "
+        "the same."
     )
     a, b = runs(model={**MODEL, "name": "other", "revision": "s"})
     flipped(b, 7)
@@ -318,9 +317,8 @@ def simulated():
     for k in range(SIMULATED):
         y = rng.integers(0, 2, 2 * PAIRS)
         common = rng.normal(size=2 * PAIRS) + y
-        twins = np.repeat(
-            rng.normal(size=(2, PAIRS)), 2, axis=1
-        )  # of each detector, what the examples of a group share
+        # of each detector, what the examples of a group share
+        twins = np.repeat(rng.normal(size=(2, PAIRS)), 2, axis=1)
         a, b = (
             common + 0.7 * twins[0] + 0.5 * rng.normal(size=2 * PAIRS),
             common + 0.7 * twins[1] + 0.5 * rng.normal(size=2 * PAIRS),

@@ -52,9 +52,8 @@ def test_a_probe_of_length_has_nothing_left(found):
 
 def test_a_probe_of_the_truth_keeps_all(found):
     apart = np.random.default_rng(2).normal(size=N)
-    fair = Labels(
-        np.random.default_rng(3).integers(0, 2, N), LABELS.splits, GROUPS
-    )  # labels that length says nothing of
+    # labels that length says nothing of
+    fair = Labels(np.random.default_rng(3).integers(0, 2, N), LABELS.splits, GROUPS)
     facts = linear(found, fair, 1.5 * fair.y + apart, 0)
     assert facts["residual"]["auroc"] == pytest.approx(facts["residual"]["probe_auroc"], abs=0.01)
     assert facts["linear"]["auroc_95"][0] < 0.5 < facts["linear"]["auroc_95"][1]

@@ -45,13 +45,11 @@ FLOORS = {"triviaqa": 0.94, "nq": 0.885, "nq301": 0.77, "efficientqa": 0.80}
 @pytest.mark.parametrize(("name", "path"), CASES, ids=[f"{n}-{p.name}" for n, p in CASES])
 def test_every_task_runs_dry_on_its_file(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    cost = Costs(
-        0, Memory(0, 0, "reading hidden states")
-    )  # what it takes is measured, which would take a minute for all tasks
+    # what it takes is measured, which would take a minute for all tasks
+    cost = Costs(0, Memory(0, 0, "reading hidden states"))
     monkeypatch.setattr("probebench.job.preview.dry_run.costs", lambda *a: cost)
-    shown = preview(
-        Options(ModelSpec("tiny"), name, data=str(path), limit=120)
-    ).text()  # enough for 20 of each label
+    # enough for 20 of each label
+    shown = preview(Options(ModelSpec("tiny"), name, data=str(path), limit=120)).text()
     assert f"task       {name}" in shown
     assert "<|bos|>" in shown or TASKS[name].kind == "statements"
 
@@ -214,9 +212,8 @@ def test_a_real_encoder_reads_real_statements(tmp_path):
     )
     last = run.matrix("auroc")["statement_last"]
     assert last["emb"] < 0.6
-    assert (
-        last.drop("emb").max() > 0.7
-    )  # an independent computation gave .79 at block 4, five folds grouped by city
+    # an independent computation gave .79 at block 4, five folds grouped by city
+    assert last.drop("emb").max() > 0.7
     text = next(d for d in run.record["detectors"] if d["name"] == "text")
     assert text["probe_minus_this_95"][0] > 0
     with pytest.raises(Exception, match="generates nothing"):

@@ -75,9 +75,8 @@ def test_two_independent_halves_of_a_signal_beat_each():
     assert found["ensemble_mean"].detail["k"] == 2
     assert {c["layer"] for c in found["ensemble_mean"].detail["cells"]} == {"0", "1"}
     assert set(found) == {"ensemble_mean", "ensemble_stacked"}
-    for (
-        d
-    ) in found.values():  # the sum of two halves: Phi(1) = 0.841 against Phi(1 / sqrt 2) = 0.760
+    # the sum of two halves: Phi(1) = 0.841 against Phi(1 / sqrt 2) = 0.760
+    for d in found.values():
         assert d.kind == "ensemble"
         assert test_auroc(d) == pytest.approx(0.841, abs=0.03)
         assert test_auroc(d) > single + 0.05

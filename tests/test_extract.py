@@ -53,9 +53,8 @@ def test_equals_output_hidden_states_of_one_example(loaded, kind):
         with torch.inference_mode():
             hidden = model.model(torch.tensor([s]), output_hidden_states=True).hidden_states
         for j, token in enumerate(places(seqs)[i, :, 0]):
-            for row in range(
-                3
-            ):  # embedding output and blocks 0 and 1; the last entry comes after the final norm
+            # embedding output and blocks 0 and 1; the last entry comes after the final norm
+            for row in range(3):
                 np.testing.assert_allclose(
                     values[row, j, i], hidden[row][0, token].numpy(), atol=2e-5, rtol=1e-4
                 )

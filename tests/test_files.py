@@ -234,9 +234,8 @@ def test_squad_nested_flat_and_as_text(tmp_path):
     assert read(tmp_path / "flat.json", json.dumps(FLAT)) == wanted
     pd.DataFrame(FLAT).to_parquet(tmp_path / "t.parquet")
     pd.DataFrame(FLAT).to_csv(tmp_path / "t.csv", index=False)
-    read_back = pd.read_parquet(
-        tmp_path / "t.parquet"
-    )  # whose cells are arrays of numpy, and print as such
+    # whose cells are arrays of numpy, and print as such
+    read_back = pd.read_parquet(tmp_path / "t.parquet")
     read_back.to_csv(tmp_path / "numpy.csv", index=False)
     for name in ("t.parquet", "t.csv", "numpy.csv"):
         assert [

@@ -133,9 +133,8 @@ def test_shuffled_labels_stay_in_their_split_and_keep_groups_as_they_are():
             assert row[rows].sum() == y[rows].sum()
     agreement = (shuffled == y).mean()
     share = y.mean()
-    assert (
-        abs(agreement - (share**2 + (1 - share) ** 2)) < 0.03
-    )  # what two unrelated label vectors of this share agree on
+    # what two unrelated label vectors of this share agree on
+    assert abs(agreement - (share**2 + (1 - share) ** 2)) < 0.03
     assert (labels.shuffled(20, 0) == shuffled[:20]).all()
     assert (labels.shuffled(1, 1) != shuffled[:1]).any()
 
@@ -273,9 +272,8 @@ def test_cells_that_cannot_be_fitted_say_why(labels):
 
 def test_unconverged_probe_is_flagged(labels):
     rng = np.random.default_rng(0)
-    mix = rng.normal(size=(150, 150)) * 10 ** np.linspace(
-        -2, 2, 150
-    )  # raw vectors: strongly correlated, of very different scale
+    # raw vectors: strongly correlated, of very different scale
+    mix = rng.normal(size=(150, 150)) * 10 ** np.linspace(-2, 2, 150)
     X = (rng.normal(size=(N, 150)) @ mix.T + 3 * labels.y[:, None]).astype(np.float32)
     fit = fit_cell(X, np.ones(N, dtype=bool), labels, get_probe("orgad2025"), PLANTED)
     assert not fit.converged

@@ -331,9 +331,8 @@ def test_a_run_from_file_to_record(made, answers_file, tmp_path, monkeypatch):
     run = probebench.evaluate(str(made("Q8_0")), **small)
     assert run.record["model"]["gguf"]["quantization"] == "Q8_0"
     assert run.folder.parent.name.startswith("llama-Q8_0.gguf-")
-    assert (
-        run.attribution["mean_abs"].max() > 0
-    )  # gradients pass through weights that were brought back
+    # gradients pass through weights that were brought back
+    assert run.attribution["mean_abs"].max() > 0
 
 
 def test_the_dry_run_reads_no_tensor(made, tmp_path, monkeypatch):

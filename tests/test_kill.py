@@ -48,9 +48,8 @@ class Events:
         os.fsync, os.replace = self.fsync, self.replace
 
     def happen(self, where):
-        self.n += f"/{self.only}" in where.replace(
-            "/.", "/"
-        )  # a file has its name with a dot while it is written
+        # a file has its name with a dot while it is written
+        self.n += f"/{self.only}" in where.replace("/.", "/")
         if self.n == self.at:
             self.act(where)
 
@@ -84,9 +83,8 @@ def schedule():
     """At which event of which stage each attempt ends; then at which of all events, so that one
     attempt gets through."""
     for stage in STAGES:
-        yield from (
-            (at, stage) for at in ((1, 2) if stage in FILES else (1, 3, 6))
-        )  # so many events has a single one at least
+        # so many events has a single one at least
+        yield from ((at, stage) for at in ((1, 2) if stage in FILES else (1, 3, 6)))
     yield from ((at, "") for at in (2, 5, 10, 20, 30))
     step = 40
     while True:

@@ -91,9 +91,8 @@ def test_a_repeated_key_among_many_is_found_in_one_pass(tmp_path):
     (tmp_path / "record.json").write_text(
         "{" + ",".join(f'"{k}":1' for k in [*keys, keys[-1]]) + "}"
     )
-    with pytest.raises(
-        Broken, match="the key more than once"
-    ):  # comparing all with all would take minutes
+    # comparing all with all would take minutes
+    with pytest.raises(Broken, match="the key more than once"):
         read_json(tmp_path, "record.json")
 
 

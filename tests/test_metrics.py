@@ -130,18 +130,16 @@ def test_all_cells_at_once_equal_scikit_learn(example):
     expected = [reference(y, s) for s in scores]
     np.testing.assert_allclose(auroc_many(y, scores), expected, rtol=0, atol=1e-12)
     np.testing.assert_allclose(auroc_many(1 - y, -scores), expected, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(
-        auroc_many(y, np.exp(scores)), expected, rtol=0, atol=1e-12
-    )  # monotone: nothing changes
+    # monotone: nothing changes
+    np.testing.assert_allclose(auroc_many(y, np.exp(scores)), expected, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=100, deadline=None)
 @given(maps)
 def test_many_labellings_equal_one_after_the_other(example):
     y, scores = example
-    labels = np.random.default_rng(0).integers(
-        0, 2, (len(y), 6)
-    )  # each with its own number of correct answers
+    # each with its own number of correct answers
+    labels = np.random.default_rng(0).integers(0, 2, (len(y), 6))
     expected = [[reference(labels[:, b], s) for b in range(6)] for s in scores]
     np.testing.assert_allclose(auroc_labels(labels, scores), expected, rtol=0, atol=1e-12)
 

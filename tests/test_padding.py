@@ -176,9 +176,8 @@ def test_fast_generation_is_not_for_states_over_padding(loaded, monkeypatch):
         pick_generation(handle, "fast")
     model, wanted = loaded("llama"), [Request(str(i), ids) for i, ids in enumerate(prompts())]
     plain = generate(model, wanted, 5, frozenset())
-    fast = generate(
-        model, wanted, 5, frozenset(), how="fast"
-    )  # an unknown one: no padding on the left there either
+    # an unknown one: no padding on the left there either
+    fast = generate(model, wanted, 5, frozenset(), how="fast")
     assert [a.answer_ids for a in plain] == [a.answer_ids for a in fast]
 
 
@@ -268,9 +267,8 @@ def said(ids, logprobs):
 
 def test_rounding_and_faults_are_told_apart():
     a = said([5, 6, 7, 8], [-0.1, -0.7, -0.2, -0.3])
-    near = said(
-        [5, 9, 1, 1], [-0.1, -0.71, -4.0, -4.0]
-    )  # a tie that fell the other way, and what came of it
+    # a tie that fell the other way, and what came of it
+    near = said([5, 9, 1, 1], [-0.1, -0.71, -4.0, -4.0])
     far = said([5, 6, 7, 8], [-0.1, -0.7, -1.9, -0.3])
     short = said([5, 6], [-0.1, -0.7])
     assert [first_difference(a, b) for b in (a, near, far, short)] == [None, 1, None, None]
@@ -307,9 +305,8 @@ def test_a_layer_of_zeros_is_refused(loaded):
         check_zeros(found, table, reader.layout)
     found["attn.o"][1, 0, 0, 3] = 1  # one number of one vector
     check_zeros(found, table, reader.layout)
-    check_zeros(
-        {site: v * 0 for site, v in found.items()}, np.full_like(table, -1), reader.layout
-    )  # nothing was read
+    # nothing was read
+    check_zeros({site: v * 0 for site, v in found.items()}, np.full_like(table, -1), reader.layout)
     weight = model.model.model.layers[2].self_attn.o_proj.weight
     before = weight.data.clone()
     try:

@@ -465,9 +465,8 @@ def test_gold_exact_answers_are_marked(tmp_path):
         "tiny", "people", limit=300, exact_answer="gold", out=tmp_path / "run", **BARE
     )
     assert run.record["counts"]["all"]["exact_found"]["all"]["rate"] == 1.0
-    for row in (
-        run.answers.itertuples()
-    ):  # a reference when right, what the task's own rule finds when wrong
+    # a reference when right, what the task's own rule finds when wrong
+    for row in run.answers.itertuples():
         assert (row.exact_answer in row.references) == bool(row.label)
     assert run.record["task"]["exact_answer"] == "gold"
     assert any("for comparison with the paper only" in w for w in run.record["warnings"])

@@ -95,9 +95,8 @@ def test_other_versions_are_the_same_run(first, monkeypatch):
         broken.setattr("probebench.job.write.build_record", lambda *parts: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             again()
-    assert (
-        probebench.Run.load(run.folder).record["key"] == run.record["key"]
-    )  # what was there is lost to no mistake
+    # what was there is lost to no mistake
+    assert probebench.Run.load(run.folder).record["key"] == run.record["key"]
     upgraded = again()
     assert (upgraded.resumed, upgraded.folder) == (False, run.folder)
     assert upgraded.record["key"] != run.record["key"]

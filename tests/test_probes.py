@@ -76,9 +76,8 @@ def test_every_probe_is_a_scikit_learn_classifier(name):
     made = get_probe(name).make(get_probe(name).grid[0], X.shape[1])
     again = clone(made)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "error" if name != "orgad2025" else "ignore"
-        )  # scikit-learn's defaults are left to complain
+        # scikit-learn's defaults are left to complain
+        warnings.simplefilter("error" if name != "orgad2025" else "ignore")
         made.fit(X, y)
         again.fit(X, y)
         assert (
@@ -102,9 +101,8 @@ def test_flipped_labels_flip_decisions(name):
         get_probe(name).make(1e-2, X.shape[1]).fit(X, labels).decision_function(X)
         for labels in (y, 1 - y)
     )
-    if (
-        name == "mlp"
-    ):  # its units start where the seed puts them, so the two fits differ, though not by much
+    # its units start where the seed puts them, so the two fits differ, though not by much
+    if name == "mlp":
         assert auroc(y, b) < 0.1
     else:
         np.testing.assert_allclose(a, -b, rtol=1e-3, atol=1e-3 * np.abs(a).max())

@@ -231,9 +231,8 @@ def chances(p, map_p, ends=(0.4, 0.6)):
 
 def test_chance_is_what_shuffled_labels_say_and_not_the_interval():
     wide, high = (0.4, 0.8), (0.55, 0.8)
-    assert (
-        chance(chances(0.01, 0.02, wide)).verdict == "above"
-    )  # though the interval contains one half
+    # though the interval contains one half
+    assert chance(chances(0.01, 0.02, wide)).verdict == "above"
     assert "negative" not in chance_sentence(chances(0.01, 0.02, wide))
     assert chance(chances(0.3, 0.4, high)).verdict == "level"  # though the interval does not
     said = chance_sentence(chances(0.3, 0.4, high))

@@ -126,9 +126,8 @@ def test_description_is_readable(stem):
     assert head["position_rule"] == META.position_rule
     assert head["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert set(load_file(weights)) == {"0.weight", "0.bias", "centre", "scale"}
-    assert (
-        load_probe(weights).meta == load_probe(str(description)).meta == META
-    )  # either file names the probe
+    # either file names the probe
+    assert load_probe(weights).meta == load_probe(str(description)).meta == META
 
 
 def test_a_dot_in_the_name_stays(tmp_path):

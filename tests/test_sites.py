@@ -338,9 +338,8 @@ def build(name: str) -> nn.Module:
 
 
 def base_of(model: nn.Module) -> nn.Module:
-    return (
-        getattr(model, model.base_model_prefix, None) or model.model
-    )  # Llama 4 has another prefix than name
+    # Llama 4 has another prefix than name
+    return getattr(model, model.base_model_prefix, None) or model.model
 
 
 def n_layers(model: nn.Module) -> int:
@@ -478,9 +477,8 @@ def test_heads_follow_from_queries_keys_and_values(name):
             continue
         attention = holder(block, plan.taps["attn.o", layer].module)
         q, k = seen["attn.q", layer], seen["attn.k", layer]
-        heads = attend(
-            name, attention, q, k, seen.get(("attn.v", layer), k)
-        )  # Gemma 4 may use its keys as values
+        # Gemma 4 may use its keys as values
+        heads = attend(name, attention, q, k, seen.get(("attn.v", layer), k))
         if name.startswith(("qwen3-next", "qwen3.5")):
             whole = linear(attention.q_proj, attention_input(model, attention)).unflatten(
                 -1, (4, 16)
@@ -657,9 +655,8 @@ def test_resid_is_output_hidden_states(name):
         expected = (
             hidden[row] if hidden[row].ndim == 3 else hidden[row][model.config.altup_active_idx]
         )
-        at = (
-            row if name.startswith("mamba") else row - 1
-        )  # Mamba's list begins with the output of block 0
+        # Mamba's list begins with the output of block 0
+        at = row if name.startswith("mamba") else row - 1
         close(seen["resid", at], expected)
 
 

@@ -152,6 +152,5 @@ def test_a_run_that_fails_before_it_wrote_leaves_no_folder(tmp_path):
     with pytest.raises(ZeroDivisionError), Lock(folder):
         write_atomic(folder / "stages" / "answers-1" / "00000.parquet", b"work")
         raise ZeroDivisionError
-    assert (
-        folder / "stages" / "answers-1" / "00000.parquet"
-    ).is_file()  # and so does what was computed
+    # and so does what was computed
+    assert (folder / "stages" / "answers-1" / "00000.parquet").is_file()

@@ -363,9 +363,8 @@ def test_a_second_run_that_agrees(run, tmp_path):
     assert facts["agrees"] and facts["same_cell"]
     assert next(read_entries(tmp_path / "leaderboards")).tier == "rerun"
     record = json.loads((folder / "record.json").read_text())
-    (folder / "record.json").write_text(
-        json.dumps(record | {"warnings": []})
-    )  # not the submission that agreed any more
+    # not the submission that agreed any more
+    (folder / "record.json").write_text(json.dumps(record | {"warnings": []}))
     assert next(read_entries(tmp_path / "leaderboards")).tier == "recomputed"
 
 

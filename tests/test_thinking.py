@@ -20,8 +20,7 @@ TEMPLATES = {
     "v3.1": USER + "{% if thinking %}{{ '<think>' }}{% else %}{{ '</think>' }}{% endif %}",
     "gpt-oss": (
         "{{ '<|start|>system<|message|>Reasoning: low<|end|><|start|>user<|message|>' + "
-        "messages[-1].content "
-        "+ '<|end|><|start|>assistant' }}"
+        "messages[-1].content + '<|end|><|start|>assistant' }}"
     ),
 }
 SPECIAL = {
@@ -95,9 +94,8 @@ def test_thinking_switched_off_by_a_closing_delimiter_alone():
 def test_template_opens():
     t, names, n, _ = found("r1", "The poet.</think>It is Paris.")
     assert names == {"first": "\n", "last": ".", "end": "</think>", "final": "It"}
-    assert (
-        t.first == n - 1
-    )  # the line break after the delimiter belongs to the prompt, as the delimiter does
+    # the line break after the delimiter belongs to the prompt, as the delimiter does
+    assert t.first == n - 1
     again, _, n, _ = found("r1", "<think>The poet.</think>It is Paris.")
     assert again.first == n + 1, "a model that opens once more thinks from there"
 

@@ -118,9 +118,8 @@ def test_all_fifteen_positions_are_different_tokens(runs, task):
     ]
     table = locate(tokens, PUBLISHED)
     distinct = [len(set(row)) for row in table[:, :, 0].tolist()]
-    assert (
-        np.mean(np.array(distinct) == 15) > 0.99
-    )  # now and then the model leaves out an answer's second word
+    # now and then the model leaves out an answer's second word
+    assert np.mean(np.array(distinct) == 15) > 0.99
     assert (table >= 0).all()
 
 

@@ -208,9 +208,8 @@ def test_mahalanobis_cosine_is_the_cosine_under_the_covariance():
     assert mahalanobis_cosine(a, b, X) == pytest.approx(expected, abs=1e-12)
     assert mahalanobis_cosine(a, b, X) == pytest.approx(np.corrcoef(X @ a, X @ b)[0, 1], abs=1e-12)
     assert cosine(a, b) == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
-    M = rng.normal(
-        size=(6, 6)
-    )  # the same vectors in another basis: decisions stay, and so does their correlation
+    # the same vectors in another basis: decisions stay, and so does their correlation
+    M = rng.normal(size=(6, 6))
     c, d = np.linalg.solve(M.T, a), np.linalg.solve(M.T, b)  # (X M') c = X a
     assert mahalanobis_cosine(c, d, X @ M.T) == pytest.approx(expected, abs=1e-9)
     assert abs(cosine(c, d) - cosine(a, b)) > 0.01

@@ -473,15 +473,13 @@ def test_the_stream_is_output_hidden_states_of_the_whole_model(whole, read, name
     assert [k for _, k in plan.taps] == [EMB, *blocks]
     found = Extractor(loaded, plan, "float32")(IDS, TABLE, ("first", "middle", "last"))["resid"]
     if "paligemma" in name:
-        model.set_attn_implementation(
-            "eager"
-        )  # the one that sees in one direction with a mask and without
+        # the one that sees in one direction with a mask and without
+        model.set_attn_implementation("eager")
     for i, ids in enumerate(IDS):
         with torch.inference_mode():
             out = model(input_ids=torch.tensor([ids]), use_cache=False, output_hidden_states=True)
-        for row, states in enumerate(
-            out.hidden_states[:-1]
-        ):  # the last one comes after the final norm
+        # the last one comes after the final norm
+        for row, states in enumerate(out.hidden_states[:-1]):
             np.testing.assert_allclose(
                 found[row][:, i], states[0][TABLE[i, :, 0]], atol=1e-4, rtol=1e-4
             )

@@ -114,8 +114,7 @@ FAULTS = {
     "or may": (
         {"readable.after.difference": -0.1, "readable.after.difference_95": [-0.3, 0.1]},
         "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = "
-        "290): probe minus baseline "
-        "is -0.100 [-0.300, +0.100] over the 300",
+        "290): probe minus baseline is -0.100 [-0.300, +0.100] over the 300",
     ),
     "too little power": (
         {"readable.after.difference": 0.05},
@@ -159,9 +158,8 @@ FAULTS = {
     "a draw": (
         {"readable.after.difference": 0.0, "readable.after.difference_95": [-0.01, 0.01]},
         "not distinguishable from the best baseline, 'log-prob mean' (chosen on validation, n = "
-        "290): probe minus baseline "
-        "is +0.000 [-0.010, +0.010] over the 300 test examples that both score; a difference of "
-        "0.070 would be found",
+        "290): probe minus baseline is +0.000 [-0.010, +0.010] over the 300 test examples that "
+        "both score; a difference of 0.070 would be found",
     ),
     "into the prompt": (
         {"positions_present.-8.in_prompt": 7},

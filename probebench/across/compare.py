@@ -228,15 +228,13 @@ def _refusal(runs: Sequence[Run], other: int, n: int, first: str) -> str:
     if two_models and runs[0].record["task"]["kind"] != "statements":
         return (
             f"{said} That is in the nature of two models: {models[0]} and {models[1]} each answer "
-            "by themselves, and different "
-            f"answers are right. With {FLAG} each run is scored against its own labels, and the "
-            "difference says in which model "
-            f"right and wrong are easier to read."
+            f"by themselves, and different answers are right. With {FLAG} each run is scored "
+            "against its own labels, and the difference says in which model right and wrong are "
+            "easier to read."
         )
     return (
         f"{said} The runs do not mean the same by right and wrong: compare their tasks, judges and "
-        f"answers. With {FLAG} each run "
-        f"is scored against its own labels all the same."
+        f"answers. With {FLAG} each run is scored against its own labels all the same."
     )
 
 

@@ -64,8 +64,7 @@ def transfer(
     if len(stored) < 2 and not labelled:
         raise UsageError(
             f"{loaded[0].folder} is one run without topics: transfer needs two runs or more of one "
-            "model, or a run of statements "
-            f"on several topics with --topics FILE."
+            "model, or a run of statements on several topics with --topics FILE."
         )
     rows = [*(row for owner in stored for row in _at_cell_of(owner, stored)), *_all_but_one(stored)]
     for run, topic in labelled:

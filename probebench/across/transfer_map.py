@@ -39,9 +39,8 @@ def predicted_by_angle(table: pd.DataFrame) -> dict[str, Any]:
     """Pearson correlation, over the pairs of different tasks, between each kind of cosine and the
     AUROC; NaN below four pairs."""
     pairs = table[(table.kind == "pair") & (table.train_task != table.test_task)]
-    pairs = pairs.drop_duplicates(
-        ["train_task", "test_task", "site", "layer", "position"]
-    )  # both may have chosen one cell
+    # both may have chosen one cell
+    pairs = pairs.drop_duplicates(["train_task", "test_task", "site", "layer", "position"])
     found: dict[str, Any] = {}
     for name in ("cosine", "mahalanobis_cosine"):
         both = pairs[[name, "auroc"]].dropna()

@@ -123,7 +123,8 @@ TRANSFER = (
         multiple=True,
         metavar="FILE",
         help=(
-            "Which topic a statement is of; a file without a column 'topic' is one topic. Repeat for "
+            "Which topic a statement is of; a file without a column 'topic' is one topic. Repeat "
+            "for "
             "several."
         ),
     ),

@@ -180,8 +180,7 @@ def states_import(
         found = done.compared
         click.echo(
             f"{found.whole} answers are those of our own pass at every layer, {found.lowest} more "
-            "at the lowest "
-            f"(largest difference {found.largest:.1%}, {found.tolerance:.0%} allowed)"
+            f"at the lowest (largest difference {found.largest:.1%}, {found.tolerance:.0%} allowed)"
         )
     for line in (
         *(f"no layer {layer_name(k)}: {why}" for k, why in done.absent.items()),

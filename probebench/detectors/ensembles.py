@@ -229,9 +229,8 @@ def _left_out(
         # C counts against a sum over examples: with fewer of them weights would be shorter, and
         # decisions nearer together
         decisions = _fit(X, fit_on, labels, (C * len(rows) / len(fit_on),))[0]
-        found[folds == fold] = (
-            decisions[held] - decisions[fit_on].mean()
-        )  # without the fold's own intercept
+        # without the fold's own intercept
+        found[folds == fold] = decisions[held] - decisions[fit_on].mean()
     return found
 
 

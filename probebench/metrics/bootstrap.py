@@ -117,9 +117,8 @@ def _bootstrap(
         w0: (wrong example, resample) counts.
         out: (cell, resample).
     """
-    below = np.zeros(
-        (len(w0) + 1, w0.shape[1]), dtype=w0.dtype
-    )  # below[k]: counts of the k lowest wrong examples
+    # below[k]: counts of the k lowest wrong examples
+    below = np.zeros((len(w0) + 1, w0.shape[1]), dtype=w0.dtype)
     rows, steps = list(below), list(w0)
     n1 = (
         (~np.isnan(positive)).astype(w1.dtype) @ w1

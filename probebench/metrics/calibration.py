@@ -55,9 +55,8 @@ def fit_platt(y: NDArray[np.integer], decisions: Floats) -> Platt:
     base = float(np.log(target.mean() / (1 - target.mean())))
     centre, scale = float(decisions.mean()), float(decisions.std())
     x = (decisions - centre) / scale if scale > 0 else np.zeros(len(decisions))
-    if not np.isfinite(x).all() or not x @ (target - target.mean()) > 1e-12 * len(
-        x
-    ):  # the slope's gradient at zero
+    # the slope's gradient at zero
+    if not np.isfinite(x).all() or not x @ (target - target.mean()) > 1e-12 * len(x):
         return Platt(0.0, base)
     slope, intercept = _newton(x, target, base)
     return Platt(slope / scale, intercept - slope * centre / scale)

@@ -128,6 +128,5 @@ def wilson(k: float, n: int) -> Interval:
     share, z2 = k / n, Z95**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 / (1 + z2 / n) * float(np.sqrt(share * (1 - share) / n + z2 / (4 * n**2)))
-    return Interval(
-        min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
-    )  # rounding at 0 and 1
+    # rounding at 0 and 1
+    return Interval(min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))

@@ -86,9 +86,8 @@ def _ranked(
     kept, correct = _running(size), _running(right)
     n, n1 = kept[-1], correct[-1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision = correct[gains] / np.maximum(
-            kept[gains], 1
-        )  # nothing kept: nothing right, either
+        # nothing kept: nothing right, either
+        precision = correct[gains] / np.maximum(kept[gains], 1)
         auprc = np.einsum("ij,ij->j", precision, right[gains]) / n1
         steps = harmonic[kept.astype(np.intp)]
         random, oracle = n1, n1 * (1 + steps[-1] - harmonic[n1.astype(np.intp)])
@@ -125,17 +124,15 @@ def accuracy_threshold(y: NDArray[np.integer], scores: Floats) -> float:
     values, index = np.unique(scores, return_inverse=True)
     right = np.bincount(index, y == 1, len(values))
     wrong = np.bincount(index, y != 1, len(values))
-    hits = (
-        right.sum() + np.r_[0, np.cumsum(wrong - right)]
-    )  # with the threshold above that many of the values
+    # with the threshold above that many of the values
+    hits = right.sum() + np.r_[0, np.cumsum(wrong - right)]
     best = np.flatnonzero(hits == hits.max())
     k = int(best[(len(best) - 1) // 2])
     if k in (0, len(values)):
         return float("inf") if k else float("-inf")
     middle = (values[k - 1] + values[k]) / 2
-    return float(
-        middle if middle > values[k - 1] else values[k]
-    )  # neighbours in floating point have no middle
+    # neighbours in floating point have no middle
+    return float(middle if middle > values[k - 1] else values[k])
 
 
 def alarm_threshold(correct: Floats, rate: float) -> float:

@@ -70,14 +70,12 @@ def pick_generation(handle: ModelHandle, asked: str | None) -> str:
         UsageError: fast was asked of a model that cannot.
     """
     can = bool(getattr(type(handle.skeleton), "_can_compile_fullgraph", False))
-    can = (
-        can and known_alike(handle.skeleton.config) != "equal"
-    )  # prompts are padded to a few widths, to compile few shapes
+    # prompts are padded to a few widths, to compile few shapes
+    can = can and known_alike(handle.skeleton.config) != "equal"
     if asked == "fast" and not can:
         raise UsageError(
-            f"--generation fast needs a cache of fixed size, which transformers does not have for "
-            f"{handle.identity.architecture}. "
-            f"Take --generation plain."
+            "--generation fast needs a cache of fixed size, which transformers does not have for "
+            f"{handle.identity.architecture}. Take --generation plain."
         )
     return asked or ("fast" if can and handle.placement.device.type == "cuda" else "plain")
 

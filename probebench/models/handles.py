@@ -107,9 +107,8 @@ class LoadedModel:
         weight = next(table.parameters())
         if weight.device.type != "meta":
             return weight.device
-        where = getattr(
-            getattr(table, "_hf_hook", None), "execution_device", None
-        )  # offloaded: brought there when needed
+        # offloaded: brought there when needed
+        where = getattr(getattr(table, "_hf_hook", None), "execution_device", None)
         return self.handle.placement.device if where is None else torch.device(where)
 
     @property

@@ -150,8 +150,7 @@ def _quantization(spec: ModelSpec, found: Checkpoint, config: Any) -> str:
     if spec.peft is not None:
         raise UsageError(
             f"{spec.name!r} is quantised ({stored}), and merging an adapter would round its "
-            "weights. Give --peft with the model "
-            f"that is not quantised."
+            "weights. Give --peft with the model that is not quantised."
         )
     return stored
 

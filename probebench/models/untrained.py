@@ -22,10 +22,9 @@ def check_untrained(handle: ModelHandle) -> None:
     for name, value in (("--device-map", handle.placement.map), ("quantised weights", packed)):
         if value is not None:
             raise UsageError(
-                f"--control random-model is for models on one device that are not quantised, and "
-                f"{handle.identity.name!r} has "
-                f"{name} ({value}). Leave the control out, or run it with a smaller model of the "
-                "family."
+                "--control random-model is for models on one device that are not quantised, and "
+                f"{handle.identity.name!r} has {name} ({value}). Leave the control out, or run it "
+                "with a smaller model of the family."
             )
 
 

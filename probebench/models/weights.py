@@ -23,9 +23,8 @@ def read_weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
 
     spec, identity, placement = handle.spec, handle.identity, handle.placement
     if not found.local:
-        found = replace(
-            found, revision=identity.revision
-        )  # the recorded commit, though the hub may have moved on
+        # the recorded commit, though the hub may have moved on
+        found = replace(found, revision=identity.revision)
     options: dict[str, Any] = {"device_map": placement.map} if placement.map is not None else {}
     dtype = getattr(torch, identity.dtype)
     if identity.packed:

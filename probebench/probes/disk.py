@@ -159,9 +159,8 @@ def _tensors(fitted: Any) -> tuple[str, dict[str, NDArray[np.floating[Any]]]]:
     elif folded is None:
         raise UsageError(
             f"A fitted {_describe(fitted)} is not an affine map on the vectors, and only such "
-            "probes and the mlp probe can be "
-            f"saved: anything else would need pickle, which runs code when it is read. Keep its "
-            "decisions instead."
+            "probes and the mlp probe can be saved: anything else would need pickle, which runs "
+            "code when it is read. Keep its decisions instead."
         )
     elif ours:
         kind, layers = (

@@ -42,11 +42,9 @@ def size_note(n: int) -> str | None:
         return None
     return (
         f"{n} {'example is' if n == 1 else 'examples are'} too few for a probe, which needs at "
-        f"least {MIN_CLASS} correct and "
-        f"{MIN_CLASS} wrong answers: they would be answered, kept for `probebench answers`, and "
-        "then refused. Take "
-        f"{2 * MIN_CLASS} or more, and more the rarer one class is (--limit N, or a file with more "
-        "rows)."
+        f"least {MIN_CLASS} correct and {MIN_CLASS} wrong answers: they would be answered, kept "
+        f"for `probebench answers`, and then refused. Take {2 * MIN_CLASS} or more, and more the "
+        "rarer one class is (--limit N, or a file with more rows)."
     )
 
 
@@ -69,8 +67,7 @@ def class_trouble(answers: Sequence[LabelledAnswer], asked: Asked) -> str | None
         )
         why = (
             f"The {split} split holds {len(own)} {_what(asked)} with {sum(own)} {_right(asked)}: "
-            "one class only. "
-            f"{_way(_rounded(expected), answers, asked, or_else='more groups, ')}"
+            f"one class only. {_way(_rounded(expected), answers, asked, or_else='more groups, ')}"
         )
     else:
         return None

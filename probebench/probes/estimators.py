@@ -80,9 +80,8 @@ class L2Logistic(TwoClasses):
     ) -> L2Logistic:
         from sklearn.linear_model import LogisticRegression
 
-        centre = np.average(
-            X, axis=0, weights=weights
-        )  # moves only the intercept, and saves lbfgs most of its iterations
+        # moves only the intercept, and saves lbfgs most of its iterations
+        centre = np.average(X, axis=0, weights=weights)
         model = LogisticRegression(C=C, tol=self.tol, max_iter=self.max_iter)
         self.converged_ = _quietly(
             model, X - centre.astype(np.float64), index, sample_weight=weights
@@ -147,9 +146,8 @@ class ShrunkLDA(TwoClasses):
         gram = Z @ Z.T if wide else Z.T @ Z  # the smaller one
         variance, difference = np.trace(gram) / n / width, means[1] - means[0]
         self.shrinkage_ = _ledoit_wolf(Z, gram)
-        a = (
-            max(self.shrinkage_, float(np.finfo(float).eps)) * variance or 1.0
-        )  # the shrunk covariance is a I + b Z'Z
+        # the shrunk covariance is a I + b Z'Z
+        a = max(self.shrinkage_, float(np.finfo(float).eps)) * variance or 1.0
         b = (1 - self.shrinkage_) / n
         w = (
             (difference - b * Z.T @ _solve(b * gram, a, Z @ difference)) / a

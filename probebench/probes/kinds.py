@@ -156,8 +156,7 @@ class ImportedFactory:
         if why:
             raise UsageError(
                 f"Probe {self.path!r} made {why}. It must make an unfitted scikit-learn "
-                "classifier: with fit, and with "
-                f"decision_function or predict_proba."
+                "classifier: with fit, and with decision_function or predict_proba."
             )
         return _seeded(made)
 
@@ -200,8 +199,7 @@ def _imported(path: str) -> Probe:
     except Exception as error:  # an import runs any code there is
         raise UsageError(
             f"Probe {path!r}: cannot import {module_name!r} ({type(error).__name__}: {error}). A "
-            "module of your own must be "
-            f"installed, or its folder named in PYTHONPATH."
+            "module of your own must be installed, or its folder named in PYTHONPATH."
         ) from error
     try:
         function = getattr(module, attribute)
@@ -268,9 +266,8 @@ def linear_map(fitted: Any) -> LinearMap | None:
         centre = np.zeros(width) + _or(mean, 0.0)
         weight = weight / spread
         bias -= float(weight @ centre)
-    X = centre + spread * np.random.default_rng(0).normal(
-        size=(8, width)
-    )  # vectors such as the first step was fitted to
+    # vectors such as the first step was fitted to
+    X = centre + spread * np.random.default_rng(0).normal(size=(8, width))
     decisions = np.asarray(fitted.decision_function(X))
     near = 1e-6 * (1 + np.abs(decisions).max())
     return (

@@ -66,9 +66,8 @@ class Labels:
         y, out = self.y[places], np.tile(self.y[places], (n, 1))
         for rows in self.rows(places).values():
             for blocks in _blocks(group[places], rows):
-                order = np.argsort(
-                    of_group[:, group[places[blocks[:, 0]]]], axis=1
-                )  # (shuffle, group)
+                # (shuffle, group)
+                order = np.argsort(of_group[:, group[places[blocks[:, 0]]]], axis=1)
                 moved = y[blocks][order]  # (shuffle, group, member)
                 if blocks.shape[1] > 1:
                     moved = np.take_along_axis(

@@ -79,8 +79,7 @@ class SavedProbe:
         if X.ndim != 2 or X.shape[1] != self.width:
             raise StatesError(
                 f"This probe reads (example, {self.width}) vectors of {self.meta.model}, site "
-                f"{self.meta.site}, layer "
-                f"{self.meta.layer}; got an array of shape {X.shape}."
+                f"{self.meta.site}, layer {self.meta.layer}; got an array of shape {X.shape}."
             )
         if not np.isfinite(X).all():
             bad = int((~np.isfinite(X).all(axis=1)).sum())

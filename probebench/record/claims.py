@@ -216,7 +216,6 @@ def selected(record: Record) -> tuple[float | None, Ends, int, int | None]:
     s, probe = record["selection"], record["detectors"][0]
     if s.get("n_test") is None:
         return probe["auroc"], probe["auroc_95"], probe["n"], probe["n_correct"]
-    same = (
-        probe["n_correct"] if probe["n"] == s["n_test"] else None
-    )  # records before `n_test_correct`
+    # records before `n_test_correct`
+    same = probe["n_correct"] if probe["n"] == s["n_test"] else None
     return s["test_auroc"], s["test_auroc_95"], s["n_test"], s.get("n_test_correct", same)

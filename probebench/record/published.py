@@ -20,8 +20,7 @@ TEST_AUROC, ERROR_TYPES, TRANSFER = (
 """Tables 4 to 7, Table 2 and Figure 3a of Orgad et al. (2025), arXiv:2410.02707v4."""
 SIGN = (
     "The paper's positive class is an incorrect answer, ours a correct one. Turning both the "
-    "labels and the scores round leaves an "
-    "AUROC as it is, so the figures are shown as printed."
+    "labels and the scores round leaves an AUROC as it is, so the figures are shown as printed."
 )
 OTHERS = {"logits": "logit", "probas": "prob"}
 """First words of the paper's detectors, and of ours."""

@@ -31,9 +31,8 @@ TOP = 10
 def cells(scores: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     """One row per cell of one split."""
     own = scores[(scores.detector == "cell") & (scores.metric == "auroc") & (scores.split == split)]
-    return own.astype(
-        {"converged": bool}
-    )  # rows of other detectors have none, so the whole column is no boolean
+    # rows of other detectors have none, so the whole column is no boolean
+    return own.astype({"converged": bool})
 
 
 def cell_table(
@@ -94,8 +93,7 @@ def _by_component(record: Record, rows: pd.DataFrame, column: str) -> pd.DataFra
     if own.empty:
         raise UsageError(
             "This run read no component, so there is no map of components. Run `probebench eval` "
-            "again with --sites all, or "
-            f"with some of {', '.join(COMPONENTS)}."
+            f"again with --sites all, or with some of {', '.join(COMPONENTS)}."
         )
     table = own.pivot(index="layer", columns="site", values=column)
     return table.reindex(index=blocks, columns=list(COMPONENTS)).rename_axis(

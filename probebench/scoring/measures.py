@@ -102,9 +102,8 @@ def all_metrics(sample: Sample, test: Floats, validation: Floats) -> dict[str, M
         return Metric(float(replicates[0]), interval, n, "correct", detail)
 
     held_correct, prr = held[y_known == 1], metric(order.prr, "below_one")
-    worst = float(
-        ranked(y, -y.astype(np.float64)).prr[0]
-    )  # of all orders; the scale itself has no lower end
+    # of all orders; the scale itself has no lower end
+    worst = float(ranked(y, -y.astype(np.float64)).prr[0])
     return {
         "auprc": metric(order.auprc),
         "accuracy": metric(

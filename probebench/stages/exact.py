@@ -112,9 +112,8 @@ def _copied(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
     if room is not None and stage.longest > room:
         raise UsageError(
             f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer "
-            "takes "
-            f"up to {stage.longest}. Take --exact-answer new_words, or --extractor-model with a "
-            "model that holds more; the answers are kept."
+            f"takes up to {stage.longest}. Take --exact-answer new_words, or --extractor-model "
+            "with a model that holds more; the answers are kept."
         )
     found = dict(zip(rows, in_order(runner.run(stage)), strict=True))
     return [found.get(i) for i in range(len(said))]

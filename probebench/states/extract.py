@@ -139,9 +139,8 @@ class Extractor:
             if waiting is not None:  # the batch before, while the device is busy with this one
                 self._keep(*waiting, table, names, out)
             waiting = batch, copy
-            if (
-                copy.done is None
-            ):  # nothing is under way, so this batch need not wait beside the next
+            # nothing is under way, so this batch need not wait beside the next
+            if copy.done is None:
                 self._keep(*waiting, table, names, out)
                 waiting = None
             self.budget.reached(sum(map(len, batches[:k])))

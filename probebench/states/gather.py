@@ -106,9 +106,8 @@ class Gather:
         import torch
 
         index, absent, weights = self._on(states.device)
-        vectors = states.flatten(0, 1).index_select(
-            0, index
-        )  # a copy: models go on to change some of these in place
+        # a copy: models go on to change some of these in place
+        vectors = states.flatten(0, 1).index_select(0, index)
         if len(self.means):
             vectors = vectors.float()  # a sum over many tokens would not fit into half precision
             vectors.view(self.shape[1], self.shape[0], -1)[self.means] = (
@@ -138,9 +137,8 @@ class Gather:
             of_example = np.arange(self.shape[0])[:, None] * self.n_tokens
             index = of_example + np.maximum(self.table[:, :, 1], 0)
             self.places[device] = (
-                torch.from_numpy(index.T.ravel()).to(
-                    device
-                ),  # (position, example), the order they are kept in
+                # (position, example), the order they are kept in
+                torch.from_numpy(index.T.ravel()).to(device),
                 torch.from_numpy(np.flatnonzero((self.table[:, :, 0] < 0).T)).to(device),
                 torch.from_numpy(weights.astype(np.float32)).to(device),
             )

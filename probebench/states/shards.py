@@ -44,9 +44,8 @@ def to_bfloat16(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
     single = np.ascontiguousarray(values, dtype=np.float32)
     bits = single.view(np.uint32)
     rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
-    quiet = (bits >> np.uint32(16)) | np.uint32(
-        0x40
-    )  # rounding could turn a NaN into something else
+    # rounding could turn a NaN into something else
+    quiet = (bits >> np.uint32(16)) | np.uint32(0x40)
     return np.where(np.isnan(single), quiet, rounded).astype(np.uint16)
 
 

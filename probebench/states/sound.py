@@ -43,9 +43,8 @@ def check_finite(
         wider = "bfloat16 (or float32): float16 ends at 65,504" if dtype == "float16" else "float32"
         raise StatesError(
             f"{len(bad)} vectors of {site} are not finite in {dtype}, the first at layer {layer}, "
-            f"position {place!r}. "
-            f"If the model itself gives finite values, keep them with --states-dtype {wider}. If "
-            "not, try --dtype float32."
+            f"position {place!r}. If the model itself gives finite values, keep them with "
+            f"--states-dtype {wider}. If not, try --dtype float32."
         )
 
 
@@ -77,8 +76,7 @@ def check_zeros(
             ):
                 raise StatesError(
                     f"All {len(places)} vectors of {site} at layer {layer_name(layer)} are zero, "
-                    "which no working model gives: its "
-                    f"weights may not have reached their device (offloading, --device-map), or are "
-                    "zero in the checkpoint. Try it "
-                    f"without --device-map, or leave the layer out with --layers."
+                    "which no working model gives: its weights may not have reached their device "
+                    "(offloading, --device-map), or are zero in the checkpoint. Try it without "
+                    "--device-map, or leave the layer out with --layers."
                 )

@@ -239,9 +239,8 @@ def _set_up(run: Concern) -> Iterator[str]:
     if everything["thinking"] and "first_answer" in record["positions"]:
         yield (
             f"The model thinks before it answers ({everything['thinking']} of {everything['n']}): "
-            "first_answer and second_answer "
-            f"are its first generated tokens, inside the thinking; the final answer begins at "
-            "final_first (--positions all)."
+            "first_answer and second_answer are its first generated tokens, inside the thinking; "
+            "the final answer begins at final_first (--positions all)."
         )
     if record["data"]["n_too_long"]:
         yield (
@@ -274,8 +273,7 @@ def _left_out(run: Concern) -> Iterator[str]:
             if there in (None, len(c.rows))
             else (
                 f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all {there} that "
-                "have its token "
-                f"{selection['test_auroc']:.3f}."
+                f"have its token {selection['test_auroc']:.3f}."
             )
         )
         yield (
@@ -294,7 +292,6 @@ def _noise(run: Concern) -> Iterator[str]:
     if found and (found["change_95"][0] > 0 or found["change_95"][1] < 0):
         yield (
             f"Under the labels of {found['judge']} the probe's AUROC changes by "
-            f"{found['change']:+.3f} "
-            f"{interval(found['change_95'], signed=True)}, n = {found['n_test']} "
-            f"(agreement {found['agreement']:.1%}, kappa {found['kappa']:.2f})."
+            f"{found['change']:+.3f} {interval(found['change_95'], signed=True)}, n = "
+            f"{found['n_test']} (agreement {found['agreement']:.1%}, kappa {found['kappa']:.2f})."
         )

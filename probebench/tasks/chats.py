@@ -177,9 +177,8 @@ def turn_note(tokenizer: PreTrainedTokenizerBase, stops: Collection[int]) -> tup
         return ()
     return (
         f"The chat template ends an answer with {tokenizer.convert_ids_to_tokens(end)!r} (id "
-        f"{end}), which is no stop token of the "
-        f"model, so that its answers may run on into turns of their own. Name it as eos_token_id "
-        "in generation_config.json.",
+        f"{end}), which is no stop token of the model, so that its answers may run on into turns "
+        "of their own. Name it as eos_token_id in generation_config.json.",
     )
 
 

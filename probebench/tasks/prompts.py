@@ -57,8 +57,7 @@ def fill_prompt(task: Task, example: Example, *, chat: bool) -> str:
             return (Prompt().chat if chat else Prompt().base).format(question=example.question)
         raise UsageError(
             f"{task.path}: the prompt uses {{{error.args[0]}}}, which no column provides; columns "
-            "here: "
-            f"{', '.join(map(str, example.fields))}."
+            f"here: {', '.join(map(str, example.fields))}."
         ) from None
 
 

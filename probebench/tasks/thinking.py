@@ -43,9 +43,8 @@ class Delimiters:
 
 
 FAMILIES = (
-    Delimiters(
-        "think", "<think>", "</think>"
-    ),  # Qwen3, DeepSeek-R1 and V3.1, QwQ, Phi-4-reasoning, GLM, MiniMax
+    # Qwen3, DeepSeek-R1 and V3.1, QwQ, Phi-4-reasoning, GLM, MiniMax
+    Delimiters("think", "<think>", "</think>"),
     Delimiters(
         "harmony", "<|channel|>analysis<|message|>", "<|end|>", "<|channel|>final<|message|>"
     ),  # GPT-OSS

@@ -1,4 +1,5 @@
-"""A dataclass from a mapping of a YAML file; unknown and missing keys and wrong types are errors."""
+"""A dataclass from a mapping of a YAML file; unknown and missing keys and wrong types are
+errors."""
 
 from __future__ import annotations
 

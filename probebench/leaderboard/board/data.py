@@ -1,4 +1,5 @@
-"""The data files of the site: scripts that hold one JSON text each, for scripts of the site to read."""
+"""The data files of the site: scripts that hold one JSON text each, for scripts of the site to
+read."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Ranked rows, and what is counted over them: what every table of the leaderboard, the Markdown file
-and the site are made from."""
+"""Ranked rows, and what is counted over them: what every table of the leaderboard, the Markdown
+file and the site are made from."""
 
 from __future__ import annotations
 

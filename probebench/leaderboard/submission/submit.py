@@ -141,8 +141,7 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
     if (folder / RECORD).exists() and Run.load(folder).record.get("key") != record["key"]:
         raise BadFileError(
             f"{folder} holds another run of this model and task. A row is not replaced by a better "
-            "draw; docs/leaderboard.md "
-            f"says how a wrong one is corrected."
+            "draw; docs/leaderboard.md says how a wrong one is corrected."
         )
     write_atomic(folder / DECISIONS, decisions_bytes(run.predictions, exact=exact))
     write_atomic(folder / CELLS, cells_csv(run.scores).encode())

@@ -60,12 +60,10 @@ FAMILIES = (
         "Llama",
         _types(
             "llama mistral ministral ministral3 qwen2 qwen3 gemma gemma2 gemma3_text gemma4_text "
-            "vaultgemma olmo olmo2 olmo3 "
-            "olmo_hybrid granite granite_swa cohere cohere2 stablelm smollm3 seed_oss helium "
-            "ernie4_5 exaone4 bitnet cwm "
-            "hyperclovax diffllama hunyuan_v1_dense qwen2_vl_text qwen2_5_vl_text qwen3_vl_text "
-            "mllama_text_model emu3_text_model "
-            "chameleon"
+            "vaultgemma olmo olmo2 olmo3 olmo_hybrid granite granite_swa cohere cohere2 stablelm "
+            "smollm3 seed_oss helium ernie4_5 exaone4 bitnet cwm hyperclovax diffllama "
+            "hunyuan_v1_dense qwen2_vl_text qwen2_5_vl_text qwen3_vl_text mllama_text_model "
+            "emu3_text_model chameleon"
         ),
         LLAMA,
     ),
@@ -199,10 +197,8 @@ FAMILIES = (
 )
 WITH_PICTURES = _types(
     "aria aya_vision chameleon deepseek_vl emu3 fuyu gemma3 glm4v got_ocr2 idefics2 idefics3 "
-    "internvl lfm2_vl llama4 llava "
-    "llava_next llava_onevision mistral3 mllama ovis2 paligemma qwen2_5_vl qwen2_audio qwen2_vl "
-    "qwen3_vl qwen3_vl_moe smolvlm "
-    "video_llava vipllava voxtral"
+    "internvl lfm2_vl llama4 llava llava_next llava_onevision mistral3 mllama ovis2 paligemma "
+    "qwen2_5_vl qwen2_audio qwen2_vl qwen3_vl qwen3_vl_moe smolvlm video_llava vipllava voxtral"
 )
 """Types of models that see or hear, whose text part is of one of the families; each is tested."""
 ANY, ANY_MLP = "self_attn|attn|attention", "mlp|feed_forward|ffn"

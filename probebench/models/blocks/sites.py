@@ -158,9 +158,8 @@ def _hook(
     def hand(x: torch.Tensor) -> None:
         for site, layer, tap in taps:
             values = tap.take(x)
-            if (
-                list(values.shape[:-1]) != shape
-            ):  # OPT flattens batch and token, DeepSeek adds an axis
+            # OPT flattens batch and token, DeepSeek adds an axis
+            if list(values.shape[:-1]) != shape:
                 if values.shape[:-1].numel() != math.prod(shape):
                     raise RunError(
                         f"{site} of layer {layer} has shape {tuple(values.shape)}, not (batch, "
@@ -173,9 +172,8 @@ def _hook(
         hand(_first(args, kwargs))
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        hand(
-            output[0] if isinstance(output, (tuple, list)) else output
-        )  # some return a bare tensor, some a tuple
+        # some return a bare tensor, some a tuple
+        hand(output[0] if isinstance(output, (tuple, list)) else output)
 
     if side == "input":
         return module.register_forward_pre_hook(before, with_kwargs=True)

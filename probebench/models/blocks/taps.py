@@ -46,9 +46,8 @@ def find_blocks(model: nn.Module, n_layers: int) -> Sequence[nn.Module]:
     """
     from torch import nn
 
-    decoder = (
-        model.get_decoder() if hasattr(model, "get_decoder") else model
-    )  # not the layers that look at pictures
+    # not the layers that look at pictures
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
     lists = [
         (name, m)
         for name, m in decoder.named_modules()

@@ -34,9 +34,8 @@ class Adapter:
 
     def notes(self, model: str) -> tuple[str, ...]:
         """What a reader should know: it says that it was trained on another model."""
-        if self.base is None or _last(self.base) == _last(
-            model
-        ):  # folders move between machines, their names stay
+        # folders move between machines, their names stay
+        if self.base is None or _last(self.base) == _last(model):
             return ()
         return (
             f"The adapter {self.folder.name!r} says that it was trained on {self.base!r}, not on "
@@ -119,9 +118,8 @@ def merge(model: PreTrainedModel, adapter: Adapter) -> PreTrainedModel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what matters of them is asked for below
             wrapped: Any = PeftModel.from_pretrained(model, where)
-            keys = wrapped.load_adapter(
-                where, "default"
-            )  # once more, since only this says what did not fit
+            # once more, since only this says what did not fit
+            keys = wrapped.load_adapter(where, "default")
             _check_keys(adapter, keys.missing_keys, keys.unexpected_keys)
             merged: PreTrainedModel = wrapped.merge_and_unload(safe_merge=True)
     except (

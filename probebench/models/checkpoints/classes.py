@@ -97,9 +97,8 @@ def as_decoder(config: Any) -> tuple[Any, tuple[str, ...]]:
     if tuple(map(int, version("transformers").split(".")[:2])) < BOTH_WAYS_SINCE:
         raise UsageError(
             f"transformers {version('transformers')} masks the text of models of the type "
-            f"{config.model_type!r} otherwise in a "
-            f"batch than alone. A newer one does not: pip install -U "
-            f"'transformers>={BOTH_WAYS_SINCE[0]}.{BOTH_WAYS_SINCE[1]}'"
+            f"{config.model_type!r} otherwise in a batch than alone. A newer one does not: pip "
+            f"install -U 'transformers>={BOTH_WAYS_SINCE[0]}.{BOTH_WAYS_SINCE[1]}'"
         )
     config = copy.deepcopy(config)
     config.get_text_config(decoder=True).use_bidirectional_attention = False
@@ -125,9 +124,8 @@ def check_readable(found: Checkpoint, config: Any) -> None:
     if model_class(config, causal) is None:
         raise UsageError(
             f"transformers {version('transformers')} has no class that generates text with models "
-            f"of the type {kind!r}, so "
-            f"{found.name!r} cannot be read: only models that it loads as AutoModelForCausalLM or "
-            "AutoModelForImageTextToText can."
+            f"of the type {kind!r}, so {found.name!r} cannot be read: only models that it loads as "
+            "AutoModelForCausalLM or AutoModelForImageTextToText can."
         )
 
 
@@ -160,8 +158,7 @@ def skeleton(found: Checkpoint, config: Any, attention: str | None) -> Any:
             reason = " ".join(str(error).split())
             raise UsageError(
                 f"--attn-implementation {attention!r} cannot be used with {found.name!r} here; "
-                "eager and sdpa mostly can. "
-                f"({reason[:200]})"
+                f"eager and sdpa mostly can. ({reason[:200]})"
             ) from None
     text = config.get_text_config(decoder=True) if causal else config
     if causal and text is not config:
@@ -171,8 +168,7 @@ def skeleton(found: Checkpoint, config: Any, attention: str | None) -> Any:
     ):
         raise UsageError(
             f"The config of {found.name!r} (type {config.model_type!r}) does not say how many "
-            "blocks its decoder has and how wide "
-            f"they are, so its hidden states cannot be read."
+            "blocks its decoder has and how wide they are, so its hidden states cannot be read."
         )
     return model
 

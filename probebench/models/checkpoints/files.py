@@ -85,9 +85,8 @@ def check_weights(folder: Path) -> None:
     if any(path.suffix in (".bin", ".pt", ".pth") for path in folder.iterdir()):
         raise UsageError(
             f"{folder} holds pickled weights only (.bin), which may run code when they are read; "
-            "only safetensors are. To convert "
-            f"weights that you trust: AutoModelForCausalLM.from_pretrained(DIR, "
-            "use_safetensors=False).save_pretrained(NEW)"
+            "only safetensors are. To convert weights that you trust: "
+            "AutoModelForCausalLM.from_pretrained(DIR, use_safetensors=False).save_pretrained(NEW)"
         )
     raise UsageError(
         f"{folder} is not a language model of transformers with safetensors weights: it holds no "

@@ -123,9 +123,8 @@ class Checkpoint(Origin):
             )
         with self.reading():
             raw, _ = PreTrainedConfig.get_config_dict(self.source, **self.where)
-            if (
-                "model_type" not in raw and "auto_map" not in raw
-            ):  # of a folder without a config it is empty
+            # of a folder without a config it is empty
+            if "model_type" not in raw and "auto_map" not in raw:
                 raise ValueError(f"there is no {CONFIG} with a model_type in it.")
         kind, own = raw.get("model_type"), "AutoConfig" in (raw.get("auto_map") or {})
         if own and kind not in CONFIG_MAPPING and not self.trusted:
@@ -133,9 +132,8 @@ class Checkpoint(Origin):
         if not own and kind not in CONFIG_MAPPING:
             raise UsageError(
                 f"The model {self.name!r} has the model type {kind!r}, which transformers "
-                f"{version('transformers')} does not know. "
-                f"A newer one may: pip install -U transformers. (The model brings no code of its "
-                "own.)"
+                f"{version('transformers')} does not know. A newer one may: pip install -U "
+                "transformers. (The model brings no code of its own.)"
             )
         if self.local:
             check_weights(Path(self.source))
@@ -162,8 +160,7 @@ class Checkpoint(Origin):
         """The error about code that comes with a model."""
         return UsageError(
             f"The model {self.name!r} comes with Python code of its own for {what}, which would "
-            "run on this machine with your "
-            f"rights. {TRUST}"
+            f"run on this machine with your rights. {TRUST}"
         )
 
     def tokenizer(self, config: Any) -> PreTrainedTokenizerBase:
@@ -187,8 +184,7 @@ class Checkpoint(Origin):
         ):
             raise UsageError(
                 f"The folder {self.source!r} holds no tokenizer. Copy its files (tokenizer.json, "
-                "tokenizer_config.json) "
-                f"there from the model that it was made from."
+                "tokenizer_config.json) there from the model that it was made from."
             )
         with self.reading("a model with a tokenizer that can be read"):
             try:
@@ -199,9 +195,8 @@ class Checkpoint(Origin):
                 if "trust_remote_code" in str(error) and not self.trusted:
                     raise self.untrusted("its tokenizer") from None
                 raise
-        if len(tokenizer) <= len(
-            tokenizer.all_special_tokens
-        ):  # some classes make an empty one where files are missing
+        # some classes make an empty one where files are missing
+        if len(tokenizer) <= len(tokenizer.all_special_tokens):
             raise UsageError(
                 f"The tokenizer of {self.name!r} has no vocabulary: its vocabulary file is missing."
             )
@@ -253,9 +248,8 @@ def check_loaded(name: str, model: torch.nn.Module, facts: dict[str, Any]) -> No
     Raises:
         UsageError: weights that are missing, or of another shape.
     """
-    missing = sorted(
-        key for key in facts["missing_keys"] if "pooler" not in key
-    )  # poolers are never run here
+    # poolers are never run here
+    missing = sorted(key for key in facts["missing_keys"] if "pooler" not in key)
     for keys, what in (
         (missing, "are missing"),
         (sorted(k[0] for k in facts["mismatched_keys"]), "have another shape"),

@@ -253,8 +253,7 @@ def _check_size(header: Header, size: int) -> None:
         except (KeyError, ValueError):
             raise UsageError(
                 f"{header.path}: the tensor {name!r} is of the type {tensor.kind}, which gguf "
-                f"{version('gguf')} does not know. "
-                f"A newer one may: pip install -U gguf"
+                f"{version('gguf')} does not know. A newer one may: pip install -U gguf"
             ) from None
         whole = max(whole, header.data + tensor.offset + math.prod(tensor.shape) // block * n_bytes)
     if size < whole:

@@ -61,9 +61,8 @@ def config_of(header: Header) -> Any:
             raise
         raise UsageError(
             f"{header.path.name} has the architecture {header.architecture!r}, which transformers "
-            f"{version('transformers')} does "
-            f"not read from GGUF; it reads {', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}. Give "
-            "the folder it was made from."
+            f"{version('transformers')} does not read from GGUF; it reads "
+            f"{', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}. Give the folder it was made from."
         ) from None
     return _positions(header, config)
 
@@ -75,9 +74,8 @@ def _without_lists(header: Header, folder: Path) -> Path:
     try:
         from transformers.integrations.gguf import GGUF_CONFIG_ARCHS
 
-        if (
-            header.architecture in GGUF_CONFIG_ARCHS
-        ):  # read quickly already, and with the vocabulary's length
+        # read quickly already, and with the vocabulary's length
+        if header.architecture in GGUF_CONFIG_ARCHS:
             return header.path
     except ImportError:
         pass
@@ -128,9 +126,8 @@ def _positions(header: Header, config: Any) -> Any:
     if not isinstance(parameters, dict) or scaling not in (None, "none", "linear"):
         raise UsageError(
             f"{header.path.name} changes its positions by {scaling or FACTORS!r}, which "
-            f"transformers {version('transformers')} "
-            f"does not read from GGUF: its states would be those of another model. Give the folder "
-            "that it was made from."
+            f"transformers {version('transformers')} does not read from GGUF: its states would be "
+            "those of another model. Give the folder that it was made from."
         )
     changed: dict[str, Any] = {
         "rope_type": "linear",

@@ -73,9 +73,8 @@ def stored_quantization(config: Any) -> str | None:
     if not found:
         return None
     facts: dict[str, Any] = found if isinstance(found, dict) else found.to_dict()
-    method = (
-        facts.get("quant_method") or "bitsandbytes"
-    )  # the first quantised checkpoints did not say
+    # the first quantised checkpoints did not say
+    method = facts.get("quant_method") or "bitsandbytes"
     if not AutoHfQuantizer.supports_quant_method(facts):
         raise ValueError(
             f"its weights are quantised by {method!r}, which this version of transformers does not "

@@ -217,9 +217,8 @@ def bare_model(handle: ModelHandle, n_layers: int, vocabulary: int | None = None
             if isinstance(listed, (list, tuple)) and len(listed) == whole:
                 setattr(text, name, listed[:n_layers])
         text.num_hidden_layers = n_layers
-        if getattr(
-            text, "num_kv_shared_layers", None
-        ):  # the last ones read what earlier ones keep, which may not be there
+        # the last ones read what earlier ones keep, which may not be there
+        if getattr(text, "num_kv_shared_layers", None):
             text.num_kv_shared_layers = 0
     if vocabulary is not None:
         for name in VOCABULARIES:
@@ -257,9 +256,8 @@ def random_model(
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.ndim < 2 or not tensor.is_floating_point():
-                tensor.fill_(
-                    0.01
-                )  # what memory happens to hold can be numbers that a CPU is slow at
+                # what memory happens to hold can be numbers that a CPU is slow at
+                tensor.fill_(0.01)
                 continue
             flat, part = tensor.view(-1), tile.to(device=device, dtype=tensor.dtype)
             whole = flat.numel() // TILE * TILE

@@ -144,9 +144,8 @@ def attempt(run: Callable[[E], T], batch: E) -> T | None:
         if "alloc" not in str(error):
             raise
         results = None
-    if (
-        results is None and torch.cuda.is_available()
-    ):  # out of the except block, whose traceback holds on to tensors
+    # out of the except block, whose traceback holds on to tensors
+    if results is None and torch.cuda.is_available():
         torch.cuda.empty_cache()
     return results
 
@@ -160,8 +159,7 @@ def halving(batch: list[int], run: Callable[[list[int]], list[T]], what: str) ->
     if len(batch) == 1:
         raise MemoryLimitError(
             f"Out of memory with a single example while {what}. Lower the task's max_new_tokens, "
-            "use --dtype bfloat16, "
-            f"or a device with more memory."
+            "use --dtype bfloat16, or a device with more memory."
         )
     half = len(batch) // 2
     yield from halving(batch[:half], run, what)

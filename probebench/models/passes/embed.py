@@ -29,9 +29,8 @@ def find_encoder(name: str, *, device: str = "auto", offline: bool = False) -> M
         UnavailableError: a hub id that cannot be reached from here.
     """
     handle = find_model(ModelSpec(name, device=device), offline=offline)
-    if all(
-        hasattr(handle.skeleton, half) for half in ("encoder", "decoder")
-    ):  # the config of an encoder alone may not say so
+    # the config of an encoder alone may not say so
+    if all(hasattr(handle.skeleton, half) for half in ("encoder", "decoder")):
         raise UsageError(
             f"--encoder {name!r} has an encoder and a decoder. Give a model that reads one text, "
             "such as a BERT."

@@ -31,9 +31,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]
     def _add(self, tensor: torch.Tensor, args: tuple[Any, ...]) -> None:
         storage = tensor.untyped_storage()
         known = (a.untyped_storage()._cdata for a in tensors_in(args))
-        if (
-            storage in self._seen or storage._cdata in known
-        ):  # a view, or an argument changed in place
+        # a view, or an argument changed in place
+        if storage in self._seen or storage._cdata in known:
             return
         size = storage.nbytes()
         self._seen.add(storage)

@@ -117,9 +117,8 @@ def check_inside(
             token = f"{tokenizer.convert_ids_to_tokens(bad)!r} (id {bad})" if known else f"id {bad}"
             raise UsageError(
                 f"Example {name!r} has the token {token}, and the embedding of {model!r} has only "
-                f"{rows:,} tokens. The tokenizer "
-                f"was given more than the model: take the tokenizer files of the model that it was "
-                "trained from, or resize it."
+                f"{rows:,} tokens. The tokenizer was given more than the model: take the tokenizer "
+                "files of the model that it was trained from, or resize it."
             )
 
 

@@ -37,9 +37,8 @@ class Numpy:
         shifted = gram.copy()
         shifted.reshape(-1)[:: len(gram) + 1] += shift
         try:
-            return cholesky(
-                shifted.T, overwrite_a=True, check_finite=False
-            )  # .T is LAPACK's order: nothing is copied
+            # .T is LAPACK's order: nothing is copied
+            return cholesky(shifted.T, overwrite_a=True, check_finite=False)
         except LinAlgError:
             return None
 

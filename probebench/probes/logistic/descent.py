@@ -124,9 +124,8 @@ class WideCell:
                 dot(bent[i], pair[j].f) + quad[i, j] for i, j in ((0, 0), (0, 1), (1, 1))
             )
             det = h00 * h11 - h01 * h01
-            flat = (
-                det <= 1e-5 * h00 * h11
-            )  # one line only: at the first step, or where rounding made the two parallel
+            # one line only: at the first step, or where rounding made the two parallel
+            flat = det <= 1e-5 * h00 * h11
             n1 = xp.where(flat, 0.0, (h01 * g[0] - h00 * g[1]) / xp.where(flat, 1.0, det))
             move = xp.stack([-(g[0] + h01 * n1) / xp.where(h00 > 0, h00, 1.0), n1])
             return g, move, -(g * move).sum(0)
@@ -167,9 +166,8 @@ class WideCell:
         w = self.weights(now.v)
         columns.now = Point(now.v, w @ self.X.T + now.b[:, None], now.b)
         slope, _ = self.slopes(columns, columns.now.f)
-        step = self.direction(
-            columns, factor, slope, factor.curve
-        )  # at the shared curvature alone: a symmetric metric
+        # at the shared curvature alone: a symmetric metric
+        step = self.direction(columns, factor, slope, factor.curve)
         gradient = self.inner(columns.now, step) + dot(slope, step.f)
         gradient2, w2 = (self.lib.host(x).astype(np.float64) for x in (-gradient, dot(w, w)))
         return w, columns.now, np.sqrt(abs(gradient2) / np.maximum(w2, self.nothing(columns)))

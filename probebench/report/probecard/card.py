@@ -251,8 +251,8 @@ def _assumptions(r: Record, saved: Mapping[str, Any]) -> list[str]:
     facts = r.positions_present.get(position)
     if facts is not None and facts.n < every:
         words.append(
-            f"{every - facts.n} of {every} answers have no such token; they are neither in training "
-            "nor in the test"
+            f"{every - facts.n} of {every} answers have no such token; they are neither in "
+            "training nor in the test"
         )
     return words
 

@@ -32,11 +32,10 @@ def calibration_blocks(record: Record) -> list[Block]:
         for b in bins.itertuples()
     )
     caption = (
-        f"Share of {right} {what} against the probability that the probe gives them: "
-        f"{facts.n:,} test {what} in bins of equal "
-        f"size, Platt scaling on {facts.n_validation:,} of validation (slope "
-        f"{number(facts.slope)}, intercept "
-        f"{number(facts.intercept)}). Bars: 95 % interval; dotted: perfect calibration."
+        f"Share of {right} {what} against the probability that the probe gives them: {facts.n:,} "
+        f"test {what} in bins of equal size, Platt scaling on {facts.n_validation:,} of validation "
+        f"(slope {number(facts.slope)}, intercept {number(facts.intercept)}). Bars: 95 % interval; "
+        "dotted: perfect calibration."
     )
     columns = (Column("Probability given"), Column(f"Share {right}", True), INTERVAL, N)
     rows = [

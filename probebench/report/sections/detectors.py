@@ -1,5 +1,5 @@
-"""Beside simpler signals: every detector on the same examples, before and after the answer, and their
-further metrics."""
+"""Beside simpler signals: every detector on the same examples, before and after the answer, and
+their further metrics."""
 
 from __future__ import annotations
 

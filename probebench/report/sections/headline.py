@@ -24,9 +24,8 @@ def sentences(record: Record) -> list[str]:
     auroc, ends, n, correct = selected(record)
     found = [
         f"At {cell_words(s)}, the cell chosen on validation, a {record.probe.name} probe of "
-        f"{record.model.name} "
-        f"reaches a test AUROC of {number(auroc)} {interval(ends)} at telling {right} from {wrong} "
-        f"{what} of {task.name} (n = "
+        f"{record.model.name} reaches a test AUROC of {number(auroc)} {interval(ends)} at telling "
+        f"{right} from {wrong} {what} of {task.name} (n = "
         f"{n:,}{'' if correct is None else f', {correct:,} {right}'})."
     ]
     if partly := coverage(record):
@@ -38,7 +37,8 @@ def sentences(record: Record) -> list[str]:
     if h.signal is None:
         found.append("The record holds no simpler signal to compare it with.")
         return found
-    signal = f"{h.signal['label']} ({h.rule}), has {number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}"
+    theirs = f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}"
+    signal = f"{h.signal['label']} ({h.rule}), has {theirs}"
     gap = f"{number(h.difference, signed=True)} {interval(h.difference_95, signed=True)}"
     here = (
         f"On the same {what}"

@@ -31,10 +31,9 @@ def learning_blocks(record: Record) -> list[Block]:
     where = cell_words(facts)
     caption = (
         f"Test AUROC at {where} when the probe is trained on fewer examples, C chosen on "
-        "validation each time; "
-        f"n = {facts.n_test:,}. Means over random orders of the groups; the band says how much "
-        "hangs on which examples were "
-        f"drawn, at the last point it is that of the test split."
+        f"validation each time; n = {facts.n_test:,}. Means over random orders of the groups; the "
+        "band says how much hangs on which examples were drawn, at the last point it is that of "
+        "the test split."
     )
     columns = (
         Column("Training examples"),

@@ -39,11 +39,10 @@ def positions_figure(run: Run) -> tuple[Figure, Table]:
     n = n_words(run.record, cells(run.scores)[lambda t: t.site == site])
     caption = (
         f"Test AUROC of one probe per layer (down) and token position (across), site {site}; "
-        f"positive class: {words.right}. Framed: the cell chosen on validation, layer "
-        f"{s.layer}, {s.position}, {number(s.test_auroc)} "
-        f"{interval(s.test_auroc_95)}, n = {s.n_test:,}. Each cell is over the test "
-        f"{words.what} that have its token ({n}). Grey: too few such tokens. Each cell is "
-        "unbiased; the highest of them all is not."
+        f"positive class: {words.right}. Framed: the cell chosen on validation, layer {s.layer}, "
+        f"{s.position}, {number(s.test_auroc)} {interval(s.test_auroc_95)}, n = {s.n_test:,}. Each "
+        f"cell is over the test {words.what} that have its token ({n}). Grey: too few such tokens. "
+        "Each cell is unbiased; the highest of them all is not."
     )
     alt = (
         f"Heatmap of test AUROC, {spread(matrix, 'layer', 'position')} Chosen on validation: "

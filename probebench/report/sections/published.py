@@ -24,9 +24,8 @@ def published_blocks(record: Record) -> list[Block]:
     if (facts := record.published) is None:
         return []
     name = record.task.name
-    order = sorted(
-        facts.rows, key=lambda r: r.ours_is != "position"
-    )  # probes first, else as printed
+    # probes first, else as printed
+    order = sorted(facts.rows, key=lambda r: r.ours_is != "position")
     rows = [
         Row(
             (

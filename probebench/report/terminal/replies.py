@@ -119,8 +119,7 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
     else:
         yield (
             f"{len(replies):,} answers: {right:,} correct, {len(replies) - right:,} wrong "
-            f"({sum(r.refused for r in replies):,} "
-            f"refusals, {cut:,} cut off)."
+            f"({sum(r.refused for r in replies):,} refusals, {cut:,} cut off)."
         )
     for i, r in enumerate(replies[:limit], start=1):
         yield ""

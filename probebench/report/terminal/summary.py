@@ -78,9 +78,8 @@ def about(r: Record) -> list[str]:
         lines += _answer_lines(r)
     if opinion := r.second_opinion:
         lines.append(
-            f"second opinion of {escape(opinion.model)}: agrees on "
-            f"{opinion.agreement:.1%} of {opinion.with_opinion:,}, "
-            f"kappa {number(opinion.kappa)}"
+            f"second opinion of {escape(opinion.model)}: agrees on {opinion.agreement:.1%} of "
+            f"{opinion.with_opinion:,}, kappa {number(opinion.kappa)}"
         )
     return lines
 
@@ -157,8 +156,7 @@ def _residual(confounds: Confounds | None) -> list[str]:
         return []
     return [
         f"without what length, place and source explain: {number(left.auroc)} "
-        f"{interval(left.auroc_95, 2)}, with it {number(left.probe_auroc)}, "
-        f"n = {left.n:,}"
+        f"{interval(left.auroc_95, 2)}, with it {number(left.probe_auroc)}, n = {left.n:,}"
     ]
 
 

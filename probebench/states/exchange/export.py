@@ -184,8 +184,7 @@ def _npy(stored: Stored, site: str, chosen: Selection, folder: Path) -> dict[str
     if size > free:  # a full disk kills a process that writes through a memory map, without a word
         raise RunError(
             f"{site}.npy needs {size / 1e6:,.1f} MB and {folder.parent} has {free / 1e6:,.1f} MB "
-            "free. "
-            f"Export fewer --layers or --positions."
+            "free. Export fewer --layers or --positions."
         )
     array = np.lib.format.open_memmap(folder / facts["file"], mode="w+", dtype=dtype, shape=shape)
     for rows, layer, part in parts(reader, site, layers):

@@ -174,8 +174,7 @@ def states_of(
         if stored.model.get(name) != model.get(name):
             raise StatesError(
                 f"The hidden states in {stored.folder} are of another model: {name} "
-                f"{stored.model.get(name)}, "
-                f"not {model.get(name)}."
+                f"{stored.model.get(name)}, not {model.get(name)}."
             )
     if stored.reader.positions != tuple(positions):
         there = ",".join(stored.reader.positions)

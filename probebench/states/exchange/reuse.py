@@ -36,8 +36,7 @@ def restrict(
     if missing := [site for site in plan.sites if site not in there]:
         raise UsageError(
             f"--states {path} holds {', '.join(there)} and not {', '.join(missing)}. Give --sites "
-            f"{','.join(there)}, or leave "
-            f"--states out to extract them."
+            f"{','.join(there)}, or leave --states out to extract them."
         )
     for site, at in layout.items():
         stored_at = dict(zip(there[site].layers, there[site].widths, strict=True))
@@ -46,8 +45,7 @@ def restrict(
                 why = stored.absent.get(str(layer), "these states do not have it")
                 raise UsageError(
                     f"--states {path} has no layer {layer_name(layer)} of {site} ({why}), only "
-                    f"{ranges(there[site].layers)}. "
-                    f"Name others with --layers, or leave it out."
+                    f"{ranges(there[site].layers)}. Name others with --layers, or leave it out."
                 )
         for layer, width in zip(at.layers, at.widths, strict=True):
             if layer not in stored_at:

@@ -13,8 +13,7 @@ from probebench.models.handles import ModelIdentity
 
 CHUNKED = (
     "chunked prefill, cached prefixes and padding on the left leave only what comes after them. "
-    "Switch them off, and run one "
-    "pass over the whole sequence."
+    "Switch them off, and run one pass over the whole sequence."
 )
 
 

@@ -196,8 +196,7 @@ def _wrong_number(convention: str, n: int, n_layers: int) -> str:
         )
     return (
         f"{n} entries along the layer axis, but --convention {convention} has "
-        f"{allowed[convention]} for {n_layers} blocks "
-        f"({CONVENTIONS[convention]}).{fix}"
+        f"{allowed[convention]} for {n_layers} blocks ({CONVENTIONS[convention]}).{fix}"
     )
 
 

@@ -18,8 +18,7 @@ OTHERS = 32
 """Answers of the same length that an answer's states are held against."""
 CHUNKS = (
     "Switch chunked prefill and prefix caching off (vLLM: enable_chunked_prefill=False, "
-    "enable_prefix_caching=False), and run one "
-    "pass over the whole sequence."
+    "enable_prefix_caching=False), and run one pass over the whole sequence."
 )
 
 
@@ -131,8 +130,7 @@ class Look:
         if right and good[edge:].all():  # a wrong beginning
             return (
                 f"tokens 0 to {tokens[edge] - 1} are something else, and those from {tokens[edge]} "
-                "on are right: only the last "
-                f"chunk of the sequence is there. {CHUNKS}"
+                f"on are right: only the last chunk of the sequence is there. {CHUNKS}"
             )
         if text := self._late_start(theirs, ids, tokens, tolerance):
             return text
@@ -175,8 +173,7 @@ class Look:
             if _near(theirs[:, j:], later, tolerance).mean() > 0.9:
                 return (
                     f"from token {start} on they are those of a pass that did not see the {start} "
-                    "tokens before: a truncated "
-                    f"prefix, or a chunk computed alone. {CHUNKS}"
+                    f"tokens before: a truncated prefix, or a chunk computed alone. {CHUNKS}"
                 )
         return ""
 
@@ -205,11 +202,9 @@ class Look:
         worst = int(found.argmax())
         return (
             f"they differ by {found[worst]:.0%} at layer {layer_name(self.subject.layers[worst])}, "
-            f"where {tolerance:.0%} is "
-            f"allowed for {dtype}, and look like no other layer or answer. Other weights? Name the "
-            "model and revision that made "
-            f"them; where the difference is meant, give --no-check, and the record says that "
-            "nothing was compared."
+            f"where {tolerance:.0%} is allowed for {dtype}, and look like no other layer or "
+            "answer. Other weights? Name the model and revision that made them; where the "
+            "difference is meant, give --no-check, and the record says that nothing was compared."
         )
 
 

@@ -208,9 +208,8 @@ class Recomputation:
         typical = np.median(found, axis=1)
         right = typical.max() <= tolerance and np.median(found, axis=0).max() <= OUTLIER * tolerance
         for entry, (vectors, layer) in enumerate(zip(theirs, subject.layers, strict=True)):
-            for other in (
-                (layer, layer + 2) if typical[entry] > ALIKE else ()
-            ):  # the rows before and after, the norm's included
+            # the rows before and after, the norm's included
+            for other in (layer, layer + 2) if typical[entry] > ALIKE else ():
                 if (
                     0 <= other < len(ours)
                     and np.median(distances(vectors, ours[other])) < NEARER * typical[entry]

@@ -88,7 +88,6 @@ def _no_file(
         why = "none holds its token ids"
     return (
         f"{len(missing)} of {len(sequences)} answers have no states among {n} files, the first "
-        f"{name!r}: {why}. Give vLLM "
-        f"prompt_ids + answer_ids as one prompt with max_tokens=1, and prompt_ids and answer_ids "
-        "in the answers file."
+        f"{name!r}: {why}. Give vLLM prompt_ids + answer_ids as one prompt with max_tokens=1, and "
+        "prompt_ids and answer_ids in the answers file."
     )

@@ -54,9 +54,8 @@ class There:
             _entries(self.convention, len(values), self.handle, named, self.wanted)
             raise BadFileError(
                 f"States of {self.ids[i]!r} have {len(values)} entries along the layer axis, those "
-                f"of {self.ids[0]!r} have "
-                f"{self.shape[0]}, or other layers. Import them one after the other, with an "
-                "answers file each."
+                f"of {self.ids[0]!r} have {self.shape[0]}, or other layers. Import them one after "
+                "the other, with an answers file each."
             )
         return as_streams(values, self.handle, self.entries) if self.convention == "hf" else values
 

@@ -19,8 +19,7 @@ PHRASE_WORDS = 12
 """Words of the longest phrase that may be copied."""
 INSTRUCTION = (
     "Copy the words of the reply that answer the question, exactly as they stand in it, and "
-    "nothing else. "
-    f"If the reply does not answer the question, write {NOT_FOUND}."
+    f"nothing else. If the reply does not answer the question, write {NOT_FOUND}."
 )
 EXAMPLES = (
     (

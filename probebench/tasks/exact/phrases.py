@@ -27,21 +27,16 @@ TITLES = frozenset("st mr mrs ms dr jr sr vs no prof gen lt col sgt ft mt".split
 BE = frozenset("is are was were be been being".split())
 FUNCTION = BE | frozenset(
     "a an the this that these those it its he she they his her their him them we our you your i my "
-    "me one ones "
-    "am do does did done has have had having can could will would shall should may might must "
-    "of in on at to from by for with about into onto over under between among during after before "
-    "since until through within "
-    "and or but nor so yet as than then also too not no only just both either neither each there "
-    "here who whom whose which "
-    "what when where why how if because while although though such other another some any all most "
-    "more many much very "
-    "called named known said referred refers considered believed often usually generally typically "
-    "originally "
-    "first actually probably likely approximately about around circa roughly nearly almost however "
-    "therefore "
-    "including includes include starring ranges range means consists contains takes place "
-    "type types kind kinds sort sorts name names term terms answer question yes total "
-    "following according".split()
+    "me one ones am do does did done has have had having can could will would shall should may "
+    "might must of in on at to from by for with about into onto over under between among during "
+    "after before since until through within and or but nor so yet as than then also too not no "
+    "only just both either neither each there here who whom whose which what when where why how if "
+    "because while although though such other another some any all most more many much very called "
+    "named known said referred refers considered believed often usually generally typically "
+    "originally first actually probably likely approximately about around circa roughly nearly "
+    "almost however therefore including includes include starring ranges range means consists "
+    "contains takes place type types kind kinds sort sorts name names term terms answer question "
+    "yes total following according".split()
 )
 """Words that carry an answer but are none themselves."""
 

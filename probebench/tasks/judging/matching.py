@@ -244,9 +244,8 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
         return False
     if len(alias) == 2 and lost[0] in QUALIFYING:
         return False
-    if any(
-        len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)
-    ):  # George W. for George H. W.
+    # George W. for George H. W.
+    if any(len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)):
         return False
     return 2 * len(kept) >= len(alias) or kept[-1] == alias[-1]
 

@@ -71,9 +71,8 @@ def tail_of(
             rest = decode(tokenizer, kept[first + 1 :]).strip()
             raise BadFileError(
                 f"{d.where}: {d.name} goes on after the stop token {kept[first]} (token "
-                f"{first + 1} of {len(kept)}) with "
-                f"{rest[:40]!r}. Cut the answer there, or leave the token out if the model did not "
-                "stop at it."
+                f"{first + 1} of {len(kept)}) with {rest[:40]!r}. Cut the answer there, or leave "
+                "the token out if the model did not stop at it."
             )
         kept = kept if at is None else kept[: at + 1]
     if not kept:

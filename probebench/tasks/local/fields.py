@@ -20,8 +20,7 @@ def tokens_of(text: str, where: str, tokenizer: PreTrainedTokenizerBase, marks: 
     if (ending := next((e for e in marks.foreign if text.rstrip().endswith(e)), None)) is not None:
         raise BadFileError(
             f"{where}: the answer ends with {ending!r}, which is no token of this model: it may be "
-            "another model's stop token, or "
-            f"text. Take it off."
+            "another model's stop token, or text. Take it off."
         )
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     if not ids:
@@ -50,8 +49,7 @@ def ended_of(fields: Mapping[str, Any], where: str) -> bool | None:
         if word not in STOPPED | CUT:
             raise BadFileError(
                 f"{where}: finish_reason must be one of {', '.join(sorted(STOPPED))} (the model "
-                "ended it) or "
-                f"{', '.join(sorted(CUT))} (it was cut off); got {word!r}."
+                f"ended it) or {', '.join(sorted(CUT))} (it was cut off); got {word!r}."
             )
         found.append(word in STOPPED)
     if len(set(found)) > 1:

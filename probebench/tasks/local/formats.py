@@ -152,9 +152,8 @@ def _parse(text: str, where: str, name: str) -> Any:
 
 
 def _json_lines(text: str, name: str) -> Iterator[tuple[str, Any]]:
-    for number, line in enumerate(
-        text.split("\n"), start=1
-    ):  # a line of text may hold other separators, such as U+2028
+    # a line of text may hold other separators, such as U+2028
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{name}, line {number}", _parse(line, f"{name}, line {number}", name)
 
@@ -238,9 +237,8 @@ def _table(text: str, name: str, delimiter: str) -> Iterator[Record]:
         rows.append((f"{name}, line {line}", dict(zip(header, cells, strict=False))))
     for column in header:
         values = [row[column] for _, row in rows if row[column].strip()]
-        if values and all(
-            WHOLE.fullmatch(value) for value in values
-        ):  # whole numbers, in a column where one was missing
+        # whole numbers, in a column where one was missing
+        if values and all(WHOLE.fullmatch(value) for value in values):
             for _, row in rows:
                 row[column] = row[column].removesuffix(".0")
     yield from rows

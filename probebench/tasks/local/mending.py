@@ -107,9 +107,8 @@ def _check_twice(d: Dumped, ids: Ids, marks: Marks) -> None:
         if ids[:2] == (token, token) or (n and ids[: 2 * n] == marks.prefix * 2):
             raise BadFileError(
                 f"{d.where}: {d.name} begins with the token {token} twice: a prompt that has its "
-                "begin token was tokenised with "
-                f"special tokens again. Take one off, or generate the answers anew if the model "
-                "saw both."
+                "begin token was tokenised with special tokens again. Take one off, or generate "
+                "the answers anew if the model saw both."
             )
 
 
@@ -124,8 +123,7 @@ def _check_runs(d: Dumped, ids: Ids, marks: Marks, *, side: str = "begins") -> N
     ):
         raise BadFileError(
             f"{d.where}: {d.name} {side} with the token {token} more than once, which looks like "
-            "padding, but is not the padding "
-            f"token of this model. Take the padding off."
+            "padding, but is not the padding token of this model. Take the padding off."
         )
 
 
@@ -151,17 +149,15 @@ def mend_answers(
             if n < len(found) and not marks.special.intersection(s.prompt):
                 raise BadFileError(
                     f"{d.where}: {d.name} begins with all of the prompt, as {n} of {len(found)} "
-                    "rows do: it may be repeated, "
-                    f"or the model may have said it again. Leave the prompt out of {d.name} in all "
-                    "rows."
+                    "rows do: it may be repeated, or the model may have said it again. Leave the "
+                    f"prompt out of {d.name} in all rows."
                 )
             ids = d.ids[cut:]
             done.append("prompt_repeated")
             if not ids:
                 raise BadFileError(f"{d.where}: {d.name} holds nothing but the prompt.")
-            if k := run_of(ids, marks.pads - marks.ends) % len(
-                ids
-            ):  # the prompt was padded on its right
+            # the prompt was padded on its right
+            if k := run_of(ids, marks.pads - marks.ends) % len(ids):
                 ids = ids[k:]
                 done.append("answer_pads")
         else:

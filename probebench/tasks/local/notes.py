@@ -43,9 +43,8 @@ def data_notes(data: Mapping[str, Any], n: int) -> list[str]:
     if lost := data.get("n_ungrouped"):
         notes.append(
             f"{lost:,} of {n:,} examples lack the columns that the task groups by, so each "
-            "question is a group of its own: what "
-            f"the task would keep together (such as questions on one person) may stand on both "
-            "sides of a split."
+            "question is a group of its own: what the task would keep together (such as questions "
+            "on one person) may stand on both sides of a split."
         )
     notes += [f"{k:,} of {n:,} {MENDED[name]}." for name, k in (data.get("mended") or {}).items()]
     if data.get("test_is") == "validation":

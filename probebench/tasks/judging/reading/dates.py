@@ -11,8 +11,7 @@ MONTHS = {
     name: number
     for number, names in enumerate(
         "january,jan february,feb march,mar april,apr may june,jun july,jul august,aug "
-        "september,sept,sep october,oct "
-        "november,nov december,dec".split(),
+        "september,sept,sep october,oct november,nov december,dec".split(),
         start=1,
     )
     for name in names.split(",")

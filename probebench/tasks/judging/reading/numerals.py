@@ -10,8 +10,7 @@ UNITS = {
     word: number
     for number, word in enumerate(
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen "
-        "eighteen nineteen".split()
+        "fifteen sixteen seventeen eighteen nineteen".split()
     )
 }
 TENS = {

@@ -34,9 +34,8 @@ FUNCTION = (
     | SAYING
     | frozenset(
         "us me we you him them who whom what which when where why how can could may might will "
-        "shall should must do does did "
-        "has have had am so if but not no nor yes as than then too very up out off over now "
-        "here all any some more most one".split()
+        "shall should must do does did has have had am so if but not no nor yes as than then too "
+        "very up out off over now here all any some more most one".split()
     )
 )
 """Words that stand in any text: an alias that is one of them is looked for with care."""
