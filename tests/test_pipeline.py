@@ -424,7 +424,7 @@ def test_an_empty_split_is_said_before_anything_is_computed(
     monkeypatch.setattr(
         "probebench.stages.engine.load_model", lambda *a, **k: pytest.fail("the model was loaded")
     )
-    with pytest.raises(LabelError, match="split is empty: 2 examples in 1 groups"):
+    with pytest.raises(LabelError, match="split is empty: 2 examples in 1 group"):
         probebench.evaluate(str(model_folder()), answers=answers_file(2), out=tmp_path / "run")
 
 

@@ -143,7 +143,7 @@ def test_json_holds_what_the_text_says(tmp_path, measured_at_once):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--limit", "1"], "split is empty: 1 examples in 1 groups"),
+        (["--limit", "1"], "split is empty: 1 example in 1 group"),
         (["--probe", "logistik"], "Did you mean 'logistic'"),
         (["--train-sizes", "5000"], "5000"),
     ],

@@ -240,7 +240,10 @@ RECORDS = {
         "controls.shuffled_labels.auroc[2]",
     ),
     "repeats left out": (put(4, "controls", "shuffled_labels", "repeats"), "s:0"),
-    "a cell mentioned elsewhere": (put({**CELL, "test_auroc": 0.99}, "extra"), "extra.test_auroc"),
+    "a cell mentioned elsewhere": (
+        put({"extra": {**CELL, "test_auroc": 0.99}}, "studies"),
+        "extra.test_auroc",
+    ),
     "the difference to the best baseline": (
         put(0.5, "readable", "after", "difference"),
         "readable.after.difference",
@@ -263,9 +266,10 @@ RECORDS = {
         "selection.n_test_correct",
     ),
     "a detector mentioned elsewhere": (
-        put({"name": "text", "auroc": 0.99}, "extra"),
+        put({"extra": {"name": "text", "auroc": 0.99}}, "studies"),
         "extra.auroc",
     ),
+    "a key that no record has": (put(1, "extra"), "extra"),
     "endless text": (put("x" * 5000, "warnings", 0), "warnings"),
     "half a surrogate pair": (put("\ud800", "warnings", 0), "warnings"),
     "deep nesting": (lambda r: put(json.loads("[" * 30 + "]" * 30), "extra")(r), "JSON"),

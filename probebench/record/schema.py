@@ -3,7 +3,7 @@ checks it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -32,7 +32,17 @@ from probebench.record.parts.measured import (
     SiteFacts,
     SplitCounts,
 )
-from probebench.record.parts.part import Free, Items, Layer, Part, Place, Sha256, at_most
+from probebench.record.parts.part import (
+    Free,
+    Items,
+    Layer,
+    Part,
+    Place,
+    Sha256,
+    at_most,
+    fewer,
+    keys_like,
+)
 from probebench.record.parts.studied import (
     Confounds,
     LabelNoise,
@@ -53,9 +63,9 @@ Version = Annotated[str, at_most(80)]
 class Record(Part):
     """One evaluation of one model on one task. Numbers are null where they are undefined."""
 
-    schema_version: Literal[2]
+    schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     """2: raised when what a field means changes, or one goes."""
-    protocol_version: Literal[1]
+    protocol_version: Annotated[int, Field(ge=PROTOCOL_VERSION, le=PROTOCOL_VERSION)]
     """1: raised when what a number means changes."""
     key: Sha256
     """Content key of everything that decides a number."""
@@ -73,22 +83,22 @@ class Record(Part):
     second_opinion: SecondOpinion | None = None
     """Agreement with `--judge-model`."""
     package: Package
-    versions: dict[str, Version]
+    versions: Annotated[dict[str, Version], fewer(100), keys_like(r"[\w.-]{1,40}")]
     """Of this package and of the libraries that can change a number."""
     counts: SplitCounts
-    layers: Annotated[Items[Layer], Field(min_length=1)]
+    layers: Annotated[Items[Layer], Field(min_length=1), fewer(1001)]
     """Rows of the map."""
-    positions: Annotated[Items[Place], Field(min_length=1)]
+    positions: Annotated[Items[Place], Field(min_length=1), fewer(60)]
     """Columns of the map."""
     sites: dict[str, SiteFacts] = Field(default_factory=dict)
     positions_present: dict[str, PositionFacts] = Field(default_factory=dict)
     selection: Selection
-    detectors: Annotated[Items[DetectorFacts], Field(min_length=1)]
+    detectors: Annotated[Items[DetectorFacts], Field(min_length=1), fewer(200)]
     """The selected probe first."""
     comparison: ComparisonFacts
     calibration: Calibration | None = None
     controls: Controls
-    by_position: Items[PositionBest] = ()
+    by_position: Annotated[Items[PositionBest], fewer(60)] = ()
     readable: Readable | None = None
     confounds: Confounds | None = None
     label_noise: LabelNoise | None = None
@@ -98,7 +108,7 @@ class Record(Part):
     """What further registered studies found, by their names."""
     published: Published | None = None
     """Figures that papers print for this model and task; null where they print none."""
-    warnings: Items[str] = ()
+    warnings: Annotated[Items[Annotated[str, at_most(4000)]], fewer(500)] = ()
     """What a reader must know, one sentence each."""
     files: Items[str] = ()
     """Names of the files of the run."""

@@ -291,11 +291,8 @@ def check_mentions(s: Submission) -> Iterator[Finding]:
                 )
             if path in SIDES:
                 continue  # on a sample of its own: `check_readable`
-            if (
-                isinstance(name := value.get("name"), str)
-                and (own := table.get(name)) is not None
-                and "auroc" in value
-            ):
-                yield from differences(
-                    path, value, {k: own[k] for k in ("auroc", "auroc_95") if k in value}
-                )
+            name = value.get("name")
+            own = table.get(name) if isinstance(name, str) else None
+            if own is not None and "auroc" in value:
+                said = {k: own[k] for k in ("auroc", "auroc_95") if k in value}
+                yield from differences(path, value, said)

@@ -18,10 +18,14 @@ from probebench.record.parts.part import (
     Share,
     Word,
     at_most,
+    fewer,
+    keys_like,
     ranked,
+    within,
 )
 
 Name80 = Annotated[str, at_most(80)]
+NAME = r"\w{1,40}"
 
 
 class Gguf(Part):
@@ -41,9 +45,9 @@ class Model(Part):
     tokenizer: Sha256
     chat_template: str | None = None
     architecture: Annotated[str, Field(pattern=r"^\w+$"), at_most(80)]
-    n_layers: Annotated[int, Field(ge=1)]
-    width: Annotated[int, Field(ge=1)]
-    n_parameters: Annotated[int, Field(ge=1)]
+    n_layers: Annotated[int, Field(ge=1), within(1, 1000)]
+    width: Annotated[int, Field(ge=1), within(1, 10**6)]
+    n_parameters: Annotated[int, Field(ge=1), within(1, 10**14)]
     dtype: Annotated[str, Field(pattern=r"^\w+$"), at_most(40)]
     attention: Name80
     device: Line
@@ -61,7 +65,7 @@ class TaskFacts(Part):
     """The task, whose version and hash are null where answers came without one."""
 
     name: Line
-    version: Annotated[int | None, Field(ge=1), GIVEN]
+    version: Annotated[int | None, Field(ge=1), GIVEN, within(1, 9999)]
     hash: Annotated[Sha256 | None, GIVEN]
     kind: Annotated[str, at_most(20)]
     judge: Word
@@ -84,7 +88,7 @@ class Data(Part):
     sha256: Sha256
     n_dropped: Count
     """Repeats, statements with both labels, test rows with an official twin in train."""
-    mended: dict[str, Count] = Field(default_factory=dict)
+    mended: Annotated[dict[str, Count], fewer(100), keys_like(NAME)] = Field(default_factory=dict)
     """Of answers made elsewhere: rows put right, by what was done."""
     test_is: Annotated[str | None, at_most(20)] = None
     """`validation` where the file has no test split and its validation is reported as test."""
@@ -118,9 +122,9 @@ class Settings(Part):
     task: str | None = None
     answers: str | None = None
     width: int | None = None
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0), within(0, 2**53)]
     states: str | None = None
-    overrides: Free
+    overrides: Annotated[dict[str, Free], fewer(100), keys_like(NAME)]
     """Settings that differ from the protocol's, so that the numbers are not comparable."""
 
 

@@ -8,6 +8,8 @@ from pydantic import Field, JsonValue
 
 from probebench.record.parts.described import Rate
 from probebench.record.parts.part import (
+    GIVEN,
+    MANY,
     Count,
     Difference,
     Ends,
@@ -19,11 +21,16 @@ from probebench.record.parts.part import (
     Share,
     Word,
     at_most,
+    fewer,
+    keys_like,
     ranked,
+    within,
 )
 from probebench.types import DetectorKind, When
 
 DETECTOR = r"[a-z][a-z0-9_.-]{0,63}"
+DetectorName = Annotated[str, Field(pattern=f"^{DETECTOR}$")]
+Metric = Annotated[float | None, within(-1e6, 1e6)]
 
 
 class FoundByClass(Part):
@@ -37,11 +44,11 @@ class FoundByClass(Part):
 class Counts(Part):
     """The answers of one split."""
 
-    n: Count
+    n: Annotated[Count, within(1, MANY)]
     correct: Count
-    accuracy: Share | None
+    accuracy: Annotated[Share | None, GIVEN]
     """correct / n."""
-    groups: Count
+    groups: Annotated[Count, within(1, MANY)]
     refused: Count
     not_stopped: Count
     """Answers without a stop token."""
@@ -90,6 +97,9 @@ class TestedCell(ChosenCell):
 class Selection(TestedCell):
     """The selected cell."""
 
+    validation_auroc: Annotated[Share | None, GIVEN]
+    test_auroc: Annotated[Share | None, GIVEN]
+    n_test: Annotated[Count, within(2, MANY)]
     rule: str = ""
     n_test_correct: Count = 0
     n_validation: Count = 0
@@ -127,9 +137,9 @@ class FalseAlarms(Part):
 class MetricFacts(Part):
     """One number of one detector."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: Metric
+    low: Metric
+    high: Metric
     n: Count
     positive: Literal["correct", "wrong"]
     """The class that it looks for."""
@@ -145,24 +155,24 @@ class MetricFacts(Part):
 class DetectorFacts(Part):
     """One row of the table of detectors, on the test examples that all of them score."""
 
-    name: Annotated[str, Field(pattern=f"^{DETECTOR}$")]
+    name: DetectorName
     label: Annotated[str, at_most(120)]
     kind: DetectorKind
     when: When
-    n: Count
-    n_correct: Count
+    n: Annotated[Count, within(2, MANY)]
+    n_correct: Annotated[Count, within(1, MANY)]
     n_missing: Count
     """Test examples that this detector has no score for."""
     auroc: Share
     auroc_95: Ends
     auroc_95_delong: Ends
-    auprc: float | None
+    auprc: Annotated[float | None, GIVEN, within(0, 1)]
     prevalence: Share
     probe_minus_this: Difference | None
     """AUROC of the probe minus this one's; null for the probe itself."""
     probe_minus_this_95: Ends
     probe_minus_this_95_delong: Ends = (None, None)
-    metrics: dict[Annotated[str, Field(pattern=f"^{DETECTOR}$")], MetricFacts]
+    metrics: Annotated[dict[DetectorName, MetricFacts], fewer(40)]
     detail: dict[str, Free] = Field(default_factory=dict)
     """What only this detector has: C or cell, letter mass, cells of an ensemble..."""
 
@@ -177,12 +187,12 @@ class Dropped(Part):
 class ComparisonFacts(Part):
     """Which examples and detectors stand in the table."""
 
-    n_test: Count
-    n_compared: Count
+    n_test: Annotated[Count, within(2, MANY)]
+    n_compared: Annotated[Count, within(2, MANY)]
     """Test examples that every detector scores."""
     dropped: Dropped
     """The others."""
-    absent: dict[str, Annotated[str, at_most(400)]]
+    absent: Annotated[dict[str, Annotated[str, at_most(400)]], fewer(100), keys_like(DETECTOR)]
     """Detectors that have no row, and why."""
 
 
@@ -211,11 +221,11 @@ class ShuffledLabels(Part):
     """Test AUROCs of probes of shuffled labels at the selected cell."""
 
     repeats: Annotated[Count, ranked(lambda n: 2 <= n <= 999, "a whole number from 2 to 999")]
-    mean_auroc: Share | None
+    mean_auroc: Annotated[Share | None, GIVEN]
     mean_auroc_95: Ends
     """Student's interval of the mean over repeats."""
-    sd: float | None
-    auroc: Items[Share | None]
+    sd: Annotated[float | None, GIVEN, within(0, 1)]
+    auroc: Annotated[Items[Annotated[Share | None, GIVEN]], fewer(999, least=2)]
 
 
 class Permutation(Part):

@@ -4,6 +4,7 @@ like the JSON that they are."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self, TypeVar
@@ -174,6 +175,25 @@ def at_most(length: int) -> AfterValidator:
     """Text that a page of the leaderboard has room for."""
     return ranked(
         lambda text: text is None or len(text) <= length, f"text of at most {length} characters"
+    )
+
+
+def within(low: float, high: float) -> AfterValidator:
+    """A number between two others, both included."""
+    return ranked(
+        lambda value: value is None or low <= value <= high, f"a number from {low:g} to {high:g}"
+    )
+
+
+def fewer(most: int, least: int = 0) -> AfterValidator:
+    """A list or an object of no more items than a page of the leaderboard has room for."""
+    return ranked(lambda items: least <= len(items) <= most, f"{least} to {most} items")
+
+
+def keys_like(pattern: str) -> AfterValidator:
+    """An object whose keys have one form."""
+    return ranked(
+        lambda items: all(re.fullmatch(pattern, name) for name in items), f"keys like {pattern}"
     )
 
 
