@@ -389,7 +389,7 @@ def test_what_is_not_installed_is_said_with_its_command(tmp_path, monkeypatch, o
     message = (
         f"not installed: pip install {package}"
         if package != "GPU"
-        else "--quantization int4 needs a CUDA GPU"
+        else "quantization='int4' needs a CUDA GPU"
     )
     with pytest.raises(UsageError, match=message):
         probebench.evaluate("tiny", "people", **options)

@@ -4,13 +4,14 @@ import hashlib
 
 import pytest
 
-from probebench.leaderboard.submission.strict import shown
+from probebench.record.parts.studied import PublishedRow
 from probebench.record.published import (
     ERROR_TYPES,
     FOLDER,
     TEST_AUROC,
     TRANSFER,
     figures,
+    main_rows,
     our_name,
     published,
     same_model,
@@ -119,7 +120,7 @@ def test_figures_stand_beside_ours():
     assert "incorrect" in found["sign"]
     assert {r["error_type"] for r in found["error_types"]} == set("ABCDE")
     assert {r["test_task"] for r in found["transfer"]} >= {"movies", "imdb"}
-    table = shown(found["rows"])
+    table = main_rows([PublishedRow.from_plain(row) for row in found["rows"]])
     assert [r["ours"] for r in table[:5]] == [
         "-1",
         "-2",

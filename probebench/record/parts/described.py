@@ -104,8 +104,8 @@ class ProbeFacts(Part):
     """The kind of probe."""
 
     name: Word
-    grid: Items[float] = ()
-    """Values of C to choose from."""
+    grid: Items[float | None] = ()
+    """Values of C to choose from; null of a probe that has none."""
     width: int | None = None
     solver: str | None = None
     file: str | None = None

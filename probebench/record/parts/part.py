@@ -104,6 +104,10 @@ class Part(BaseModel, Mapping[str, Any]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and dict(self.items()) == dict(other.items())
 
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        """Both as one plain mapping, the other's keys before ours."""
+        return dict(self.items()) | dict(other)
+
     __hash__ = None  # type: ignore[assignment]
 
 
