@@ -20,7 +20,7 @@ from transformers.activations import ACT2FN
 
 from probebench.errors import RunError, UnknownNameError
 from probebench.models.blocks.layouts import FAMILIES
-from probebench.models.blocks.places import SITES
+from probebench.models.blocks.places import SITES as MEANINGS
 from probebench.models.blocks.sites import (
     COMPONENTS,
     check_sites,
@@ -30,6 +30,8 @@ from probebench.models.blocks.sites import (
 )
 from probebench.models.blocks.taps import find_blocks
 from probebench.types import EMB
+
+SITES = tuple(MEANINGS)
 
 OLD = tuple(map(int, t.__version__.split(".")[:2])) < (5, 20)
 """Some of these architectures are younger than the oldest transformers that the package runs

@@ -61,7 +61,8 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
             print_summary(outcome.run, console)
     if as_json:
         found = [
-            {"task": o.task, "error": o.reason} if o.run is None else o.run.record for o in outcomes
+            {"task": o.task, "error": o.reason} if o.run is None else o.run.record.plain()
+            for o in outcomes
         ]
         json.dump(found[0] if len(found) == 1 else found, sys.stdout, indent=1, ensure_ascii=False)
         click.echo()
