@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, LabelError, TasksError, UnknownNameError, UsageError
-from probebench.probes.enough import Asked, class_trouble
+from probebench.probes.enough import Circumstances, class_trouble
 from probebench.report.terminal.replies import read_replies
 from probebench.stages.labelled import judged
 from probebench.types import Answer, Example
@@ -266,7 +266,7 @@ def test_a_refusal_says_how_many_and_what_was_said(labels, options, wanted):
     kinds = {k: options.pop(k) for k in ("stopped", "text") if k in options}
     trouble = class_trouble(
         made(labels, **kinds),
-        Asked(**{"statements": False, "limit": None, "max_new_tokens": 9, **options}),
+        Circumstances(**{"statements": False, "limit": None, "max_new_tokens": 9, **options}),
     )
     assert [words for words in wanted if words not in trouble] == []
     shown = trouble.splitlines()[1:]
@@ -279,13 +279,13 @@ def test_a_refusal_says_how_many_and_what_was_said(labels, options, wanted):
 
 def test_a_split_of_one_class_is_a_refusal_too_and_enough_of_both_is_none():
     labels = [1, 0] * 60
-    assert class_trouble(made(labels), Asked(False, None, 9)) is None
+    assert class_trouble(made(labels), Circumstances(False, None, 9)) is None
     splits = [
         "test" if y and i < 40 else ("train", "validation")[i // 2 % 2]
         for i, y in enumerate(labels)
     ]
     assert "The test split holds 20 answers with 20 correct: one class only" in class_trouble(
-        made(labels, splits), Asked(False, None, 9)
+        made(labels, splits), Circumstances(False, None, 9)
     )
 
 

@@ -32,7 +32,7 @@ def _terminated(number: int, frame: Any) -> None:
     raise Terminated
 
 
-class Group(click.Group):
+class Commands(click.Group):
     """Turns our errors, and what stops a command from outside, into one clear line and an exit
     code."""
 
@@ -55,7 +55,7 @@ class Group(click.Group):
                 signal.signal(signal.SIGTERM, before)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="probebench")
 def main() -> None:
     """How linearly readable is right or wrong inside a language model?"""

@@ -16,7 +16,7 @@ from probebench.probes.fit import Job
 from probebench.scoring.select import cell_facts, select
 from probebench.stages.data import RunData
 from probebench.stages.engine import Work
-from probebench.stages.fits import Fitted
+from probebench.stages.fits import CellFits
 from probebench.stages.stage import Runner
 from probebench.stages.states import Sequences, StatesStage
 from probebench.states.extract import Extractor, site_layouts
@@ -57,7 +57,7 @@ class RandomHidden(StatesStage):
 
 
 @dataclass(frozen=True, eq=False)
-class RandomFitted(Fitted):
+class RandomFitted(CellFits):
     """Probes of the untrained model: one layer after the other, as they are few."""
 
     name: ClassVar[str] = "random-model-probes"

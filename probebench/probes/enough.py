@@ -23,7 +23,7 @@ WIDTH = 66
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Circumstances:
     """What the words of a refusal need to know of the run beside its answers."""
 
     statements: bool
@@ -48,7 +48,7 @@ def size_note(n: int) -> str | None:
     )
 
 
-def class_trouble(answers: Sequence[LabelledAnswer], asked: Asked) -> str | None:
+def class_trouble(answers: Sequence[LabelledAnswer], asked: Circumstances) -> str | None:
     """Why no probe can be fitted to these labels, how many examples would do, and three of the
     answers; None when one can."""
     right = sum(a.label for a in answers)
@@ -74,7 +74,7 @@ def class_trouble(answers: Sequence[LabelledAnswer], asked: Asked) -> str | None
     return "\n".join([why, *(line for a in _picked(answers, asked) for line in _lines(a, asked))])
 
 
-def cut_off(a: LabelledAnswer, asked: Asked) -> bool:
+def cut_off(a: LabelledAnswer, asked: Circumstances) -> bool:
     """Did the answer end because it was as long as it may be? Statements never do."""
     return not asked.statements and a.cut_off
 
@@ -98,19 +98,19 @@ def _rounded(n: float) -> int:
     return math.ceil(n / unit) * unit
 
 
-def _what(asked: Asked) -> str:
+def _what(asked: Circumstances) -> str:
     return "statements" if asked.statements else "answers"
 
 
-def _asked(asked: Asked) -> str:
+def _asked(asked: Circumstances) -> str:
     return "statements" if asked.statements else "questions"
 
 
-def _right(asked: Asked) -> str:
+def _right(asked: Circumstances) -> str:
     return "true" if asked.statements else "correct"
 
 
-def _counted(answers: Sequence[LabelledAnswer], asked: Asked) -> str:
+def _counted(answers: Sequence[LabelledAnswer], asked: Circumstances) -> str:
     """Numbers of both classes, and of refusals and answers cut off."""
     right = sum(a.label for a in answers)
     if asked.statements:
@@ -123,7 +123,9 @@ def _counted(answers: Sequence[LabelledAnswer], asked: Asked) -> str:
     return f"{right} correct and {len(answers) - right} wrong answers ({', '.join(details)})"
 
 
-def _way(needed: int, answers: Sequence[LabelledAnswer], asked: Asked, or_else: str = "") -> str:
+def _way(
+    needed: int, answers: Sequence[LabelledAnswer], asked: Circumstances, or_else: str = ""
+) -> str:
     """How to come to a run that can be probed."""
     right, n = sum(a.label for a in answers), len(answers)
     if min(right, n - right) == 0:
@@ -154,7 +156,7 @@ def _way(needed: int, answers: Sequence[LabelledAnswer], asked: Asked, or_else: 
     return f"{what}or a task that this model gets right and wrong."
 
 
-def _picked(answers: Sequence[LabelledAnswer], asked: Asked) -> list[LabelledAnswer]:
+def _picked(answers: Sequence[LabelledAnswer], asked: Circumstances) -> list[LabelledAnswer]:
     """Three answers, of as many kinds as there are: label, refusal, cut off."""
     kinds: dict[tuple[int, bool, bool], list[LabelledAnswer]] = {}
     for a in answers:
@@ -163,7 +165,7 @@ def _picked(answers: Sequence[LabelledAnswer], asked: Asked) -> list[LabelledAns
     return list(islice(turns, SHOWN))
 
 
-def _lines(a: LabelledAnswer, asked: Asked) -> list[str]:
+def _lines(a: LabelledAnswer, asked: Circumstances) -> list[str]:
     """One answer in two lines, a statement in one."""
     if asked.statements:
         return [f"  {'true' if a.label else 'false'}: {clipped(a.example.question, WIDTH)}"]

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from probebench.record.parts.described import (
     Data,
-    ExactAnswer,
+    ExactFacts,
     Extraction,
     GenerationFacts,
     LabelCounts,
-    Model,
+    ModelFacts,
     Package,
     ProbeFacts,
     Settings,
@@ -28,7 +28,7 @@ from probebench.record.parts.measured import (
     DetectorFacts,
     PositionBest,
     PositionFacts,
-    Selection,
+    SelectionFacts,
     SiteFacts,
     SplitCounts,
 )
@@ -69,14 +69,14 @@ class Record(Part):
     """1: raised when what a number means changes."""
     key: Sha256
     """Content key of everything that decides a number."""
-    model: Model
+    model: ModelFacts
     task: TaskFacts
     labels: LabelCounts | None = None
     data: Data
     probe: ProbeFacts
     settings: Settings
     extraction: Extraction | None = None
-    exact_answer: ExactAnswer | None = None
+    exact_answer: ExactFacts | None = None
     generation: GenerationFacts | None = None
     states: str | None = None
     """Folder of the hidden states, as seen from the run; null where they were not kept."""
@@ -92,7 +92,7 @@ class Record(Part):
     """Columns of the map."""
     sites: dict[str, SiteFacts] = Field(default_factory=dict)
     positions_present: dict[str, PositionFacts] = Field(default_factory=dict)
-    selection: Selection
+    selection: SelectionFacts
     detectors: Annotated[Items[DetectorFacts], Field(min_length=1), fewer(200)]
     """The selected probe first."""
     comparison: ComparisonFacts

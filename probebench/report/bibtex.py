@@ -20,7 +20,7 @@ METHODS = Path(__file__).parent / "methods.bib"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Reference:
     """A paper, and what of a run rests on it."""
 
     key: str
@@ -113,26 +113,28 @@ def _shuffled(record: Record) -> bool:
 
 
 SOURCES = (
-    Source("orgad2025llms", "Token positions and the layer by position map", lambda record: True),
-    Source(
+    Reference(
+        "orgad2025llms", "Token positions and the layer by position map", lambda record: True
+    ),
+    Reference(
         "alain2016understanding",
         "Linear probes",
         _probe("logistic", "ridge", "lda", "mass-mean", "orgad2025"),
     ),
-    Source(
+    Reference(
         "pedregosa2011scikit",
         "Probes and metrics are scikit-learn estimators and functions",
         lambda record: True,
     ),
-    Source("marks2023geometry", "The mass-mean probe", _probe("mass-mean")),
-    Source("ledoit2004well", "The shrunk covariance of the probe lda", _probe("lda")),
-    Source("hewitt2019designing", "Selectivity", _shuffled),
-    Source("benjamini1995controlling", "False-discovery rate over the cells", _shuffled),
-    Source(
+    Reference("marks2023geometry", "The mass-mean probe", _probe("mass-mean")),
+    Reference("ledoit2004well", "The shrunk covariance of the probe lda", _probe("lda")),
+    Reference("hewitt2019designing", "Selectivity", _shuffled),
+    Reference("benjamini1995controlling", "False-discovery rate over the cells", _shuffled),
+    Reference(
         "delong1988comparing",
         "The second interval of each AUROC",
         lambda record: any(None not in d.auroc_95_delong for d in record.detectors),
     ),
-    Source("fadeeva2023lm", "The prediction-rejection ratio", _metric("prr")),
+    Reference("fadeeva2023lm", "The prediction-rejection ratio", _metric("prr")),
 )
 """What runs may rest on, in the order of a methods section."""

@@ -44,7 +44,7 @@ NAMED = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Piece:
     """A part of a report about one field of the record; a field that is not there is left out."""
 
     field: str
@@ -64,7 +64,7 @@ CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
 """Field of the record -> its blocks, in the order of a report."""
 
 
-def optional_parts() -> list[Part]:
+def optional_parts() -> list[Piece]:
     """Parts that not every run has: those of studies by their rows, those without blocks of their
     own last, as plain facts."""
     known = {
@@ -80,7 +80,7 @@ def optional_parts() -> list[Part]:
     }
     fields = [*CONTENT, *(field for field in known if field not in CONTENT)]
     return [
-        Part(field, title, CONTENT.get(field, partial(fact_blocks, field)), unasked)
+        Piece(field, title, CONTENT.get(field, partial(fact_blocks, field)), unasked)
         for field, (title, unasked) in ((field, known[field]) for field in fields)
     ]
 

@@ -107,7 +107,7 @@ class Alone(AnswersStage):
 
 
 @dataclass(frozen=True, eq=False)
-class Scored(AnswersStage):
+class ScoredAnswers(AnswersStage):
     """Answers that were known before, with log-probabilities where the model has them."""
 
     known: Sequence[Answer]
@@ -134,7 +134,7 @@ class Scored(AnswersStage):
         ]
 
 
-class ReadStatements(Scored):
+class ReadStatements(ScoredAnswers):
     """Statements, read as if the model had written them."""
 
     name: ClassVar[str] = "statements"
@@ -163,7 +163,7 @@ def answers(plan: Plan, runner: Runner) -> list[Answer]:
     known = known_answers(plan)
     if known is None:
         return in_order(runner.run(Generated(plan)))
-    return in_order(runner.run((ReadStatements if plan.statements else Scored)(plan, known)))
+    return in_order(runner.run((ReadStatements if plan.statements else ScoredAnswers)(plan, known)))
 
 
 def alone_facts(

@@ -23,7 +23,7 @@ from probebench.types import Cell, CellFit, LabelledAnswer
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted(Stage[list[CellFit]]):
+class CellFits(Stage[list[CellFit]]):
     """Probes of some cells; a shard is one layer of one site."""
 
     plan: Plan
@@ -98,7 +98,7 @@ def job_of(plan: Plan, answers: Sequence[LabelledAnswer], states: StoredStates) 
 def fits_of(plan: Plan, runner: Runner, job: Job, states: StoredStates) -> tuple[CellFit, ...]:
     """A probe for every cell, in the order of the map; cells of layers that do not have their site
     say why."""
-    found = in_order(runner.run(Fitted(plan, job, states.key, plan.reading.cells)))
+    found = in_order(runner.run(CellFits(plan, job, states.key, plan.reading.cells)))
     absent = [
         masked_cell(Cell(site, layer, name), len(job.labels.y), reason, absent=True)
         for (site, layer), reason in plan.reading.sites.absent.items()

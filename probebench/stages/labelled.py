@@ -8,7 +8,7 @@ from pathlib import Path
 
 from probebench.errors import LabelError
 from probebench.files import write_atomic
-from probebench.probes.enough import Asked, class_trouble
+from probebench.probes.enough import Circumstances, class_trouble
 from probebench.record.run import RECORD
 from probebench.stages.answers import answers, known_answers
 from probebench.stages.exact import exact_spans
@@ -64,7 +64,9 @@ def label(plan: Plan, found: Sequence[Answer], folder: Path | None) -> list[Labe
     result = judged(plan.examples, found, said, plan.given_labels, plan.splits, plan.judge)
     if given is not None:
         result = [replace(a, ended=g.ended) for a, g in zip(result, given, strict=True)]
-    asked = Asked(plan.statements, plan.limit, plan.max_new_tokens, brought=given is not None)
+    asked = Circumstances(
+        plan.statements, plan.limit, plan.max_new_tokens, brought=given is not None
+    )
     trouble = class_trouble(result, asked)
     if trouble is None:
         return result

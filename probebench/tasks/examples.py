@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probebench.errors import BadFileError
-from probebench.tasks.local.rows import Row, lookup, strings, text_of, value_of
+from probebench.tasks.local.rows import FileRow, lookup, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.types import Example
 
@@ -18,7 +18,7 @@ PLAIN = "plain form"
 """Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 
 
-def to_example(task: Task, row: Row) -> Example:
+def to_example(task: Task, row: FileRow) -> Example:
     """One example from a row in the publisher's columns, or in the plain `question, answers` form.
 
     Raises:
@@ -132,7 +132,7 @@ def normalise(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
-def _missing(what: str, columns: Sequence[str], row: Row) -> BadFileError:
+def _missing(what: str, columns: Sequence[str], row: FileRow) -> BadFileError:
     wanted = " or ".join(map(repr, columns))
     return BadFileError(
         f"{row.where}: no {what} in field {wanted}; fields here: {', '.join(map(str, row.fields))}."

@@ -32,7 +32,7 @@ from probebench.tasks.local.fields import (
 )
 from probebench.tasks.local.marks import Ids, Marks
 from probebench.tasks.local.mending import mend_answers, mend_prompts, told_by_stops
-from probebench.tasks.local.rows import Row, read_rows, strings, text_of, value_of
+from probebench.tasks.local.rows import FileRow, read_rows, strings, text_of, value_of
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.split import official_split
@@ -80,7 +80,7 @@ def read_answers(
     rows = []
     for row in read_rows(path):
         rows.append(
-            Row(
+            FileRow(
                 row.where,
                 {
                     k: v
@@ -142,7 +142,7 @@ def _split(name: str, given: list[GivenAnswer]) -> list[GivenAnswer]:
 
 
 def _given(
-    row: Row,
+    row: FileRow,
     prompt: _Prompt,
     answer: Mended,
     tokenizer: PreTrainedTokenizerBase,
@@ -201,7 +201,7 @@ class _Prompt:
 
 
 def _prompts(
-    rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, marks: Marks
+    rows: Sequence[FileRow], tokenizer: PreTrainedTokenizerBase, marks: Marks
 ) -> list[_Prompt]:
     """Prompt ids and questions of all rows."""
     dumped = []
@@ -245,7 +245,7 @@ def _prompts(
 
 
 def _answers(
-    rows: Sequence[Row],
+    rows: Sequence[FileRow],
     prompts: Sequence[_Prompt],
     tokenizer: PreTrainedTokenizerBase,
     marks: Marks,

@@ -17,7 +17,7 @@ from probebench.files import write_atomic
 from probebench.hub import hub_is_there
 from probebench.tasks.examples import to_example
 from probebench.tasks.local.data import local_rows, told_apart
-from probebench.tasks.local.rows import Row, lookup, read_rows, text_of
+from probebench.tasks.local.rows import FileRow, lookup, read_rows, text_of
 from probebench.tasks.schema import File, Task
 from probebench.tasks.split import official_split
 from probebench.types import Example
@@ -55,7 +55,7 @@ def load_dataset(
         UnavailableError: a source that cannot be reached.
     """
     source, revision = task.source, None
-    rows: Iterable[Row]
+    rows: Iterable[FileRow]
     if data is not None:
         origin, rows = local_rows(task, [data] if isinstance(data, str) else data)
     elif source.embedded is not None:
@@ -137,11 +137,11 @@ def _file_words(missing: Sequence[tuple[File, Path]]) -> str:
     return f"the {len(urls)} files {', '.join(urls)}"
 
 
-def _file_rows(file: File, path: Path) -> list[Row]:
-    return [Row(r.where, r.fields, file.split) for r in read_rows(path)]
+def _file_rows(file: File, path: Path) -> list[FileRow]:
+    return [FileRow(r.where, r.fields, file.split) for r in read_rows(path)]
 
 
-def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
+def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[FileRow], str | None]:
     """Rows of a hub data set and the commit they come from."""
     source = task.source
     import datasets
@@ -166,7 +166,7 @@ def _hub_rows(task: Task, *, offline: bool) -> tuple[Iterator[Row], str | None]:
     for url in getattr(table, "download_checksums", None) or {}:
         if "@" in url:  # hf://datasets/<id>@<commit>/<file>
             revision = url.split("@", 1)[1].split("/", 1)[0]
-    return (Row(f"{source.hub}, row {i + 1}", row) for i, row in enumerate(table)), revision
+    return (FileRow(f"{source.hub}, row {i + 1}", row) for i, row in enumerate(table)), revision
 
 
 def _unreachable(task: Task, what: str, why: str) -> UnavailableError:

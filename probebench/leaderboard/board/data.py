@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from probebench.leaderboard.board.models import Model
-from probebench.leaderboard.board.rows import TIERS, Row, Standing
+from probebench.leaderboard.board.rows import TIERS, BoardRow, Standing
 
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Entry
@@ -40,7 +40,7 @@ def _scaled(by: float, value: float | None) -> int | None:
     return None if value is None else round(value * by)
 
 
-def row_data(rows: Sequence[Row], slugs: Mapping[str, str]) -> dict[str, Any]:
+def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, Any]:
     """Rows as columns of small numbers and the dictionaries they point into; a third of the size of
     one record per row."""
     models = _codes(r.model.slug for r in rows)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from probebench.detectors import suite
 from probebench.leaderboard.board.models import Model, model_of
 from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
-from probebench.leaderboard.board.rows import HEADLINE, Board, Row, row_order
+from probebench.leaderboard.board.rows import HEADLINE, Board, BoardRow, row_order
 from probebench.metrics.delong import Z95
 from probebench.record.words import cell_words
 
@@ -49,7 +49,7 @@ def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entr
     return Board(tuple(rows), tuple(models.values()), tuple(sorted({r.task for r in rows})))
 
 
-def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
+def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[BoardRow]:
     """Rows of entries that may be compared: one task in one version under one protocol."""
     influences = (
         _influences(pool)
@@ -75,13 +75,13 @@ def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[Row]:
     ]
 
 
-def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: int) -> Row:
+def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: int) -> BoardRow:
     low, high = d.low, d.high
     if low is None and high is None and d.spread is not None and d.auroc is not None:
         half = Z95 * float(np.hypot(d.spread, PRINTED))
         low, high = max(0.0, d.auroc - half), min(1.0, d.auroc + half)
     cell = cell_words(entry.selection) if entry.selection and d.name == "probe" else None
-    return Row(
+    return BoardRow(
         model,
         entry.task,
         entry.task_version,

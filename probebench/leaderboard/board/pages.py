@@ -17,7 +17,7 @@ from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
 from probebench.leaderboard.board.data import map_data, row_data, script, standing_data
 from probebench.leaderboard.board.models import Model, safe_slug
-from probebench.leaderboard.board.rows import TIERS, Board, Row, best_first
+from probebench.leaderboard.board.rows import TIERS, Board, BoardRow, best_first
 from probebench.leaderboard.board.texts import to_csv
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class Site:
     def write(self, board: Board) -> None:
         """All pages."""
         self.slugs = {name: safe_slug(name) for name in board.tasks}
-        of_task: dict[str, list[Row]] = {name: [] for name in board.tasks}
-        of_model: dict[str, list[Row]] = {model.slug: [] for model in board.models}
+        of_task: dict[str, list[BoardRow]] = {name: [] for name in board.tasks}
+        of_model: dict[str, list[BoardRow]] = {model.slug: [] for model in board.models}
         for row in board.rows:
             of_task[row.task].append(row)
             of_model[row.model.slug].append(row)
@@ -131,7 +131,7 @@ class Site:
         text = self.environment.get_template(template).render(**common, **values)
         (self.out / path).write_text(text, encoding="utf-8")
 
-    def _task(self, name: str, rows: Sequence[Row], card: Task | None) -> dict[str, Any]:
+    def _task(self, name: str, rows: Sequence[BoardRow], card: Task | None) -> dict[str, Any]:
         """Page, data and table of one task; what the overview says of it."""
         slug, headline = self.slugs[name], [r for r in rows if r.headline]
         self.put(f"tasks/{slug}", {"name": name, **row_data(rows, self.slugs)})
@@ -153,7 +153,7 @@ class Site:
             "first": _first_group(headline),
         }
 
-    def _model(self, model: Model, rows: Sequence[Row]) -> None:
+    def _model(self, model: Model, rows: Sequence[BoardRow]) -> None:
         """Page and data of one model."""
         rows = sorted(
             rows, key=lambda r: (r.task, r.protocol is None, not r.current, *best_first(r))
@@ -195,7 +195,7 @@ def _task_cards() -> dict[str, Task]:
         return {}
 
 
-def _first_group(headline: Sequence[Row]) -> list[Row]:
+def _first_group(headline: Sequence[BoardRow]) -> list[BoardRow]:
     """The first group among runs, or among published figures where there are no runs; a row without
     rivals stands alone."""
     for published in (False, True):

@@ -16,7 +16,7 @@ TIERS = ("rerun", "recomputed", "published")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BoardRow:
     """One detector on one model and task."""
 
     model: Model
@@ -86,11 +86,11 @@ class Duel:
 class Board:
     """Everything there is to show."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
     models: tuple[Model, ...]
     tasks: tuple[str, ...]
 
-    def of_task(self, task: str) -> list[Row]:
+    def of_task(self, task: str) -> list[BoardRow]:
         """Rows of one task, best first: ranked runs, then published figures, then rows of old
         versions."""
         return sorted((r for r in self.rows if r.task == task), key=row_order)
@@ -102,7 +102,7 @@ class Board:
         Runs come before published figures, and a model that has both stands there twice: their
             ranks are never counted together.
         """
-        mine: dict[str, list[Row]] = {m.slug: [] for m in self.models}
+        mine: dict[str, list[BoardRow]] = {m.slug: [] for m in self.models}
         for row in self.rows:
             if row.headline:
                 mine[row.model.slug].append(row)
@@ -148,7 +148,7 @@ class Board:
         ]
 
 
-def row_order(row: Row) -> tuple[object, ...]:
+def row_order(row: BoardRow) -> tuple[object, ...]:
     """Sort key: pool, detector (the headline first), rank group, AUROC."""
     pool = 2 if not row.current else 1 if row.protocol is None else 0
     return (
@@ -162,6 +162,6 @@ def row_order(row: Row) -> tuple[object, ...]:
     )
 
 
-def best_first(row: Row) -> tuple[float]:
+def best_first(row: BoardRow) -> tuple[float]:
     """Sort key: AUROC downwards, absent ones last."""
     return (-row.auroc if row.auroc is not None else 1.0,)

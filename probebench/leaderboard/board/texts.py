@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 
 from probebench._version import __version__
-from probebench.leaderboard.board.rows import Board, Row, Standing
+from probebench.leaderboard.board.rows import Board, BoardRow, Standing
 from probebench.report.write.escape import latex as tex
 from probebench.report.write.escape import markdown as md
 
@@ -42,7 +42,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet run a cell."""
 
 
-def to_csv(rows: Iterable[Row]) -> str:
+def to_csv(rows: Iterable[BoardRow]) -> str:
     """One line per row, six decimals; empty = not measured."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -135,7 +135,7 @@ def _more(n: int) -> list[str]:
     return ["", f"{n - SHOWN:,} more in `leaderboard.csv`."] if n > SHOWN else []
 
 
-def _markdown_cells(r: Row) -> list[str]:
+def _markdown_cells(r: BoardRow) -> list[str]:
     n, tier = (
         "" if r.n is None else f"{r.n:,}",
         r.tier if r.current else f"{r.tier}, version {r.version}",
@@ -151,12 +151,12 @@ def _share(s: Standing) -> str:
     )
 
 
-def group(r: Row) -> str:
+def group(r: BoardRow) -> str:
     """The rank group in words; a dash where there is none."""
     return "–" if r.rank is None else f"{'P' if r.protocol is None else ''}{r.rank}"
 
 
-def figure(r: Row) -> str:
+def figure(r: BoardRow) -> str:
     """AUROC and interval; of a published figure what the paper printed."""
     if r.auroc is None:
         return "absent"
@@ -178,7 +178,7 @@ def to_latex(board: Board) -> str:
     return "\n\n".join([head, *(p for p in parts if p)]) + "\n"
 
 
-def _table(rows: Sequence[Row], published: bool) -> str:
+def _table(rows: Sequence[BoardRow], published: bool) -> str:
     chosen = [
         r
         for r in rows
@@ -211,7 +211,7 @@ def _table(rows: Sequence[Row], published: bool) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])
 
 
-def _latex_figure(r: Row | None) -> str:
+def _latex_figure(r: BoardRow | None) -> str:
     if r is None:
         return "--"
     value = f"{r.auroc:.2f}"

@@ -36,7 +36,7 @@ class Gguf(Part):
     quantization: str
 
 
-class Model(Part):
+class ModelFacts(Part):
     """Which weights, and how they were run."""
 
     name: Line
@@ -162,7 +162,7 @@ class Extraction(Part):
     """Null where the run extracted its own."""
 
 
-class Extractor(Part):
+class ExtractorFacts(Part):
     """The model that copied the exact answers."""
 
     name: str
@@ -185,11 +185,11 @@ class RateWithEnds(Rate):
     rate_95: Ends | None
 
 
-class ExactAnswer(Part):
+class ExactFacts(Part):
     """How exact answers were found."""
 
     rule: str
-    extractor: Extractor | None
+    extractor: ExtractorFacts | None
     """Null where no model copied, or the run's own."""
     holds_answer: RateWithEnds | None
     """Of the correct answers with references, those whose exact answer the judge accepts by
@@ -205,7 +205,7 @@ class BudgetFacts(Part):
     """How often memory ran out and both were halved."""
 
 
-class Alone(Part):
+class AloneFacts(Part):
     """The first answers once more, each generated alone."""
 
     examples: Count
@@ -228,7 +228,7 @@ class GenerationFacts(Part):
     budgets: dict[str, BudgetFacts] = Field(default_factory=dict)
     max_new_tokens: int | None = None
     """Where answers were cut off; null where the model gave none."""
-    alone: Alone | None = None
+    alone: AloneFacts | None = None
     """Null where the model gave none."""
 
 

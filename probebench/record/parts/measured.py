@@ -94,7 +94,7 @@ class TestedCell(ChosenCell):
     q: Share | None
 
 
-class Selection(TestedCell):
+class SelectionFacts(TestedCell):
     """The selected cell."""
 
     validation_auroc: Annotated[Share | None, GIVEN]

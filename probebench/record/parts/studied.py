@@ -29,7 +29,7 @@ class BestBaseline(Part):
     auroc_95: Ends
 
 
-class Against(Part):
+class AgainstFacts(Part):
     """The best cell against the best baseline, on the test examples that both score."""
 
     cell: ReadableCell
@@ -47,8 +47,8 @@ class Against(Part):
 class Readable(Part):
     """What can be read before the answer, and after it; null where nothing can."""
 
-    before: Against | None
-    after: Against | None
+    before: AgainstFacts | None
+    after: AgainstFacts | None
 
 
 class Confound(Part):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from probebench.errors import UsageError
 from probebench.record.maps import n_words
-from probebench.record.parts.measured import PositionBest, Selection
+from probebench.record.parts.measured import PositionBest, SelectionFacts
 from probebench.record.run import Run
 from probebench.record.schema import Record
 from probebench.record.tables import TARGETS, cells, default_position
@@ -177,12 +177,12 @@ def _position(r: PositionBest) -> Row:
     return Row((r.position, r.when or "", r.layer, *_tested(r)))
 
 
-def _selected(s: Selection) -> Row:
+def _selected(s: SelectionFacts) -> Row:
     """The selected cell, which the others are read against."""
     return Row((f"{s.position} (selected)", s.readable or "", s.layer, *_tested(s)), strong=True)
 
 
-def _tested(r: PositionBest | Selection) -> tuple[TableCell, ...]:
+def _tested(r: PositionBest | SelectionFacts) -> tuple[TableCell, ...]:
     """C, the AUROC on validation, and that on test with its interval and n."""
     return (
         "" if r.C is None else f"{r.C:g}",

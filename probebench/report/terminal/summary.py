@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from probebench.record.claims import against_of, chance_sentence, coverage
-from probebench.record.parts.described import ExactAnswer, Rate
+from probebench.record.parts.described import ExactFacts, Rate
 from probebench.record.parts.measured import PositionBest, SiteFacts
 from probebench.record.parts.studied import (
     Confounds,
@@ -267,7 +267,7 @@ def _percent(found: Rate) -> str:
     return "none" if found.rate is None else f"{found.rate:.1%}"
 
 
-def _held(found: ExactAnswer | None) -> str:
+def _held(found: ExactFacts | None) -> str:
     """How often the exact answer of a correct answer is itself correct; nothing where there is no
     rule or an older record."""
     held = found and found.holds_answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from probebench.tasks.exact.phrases import Word
+from probebench.tasks.exact.phrases import TextWord
 from probebench.types import Span
 
 MONTHS = frozenset(
@@ -19,12 +19,12 @@ NUMBERS = frozenset(
 )
 
 
-def is_number(word: Word) -> bool:
+def is_number(word: TextWord) -> bool:
     """Is it a number, in digits or in words?"""
     return any(c.isdigit() for c in word.text) or word.text.casefold() in NUMBERS
 
 
-def kinds_of(run: Run) -> set[str]:
+def kinds_of(run: Stretch) -> set[str]:
     """What a run is: any of `number`, `date`, `decade`, `name`; `other` when it is none."""
     texts = [w.text for w in run.words]
     kinds = {"number"} if any(map(is_number, run.words)) else set()
@@ -66,10 +66,10 @@ def kinds_asked(question: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Stretch:
     """New words that stand side by side."""
 
-    words: tuple[Word, ...]
+    words: tuple[TextWord, ...]
     before: tuple[str, ...]
     """The four words before it, folded to lower case, the nearest last."""
     sentence: int
@@ -96,6 +96,6 @@ class Run:
         return Span(first.start, self.words[-1].end)
 
 
-def has_capital(word: Word) -> bool:
+def has_capital(word: TextWord) -> bool:
     """Does it begin like a name, or with a currency's sign?"""
     return word.text[:1].isupper() or word.text[:1] in "$€£¥"

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from probebench.tasks.exact.kinds import Run, has_capital, is_number, kinds_asked, kinds_of
-from probebench.tasks.exact.phrases import BE, FUNCTION, Word, cut_words, sentences
+from probebench.tasks.exact.kinds import Stretch, has_capital, is_number, kinds_asked, kinds_of
+from probebench.tasks.exact.phrases import BE, FUNCTION, TextWord, cut_words, sentences
 from probebench.types import Span
 
 SHORT = 5
@@ -61,7 +61,7 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     return best.named if wanted[0] == "who" else best.span
 
 
-def _last_said(answer: str, sentence: Sequence[Word]) -> Span:
+def _last_said(answer: str, sentence: Sequence[TextWord]) -> Span:
     """Of a sentence that says nothing new: its last quotation, else what follows its verb, else its
     last words."""
     quotes = [
@@ -78,7 +78,7 @@ def _quotes(answer: str) -> list[tuple[int, int]]:
     return [m.span(1) if m.group(1) else m.span(2) for m in QUOTED.finditer(answer)]
 
 
-def _score(run: Run, wanted: Sequence[str], index: int) -> float:
+def _score(run: Stretch, wanted: Sequence[str], index: int) -> float:
     """How much a run looks like what was asked for."""
     kinds, word = kinds_of(run), wanted[0]
     score = max(
@@ -101,18 +101,18 @@ def _score(run: Run, wanted: Sequence[str], index: int) -> float:
     return score - 0.25 * index - 1.0 * run.sentence
 
 
-def _asked_noun(asked: Sequence[Word]) -> set[str]:
+def _asked_noun(asked: Sequence[TextWord]) -> set[str]:
     """What kind of thing is asked for: the two words after "which" or "what"."""
     at = next((i for i, w in enumerate(asked) if w.text.casefold() in ("which", "what")), None)
     return set() if at is None else {w.key for w in asked[at + 1 : at + 4]}
 
 
 def _runs(
-    answer: str, parts: Sequence[Sequence[Word]], asked: set[str], noun: set[str]
-) -> list[Run]:
+    answer: str, parts: Sequence[Sequence[TextWord]], asked: set[str], noun: set[str]
+) -> list[Stretch]:
     """Runs of new words, quotations whole."""
     quotes = _quotes(answer)
-    result: list[Run] = []
+    result: list[Stretch] = []
     for number, sentence in enumerate(parts):
         colon = next((w.end for w in sentence[:14] if ":" in w.after), None)
         colon = (
@@ -134,7 +134,7 @@ def _runs(
                 w for w in names if not ((w if w is ahead else words[-1]).after).strip(" '’s")
             ]
             result.append(
-                Run(
+                Stretch(
                     words=words,
                     before=before,
                     sentence=number,
@@ -154,7 +154,7 @@ def _runs(
 
 
 def _pieces(
-    sentence: Sequence[Word], asked: set[str], quotes: Sequence[tuple[int, int]]
+    sentence: Sequence[TextWord], asked: set[str], quotes: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int]]:
     """First and last word of each run."""
     pieces: list[tuple[int, int]] = []
@@ -199,7 +199,7 @@ def _pieces(
     return [*pieces, (first, last)] if first is not None else pieces
 
 
-def _goes_on(sentence: Sequence[Word], last: int, noun: set[str]) -> bool:
+def _goes_on(sentence: Sequence[TextWord], last: int, noun: set[str]) -> bool:
     """Does a name end in what was asked for: "Grand Union Canal", of "which canal"?"""
     behind = sentence[last + 1] if last + 1 < len(sentence) else None
     return (
@@ -210,7 +210,7 @@ def _goes_on(sentence: Sequence[Word], last: int, noun: set[str]) -> bool:
     )
 
 
-def _parted(before: Word, word: Word) -> bool:
+def _parted(before: TextWord, word: TextWord) -> bool:
     """Does punctuation part two words? A comma inside a date does not."""
     if "," in before.after:
         return not (is_number(before) and is_number(word))

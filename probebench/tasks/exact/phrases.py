@@ -42,7 +42,7 @@ FUNCTION = BE | frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class TextWord:
     """One word of a text."""
 
     start: int
@@ -79,7 +79,7 @@ def fold(text: str) -> str:
     return plain
 
 
-def cut_words(text: str) -> list[Word]:
+def cut_words(text: str) -> list[TextWord]:
     """The words of a text, in their order."""
     spans: list[tuple[int, int]] = []
     for chunk in CHUNK.finditer(text):
@@ -95,7 +95,7 @@ def cut_words(text: str) -> list[Word]:
         if last < end:
             spans.append((last, end))
     ends = [start for start, _ in spans[1:]] + [len(text)] * bool(spans)
-    return [Word(s, e, text[s:e], text[e:n]) for (s, e), n in zip(spans, ends, strict=True)]
+    return [TextWord(s, e, text[s:e], text[e:n]) for (s, e), n in zip(spans, ends, strict=True)]
 
 
 def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
@@ -110,9 +110,9 @@ def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def sentences(found: Sequence[Word]) -> list[list[Word]]:
+def sentences(found: Sequence[TextWord]) -> list[list[TextWord]]:
     """Words by sentence; a line is one too, and initials and titles end none."""
-    result: list[list[Word]] = [[]]
+    result: list[list[TextWord]] = [[]]
     for word in found:
         result[-1].append(word)
         if "\n" in word.after or (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from probebench.tasks.local.formats import data_files
-from probebench.tasks.local.rows import Row, read_rows
+from probebench.tasks.local.rows import FileRow, read_rows
 from probebench.tasks.schema import Task
 from probebench.text import listed
 from probebench.types import Example
@@ -19,7 +19,7 @@ NAMED = 5
 """Files that an origin names at most."""
 
 
-def local_rows(task: Task, data: Sequence[str]) -> tuple[str, list[Row]]:
+def local_rows(task: Task, data: Sequence[str]) -> tuple[str, list[FileRow]]:
     """The names of the given files, and their rows, file by file.
 
     Raises:

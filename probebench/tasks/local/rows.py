@@ -21,7 +21,7 @@ PANDAS = ("nan", "NaN", "<NA>", "NaT")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FileRow:
     """One row of a source."""
 
     where: str
@@ -33,14 +33,14 @@ class Row:
     """Which of several given files it is of."""
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path) -> Iterator[FileRow]:
     """Rows of a jsonl, json, csv, tsv or parquet file, each with where it stands (`file, line 3`).
 
     Raises:
         BadFileError: a missing, empty or unreadable file, or a row that has no one reading, with
             its line.
     """
-    return (Row(where, fields) for where, fields in records(path))
+    return (FileRow(where, fields) for where, fields in records(path))
 
 
 def lookup(row: Mapping[str, Any], path: str) -> Any:
