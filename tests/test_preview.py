@@ -3,6 +3,7 @@ what it assumes."""
 
 import json
 import re
+from typing import ClassVar
 
 import pytest
 from click.testing import CliRunner
@@ -45,6 +46,55 @@ def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype, monkeypatch):
     low, mid, high = said.total
     assert 0 < low <= mid <= high
     assert set(said.seconds) == {"answers", "hidden states", "probes", "p(True)"}
+
+
+class Counted:
+    """A timer whose seconds are the tokens that it is asked about."""
+
+    asked: ClassVar[list[tuple[object, ...]]] = []
+
+    def __init__(self, handle, clock):
+        self.clock = clock
+
+    def generation(self, prompts, new, budget, how):
+        return lambda tokens: 100 * tokens
+
+    def reading(self, lengths, sites, n_positions, share, dtype):
+        self.asked.append((tuple(sites), n_positions, share, dtype))
+        return sum(lengths)
+
+    def passing(self, lengths, projected):
+        self.asked.append((len(lengths), projected))
+        return len(lengths) / 8
+
+
+def test_the_time_of_a_run_is_the_sum_of_its_stages(tmp_path, monkeypatch):
+    """Every stage is asked for what it will do, and what it says is added up."""
+    monkeypatch.setattr("probebench.job.preview.costs.Timer", Counted)
+    monkeypatch.setattr(Counted, "asked", [])
+    monkeypatch.setattr("probebench.job.preview.costs._cores", lambda: 4)
+    monkeypatch.setattr("probebench.job.preview.costs.start_seconds", lambda clock: 2.0)
+    monkeypatch.setattr("probebench.job.preview.costs.fit_seconds", lambda *args: 0.5)
+    options = {"limit": 100, "layers": (0, 3, 6, 7), "out": str(tmp_path)}
+    plan = prepare(Options(ModelSpec("tiny", device="cpu"), "people", **options)).plan
+    said = costs(plan)
+    prompts, held = (
+        [len(ids) for ids in plan.questions.prompt_ids],
+        100 - plan.splits.count("train"),
+    )
+    n_cells = 5 * 15  # four blocks and the embedding row
+    assert said.seconds["answers"] == (800, 1600, 3200)  # of 32 tokens a quarter, a half, and all
+    assert said.seconds["hidden states"][1] == sum(prompts) + 100 * 16
+    assert said.seconds["probes"] == (2 + n_cells * 0.5 / 4,) * 3
+    assert said.seconds["p(True)"][1] == 4 * held / 8  # two orders of two questions each
+    assert Counted.asked == [(("resid",), 15, 4 / 8, "float16"), (4 * held, False)]
+    rest = 2 * 7.5 + sum(said.seconds[name][0] for name in ("hidden states", "probes", "p(True)"))
+    assert said.total == (800 + rest, 1600 + rest, 3200 + rest)
+    assert said.tokens == (16, 32)
+    short = prepare(
+        Options(ModelSpec("tiny"), "people", skip=("p-true", "shuffles"), **options)
+    ).plan
+    assert "p(True)" not in costs(short).seconds
 
 
 def test_the_text_says_what_is_assumed(tmp_path):
