@@ -8,7 +8,7 @@ repeated the run and got the same within the interval.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -27,12 +27,12 @@ from probebench.leaderboard.submission.read import (
     read_decisions,
 )
 from probebench.leaderboard.submission.strict import Broken, read_json
-from probebench.record.parts.measured import CellName
+from probebench.record.parts.measured import CellName, DetectorFacts
 from probebench.record.published import TEST_AUROC, figures
+from probebench.record.schema import Record
 from probebench.tasks.schema import list_tasks
 
 __all__ = ["CellRow", "Decisions", "DetectorRow", "Entry", "read_entries"]
-CELL = ("site", "layer", "position")
 Tier = Literal["published", "recomputed", "rerun"]
 
 
@@ -54,7 +54,6 @@ class DetectorRow:
     """AUROC of the selected probe minus this one's."""
     difference_low: float | None
     difference_high: float | None
-    metrics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     n_missing: int | None = None
     spread: float | None = None
     """Published rows only: the figure after the plus-minus sign."""
@@ -99,10 +98,8 @@ class Entry:
     warnings: tuple[str, ...]
     source: str | None
     """Paper and table; None for runs."""
-    package: Mapping[str, Any]
     rerun: Mapping[str, Any] | None
     folder: Path | None
-    record: Mapping[str, Any]
 
     @property
     def ranked(self) -> bool:
@@ -168,70 +165,66 @@ def read_entry(folder: Path) -> Entry:
     Raises:
         Broken: a file that cannot be read.
     """
-    record = read_json(folder, RECORD)
-    model, task = record["model"], record["task"]
+    record = Record.from_plain(read_json(folder, RECORD))
+    model, task = record.model, record.task
     rerun = read_json(folder, RERUN) if (folder / RERUN).exists() else None
     repeated = (
         rerun is not None
         and rerun.get("agrees") is True
         and rerun.get("fingerprint") == fingerprint(folder)
     )
-    detectors = tuple(_detector(d) for d in record["detectors"])
+    detectors = tuple(_detector(d) for d in record.detectors)
     return Entry(
         tier="rerun" if repeated else "recomputed",
-        protocol_version=int(record["protocol_version"]),
-        model=str(model["name"]),
+        protocol_version=record.protocol_version,
+        model=model.name,
         variant=variant_of(model),
         slug=folder.parent.name,
-        family=str(model["architecture"]).split("For")[0],
-        revision=model.get("revision"),
-        n_parameters=model.get("n_parameters"),
-        n_layers=model.get("n_layers"),
-        width=model.get("width"),
-        dtype=model.get("dtype"),
-        task=str(task["name"]),
-        task_version=int(task["version"]),
-        task_hash=task["hash"],
+        family=model.architecture.split("For")[0],
+        revision=model.revision,
+        n_parameters=model.n_parameters,
+        n_layers=model.n_layers,
+        width=model.width,
+        dtype=model.dtype,
+        task=task.name,
+        task_version=task.version,
+        task_hash=task.hash,
         task_folder=folder.name,
-        current=task_hashes().get(task["name"]) == (task["version"], task["hash"]),
-        n_test=record["comparison"]["n_test"],
-        n_compared=record["comparison"]["n_compared"],
-        prevalence=record["detectors"][0]["prevalence"],
+        current=task_hashes().get(task.name) == (task.version, task.hash),
+        n_test=record.comparison.n_test,
+        n_compared=record.comparison.n_compared,
+        prevalence=record.detectors[0].prevalence,
         detectors=detectors,
-        selection=CellName.from_plain({name: record["selection"][name] for name in CELL}),
+        selection=record.selection,
         cells=read_cells(folder),
-        layers=tuple(record["layers"]),
-        positions=tuple(record["positions"]),
-        warnings=tuple(record["warnings"]),
+        layers=record.layers,
+        positions=record.positions,
+        warnings=record.warnings,
         source=None,
-        package=record["package"],
         rerun=rerun,
         folder=folder,
-        record=record,
     )
 
 
-def _detector(d: Mapping[str, Any]) -> DetectorRow:
-    known = suite.known().get(d["name"])
+def _detector(d: DetectorFacts) -> DetectorRow:
+    known = suite.known().get(d.name)
     # how many cells an ensemble takes differs from run to run, and one name stands for all
-    label = known.of_any_run if known and known.kind == "ensemble" else d["label"]
-    low, high = d.get("auroc_95") or (None, None)
-    difference_low, difference_high = d.get("probe_minus_this_95") or (None, None)
+    label = known.of_any_run if known and known.kind == "ensemble" else d.label
+    (low, high), (difference_low, difference_high) = d.auroc_95, d.probe_minus_this_95
     return DetectorRow(
-        name=d["name"],
+        name=d.name,
         label=label,
-        kind=d.get("kind", "probe" if d["name"].startswith("probe") else "baseline"),
-        when=d.get("when"),
-        n=d.get("n"),
-        n_correct=d.get("n_correct"),
-        auroc=d["auroc"],
+        kind=d.kind,
+        when=d.when,
+        n=d.n,
+        n_correct=d.n_correct,
+        auroc=d.auroc,
         low=low,
         high=high,
-        difference=d.get("probe_minus_this"),
+        difference=d.probe_minus_this,
         difference_low=difference_low,
         difference_high=difference_high,
-        metrics=d.get("metrics") or {},
-        n_missing=d.get("n_missing"),
+        n_missing=d.n_missing,
     )
 
 
@@ -291,8 +284,6 @@ def _published(model: str, task: str, rows: Sequence[Mapping[str, str]]) -> Entr
         positions=(),
         warnings=(),
         source=rows[0]["source"],
-        package={},
         rerun=None,
         folder=None,
-        record={},
     )

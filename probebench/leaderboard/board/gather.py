@@ -43,7 +43,7 @@ def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entr
             entry.task_hash,
             entry.current,
         )
-        pools.setdefault(key, []).append(dataclasses.replace(entry, cells=(), record={}))
+        pools.setdefault(key, []).append(dataclasses.replace(entry, cells=()))
     rows = [row for pool in pools.values() for row in rank_pool(pool, models)]
     rows.sort(key=lambda r: (r.task, row_order(r)))
     return Board(tuple(rows), tuple(models.values()), tuple(sorted({r.task for r in rows})))
