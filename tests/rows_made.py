@@ -154,10 +154,8 @@ def run_entry(
         positions=POSITIONS,
         warnings=(),
         source=None,
-        package={},
         rerun=None,
         folder=None,
-        record={},
         carried=decisions(scores, y),
     )
     return replace(entry, **more)
@@ -210,8 +208,6 @@ def paper_entry(
         positions=(),
         warnings=(),
         source="arXiv:0000.00000",
-        package={},
         rerun=None,
         folder=None,
-        record={},
     )
