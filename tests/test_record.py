@@ -39,7 +39,7 @@ def test_a_record_is_never_changed():
         found.key = "0"
     with pytest.raises(ValidationError, match="frozen"):
         found.selection.layer = "4"
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="item assignment"):
         found["key"] = "0"
     other = found.changed(files=["a"])
     assert other.files == ("a",)

@@ -232,7 +232,7 @@ def test_nothing_is_left_behind():
         assert all(len(r) > len(old) for r, old in zip(REGISTRIES, before, strict=True))
     assert [list(r) for r in REGISTRIES] == before
     for get in (get_judge, get_probe, lambda name: resolve_positions([name])):
-        with pytest.raises(UnknownNameError):
+        with pytest.raises(UnknownNameError, match="gone_third"):
             get("gone_third")
 
 

@@ -107,7 +107,7 @@ def test_a_damaged_shard_is_computed_again(tmp_path):
 
 
 def test_progress_counts_what_was_kept_and_done(tmp_path):
-    with pytest.raises(RunError):
+    with pytest.raises(RunError, match="went away"):
         local(tmp_path).run(Failing(NUMBERS))
     runner = local(tmp_path)
     runner.run(Squared(NUMBERS))
