@@ -194,6 +194,15 @@ RECORDS = {
     "AUROC as text": (put("0.9", "detectors", 0, "auroc"), "detectors[0].auroc"),
     "interval": (put([0.7, 0.9], "detectors", 0, "auroc_95"), "detectors[0] (probe).auroc_95[0]"),
     "interval upside down": (put([0.9, 0.7], "detectors", 0, "auroc_95"), "detectors[0].auroc_95"),
+    "interval beyond one": (put([0.7, 1.5], "detectors", 0, "auroc_95"), "detectors[0].auroc_95"),
+    "interval of a difference": (
+        put([-2.0, 0.1], "detectors", 3, "probe_minus_this_95"),
+        "detectors[3].probe_minus_this_95",
+    ),
+    "interval of the selected cell": (
+        put([0.7, 1.5], "selection", "test_auroc_95"),
+        "selection.test_auroc_95",
+    ),
     "DeLong's interval": (put([0.7, 0.9], "detectors", 0, "auroc_95_delong"), "auroc_95_delong"),
     "average precision": (put(0.99, "detectors", 0, "auprc"), "auprc"),
     "prevalence": (put(0.9, "detectors", 0, "prevalence"), "prevalence"),
@@ -213,6 +222,14 @@ RECORDS = {
     "a detector left out": (lambda r: r["detectors"].pop(3), "detectors"),
     "a detector twice": (lambda r: r["detectors"].append(r["detectors"][3]), "detectors"),
     "a detector with a path for a name": (put("../x", "detectors", 3, "name"), "detectors[3].name"),
+    "a detector with a name of another form": (
+        put("my-text", "detectors", 3, "name"),
+        "detectors[3].name",
+    ),
+    "a reason for a name of another form": (
+        put({"my.text": "none"}, "comparison", "absent"),
+        "comparison.absent",
+    ),
     "the probe not first": (lambda r: r["detectors"].reverse(), "detectors[0].name"),
     "a reason for what is there": (
         put({"text": "none"}, "comparison", "absent"),

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from probebench.errors import BadFileError
+from probebench.record.parts.measured import SUITE_NAME
 
 LONGEST = 128
 """Characters of a folder name."""
 PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 """One half of a model name, and a whole folder name: ASCII, no leading dot or dash, no closing
 dot."""
-DETECTOR = re.compile(r"[a-z][a-z0-9_]{0,63}")
+DETECTOR = re.compile(SUITE_NAME)
 RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"{kind}{k}" for kind in ("com", "lpt") for k in range(10))]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
@@ -12,6 +13,7 @@ from probebench.record.parts.part import (
     MANY,
     Count,
     Difference,
+    DifferenceEnds,
     Ends,
     Free,
     Items,
@@ -19,17 +21,24 @@ from probebench.record.parts.part import (
     Part,
     Place,
     Share,
+    ShareEnds,
     Word,
     at_most,
     fewer,
+    inside,
     keys_like,
     ranked,
     within,
 )
 from probebench.types import DetectorKind, When
 
-DETECTOR = r"[a-z][a-z0-9_.-]{0,63}"
-DetectorName = Annotated[str, Field(pattern=f"^{DETECTOR}$")]
+SUITE_NAME = r"[a-z][a-z0-9_]{0,63}"
+"""What detectors of the suite, and so those of the leaderboard, are called."""
+DetectorName = Annotated[
+    str,
+    Field(pattern="^[a-z][a-z0-9_.-]{0,63}$"),
+    ranked(lambda name: re.fullmatch(SUITE_NAME, name), f"text like {SUITE_NAME}"),
+]
 Metric = Annotated[float | None, within(-1e6, 1e6)]
 
 
@@ -86,7 +95,7 @@ class TestedCell(ChosenCell):
     """With its test AUROC, on all test examples that have its token."""
 
     test_auroc: Share | None
-    test_auroc_95: Ends
+    test_auroc_95: ShareEnds
     n_test: Count
     selectivity: Difference | None
     """AUROC minus that of probes of shuffled labels."""
@@ -164,14 +173,14 @@ class DetectorFacts(Part):
     n_missing: Count
     """Test examples that this detector has no score for."""
     auroc: Share
-    auroc_95: Ends
-    auroc_95_delong: Ends
+    auroc_95: ShareEnds
+    auroc_95_delong: ShareEnds
     auprc: Annotated[float | None, GIVEN, within(0, 1)]
     prevalence: Share
     probe_minus_this: Difference | None
     """AUROC of the probe minus this one's; null for the probe itself."""
-    probe_minus_this_95: Ends
-    probe_minus_this_95_delong: Ends = (None, None)
+    probe_minus_this_95: DifferenceEnds
+    probe_minus_this_95_delong: DifferenceEnds = (None, None)
     metrics: Annotated[dict[DetectorName, MetricFacts], fewer(40)]
     detail: dict[str, Free] = Field(default_factory=dict)
     """What only this detector has: C or cell, letter mass, cells of an ensemble..."""
@@ -192,7 +201,7 @@ class ComparisonFacts(Part):
     """Test examples that every detector scores."""
     dropped: Dropped
     """The others."""
-    absent: Annotated[dict[str, Annotated[str, at_most(400)]], fewer(100), keys_like(DETECTOR)]
+    absent: Annotated[dict[str, Annotated[str, at_most(400)]], fewer(100), keys_like(SUITE_NAME)]
     """Detectors that have no row, and why."""
 
 
@@ -222,7 +231,7 @@ class ShuffledLabels(Part):
 
     repeats: Annotated[Count, ranked(lambda n: 2 <= n <= 999, "a whole number from 2 to 999")]
     mean_auroc: Annotated[Share | None, GIVEN]
-    mean_auroc_95: Ends
+    mean_auroc_95: Annotated[Ends, inside(-9, 9)]
     """Student's interval of the mean over repeats."""
     sd: Annotated[float | None, GIVEN, within(0, 1)]
     auroc: Annotated[Items[Annotated[Share | None, GIVEN]], fewer(999, least=2)]
@@ -260,7 +269,7 @@ class PositionBest(Part):
     C: float | None = None
     validation_auroc: Share | None = None
     test_auroc: Share | None = None
-    test_auroc_95: Ends = (None, None)
+    test_auroc_95: ShareEnds = (None, None)
     n_test: Count | None = None
 
 

@@ -214,6 +214,14 @@ def _ordered(ends: tuple[float | None, float | None]) -> tuple[float | None, flo
     return ends
 
 
+def inside(low: float, high: float) -> AfterValidator:
+    """Ends between two numbers, both included, or null."""
+    return ranked(
+        lambda ends: all(end is None or low <= end <= high for end in ends),
+        f"two numbers from {low:g} to {high:g}, or two nulls",
+    )
+
+
 def _finite(value: JsonValue) -> JsonValue:
     waiting = [value]
     while waiting:
@@ -237,6 +245,10 @@ Difference = Annotated[float, Field(ge=-1, le=1)]
 """Of two shares."""
 Ends = Annotated[tuple[float | None, float | None], Strict(False), AfterValidator(_ordered)]
 """Lower and upper end of a 95 % interval; two nulls where it is undefined."""
+ShareEnds = Annotated[Ends, inside(0, 1)]
+"""The same of a share."""
+DifferenceEnds = Annotated[Ends, inside(-1, 1)]
+"""The same of a difference of two shares."""
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Layer = Annotated[str, Field(pattern="^(emb|0|[1-9][0-9]{0,3})$")]
 """A row of the map: `emb`, or the index of a block."""
