@@ -18,19 +18,18 @@ from probebench.models.passes.embed import embed, encode_texts
 from probebench.record.versions import versions
 from probebench.stages.data import RunData
 from probebench.stages.engine import Work
-from probebench.stages.parquet import parquet_bytes, read_parquet_bytes
-from probebench.stages.stage import Runner, Stage
+from probebench.stages.parquet import TableStage
+from probebench.stages.stage import Runner
 
 
 @dataclass(frozen=True, eq=False)
-class Embedded(Stage[pd.DataFrame]):
+class Embedded(TableStage):
     """One vector per text."""
 
     encoder: ModelHandle
     ids: Sequence[tuple[int, ...]]
     name: ClassVar[str] = "embedding"
     title: ClassVar[str] = "Embedding texts"
-    suffix: ClassVar[str] = "parquet"
     budget_name: ClassVar[str] = "embedding"
 
     @cached_property
@@ -52,12 +51,6 @@ class Embedded(Stage[pd.DataFrame]):
     def compute(self, rows: list[int], work: Work) -> pd.DataFrame:
         found = embed(work.models.get(self.encoder), [self.ids[i] for i in rows], work.budget())
         return pd.DataFrame({"vector": list(found)})
-
-    def pack(self, found: pd.DataFrame, rows: list[int]) -> bytes:
-        return parquet_bytes(found)
-
-    def unpack(self, content: bytes) -> pd.DataFrame:
-        return read_parquet_bytes(content)
 
 
 @detector(

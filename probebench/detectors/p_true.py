@@ -19,9 +19,9 @@ from probebench.models.passes.batches import BATCH_TOKENS, Budget
 from probebench.models.passes.choices import choice_scores
 from probebench.stages.data import RunData
 from probebench.stages.engine import Models, Work
-from probebench.stages.parquet import parquet_bytes, read_parquet_bytes
+from probebench.stages.parquet import TableStage
 from probebench.stages.plan import Plan
-from probebench.stages.stage import Runner, Stage
+from probebench.stages.stage import Runner
 from probebench.tasks.prompts import encode_prompt
 from probebench.types import Floats, LabelledAnswer
 
@@ -31,7 +31,7 @@ Pair = tuple[Ids, Ids] | None
 
 
 @dataclass(frozen=True, eq=False)
-class AskedTrue(Stage[pd.DataFrame]):
+class AskedTrue(TableStage):
     """`share` and `mass` of p(True): a row per example and kind, kinds of one example together."""
 
     plan: Plan
@@ -39,7 +39,6 @@ class AskedTrue(Stage[pd.DataFrame]):
     """Kind -> (example,) what is asked."""
     name: ClassVar[str] = "p-true"
     title: ClassVar[str] = "Asking for p(True)"
-    suffix: ClassVar[str] = "parquet"
     budget_name: ClassVar[str] = "p-true"
 
     @cached_property
@@ -69,12 +68,6 @@ class AskedTrue(Stage[pd.DataFrame]):
         found = choice_scores(work.models.get(self.needs), unique, *letters, work.budget())
         scores = dict(zip(unique, found, strict=True))
         return pd.DataFrame([_averages(pair, scores) for pair in pairs])
-
-    def pack(self, found: pd.DataFrame, rows: list[int]) -> bytes:
-        return parquet_bytes(found)
-
-    def unpack(self, content: bytes) -> pd.DataFrame:
-        return read_parquet_bytes(content)
 
 
 @detector(

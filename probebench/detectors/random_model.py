@@ -17,7 +17,7 @@ from probebench.scoring.select import cell_facts, select
 from probebench.stages.data import RunData
 from probebench.stages.engine import Work
 from probebench.stages.fits import CellFits
-from probebench.stages.stage import Runner
+from probebench.stages.stage import Runner, Stage
 from probebench.stages.states import Sequences, StatesStage
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import readable_when
@@ -68,8 +68,7 @@ class RandomFitted(CellFits):
         return [list(range(len(self.cells)))]
 
     def stream(self, shards: Sequence[list[int]], work: Work) -> Iterator[list[CellFit]]:
-        for rows in shards:
-            yield self.compute(rows, work)
+        return Stage.stream(self, shards, work)
 
     def compute(self, rows: list[int], work: Work) -> list[CellFit]:
         found = []

@@ -66,6 +66,7 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
         new = o.max_new_tokens or task.generation.max_new_tokens
     questions = _questions(o, task, handle, new)
     exact = exact_rule(o, None if statements else task, questions)
+    reading, fitting = plan_reading(o, handle, positions, layers), _fitting(o)
     beside = _beside(o, handle, statements=statements)
     asked = answer_inputs(o, task, handle, questions, generation)
     name = task.name if task else Path(o.answers or "").stem
@@ -80,12 +81,12 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
         generation=generation,
         max_new_tokens=new,
         exact=exact,
-        reading=plan_reading(o, handle, positions, layers),
-        fitting=_fitting(o),
+        reading=reading,
+        fitting=fitting,
         beside=beside,
         seed=o.seed,
         answer_inputs=asked,
-        inputs=run_inputs(o, asked, positions, layers, exact, beside),
+        inputs=run_inputs(o, asked, exact, reading, fitting, beside),
     )
 
 
@@ -239,18 +240,18 @@ def answer_inputs(
 def run_inputs(
     o: Options,
     asked: dict[str, Any],
-    positions: tuple[str, ...],
-    layers: tuple[int, ...],
     exact: ExactRule,
+    reading: Reading,
+    fitting: Fitting,
     beside: Beside,
 ) -> dict[str, Any]:
     """Everything that decides what a run's record says."""
     return {
         "generation": asked,
-        "probe": probe_inputs(o),
+        "probe": fitting.inputs,
         "attribution": o.attribution,
-        "positions": positions,
-        "layers": layers,
+        "positions": reading.positions,
+        "layers": reading.layers,
         "sites": o.sites,
         "states": None if o.states is None else read_manifest(find_states(o.states))[0]["key"],
         "states_dtype": o.states_dtype,

@@ -16,18 +16,17 @@ from probebench.models.passes.agreement import EXAMPLES, TOKENS, agreement
 from probebench.models.passes.batches import BATCH_TOKENS, Budget
 from probebench.models.passes.scored import score_answers
 from probebench.stages.engine import Models, Work
-from probebench.stages.parquet import answers_bytes, read_answers_bytes
+from probebench.stages.parquet import AnswersStage
 from probebench.stages.plan import Plan
-from probebench.stages.stage import Runner, Stage, in_order
+from probebench.stages.stage import Runner, in_order
 from probebench.types import Answer, LabelledAnswer
 
 
 @dataclass(frozen=True, eq=False)
-class AnswersStage(Stage[list[Answer]]):
-    """A stage that gives an answer per example, by the run's own model."""
+class OwnAnswers(AnswersStage):
+    """Answers by the run's own model."""
 
     plan: Plan
-    suffix: ClassVar[str] = "parquet"
 
     @property
     def inputs(self) -> Mapping[str, Any]:
@@ -37,15 +36,9 @@ class AnswersStage(Stage[list[Answer]]):
     def needs(self) -> ModelHandle:
         return self.plan.handle
 
-    def pack(self, found: list[Answer], rows: list[int]) -> bytes:
-        return answers_bytes(found)
-
-    def unpack(self, content: bytes) -> list[Answer]:
-        return read_answers_bytes(content)
-
 
 @dataclass(frozen=True, eq=False)
-class Generated(AnswersStage):
+class Generated(OwnAnswers):
     """Answers to prompts."""
 
     name: ClassVar[str] = "answers"
@@ -63,10 +56,7 @@ class Generated(AnswersStage):
         return [len(r.prompt_ids) for r in self.requests]
 
     def first_budget(self, models: Models) -> Budget:
-        from probebench.models.passes.memory import probe_budget
-
-        longest = max(self.lengths) + (self.plan.max_new_tokens or 0)
-        return probe_budget(models.get(self.needs), longest)
+        return models.measured(self.needs, max(self.lengths) + (self.plan.max_new_tokens or 0))
 
     def compute(self, rows: list[int], work: Work) -> list[Answer]:
         plan = self.plan
@@ -80,12 +70,9 @@ class Generated(AnswersStage):
             budget=work.budget(),
         )
 
-    def tokens(self, found: list[Answer], rows: list[int]) -> int:
-        return sum(len(a.ids) for a in found)
-
 
 @dataclass(frozen=True, eq=False)
-class Alone(AnswersStage):
+class Alone(OwnAnswers):
     """The first answers of a run once more, each alone, without a cache of fixed size."""
 
     first: Sequence[Answer]
@@ -102,12 +89,9 @@ class Alone(AnswersStage):
         stops, texts = self.plan.stops, _stop_texts(self.plan)
         return [generate(loaded, [r], most, stops, texts)[0] for r in wanted]
 
-    def tokens(self, found: list[Answer], rows: list[int]) -> int:
-        return sum(len(a.ids) for a in found)
-
 
 @dataclass(frozen=True, eq=False)
-class ScoredAnswers(AnswersStage):
+class ScoredAnswers(OwnAnswers):
     """Answers that were known before, with log-probabilities where the model has them."""
 
     known: Sequence[Answer]

@@ -55,6 +55,12 @@ class Models:
                 counter.advance()
         return self._loaded[key]
 
+    def measured(self, handle: ModelHandle, longest: int) -> Budget:
+        """What a batch of answers may hold, of up to `longest` tokens with their prompts."""
+        from probebench.models.passes.memory import probe_budget
+
+        return probe_budget(self.get(handle), longest)
+
     def free(self) -> None:
         """Give their memory back; each is loaded again when it is next needed."""
         import torch

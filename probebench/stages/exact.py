@@ -58,9 +58,7 @@ class Copied(Stage[Spans]):
         return max(self.lengths) + MAX_NEW_TOKENS
 
     def first_budget(self, models: Models) -> Budget:
-        from probebench.models.passes.memory import probe_budget
-
-        return probe_budget(models.get(self.handle), self.longest)
+        return models.measured(self.handle, self.longest)
 
     def compute(self, rows: list[int], work: Work) -> Spans:
         return self.copier.copy(work.models.get(self.handle), rows, self.stops, work.budget())

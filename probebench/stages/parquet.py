@@ -1,14 +1,16 @@
-"""Answers, probes and decisions as parquet: the same rows give the same bytes."""
+"""Answers, tables and probes as parquet, where the same rows give the same bytes; and stages whose
+shards are such files."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from probebench.stages.stage import Stage
 from probebench.types import Answer, Cell, CellFit, LabelledAnswer
 
 
@@ -125,3 +127,31 @@ def answers_table(answers: Sequence[LabelledAnswer]) -> pd.DataFrame:
         )
     table = pd.DataFrame(rows)
     return table.astype({"exact_first": "Int64", "exact_last": "Int64"})
+
+
+class TableStage(Stage[pd.DataFrame]):
+    """A stage whose shards are tables."""
+
+    suffix: ClassVar[str] = "parquet"
+
+    def pack(self, found: pd.DataFrame, rows: list[int]) -> bytes:
+        return parquet_bytes(found)
+
+    def unpack(self, content: bytes) -> pd.DataFrame:
+        return read_parquet_bytes(content)
+
+
+class AnswersStage(Stage[list[Answer]]):
+    """A stage that gives an answer per example."""
+
+    suffix: ClassVar[str] = "parquet"
+
+    def pack(self, found: list[Answer], rows: list[int]) -> bytes:
+        return answers_bytes(found)
+
+    def unpack(self, content: bytes) -> list[Answer]:
+        return read_answers_bytes(content)
+
+    def tokens(self, found: list[Answer], rows: list[int]) -> int:
+        """Those of prompts and of answers."""
+        return sum(len(a.ids) for a in found)

@@ -14,9 +14,9 @@ from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.record.versions import versions
 from probebench.stages.engine import Models, Work
-from probebench.stages.parquet import answers_bytes, read_answers_bytes
+from probebench.stages.parquet import AnswersStage
 from probebench.stages.plan import Plan
-from probebench.stages.stage import Runner, Stage, in_order
+from probebench.stages.stage import Runner, in_order
 from probebench.tasks.judge import get_judge
 from probebench.tasks.opinion import (
     BY_MODEL,
@@ -34,14 +34,13 @@ Opinions = list[bool | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged(Stage[list[Answer]]):
+class Judged(AnswersStage):
     """Replies of the judge model."""
 
     judge: ModelHandle
     requests: Sequence[Request]
     name: ClassVar[str] = "opinion"
     title: ClassVar[str] = "Asking the judge model"
-    suffix: ClassVar[str] = "parquet"
     budget_name: ClassVar[str] = "opinion"
 
     @cached_property
@@ -72,24 +71,13 @@ class Judged(Stage[list[Answer]]):
         return stop_tokens(self.judge, Generation())
 
     def first_budget(self, models: Models) -> Budget:
-        from probebench.models.passes.memory import probe_budget
-
-        return probe_budget(models.get(self.judge), max(self.lengths) + MAX_NEW_TOKENS)
+        return models.measured(self.judge, max(self.lengths) + MAX_NEW_TOKENS)
 
     def compute(self, rows: list[int], work: Work) -> list[Answer]:
         some, loaded = [self.requests[i] for i in rows], work.models.get(self.judge)
         return generate(
             loaded, some, MAX_NEW_TOKENS, self.stops, how=self.how, budget=work.budget()
         )
-
-    def pack(self, found: list[Answer], rows: list[int]) -> bytes:
-        return answers_bytes(found)
-
-    def unpack(self, content: bytes) -> list[Answer]:
-        return read_answers_bytes(content)
-
-    def tokens(self, found: list[Answer], rows: list[int]) -> int:
-        return sum(len(a.ids) for a in found)
 
 
 def model_opinions(

@@ -22,7 +22,7 @@ from probebench.models.handles import ModelHandle
 from probebench.probes.kinds import linear_map
 from probebench.record.versions import versions
 from probebench.stages.engine import Work
-from probebench.stages.parquet import parquet_bytes, read_parquet_bytes
+from probebench.stages.parquet import TableStage
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Finished, Runner, Stage
 from probebench.states.attribution import LIMIT, ProbeTarget, attribution
@@ -185,7 +185,7 @@ def hidden_states(plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer])
 
 
 @dataclass(frozen=True, eq=False)
-class Attributed(Stage[pd.DataFrame]):
+class Attributed(TableStage):
     """Gradient x activation of every component, on some answers."""
 
     plan: Plan
@@ -194,7 +194,6 @@ class Attributed(Stage[pd.DataFrame]):
     """The probe's decision as a second target, where it is linear."""
     name: ClassVar[str] = "attribution"
     title: ClassVar[str] = "Measuring attribution"
-    suffix: ClassVar[str] = "parquet"
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:
@@ -223,12 +222,6 @@ class Attributed(Stage[pd.DataFrame]):
 
     def compute(self, rows: list[int], work: Work) -> pd.DataFrame:
         return attribution(work.models.get(self.needs), self.answers, self.target)
-
-    def pack(self, found: pd.DataFrame, rows: list[int]) -> bytes:
-        return parquet_bytes(found)
-
-    def unpack(self, content: bytes) -> pd.DataFrame:
-        return read_parquet_bytes(content)
 
 
 def attributed(

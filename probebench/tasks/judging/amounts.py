@@ -57,7 +57,6 @@ GLUED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
 CURRENCY_BEFORE = re.compile(
     r"(?:[$€£¥₹]|\\\$|\b(?:US|A|C|NZ|HK|S)\$|\b(?:USD|EUR|GBP|Rs\.?|INR))\s?$", re.IGNORECASE
 )
-SPELLED = re.compile(r"[a-z]+(?:[\s-]+(?:and\s+)?[a-z]+)*", re.IGNORECASE)
 SHORT_SCALES = {"k": 10**3, "m": 10**6}
 AND_A_HALF = re.compile(r"\s+and\s+a\s+half\b", re.IGNORECASE)
 NUMBER_WORDS = {*UNITS, *TENS, *SCALES}
