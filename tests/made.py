@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from records import WHOLE
 
 from probebench.detectors import suite as detectors_suite
 from probebench.files import clean_json, write_atomic, write_json
@@ -142,21 +143,12 @@ def _make_run(
         "protocol_version": PROTOCOL_VERSION,
         "submission": {"format": FORMAT},
         "key": hashed(model, task, seed),
-        "model": {
+        "model": WHOLE["model"]
+        | {
             "name": model,
             "revision": hashed(model)[:40],
             "tokenizer": hashed("t"),
-            "chat_template": None,
-            "architecture": "LlamaForCausalLM",
             "n_layers": len(LAYERS) - 1,
-            "width": 64,
-            "n_parameters": 10**6,
-            "dtype": "float32",
-            "attention": "sdpa",
-            "device": "cpu",
-            "quantization": "none",
-            "peft": None,
-            "remote_code": None,
         },
         "task": {
             "name": task,
