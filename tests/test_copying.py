@@ -7,9 +7,9 @@ import torch
 import probebench
 from probebench.errors import UsageError
 from probebench.models.copier import Copier, read_spans_bytes, spans_bytes
+from probebench.models.decoding.guided import Guide, encode_after, tree
 from probebench.models.generate import Request, generate
 from probebench.models.loading import ModelSpec, find_model, load_model
-from probebench.models.passes.guided import Guide, encode_after, tree
 from probebench.tasks.exact.copying import (
     EXAMPLES,
     NOT_FOUND,

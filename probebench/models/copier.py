@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from probebench.files import content_key
+from probebench.models.decoding.guided import Texts, encode_after, tree
 from probebench.models.generate import Request, generate, pick_generation
 from probebench.models.generate import requests as as_requests
 from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.passes.batches import Budget
-from probebench.models.passes.guided import Texts, encode_after, tree
 from probebench.tasks.exact.copying import copies, phrases, plain_prompt, turns
 from probebench.tasks.prompts import short_questions
 from probebench.types import Span

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probebench.errors import UsageError
+from probebench.models.decoding.guided import Guide, Texts
+from probebench.models.decoding.steps import StopText, Watch
 from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.loading import quiet_libraries
 from probebench.models.passes.agreement import apart, gap
 from probebench.models.passes.batches import Budget, in_batches
-from probebench.models.passes.guided import Guide, Texts
 from probebench.models.passes.padding import Alike, known_alike, pad_token, rows_of
-from probebench.models.passes.steps import StopText, Watch
 from probebench.tasks.exact.spans import decode, token_spans
 from probebench.tasks.prompts import encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
