@@ -24,6 +24,7 @@ from probebench.models.passes.agreement import TOKENS as LOOKED_AT
 from probebench.models.passes.agreement import agreement, disagreement, first_difference, gap
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.choices import choice_scores
+from probebench.models.passes.head import Head
 from probebench.models.passes.padding import beyond_note, check_inside, known_alike, pad_token
 from probebench.models.passes.scored import score_answers
 from probebench.states.extract import Extractor
@@ -124,6 +125,30 @@ def test_every_family_is_scored_in_a_batch_as_alone(name):
     for pair, a in zip(pairs, score_answers(model, pairs), strict=True):
         for x, y in zip(a, score_answers(model, [pair])[0], strict=True):
             np.testing.assert_allclose(x, y, atol=5e-4)
+
+
+@pytest.mark.parametrize("name", [*CASES, *UNKNOWN])
+def test_every_family_is_scored_as_by_its_own_logits(name):
+    """The head over gathered states, in chunks, with whatever scale and cap the family has."""
+    model, [ids] = loaded_of(name), prompts([14])
+    with torch.inference_mode():
+        logits = model.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        head = Head(model)
+        head.rows = 5
+        states = head.states(torch.tensor([ids]), torch.ones((1, len(ids)), dtype=torch.long))[0]
+        chunks = list(head.logits(states[3:]))
+    assert [len(c) for c in chunks] == [5, 5, 1]
+    torch.testing.assert_close(torch.cat(chunks), logits[3:], atol=1e-5, rtol=1e-5)
+    assert "forward" not in vars(model.base)
+    [scores] = score_answers(model, [(ids[:4], ids[4:])])
+    every = logits[3:-1].log_softmax(-1)
+    own = torch.tensor(ids[4:])[:, None]
+    for found, expected in zip(
+        scores,
+        (every.gather(-1, own), logits[3:-1].gather(-1, own), -(every.exp() * every).sum(-1)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected.flatten(), atol=5e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", RUN_ON)

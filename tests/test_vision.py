@@ -29,6 +29,7 @@ from probebench.models.generate import Request, generate
 from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
 from probebench.models.passes.bare import bare_model
 from probebench.models.passes.batches import Budget
+from probebench.models.passes.head import Head
 from probebench.models.passes.scored import score_answers
 from probebench.models.untrained import untrained
 from probebench.states.extract import Extractor
@@ -496,6 +497,19 @@ def test_answers_do_not_depend_on_who_else_is_in_the_batch(read, name):
     scored = score_answers(loaded, [(a.prompt_ids, a.answer_ids) for a in together])
     for answer, scores in zip(together, scored, strict=True):
         np.testing.assert_allclose(scores[0], answer.logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_head_is_run_over_wanted_tokens_only(read, name):
+    """Beneath whatever is made around the language model."""
+    loaded, ids = read(name), torch.tensor([IDS[0]])
+    with torch.inference_mode():
+        head = Head(loaded)
+        states = head.states(ids, torch.ones_like(ids))[0]
+        assert states.shape[-1] == loaded.model.config.get_text_config(decoder=True).hidden_size
+        [some] = head.logits(states[2:5])
+        every = loaded.model(input_ids=ids, use_cache=False).logits[0]
+    torch.testing.assert_close(some, every[2:5], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -13,7 +13,7 @@ import numpy as np
 from probebench.models.generate import Request, generate, stop_texts
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.agreement import EXAMPLES, TOKENS, agreement
-from probebench.models.passes.batches import BATCH_TOKENS, Budget
+from probebench.models.passes.batches import Budget
 from probebench.models.passes.scored import score_answers
 from probebench.stages.engine import Models, Work
 from probebench.stages.parquet import AnswersStage
@@ -102,9 +102,6 @@ class ScoredAnswers(OwnAnswers):
     @cached_property
     def lengths(self) -> list[int]:
         return [len(a.ids) for a in self.known]
-
-    def first_budget(self, models: Models) -> Budget:
-        return Budget(BATCH_TOKENS // 2)
 
     def compute(self, rows: list[int], work: Work) -> list[Answer]:
         some = [self.known[i] for i in rows]

@@ -190,7 +190,10 @@ def base_of(model: Any) -> Any:
     named = getattr(model, model.base_model_prefix, None)
     # Llama 4 names another attribute, and Mllama gives itself
     decoder = named if named is not None else model.get_decoder()
-    return getattr(model, "model", model) if decoder is model else decoder
+    if decoder is model:
+        return getattr(model, "model", model)
+    # with pictures, Llama 4 is made around a whole language model
+    return base_of(decoder) if decoder.get_output_embeddings() is not None else decoder
 
 
 def _resolve(sites: Sequence[str], taps: Mapping[tuple[str, int], Tap]) -> tuple[str, ...]:
