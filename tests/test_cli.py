@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from probebench.api import evaluate
-from probebench.cli.main import eval_command, main
+from probebench.cli.eval import eval_command
+from probebench.cli.main import main
 from probebench.job.options import Options
 from probebench.models.generate import GENERATIONS
 from probebench.models.specs import ModelSpec
@@ -39,6 +40,23 @@ def test_nothing_heavy_is_imported_early(statement):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_help_imports_no_command():
+    """The list of commands needs click, and of this package what is named here."""
+    code = (
+        "import sys\nfrom probebench.cli.main import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print(*sorted(m for m in sys.modules if m.startswith('probebench')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == [
+        "probebench",
+        "probebench._version",
+        "probebench.cli",
+        "probebench.cli.main",
+        "probebench.errors",
+    ]
 
 
 def test_help_lists_the_commands():

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from records import content, record
 
-from probebench.cli.main import main
+from probebench.cli.main import Later, main
 from probebench.job.options import OPTIONS
 from probebench.record.run import Run
 from probebench.record.schema import SCHEMA_VERSION
@@ -19,13 +19,14 @@ def run(*words):
 
 
 def commands(group, path=()):
-    for name, command in group.commands.items():
+    for name, listed in group.commands.items():
+        command = listed.found() if isinstance(listed, Later) else listed
         yield (*path, name), command
         yield from commands(command, (*path, name)) if isinstance(command, click.Group) else ()
 
 
 def test_options_of_eval_stand_under_one_heading_each():
-    parameters = main.commands["eval"].params
+    parameters = main.commands["eval"].found().params
     headings = dict.fromkeys(getattr(p, "group", "The run") for p in parameters)
     assert set(headings) == {o.group for o in OPTIONS}
     shown = run("eval", "--help").output

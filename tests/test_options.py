@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 import probebench
 from probebench.cli.headed import Headed, with_options
-from probebench.cli.main import main
+from probebench.cli.main import Later, main
 from probebench.errors import TasksError, UnknownNameError, UsageError
 from probebench.job import rules
 from probebench.job.asked import Asked
@@ -401,7 +401,8 @@ def test_outcomes_are_said_in_python_and_keep_their_type():
 
 
 def commands(group):
-    for found in group.commands.values():
+    for listed in group.commands.values():
+        found = listed.found() if isinstance(listed, Later) else listed
         yield from commands(found) if isinstance(found, click.Group) else (found,)
 
 

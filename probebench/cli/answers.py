@@ -9,9 +9,7 @@ SHOWN = 20
 """Answers that are printed unless more are asked for."""
 
 
-@click.command(
-    "answers", short_help="Show a run's answers, or print a form for answers made elsewhere."
-)
+@click.command("answers")
 @click.argument("run", type=click.Path(), required=False)
 @click.option("--wrong", "kind", flag_value="wrong", help="Only answers judged wrong.")
 @click.option("--correct", "kind", flag_value="correct", help="Only answers judged correct.")

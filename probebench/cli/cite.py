@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command("cite", short_help="Print BibTeX of the suite and of what a run rests on.")
+@click.command("cite")
 @click.argument("runs", type=click.Path(), metavar="[RUN...]", nargs=-1)
 def cite_command(runs: tuple[str, ...]) -> None:
     """Print BibTeX: of the suite, and of a run's task and methods."""
@@ -15,7 +15,7 @@ def cite_command(runs: tuple[str, ...]) -> None:
     click.echo(cite(*[Run.load(run).record for run in runs]), nl=False)
 
 
-@click.command("export", short_help="Describe the selected probe for others, as a card.")
+@click.command("export")
 @click.argument("run", type=click.Path(), metavar="RUN")
 @click.option(
     "--to", "kind", type=click.Choice(["probe-card"]), required=True, help="What to write."

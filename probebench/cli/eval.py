@@ -16,7 +16,7 @@ from probebench.job.options import OPTIONS, Options
 
 
 @with_options(OPTIONS)
-@click.command("eval", cls=Headed, short_help="Ask, probe, and write maps, tables and a record.")
+@click.command("eval", cls=Headed)
 @click.option(
     "--dry-run", is_flag=True, help="Show what would run, with one rendered prompt, and stop."
 )

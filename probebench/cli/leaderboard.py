@@ -7,7 +7,7 @@ import click
 ROOT = "leaderboards"
 
 
-@click.group("leaderboard", short_help="Submissions: written, checked, ranked and shown.")
+@click.group("leaderboard")
 def leaderboard_group() -> None:
     """Submissions: written from a run, checked by computing every number again, and shown."""
 

@@ -1,8 +1,9 @@
-"""The command line: its commands, and what ends one. Only click and the definition of the options
-are imported at the top of its modules: `--help` answers in a tenth of a second."""
+"""The command line: its commands, and what ends one. A command's module is imported when it is
+called, and imports the rest inside the command: `--help` answers in a tenth of a second."""
 
 from __future__ import annotations
 
+import importlib
 import signal
 import threading
 from typing import Any
@@ -10,14 +11,6 @@ from typing import Any
 import click
 
 from probebench._version import __version__
-from probebench.cli.answers import answers_command
-from probebench.cli.cite import cite_command, export_command
-from probebench.cli.eval import eval_command
-from probebench.cli.leaderboard import leaderboard_group
-from probebench.cli.report import report_command
-from probebench.cli.results import compare_command, plot_command, transfer_command
-from probebench.cli.states import states_group
-from probebench.cli.tasks import models_command, tasks_group
 from probebench.errors import ProbebenchError
 
 KEPT = "Finished shards are kept; the same command goes on from there."
@@ -32,9 +25,29 @@ def _terminated(number: int, frame: Any) -> None:
     raise Terminated
 
 
+class Later(click.Command):
+    """A command of the list, whose module is imported when it is called."""
+
+    def __init__(self, name: str, where: str, short_help: str) -> None:
+        super().__init__(name, short_help=short_help)
+        self.where = where
+
+    def found(self) -> click.Command:
+        """The command itself."""
+        module, _, name = self.where.partition(":")
+        command: click.Command = getattr(importlib.import_module(f"probebench.cli.{module}"), name)
+        return command
+
+
 class Commands(click.Group):
     """Turns our errors, and what stops a command from outside, into one clear line and an exit
     code."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.found() if isinstance(command, Later) else command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         own = threading.current_thread() is threading.main_thread()  # others may not set handlers
@@ -62,17 +75,31 @@ def main() -> None:
 
 
 for command in (
-    eval_command,
-    tasks_group,
-    models_command,
-    plot_command,
-    transfer_command,
-    compare_command,
-    states_group,
-    report_command,
-    leaderboard_group,
-    cite_command,
-    export_command,
-    answers_command,
+    Later("eval", "eval:eval_command", "Ask, probe, and write maps, tables and a record."),
+    Later("tasks", "tasks:tasks_group", "What can be asked: list, show, validate, pin."),
+    Later("models", "tasks:models_command", "Model families, and the sites that each has."),
+    Later("plot", "results:plot_command", "Draw a map of finished runs."),
+    Later(
+        "transfer", "results:transfer_command", "Score the probe of each task on the other tasks."
+    ),
+    Later(
+        "compare", "results:compare_command", "Compare a detector of two runs, paired by example."
+    ),
+    Later(
+        "states", "states:states_group", "Stored hidden states: shown, checked, exported, imported."
+    ),
+    Later("report", "report:report_command", "Write finished runs as one page, Markdown or LaTeX."),
+    Later(
+        "leaderboard",
+        "leaderboard:leaderboard_group",
+        "Submissions: written, checked, ranked and shown.",
+    ),
+    Later("cite", "cite:cite_command", "Print BibTeX of the suite and of what a run rests on."),
+    Later("export", "cite:export_command", "Describe the selected probe for others, as a card."),
+    Later(
+        "answers",
+        "answers:answers_command",
+        "Show a run's answers, or print a form for answers made elsewhere.",
+    ),
 ):
     main.add_command(command)

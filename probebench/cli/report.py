@@ -7,7 +7,7 @@ import click
 from probebench.cli.values import split_names
 
 
-@click.command("report", short_help="Write finished runs as one page, Markdown or LaTeX.")
+@click.command("report")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
 @click.option(
     "--out",

@@ -101,7 +101,7 @@ PLOT = (
 )
 
 
-@click.command("plot", short_help="Draw a map of finished runs.")
+@click.command("plot")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
 @takes(*PLOT)
 def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None:
@@ -146,7 +146,7 @@ TRANSFER = (
 )
 
 
-@click.command("transfer", short_help="Score the probe of each task on the other tasks.")
+@click.command("transfer")
 @click.argument("runs", type=click.Path(), metavar="RUN...", nargs=-1, required=True)
 @takes(*TRANSFER)
 def transfer_command(
@@ -193,7 +193,7 @@ def transfer_command(
         click.echo(line)
 
 
-@click.command("compare", short_help="Compare a detector of two runs, paired by example.")
+@click.command("compare")
 @click.argument("a", type=click.Path(), metavar="RUN_A")
 @click.argument("b", type=click.Path(), metavar="RUN_B")
 @click.option(

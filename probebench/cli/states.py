@@ -9,7 +9,7 @@ import click
 from probebench.cli.values import echo_checks, layers, split_names, takes
 
 
-@click.group("states", short_help="Stored hidden states: shown, checked, exported, imported.")
+@click.group("states")
 def states_group() -> None:
     """Stored hidden states: shown, checked, exported, and brought in from elsewhere."""
 

@@ -7,9 +7,7 @@ import click
 from probebench.cli.values import echo_checks, several
 
 
-@click.group(
-    "tasks", invoke_without_command=True, short_help="What can be asked: list, show, validate, pin."
-)
+@click.group("tasks", invoke_without_command=True)
 @click.pass_context
 def tasks_group(ctx: click.Context) -> None:
     """What can be asked; without a command, the list."""
@@ -87,7 +85,7 @@ def tasks_pin(name: str) -> None:
     click.echo(f"{task.path}: revision {pin(task)}")
 
 
-@click.command("models", short_help="Model families, and the sites that each has.")
+@click.command("models")
 def models_command() -> None:
     """Families of models whose components can be read by name, and which sites each has."""
     from probebench.models.blocks.layouts import WITH_PICTURES
