@@ -165,7 +165,7 @@ def test_states_and_choices_of_models_that_run_on_do_not_see_padding(name):
 
 
 def test_unknown_architectures_are_tried(monkeypatch):
-    wanted = [Request("", ids) for ids in prompts()]
+    wanted = prompts()
     tried = {
         name: alike_of(loaded_of(name), wanted)
         for name in ("llama", "recurrent-gemma", "minimax", "rwkv", "doge")

@@ -107,9 +107,7 @@ def test_batches_and_order_change_nothing(loaded, monkeypatch, narrow):
         monkeypatch.setattr(
             model.model,
             "forward",
-            lambda input_ids, attention_mask, use_cache: forward(
-                input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache
-            ),
+            lambda input_ids, use_cache: forward(input_ids=input_ids, use_cache=use_cache),
         )
     alone = choice_scores(model, asked, *letters, Budget(1))
     np.testing.assert_allclose(together, alone, atol=1e-5)

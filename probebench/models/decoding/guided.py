@@ -35,6 +35,21 @@ class Texts:
             node = node.children.get(token)
         return node
 
+    def goes_on(self, ids: Sequence[int], best: int) -> list[int] | None:
+        """Tokens that may follow, of which the likeliest should; None where the reply ends.
+
+        Where a text may end, it ends when `best`, the model's own next token, is none that goes on
+        with a text.
+        """
+        node = self.at(ids)
+        if (
+            node is None
+            or not node.children
+            or (node.text is not None and best not in node.children)
+        ):
+            return None
+        return list(node.children)
+
     def which(self, ids: Sequence[int]) -> int | None:
         """The text that these ids spell in full; None for any other ids, a beginning among them."""
         node = self.at(ids)
@@ -70,11 +85,7 @@ def encode_after(
 
 
 class Guide:
-    """A logits processor that keeps each row of a batch inside its own texts.
-
-    Where a text may end, it ends when the model's best token of all is none that goes on with a
-    text.
-    """
+    """A logits processor that keeps each row of a batch inside its own texts."""
 
     def __init__(self, texts: Sequence[Texts], start: int, stop: int) -> None:
         """Texts of each row, the column where replies begin, and the token that ends them."""
@@ -86,14 +97,9 @@ class Guide:
         allowed = torch.full_like(scores, -torch.inf)
         best = scores.argmax(-1).tolist()
         for row, ids in enumerate(input_ids[:, self.start :].tolist()):
-            node = self.texts[row].at(ids)
-            if (
-                node is None
-                or not node.children
-                or (node.text is not None and best[row] not in node.children)
-            ):
+            tokens = self.texts[row].goes_on(ids, best[row])
+            if tokens is None:
                 allowed[row, self.stop] = 0.0
             else:
-                inside = torch.tensor(list(node.children), device=scores.device)
-                allowed[row, inside] = scores[row, inside]
+                allowed[row, tokens] = scores[row, tokens]
         return allowed

@@ -1,16 +1,17 @@
-"""How likely a model finds one of two next tokens: one forward pass per prompt, nothing of the
-vocabulary's width is kept."""
+"""How likely a model finds one of two next tokens: what prompts share is read once, and nothing of
+the vocabulary's width is kept."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from probebench.models.decoding.endings import Endings
 from probebench.models.handles import LoadedModel
-from probebench.models.passes.batches import BATCH_TOKENS, Budget, in_batches
-from probebench.models.passes.scored import pad_right
+from probebench.models.passes.batches import Budget, attempt
+from probebench.models.passes.head import Head
 from probebench.types import Floats
 
 
@@ -28,41 +29,24 @@ def choice_scores(
         prompts: token ids, at least one each.
         first: tokens that stand for the first choice; their probabilities are added up.
         second: tokens that stand for the second choice.
-        budget: what a batch may hold; None: half of the fixed one, since next to states there are
-            scores.
+        budget: what a batch may hold; None: the fixed one.
 
     Returns:
         (prompt, 2) probability of the first choice, normalised over the two; and what both have
         together of all next tokens.
     """
-
-    def run(rows: list[int]) -> list[tuple[float, float]]:
-        return _batch(loaded, [prompts[i] for i in rows], first, second)
-
-    limit = budget if budget is not None else Budget(BATCH_TOKENS // 2)
-    found = in_batches([len(p) for p in prompts], run, "asking for p(True)", limit)
-    return np.array(found, dtype=np.float64).reshape(-1, 2)
-
-
-def _batch(
-    loaded: LoadedModel, prompts: list[tuple[int, ...]], first: Sequence[int], second: Sequence[int]
-) -> list[tuple[float, float]]:
-    import torch
-
-    ids, mask = pad_right(prompts)
-    # the vocabulary projection is run at places where some prompt ends, and nowhere else
-    ends, at = torch.tensor([len(p) - 1 for p in prompts]).unique(return_inverse=True)
-    narrow = "logits_to_keep" in inspect.signature(loaded.model.forward).parameters
-    options = {"logits_to_keep": ends.to(loaded.device)} if narrow else {}
-    inputs = {
-        "input_ids": ids.to(loaded.device),
-        "attention_mask": mask.to(loaded.device),
-        "use_cache": False,
-    }
-    with torch.inference_mode():
-        logits = loaded.model(**inputs, **options).logits
-        own = logits[torch.arange(len(prompts)), at if narrow else ends[at]].double()
-        both = torch.stack([own[:, list(t)].logsumexp(dim=-1) for t in (first, second)], dim=-1)
-        share = both.softmax(dim=-1)[:, 0]
-        mass = (both.logsumexp(dim=-1) - own.logsumexp(dim=-1)).exp()
-    return list(zip(share.tolist(), mass.tolist(), strict=True))
+    if not prompts:
+        return np.zeros((0, 2))
+    budget, states = budget or Budget(), None
+    while states is None:
+        endings = Endings(loaded, prompts, budget)
+        states = attempt(Endings.run, endings)
+        if states is None:
+            budget.halve(endings.at_once, [len(p) for p in prompts], "asking for p(True)")
+    found = []
+    for logits in Head(loaded).logits(states):
+        own = torch.stack([logits[:, list(t)].double().logsumexp(-1) for t in (first, second)], -1)
+        whole = logits.float().logsumexp(-1).double()
+        mass = (own.logsumexp(-1) - whole).exp()
+        found.append(torch.stack([own.softmax(-1)[:, 0], mass], dim=-1).cpu().numpy())
+    return np.concatenate(found)

@@ -1,0 +1,234 @@
+"""Rows that come and go: the same answers whatever waits beside them, and nothing read twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_padding import CASES, UNKNOWN, loaded_of, prompts
+
+from probebench.errors import MemoryLimitError
+from probebench.models.decoding.continuous import Decoder
+from probebench.models.decoding.ends import Ends
+from probebench.models.decoding.guided import tree
+from probebench.models.decoding.replies import shared
+from probebench.models.decoding.rows import Rows
+from probebench.models.generate import Request, generate
+from probebench.models.passes.batches import Budget
+from probebench.models.passes.head import Head
+from probebench.models.passes.token_scores import token_scores
+
+LENGTHS = (3, 14, 9, 9, 30, 4, 5)
+HERE = (14, 11, 12, 18, 13)
+"""A beginning that some prompts share."""
+
+
+def ends(limit, stops=(), tokenizer=None):
+    return Ends(limit, frozenset(stops), (), tokenizer)
+
+
+def alone(model, some, limit, stops=()):
+    return [generate(model, [Request("", ids)], limit, frozenset(stops))[0] for ids in some]
+
+
+class Counter:
+    """Tokens that go through a model, padding included, and rows of each pass."""
+
+    def __init__(self, model):
+        self.shapes = []
+        self.hook = model.get_input_embeddings().register_forward_hook(
+            lambda module, args, out: self.shapes.append(tuple(args[0].shape))
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.hook.remove()
+
+    @property
+    def tokens(self):
+        return sum(n * q for n, q in self.shapes)
+
+
+@pytest.mark.parametrize("name", [*CASES, *UNKNOWN])
+def test_every_family_answers_alike_whatever_waits(name):
+    """Two places for seven prompts that begin alike and stop at different times."""
+    model, some = loaded_of(name), [(*HERE, *ids) for ids in prompts(LENGTHS)]
+    whole = alone(model, some, 6)
+    stops = {a.answer_ids[i % 5] for i, a in enumerate(whole)}
+    wanted = [Request(str(i), ids) for i, ids in enumerate(some)]
+    for a, b in zip(
+        generate(model, wanted, 6, frozenset(stops), budget=Budget(largest=2)),
+        alone(model, some, 6, stops),
+        strict=True,
+    ):
+        assert a.answer_ids == b.answer_ids and a.stopped == b.stopped
+        np.testing.assert_allclose(a.logprobs, b.logprobs, atol=2e-4)
+        np.testing.assert_allclose(a.entropies, b.entropies, atol=5e-4)
+
+
+def test_only_what_is_written_is_paid_for():
+    model = loaded_of("llama")
+    some = prompts((8,) * 12)
+    stops = {a.answer_ids[2] for a in alone(model, some, 9)[::3]}
+    answers = alone(model, some, 9, stops)
+    assert len({len(a.answer_ids) for a in answers}) > 1
+    with Counter(model.model) as count:
+        Decoder(model, some, ends(9, stops), budget=Budget(largest=4)).run()
+    # the first token of an answer comes from the pass over the prompt, and the last is never read
+    assert count.tokens == 12 * 8 + sum(len(a.answer_ids) - 1 for a in answers)
+    steps = [n for n, q in count.shapes if q == 1]
+    # while prompts wait, the places are full
+    assert max(steps) == 4 and steps.count(4) > len(steps) / 2
+
+
+def test_what_all_prompts_begin_with_is_read_once():
+    model, own = loaded_of("llama"), prompts((6,) * 5)
+    some = [(*range(3, 23), *ids) for ids in own]
+    with Counter(model.model) as count:
+        replies = Decoder(model, some, ends(1)).run()
+    assert count.shapes == [(1, 20), (5, 6)]
+    assert [tuple(r.ids) for r in replies] == [a.answer_ids for a in alone(model, some, 1)]
+
+
+@pytest.mark.parametrize(
+    "sequences, beginning",
+    [
+        ([(1, 2, 3), (1, 2, 4)], (1, 2)),
+        ([(1, 2), (1, 2)], (1,)),
+        ([(1, 2), (1, 2, 3)], (1,)),
+        ([(5,), (1, 2)], ()),
+        ([(1, 2, 3, 4), (1, 2, 9), (1, 3)], (1,)),
+    ],
+)
+def test_a_shared_beginning_leaves_each_a_token(sequences, beginning):
+    assert shared(sequences) == beginning
+
+
+def test_the_budget_holds_with_the_room_that_answers_may_take():
+    model, some = loaded_of("llama"), prompts((20, 20, 4, 4, 4, 4))
+    with Counter(model.model) as count:
+        Decoder(model, some, ends(5), budget=Budget(tokens=50)).run()
+    # two of 25, and five of 9 once the long ones have left
+    rows = [n for n, _ in count.shapes]
+    assert rows[0] == 2 and max(rows) == 4
+    with Counter(model.model) as count:
+        Decoder(model, some, ends(5), budget=Budget(tokens=5)).run()
+    assert {n for n, _ in count.shapes} == {1}
+
+
+def test_out_of_memory_begins_again_with_fewer_rows(monkeypatch):
+    model, some = loaded_of("llama"), prompts((8,) * 10)
+    extend, kept = Rows.extend, []
+
+    def tight(self, stretches):
+        if len(stretches) > 3:
+            raise MemoryError
+        return extend(self, stretches)
+
+    monkeypatch.setattr(Rows, "extend", tight)
+    budget = Budget(keep=lambda b: kept.append(b.tokens))
+    wanted = [Request("", ids) for ids in some]
+    answers = generate(model, wanted, 4, frozenset(), budget=budget)
+    assert kept == [5 * 12, 2 * 12] and budget.halvings == 2
+    assert [a.answer_ids for a in answers] == [a.answer_ids for a in alone(model, some, 4)]
+    monkeypatch.setattr(Rows, "extend", lambda self, stretches: [][0] if False else _fail())
+    with pytest.raises(MemoryLimitError, match="single example of 12 tokens while generating"):
+        generate(model, wanted, 4, frozenset(), budget=Budget())
+
+
+def _fail():
+    raise MemoryError
+
+
+def test_progress_is_told_answer_by_answer():
+    told = []
+    model = loaded_of("llama")
+    wanted = [Request("", ids) for ids in prompts((8,) * 6)]
+    generate(model, wanted, 3, frozenset(), budget=Budget(largest=2, tell=told.append))
+    assert told == [2, 4, 6]
+
+
+def test_guided_replies_are_those_of_each_alone():
+    model, some = loaded_of("llama"), prompts((8, 5, 12))
+    texts = [tree([(5, 6), (5, 7, 8)]), tree([(9,), (9, 10, 11)]), tree([(40, 41, 42)])]
+    wanted = [Request("", ids) for ids in some]
+    together = generate(model, wanted, 6, frozenset({2}), guides=texts, budget=Budget(largest=2))
+    for request, guide, a in zip(wanted, texts, together, strict=True):
+        b = generate(model, [request], 6, frozenset({2}), guides=[guide])[0]
+        assert a.answer_ids == b.answer_ids
+        assert guide.which(a.answer_ids[:-1]) is not None and a.answer_ids[-1] == 2
+
+
+def test_rows_are_copied_taken_in_and_dropped():
+    model = loaded_of("llama")
+    some = prompts((7, 3, 12))
+    with torch.inference_mode():
+        rows = Rows(model)
+        rows.extend(some)
+        assert rows.lengths == [7, 3, 12] and len(set(rows.ends)) == 3
+        both = rows.copy([1, 0], 0)
+        both.take(rows, [2, 1])
+        assert both.lengths == [3, 7, 12, 3] and set(both.ends) == {both.grid.end}
+        order = both.drop([0, 2])
+        assert order == [3, 1] and both.lengths == [3, 7]
+        got = both.extend([(5,), (6,)])
+        whole = model.base(input_ids=torch.tensor([[*some[1], 5]])).last_hidden_state[0, -1]
+        np.testing.assert_allclose(got[0], whole, atol=1e-4)
+        lengths, end = [3, 7], both.grid.end - 1
+        both.rewind(lengths, end)
+        again = both.extend([(8, 5), (9,)])
+        whole = model.base(input_ids=torch.tensor([[*some[1], 8, 5]])).last_hidden_state[0, -1]
+        np.testing.assert_allclose(again[0], whole, atol=1e-4)
+        whole = model.base(input_ids=torch.tensor([[*some[0], 9]])).last_hidden_state[0, -1]
+        np.testing.assert_allclose(again[1], whole, atol=1e-4)
+
+
+def test_many_new_tokens_outgrow_every_buffer():
+    model = loaded_of("llama")
+    with torch.inference_mode():
+        rows, ids = Rows(model), list(prompts((5,))[0])
+        rows.extend([tuple(ids)])
+        for k in range(150):
+            rows.extend([(3 + k % 50,)])
+            ids.append(3 + k % 50)
+        got = rows.extend([(7,)])
+        whole = model.base(input_ids=torch.tensor([[*ids, 7]])).last_hidden_state[0, -1]
+    np.testing.assert_allclose(got[0], whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [*CASES, *UNKNOWN])
+def test_the_head_gives_the_model_s_own_scores_chunk_by_chunk(name):
+    """Scales, soft caps and what else a family does to its scores are in them."""
+    model, ids = loaded_of(name), torch.tensor([prompts()[4]])
+    with torch.inference_mode():
+        whole = model.model(input_ids=ids).logits[0]
+        states = model.base(input_ids=ids, use_cache=False).last_hidden_state[0]
+        head = Head(model)
+        head.rows = 7
+        chunks = list(head.logits(states))
+        after = model.model(input_ids=ids).logits[0]
+    assert [len(c) for c in chunks] == [7, 7, 7, 7, 2]
+    np.testing.assert_allclose(torch.cat(chunks), whole, atol=1e-4)
+    np.testing.assert_array_equal(after, whole)  # the model is as it was
+
+
+@pytest.mark.parametrize("vocabulary", [5, 300_000])
+def test_scores_of_tokens_are_those_of_the_textbook(vocabulary):
+    torch.manual_seed(0)
+    logits = torch.randn(9, vocabulary) * 4
+    logits[1, 1:] = -torch.inf
+    logits[2, 3] = 3e4
+    logits[3] -= 1e5
+    logits[4, ::2] = -torch.inf
+    chosen = logits.argmax(-1)
+    chosen[5:] = 1
+    got = token_scores(logits, chosen)
+    exact = torch.log_softmax(logits.double(), dim=-1)
+    entropy = -(exact.exp() * exact).nan_to_num(0.0).sum(-1)
+    np.testing.assert_allclose(got.logprobs, exact.gather(-1, chosen[:, None])[:, 0], atol=2e-5)
+    np.testing.assert_array_equal(got.logits, logits.gather(-1, chosen[:, None])[:, 0])
+    np.testing.assert_allclose(got.entropies, entropy, atol=2e-5)
+    half = token_scores(logits.bfloat16(), chosen)
+    assert half.logprobs.dtype == torch.float32 and bool(torch.isfinite(half.entropies).all())
