@@ -15,8 +15,6 @@ from probebench.models.decoding.replies import shared
 from probebench.models.decoding.rows import Rows
 from probebench.models.generate import Request, generate
 from probebench.models.passes.batches import Budget
-from probebench.models.passes.head import Head
-from probebench.models.passes.token_scores import token_scores
 
 LENGTHS = (3, 14, 9, 9, 30, 4, 5)
 HERE = (14, 11, 12, 18, 13)
@@ -196,39 +194,3 @@ def test_many_new_tokens_outgrow_every_buffer():
         got = rows.extend([(7,)])
         whole = model.base(input_ids=torch.tensor([[*ids, 7]])).last_hidden_state[0, -1]
     np.testing.assert_allclose(got[0], whole, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", [*CASES, *UNKNOWN])
-def test_the_head_gives_the_model_s_own_scores_chunk_by_chunk(name):
-    """Scales, soft caps and what else a family does to its scores are in them."""
-    model, ids = loaded_of(name), torch.tensor([prompts()[4]])
-    with torch.inference_mode():
-        whole = model.model(input_ids=ids).logits[0]
-        states = model.base(input_ids=ids, use_cache=False).last_hidden_state[0]
-        head = Head(model)
-        head.rows = 7
-        chunks = list(head.logits(states))
-        after = model.model(input_ids=ids).logits[0]
-    assert [len(c) for c in chunks] == [7, 7, 7, 7, 2]
-    np.testing.assert_allclose(torch.cat(chunks), whole, atol=1e-4)
-    np.testing.assert_array_equal(after, whole)  # the model is as it was
-
-
-@pytest.mark.parametrize("vocabulary", [5, 300_000])
-def test_scores_of_tokens_are_those_of_the_textbook(vocabulary):
-    torch.manual_seed(0)
-    logits = torch.randn(9, vocabulary) * 4
-    logits[1, 1:] = -torch.inf
-    logits[2, 3] = 3e4
-    logits[3] -= 1e5
-    logits[4, ::2] = -torch.inf
-    chosen = logits.argmax(-1)
-    chosen[5:] = 1
-    got = token_scores(logits, chosen)
-    exact = torch.log_softmax(logits.double(), dim=-1)
-    entropy = -(exact.exp() * exact).nan_to_num(0.0).sum(-1)
-    np.testing.assert_allclose(got.logprobs, exact.gather(-1, chosen[:, None])[:, 0], atol=2e-5)
-    np.testing.assert_array_equal(got.logits, logits.gather(-1, chosen[:, None])[:, 0])
-    np.testing.assert_allclose(got.entropies, entropy, atol=2e-5)
-    half = token_scores(logits.bfloat16(), chosen)
-    assert half.logprobs.dtype == torch.float32 and bool(torch.isfinite(half.entropies).all())

@@ -39,7 +39,7 @@ class _Row:
 
     index: int
     ids: list[int] = field(default_factory=list)
-    scores: list[tuple[float, float, float]] = field(default_factory=list)
+    scores: list[list[float]] = field(default_factory=list)
 
 
 class Decoder:
@@ -139,17 +139,11 @@ class Decoder:
         at = 0
         for logits in self.head.logits(states):
             some = rows[at : at + len(logits)]
-            tokens = logits.argmax(-1)
-            if self.guides is not None:
-                chosen = [
-                    self._guided(row, scores, int(best))
-                    for row, scores, best in zip(some, logits, tokens.tolist(), strict=True)
-                ]
-                tokens = torch.tensor(chosen, device=logits.device)
-            scores = torch.stack(token_scores(logits, tokens), dim=1).tolist()
-            for row, token, own in zip(some, tokens.tolist(), scores, strict=True):
+            found = token_scores(logits, self._guided(some, logits))
+            table = torch.stack([found.logprobs, found.logits, found.entropies], dim=1)
+            for row, token, scores in zip(some, found.tokens.tolist(), table.tolist(), strict=True):
                 row.ids.append(token)
-                row.scores.append(tuple(own))
+                row.scores.append(scores)
             at += len(some)
         ended = [k for k, end in enumerate(self.ends.reached([row.ids for row in rows])) if end]
         for k in ended:
@@ -159,8 +153,13 @@ class Decoder:
             self.budget.reached(len(self.replies))
         return ended
 
-    def _guided(self, row: _Row, scores: torch.Tensor, best: int) -> int:
-        """The likeliest token that goes on with a text, or the one that ends the reply."""
-        assert self.guides is not None
-        tokens = self.guides[row.index].goes_on(row.ids, best)
-        return min(self.ends.stops) if tokens is None else tokens[int(scores[tokens].argmax())]
+    def _guided(self, rows: Sequence[_Row], logits: torch.Tensor) -> torch.Tensor | None:
+        """(row,) the likeliest token that goes on with a text, or the one that ends the reply; None
+        where anything may be written."""
+        if self.guides is None:
+            return None
+        tokens = []
+        for row, scores in zip(rows, logits, strict=True):
+            may = self.guides[row.index].goes_on(row.ids, int(scores.argmax()))
+            tokens.append(min(self.ends.stops) if may is None else may[int(scores[may].argmax())])
+        return torch.tensor(tokens, device=logits.device)

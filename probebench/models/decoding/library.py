@@ -41,7 +41,8 @@ class Watch:
         self.steps: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.steps.append(torch.stack(token_scores(scores, scores.argmax(-1))))
+        found = token_scores(scores)
+        self.steps.append(torch.stack([found.logprobs, found.logits, found.entropies]))
         return scores
 
     def table(self) -> Any:

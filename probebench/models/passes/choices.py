@@ -43,10 +43,14 @@ def choice_scores(
         states = attempt(Endings.run, endings)
         if states is None:
             budget.halve(endings.at_once, [len(p) for p in prompts], "asking for p(True)")
-    found = []
-    for logits in Head(loaded).logits(states):
-        own = torch.stack([logits[:, list(t)].double().logsumexp(-1) for t in (first, second)], -1)
-        whole = logits.float().logsumexp(-1).double()
-        mass = (own.logsumexp(-1) - whole).exp()
-        found.append(torch.stack([own.softmax(-1)[:, 0], mass], dim=-1).cpu().numpy())
+    with torch.inference_mode():
+        found = [_choice(logits, first, second) for logits in Head(loaded).logits(states)]
     return np.concatenate(found)
+
+
+def _choice(logits: torch.Tensor, first: Sequence[int], second: Sequence[int]) -> Floats:
+    """(prompt, 2) of (prompt, vocabulary)."""
+    both = torch.stack([logits[:, list(t)].double().logsumexp(-1) for t in (first, second)], -1)
+    mass = (both.logsumexp(-1) - logits.float().logsumexp(-1).double()).exp()
+    found: Floats = torch.stack([both.softmax(-1)[:, 0], mass], dim=-1).cpu().numpy()
+    return found
