@@ -9,6 +9,7 @@ from test_padding import CASES, UNKNOWN, loaded_of, prompts
 
 from probebench.errors import MemoryLimitError
 from probebench.models.decoding.continuous import Decoder
+from probebench.models.decoding.endings import Endings, read_tokens
 from probebench.models.decoding.ends import Ends
 from probebench.models.decoding.guided import tree
 from probebench.models.decoding.replies import shared
@@ -194,3 +195,36 @@ def test_many_new_tokens_outgrow_every_buffer():
         got = rows.extend([(7,)])
         whole = model.base(input_ids=torch.tensor([[*ids, 7]])).last_hidden_state[0, -1]
     np.testing.assert_allclose(got[0], whole, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "sequences, tokens",
+    [
+        ([], 0),
+        ([(1, 2, 3)], 3),
+        ([(*range(20), 7), (*range(20), 8)], 22),  # once, and a token each
+        ([(*range(5), 7), (*range(5), 8)], 12),  # too little to be worth a pass
+        ([(*range(20), *range(30, 45), 1), (*range(20), *range(30, 45), 2), (*range(20), 9)], 38),
+        ([(*range(20),), (*range(20), 1)], 22),  # one ends where the other goes on
+        ([(*range(20),), (*range(20),)], 21),
+    ],
+)
+def test_sequences_are_read_as_a_tree(sequences, tokens):
+    assert read_tokens(sequences) == tokens
+    if sequences:
+        model = loaded_of("llama")
+        with Counter(model.model) as count, torch.inference_mode():
+            found = Endings(model, sequences, Budget()).run()
+            whole = [model.base(input_ids=torch.tensor([s]))[0][0, -1] for s in sequences]
+        assert count.tokens - sum(map(len, sequences)) >= tokens  # and padding
+        np.testing.assert_allclose(found, torch.stack(whole), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*CASES, *UNKNOWN])
+def test_every_family_ends_in_a_tree_as_alone(name):
+    model, own = loaded_of(name), prompts((4, 9, 2, 12))
+    some = [(*HERE, *range(20, 32), *a, *b) for a in own[:2] for b in own[2:]]
+    with torch.inference_mode():
+        found = Endings(model, some, Budget(tokens=90)).run()
+        whole = [model.base(input_ids=torch.tensor([s]), use_cache=False)[0][0, -1] for s in some]
+    np.testing.assert_allclose(found, torch.stack(whole), atol=5e-4)

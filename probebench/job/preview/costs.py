@@ -18,6 +18,8 @@ from probebench.job.preview.sizes import (
 )
 from probebench.job.preview.timing import Timer
 from probebench.models.copier import MAX_NEW_TOKENS, Copier
+from probebench.models.decoding.endings import read_tokens
+from probebench.models.decoding.replies import shared
 from probebench.models.generate import pick_generation
 from probebench.models.passes.batches import Budget
 from probebench.stages.plan import GIVEN, Plan
@@ -45,7 +47,7 @@ class Costs:
     rest: float = 0.0
     """Seconds of all else."""
     tokens: tuple[float, int] = (0, 0)
-    """Tokens that an answer is taken to have until its batch stops, and may have."""
+    """Tokens that an answer is taken to have, and may have."""
 
     @property
     def total(self) -> tuple[float, float, float]:
@@ -116,14 +118,19 @@ def _fitting(plan: Plan, start: float, clock: Callable[[], float]) -> float:
 
 
 def _asking(plan: Plan, timer: Timer) -> float:
-    """Seconds of p(True), of replies about as long as the questions."""
-    tokenizer, asked_of = plan.handle.tokenizer, []
+    """Seconds of p(True), of replies about as long as the questions; what prompts share is read
+    once."""
+    tokenizer, asked = plan.handle.tokenizer, []
     for e in plan.examples[:SAMPLE]:
-        reply = None if plan.statements else e.question
-        both = p_true_prompts(tokenizer, asked_text(plan.task, e), reply)
-        asked_of += [len(encode_prompt(tokenizer, p)) for p in both]
+        replies = [None] if plan.statements else [f"It is this: {e.question}", e.question]
+        for reply in replies:
+            prompts = p_true_prompts(tokenizer, asked_text(plan.task, e), reply)
+            asked += [encode_prompt(tokenizer, p) for p in prompts]
     kinds, held = 1 if plan.statements else 2, len(plan.splits) - plan.splits.count("train")
-    return timer.passing(_spread(asked_of, 2 * kinds * held), projected=False)
+    # lengths as if each prompt were read by itself, but only the part of it that is new
+    new = read_tokens(asked) / sum(map(len, asked))
+    lengths = [max(round(len(ids) * new), 1) for ids in asked]
+    return timer.passing(_spread(lengths, 2 * kinds * held), projected=False)
 
 
 def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, float]:
@@ -137,11 +144,12 @@ def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, fl
     copier = Copier(
         handle, [e.id for e in few], [e.question for e in few], ["word " * round(said)] * len(few)
     )
-    lengths = _spread(copier.lengths, len(plan.examples))
+    known = len(shared([r.prompt_ids for r in copier.requests])) if len(few) > 1 else 0
+    lengths = _spread([n - known for n in copier.lengths], len(plan.examples))
     timed = timer if other is None else Timer(handle, timer.clock)
-    budget = planned_budget(handle, max(lengths) + MAX_NEW_TOKENS)
+    budget = planned_budget(handle, known + max(lengths) + MAX_NEW_TOKENS)
     run = timed.generation(lengths, MAX_NEW_TOKENS, budget, pick_generation(handle, None))
-    return run(2), run(MAX_NEW_TOKENS / 2), run(MAX_NEW_TOKENS)
+    return run(2), run(MAX_NEW_TOKENS / 4), run(MAX_NEW_TOKENS)
 
 
 def _sure(seconds: float) -> tuple[float, float, float]:

@@ -42,8 +42,7 @@ from probebench.states.shards import shard_size
 from probebench.types import Cell
 
 ANSWER_SHARE = 0.5
-"""Of `max_new_tokens`, what a batch is taken to need until its last answer stops. The range is from
-a quarter to all of it."""
+"""Of `max_new_tokens`, what an answer is taken to have; the range is a quarter of them to all."""
 
 
 def states_size(

@@ -59,20 +59,7 @@ class Endings:
 
     def _walk(self, rows: Rows | None, groups: Sequence[tuple[int, list[Part]]]) -> None:
         """Read on from some rows: what continues each of them, as groups that share a beginning."""
-        ends, stems, waiting = (
-            list[tuple[int, Part]](),
-            list[tuple[int, Ids, list[Part]]](),
-            [*groups],
-        )
-        while waiting:
-            row, parts = waiting.pop()
-            stem = shared([ids for _, ids in parts])
-            if len(parts) == 1:
-                ends.append((row, parts[0]))
-            elif len(stem) * (len(parts) - 1) >= WORTH:
-                stems.append((row, stem, [(i, ids[len(stem) :]) for i, ids in parts]))
-            else:
-                waiting += [(row, some) for some in _split(parts, len(stem))]
+        ends, stems = _fork(groups)
         for some in self._batches(rows, ends, [len(ids) for _, (_, ids) in ends]):
             self.at_once = [i for _, (i, _) in some]
             own = self._read(rows, [row for row, _ in some], [ids for _, (_, ids) in some])
@@ -113,6 +100,38 @@ class Endings:
     def _keep(self, which: Sequence[int], states: torch.Tensor) -> None:
         self.found.update(zip(which, states, strict=True))
         self.budget.reached(len(self.found))
+
+
+class _Fork(NamedTuple):
+    ends: list[tuple[int, Part]]
+    """Of a row, what ends without sharing anything more."""
+    stems: list[tuple[int, Ids, list[Part]]]
+    """Of a row, a beginning and what continues it."""
+
+
+def _fork(groups: Sequence[tuple[int, list[Part]]]) -> _Fork:
+    """What is read next, of each row and its group."""
+    found, waiting = _Fork([], []), [*groups]
+    while waiting:
+        row, parts = waiting.pop()
+        stem = shared([ids for _, ids in parts])
+        if len(parts) == 1:
+            found.ends.append((row, parts[0]))
+        elif len(stem) * (len(parts) - 1) >= WORTH:
+            found.stems.append((row, stem, [(i, ids[len(stem) :]) for i, ids in parts]))
+        else:
+            waiting += [(row, some) for some in _split(parts, len(stem))]
+    return found
+
+
+def read_tokens(sequences: Sequence[Ids]) -> int:
+    """Tokens that reading these to their ends takes."""
+    waiting, n = [(0, list(enumerate(sequences)))] if sequences else [], 0
+    while waiting:
+        ends, stems = _fork(waiting)
+        n += sum(len(ids) for _, (_, ids) in ends) + sum(len(stem) for _, stem, _ in stems)
+        waiting = [(row, parts) for row, _, parts in stems]
+    return n
 
 
 def _split(parts: Sequence[Part], at: int) -> list[list[Part]]:
