@@ -16,7 +16,7 @@ import torch
 from transformers import cache_utils
 from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
-SLACK = 64
+SLACK = 16
 """Spare columns of a buffer, so that it is seldom made anew."""
 
 
