@@ -100,11 +100,11 @@ class Bench:
         """Those of a run that plans for the longest answer."""
         return Budget().plan([len(r.prompt_ids) + self.most for r in self.wanted])
 
-    def ours(self) -> list[Ids]:
-        """Ids of the answers."""
-        loaded, wanted = self.subject.loaded, self.wanted
-        found = generate(loaded, wanted, self.most, self.stops, self.texts)
-        return [a.answer_ids for a in found]
+    def ours(self) -> tuple[list[Ids], list[int]]:
+        """Ids of the answers, and tokens of each pass."""
+        with counted(self.subject.loaded) as passes:
+            found = generate(self.subject.loaded, self.wanted, self.most, self.stops, self.texts)
+        return [a.answer_ids for a in found], passes
 
     def theirs(self, batches: Sequence[Sequence[int]], most: int, **kept: Any) -> list[Ids]:
         """The same by `generate()`, in the order of the batches' examples."""
@@ -176,9 +176,7 @@ class Bench:
         device = str(self.subject.loaded.device)
         self.theirs(self.batches[-1:], 2)  # what the first pass takes once
         result = Rounds.of(self.paths(scores=scores, vllm=vllm), rounds, device)
-        with counted(self.subject.loaded) as passes:
-            answers = self.ours()
-        by_them = result.found[THEIRS]
+        (answers, passes), by_them = result.found[OURS], result.found[THEIRS]
         counts = Counts.of(
             self.batches, [len(r.prompt_ids) for r in self.wanted], list(map(len, by_them))
         )

@@ -230,12 +230,13 @@ def times(args: argparse.Namespace) -> None:
     for part in args.parts:
         if part not in found:
             continue
-        for run in found[part].values():
-            run()  # what the first time takes once
-        rounds = Rounds.of(found[part], args.rounds, args.device)
+        tokens = {}
         for name, run in found[part].items():
             with counted(subject.loaded) as passes:
-                run()
+                run()  # and takes what comes once
+            tokens[name] = sum(passes)
+        rounds = Rounds.of(found[part], args.rounds, args.device)
+        for name in found[part]:
             taken, ratio = rounds.median(name), rounds.ratio(name, PLAIN)
             row(
                 part,
@@ -244,7 +245,7 @@ def times(args: argparse.Namespace) -> None:
                 f"{taken.cpu:.2f}",
                 f"{ratio.wall:.2f}",
                 f"{ratio.cpu:.2f}",
-                f"{sum(passes):,}",
+                f"{tokens[name]:,}",
             )
         if part == "asking":
             far = np.abs(rounds.found[OURS] - rounds.found[PLAIN]).max()
