@@ -20,15 +20,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from side_by_side import fresh, matrix_speed, peak_of, timed
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from probebench.models.blocks.sites import plan_sites
@@ -134,23 +132,12 @@ class Bench:
         return kept
 
 
-def seconds(run: Callable[[], Any], device: torch.device) -> tuple[float, float]:
-    """By the clock, and of the processor."""
-    started, used = time.perf_counter(), time.process_time()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started, time.process_time() - used
-
-
 PEAKS = ("bare", "extract", "all", "padded", "padded without logits")
 
 
 def peak(args: argparse.Namespace, path: str) -> float:
     """Peak bytes beyond the weights of one path, in a process of its own."""
     words = [
-        sys.executable,
-        __file__,
         "--peak",
         path,
         "--device",
@@ -164,13 +151,7 @@ def peak(args: argparse.Namespace, path: str) -> float:
         "--answers",
         *map(str, args.answers),
     ]
-    return float(
-        json.loads(
-            subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()[
-                -1
-            ]
-        )
-    )
+    return float(fresh(__file__, words))
 
 
 def measure_peak(bench: Bench, path: str) -> float:
@@ -184,34 +165,7 @@ def measure_peak(bench: Bench, path: str) -> float:
     with torch.inference_mode():
         # what the first pass takes once
         bench.loaded.model(torch.zeros((1, 8), dtype=torch.long, device=bench.device))
-    if bench.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return float(torch.cuda.max_memory_allocated() - before)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of making the model
-    before = status("VmRSS")
-    run()
-    return status("VmHWM") - before
-
-
-def status(name: str) -> float:
-    """A line of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
-def matmul_peak(device: torch.device) -> float:
-    """Floating-point operations per second of a large matrix product in the model's dtype."""
-    a = torch.randn(8192, 8192, device=device, dtype=torch.bfloat16)
-    for _ in range(3):
-        a @ a
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(20):
-        a @ a
-    torch.cuda.synchronize()
-    return 20 * 2 * 8192**3 / (time.perf_counter() - started)
+    return peak_of(run, str(bench.device))
 
 
 def main() -> None:
@@ -270,7 +224,7 @@ def times(bench: Bench, args: argparse.Namespace) -> None:
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in paths}
     for _ in range(args.repeats):  # interleaved, so that a busy moment hits all
         for name, run in paths.items():
-            taken[name].append(seconds(run, bench.device))
+            taken[name].append(timed(run, str(bench.device))[1])
 
     def ratio(name: str, to: str, clock: int) -> float:
         return statistics.median(
@@ -303,7 +257,7 @@ def times(bench: Bench, args: argparse.Namespace) -> None:
             rate = flops / statistics.median(v[0] for v in taken["resid, 15 positions"])
             print(
                 f"\nshare of the matrix-product peak on long answers: "
-                f"{rate / matmul_peak(bench.device):.2f}"
+                f"{rate / matrix_speed(str(bench.device), torch.bfloat16, 8192):.2f}"
             )
         return
     wall, used = (

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from side_by_side import fresh, status
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from probebench.models.blocks.sites import plan_sites
@@ -34,12 +33,6 @@ from probebench.states.positions import PUBLISHED, locate
 from probebench.types import EMB, TokenizedAnswer
 
 LAYERS, WIDTH, TOKENS = 4, 256, 12
-
-
-def status(name: str) -> int:
-    """A line of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def measure(n: int, out: Path) -> dict[str, int]:
@@ -91,10 +84,7 @@ def main() -> None:
         return
     found = {}
     for n in (args.examples, args.examples * args.times):
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True
-        )
-        found[n] = json.loads(done.stdout.splitlines()[-1])
+        found[n] = fresh(__file__, ["--one", str(n)])
     print(
         "| examples | hidden states written, MB | memory before, MB | peak, MB | peak above "
         "before, MB |\n|---|---|---|---|---|"

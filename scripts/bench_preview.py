@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from side_by_side import fresh
+
 from probebench.job.options import Options
 from probebench.job.prepare import prepare
 from probebench.job.preview.costs import costs
@@ -75,14 +77,6 @@ def children() -> float:
     return used.children_user + used.children_system
 
 
-def fresh(*words: str) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,7 +100,7 @@ def main() -> None:
         memory = (
             float("nan")
             if args.no_memory
-            else fresh("--part", "counted", "--task", args.task)["memory"]
+            else fresh(__file__, ["--part", "counted", "--task", args.task])["memory"]
         )
         ratios: dict[str, list[float]] = {"disk": [], "memory": [], "seconds": [], "cpu": []}
         print(
@@ -115,7 +109,7 @@ def main() -> None:
             "|---|---|---|---|---|---|---|---|---|"
         )
         for k in range(args.repeats):
-            said = fresh("--part", "predicted", "--task", args.task)
+            said = fresh(__file__, ["--part", "predicted", "--task", args.task])
             out, started, used = Path(name) / str(k), time.perf_counter(), children()
             words = [
                 "--model",
