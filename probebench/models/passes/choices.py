@@ -4,15 +4,17 @@ the vocabulary's width is kept."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from probebench.models.decoding.endings import Endings
 from probebench.models.handles import LoadedModel
 from probebench.models.passes.batches import Budget, attempt
 from probebench.models.passes.head import Head
 from probebench.types import Floats
+
+if TYPE_CHECKING:
+    import torch
 
 
 def choice_scores(
@@ -35,6 +37,10 @@ def choice_scores(
         (prompt, 2) probability of the first choice, normalised over the two; and what both have
         together of all next tokens.
     """
+    import torch
+
+    from probebench.models.decoding.endings import Endings
+
     if not prompts:
         return np.zeros((0, 2))
     budget, states = budget or Budget(), None
@@ -50,6 +56,8 @@ def choice_scores(
 
 def _choice(logits: torch.Tensor, first: Sequence[int], second: Sequence[int]) -> Floats:
     """(prompt, 2) of (prompt, vocabulary)."""
+    import torch
+
     both = torch.stack([logits[:, list(t)].double().logsumexp(-1) for t in (first, second)], -1)
     mass = (both.logsumexp(-1) - logits.float().logsumexp(-1).double()).exp()
     found: Floats = torch.stack([both.softmax(-1)[:, 0], mass], dim=-1).cpu().numpy()
