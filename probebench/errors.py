@@ -17,12 +17,28 @@ ProbebenchError             exit code 1
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 SHOWN = 40
 """Names that a message lists at most: the layers of most models fit, the tasks of the suite do
 not."""
+
+UNDER_WAY: ContextVar[bool] = ContextVar("under_way", default=False)
+"""Whether a call is under way whose caller reads the errors."""
+
+
+@contextmanager
+def outermost() -> Iterator[bool]:
+    """Whether no other call is around this one: the outermost names options as its caller wrote
+    them. The command line is one, so that what it calls leaves them as they were typed."""
+    first, before = not UNDER_WAY.get(), UNDER_WAY.set(True)
+    try:
+        yield first
+    finally:
+        UNDER_WAY.reset(before)
 
 
 def nearest(value: str, names: Sequence[str]) -> str | None:

@@ -401,7 +401,7 @@ def test_a_folder_of_gguf_files_says_which_path_to_give(made, tmp_path):
     for kind in ("F32", "Q8_0"):
         shutil.copy(made(kind), tmp_path)
     with pytest.raises(
-        UsageError, match=r"Give one: --model .*llama-F32.gguf. It also holds llama-Q8_0.gguf"
+        UsageError, match=r"Give one: model='.*llama-F32.gguf'. It also holds llama-Q8_0.gguf"
     ):
         find(tmp_path)
     handle = find(tmp_path, gguf_file="llama-Q8_0.gguf")
@@ -424,7 +424,7 @@ def test_a_file_of_the_hub(made, tmp_path):
         "print(handle.identity.name, handle.identity.revision, handle.identity.gguf.file)\n"
         "print(load_model(handle, offline=True).model.config.num_hidden_layers)\n"
         "try: find_model(ModelSpec('org/small-GGUF', device='cpu'), offline=True)\n"
-        "except ProbebenchError as error: print('needs --gguf-file NAME' in str(error))\n"
+        "except ProbebenchError as error: print('needs gguf_file=NAME' in str(error))\n"
     )
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
@@ -529,13 +529,9 @@ def test_an_architecture_that_transformers_does_not_read(made, tmp_path):
             {},
             "'weights.safetensors' is no GGUF file. Give the folder of the model",
         ),
-        (
-            "tiny",
-            {"gguf_file": "x.gguf"},
-            "--gguf-file names a file in a folder or in a repository",
-        ),
-        ("model.gguf", {"revision": "main"}, "--revision main is for models of the hub"),
-        ("model.gguf", {"quantization": "int4"}, "--quantization int4 is not for GGUF files"),
+        ("tiny", {"gguf_file": "x.gguf"}, "gguf_file names a file in a folder or in a repository"),
+        ("model.gguf", {"revision": "main"}, "revision='main' is for models of the hub"),
+        ("model.gguf", {"quantization": "int4"}, "quantization='int4' is not for GGUF files"),
     ],
 )
 def test_names_that_cannot_be(made, tmp_path, monkeypatch, name, options, message):

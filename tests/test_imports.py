@@ -206,7 +206,7 @@ def beginning_not_computed(values, tokens):
         ),
         (
             lambda v, t: (v[:, :2], t),
-            "2 entries.*vllm has 3 or 4 for 3 blocks.*id k is the stream before block k, so ids "
+            "2 entries.*vllm. has 3 or 4 for 3 blocks.*id k is the stream before block k, so ids "
             "1,2,3",
         ),
     ],
@@ -266,7 +266,7 @@ def test_names_of_layers_that_cannot_be_are_refused(made, tmp_path):
             lambda n, v, a: v[:2],
             {},
             BadFileError,
-            r"2 entries.*blocks has 3 for 3 blocks.*name them, one for each entry: --layers",
+            r"2 entries.*blocks. has 3 for 3 blocks.*name them, one for each entry: layers=",
         ),
         (
             lambda n, v, a: v[:2],
@@ -445,14 +445,15 @@ def lower_half(values):
 
 
 SHIFTED = (
-    "layer 0 of the file is our layer 1, and 1 more are others too: shifted by one. .* --layers 1-2"
+    "layer 0 of the file is our layer 1, and 1 more are others too: shifted by one. "
+    r".* layers=\[1, 2\]"
 )
 LOOKS = {
     "one on": ({"convention": "blocks", "layers": (0, 1)}, every(lambda v: v[1:]), SHIFTED),
     "one before": (
         {"layers": (1, 2)},
         every(lambda v: v[:2]),
-        "layer 1 of the file is our layer 0.* shifted by one.*--layers 0-1",
+        r"layer 1 of the file is our layer 0.* shifted by one.*layers=\[0, 1\]",
     ),
     "turned": (
         {},
@@ -492,7 +493,7 @@ LOOKS = {
                 v + np.random.default_rng(0).normal(size=v.shape).astype(np.float32) * v.std() * 0.3
             )
         ),
-        r"they differ by \d+% at layer \d, where 1% is allowed for float32, .* give --no-check",
+        r"they differ by \d+% at layer \d, where 1% is allowed for float32, .* give check=False",
     ),
     "one token": (
         {},
@@ -578,7 +579,7 @@ def test_a_model_that_cannot_be_loaded_says_how_to_do_without(made, tmp_path, mo
 
     monkeypatch.setattr("probebench.states.importing.importer.load_model", load)
     with pytest.raises(
-        MemoryLimitError, match="do not fit.*--no-check imports without, and is recorded"
+        MemoryLimitError, match="do not fit.*check=False imports without, and is recorded"
     ):
         bring(made, tmp_path)
     assert bring(made, tmp_path, check=False).layers == (0, 1, 2)

@@ -11,7 +11,7 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer
 from probebench.maps.style import save_figure, style
-from probebench.models.blocks.places import COMPONENTS
+from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.tables import sublayers_table
 from probebench.states.exchange.export import export
 from probebench.states.exchange.verify import verify
@@ -159,7 +159,7 @@ def test_significant_sublayers_are_those_of_a_small_false_discovery_rate(run):
     planted = scores.assign(p=scores.p.where(~at, 1e-9))
     strip = sublayers_table(run.record, planted, position="-1", significant=True)
     assert strip[strip.selected].sublayer.tolist() == [4]
-    with pytest.raises(UsageError, match="no shuffled-label fits.*--shuffles 100"):
+    with pytest.raises(UsageError, match="no shuffled-label fits.*shuffles=100"):
         sublayers_table(run.record, scores.assign(p=np.nan), position="-1", significant=True)
 
 
@@ -305,9 +305,9 @@ def test_runs_without_components_say_how_to_get_them(model_folder, answers_file,
         ("components", "read no component"),
         ("sublayers", "read no sublayer outputs"),
     ):
-        with pytest.raises(UsageError, match=f"{words}.*--sites"):
+        with pytest.raises(UsageError, match=f"{words}.*sites="):
             plain.plot(kind)
-    with pytest.raises(UsageError, match="measured no attribution.*--attribution"):
+    with pytest.raises(UsageError, match="measured no attribution.*with attribution=True"):
         plain.plot("components", score="attribution")
     assert not (tmp_path / "r" / "components.png").exists()
 

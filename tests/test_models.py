@@ -100,7 +100,7 @@ def changed(model_folder, tmp_path):
         ),
         (
             lambda f: (f / "adapter_config.json").write_text("{}"),
-            "holds an adapter. Give its base model with --model",
+            "holds an adapter. Give its base model with model",
         ),
     ],
 )
@@ -250,10 +250,12 @@ def test_a_misspelt_value_names_what_is_allowed(tmp_path, monkeypatch):
 def test_an_attention_that_cannot_be_used_is_one_clear_line():
     with pytest.raises(
         UsageError,
-        match="--attn-implementation 'sdpaa' cannot be used with 'tiny' here; eager and sdpa",
+        match="attn_implementation 'sdpaa' cannot be used with 'tiny' here; eager and sdpa",
     ):
         find_model(ModelSpec("tiny", attention="sdpaa"))
-    with pytest.raises(UsageError, match="'org/kernel' is code from the hub.*--trust-remote-code"):
+    with pytest.raises(
+        UsageError, match="'org/kernel' is code from the hub.*trust_remote_code=True"
+    ):
         find_model(ModelSpec("tiny", attention="org/kernel"))
     eager, sdpa = (
         find_model(ModelSpec("tiny", attention=name)).identity for name in ("eager", "sdpa")
@@ -324,7 +326,7 @@ def test_the_map_is_in_the_identity_however_it_was_given(model_folder, tmp_path)
             UnknownNameError,
             "Unknown device map 'autoo'. Did you mean 'auto'.*JSON file or object",
         ),
-        ("{", BadFileError, "--device-map is not JSON"),
+        ("{", BadFileError, "device_map is not JSON"),
         ("{}", BadFileError, "must be a JSON object of modules and devices"),
         ('{"": "tpu"}', UnknownNameError, "Unknown device 'tpu'"),
         (
@@ -332,11 +334,11 @@ def test_the_map_is_in_the_identity_however_it_was_given(model_folder, tmp_path)
             BadFileError,
             "'' must go to cpu, disk, a GPU's number or cuda:N; got 'auto'",
         ),
-        ('{"": 99}', UsageError, "--device-map cuda:99: this machine has"),
+        ('{"": 99}', UsageError, "device_map cuda:99: this machine has"),
         (
             '{"model.layer.0": "cpu"}',
             UnknownNameError,
-            "Unknown module in --device-map 'model.layer.0'. Did you mean 'model.layers.0",
+            "Unknown module in device_map 'model.layer.0'. Did you mean 'model.layers.0",
         ),
         (
             json.dumps(BLOCKS),
@@ -474,14 +476,14 @@ def test_a_library_that_quantised_weights_need_is_named(changed):
 
 def test_quantisation_excludes(changed, monkeypatch):
     with pytest.raises(
-        UsageError, match="--quantization int8 needs a CUDA GPU, and this run is on the CPU"
+        UsageError, match="quantization='int8' needs a CUDA GPU, and this run is on the CPU"
     ):
         find(changed(), quantization="int8")
-    with pytest.raises(UsageError, match="--peft and --quantization exclude each other"):
+    with pytest.raises(UsageError, match="peft and quantization exclude each other"):
         find(changed("other"), quantization="int8", peft="x")
     monkeypatch.setattr("probebench.models.loading._libraries", lambda *a: {})
     with pytest.raises(
-        UsageError, match=r"is quantised already \(fp8\). Leave --quantization int4 out"
+        UsageError, match=r"is quantised already \(fp8\). Leave quantization='int4' out"
     ):
         find(changed("third", quantization_config={"quant_method": "fp8"}), quantization="int4")
     assert (
@@ -586,7 +588,7 @@ def test_an_adapter_of_another_model_is_one_clear_line(model_folder, adapter, op
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda f: shutil.rmtree(f), "--peft: there is no folder"),
+        (lambda f: shutil.rmtree(f), "peft: there is no folder"),
         (
             lambda f: (f / "adapter_config.json").unlink(),
             "holds no adapter_config.json. Give the folder that PEFT's",
@@ -682,7 +684,7 @@ def own_code(changed, tmp_path, monkeypatch):
 def test_code_that_comes_with_a_model_runs_only_when_asked_for(own_code, loaded, tmp_path):
     with pytest.raises(
         UsageError,
-        match="comes with Python code.*on this machine with your rights.*--trust-remote-code",
+        match="comes with Python code.*on this machine with your rights.*trust_remote_code=True",
     ):
         find(own_code)
     assert not (tmp_path / "trace").exists()

@@ -3,9 +3,11 @@ follow from it, and errors name what the caller wrote."""
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_type_hints
@@ -14,11 +16,12 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from records import content
 
 import probebench
 from probebench.cli.headed import Headed, with_options
 from probebench.cli.main import Later, main
-from probebench.errors import TasksError, UnknownNameError, UsageError
+from probebench.errors import TasksError, UnknownNameError, UsageError, outermost
 from probebench.job import rules
 from probebench.job.asked import Asked
 from probebench.job.options import OPTIONS, Options
@@ -29,9 +32,10 @@ from probebench.models.specs import ModelSpec
 from probebench.options.checks import at_least
 from probebench.options.field import option, options_of
 from probebench.options.page import options_page, types_module
-from probebench.options.python import in_python, named_in_python, takes
+from probebench.options.python import in_python, named_in_python, speaks_python, takes
 from probebench.options.values import accepted, held
 from probebench.probes.kinds import SOLVERS
+from probebench.record.run import Run
 from probebench.states.extract import BATCHINGS
 from probebench.states.shards import STATE_DTYPES
 
@@ -387,6 +391,43 @@ def test_python_may_give_paths_numbers_of_numpy_and_single_names():
 )
 def test_messages_are_said_in_python(there, here):
     assert in_python(there, OPTIONS, {"encoder": Path("e"), "controls": ["random-model"]}) == here
+
+
+@speaks_python(dtype="--states-dtype")
+def tried(text: str, *, layers: "Sequence[int] | None" = None, check: "bool" = True, dtype="x"):
+    """Fails with this text."""
+    raise UsageError(text)
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("--states-dtype float8 is none", "dtype='float8' is none"),
+        ("Give --no-check.", "Give check=False."),
+        ("Name --layers emb,0-2, or", "Name layers=[-1, 0, 1, 2], or"),
+        ("With --check each run", "With check=True each run"),
+        ("it was run with --discard-states. Run", "it was run with discard_states=True. Run"),
+        ("Run it with --sites all, or", "Run it with sites='all', or"),
+    ],
+)
+def test_other_functions_name_their_parameters(there, here):
+    """Those of a finished run's command too; inside another call of ours nothing is changed."""
+    with pytest.raises(UsageError, match=f"^{re.escape(here)}$"):
+        tried(there, dtype="float8")
+    with outermost() as first, pytest.raises(UsageError, match=f"^{re.escape(there)}$"):
+        assert first
+        tried(there, dtype="float8")
+
+
+def test_a_run_without_states_is_said_at_both_doors(tmp_path, monkeypatch):
+    plain = content(states=None)
+    (tmp_path / "record.json").write_text(json.dumps(plain))
+    said = "keeps no hidden states: it was run with"
+    for ask in (Run.load(tmp_path).states, Run.load(tmp_path).hidden_states):
+        with pytest.raises(UsageError, match=f"{said} discard_states=True."):
+            ask()
+    shown = CliRunner().invoke(main, ["states", "verify", str(tmp_path)]).output
+    assert f"{said} --discard-states" in " ".join(shown.split())
 
 
 def test_outcomes_are_said_in_python_and_keep_their_type():

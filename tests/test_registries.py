@@ -17,8 +17,7 @@ from probebench.detectors.registry import DETECTORS
 from probebench.errors import UnknownNameError
 from probebench.job.rules import skips
 from probebench.leaderboard.check.detector_rules import check_baselines, check_names, check_signals
-from probebench.models.blocks.layouts import LLAMA
-from probebench.models.blocks.places import SITES
+from probebench.models.blocks.layouts import LLAMA, SITES
 from probebench.probes.kinds import PROBES, get_probe
 from probebench.report.content import build_report
 from probebench.report.terminal.detectors import best_of_family
@@ -38,8 +37,7 @@ from sklearn.linear_model import RidgeClassifier
 
 from probebench.detectors.registry import Description, Scores, detector
 from probebench.detectors.relations import at_most, between
-from probebench.models.blocks.layouts import LLAMA
-from probebench.models.blocks.places import SITES, Place
+from probebench.models.blocks.layouts import LLAMA, SITES, Place
 from probebench.probes.kinds import probe
 from probebench.states.positions import position
 from probebench.studies.registry import concern, study
@@ -92,7 +90,7 @@ def made_up_third(answer):
     return answer.n_prompt + 2 if answer.n_total > answer.n_prompt + 2 else None
 
 
-@probe(grid=(1.0,))
+@probe(grid=(1.0,), cites={"hewitt2019designing": "A made-up probe"})
 def made_up_ridge(C, width):
     """Least squares on raw vectors."""
     return RidgeClassifier(alpha=1 / C)
@@ -198,6 +196,7 @@ def test_made_up_things_are_in_the_report(run):
     assert "# Made-up counts" in said
     assert f"Answers counted: {n}" in said.replace("*", "")
     assert "% The baseline vowels (fewer)" in said, "its paper"
+    assert "% A made-up probe\n@inproceedings{hewitt2019designing" in said, "its paper"
 
 
 def test_a_validator_knows_what_a_made_up_detector_must_be(run):

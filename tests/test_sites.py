@@ -20,7 +20,7 @@ from transformers.activations import ACT2FN
 
 from probebench.errors import RunError, UnknownNameError
 from probebench.models.blocks.layouts import FAMILIES
-from probebench.models.blocks.places import SITES as MEANINGS
+from probebench.models.blocks.layouts import SITES as MEANINGS
 from probebench.models.blocks.sites import (
     COMPONENTS,
     check_sites,

@@ -122,7 +122,7 @@ def test_missing_file():
 def test_unreachable_hub_is_one_clear_line(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    with pytest.raises(UnavailableError, match=r"'mandarjoshi/trivia_qa'.*--data FILE") as caught:
+    with pytest.raises(UnavailableError, match=r"'mandarjoshi/trivia_qa'.*data=FILE") as caught:
         load_dataset(TASK, offline=True)
     assert "\n" not in str(caught.value)
 

@@ -16,6 +16,7 @@ from probebench.across.comparison import RunComparison, Side
 from probebench.across.same_examples import joined_groups, matched
 from probebench.errors import LabelError, UnknownNameError, UsageError
 from probebench.metrics.paired import Paired, paired
+from probebench.options.python import speaks_python
 from probebench.record.reopened import Reopened, as_float, cell_of
 from probebench.record.run import Run
 from probebench.types import Floats
@@ -38,6 +39,7 @@ DIFFERS = (
 FLAG = "--different-labels"
 
 
+@speaks_python()
 def compare(
     a: Run | str | Path,
     b: Run | str | Path,

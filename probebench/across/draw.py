@@ -13,6 +13,7 @@ from probebench.errors import UnknownNameError, UsageError
 from probebench.files import content_key, make_folder, write_atomic
 from probebench.maps.heatmap import VMAX, VMIN
 from probebench.maps.style import FORMATS, save_figure, style
+from probebench.options.python import speaks_python
 from probebench.record.maps import MAPS
 from probebench.record.run import Run
 
@@ -27,6 +28,7 @@ DEFAULTS = {"score": "auroc", "target": "logprob"}
 NAMES = {"positions": "heatmap"}
 
 
+@speaks_python(kind="--map", folder="--out", style_name="--style")
 def draw(
     runs: Sequence[Run],
     folder: Path,
@@ -95,8 +97,7 @@ def _check(
         raise UnknownNameError("map", kind, MAPS)
     if kind == "transfer" and len(runs) < 2:
         raise UsageError(
-            "The map of transfer needs two runs or more of one model: probebench plot RUN RUN "
-            "--map transfer."
+            f"The map of transfer needs two runs or more of one model; {len(runs)} was given."
         )
     if kind != "transfer" and len(runs) != 1:
         raise UsageError(f"The map of {kind} shows one run; {len(runs)} were given.")

@@ -15,6 +15,7 @@ from probebench.across.topics import topic_cells, topic_names, topic_probes, top
 from probebench.across.trial import Trial
 from probebench.across.union import common_cell, union_probe
 from probebench.errors import UsageError
+from probebench.options.python import speaks_python
 from probebench.progress import Progress
 from probebench.record.reopened import Reopened, no_probe, other_model
 from probebench.record.run import Run
@@ -28,6 +29,7 @@ FEWEST = 10
 AUROC is 0 or 1."""
 
 
+@speaks_python()
 def transfer(
     runs: Sequence[Run | str | Path],
     *,

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from probebench._version import __version__
-from probebench.errors import ProbebenchError
+from probebench.errors import ProbebenchError, outermost
 
 KEPT = "Finished shards are kept; the same command goes on from there."
 
@@ -53,7 +53,8 @@ class Commands(click.Group):
         own = threading.current_thread() is threading.main_thread()  # others may not set handlers
         before = signal.signal(signal.SIGTERM, _terminated) if own else None
         try:
-            return super().invoke(ctx)
+            with outermost():
+                return super().invoke(ctx)
         except ProbebenchError as error:
             click.echo(f"probebench: {error}", err=True)
             ctx.exit(error.exit_code)

@@ -73,7 +73,7 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     data = RunData(plan, answers, states, job, fits, select(fits), opinions)
     found = detectors(data, runner)
     with progress.stage("Scoring", 1, "map") as counter:
-        result = score_run(fits, job, found)
+        result = score_run(fits, job, found, data.chosen)
         fitted = job.final(result.selected)
         sections = studies(Scored(data, result, fitted))
         counter.advance()

@@ -28,6 +28,8 @@ from probebench.models.optional import installed, need
 from probebench.models.specs import QUANTIZATIONS
 from probebench.models.specs import ModelSpec as ModelSpec
 from probebench.models.weights import read_weights
+from probebench.options.field import options_of
+from probebench.options.python import speaks_python
 
 QUANTIZERS = (
     "accelerate",
@@ -59,6 +61,7 @@ def quiet_libraries() -> Iterator[None]:
         transformers_logging.set_verbosity(before)
 
 
+@speaks_python(*options_of(ModelSpec))
 def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     """Config, tokenizer and identity, without loading weights.
 
@@ -155,6 +158,7 @@ def _quantization(spec: ModelSpec, found: Checkpoint, config: Any) -> str:
     return stored
 
 
+@speaks_python(*options_of(ModelSpec))
 def load_model(handle: ModelHandle, *, offline: bool = False) -> LoadedModel:
     """The weights, on their devices, in the dtype that the handle says.
 

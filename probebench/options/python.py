@@ -8,18 +8,18 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from inspect import Parameter
 from typing import Any, TypeVar
 
-from probebench.errors import ProbebenchError, UnknownNameError
-from probebench.options.field import Option
+from probebench.errors import ProbebenchError, UnknownNameError, outermost
+from probebench.options.field import Option, Read, said
 from probebench.options.values import accepted
 
 WIDTH = 100
 """Of a docstring's lines."""
 FLAG = re.compile(
-    r"(?P<with>with )?(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*[a-z])(?![\w-])"
+    r"(?P<with>[Ww]ith )?(?<![\w-])--(?P<no>no-)?(?P<name>[a-z][a-z-]*[a-z])(?![\w-])"
     r"(?: (?P<value>[^\s;:()`'\"]+))?"
 )
 """An option in a message, with the word behind it."""
@@ -90,34 +90,92 @@ def check_names(given: Mapping[str, Any], options: Sequence[Option]) -> None:
 # -- messages --------------------------------------------------------------------------------------
 
 
+def speaks_python(*options: Option, **flags: str) -> Callable[[F], F]:
+    """Errors of a public function name its parameters, not the options of its command.
+
+    Args:
+        options: what a message may name beside its parameters; with none, it may name what a
+            finished run was asked for.
+        flags: parameters whose option is called otherwise, as `dtype="--states-dtype"`.
+    """
+
+    def decorate(function: F) -> F:
+        parameters = inspect.signature(function).parameters.values()
+        own = [_plain(p.name, flags.get(p.name, ""), str(p.annotation)) for p in parameters]
+
+        @wraps(function)
+        def called(*args: Any, **more: Any) -> Any:
+            given = {o.argument: getattr(a, o.name, None) for a in args for o in options}
+            given |= dict(zip((p.name for p in parameters), args, strict=False)) | more
+            with named_in_python([*own, *options], given, further=not options):
+                return function(*args, **more)
+
+        return called  # type: ignore[return-value]
+
+    return decorate
+
+
+def _plain(name: str, flag: str, kind: str) -> Option:
+    """An option of which only name and type matter."""
+    known = {"bool": bool, "Sequence[int]": tuple[int, ...], "Sequence[str]": tuple[str, ...]}
+    found = known.get(kind.removesuffix(" | None"), str)
+    read: Read = "layers" if found == tuple[int, ...] else "value"
+    flag = flag or f"--{name.replace('_', '-')}"
+    words = said("", "", argument=name, flag=flag, examples=("all",), read=read)["option"]
+    return Option(name, found, default=None, required=False, optional=True, **words)
+
+
 @contextmanager
-def named_in_python(options: Sequence[Option], given: Mapping[str, Any]) -> Iterator[None]:
-    """Errors from within name options as Python does, and keep their type.
+def named_in_python(
+    options: Sequence[Option], given: Mapping[str, Any], *, further: bool = False
+) -> Iterator[None]:
+    """Errors from within name options as Python does, and keep their type, where no other call of
+    ours is around this one.
 
     Messages are written for the command line; this is the one place that says them otherwise.
 
     Args:
         options: those that a message may name.
         given: values of the call, by argument: where a message repeats one, it is known to be one.
+        further: whether a message may name options that are not among these, as those of the run
+            that a function was given.
     """
-    try:
-        yield
-    except ProbebenchError as error:
-        for each in [error, *(o.error for o in getattr(error, "outcomes", ()))]:
-            if isinstance(each, ProbebenchError) and each.args:
-                each.args = (in_python(str(each), options, given), *each.args[1:])
-        raise
+    with outermost() as ours:
+        try:
+            yield
+        except ProbebenchError as error:
+            if ours:
+                _say(error, partial(in_python, options=options, given=given, further=further))
+            raise
 
 
-def in_python(text: str, options: Sequence[Option], given: Mapping[str, Any] | None = None) -> str:
+def _say(error: ProbebenchError, words: Callable[[str], str]) -> None:
+    """Change what an error says, and those of the tasks in it."""
+    for each in [error, *(o.error for o in getattr(error, "outcomes", ()))]:
+        if isinstance(each, ProbebenchError) and each.args:
+            each.args = (words(str(each)), *each.args[1:])
+
+
+def in_python(
+    text: str,
+    options: Sequence[Option],
+    given: Mapping[str, Any] | None = None,
+    *,
+    further: bool = False,
+) -> str:
     """A message with the options named as arguments: `--limit N` becomes `limit=N`, and
     `--seed must` becomes `seed must`."""
     known = {o.flag.removeprefix("--"): o for o in options}
-    return FLAG.sub(partial(_named, known, given or {}), text)
+    return FLAG.sub(partial(_named, known, given or {}, further), text)
 
 
-def _named(known: Mapping[str, Option], given: Mapping[str, Any], found: re.Match[str]) -> str:
+def _named(
+    known: Mapping[str, Option], given: Mapping[str, Any], further: bool, found: re.Match[str]
+) -> str:
     option, value = known.get(found["name"]), found["value"]
+    if option is None and further:
+        switch = found["with"] is not None and value is None
+        option = _plain(found["name"].replace("-", "_"), "", "bool" if switch else "str")
     if option is None:
         return found[0]
     before, after = found["with"] or "", f" {value}" if value is not None else ""
@@ -127,10 +185,10 @@ def _named(known: Mapping[str, Option], given: Mapping[str, Any], found: re.Matc
     if value is None:
         return before + option.argument
     bare = value.rstrip(".,")
-    said = _value(option, bare, given.get(option.argument))
-    if said is None:
+    shown = _value(option, bare, given.get(option.argument))
+    if shown is None:
         return f"{before}{option.argument}{after}"
-    return f"{before}{option.argument}={said}{value[len(bare) :]}"
+    return f"{before}{option.argument}={shown}{value[len(bare) :]}"
 
 
 def _value(option: Option, word: str, given: Any) -> str | None:
@@ -150,9 +208,9 @@ def _value(option: Option, word: str, given: Any) -> str | None:
 
 
 def _numbers(parts: Sequence[str]) -> str:
-    """A list of numbers, ranges written out."""
+    """A list of numbers, ranges written out; `emb` is -1."""
     found: list[int] = []
     for part in parts:
         first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
+        found += [-1] if part == "emb" else range(int(first), int(last or first) + 1)
     return repr(found)

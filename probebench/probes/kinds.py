@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +30,8 @@ tie."""
 NO_CHOICE: tuple[float, ...] = (float("nan"),)
 """The grid of a probe without a C: one fit, and the record says null."""
 Factory = Callable[[float, int], Any]
+LINEAR = {"alain2016understanding": "Linear probes"}
+"""What every linear probe rests on."""
 SOLVERS = ("batched", "sklearn")
 
 
@@ -45,17 +47,21 @@ class Probe:
     """Whether `probebench.probes.logistic` gives the same fits for many labels and C at once."""
     source: str | None = None
     """SHA-256 of the module that a factory from elsewhere stands in; None for the suite's own."""
+    cites: Mapping[str, str] = field(default_factory=dict)
+    """Papers that it rests on, by their key in `report/methods.bib`, and what for."""
 
 
 PROBES: dict[str, Probe] = {}
 
 
-def probe(grid: tuple[float, ...] = C_GRID, batched: bool = False) -> Callable[[Factory], Factory]:
+def probe(
+    grid: tuple[float, ...] = C_GRID, batched: bool = False, cites: Mapping[str, str] | None = None
+) -> Callable[[Factory], Factory]:
     """Register a factory under its function's name."""
 
     def register(make: Factory) -> Factory:
         name = make.__name__.replace("_", "-")
-        PROBES[name] = Probe(name, make, grid, batched)
+        PROBES[name] = Probe(name, make, grid, batched, cites=cites or {})
         return make
 
     return register
@@ -93,26 +99,26 @@ def logistic_by_sklearn(C: float, width: int) -> Any:
     return make_pipeline(OneScale(), L2Logistic(C, solver="sklearn"))
 
 
-@probe(batched=True)
+@probe(batched=True, cites=LINEAR)
 def logistic(C: float, width: int) -> Any:
     """Centre, divide by one scale learned on train, then L2 logistic regression with an unpenalised
     intercept."""
     return make_pipeline(OneScale(), L2Logistic(C))
 
 
-@probe(grid=NO_CHOICE)
+@probe(grid=NO_CHOICE, cites={**LINEAR, "marks2023geometry": "The mass-mean probe"})
 def mass_mean(C: float, width: int) -> Any:
     """The difference of the class means (Marks and Tegmark 2024, arXiv:2310.06824)."""
     return make_pipeline(OneScale(), MassMean())
 
 
-@probe(grid=NO_CHOICE)
+@probe(grid=NO_CHOICE, cites={**LINEAR, "ledoit2004well": "The shrunk covariance of the probe lda"})
 def lda(C: float, width: int) -> Any:
     """Mass-mean with the inverse covariance within classes, shrunk after Ledoit and Wolf."""
     return make_pipeline(OneScale(), ShrunkLDA())
 
 
-@probe()
+@probe(cites=LINEAR)
 def ridge(C: float, width: int) -> Any:
     """Least squares on -1 and 1 with an L2 penalty."""
     return make_pipeline(OneScale(), L2Ridge(C))
@@ -124,7 +130,7 @@ def mlp(C: float, width: int) -> Any:
     return make_pipeline(OneScale(), HiddenLayer(C))
 
 
-@probe(grid=(1.0,))
+@probe(grid=(1.0,), cites=LINEAR)
 def orgad2025(C: float, width: int) -> Any:
     """scikit-learn's defaults on raw vectors, as in Orgad et al. 2025; often not converged, and the
     record says so."""

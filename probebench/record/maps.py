@@ -12,7 +12,7 @@ import pandas as pd
 
 from probebench.errors import UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers
-from probebench.models.blocks.places import COMPONENTS
+from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.parts.measured import TestedCell
 from probebench.record.schema import Record
 from probebench.record.tables import (

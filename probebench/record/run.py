@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from probebench.errors import BadFileError, UnknownNameError
+from probebench.options.python import speaks_python
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
 from probebench.record.parts.part import problems
 from probebench.record.schema import SCHEMA_VERSION, Record
@@ -186,6 +187,7 @@ class Run:
                 raise UnknownNameError(kind, value, names)
         return cell_table(self.record, scores, site, METRICS[metric], split)
 
+    @speaks_python()
     def components(self, metric: str = "auroc", *, position: str | None = None) -> pd.DataFrame:
         """One metric of the seven components at one position (default: the end of the exact
         answer): layers down.
@@ -207,6 +209,7 @@ class Run:
             self.record, self.scores, position or default_position(self.record), METRICS[metric]
         )
 
+    @speaks_python()
     def sublayers(
         self, *, position: str | None = None, top: int | None = None, significant: bool = False
     ) -> pd.DataFrame:
@@ -222,11 +225,13 @@ class Run:
         name = "attribution.parquet"  # a file of an earlier run into the same folder does not count
         return self._table(name) if name in self.record.files else None
 
+    @speaks_python()
     def plot(self, map: str = "positions", **options: Any) -> Axes:
         """One of the run's maps: `positions`, `components` or `sublayers`; options as in
         `probebench.record.maps`."""
         return self.plot_with_table(map, **options)[0]
 
+    @speaks_python()
     def plot_with_table(
         self, map: str = "positions", **options: Any
     ) -> tuple[Axes, pd.DataFrame | None]:
@@ -263,6 +268,7 @@ class Run:
         """
         return self.states().load(site)
 
+    @speaks_python()
     def states(self) -> StatesReader:
         """The stored vectors, read cell by cell.
 

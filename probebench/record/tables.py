@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.models.blocks.places import COMPONENTS
+from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.schema import Record
 from probebench.states.positions import ALIASES, ALL
 

@@ -66,6 +66,7 @@ def cite(*records: Record) -> str:
 
 def _sources(record: Record) -> Iterator[tuple[str, str]]:
     """Reason and BibTeX of everything a run rests on, the task first."""
+    from probebench.probes.kinds import PROBES
     from probebench.tasks.schema import load_task
 
     shown = " ".join(record.task.name.split())
@@ -74,6 +75,8 @@ def _sources(record: Record) -> Iterator[tuple[str, str]]:
         yield f"Task {shown}, version {task.version}", task.citation.strip()
     except ProbebenchError:
         yield f"Task {shown} is not part of the suite: cite where its questions come from.", ""
+    if (kind := PROBES.get(record.probe.name)) is not None:
+        yield from ((why, entry_of(key)) for key, why in kind.cites.items())
     for source in SOURCES:
         if source.used(record):
             yield source.why, source.bibtex
@@ -100,10 +103,6 @@ def key_of(entry: str) -> str:
     return found[1] if found else entry
 
 
-def _probe(*names: str) -> Callable[[Record], bool]:
-    return lambda record: record.probe.name in names
-
-
 def _metric(name: str) -> Callable[[Record], bool]:
     return lambda record: any(name in d.metrics for d in record.detectors)
 
@@ -117,17 +116,10 @@ SOURCES = (
         "orgad2025llms", "Token positions and the layer by position map", lambda record: True
     ),
     Reference(
-        "alain2016understanding",
-        "Linear probes",
-        _probe("logistic", "ridge", "lda", "mass-mean", "orgad2025"),
-    ),
-    Reference(
         "pedregosa2011scikit",
         "Probes and metrics are scikit-learn estimators and functions",
         lambda record: True,
     ),
-    Reference("marks2023geometry", "The mass-mean probe", _probe("mass-mean")),
-    Reference("ledoit2004well", "The shrunk covariance of the probe lda", _probe("lda")),
     Reference("hewitt2019designing", "Selectivity", _shuffled),
     Reference("benjamini1995controlling", "False-discovery rate over the cells", _shuffled),
     Reference(

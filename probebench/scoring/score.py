@@ -14,7 +14,7 @@ from probebench.probes.fit import Job
 from probebench.probes.many_fits import fits_of
 from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detectors
 from probebench.scoring.matrix import best_of_shuffled, score_matrix
-from probebench.scoring.select import best_of, cell_facts, select
+from probebench.scoring.select import best_of, cell_facts
 from probebench.types import CellFit, Detector, ScoreMatrix, SplitName, split_index
 
 REPEATS = 20
@@ -42,13 +42,16 @@ class Result:
     """Test AUROC of each repeat."""
 
 
-def score_run(fits: Sequence[CellFit], job: Job, detectors: Sequence[Detector]) -> Result:
-    """Score matrices, the selected cell, and every detector beside it.
+def score_run(
+    fits: Sequence[CellFit], job: Job, detectors: Sequence[Detector], chosen: CellFit
+) -> Result:
+    """Score matrices, the best cell of each site, and every detector beside the selected probe.
 
     Args:
         fits: every cell's probe.
         job: labels, hidden states and kind of probe.
         detectors: all of them, finished, the selected probe first.
+        chosen: the cell selected on validation.
 
     One repeat of the shuffled-label control says little: a probe of random labels still lies along
     some strong direction of the cell, and when that direction carries the signal its AUROC lands
@@ -65,8 +68,7 @@ def score_run(fits: Sequence[CellFit], job: Job, detectors: Sequence[Detector]) 
             matrices[site, split] = score_matrix(
                 own, labels, draws, split, job.reader.positions, job.reader.present
             )
-    best = {site: chosen for site in sites if (chosen := best_of(fits, site)) is not None}
-    chosen = select(fits)
+    best = {site: at for site in sites if (at := best_of(fits, site)) is not None}
     control, repeats = shuffled_control(job, chosen)
     return Result(
         matrices=matrices,

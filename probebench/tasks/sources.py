@@ -15,6 +15,7 @@ from typing import Any
 from probebench.errors import BadFileError, UnavailableError
 from probebench.files import write_atomic
 from probebench.hub import hub_is_there
+from probebench.options.python import speaks_python
 from probebench.tasks.examples import to_example
 from probebench.tasks.local.data import local_rows, told_apart
 from probebench.tasks.local.rows import FileRow, lookup, read_rows, text_of
@@ -39,6 +40,7 @@ class Dataset:
     with a twin in train."""
 
 
+@speaks_python()
 def load_dataset(
     task: Task,
     data: str | Sequence[str] | None = None,

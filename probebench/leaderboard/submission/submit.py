@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from probebench.errors import BadFileError, UsageError
 from probebench.files import write_atomic, write_json
+from probebench.job.options import OPTIONS
 from probebench.leaderboard.submission.names import model_folder, task_folder
 from probebench.leaderboard.submission.read import (
     CELL_COLUMNS,
@@ -23,13 +24,13 @@ from probebench.leaderboard.submission.read import (
     RECORD,
     SHUFFLED_MARK,
 )
+from probebench.options.python import speaks_python
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.scoring.comparison import SHUFFLED
 from probebench.tasks.schema import list_tasks
 
-ADDITIVE = frozenset(
-    ["attribution", "controls", "encoder", "neutral", "train_sizes", "label_noise", "generation"]
-)
+ADDITIVE = frozenset(o.name for o in OPTIONS if o.changes == "adds")
 """Options that add to a run and change none of its numbers."""
 FORMAT = 1
 """Of the files of a submission."""
@@ -42,22 +43,22 @@ def refusals(run: Run) -> list[str]:
     return [*_protocol(run.record), *_source(run.record), *_whole(run)]
 
 
-def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
-    settings = record.get("settings", {})
-    changed = {k: v for k, v in settings.get("overrides", {}).items() if k not in ADDITIVE}
+def _protocol(record: Record) -> Iterator[str]:
+    settings = record.settings
+    changed = {k: v for k, v in settings.overrides.items() if k not in ADDITIVE}
     if (limit := changed.pop("limit", None)) is not None:
         yield f"The run has only a part of the examples: --limit {limit}. Run it without."
     if (data := changed.pop("data", None)) is not None:
-        files = data if isinstance(data, str) else " --data ".join(data)
+        files = " --data ".join(map(str, data)) if isinstance(data, list) else data
         yield (
             f"The questions are custom data: --data {files}. Only the task's own pinned data rank."
         )
-    if (answers := settings.get("answers")) is not None:
+    if (answers := settings.answers) is not None:
         yield (
             f"The answers were made elsewhere: --answers {answers}. Only answers that the suite "
             "generated rank."
         )
-    if (states := changed.pop("states", settings.get("states"))) is not None:
+    if (states := changed.pop("states", settings.states)) is not None:
         yield f"The hidden states were made elsewhere: --states {states}."
     for name, value in changed.items():
         words = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
@@ -65,32 +66,26 @@ def _protocol(record: Mapping[str, Any]) -> Iterator[str]:
             f"A setting of the protocol is overridden: --{name.replace('_', '-')} {words}. Run it "
             "without."
         )
-    if record.get("probe", {}).get("name") != "logistic" and "probe" not in changed:
-        yield f"The probe is {record.get('probe', {}).get('name')!r}; the protocol's is 'logistic'."
-    known = {(t.name, t.version): t.hash for t in list_tasks()}
-    task = record.get("task", {})
-    own = known.get((task.get("name"), task.get("version")))
+    if record.probe.name != "logistic" and "probe" not in changed:
+        yield f"The probe is {record.probe.name!r}; the protocol's is 'logistic'."
+    task = record.task
+    own = {(t.name, t.version): t.hash for t in list_tasks()}.get((task.name, task.version or 0))
     if own is None:
+        yield f"The task {task.name!r}, version {task.version}, is not one of the suite's."
+    elif own != task.hash:
         yield (
-            f"The task {task.get('name')!r}, version {task.get('version')}, is not one of the "
-            "suite's."
-        )
-    elif own != task.get("hash"):
-        yield (
-            f"The task {task.get('name')!r} is not the suite's version {task.get('version')}: its "
-            "file was changed."
+            f"The task {task.name!r} is not the suite's version {task.version}: its file was "
+            "changed."
         )
 
 
-def _source(record: Mapping[str, Any]) -> Iterator[str]:
-    package = record.get("package", {})
-    if package.get("dirty"):
+def _source(record: Record) -> Iterator[str]:
+    if record.package.dirty:
         yield (
             "The package was dirty: files under probebench/ or tasks/ differ from its commit. "
             "Commit them and run again."
         )
-    model = record.get("model", {})
-    if model.get("remote_code") is not None:
+    if record.model.remote_code is not None:
         yield (
             "The model ran Python code of its own (--trust-remote-code), which nobody here can "
             "run again safely."
@@ -100,7 +95,7 @@ def _source(record: Mapping[str, Any]) -> Iterator[str]:
 def _whole(run: Run) -> Iterator[str]:
     missing = [
         n
-        for n in ("predictions.parquet", "scores.parquet", *run.record.get("files", []))
+        for n in ("predictions.parquet", "scores.parquet", *run.record.files)
         if not (run.folder / n).is_file()
     ]
     if missing:
@@ -109,15 +104,13 @@ def _whole(run: Run) -> Iterator[str]:
             f"The run is partial: {names} missing in {run.folder}. The same eval command makes it "
             "whole."
         )
-    counts = run.record.get("counts", {})
-    parts = [counts.get(split, {}).get("n", 0) for split in ("train", "validation", "test")]
-    if sum(parts) != counts.get("all", {}).get("n") or not all(parts):
-        yield (
-            f"The run is partial: its splits hold {parts} of {counts.get('all', {}).get('n')} "
-            "examples."
-        )
+    counts = run.record.counts
+    parts = [counts.train.n, counts.validation.n, counts.test.n]
+    if sum(parts) != counts.all.n or not all(parts):
+        yield f"The run is partial: its splits hold {parts} of {counts.all.n} examples."
 
 
+@speaks_python()
 def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
     """Write the files of a submission below `root` (the folder `leaderboards`); its folder.
 
@@ -136,9 +129,9 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
             f"{run.folder} cannot be submitted:\n" + "\n".join(f"- {reason}" for reason in reasons)
         )
     record = run.record
-    folder = root / f"v{record['protocol_version']}" / model_folder(record["model"])
-    folder /= task_folder(record["task"]["name"], record["task"]["version"])
-    if (folder / RECORD).exists() and Run.load(folder).record.get("key") != record["key"]:
+    folder = root / f"v{record.protocol_version}" / model_folder(record.model)
+    folder /= task_folder(record.task.name, record.task.version or 0)
+    if (folder / RECORD).exists() and Run.load(folder).record.key != record.key:
         raise BadFileError(
             f"{folder} holds another run of this model and task. A row is not replaced by a better "
             "draw; docs/leaderboard.md says how a wrong one is corrected."
@@ -149,13 +142,15 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
     return folder
 
 
-def submitted_record(record: Mapping[str, Any]) -> dict[str, Any]:
+def submitted_record(record: Record) -> dict[str, Any]:
     """The run's record without what names places on a machine, and with the format of the
     submission."""
     kept = {
-        k: v for k, v in record.items() if k not in ("states", "files", "settings", "extraction")
+        k: v
+        for k, v in record.plain().items()
+        if k not in ("states", "files", "settings", "extraction")
     }
-    settings = {name: record["settings"].get(name) for name in SETTINGS}
+    settings = {name: record.settings.get(name) for name in SETTINGS}
     return {**kept, "settings": settings, "submission": {"format": FORMAT}}
 
 

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from probebench.models.blocks.modules import Side
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-SITES = {
-    "resid": "the residual stream after a block, and before the first one",
-    "attn.q": "queries, before norms and rotary embedding",
-    "attn.k": "keys, before norms and rotary embedding",
-    "attn.v": "values",
-    "attn.heads": "what the heads give, before the output projection",
-    "attn.o": "what attention adds to the stream",
-    "mlp.in": "what goes into the MLP, after its norm",
-    "mlp.up": "the projection up",
-    "mlp.gate": "the gate, before its activation",
-    "mlp.act": "the hidden layer, after activation and gate",
-    "mlp.down": "the projection down",
-    "mlp.out": "what the MLP adds to the stream",
-}
-"""Every site, in the order of maps, and what it is. To add one, name it here; `layouts` says where
-each family has it."""
-COMPONENTS = ("attn.q", "attn.k", "attn.v", "attn.o", "mlp.up", "mlp.down", "mlp.gate")
-"""Columns of the published layer x component map, in its order."""
-SAME_MLP = {"mlp.up": "mlp.act", "mlp.gate": "mlp.act"}
-SAME_WIDTH = {"attn.q": "attn.heads", "attn.k": "attn.v", "attn.v": "attn.k", **SAME_MLP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +39,6 @@ class Place:
     side: Side = "output"
     rows: Callable[[Any], Rows] | None = None
     """From the config to the site's share of the module's width. None: all of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Architectures that keep their sites in the same places."""
-
-    name: str
-    model_types: tuple[str, ...]
-    """`config.model_type` of each; of the text part where a model has several."""
-    places: Mapping[str, Place]
-    """Site to place, `resid` left out: it is found alike everywhere."""
-    missing: Mapping[str, str] = field(default_factory=dict)
-    """Site to the reason why no layer has it."""
-    same_width: Mapping[str, str] = field(default_factory=lambda: SAME_WIDTH)
-    """Site to one of equal width. A projection of another width holds more than its name says, and
-    is not read."""
-    state_over_padding: bool = False
-    """Generating runs a state over padding on the left: only prompts of equal length may be
-    answered together."""
-    stream: str = ""
-    """Where blocks pass on several streams, stacked in front: the config's name for the number of
-    the one that is read."""
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """Sites that some layer of these models has, in order."""
-        return tuple(s for s in SITES if s == "resid" or s in self.places)
 
 
 Layout = Callable[[Any], tuple[Rows, Rows, Rows]]

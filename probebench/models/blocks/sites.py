@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import RunError, UnknownNameError
-from probebench.models.blocks.layouts import FAMILIES
+from probebench.models.blocks.layouts import COMPONENTS, FAMILIES, SITES, Family
 from probebench.models.blocks.modules import Side
-from probebench.models.blocks.places import COMPONENTS, SITES, Family
 from probebench.models.blocks.taps import Sink, Tap, TapReader, find_blocks
 from probebench.types import EMB
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from probebench.errors import UnknownNameError, UsageError
 from probebench.files import make_folder, write_atomic
+from probebench.options.python import speaks_python
 from probebench.record.run import Run
 from probebench.report.blocks import Report
 from probebench.report.content import build_report
@@ -20,6 +21,7 @@ FORMATS: dict[str, Callable[[Report], str]] = {"html": to_html, "md": to_markdow
 NAME = "report.html"
 
 
+@speaks_python()
 def write_report(
     runs: Sequence[Run | str | Path],
     out: str | Path | None = None,

@@ -22,6 +22,8 @@ from probebench.errors import ProbebenchError, UnknownNameError, UsageError
 from probebench.files import Lock, ShardStore, content_key
 from probebench.models.asking import given_questions
 from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
+from probebench.options.field import options_of
+from probebench.options.python import speaks_python
 from probebench.progress import Progress
 from probebench.states.exchange.find import EXAMPLES, SOURCE
 from probebench.states.importing.conventions import CONVENTIONS, Entries
@@ -58,6 +60,7 @@ class Imported:
     """How much was held against our own pass; None: nothing was."""
 
 
+@speaks_python(*options_of(ModelSpec), dtype="--states-dtype")
 def import_states(
     source: str | Path,
     model: ModelSpec,
