@@ -103,9 +103,9 @@ def prepare(folder):
     from probebench.job.prepare import prepare as planned
     from probebench.models.loading import ModelSpec
     from probebench.progress import Progress
-    from probebench.stages.answers import answers
+    from probebench.stages.answers import Generated
     from probebench.stages.engine import Models
-    from probebench.stages.stage import LocalRunner
+    from probebench.stages.stage import LocalRunner, in_order
 
     tokenizer = byte_level_tokenizer(chat=True)
     config = small_config("llama", len(tokenizer))
@@ -142,7 +142,7 @@ def prepare(folder):
         out=str(folder / "first"),
     )
     plan = planned(settings).plan
-    found = answers(plan, LocalRunner(plan.folder, Progress(), Models(Progress())))
+    found = in_order(LocalRunner(plan.folder, Progress(), Models(Progress())).run(Generated(plan)))
     said = {e.question: a.text for e, a in zip(plan.examples, found, strict=True)}
     for i, row in enumerate(rows):
         word = max(re.findall("[A-Za-z]+", said[row["question"]]) or ["zzz"], key=len)

@@ -40,7 +40,7 @@ def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype, monkeypatch):
     assert models.get(plan.handle) is not None
     runner = LocalRunner(tmp_path, Progress(), models)
     with LiveBytes() as live:
-        states = hidden_states(plan, runner, labelled_answers(plan, runner))
+        _, states = hidden_states(plan, runner, labelled_answers(plan, runner))
     assert said.disk == sum(p.stat().st_size for p in states.folder.glob("0*.safetensors"))
     assert said.memory.largest == pytest.approx(live.peak, rel=0.2)
     low, mid, high = said.total
@@ -63,9 +63,13 @@ class Counted:
         self.asked.append((tuple(sites), n_positions, share, dtype))
         return sum(lengths)
 
-    def passing(self, lengths, projected):
-        self.asked.append((len(lengths), projected))
+    def passing(self, lengths):
+        self.asked.append(len(lengths))
         return len(lengths) / 8
+
+    def projecting(self, n_tokens):
+        self.asked.append(n_tokens)
+        return n_tokens / 8
 
 
 def test_the_time_of_a_run_is_the_sum_of_its_stages(tmp_path, monkeypatch):
@@ -86,8 +90,8 @@ def test_the_time_of_a_run_is_the_sum_of_its_stages(tmp_path, monkeypatch):
     assert said.seconds["answers"] == (800, 1600, 3200)  # of 32 tokens a quarter, a half, and all
     assert said.seconds["hidden states"][1] == sum(prompts) + 100 * 16
     assert said.seconds["probes"] == (2 + n_cells * 0.5 / 4,) * 3
-    assert said.seconds["p(True)"][1] == 4 * held / 8  # two orders of two questions each
-    assert Counted.asked == [(("resid",), 15, 4 / 8, "float16"), (4 * held, False)]
+    assert said.seconds["p(True)"][1] == 2 * 4 * held / 8  # two orders of two questions each
+    assert Counted.asked == [(("resid",), 15, 4 / 8, "float16"), 4 * held, 4 * held]
     rest = 2 * 7.5 + sum(said.seconds[name][0] for name in ("hidden states", "probes", "p(True)"))
     assert said.total == (800 + rest, 1600 + rest, 3200 + rest)
     assert said.tokens == (16, 32)

@@ -264,15 +264,12 @@ def test_what_is_judged_comes_after_thinking(thinker, tmp_path):
     from probebench.job.options import Options
     from probebench.job.planning import make_plan
     from probebench.models.loading import ModelSpec, find_model
-    from probebench.progress import Progress
-    from probebench.stages.answers import answers
-    from probebench.stages.engine import Models
-    from probebench.stages.stage import LocalRunner
+    from probebench.stages.answers import known_answers
 
     spec = ModelSpec(str(thinker), device="cpu")
     options = Options(spec, answers=str(thinking_answers(tmp_path)), out=str(tmp_path / "run"))
     plan = make_plan(options, None, find_model(spec))
-    found = answers(plan, LocalRunner(plan.folder, Progress(), Models(Progress())))
+    found = known_answers(plan)
     replies = [plan.reply(a) for a in found]
     assert replies[1][1].strip() == "It is Paris."
     assert replies[0] == (len(found[0].text), ""), (

@@ -67,7 +67,7 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     answers = labelled_answers(plan, runner)
     alone = alone_facts(plan, runner, answers)  # while the model is there
     opinions = model_opinions(plan, runner, answers)
-    states = hidden_states(plan, runner, answers)
+    answers, states = hidden_states(plan, runner, answers)
     job = job_of(plan, answers, states)
     fits = fits_of(plan, runner, job, states)
     data = RunData(plan, answers, states, job, fits, select(fits), opinions)

@@ -1,5 +1,5 @@
-"""The model's answers: generated, or known before and scored. Each with the log-probabilities of
-its tokens, where the model has them."""
+"""The model's answers: generated with the scores of their tokens, or given to the model, which
+scores them where their hidden states are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from probebench.models.generate import Request, generate, stop_texts
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.agreement import EXAMPLES, TOKENS, agreement
 from probebench.models.passes.batches import Budget
-from probebench.models.passes.scored import score_answers
+from probebench.models.passes.scored import GivenScores, score_answers
 from probebench.stages.engine import Models, Work
 from probebench.stages.parquet import AnswersStage
 from probebench.stages.plan import Plan
@@ -92,7 +92,7 @@ class Alone(OwnAnswers):
 
 @dataclass(frozen=True, eq=False)
 class ScoredAnswers(OwnAnswers):
-    """Answers that were known before, with log-probabilities where the model has them."""
+    """Answers that were given to the model, with its scores, where nothing else is read of them."""
 
     known: Sequence[Answer]
     name: ClassVar[str] = "score"
@@ -105,21 +105,32 @@ class ScoredAnswers(OwnAnswers):
 
     def compute(self, rows: list[int], work: Work) -> list[Answer]:
         some = [self.known[i] for i in rows]
-        if not self.plan.handle.causal:
-            return some
         pairs = [(a.prompt_ids, a.answer_ids) for a in some]
         scores = score_answers(work.models.get(self.needs), pairs, budget=work.budget())
-        return [
-            replace(a, logprobs=p, logits=z, entropies=h)
-            for a, (p, z, h) in zip(some, scores, strict=True)
-        ]
+        return [with_scores(a, s) for a, s in zip(some, scores, strict=True)]
 
 
-class ReadStatements(ScoredAnswers):
-    """Statements, read as if the model had written them."""
+def with_scores(answer: Answer, scores: GivenScores) -> Answer:
+    """An answer with what the model says of its tokens."""
+    return replace(
+        answer, logprobs=scores.logprobs, logits=scores.logits, entropies=scores.entropies
+    )
 
-    name: ClassVar[str] = "statements"
-    title: ClassVar[str] = "Reading statements"
+
+def scores_given(plan: Plan) -> bool:
+    """Are the answers given to a model that can say how likely it finds them?"""
+    return plan.max_new_tokens is None and plan.handle.causal
+
+
+def scored_answers(
+    plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer]
+) -> tuple[LabelledAnswer, ...]:
+    """Answers that were given to the model, with its scores by a pass of their own; others as they
+    are."""
+    if not scores_given(plan):
+        return tuple(answers)
+    found = in_order(runner.run(ScoredAnswers(plan, [a.answer for a in answers])))
+    return tuple(replace(a, answer=b) for a, b in zip(answers, found, strict=True))
 
 
 def known_answers(plan: Plan) -> list[Answer] | None:
@@ -137,14 +148,6 @@ def known_answers(plan: Plan) -> list[Answer] | None:
         Answer(g.example.id, g.prompt_ids, g.answer_ids, g.stopped, g.text, none, none, none)
         for g in q.given
     ]
-
-
-def answers(plan: Plan, runner: Runner) -> list[Answer]:
-    """The model's answers, generated or given; for statements the given text."""
-    known = known_answers(plan)
-    if known is None:
-        return in_order(runner.run(Generated(plan)))
-    return in_order(runner.run((ReadStatements if plan.statements else ScoredAnswers)(plan, known)))
 
 
 def alone_facts(

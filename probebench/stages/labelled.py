@@ -10,11 +10,11 @@ from probebench.errors import LabelError
 from probebench.files import write_atomic
 from probebench.probes.enough import Circumstances, class_trouble
 from probebench.record.run import RECORD
-from probebench.stages.answers import answers, known_answers
+from probebench.stages.answers import Generated, known_answers
 from probebench.stages.exact import exact_spans
 from probebench.stages.parquet import answers_table, parquet_bytes
 from probebench.stages.plan import Plan
-from probebench.stages.stage import Runner
+from probebench.stages.stage import Runner, in_order
 from probebench.tasks.judge import get_judge
 from probebench.tasks.prompts import encode_statement
 from probebench.tasks.thinking import place_answer
@@ -30,7 +30,8 @@ from probebench.types import (
 
 
 def labelled_answers(plan: Plan, runner: Runner) -> tuple[LabelledAnswer, ...]:
-    """Answers with label, exact answer and split.
+    """Answers with label, exact answer and split. Those that are known before have no scores yet:
+    the model gives them in the pass that reads its hidden states.
 
     Labels come first, since without both classes all else is in vain; of what is known before they
     come before the model is loaded.
@@ -39,12 +40,8 @@ def labelled_answers(plan: Plan, runner: Runner) -> tuple[LabelledAnswer, ...]:
         LabelError: no probe can be fitted to these labels.
     """
     known = known_answers(plan)
-    early = None if known is None else label(plan, known, plan.folder)
-    found = answers(plan, runner)
-    if early is None:
-        labelled = label(plan, found, plan.folder)
-    else:
-        labelled = [replace(a, answer=b) for a, b in zip(early, found, strict=True)]
+    found = in_order(runner.run(Generated(plan))) if known is None else known
+    labelled = label(plan, found, plan.folder)
     spans = exact_spans(plan, runner, found)
     return tuple(_placed(plan, a, span) for a, span in zip(labelled, spans, strict=True))
 

@@ -7,7 +7,7 @@ import json
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from probebench.files import content_key
 from probebench.models.blocks.sites import plan_sites
 from probebench.models.handles import ModelHandle
+from probebench.models.passes.head import Head
+from probebench.models.passes.scored import GivenScores, Scorer
 from probebench.probes.kinds import linear_map
 from probebench.record.versions import versions
+from probebench.stages.answers import scored_answers, scores_given, with_scores
 from probebench.stages.engine import Work
 from probebench.stages.parquet import TableStage
 from probebench.stages.plan import Plan
@@ -30,13 +33,22 @@ from probebench.states.exchange.reuse import given_states, source_facts
 from probebench.states.extract import Extractor
 from probebench.states.positions import locate, present
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
-from probebench.states.shards import read_states_bytes, states_bytes
+from probebench.states.shards import SCORES, Shard, read_states_bytes, states_bytes
 from probebench.types import CellFit, LabelledAnswer
 
 DEVIATION, DEVIATION_EXAMPLES = "deviation.json", 32
 """What batches change, measured on the run's own first examples."""
-Arrays = dict[str, NDArray[Any]]
-"""Of each site (layer, position, example, width)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadShard:
+    """What was read of some examples."""
+
+    values: Mapping[str, NDArray[Any]]
+    """Of each site (layer, position, example, width)."""
+    scores: NDArray[np.float32] | None
+    """(log-probability | logit | entropy, token) of the answers' tokens, one example after the
+    other; None where they were not asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +74,7 @@ class Sequences:
 
 
 @dataclass(frozen=True, eq=False)
-class StatesStage(Stage[Arrays]):
+class StatesStage(Stage[ReadShard]):
     """A stage that reads hidden states into shards that `StatesReader` opens."""
 
     plan: Plan
@@ -79,17 +91,26 @@ class StatesStage(Stage[Arrays]):
     def extractor(self, work: Work) -> Extractor:
         """What reads."""
 
-    def compute(self, rows: list[int], work: Work) -> Arrays:
-        s = self.sequences
-        return self.extractor(work)([s.ids[i] for i in rows], s.table[rows], s.positions)
+    def scorer(self, rows: list[int], work: Work) -> Scorer | None:
+        """What scores the answers of some examples in the same pass; None: nothing does."""
+        return None
 
-    def pack(self, found: Arrays, rows: list[int]) -> bytes:
-        return states_bytes(found, rows)
+    def compute(self, rows: list[int], work: Work) -> ReadShard:
+        s, scorer = self.sequences, self.scorer(rows, work)
+        read = self.extractor(work)
+        values = read([s.ids[i] for i in rows], s.table[rows], s.positions, scorer)
+        if scorer is None:
+            return ReadShard(values, None)
+        return ReadShard(values, np.concatenate([np.stack(x) for x in scorer.scores()], axis=-1))
 
-    def unpack(self, content: bytes) -> Arrays:
-        return read_states_bytes(content)
+    def pack(self, found: ReadShard, rows: list[int]) -> bytes:
+        return states_bytes(found.values, rows, found.scores)
 
-    def reader(self, done: Finished[Arrays]) -> StatesReader:
+    def unpack(self, content: bytes) -> ReadShard:
+        values = read_states_bytes(content)
+        return ReadShard(values, values.pop(SCORES, None))
+
+    def reader(self, done: Finished[ReadShard]) -> StatesReader:
         """Reads what was stored."""
         return StatesReader(
             tuple(map(str, done.files)),
@@ -102,8 +123,11 @@ class StatesStage(Stage[Arrays]):
 
 @dataclass(frozen=True, eq=False)
 class Hidden(StatesStage):
-    """Hidden states of the run's own model."""
+    """Hidden states of the run's own model, and in the same pass what it says of answers that were
+    given to it."""
 
+    prompts: tuple[int, ...] | None
+    """(example,) tokens before each answer that is scored; None: none is."""
     name: ClassVar[str] = "states"
     title: ClassVar[str] = "Reading hidden states"
     budget_name: ClassVar[str] = "states"
@@ -119,6 +143,7 @@ class Hidden(StatesStage):
             "dtype": r.dtype,
             "batching": r.batching,
             "content": self.sequences.content,
+            **({} if self.prompts is None else {"prompts": content_key({"of": self.prompts})}),
         }
 
     @property
@@ -131,7 +156,29 @@ class Hidden(StatesStage):
         sites = plan_sites(loaded.base, n_layers, r.sites.sites, r.layers)
         return Extractor(loaded, sites, r.dtype, r.batching, work.budget())
 
-    def finish(self, done: Finished[Arrays], work: Work) -> None:
+    def scorer(self, rows: list[int], work: Work) -> Scorer | None:
+        if self.prompts is None:
+            return None
+        pairs = [(self.sequences.ids[i], self.prompts[i]) for i in rows]
+        head = Head(work.models.get(self.needs))
+        return Scorer(head, [(ids[:n], ids[n:]) for ids, n in pairs])
+
+    def scored(
+        self, done: Finished[ReadShard], answers: Sequence[LabelledAnswer]
+    ) -> tuple[LabelledAnswer, ...]:
+        """The answers with the scores that were read."""
+        found = list(answers)
+        if self.prompts is None:
+            return tuple(found)
+        for file, rows in zip(done.files, done.shards, strict=True):
+            ends = np.cumsum([len(answers[i].answer.answer_ids) for i in rows])[:-1]
+            pieces = np.split(np.array(Shard(file).raw(SCORES)), ends, axis=1)
+            for i, piece in zip(rows, pieces, strict=True):
+                own = with_scores(answers[i].answer, GivenScores(*piece))
+                found[i] = replace(answers[i], answer=own)
+        return tuple(found)
+
+    def finish(self, done: Finished[ReadShard], work: Work) -> None:
         """Write the index, and what batches change."""
         if not done.store.has(DEVIATION):
             first, table = self.sequences.ids[:DEVIATION_EXAMPLES], self.sequences.table
@@ -157,8 +204,11 @@ class StoredStates:
     """The record's `extraction`."""
 
 
-def hidden_states(plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer]) -> StoredStates:
-    """Hidden states of every site at every position of every layer.
+def hidden_states(
+    plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer]
+) -> tuple[tuple[LabelledAnswer, ...], StoredStates]:
+    """Hidden states of every site at every position of every layer; and the answers, those that
+    were given to the model with its scores, from the same pass.
 
     Raises:
         StatesError: given ones are of something else.
@@ -170,11 +220,13 @@ def hidden_states(plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer])
         stored = given_states(r.given, identity, sequences.content, r.positions, ids)
         place = os.path.relpath(stored.folder, plan.folder)
         facts = {"batching": None, "source": source_facts(stored, place)}
-        return StoredStates(stored.reader, sequences, stored.folder, stored.key, place, facts)
-    stage = Hidden(plan, sequences, r.layout)
+        found = StoredStates(stored.reader, sequences, stored.folder, stored.key, place, facts)
+        return scored_answers(plan, runner, answers), found
+    prompts = tuple(len(a.answer.prompt_ids) for a in answers) if scores_given(plan) else None
+    stage = Hidden(plan, sequences, r.layout, prompts)
     done = runner.run(stage)
     folder = done.store.folder
-    return StoredStates(
+    return stage.scored(done, answers), StoredStates(
         stage.reader(done),
         sequences,
         folder,

@@ -7,7 +7,8 @@ layers x width never exists; means over a stretch of tokens are taken there too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 SHARD = 256
 """Examples per stored shard."""
 BATCHINGS = ("default", "exact")
+Last = Callable[[list[int], "torch.Tensor"], None]
+"""Called with which examples a batch held, and the last states of the model's base, after its final
+norm: (example, token, width), padded on the right."""
 
 
 def plan_shards(lengths: Sequence[int]) -> list[list[int]]:
@@ -87,7 +91,11 @@ class Extractor:
         self.layout = site_layouts(plan)
 
     def __call__(
-        self, sequences: Sequence[tuple[int, ...]], table: NDArray[np.int64], names: Sequence[str]
+        self,
+        sequences: Sequence[tuple[int, ...]],
+        table: NDArray[np.int64],
+        names: Sequence[str],
+        last: Last | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Vectors of one shard.
 
@@ -95,6 +103,8 @@ class Extractor:
             sequences: token ids per example.
             table: (example, position, 2) first and last token of each place, -1 where absent.
             names: position names, for messages.
+            last: told of each batch once it has passed; of one that did not fit into memory it may
+                be told again.
 
         Returns:
             Of each site (layer, position, example, width); zeros where a position is absent, and
@@ -114,7 +124,7 @@ class Extractor:
         }
         lengths = [len(s) for s in sequences]
         while (
-            failed := self._read(sequences, table, names, out, self.batches(lengths))
+            failed := self._read(sequences, table, names, out, self.batches(lengths), last)
         ) is not None:
             self.budget.halve(failed, lengths, "reading hidden states")
         if not self.zeros:
@@ -128,12 +138,18 @@ class Extractor:
         names: Sequence[str],
         out: dict[str, NDArray[Any]],
         batches: Sequence[list[int]],
+        last: Last | None,
     ) -> list[int] | None:
         """Fill `out` batch by batch; the batch that memory was too small for, or None when all are
         there."""
         waiting: tuple[list[int], Copy] | None = None
         for k, batch in enumerate(batches, 1):
-            copy = attempt(lambda b: self._batch([sequences[i] for i in b], table[b]), batch)
+            copy = attempt(
+                lambda b: self._batch(
+                    [sequences[i] for i in b], table[b], last and partial(last, b)
+                ),
+                batch,
+            )
             if copy is None:
                 return batch
             if waiting is not None:  # the batch before, while the device is busy with this one
@@ -175,7 +191,12 @@ class Extractor:
                 worst = max(worst, float(np.max(distance / np.where(size > 0, size, 1.0))))
         return worst
 
-    def _batch(self, sequences: list[tuple[int, ...]], table: NDArray[np.int64]) -> Copy:
+    def _batch(
+        self,
+        sequences: list[tuple[int, ...]],
+        table: NDArray[np.int64],
+        last: Callable[[torch.Tensor], None] | None,
+    ) -> Copy:
         import torch
 
         ids, mask = pad_right(sequences)
@@ -197,7 +218,7 @@ class Extractor:
         hooks = watch(self.plan, sink)
         try:
             with torch.inference_mode():
-                self.base(
+                out = self.base(
                     input_ids=ids.to(self.loaded.device),
                     attention_mask=mask.to(self.loaded.device),
                     use_cache=False,
@@ -210,7 +231,11 @@ class Extractor:
             raise StatesError(
                 f"Site {site} of layer {layer_name(layer)} did not pass by during the forward pass."
             )
-        return Copy([kept[key] for key in order])
+        copy = Copy([kept[key] for key in order])
+        if last is not None:  # while the copy is under way
+            with torch.inference_mode():
+                last(out[0])
+        return copy
 
     def _room(
         self, order: Sequence[tuple[str, int]], table: NDArray[np.int64]

@@ -25,6 +25,8 @@ CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 HELD = {"F16": np.float16, "BF16": np.uint16, "F32": np.float32, "F64": np.float64, "I64": np.int64}
 """What safetensors calls it -> how numpy holds it."""
 NAMES = {code: name for name, code in CODES.items()}
+SCORES = "scores"
+"""The tensor of what the model says of the tokens of given answers, read in the same pass."""
 
 
 def host_dtype(name: str) -> np.dtype[Any]:
@@ -59,18 +61,22 @@ def widened(values: NDArray[Any]) -> NDArray[Any]:
     return from_bfloat16(values) if values.dtype == np.uint16 else values
 
 
-def header_of(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> bytes:
+def header_of(
+    shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int, n_scored: int | None = None
+) -> bytes:
     """The first bytes of a shard: everything before its numbers.
 
     Args:
         shapes: site -> (layer, position, example, width).
         dtype: one of `STATE_DTYPES`.
         n_rows: examples in the shard.
+        n_scored: tokens with scores; None: it holds no scores.
     """
     # one metadata key only: with several, a reader that writes them again may change their order
     head: dict[str, Any] = {"__metadata__": {"axes": "layer, position, example, width"}}
     at = 0
-    sizes = {"example": ("I64", (n_rows,), 8)} | {
+    scores = {} if n_scored is None else {SCORES: ("F32", (3, n_scored), 4)}
+    sizes = {"example": ("I64", (n_rows,), 8), **scores} | {
         site: (CODES[dtype], tuple(shape), host_dtype(dtype).itemsize)
         for site, shape in shapes.items()
     }
@@ -83,34 +89,49 @@ def header_of(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> b
     return len(text).to_bytes(8, "little") + text
 
 
-def shard_size(shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int) -> int:
+def shard_size(
+    shapes: Mapping[str, Sequence[int]], dtype: str, n_rows: int, n_scored: int | None = None
+) -> int:
     """Bytes of a shard's file, exactly; arguments as in `header_of`."""
     values = (
         sum(int(np.prod(shape, dtype=np.int64)) for shape in shapes.values())
         * host_dtype(dtype).itemsize
     )
-    return len(header_of(shapes, dtype, n_rows)) + 8 * n_rows + values
+    head = header_of(shapes, dtype, n_rows, n_scored)
+    return len(head) + 8 * n_rows + 4 * 3 * (n_scored or 0) + values
 
 
-def states_bytes(values: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> bytes:
-    """One shard as safetensors: one tensor per site, and which examples they are.
+def states_bytes(
+    values: Mapping[str, NDArray[Any]],
+    rows: Sequence[int],
+    scores: NDArray[np.float32] | None = None,
+) -> bytes:
+    """One shard as safetensors: one tensor per site, which examples they are, and their scores.
 
     Args:
         values: site -> (layer, position, example, width); uint16 holds the bits of bfloat16.
         rows: index of each example.
+        scores: (log-probability | logit | entropy, token) of the tokens of one example after the
+            other, where they were read in the same pass.
     """
     example = np.asarray(rows, dtype=np.int64)
     arrays = {site: np.ascontiguousarray(part) for site, part in values.items()}
     dtype = _name(next(iter(arrays.values())).dtype) if arrays else "float32"
-    head = header_of({site: part.shape for site, part in arrays.items()}, dtype, len(example))
+    head = header_of(
+        {site: part.shape for site, part in arrays.items()},
+        dtype,
+        len(example),
+        None if scores is None else scores.shape[1],
+    )
+    first = [example] if scores is None else [example, np.ascontiguousarray(scores)]
     # joined, so that beside the arrays there is one copy of the shard and not several
     return b"".join(
-        [head, *(part.view(np.uint8).data for part in (example, *arrays.values()) if part.size)]
+        [head, *(part.view(np.uint8).data for part in (*first, *arrays.values()) if part.size)]
     )
 
 
 def read_states_bytes(content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of `states_bytes` again, by site."""
+    """The arrays of `states_bytes` again, by site; scores under `SCORES`."""
     start = 8 + int.from_bytes(content[:8], "little")
     head = json.loads(content[8:start])
     return {

@@ -22,6 +22,7 @@ from probebench.models.decoding.endings import read_tokens
 from probebench.models.decoding.replies import shared
 from probebench.models.generate import pick_generation
 from probebench.models.passes.batches import Budget
+from probebench.stages.answers import known_answers, scores_given
 from probebench.stages.plan import GIVEN, Plan
 from probebench.tasks.exact.rules import MODEL_RULE
 from probebench.tasks.prompts import encode_prompt
@@ -71,27 +72,37 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
     if q.given is not None:
         prompts = [len(g.prompt_ids) + len(g.answer_ids) for g in q.given]
     budget = planned_budget(handle, max(prompts) + new) if new else Budget()
-    memory = device_memory(handle, prompts, new, budget)
+    memory = device_memory(handle, prompts, new, budget, scored=scores_given(plan))
     typical, timer = ANSWER_SHARE * new, Timer(handle, clock)
     seconds: dict[str, tuple[float, float, float]] = {}
     if new:
         run = timer.generation(prompts, new, budget, plan.generation)
         seconds["answers"] = (run(new / 4), run(typical), run(new))
-    elif handle.causal:
-        seconds["scores"] = _sure(timer.passing(prompts, projected=True))
     if plan.exact.name != GIVEN and plan.exact.blind == MODEL_RULE:
         seconds["exact answers"] = _copying(plan, typical, timer)
-    if reading.given is None:
+    scored = _scored(plan)
+    projecting = timer.projecting(sum(scored)) if scored else 0.0
+    if reading.given is None:  # scores come from the same pass
         whole = [n + round(typical) for n in prompts]
-        seconds["hidden states"] = _sure(_reading(plan, whole, timer))
+        seconds["hidden states"] = _sure(_reading(plan, whole, timer) + projecting)
+    elif scored:
+        seconds["scores"] = _sure(timer.passing(prompts) + projecting)
     start = start_seconds(clock)
     seconds["probes"] = _sure(_fitting(plan, start, clock))
     if handle.causal and "p-true" not in plan.beside.skip:
         seconds["p(True)"] = _sure(_asking(plan, timer))
     disk = 0
     if reading.given is None:
-        disk = states_size(reading.layout, len(reading.positions), prompts, reading.dtype)
+        layout, n_positions = reading.layout, len(reading.positions)
+        disk = states_size(layout, n_positions, prompts, reading.dtype, scored or None)
     return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
+
+
+def _scored(plan: Plan) -> list[int]:
+    """Tokens of each answer that is given to the model and scored; none where it answers itself."""
+    if not scores_given(plan):
+        return []
+    return [len(a.answer_ids) for a in known_answers(plan) or ()]
 
 
 def _reading(plan: Plan, lengths: Sequence[int], timer: Timer) -> float:
@@ -129,8 +140,8 @@ def _asking(plan: Plan, timer: Timer) -> float:
     kinds, held = 1 if plan.statements else 2, len(plan.splits) - plan.splits.count("train")
     # lengths as if each prompt were read by itself, but only the part of it that is new
     new = read_tokens(asked) / sum(map(len, asked))
-    lengths = [max(round(len(ids) * new), 1) for ids in asked]
-    return timer.passing(_spread(lengths, 2 * kinds * held), projected=False)
+    lengths = _spread([max(round(len(ids) * new), 1) for ids in asked], 2 * kinds * held)
+    return timer.passing(lengths) + timer.projecting(len(lengths))
 
 
 def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, float]:

@@ -25,6 +25,7 @@ from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.loading import quiet_libraries
 from probebench.models.passes.bare import SMALL_VOCABULARY, known_tokens, random_model
 from probebench.models.passes.batches import BATCH_TOKENS
+from probebench.models.passes.token_scores import token_scores
 
 SMALL = 20_000_000
 """Parameters up to which a model is timed with all its layers."""
@@ -184,10 +185,7 @@ class Stopwatch:
         weight = torch.full((part, width), 0.01, dtype=dtype, device=self.device)
 
         def run(n: int) -> None:
-            scores = torch.nn.functional.linear(weight[:1].expand(n, width), weight)
-            own = torch.log_softmax(scores.float(), dim=-1)
-            scores.argmax(dim=-1)
-            (own.exp() * own).nan_to_num(0.0).sum(-1)
+            token_scores(torch.nn.functional.linear(weight[:1].expand(n, width), weight))
 
         taken = []
         for n in HEAD_ROWS:

@@ -24,6 +24,7 @@ from probebench.job.preview.timing import batches_of
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.bare import first_pass, held, last_step, plain_pass
 from probebench.models.passes.batches import Budget
+from probebench.models.passes.head import chunk_rows
 from probebench.models.passes.memory import (
     MOST_EXAMPLES,
     PROBE_ROWS,
@@ -46,15 +47,20 @@ ANSWER_SHARE = 0.5
 
 
 def states_size(
-    layout: Mapping[str, SiteLayout], n_positions: int, lengths: Sequence[int], dtype: str
+    layout: Mapping[str, SiteLayout],
+    n_positions: int,
+    lengths: Sequence[int],
+    dtype: str,
+    scored: Sequence[int] | None = None,
 ) -> int:
     """Bytes of the shards of hidden states, exactly.
 
     Args:
         layout: what is stored of each site.
         n_positions: token positions.
-        lengths: one per example; only how many there are decides.
+        lengths: one per example, tokens.
         dtype: what the vectors are stored as.
+        scored: tokens of each example whose scores are stored beside; None: there are none.
     """
     return sum(
         shard_size(
@@ -64,6 +70,7 @@ def states_size(
             },
             dtype,
             len(rows),
+            None if scored is None else sum(scored[i] for i in rows),
         )
         for rows in plan_shards(lengths)
     )
@@ -105,7 +112,14 @@ def weights_size(handle: ModelHandle) -> int:
     )
 
 
-def device_memory(handle: ModelHandle, prompts: Sequence[int], new: int, budget: Budget) -> Memory:
+def device_memory(
+    handle: ModelHandle,
+    prompts: Sequence[int],
+    new: int,
+    budget: Budget,
+    *,
+    scored: bool = False,
+) -> Memory:
     """Weights and the largest batch of a run.
 
     Args:
@@ -113,9 +127,12 @@ def device_memory(handle: ModelHandle, prompts: Sequence[int], new: int, budget:
         prompts: tokens of each prompt; with `new` 0 of each whole sequence.
         new: tokens that an answer may have.
         budget: what a batch of answers may hold.
+        scored: every token of a given sequence is projected to the vocabulary, chunk by chunk.
     """
     whole = [n + new for n in prompts]
-    wanted = [plain_pass(*max(batches_of(whole, Budget()), key=lambda b: b[0] * b[1]))]
+    rows, longest = max(batches_of(whole, Budget()), key=lambda b: b[0] * b[1])
+    chunk = chunk_rows(_vocabulary(handle)) if scored else 0
+    wanted = [plain_pass(rows, longest, chunk, _vocabulary(handle))]
     if new:
         rows, longest = max(batches_of(whole, budget), key=lambda b: b[0] * b[1])
         wide = _vocabulary(handle)

@@ -16,7 +16,7 @@ from probebench.models.generate import Request, generate
 from probebench.models.handles import LoadedModel
 from probebench.models.loading import quiet_libraries
 from probebench.models.passes.bare import cache_of
-from probebench.models.passes.batches import BATCH_TOKENS, Budget
+from probebench.models.passes.batches import Budget
 from probebench.states.extract import Extractor, plan_shards
 from probebench.types import EMB
 
@@ -127,13 +127,13 @@ class Timer(Stopwatch):
         line = self.line(run, rows, width)
         return sum(line(self.work(n, w)) for n, w in batches)
 
-    def passing(self, lengths: Sequence[int], projected: bool) -> float:
-        """Seconds of passes of which next to nothing is kept; `projected`: with the scores of every
-        token."""
-        batches = batches_of(lengths, Budget(BATCH_TOKENS // 2) if projected else Budget())
-        return sum(
-            self.passes(self.work(n, w)) + self.head(n * w if projected else n) for n, w in batches
-        )
+    def passing(self, lengths: Sequence[int]) -> float:
+        """Seconds of passes of which next to nothing is kept."""
+        return sum(self.passes(self.work(n, w)) for n, w in batches_of(lengths, Budget()))
+
+    def projecting(self, n_tokens: int) -> float:
+        """Seconds of projecting so many tokens to the vocabulary in chunks, and of their scores."""
+        return self.head(n_tokens)
 
 
 def _generate(loaded: LoadedModel, wanted: Sequence[Request], new: int, how: str) -> None:

@@ -21,6 +21,7 @@ from probebench.models.blocks.sites import base_of
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import quiet_libraries
 from probebench.models.passes.live_bytes import LiveBytes
+from probebench.models.passes.token_scores import token_scores
 
 FEW_LAYERS, FEW_ROWS = (2, 4), (1, 3)
 """Layers of the models, and examples of the passes, that are run where a pass cannot be counted
@@ -56,12 +57,16 @@ class Pass:
     """Makes what stands there already when counting begins, such as a cache."""
 
 
-def plain_pass(rows: int, tokens: int) -> Pass:
-    """Whole sequences, without a cache."""
+def plain_pass(rows: int, tokens: int, chunk: int = 0, vocabulary: int = 0) -> Pass:
+    """Whole sequences, without a cache; then the scores of up to `chunk` of their tokens, of a
+    small model as wide as `vocabulary`."""
 
     def run(model: Any, n: int, _: Any) -> None:
         ids = torch.zeros((n, tokens), dtype=torch.long)
-        base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        mask = torch.ones_like(ids)
+        states = base_of(model)(input_ids=ids, attention_mask=mask, use_cache=False)[0]
+        if chunk:
+            _scores(model, states.flatten(0, 1)[:chunk], vocabulary)
 
     return Pass(rows, run)
 
@@ -96,7 +101,7 @@ def last_step(rows: int, whole: int, vocabulary: int = 0) -> Pass:
         return cache_of(step(model, n, ids.shape[1] + 1, cache_of(out)))
 
     def run(model: Any, n: int, cache: Mapping[str, Any]) -> None:
-        _scores(model, step(model, n, max(whole, 3), cache), vocabulary)
+        _scores(model, step(model, n, max(whole, 3), cache)[0][:, -1], vocabulary)
 
     return Pass(rows, run, before)
 
@@ -115,21 +120,19 @@ def cached_pass(
     token."""
     ids = torch.zeros((rows, tokens), dtype=torch.long, device=device)
     with torch.inference_mode():
-        _scores(
-            model,
-            base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True),
-            vocabulary,
-        )
+        mask = torch.ones_like(ids)
+        out = base_of(model)(input_ids=ids, attention_mask=mask, use_cache=True)
+        _scores(model, out[0][:, -1], vocabulary)
 
 
-def _scores(model: Any, out: Any, vocabulary: int) -> None:
-    """The distribution after the last token."""
+def _scores(model: Any, states: torch.Tensor, vocabulary: int) -> None:
+    """The distribution after some tokens, (token, width) their last states."""
     head = model.get_output_embeddings()
     if head is not None:
-        scores = head(out[0][:, -1])
+        scores = head(states)
         if scores.shape[-1] < vocabulary:
             scores = torch.nn.functional.pad(scores, (0, vocabulary - scores.shape[-1]))
-        torch.log_softmax(scores.float(), dim=-1).exp()
+        token_scores(scores, torch.zeros(len(scores), dtype=torch.long, device=scores.device))
 
 
 def counted(handle: ModelHandle, *wanted: Pass) -> list[int]:

@@ -24,6 +24,11 @@ CHUNK_BYTES = 2**27
 times more."""
 
 
+def chunk_rows(vocabulary: int) -> int:
+    """Rows of logits that are made at once, for a vocabulary of so many tokens."""
+    return max(CHUNK_BYTES // (4 * vocabulary), 1)
+
+
 class Head:
     """Turns the last states of a model's base, after its final norm, into logits.
 
@@ -34,7 +39,7 @@ class Head:
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
         config: Any = loaded.model.config
-        self.rows = max(CHUNK_BYTES // (4 * config.get_text_config(decoder=True).vocab_size), 1)
+        self.rows = chunk_rows(config.get_text_config(decoder=True).vocab_size)
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(example, token, width) the base's last states, by a pass without a cache.

@@ -41,6 +41,57 @@ class GivenScores(NamedTuple):
     """(answer token,) of the whole distribution, in nats."""
 
 
+class Scorer:
+    """Scores given answers batch by batch, from the last states of the model's base.
+
+    Args:
+        head: of a causal language model.
+        sequences: (prompt ids, answer ids) per example, no prompt empty.
+    """
+
+    def __init__(
+        self, head: Head, sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
+    ) -> None:
+        self.head, self.sequences = head, sequences
+        self._found: list[tuple[list[int], torch.Tensor]] = []
+
+    def __call__(self, rows: list[int], states: torch.Tensor) -> None:
+        """Score some examples; nothing is waited for on a GPU.
+
+        Args:
+            rows: which, by index.
+            states: (example, token, width) of their sequences, padded on the right.
+        """
+        import torch
+
+        some, width = [self.sequences[i] for i in rows], states.shape[1]
+        # a token is foretold at the place before it
+        places = [
+            i * width + len(p) - 1 + k for i, (p, a) in enumerate(some) for k in range(len(a))
+        ]
+        index = torch.tensor([places, [k for _, a in some for k in a]], dtype=torch.long)
+        at, chosen = index.to(states.device)
+        wanted = states.flatten(0, 1).index_select(0, at)
+        parts, first = [wanted.new_zeros((3, 0), dtype=torch.float32)], 0
+        for logits in self.head.logits(wanted):
+            own = chosen[first : first + len(logits)].to(logits.device)
+            scores = token_scores(logits, own)
+            parts.append(
+                torch.stack([scores.logprobs, scores.logits, scores.entropies]).to(states.device)
+            )
+            first += len(logits)
+        self._found.append((rows, torch.cat(parts, dim=-1)))
+
+    def scores(self) -> list[GivenScores]:
+        """Of every example, in their order; of one that was scored twice the last."""
+        found: dict[int, GivenScores] = {}
+        for rows, table in self._found:
+            sizes = [len(self.sequences[i][1]) for i in rows]
+            pieces = table.cpu().split(sizes, dim=-1)
+            found.update((i, GivenScores(*p.numpy())) for i, p in zip(rows, pieces, strict=True))
+        return [found[i] for i in range(len(self.sequences))]
+
+
 def score_answers(
     loaded: LoadedModel,
     sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]],
@@ -56,42 +107,14 @@ def score_answers(
     """
     import torch
 
-    head = Head(loaded)
+    scorer = Scorer(Head(loaded), sequences)
 
-    def run(rows: list[int]) -> list[GivenScores]:
-        some = [sequences[i] for i in rows]
-        ids, mask = pad_right([p + a for p, a in some])
+    def run(rows: list[int]) -> list[int]:
+        ids, mask = pad_right([p + a for p, a in (sequences[i] for i in rows)])
         with torch.inference_mode():
-            states = head.states(ids.to(loaded.device), mask.to(loaded.device))
-            return given_scores(head, states, some)
+            states = scorer.head.states(ids.to(loaded.device), mask.to(loaded.device))
+            scorer(rows, states)
+        return rows
 
-    lengths = [len(p) + len(a) for p, a in sequences]
-    return in_batches(lengths, run, "scoring given answers", budget)
-
-
-def given_scores(
-    head: Head, states: torch.Tensor, sequences: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]
-) -> list[GivenScores]:
-    """Scores of a batch's answers from the last states of the model's base.
-
-    Args:
-        head: of the model.
-        states: (example, token, width), padded on the right.
-        sequences: (prompt ids, answer ids) per example.
-    """
-    import torch
-
-    width = states.shape[1]
-    # a token is foretold at the place before it
-    places = [
-        i * width + len(p) - 1 + k for i, (p, a) in enumerate(sequences) for k in range(len(a))
-    ]
-    chosen = torch.tensor([k for _, a in sequences for k in a], dtype=torch.long)
-    rows = torch.tensor(places, dtype=torch.long, device=states.device)
-    found, first = [], 0
-    for logits in head.logits(states.flatten(0, 1).index_select(0, rows)):
-        scores = token_scores(logits, chosen[first : first + len(logits)].to(logits.device))
-        found.append(torch.stack([scores.logprobs, scores.logits, scores.entropies]))
-        first += len(logits)
-    table = torch.cat(found, dim=-1).cpu() if found else torch.zeros((3, 0))
-    return [GivenScores(*part.numpy()) for part in table.split([len(a) for _, a in sequences], -1)]
+    in_batches([len(p) + len(a) for p, a in sequences], run, "scoring given answers", budget)
+    return scorer.scores()

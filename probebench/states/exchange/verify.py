@@ -16,7 +16,7 @@ from probebench.errors import BadFileError, StatesError
 from probebench.files import content_key
 from probebench.states.exchange.find import Stored, find_states, open_states, parts, read_manifest
 from probebench.states.reader import INDEX, StatesReader
-from probebench.states.shards import NAMES, Shard
+from probebench.states.shards import NAMES, SCORES, Shard
 from probebench.types import EMB, Check, layer_name
 
 
@@ -101,7 +101,7 @@ def _shapes(reader: StatesReader) -> Check:
     dtypes: set[str] = set()
     for file, rows in zip(reader.files, reader.order, strict=True):
         shard = Shard(file)
-        if set(shard.tensors) != {*reader.sites, "example"}:
+        if {*shard.tensors} - {SCORES} != {*reader.sites, "example"}:
             return Check(
                 "shapes",
                 False,
