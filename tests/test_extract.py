@@ -339,11 +339,11 @@ def test_out_of_memory_shrinks_the_batches_of_the_whole_shard_for_good(loaded, m
     extract = SiteExtractor(model, plan, "float32", budget=budget)
     whole, sizes = SiteExtractor._batch, []
 
-    def small(self, some, table):
+    def small(self, some, table, last):
         sizes.append(len(some))
         if len(some) > 3:
             raise torch.OutOfMemoryError("no")
-        return whole(self, some, table)
+        return whole(self, some, table, last)
 
     monkeypatch.setattr(SiteExtractor, "_batch", small)
     first = extract(seqs, places(seqs), NAMES)

@@ -72,7 +72,8 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
     if q.given is not None:
         prompts = [len(g.prompt_ids) + len(g.answer_ids) for g in q.given]
     budget = planned_budget(handle, max(prompts) + new) if new else Budget()
-    memory = device_memory(handle, prompts, new, budget, scored=scores_given(plan))
+    scored = _scored(plan)
+    memory = device_memory(handle, prompts, new, budget, scored=scored)
     typical, timer = ANSWER_SHARE * new, Timer(handle, clock)
     seconds: dict[str, tuple[float, float, float]] = {}
     if new:
@@ -80,7 +81,6 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         seconds["answers"] = (run(new / 4), run(typical), run(new))
     if plan.exact.name != GIVEN and plan.exact.blind == MODEL_RULE:
         seconds["exact answers"] = _copying(plan, typical, timer)
-    scored = _scored(plan)
     projecting = timer.projecting(sum(scored)) if scored else 0.0
     if reading.given is None:  # scores come from the same pass
         whole = [n + round(typical) for n in prompts]

@@ -118,7 +118,7 @@ def device_memory(
     new: int,
     budget: Budget,
     *,
-    scored: bool = False,
+    scored: Sequence[int] = (),
 ) -> Memory:
     """Weights and the largest batch of a run.
 
@@ -127,11 +127,12 @@ def device_memory(
         prompts: tokens of each prompt; with `new` 0 of each whole sequence.
         new: tokens that an answer may have.
         budget: what a batch of answers may hold.
-        scored: every token of a given sequence is projected to the vocabulary, chunk by chunk.
+        scored: tokens of each given answer, which are projected to the vocabulary chunk by chunk.
     """
     whole = [n + new for n in prompts]
     rows, longest = max(batches_of(whole, Budget()), key=lambda b: b[0] * b[1])
-    chunk = chunk_rows(_vocabulary(handle)) if scored else 0
+    tokens = math.ceil(rows * sum(scored) / max(len(scored), 1))
+    chunk = min(tokens, chunk_rows(_vocabulary(handle)))
     wanted = [plain_pass(rows, longest, chunk, _vocabulary(handle))]
     if new:
         rows, longest = max(batches_of(whole, budget), key=lambda b: b[0] * b[1])
