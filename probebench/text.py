@@ -17,6 +17,11 @@ def defined(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 
+def as_float(value: float | None) -> float:
+    """A number of a record, where null stands for an undefined one."""
+    return float("nan") if value is None else float(value)
+
+
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
     """A number, or `n/a`; what rounds to zero has no sign."""
     if not defined(value):

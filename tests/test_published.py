@@ -3,6 +3,8 @@
 import hashlib
 
 import pytest
+from records import PROBE
+from records import record as whole_record
 
 from probebench.record.parts.studied import PublishedRow
 from probebench.record.published import (
@@ -21,25 +23,15 @@ from probebench.tasks.schema import list_tasks
 
 
 def record(model="mistralai/Mistral-7B-Instruct-v0.2", task="triviaqa", rule="model", **changes):
-    return {
-        "model": {"name": model},
-        "task": {"name": task, "exact_answer": rule},
-        "detectors": [{"name": "logit_mean", "auroc": 0.6, "auroc_95": [0.5, 0.7], "n": 100}],
-        "by_position": [
-            {
-                "position": "-1",
-                "layer": "3",
-                "test_auroc": 0.8,
-                "test_auroc_95": [0.7, 0.9],
-                "n_test": 99,
-            },
-            {"position": "-2", "layer": None, "masked": "few"},
-        ],
-        "sites": {"resid": {}},
-        "selection": {"site": "resid"},
-        "probe": {"name": "logistic"},
+    logits = {"name": "logit_mean", "kind": "baseline", "auroc": 0.6, "auroc_95": [0.5, 0.7]}
+    here = {"position": "-1", "layer": "3", "test_auroc": 0.8, "test_auroc_95": [0.7, 0.9]}
+    return whole_record(
+        model={"name": model},
+        task={"name": task, "exact_answer": rule},
+        detectors=[{**PROBE, **logits, "n": 100}],
+        by_position=[{**here, "n_test": 99}, {"position": "-2", "layer": None, "masked": "few"}],
         **changes,
-    }
+    )
 
 
 def test_the_files_hold_facts_with_sources():

@@ -136,7 +136,7 @@ def test_published_figures_stand_beside_ours(run):
 
     record = run.record.plain()
     record["model"]["name"], record["task"]["name"] = "mistralai/Mistral-7B-v0.3", "triviaqa"
-    record["published"] = published(record)
+    record["published"] = published(Record.from_plain(record))
     text = text_of(record)
     assert "probe@exact_answer_last" in text
     assert "arXiv:2410.02707v4 Table 4" in text

@@ -1,20 +1,54 @@
 """Warnings: a clean run has none but the missing encoder; each planted fault is named."""
 
 import copy
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from records import merged
 
+from probebench.record.schema import Record
 from probebench.scoring.comparison import evaluate_detectors
+from probebench.studies import warnings as concerns
 from probebench.studies.registry import CONCERNS
-from probebench.studies.warnings import warnings
 from probebench.tasks.split import split_of
 from probebench.types import Cell, CellFit, Detector
 
+ROOT = Path(__file__).parent.parent
 N = 1500
 GROUPS = [f"g{i // 2}" for i in range(N)]
 SPLITS = tuple(split_of(g) for g in GROUPS)
 Y = np.random.default_rng(0).integers(0, 2, N)
+
+
+WHOLE = json.loads((ROOT / "leaderboards/v1/tiny/north/record.json").read_text())
+OPINION = {"n": 1500, "with_opinion": 1500, "agreement": 0.9, "kappa": 0.8}
+SCORE = {"auroc": 0.8, "auroc_95": [0.7, 0.9], "n": 280, "n_correct": 140}
+NOISE = {
+    **OPINION,
+    "only_second_says_correct": 75,
+    "only_first_says_correct": 75,
+    "judge": "exact",
+    "by_split": {},
+    "n_test": 280,
+    "scores": {"fitted_to_first": {"scored_under_first": SCORE, "scored_under_second": SCORE}},
+    "refit": {"C": 1.0},
+    "change": 0.05,
+    "change_95": [0.02, 0.08],
+    "attenuation": {
+        "wrong_among_labelled_correct": 0.1,
+        "correct_among_labelled_wrong": 0.1,
+        "factor": 0.8,
+        "factor_95": [0.7, 0.9],
+        "observed": 0.8,
+        "predicted": 0.8,
+        "predicted_95": [0.7, 0.9],
+        "bias": 0.0,
+        "n": 280,
+    },
+}
+"""Labels on which another judge differs."""
 
 
 def noisy(strength, seed):
@@ -37,6 +71,12 @@ def comparison(**more):
     return evaluate_detectors(detectors, Y, SPLITS, GROUPS, 0)
 
 
+def warnings(changes, fits, comparison):
+    """Those of a committed record with these changes."""
+    record = Record.from_plain(merged(WHOLE, {"label_noise": None, "generation": None} | changes))
+    return concerns.warnings(record, fits, comparison)
+
+
 def clean():
     found = {"rate": 1.0}
     side = {
@@ -48,7 +88,7 @@ def clean():
         "detectable_difference": 0.07,
     }
     return {
-        "selection": {"readable": "after", "p": 0.001},
+        "selection": {"readable": "after", "p": 0.001, "n_test": 300},
         "readable": {"before": None, "after": side},
         "confounds": {
             "features": ["answer_tokens", "question_tokens"],
@@ -70,7 +110,8 @@ def clean():
                 "not_stopped": 0,
                 "thinking": 0,
                 "exact_found": {"correct": found, "wrong": found},
-            }
+            },
+            "test": {"n": 300},
         },
         "positions_present": {"-8": {"n": N, "in_prompt": 0}},
         "positions": ["first_answer", "-8"],
@@ -166,7 +207,7 @@ FAULTS = {
         "Position -8 reaches into the prompt in 7 of 1500",
     ),
     "no signal": ({"controls.permutation.max_statistic_p": 0.3}, "p = 0.30"),
-    "no null": ({"controls.permutation.max_statistic_p": float("nan")}, "too little to shuffle"),
+    "no null": ({"controls.permutation.max_statistic_p": None}, "too little to shuffle"),
     "control off": (
         {"controls.shuffled_labels": {"mean_auroc": 0.6, "sd": 0.1, "repeats": 20}},
         "score 0.600 on average",
@@ -175,28 +216,15 @@ FAULTS = {
     "too long": ({"data.n_too_long": 3}, "3 examples do not fit"),
     "gold": ({"task.exact_answer": "gold"}, "found by the label"),
     "label noise": (
-        {
-            "label_noise": {
-                "judge": "exact",
-                "change": 0.05,
-                "change_95": [0.02, 0.08],
-                "n_test": 280,
-                "agreement": 0.9,
-                "kappa": 0.8,
-                "refit": {"C": 1.0},
-            }
-        },
+        {"label_noise": NOISE},
         "Under the labels of exact the probe's AUROC changes by +0.050 [+0.020, +0.080], n = 280",
     ),
     "no second fit": (
         {
             "label_noise": {
-                "judge": "exact",
+                **NOISE,
                 "change": 0.0,
                 "change_95": [-0.1, 0.1],
-                "n_test": 280,
-                "agreement": 0.9,
-                "kappa": 0.8,
                 "refit": {"C": None, "reason": "3 wrong answers"},
             }
         },

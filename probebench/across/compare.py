@@ -17,8 +17,11 @@ from probebench.across.same_examples import joined_groups, matched
 from probebench.errors import LabelError, UnknownNameError, UsageError
 from probebench.metrics.paired import Paired, paired
 from probebench.options.python import speaks_python
-from probebench.record.reopened import Reopened, as_float, cell_of
+from probebench.record.parts.measured import TestedCell
+from probebench.record.reopened import Reopened, cell_of
 from probebench.record.run import Run
+from probebench.record.schema import Record
+from probebench.text import as_float
 from probebench.types import Floats
 
 Ints = NDArray[np.int64]
@@ -198,22 +201,22 @@ def _table(run: Run, name: str) -> pd.DataFrame:
             dtype=np.float64
         )
         answers.attrs["label"] = labels.get(name, name)
-    elif run.record["sites"].get(name, {}).get("best"):
-        decisions, answers.attrs["label"] = _site_decisions(run, run.record["sites"][name]["best"])
+    elif (site := run.record.sites.get(name)) and site.best:
+        decisions, answers.attrs["label"] = _site_decisions(run, site.best)
     else:
-        sites = [site for site, facts in run.record["sites"].items() if facts["best"]]
+        sites = [site for site, facts in run.record.sites.items() if facts.best]
         raise UnknownNameError(
             f"detector of {run.folder}", name, [*dict.fromkeys(predictions.detector), *sites]
         )
     return answers.assign(decision=np.where(answers.split == "test", decisions, np.nan))
 
 
-def _site_decisions(run: Run, best: Mapping[str, Any]) -> tuple[Floats, str]:
+def _site_decisions(run: Run, best: TestedCell) -> tuple[Floats, str]:
     """(example,) decisions of the probe of a site's best cell, fitted again from the stored states,
     and its name in words."""
     stored, cell = Reopened(run), cell_of(best)
     X, there = stored.vectors(cell), stored.there(cell)
-    probe = stored.refit(cell, X, as_float(best["C"]), as_float(best["validation_auroc"]))
+    probe = stored.refit(cell, X, as_float(best.C), as_float(best.validation_auroc))
     decisions = np.full(len(X), np.nan)
     decisions[there] = probe.decisions(X[there])
     return decisions, f"probe, best cell of {cell.site}: layer {cell.row}, {cell.position}"
@@ -240,7 +243,7 @@ def _refusal(runs: Sequence[Run], other: int, n: int, first: str) -> str:
     )
 
 
-def _differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _differs(a: Record, b: Record) -> dict[str, tuple[Any, Any]]:
     found = {said: (a[part].get(key), b[part].get(key)) for said, part, key in DIFFERS}
     found |= {name: (a.get(key), b.get(key)) for name, key in (("protocol", "protocol_version"),)}
     return {name: pair for name, pair in found.items() if pair[0] != pair[1]}

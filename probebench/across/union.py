@@ -10,6 +10,7 @@ import pandas as pd
 
 from probebench.probes.labels import Labels
 from probebench.probes.parts import OneScale
+from probebench.record.parts.measured import CellName
 from probebench.record.reopened import CellProbe, Reopened, cell_of, fit_probe, no_probe
 from probebench.types import Cell, SplitName
 
@@ -37,7 +38,7 @@ def common_cell(sources: Sequence[Reopened], target: Reopened) -> Cell | None:
         ]
         known = [at for at in known if all(at[0] in m.index and at[1] in m.columns for m in maps)]
         cells = [
-            cell_of({"site": site, "layer": layer, "position": position})
+            cell_of(CellName.from_plain({"site": site, "layer": layer, "position": position}))
             for layer, position in known
         ]
         means = pd.Series(

@@ -12,6 +12,7 @@ from probebench.errors import UsageError
 from probebench.job.options import Options
 from probebench.options.field import own_options
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.stages.plan import Plan
 from probebench.text import clipped
 
@@ -29,7 +30,7 @@ def check_place(options: Options, plan: Plan) -> None:
         UsageError: settings, weights or files differ, with what and how.
     """
     found = Run.there(plan.folder)
-    if found is None or found.record.get("key") == plan.key:
+    if found is None or found.record.key == plan.key:
         return
     differ = list(_differences(found.record, options, plan))
     if differ:
@@ -40,9 +41,9 @@ def check_place(options: Options, plan: Plan) -> None:
         )
 
 
-def _differences(record: Mapping[str, Any], options: Options, plan: Plan) -> Iterator[str]:
+def _differences(record: Record, options: Options, plan: Plan) -> Iterator[str]:
     """What was asked for there and here, where that is not the same."""
-    theirs = record["settings"]
+    theirs = record.settings
     yield from _found(record, options, plan)
     yield from differing(theirs, options)
     for o in own_options(Options):
@@ -54,7 +55,7 @@ def _differences(record: Mapping[str, Any], options: Options, plan: Plan) -> Ite
         elif (
             here
             and theirs.get("limit") == options.limit
-            and record["data"]["sha256"] != plan.questions.facts["sha256"]
+            and record.data.sha256 != plan.questions.facts["sha256"]
         ):
             yield f"the content of {here if isinstance(here, str) else ', '.join(here)}"
 
@@ -71,13 +72,13 @@ def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
                 yield from _differ(o.flag, before, _json(getattr(asked, o.name)))
 
 
-def _found(record: Mapping[str, Any], options: Options, plan: Plan) -> Iterator[str]:
+def _found(record: Record, options: Options, plan: Plan) -> Iterator[str]:
     """The same of what was found under a name: model and task."""
-    identity, old, new = plan.handle.identity, record["task"], plan.task
-    yield from _differ("the model", record["model"]["name"], identity.name)
-    if record["model"]["name"] == identity.name:
+    identity, old, new = plan.handle.identity, record.task, plan.task
+    yield from _differ("the model", record.model.name, identity.name)
+    if record.model.name == identity.name:
         for name in MODEL:
-            there, here = record["model"].get(name), getattr(identity, name)
+            there, here = record.model.get(name), getattr(identity, name)
             yield from _differ(f"the model's {name.replace('_', ' ')}", there, here)
     # without a task it is called after the file of its answers
     if options.task is not None or record["settings"].get("task") is not None:

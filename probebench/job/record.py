@@ -13,10 +13,11 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.detectors.suite import left_out
+from probebench.files import clean_json
 from probebench.metrics.intervals import mean_interval
 from probebench.models.blocks.sites import SitePlan
 from probebench.record.published import published
-from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION
+from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION, Record
 from probebench.record.versions import versions
 from probebench.scoring.comparison import detector_facts, ends
 from probebench.scoring.matrix import tested
@@ -191,8 +192,8 @@ def build_record(
     fits: Sequence[CellFit],
     result: Result,
     studies: Mapping[str, Any],
-) -> dict[str, Any]:
-    """The whole record.
+) -> Record:
+    """The record, all but its files and timing.
 
     Args:
         head: key, model, task, data, probe and settings, as the pipeline resolved them.
@@ -233,7 +234,6 @@ def build_record(
         "shuffled_labels": shuffled_facts(result.shuffled_aurocs),
         "permutation": permutation_facts(result, fits),
     }
-    record |= studies
-    record["published"] = published(record)
-    record["warnings"] = warnings(record, fits, c)
-    return record
+    built = Record.from_plain(clean_json({**record, **studies}))
+    built = built.changed(published=published(built))
+    return built.changed(warnings=warnings(built, fits, c))

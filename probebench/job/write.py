@@ -15,7 +15,7 @@ import pandas as pd
 from probebench._version import __version__
 from probebench.across.draw import draw
 from probebench.errors import UsageError
-from probebench.files import clean_json, write_atomic, write_json
+from probebench.files import write_atomic, write_json
 from probebench.job.prepare import Prepared
 from probebench.job.record import build_record
 from probebench.models.blocks.sites import COMPONENTS
@@ -88,10 +88,12 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     for name, table in tables.items():
         write_atomic(folder / name, parquet_bytes(table))
     probe, note = _save_selected(prepared, found)
-    record = {**record, "files": list(tables)}
-    record["probe"] = {**record["probe"], "file": probe}
-    record["warnings"] = [*record["warnings"], *plan.notes, *([note] if note else [])]
-    run = Run(folder, Record.from_plain(clean_json(record)))
+    record = record.changed(
+        files=list(tables),
+        probe={**record.probe.plain(), "file": probe},
+        warnings=[*record.warnings, *plan.notes, *([note] if note else [])],
+    )
+    run = Run(folder, record)
     files = ["answers.parquet", "predictions.parquet", "scores.parquet", *_matrices(run, result)]
     files += [f"{PROBE}.safetensors", f"{PROBE}.json"] if probe else []
     files += [ATTRIBUTION] if found.attribution is not None else []
@@ -151,7 +153,7 @@ def _save_selected(prepared: Prepared, found: Findings) -> tuple[str | None, str
     return PROBE, ""
 
 
-def record_of(prepared: Prepared, runner: Runner, found: Findings) -> dict[str, Any]:
+def record_of(prepared: Prepared, runner: Runner, found: Findings) -> Record:
     """The record, but for the files and the time that writing takes."""
     plan, data = prepared.plan, found.data
     head = {

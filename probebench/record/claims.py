@@ -8,13 +8,15 @@ whether an interval happens to reach one half.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from probebench.record.parts.measured import ChosenCell, DetectorFacts
+from probebench.record.parts.studied import AgainstFacts, BestBaseline
+from probebench.record.schema import Record
 from probebench.text import defined
 
-Record = Mapping[str, Any]
 Ends = Sequence[float | None]
 Outcome = Literal["better", "worse", "undecided", "alone"]
 Verdict = Literal["above", "level", "below", "unknown"]
@@ -30,8 +32,8 @@ class Against:
     auroc: float | None
     """Of the cell's probe, on these examples."""
     auroc_95: Ends
-    signal: Mapping[str, Any] | None
-    """Name, label, `auroc` and `auroc_95` of the simpler signal; None where there is none."""
+    signal: BestBaseline | DetectorFacts | None
+    """The simpler signal; None where there is none."""
     difference: float | None
     """Probe minus signal."""
     difference_95: Ends
@@ -40,8 +42,8 @@ class Against:
     n_correct: int | None
     rule: str
     """How the signal was chosen."""
-    cell: Mapping[str, Any]
-    """Layer and position of the probe."""
+    cell: ChosenCell
+    """That of the probe."""
 
     @property
     def outcome(self) -> Outcome:
@@ -59,20 +61,19 @@ def outcome(difference_95: Ends) -> Outcome:
     return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
 
-def against_of(facts: Mapping[str, Any]) -> Against:
+def against_of(facts: AgainstFacts) -> Against:
     """One side (`before` or `after`) of the record's `readable`."""
-    cell, signal = facts["cell"], facts["best_baseline"]
-    n = signal.get("n_validation")
-    rule = "chosen on validation" if n is None else f"chosen on validation, n = {n:,}"
+    cell, signal = facts.cell, facts.best_baseline
+    known = f", n = {signal.n_validation:,}" if "n_validation" in signal else ""
     return Against(
-        cell["auroc"],
-        tuple(cell["auroc_95"]),
+        cell.auroc,
+        cell.auroc_95,
         signal,
-        facts["difference"],
-        tuple(facts["difference_95"]),
-        facts["n"],
-        facts.get("n_correct"),
-        rule,
+        facts.difference,
+        facts.difference_95,
+        facts.n,
+        facts.n_correct,
+        f"chosen on validation{known}",
         cell,
     )
 
@@ -85,32 +86,21 @@ def headline(record: Record) -> Against:
     time. A record without that choice gets the baseline with the highest test AUROC, which is the
     harder comparison, on the examples of its table.
     """
-    chosen = record["selection"]
-    facts = (record.get("readable") or {}).get(chosen.get("readable"))
-    if facts and facts.get("best_baseline"):
+    chosen, probe = record.selection, record.detectors[0]
+    facts = getattr(record.readable, chosen.readable or "", None)
+    if facts is not None:
         return against_of(facts)
-    probe = record["detectors"][0]
-    rivals = [
-        d
-        for d in record["detectors"]
-        if d.get("kind") == "baseline" and d["name"] not in NO_RIVALS and defined(d["auroc"])
-    ]
-    best = max(rivals, key=lambda d: d["auroc"]) if rivals else None
-    gap, ends = (
-        (best["probe_minus_this"], tuple(best["probe_minus_this_95"]))
-        if best
-        else (None, (None, None))
-    )
-    rule = "the highest on test" if best else ""
+    rivals = [d for d in record.detectors if d.kind == "baseline" and d.name not in NO_RIVALS]
+    best = max(rivals, key=lambda d: d.auroc, default=None)
     return Against(
-        probe["auroc"],
-        tuple(probe["auroc_95"]),
+        probe.auroc,
+        probe.auroc_95,
         best,
-        gap,
-        ends,
-        probe["n"],
-        probe.get("n_correct"),
-        rule,
+        best.probe_minus_this if best else None,
+        best.probe_minus_this_95 if best else (None, None),
+        probe.n,
+        probe.n_correct,
+        "the highest on test" if best else "",
         chosen,
     )
 
@@ -141,13 +131,11 @@ def chance(record: Record) -> Chance:
     The cell was chosen on validation, so its p on test is of one test. An AUROC so low that its
     opposite would be significant (two-sided) is below chance: it ranks the wrong way round.
     """
-    chosen = record["selection"]
-    p = chosen.get("p")
-    map_p = ((record.get("controls") or {}).get("permutation") or {}).get("max_statistic_p")
+    chosen, p = record.selection, record.selection.p
     if defined(p):
         verdict: Verdict = "above" if p < ALPHA else "below" if p > 1 - ALPHA / 2 else "level"
-        return Chance(verdict, p, map_p if defined(map_p) else None)
-    low, high = chosen.get("test_auroc_95") or (None, None)
+        return Chance(verdict, p, record.controls.permutation.max_statistic_p)
+    low, high = chosen.test_auroc_95
     if not (defined(low) and defined(high)):
         return Chance("unknown", None, None)
     return Chance("above" if low > 0.5 else "below" if high < 0.5 else "level", None, None)
@@ -203,19 +191,14 @@ def chance_sentence(record: Record) -> str:
 def coverage(record: Record) -> tuple[int, int] | None:
     """(test examples that have the selected cell's token, all test examples), where some lack it;
     None where none does."""
-    there, every = (
-        record["selection"].get("n_test"),
-        ((record.get("counts") or {}).get("test") or {}).get("n"),
-    )
-    return (there, every) if there is not None and every is not None and there < every else None
+    there, every = record.selection.n_test, record.counts.test.n
+    return (there, every) if there < every else None
 
 
 def selected(record: Record) -> tuple[float | None, Ends, int, int | None]:
     """AUROC, interval, n and number correct of the selected cell over all test examples that have
     its token."""
-    s, probe = record["selection"], record["detectors"][0]
-    if s.get("n_test") is None:
-        return probe["auroc"], probe["auroc_95"], probe["n"], probe["n_correct"]
-    # records before `n_test_correct`
-    same = probe["n_correct"] if probe["n"] == s["n_test"] else None
-    return s["test_auroc"], s["test_auroc_95"], s["n_test"], s.get("n_test_correct", same)
+    s, probe = record.selection, record.detectors[0]
+    same = probe.n_correct if probe.n == s.n_test else None  # records before `n_test_correct`
+    correct = s.n_test_correct if "n_test_correct" in s else same
+    return s.test_auroc, s.test_auroc_95, s.n_test, correct

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.record.parts.studied import PublishedRow
+from probebench.record.schema import Record
 
 FOLDER = Path(__file__).parent.parent / "published"
 TEST_AUROC, ERROR_TYPES, TRANSFER = (
@@ -58,14 +59,14 @@ def our_name(detector: str) -> tuple[str, str]:
     return "detector", f"{OTHERS.get(first, first)}_{rest}"
 
 
-def published(record: Mapping[str, Any]) -> dict[str, Any] | None:
+def published(record: Record) -> dict[str, Any] | None:
     """The record's `published`: what papers print for its model and task; None where they print
     nothing.
 
     Args:
         record: with its model, task, detectors and `by_position`.
     """
-    name, task = record["model"]["name"], record["task"]["name"]
+    name, task = record.model.name, record.task.name
 
     def own(file: str) -> list[Mapping[str, str]]:
         return [r for r in figures(file) if same_model(name, r["model"])]
@@ -102,15 +103,13 @@ Measured = Mapping[tuple[str, str], tuple[Any, Any, Any]]
 """What a figure is of, as `our_name` says it -> AUROC, its interval and n of this run."""
 
 
-def _ours(record: Mapping[str, Any]) -> Measured:
+def _ours(record: Record) -> Measured:
     """The run's own figures."""
-    detectors = {
-        ("detector", d["name"]): (d["auroc"], d["auroc_95"], d["n"]) for d in record["detectors"]
-    }
+    detectors = {("detector", d.name): (d.auroc, d.auroc_95, d.n) for d in record.detectors}
     positions = {
-        ("position", p["position"]): (p["test_auroc"], p["test_auroc_95"], p["n_test"])
-        for p in record["by_position"]
-        if p["layer"] is not None
+        ("position", p.position): (p.test_auroc, p.test_auroc_95, p.n_test)
+        for p in record.by_position
+        if p.layer is not None
     }
     return detectors | positions
 
@@ -134,14 +133,14 @@ def _beside(row: Mapping[str, str], ours: Measured) -> dict[str, Any]:
     }
 
 
-def differs(record: Mapping[str, Any]) -> list[str]:
+def differs(record: Record) -> list[str]:
     """What differs between this run and the paper's, one sentence each; what the run's options made
     the same is left out."""
-    sites, probe = list(record["sites"]), record["probe"]["name"]
+    sites, probe = list(record.sites), record.probe.name
     found = []
-    if record["selection"]["site"] != "mlp.down":
+    if record.selection.site != "mlp.down":
         found.append(
-            f"Site: ours reads {record['selection']['site']}, theirs the MLP's output "
+            f"Site: ours reads {record.selection.site}, theirs the MLP's output "
             + ("(site mlp.down of this run)." if "mlp.down" in sites else "(--sites mlp.down).")
         )
     if probe != "orgad2025":
@@ -150,7 +149,7 @@ def differs(record: Mapping[str, Any]) -> list[str]:
             "LogisticRegression with default settings on "
             "vectors as they are, which need not converge (--probe orgad2025)."
         )
-    if record["task"]["exact_answer"] != "gold":
+    if record.task.exact_answer != "gold":
         found.append(
             "Exact answer: found here without the label; theirs is searched with the accepted "
             "answers where the answer is right, "

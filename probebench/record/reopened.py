@@ -17,8 +17,10 @@ from probebench.probes.fit import Job
 from probebench.probes.kinds import Probe, get_probe, linear_map
 from probebench.probes.labels import Labels, why_no_probe
 from probebench.probes.many_fits import decide, fit_grid, fit_last, fits_of
+from probebench.record.parts.measured import CellName
 from probebench.record.run import PROBE, Run
 from probebench.tasks.examples import normalise
+from probebench.text import as_float
 from probebench.types import EMB, Cell, Floats
 
 Mask = NDArray[np.bool_]
@@ -55,16 +57,9 @@ def no_probe(why: str) -> CellProbe:
     return CellProbe(None, None, float("nan"), float("nan"), why)
 
 
-def as_float(value: float | None) -> float:
-    """A number of a record, where null stands for an undefined one."""
-    return float("nan") if value is None else float(value)
-
-
-def cell_of(facts: Mapping[str, Any]) -> Cell:
+def cell_of(facts: CellName) -> Cell:
     """The cell that a record names."""
-    return Cell(
-        facts["site"], EMB if facts["layer"] == "emb" else int(facts["layer"]), facts["position"]
-    )
+    return Cell(facts.site, EMB if facts.layer == "emb" else int(facts.layer), facts.position)
 
 
 class Reopened:
@@ -78,7 +73,7 @@ class Reopened:
     def __init__(self, run: Run) -> None:
         self.run, self.reader, self.answers = run, run.states(), run.answers
         self.name: str = run.record["task"]["name"]
-        self.cell = cell_of(run.record["selection"])
+        self.cell = cell_of(run.record.selection)
         self.labels = Labels(
             self.answers.label.to_numpy(dtype=np.int64),
             tuple(self.answers.split),

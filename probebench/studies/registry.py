@@ -8,10 +8,11 @@ is said where nobody asked for it follow from the row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from probebench.record.schema import Record
 from probebench.scoring.comparison import Comparison
 from probebench.types import CellFit
 
@@ -76,8 +77,8 @@ def study(
 class Concern:
     """What the concerns look at."""
 
-    record: Mapping[str, Any]
-    """As far as it is built: everything but the warnings."""
+    record: Record
+    """All of it but the warnings."""
     fits: Sequence[CellFit]
     comparison: Comparison
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from probebench.detectors import suite
 from probebench.models.passes.agreement import disagreement
 from probebench.record.claims import ALPHA, against_of, chance, coverage, outcome
+from probebench.record.schema import Record
 from probebench.scoring.comparison import Comparison, ends
 from probebench.studies.registry import CONCERNS, Concern, concern
 from probebench.tasks.local.notes import data_notes
-from probebench.text import interval
+from probebench.text import as_float, defined, interval, number
 from probebench.types import CellFit
 
 BALANCED = (0.1, 0.9)
@@ -26,9 +26,7 @@ CONTROL_P = 0.01
 """and the p-value over repeats (Student's t) from which it counts as away from it."""
 
 
-def warnings(
-    record: Mapping[str, Any], fits: Sequence[CellFit], comparison: Comparison
-) -> list[str]:
+def warnings(record: Record, fits: Sequence[CellFit], comparison: Comparison) -> list[str]:
     """Every concern of a run, in sentences."""
     run = Concern(record, fits, comparison)
     return [sentence for rule in CONCERNS for sentence in rule(run)]
@@ -37,11 +35,11 @@ def warnings(
 @concern
 def _beaten(run: Concern) -> Iterator[str]:
     """A baseline of the same time is better, or the test split cannot tell."""
-    found = run.record["readable"][run.record["selection"]["readable"]]
+    found = getattr(run.record.readable, run.record.selection.readable or "", None)
     if found is None:
         return
-    own, d, least = against_of(found), found["difference"], found["detectable_difference"]
-    signal = found["best_baseline"]["label"]
+    own, signal = against_of(found), found.best_baseline.label
+    d, least = as_float(found.difference), as_float(found.detectable_difference)
     gap = f"{d:+.3f} {interval(own.difference_95, signed=True)}"
     figures = f"probe minus baseline is {gap} over the {own.n} test examples that both score"
     weak = np.isfinite(least) and abs(d) < least
@@ -73,16 +71,17 @@ def _sample(run: Concern) -> Iterator[str]:
 @concern
 def _batched(run: Concern) -> Iterator[str]:
     """Answers of a batch are not those that the same prompts get alone."""
-    found = (run.record.get("generation") or {}).get("alone")
-    if found and (why := disagreement(found, run.record["model"]["dtype"])):
+    generation = run.record.generation
+    found = generation.alone if generation else None
+    if found and (why := disagreement(found, run.record.model.dtype)):
         other = (
             "plain"
-            if run.record["generation"]["how"] == "fast"
+            if generation and generation.how == "fast"
             else "plain and --dtype float32, or another --attn-implementation"
         )
         yield (
-            f"{found['differ']} of the first {found['examples']} answers differ from those that "
-            f"the model gives alone, within {found['tokens']} tokens: {why}. Compare with "
+            f"{found.differ} of the first {found.examples} answers differ from those that "
+            f"the model gives alone, within {found.tokens} tokens: {why}. Compare with "
             f"--generation {other}."
         )
 
@@ -124,29 +123,27 @@ def _simple(run: Concern) -> Iterator[str]:
 @concern
 def _confounded(run: Concern) -> Iterator[str]:
     """Lengths, places and sources explain the probe, or the answer stands in the prompt."""
-    found = run.record["confounds"]
-    linear, left, flag = found["linear"], found["residual"], found["answer_in_prompt"]
-    if linear and linear["probe_minus_this_95"][0] <= 0:
-        said = (
-            "beats the probe"
-            if linear["probe_minus_this_95"][1] < 0
-            else "is not distinguishable from the probe"
-        )
+    if (found := run.record.confounds) is None:
+        return
+    linear, left, flag = found.linear, found.residual, found.answer_in_prompt
+    against = outcome(linear.probe_minus_this_95) if linear else "better"
+    if linear and against != "better" and defined(linear.probe_minus_this_95[0]):
+        said = "beats" if against == "worse" else "is not distinguishable from"
         yield (
-            f"A linear model of {_names(found['features'])} {said} (AUROC {linear['auroc']:.3f}, "
-            f"difference {linear['probe_minus_this']:+.3f} "
-            f"{interval(linear['probe_minus_this_95'], signed=True)}, n = {linear['n']})."
+            f"A linear model of {_names(found.features)} {said} the probe (AUROC "
+            f"{number(linear.auroc)}, difference {number(linear.probe_minus_this, signed=True)} "
+            f"{interval(linear.probe_minus_this_95, signed=True)}, n = {linear.n})."
         )
     above = chance(run.record).verdict == "above"  # else there was nothing to explain
-    if left and (left["auroc_95"][0] <= 0.5 or left["auroc"] == 0.5) and above:
+    if left and (as_float(left.auroc_95[0]) <= 0.5 or left.auroc == 0.5) and above:
         yield (
-            f"With {_names(found['features'])} regressed out, the probe's AUROC goes from "
-            f"{left['probe_auroc']:.3f} to {left['auroc']:.3f}, an interval that reaches 0.5 (n = "
-            f"{left['n']})."
+            f"With {_names(found.features)} regressed out, the probe's AUROC goes from "
+            f"{number(left.probe_auroc)} to {number(left.auroc)}, an interval that reaches 0.5 "
+            f"(n = {left.n})."
         )
-    if flag and flag["flag"]:
-        rate = flag["all"]["rate"]
-        seen = f" (an accepted one in {rate:.0%} of prompts)" if np.isfinite(rate) else ""
+    if flag and flag.flag:
+        rate = flag.all.rate
+        seen = "" if rate is None else f" (an accepted one in {rate:.0%} of prompts)"
         yield f"The answer stands in the prompt{seen}: the probe may read whether it was copied."
 
 
@@ -158,18 +155,15 @@ def _names(features: Sequence[str]) -> str:
 @concern
 def _classes(run: Concern) -> Iterator[str]:
     """Balance, answers cut off, and exact answers found more often in one class."""
-    task, everything = run.record["task"], run.record["counts"]["all"]
-    if not BALANCED[0] <= everything["accuracy"] <= BALANCED[1]:
+    every = run.record.counts.all
+    if not BALANCED[0] <= as_float(every.accuracy) <= BALANCED[1]:
+        yield f"Classes are unbalanced: {every.correct} of {every.n} answers are correct."
+    if every.not_stopped > 0.1 * every.n and run.record.task.kind != "statements":
         yield (
-            f"Classes are unbalanced: {everything['correct']} of {everything['n']} answers are "
-            "correct."
+            f"{every.not_stopped} of {every.n} answers ran into max_new_tokens and were cut off."
         )
-    if everything["not_stopped"] > 0.1 * everything["n"] and task["kind"] != "statements":
-        yield (
-            f"{everything['not_stopped']} of {everything['n']} answers ran into max_new_tokens "
-            "and were cut off."
-        )
-    rates = [everything["exact_found"][c]["rate"] for c in ("correct", "wrong")]
+    found = every.exact_found
+    rates = [as_float(found[c].rate if found else None) for c in ("correct", "wrong")]
     if abs(rates[0] - rates[1]) > RATE_APART:
         yield (
             f"Exact answers are found in {rates[0]:.0%} of correct and {rates[1]:.0%} of wrong "
@@ -180,10 +174,10 @@ def _classes(run: Concern) -> Iterator[str]:
 @concern
 def _places(run: Concern) -> Iterator[str]:
     """Positions that belong to the answer and reach into the prompt."""
-    for name, facts in run.record["positions_present"].items():
-        if facts["in_prompt"]:
+    for name, facts in run.record.positions_present.items():
+        if facts.in_prompt:
             yield (
-                f"Position {name} reaches into the prompt in {facts['in_prompt']} of {facts['n']} "
+                f"Position {name} reaches into the prompt in {facts.in_prompt} of {facts.n} "
                 "answers."
             )
 
@@ -203,27 +197,20 @@ def _controls(run: Concern) -> Iterator[str]:
     """What shuffled labels say."""
     from scipy.stats import t as student
 
-    permutation, shuffled = (
-        run.record["controls"]["permutation"],
-        run.record["controls"]["shuffled_labels"],
-    )
-    if permutation["shuffles"] and not np.isfinite(permutation["max_statistic_p"]):
+    permutation, shuffled = run.record.controls.permutation, run.record.controls.shuffled_labels
+    p = permutation.max_statistic_p
+    if permutation.shuffles and p is None:
         yield (
             "Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no "
             "p-value is given."
         )
-    p = permutation["max_statistic_p"]
-    if p >= ALPHA:
+    if p is not None and p >= ALPHA:
         yield (
             f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} "
             "(max-statistic)."
         )
-    mean, n = shuffled["mean_auroc"], shuffled["repeats"]
-    apart = (
-        2 * float(student.sf(abs(mean - 0.5) / (shuffled["sd"] / n**0.5), n - 1))
-        if shuffled["sd"] > 0
-        else 1.0
-    )
+    mean, sd, n = as_float(shuffled.mean_auroc), as_float(shuffled.sd), shuffled.repeats
+    apart = 2 * float(student.sf(abs(mean - 0.5) / (sd / n**0.5), n - 1)) if sd > 0 else 1.0
     if abs(mean - 0.5) > CONTROL_OFF and apart < CONTROL_P:
         yield (
             f"Probes of shuffled labels score {mean:.3f} on average over {n}, away from 0.5 (p = "
@@ -235,19 +222,19 @@ def _controls(run: Concern) -> Iterator[str]:
 @concern
 def _set_up(run: Concern) -> Iterator[str]:
     """Thinking, examples left out, and the label-aware rule."""
-    record, everything = run.record, run.record["counts"]["all"]
-    if everything["thinking"] and "first_answer" in record["positions"]:
+    record, every = run.record, run.record.counts.all
+    if every.thinking and "first_answer" in record.positions:
         yield (
-            f"The model thinks before it answers ({everything['thinking']} of {everything['n']}): "
+            f"The model thinks before it answers ({every.thinking} of {every.n}): "
             "first_answer and second_answer are its first generated tokens, inside the thinking; "
             "the final answer begins at final_first (--positions all)."
         )
-    if record["data"]["n_too_long"]:
+    if record.data.n_too_long:
         yield (
-            f"{record['data']['n_too_long']} examples do not fit into the model's context and "
-            "were left out."
+            f"{record.data.n_too_long} examples do not fit into the model's context and were left "
+            "out."
         )
-    if record["task"]["exact_answer"] == "gold":
+    if record.task.exact_answer == "gold":
         yield (
             "Exact answers were found by the label (--exact-answer gold): for comparison with the "
             "paper only."
@@ -257,7 +244,7 @@ def _set_up(run: Concern) -> Iterator[str]:
 @concern
 def _read(run: Concern) -> Iterator[str]:
     """How the examples were read."""
-    yield from data_notes(run.record["data"], run.record["counts"]["all"]["n"])
+    yield from data_notes(run.record.data, run.record.counts.all.n)
 
 
 @concern
@@ -265,15 +252,14 @@ def _left_out(run: Concern) -> Iterator[str]:
     """Cells without a probe, and test examples without a place in the table."""
     masked = Counter(f.masked for f in run.fits if f.masked)
     yield from (f"{n} cells are masked: {reason}." for reason, n in masked.items())
-    c, selection = run.comparison, run.record["selection"]
+    c, selection = run.comparison, run.record.selection
     if sum(c.dropped.values()):
-        there = selection.get("n_test")
         both = (
             ""
-            if there in (None, len(c.rows))
+            if selection.n_test == len(c.rows)
             else (
-                f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all {there} that "
-                f"have its token {selection['test_auroc']:.3f}."
+                f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all "
+                f"{selection.n_test} that have its token {number(selection.test_auroc)}."
             )
         )
         yield (
@@ -286,12 +272,14 @@ def _left_out(run: Concern) -> Iterator[str]:
 @concern
 def _noise(run: Concern) -> Iterator[str]:
     """Labels on which judges differ."""
-    found = run.record["label_noise"]
-    if found and (reason := found["refit"].get("reason")):
-        yield f"The selected cell cannot be fitted to the labels of {found['judge']}: {reason}."
-    if found and (found["change_95"][0] > 0 or found["change_95"][1] < 0):
+    if (found := run.record.label_noise) is None:
+        return
+    if reason := found.refit.reason:
+        yield f"The selected cell cannot be fitted to the labels of {found.judge}: {reason}."
+    if outcome(found.change_95) != "undecided":
         yield (
-            f"Under the labels of {found['judge']} the probe's AUROC changes by "
-            f"{found['change']:+.3f} {interval(found['change_95'], signed=True)}, n = "
-            f"{found['n_test']} (agreement {found['agreement']:.1%}, kappa {found['kappa']:.2f})."
+            f"Under the labels of {found.judge} the probe's AUROC changes by "
+            f"{number(found.change, signed=True)} {interval(found.change_95, signed=True)}, n = "
+            f"{found.n_test} (agreement {as_float(found.agreement):.1%}, kappa "
+            f"{number(found.kappa, 2)})."
         )

@@ -146,11 +146,11 @@ def readable_blocks(record: Record) -> list[Block]:
         return []
     rows, missing, validation = [], [], []
     for when in ("before", "after"):
-        if (facts := record.readable and record.readable[when]) is None:
+        if (facts := getattr(record.readable, when, None)) is None:
             missing.append(f"No cell and simpler signal to compare are readable {when} the answer.")
             continue
         own = against_of(facts)
-        signal, where = own.signal or {}, f"layer {own.cell['layer']}, {own.cell['position']}"
+        signal, where = facts.best_baseline, f"layer {own.cell['layer']}, {own.cell['position']}"
         gap = Number(own.difference, signed=True), between(own.difference_95, signed=True)
         there = signal["label"], Number(signal["auroc"])
         rows.append(Row((when, where, Number(own.auroc), *there, *gap, count(own.n))))

@@ -133,11 +133,11 @@ def _readable(r: Record) -> list[str]:
 
     lines = []
     for when in ("before", "after"):
-        if (found := r.readable and r.readable[when]) is None:
+        if (found := getattr(r.readable, when, None)) is None:
             continue
         own = against_of(found)
         time = "beside it" if r.task.kind == "statements" else f"{when} the answer"
-        signal = own.signal or {}
+        signal = found.best_baseline
         lines += [
             f"{time}: probe {number(own.auroc)} (layer {own.cell['layer']}, "
             f"{own.cell['position']}), n = {own.n:,}",
