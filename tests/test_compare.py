@@ -168,8 +168,8 @@ def test_different_labels_are_refused_and_the_message_says_why():
     assert str(caught.value) == (
         f"7 of {n} common test examples have different labels in run-t and run-t (first: "
         f"'{first}'). The runs do not mean the same by right and wrong: compare their tasks, "
-        "judges and answers. With --different-labels each run is scored against its own labels all "
-        "the same."
+        "judges and answers. With different_labels=True each run is scored against its own labels "
+        "all the same."
     )
     a, b = runs(model={**MODEL, "name": "other", "revision": "s"})
     flipped(b, 7)

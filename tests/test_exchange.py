@@ -738,9 +738,7 @@ def test_bfloat16_is_imported_verified_and_exported(finished, elsewhere, tmp_pat
         values[1, -1] = 3.4e38
         return values, ids
 
-    with pytest.raises(
-        StatesError, match="too large for bfloat16. Keep it with --states-dtype float32"
-    ):
+    with pytest.raises(StatesError, match="too large for bfloat16. Keep it with dtype='float32'"):
         brought(
             finished,
             saved(tmp_path / "y.npz", elsewhere, "tl", infinite),
@@ -832,7 +830,7 @@ def too_large(values, ids):
         (
             lambda v, i: (v[:-1], i),
             BadFileError,
-            "3 entries.*hf has 4 for 3 blocks.*would be --convention blocks or tl",
+            "3 entries.*hf. has 4 for 3 blocks.*would be convention blocks or tl",
         ),
         (
             with_nan,
@@ -852,8 +850,7 @@ def too_large(values, ids):
         (
             too_large,
             StatesError,
-            "Layer 0 at '-1' is too large for float16. Keep it with --states-dtype bfloat16 or "
-            "float32",
+            "Layer 0 at '-1' is too large for float16. Keep it with dtype='bfloat16' or float32",
         ),
     ],
 )

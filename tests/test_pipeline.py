@@ -297,7 +297,7 @@ def discarded(finished, model_folder, tmp_path_factory):
 def test_discarded_states_are_gone_and_said_so(discarded):
     run, _ = discarded
     assert not list((run.folder / "stages").glob("states-*"))
-    with pytest.raises(BadFileError, match="--discard-states"):
+    with pytest.raises(BadFileError, match="discard_states=True"):
         run.hidden_states()
 
 

@@ -588,7 +588,7 @@ def test_what_is_not_a_finished_run_is_named(run, undrawn, tmp_path):
 def test_wrong_options_are_named(run, undrawn, tmp_path):
     with pytest.raises(UnknownNameError, match="html"):
         write_report([run], formats=("htm",))
-    with pytest.raises(UsageError, match="--examples"):
+    with pytest.raises(UsageError, match="examples takes a number"):
         write_report([run], examples=-1)
     with pytest.raises(UsageError, match="finished run"):
         write_report([])

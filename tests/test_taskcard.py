@@ -154,7 +154,7 @@ def test_pinned_file_is_fetched_once_and_kept(mine, tmp_path):
 
 
 def test_offline_without_a_copy_says_what_to_do(mine):
-    with pytest.raises(UnavailableError, match="--offline forbids to fetch it.*--data FILE"):
+    with pytest.raises(UnavailableError, match="offline forbids to fetch it.*data=FILE"):
         load_dataset(load_task(str(mine())), offline=True)
 
 
