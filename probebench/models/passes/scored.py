@@ -80,6 +80,7 @@ class Scorer:
                 torch.stack([scores.logprobs, scores.logits, scores.entropies]).to(states.device)
             )
             first += len(logits)
+            del logits  # before the next are made
         self._found.append((rows, torch.cat(parts, dim=-1)))
 
     def scores(self) -> list[GivenScores]:
