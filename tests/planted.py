@@ -47,6 +47,9 @@ class Vectors:
     def cell(self, layer, position, site="resid"):
         return self.values[site, layer].astype(np.float32)
 
+    def alike(self, layer, site="resid"):
+        return {position: position for position in self.positions}
+
 
 @dataclass(frozen=True, eq=False)
 class Planted(Run):

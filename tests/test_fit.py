@@ -65,6 +65,41 @@ def test_planted_signal_is_found_there_and_nowhere_else(planted, labels):
             assert abs(value - 0.5) < 0.16  # 3.5 standard errors of a null AUROC at 180 examples
 
 
+@pytest.mark.parametrize("twin", ["the same", "one bit", "one absent", "embedding only"])
+def test_cells_with_the_same_vectors_are_fitted_once(tmp_path, labels, monkeypatch, twin):
+    rng = np.random.default_rng(3)
+    values, present = rng.normal(size=(4, 3, N, WIDTH)).astype(np.float32), np.ones((N, 3), bool)
+    values[:, 2] = values[:, 0]
+    values[:, 1, : N // 2] = values[:, 0, : N // 2]  # alike in the first shard only
+    if twin == "one bit":
+        values[:, 2, -1, -1] = np.nextafter(values[:, 2, -1, -1], np.float32(9))
+    if twin == "one absent":
+        present[-1, 2] = False
+    if twin == "embedding only":
+        values[1:, 2] = rng.normal(size=values[1:, 2].shape)
+    whole = reader_of(tmp_path, values, present)
+    halves, files = (tuple(range(N // 2)), tuple(range(N // 2, N))), []
+    for k, rows in enumerate(halves):
+        files.append(tmp_path / f"half{k}.safetensors")
+        files[k].write_bytes(states_bytes({"resid": values[:, :, list(rows)]}, rows))
+    reader = StatesReader(tuple(map(str, files)), halves, whole.sites, POSITIONS, present)
+    fitted = []
+    monkeypatch.setattr(
+        "probebench.probes.fit._fit_each",
+        lambda job, cells: fitted.extend(cells) or map(job.fit, cells),
+    )
+    job = Job(reader, labels, get_probe("logistic"), 5)
+    cells = [Cell("resid", layer, p) for layer in (EMB, 1) for p in reversed(POSITIONS)]
+    once, twice = list(fit_cells(job, cells)), [job.fit(cell) for cell in cells]
+    assert [f.cell for f in once] == cells
+    for one, other in zip(once, twice, strict=True):
+        assert one.C == other.C
+        for name in ("decisions", "control", "null"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    expected = {"the same": 4, "embedding only": 5}.get(twin, 6)
+    assert len(fitted) == expected
+
+
 def test_absent_examples_have_no_decision(planted, labels):
     fit = next(iter(fit_cells(Job(planted, labels, get_probe("logistic")), [PLANTED])))
     assert np.isnan(fit.decisions[:50]).all()

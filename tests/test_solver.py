@@ -110,6 +110,20 @@ def test_torch_gives_the_same(n, d):
         assert_same_decisions(other.decisions(X), one.decisions(X), tolerance=1e-3)
 
 
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_one_column_of_labels_that_can_be_told_apart_takes_few_directions(device):
+    """Few rows have any curvature left; with one curvature for all of them it took 54."""
+    X, y, held, _ = split(500, 300, "plain")
+    fit = LogisticSolver(X, device=device).solve(y, C_GRID)
+    assert fit.converged.all()
+    assert fit.iterations.max() <= 30
+    for j, C in enumerate(C_GRID):
+        oracle = reference_fit(X, y, C)
+        assert_same_decisions(
+            fit.decisions(held)[:, j], oracle.decisions(held)[:, 0], tolerance=2.5e-3
+        )
+
+
 @pytest.mark.gpu
 def test_cuda_gives_the_same():
     torch = pytest.importorskip("torch")

@@ -3,8 +3,9 @@ labels."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -173,7 +174,28 @@ def project(X: NDArray[np.float32], width: int, seed: int) -> NDArray[np.float32
 
 
 def fit_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellFit]:
-    """Fit many cells, one process per core and one thread each; results in the order of `cells`."""
+    """Fit many cells; results in the order of `cells`.
+
+    Cells of one site and layer whose vectors are the same in every example are fitted once: the
+    shuffles too hang on nothing but the seed and the examples that are there.
+    """
+    alike = {at: job.reader.alike(at[1], at[0]) for at in {(c.site, c.layer) for c in cells}}
+    seen: dict[tuple[str, int, str], Cell] = {}
+    made_of = [
+        seen.setdefault((c.site, c.layer, alike[c.site, c.layer][c.position]), c) for c in cells
+    ]
+    fits, left = _fit_each(job, list(seen.values())), Counter(made_of)
+    kept: dict[Cell, CellFit] = {}
+    for cell, first in zip(cells, made_of, strict=True):
+        fit = kept.pop(first) if first in kept else next(fits)
+        left[first] -= 1
+        if left[first]:
+            kept[first] = fit
+        yield fit if fit.cell == cell else replace(fit, cell=cell)
+
+
+def _fit_each(job: Job, cells: Sequence[Cell]) -> Iterator[CellFit]:
+    """One process per core and one thread each."""
     from joblib import Parallel, cpu_count, delayed, parallel_config
 
     n_jobs = min(cpu_count(), len(cells))  # cores that this process may use

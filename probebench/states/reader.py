@@ -109,24 +109,48 @@ class StatesReader:
         mask: NDArray[np.bool_] = self.present[:, self.positions.index(position)]
         return mask
 
+    def _row(self, layer: int, site: str) -> int:
+        """Where a layer stands along the first axis of a site."""
+        layers = self.site(site).layers
+        if layer not in layers:
+            raise UnknownNameError(f"layer of {site}", layer_name(layer), map(layer_name, layers))
+        return layers.index(layer)
+
     def cell(self, layer: int, position: str, site: str = "resid") -> NDArray[np.float32]:
         """(example, width) vectors of one cell; zeros where the position is absent.
 
         Raises:
             UnknownNameError: a site, layer or position that was not read.
         """
-        at = self.site(site)
-        if layer not in at.layers:
-            raise UnknownNameError(
-                f"layer of {site}", layer_name(layer), map(layer_name, at.layers)
-            )
+        at, row = self.site(site), self._row(layer, site)
         if position not in self.positions:
             raise UnknownNameError("position", position, self.positions)
-        row, column = at.layers.index(layer), self.positions.index(position)
+        column = self.positions.index(position)
         out = np.zeros((len(self.present), at.widths[row]), dtype=np.float32)
         for file, rows in zip(self.files, self.order, strict=True):
             out[list(rows)] = Shard(file).vectors(site, row, column)[:, : at.widths[row]]
         return out
+
+    def alike(self, layer: int, site: str = "resid") -> dict[str, str]:
+        """Position -> the first one with the same vectors in all examples, to the bit, and the same
+        ones absent: mostly itself.
+
+        Two positions are often one token throughout, such as the last of a statement. Only what is
+        alike so far is read on.
+
+        Raises:
+            UnknownNameError: a site or layer that was not read.
+        """
+        row = self._row(layer, site)
+        groups = _parted(
+            [list(self.positions)], dict(zip(self.positions, self.present.T, strict=True))
+        )
+        for file in self.files:
+            if len(groups) == len(self.positions):
+                break
+            vectors = Shard(file).raw(site)[row]  # (position, example, width)
+            groups = _parted(groups, dict(zip(self.positions, vectors, strict=True)))
+        return {name: names[0] for names in groups for name in names}
 
     def load(self, site: str = "resid") -> HiddenStates:
         """All cells of one site at once, in memory; what is stored as bfloat16 comes as float32."""
@@ -142,3 +166,14 @@ class StatesReader:
         if values is None:
             raise StatesError("These hidden states hold no examples.")
         return HiddenStates(values, self.present, at.layers, self.positions, site)
+
+
+def _parted(groups: list[list[str]], held: Mapping[str, NDArray[Any]]) -> list[list[str]]:
+    """Groups parted by what their members hold, to the bit; who is alone is not looked at."""
+    out: list[list[str]] = []
+    for names in groups:
+        parts: dict[bytes, list[str]] = {}
+        for name in names:
+            parts.setdefault(held[name].tobytes() if len(names) > 1 else b"", []).append(name)
+        out += parts.values()
+    return out

@@ -66,7 +66,8 @@ class Factor:
     was shifted by."""
     chol: Array
     one: Array
-    """(example,) what solves to all ones, for the intercept; unused with X'X."""
+    """For the intercept: (example,) what solves to all ones; with X'X and a curvature per row
+    (feature,) the rows' weighted mean; with one curvature unused."""
     own: float
     """Exponent that mixes a column's own curvature into the shared one; see `WideCell.factor`."""
 

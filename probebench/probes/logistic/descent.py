@@ -27,6 +27,8 @@ STRETCH = 2.0
 """A column's own curvature makes a step longer by so much at most; see `WideCell.direction`."""
 PATIENCE = 40
 """Directions after which the gradient is computed in any case."""
+ALONE = 16
+"""Directions after which a lone column gets a Hessian of its own; see `TallCell.factor`."""
 
 
 class WideCell:
@@ -42,9 +44,11 @@ class WideCell:
     def product(self, X: Array) -> Array:
         return X @ X.T
 
-    def typical(self, curve: Array) -> Array:
-        """The part of mean curvatures (example,) that a factor is built from."""
-        return self.lib.xp.clip(curve, FLAT * curve.max(), None)
+    def typical(self, curve: Array, alone: bool) -> Array:
+        """(example,) or (1,) what a factor is built from, of curvatures (column, example); `alone`
+        where there is one column and its own are worth a Hessian."""
+        mean = curve.mean(0)
+        return self.lib.xp.clip(mean, FLAT * mean.max(), None)
 
     def inner(self, one: Point, other: Point) -> Array:
         """(column,) products of weights: w.w' = v.Kv' = v.f', because v sums to 0."""
@@ -95,8 +99,8 @@ class WideCell:
         share = float((1 - z * h / used)[1:].mean())
         return Factor(curve, used, chol, h[0], 0.0 if lib.double else -0.5 * share**2)
 
-    def has_moved(self, factor: Factor, curve: Array, columns: int) -> bool:
-        change = abs(self.lib.xp.log(self.typical(curve) / factor.asked)).mean()
+    def has_moved(self, factor: Factor, typical: Array, columns: int) -> bool:
+        change = abs(self.lib.xp.log(typical / factor.asked)).mean()
         return float(change) > math.log(self.moved[columns <= MANY])
 
     def slopes(self, columns: Columns, f: Array) -> tuple[Array, Array]:
@@ -187,8 +191,14 @@ class WideCell:
         limit, best = np.full(len(columns.index), 0.7 * tol), np.full(len(columns.index), np.inf)
         for turn in count(1):
             slope, curve = self.slopes(columns, columns.now.f)
-            if factor is None or self.has_moved(factor, curve.mean(0), len(columns.index)):
-                factor = self.factor(self.typical(curve.mean(0)))
+            had = factor is not None and len(factor.asked) > 1
+            typical = self.typical(curve, len(columns.index) == 1 and (had or turn > ALONE))
+            if (
+                factor is None
+                or len(factor.asked) != len(typical)
+                or self.has_moved(factor, typical, len(columns.index))
+            ):
+                factor = self.factor(typical)
             step = self.direction(columns, factor, slope, curve)
             columns.last, drop = self.plane(columns, step, slope, curve)
             columns.now = columns.now + columns.last
@@ -222,15 +232,15 @@ class WideCell:
 
 class TallCell(WideCell):
     """The same with X'X, for more examples than features: v is w, and one curvature serves all
-    rows."""
+    rows, until a lone column has taken long."""
 
     moved = 6.0, 6.0
 
     def product(self, X: Array) -> Array:
         return X.T @ X
 
-    def typical(self, curve: Array) -> Array:
-        return curve.mean()[None]
+    def typical(self, curve: Array, alone: bool) -> Array:
+        return super().typical(curve, alone) if alone else curve.mean()[None]
 
     def inner(self, one: Point, other: Point) -> Array:
         return self.lib.dot(one.v, other.v)
@@ -238,9 +248,32 @@ class TallCell(WideCell):
     def weights(self, v: Array) -> Array:
         return v
 
+    def factor(self, curve: Array) -> Factor:
+        """Factor X'X plus inverse curvature, or with a curvature per row the true Hessian.
+
+        Where labels can be told apart and C is large, few rows have any curvature left, and steps
+        at one curvature for all go on for hundreds. The Hessian costs as much as some twenty of
+        them. It is built around the rows' weighted mean, `Factor.one`, where the intercept has no
+        part in it.
+        """
+        if len(curve) == 1:
+            return super().factor(curve)
+        lib, floor = self.lib, 1.0
+        bent = self.X.T * curve
+        mean = bent.sum(-1) / curve.sum()
+        gram = bent @ self.X - curve.sum() * mean[:, None] * mean
+        while (chol := lib.factor(gram, lib.array([floor]))) is None:
+            floor = max(10 * floor, 1e-6 * float(abs(gram).max()))
+        return Factor(curve, curve, chol, mean, 0.0)
+
     def direction(self, columns: Columns, factor: Factor, slope: Array, curve: Array) -> Point:
         """Newton-like step (1 + curvature * X'X)dw = -gradient; with one curvature and centred X, b
-        has no part in it."""
-        v = -self.lib.solve(factor.chol, columns.now.v + slope @ self.X) / factor.curve
-        b = -slope.sum(-1) / (factor.curve * len(self.X))
+        has no part in it, nor with one per row and X around their weighted mean."""
+        pull, down = columns.now.v + slope @ self.X, slope.sum(-1)
+        if len(factor.curve) == 1:
+            v = -self.lib.solve(factor.chol, pull) / factor.curve
+            b = -down / (factor.curve * len(self.X))
+        else:
+            v = -self.lib.solve(factor.chol, pull - down[:, None] * factor.one)
+            b = -down / factor.curve.sum() - v @ factor.one
         return Point(v, v @ self.X.T + b[:, None], b)
