@@ -69,7 +69,11 @@ class BatchedFits:
         rough: bool = False,
         on: NDArray[np.int64] | None = None,
     ) -> Fitted:
-        fits = self.solver.solve(Y.T, np.asarray(C, dtype=np.float64), tol=ROUGH if rough else TOL)
+        # labels that all share are given once: then each C starts from the one before
+        labels = Y[:1] if (Y[0] == Y).all() else Y
+        fits = self.solver.solve(
+            labels.T, np.asarray(C, dtype=np.float64), tol=ROUGH if rough else TOL
+        )
         X = self.X if on is None else self.X[on]
         decisions = np.asarray(fits.decisions(X), dtype=np.float64).T
         return Fitted(decisions, fits.converged, fits.iterations)

@@ -18,6 +18,8 @@ from probebench.probes.logistic.columns import Columns, Factor, Found, Point
 
 FLAT = 1e-3
 """Curvature counts as at least this part of the largest, or of the shared one."""
+OWN_FLAT = 1e-4
+"""The same in the Hessian of a lone column, whose gradient is then seen in all directions."""
 PLANE_STEPS, SMALL = 12, 0.25
 """Newton steps in a plane; a move of all scores by less than SMALL needs no second one."""
 MANY, PROBES = 16, 8
@@ -240,7 +242,10 @@ class TallCell(WideCell):
         return X.T @ X
 
     def typical(self, curve: Array, alone: bool) -> Array:
-        return super().typical(curve, alone) if alone else curve.mean()[None]
+        if not alone:
+            return curve.mean()[None]
+        own = curve.mean(0)
+        return self.lib.xp.clip(own, OWN_FLAT * own.max(), None)
 
     def inner(self, one: Point, other: Point) -> Array:
         return self.lib.dot(one.v, other.v)
