@@ -144,6 +144,7 @@ class Decoder:
             for row, token, scores in zip(some, found.tokens.tolist(), table.tolist(), strict=True):
                 row.ids.append(token)
                 row.scores.append(scores)
+            del logits, found  # before the next chunk is there
             at += len(some)
         ended = [k for k, end in enumerate(self.ends.reached([row.ids for row in rows])) if end]
         for k in ended:

@@ -49,8 +49,11 @@ def choice_scores(
         states = attempt(Endings.run, endings)
         if states is None:
             budget.halve(endings.at_once, [len(p) for p in prompts], "asking for p(True)")
+    found = []
     with torch.inference_mode():
-        found = [_choice(logits, first, second) for logits in Head(loaded).logits(states)]
+        for logits in Head(loaded).logits(states):
+            found.append(_choice(logits, first, second))
+            del logits  # before the next chunk is there
     return np.concatenate(found)
 
 
