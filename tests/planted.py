@@ -51,6 +51,22 @@ class Vectors:
         return {position: position for position in self.positions}
 
 
+class Loose(dict):
+    """A record with the few parts that a test plants, read by key or attribute like the real."""
+
+    def __init__(self, parts):
+        for name, value in parts.items():
+            self[name] = value
+
+    def __setitem__(self, name, value):
+        super().__setitem__(name, Loose(value) if isinstance(value, dict) else value)
+
+    def __getattr__(self, name):
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
+
+
 @dataclass(frozen=True, eq=False)
 class Planted(Run):
     """A run whose tables are given."""
@@ -189,4 +205,4 @@ def planted(
     }
     reader = Vectors(values, np.ones((n, 1), dtype=bool))
     tables = {"answers": answers, "predictions": predictions, "scores": scores, "reader": reader}
-    return Planted(Path(f"run-{name}"), record, tables=tables)
+    return Planted(Path(f"run-{name}"), Loose(record), tables=tables)

@@ -21,6 +21,7 @@ from probebench.models.passes.bare import (
 )
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.live_bytes import LiveBytes
+from probebench.models.passes.token_scores import token_scores
 
 PROMPTS, NEW = [9, 12, 7], 6
 LONG = {"max_position_embeddings": 256, "n_positions": 256, "max_seq_len": 256}
@@ -67,13 +68,14 @@ def test_every_family_is_measured(handle, name, capfd):
     answers = timer.generation(PROMPTS, NEW, Budget(), "plain")
     assert 0 < answers(2) <= answers(NEW)
     assert timer.reading(PROMPTS, ["resid"], 2, 1.0, "float16") > 0
-    assert timer.passing(PROMPTS, projected=True) > 0
+    assert timer.passing(PROMPTS) > 0 and timer.projecting(sum(PROMPTS)) > 0
     shown = capfd.readouterr()
     assert shown.out + shown.err == ""  # no library says how it does it
 
 
 def test_a_window_and_a_whole_cache_are_counted_as_they_are(handle):
-    """The peak of the last step, after a real run of all the steps before it."""
+    """The peak of the last step, after a real run of all the steps before it: layers with a window
+    keep all that went through, as the rows of answers do."""
     found = handle(
         "gemma3",
         sliding_window=8,
@@ -83,12 +85,13 @@ def test_a_window_and_a_whole_cache_are_counted_as_they_are(handle):
     rows, prompt, whole = 4, 10, 40
     with torch.inference_mode(), LiveBytes() as live:
         ids = torch.zeros((rows, whole), dtype=torch.long)
-        cache = model.model(input_ids=ids[:, :prompt], use_cache=True).past_key_values
+        kept = {"past_key_values": t.DynamicCache(), "use_cache": True}
+        model.model(input_ids=ids[:, :prompt], **kept)
         for _ in range(whole - 1 - prompt):
-            model.model(input_ids=ids[:, :1], past_key_values=cache, use_cache=True)
+            model.model(input_ids=ids[:, :1], **kept)
         live.peak = live.now
-        out = model.model(input_ids=ids[:, :1], past_key_values=cache, use_cache=True)
-        torch.log_softmax(model.lm_head(out[0][:, -1]).float(), dim=-1).exp()
+        out = model.model(input_ids=ids[:, :1], **kept)
+        token_scores(model.lm_head(out[0][:, -1]))
     assert counted(found, last_step(rows, whole)) == [pytest.approx(live.peak, rel=0.1)]
     with torch.inference_mode():
         long = _long_cache(model, ids[:, :2], whole)["past_key_values"]
@@ -111,7 +114,7 @@ def test_a_large_vocabulary_costs_no_memory(handle):
         line = timer.head
     assert line(64) > 0
     assert live.peak < 134e6  # less than the projection's own weights
-    assert timer.passing(PROMPTS, projected=True) > timer.passing(PROMPTS, projected=False)
+    assert timer.projecting(2 * sum(PROMPTS)) > timer.projecting(sum(PROMPTS)) > 0
 
 
 def test_few_layers_keep_what_is_listed_by_layer(handle):

@@ -312,7 +312,7 @@ def test_all_missing_files_of_a_task_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PROBEBENCH_CACHE", str(tmp_path))
     task = load_task("azaria_mitchell")
     with pytest.raises(
-        UnavailableError, match="needs the 7 files .*--data FILE once for each, or their folder"
+        UnavailableError, match="needs the 7 files .*data=FILE once for each, or their folder"
     ) as caught:
         load_dataset(task, offline=True)
     assert all(file.url in str(caught.value) for file in task.source.files)

@@ -159,7 +159,7 @@ def test_significant_sublayers_are_those_of_a_small_false_discovery_rate(run):
     planted = scores.assign(p=scores.p.where(~at, 1e-9))
     strip = sublayers_table(run.record, planted, position="-1", significant=True)
     assert strip[strip.selected].sublayer.tolist() == [4]
-    with pytest.raises(UsageError, match="no shuffled-label fits.*shuffles=100"):
+    with pytest.raises(UsageError, match="no shuffled-label fits.*--shuffles 100"):
         sublayers_table(run.record, scores.assign(p=np.nan), position="-1", significant=True)
 
 

@@ -21,6 +21,7 @@ from probebench.models.blocks.sites import base_of
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import quiet_libraries
 from probebench.models.passes.live_bytes import LiveBytes
+from probebench.models.passes.padding import known_alike
 from probebench.models.passes.token_scores import token_scores
 
 FEW_LAYERS, FEW_ROWS = (2, 4), (1, 3)
@@ -80,8 +81,8 @@ def first_pass(rows: int, tokens: int, vocabulary: int = 0) -> Pass:
 
 
 def last_step(rows: int, whole: int, vocabulary: int = 0) -> Pass:
-    """The step of one token after which sequences have `whole` tokens; the cache is there, as long
-    as the model keeps it."""
+    """The step of one token after which sequences have `whole` tokens; the cache is there, with all
+    of them in every layer, as rows of answers keep it."""
 
     def step(model: Any, n: int, tokens: int, cache: Mapping[str, Any]) -> Any:
         ids = torch.zeros((n, 1), dtype=torch.long)
@@ -95,15 +96,29 @@ def last_step(rows: int, whole: int, vocabulary: int = 0) -> Pass:
 
     def before(model: Any, n: int) -> dict[str, Any]:
         ids = torch.zeros((n, max(whole - 2, 1)), dtype=torch.long)
-        out = base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)
-        # after a first step a window is a tensor of its own, and no more a view of all that went
-        # through
+        mask, base = torch.ones_like(ids), base_of(model)
+        out = base(input_ids=ids, attention_mask=mask, use_cache=True, **_whole_cache(model))
         return cache_of(step(model, n, ids.shape[1] + 1, cache_of(out)))
 
     def run(model: Any, n: int, cache: Mapping[str, Any]) -> None:
         _scores(model, step(model, n, max(whole, 3), cache)[0][:, -1], vocabulary)
 
     return Pass(rows, run, before)
+
+
+def _whole_cache(model: Any) -> dict[str, Any]:
+    """A cache whose layers with a window keep all; empty where the model makes its own."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    cache = DynamicCache(config=model.config.get_text_config(decoder=True))
+    windows = [type(layer) is DynamicSlidingWindowLayer for layer in cache.layers]
+    if not any(windows) or known_alike(model.config) != "any":
+        return {}
+    cache.layers = [
+        DynamicLayer() if window else layer
+        for window, layer in zip(windows, cache.layers, strict=True)
+    ]
+    return {"past_key_values": cache}
 
 
 def cache_of(out: Any) -> dict[str, Any]:
