@@ -91,7 +91,7 @@ class Decoder:
     def _shared(self) -> Rows | None:
         """What all prompts begin with, read once; None where that is little."""
         ids = shared(self.prompts)
-        if len(self.prompts) < 2 or len(ids) < SHARED or not self.rows.rewinds:
+        if len(self.prompts) < 2 or len(ids) < SHARED or self.rows.runs_on:
             return None
         prefix = Rows(self.loaded)
         prefix.extend([ids])

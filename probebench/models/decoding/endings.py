@@ -51,7 +51,7 @@ class Endings:
         each."""
         parts = list(enumerate(self.sequences))
         with torch.inference_mode():
-            if Rows.can(self.loaded) and Rows(self.loaded).rewinds:
+            if Rows.can(self.loaded) and not Rows(self.loaded).runs_on:
                 self._walk(None, [(0, parts)])
             else:
                 self._whole()

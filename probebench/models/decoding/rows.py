@@ -43,9 +43,9 @@ class Rows:
         return len(self.lengths)
 
     @property
-    def rewinds(self) -> bool:
-        """Can the last tokens be taken back? States that ran over them stay changed."""
-        return not any(isinstance(layer, States) for layer in self.layers)
+    def runs_on(self) -> bool:
+        """Does a layer have a state that runs over every token, padding included?"""
+        return any(isinstance(layer, States) for layer in self.layers)
 
     @property
     def width(self) -> int:
@@ -69,7 +69,7 @@ class Rows:
             g.rows, self.lengths = len(news), [0] * len(news)
         elif any(not c.fits(g.rows, g.end + q) for c in self._columns):
             self._rebuild(g.rows, self.width, q + SLACK)
-        left = not self.rewinds  # padding on the right would run through the states
+        left = self.runs_on  # padding on the right would be in the states
         ids = torch.zeros((len(news), q), dtype=torch.long)
         for i, stretch in enumerate(stretches):
             ids[i, q - len(stretch) if left else 0 :][: len(stretch)] = torch.tensor(stretch)
@@ -94,10 +94,6 @@ class Rows:
         self.lengths = [a + b for a, b in zip(self.lengths, news, strict=True)]
         last = torch.full_like(new, q - 1) if left else new - 1
         return out[torch.arange(len(news)), last.to(out.device)]
-
-    def rewind(self, lengths: Sequence[int], end: int) -> None:
-        """Go back to where rows had these lengths and ended at this column of the grid."""
-        self.lengths, self.ends, self.grid.end = list(lengths), [end] * len(lengths), end
 
     def copy(self, picks: Sequence[int], columns: int) -> Rows:
         """Some rows, each as often as it is named, ending at the same column, with room for so many
