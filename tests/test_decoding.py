@@ -141,6 +141,10 @@ def _fail():
     raise MemoryError
 
 
+def test_no_prompts_have_no_answers():
+    assert generate(loaded_of("llama"), [], 3, frozenset()) == []
+
+
 def test_progress_is_told_answer_by_answer():
     told = []
     model = loaded_of("llama")

@@ -19,7 +19,7 @@ from probebench.models.decoding.guided import Texts
 from probebench.models.decoding.replies import Ids, Reply
 from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.passes.agreement import apart, gap
-from probebench.models.passes.batches import Budget, attempt, in_batches
+from probebench.models.passes.batches import Budget, in_batches, until_it_fits
 from probebench.models.passes.padding import Alike, known_alike
 from probebench.tasks.exact.spans import decode, token_spans
 from probebench.tasks.prompts import encode_prompt, tokens_with
@@ -136,12 +136,9 @@ def _replies(
             return by_library(loaded, some, ends, own, fast=how == "fast", padded=alike == "any")
 
         return in_batches(lengths, batch, "generating", budget, alike)
-    while True:
-        decoder = Decoder(loaded, prompts, ends, guides, budget)
-        replies = attempt(Decoder.run, decoder)
-        if replies is not None:
-            return replies
-        budget.halve(decoder.at_once, lengths, "generating")
+    return until_it_fits(
+        lambda: Decoder(loaded, prompts, ends, guides, budget), lengths, "generating", budget
+    )
 
 
 def alike_of(loaded: LoadedModel, prompts: Sequence[Ids]) -> Alike:

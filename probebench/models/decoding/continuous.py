@@ -90,8 +90,10 @@ class Decoder:
 
     def _shared(self) -> Rows | None:
         """What all prompts begin with, read once; None where that is little."""
+        if len(self.prompts) < 2 or self.rows.runs_on:
+            return None
         ids = shared(self.prompts)
-        if len(self.prompts) < 2 or len(ids) < SHARED or self.rows.runs_on:
+        if len(ids) < SHARED:
             return None
         prefix = Rows(self.loaded)
         prefix.extend([ids])

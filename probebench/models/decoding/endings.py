@@ -16,6 +16,7 @@ from probebench.models.decoding.replies import Ids, shared
 from probebench.models.decoding.rows import Rows
 from probebench.models.handles import LoadedModel
 from probebench.models.passes.batches import Budget
+from probebench.models.passes.head import Head
 from probebench.models.passes.scored import pad_right
 
 WORTH = 8
@@ -89,11 +90,8 @@ class Endings:
         for batch in self.budget.plan([len(ids) for ids in self.sequences]):
             self.at_once = batch
             ids, mask = pad_right([self.sequences[i] for i in batch])
-            states = self.loaded.base(
-                input_ids=ids.to(self.loaded.device),
-                attention_mask=mask.to(self.loaded.device),
-                use_cache=False,
-            ).last_hidden_state
+            device = self.loaded.device
+            states = Head(self.loaded).states(ids.to(device), mask.to(device))
             last = mask.sum(1).to(states.device) - 1
             self._keep(batch, states[torch.arange(len(batch)), last])
 

@@ -10,9 +10,8 @@ import torch
 from transformers import Cache, DynamicCache
 
 from probebench.models.decoding.columns import SLACK, Columns, Grid, States, Stretch, layer_like
+from probebench.models.decoding.replies import Ids
 from probebench.models.handles import LoadedModel
-
-Ids = tuple[int, ...]
 
 
 class Rows:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from probebench.errors import MemoryLimitError
 
@@ -20,6 +20,7 @@ MAX_BATCH = 128
 """Examples of one batch, where memory is not asked."""
 T = TypeVar("T")
 E = TypeVar("E")
+R = TypeVar("R", covariant=True)
 
 
 def plan_batches(
@@ -129,6 +130,38 @@ def in_batches(
         if failed is None:
             return [found[i] for i in range(len(lengths))]
         budget.halve(failed, lengths, what)
+
+
+class Whole(Protocol[R]):
+    """Work that is not cut into batches beforehand."""
+
+    at_once: list[int]
+    """Examples that were last in memory together."""
+
+    def run(self) -> R:
+        """Do it."""
+
+
+def until_it_fits(
+    make: Callable[[], Whole[R]], lengths: Sequence[int], what: str, budget: Budget
+) -> R:
+    """What such work gives; out of memory begins again with half the budget, which it looks at.
+
+    Args:
+        make: the work, to be done from its beginning.
+        lengths: tokens of each example.
+        what: for messages, such as `generating`.
+        budget: what may be in memory at once.
+
+    Raises:
+        MemoryLimitError: a single example does not fit.
+    """
+    while True:
+        work = make()
+        found = attempt(lambda w: w.run(), work)
+        if found is not None:
+            return found
+        budget.halve(work.at_once, lengths, what)
 
 
 def attempt(run: Callable[[E], T], batch: E) -> T | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.models.handles import LoadedModel
-from probebench.models.passes.batches import Budget, attempt
+from probebench.models.passes.batches import Budget, until_it_fits
 from probebench.models.passes.head import Head
 from probebench.types import Floats
 
@@ -43,12 +43,10 @@ def choice_scores(
 
     if not prompts:
         return np.zeros((0, 2))
-    budget, states = budget or Budget(), None
-    while states is None:
-        endings = Endings(loaded, prompts, budget)
-        states = attempt(Endings.run, endings)
-        if states is None:
-            budget.halve(endings.at_once, [len(p) for p in prompts], "asking for p(True)")
+    limit, lengths = budget or Budget(), [len(p) for p in prompts]
+    states = until_it_fits(
+        lambda: Endings(loaded, prompts, limit), lengths, "asking for p(True)", limit
+    )
     found = []
     with torch.inference_mode():
         for logits in Head(loaded).logits(states):
