@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc
-from probebench.metrics.delong import Z95
 from probebench.metrics.paired import paired
+from probebench.metrics.power import POWER
 from probebench.probes.choose import best_cell
 from probebench.probes.labels import Labels
 from probebench.scoring.best import best_on_common, common_examples
@@ -26,9 +26,6 @@ from probebench.types import EMB, CellFit, Detector, When, split_index
 
 PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
 """Positions in the tables of Orgad et al. (2025), arXiv:2410.02707, in map order."""
-POWER = Z95 + 0.8416212335729143
-"""97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors
-is found 4 times out of 5 by a two-sided test at 5 %."""
 
 
 @study("by_position")

@@ -13,6 +13,7 @@ from typing import Any
 from probebench.job.options import Options
 from probebench.job.prepare import prepare
 from probebench.job.preview.costs import Costs, costs
+from probebench.job.preview.power import Power, power
 from probebench.probes.enough import size_note
 from probebench.stages.plan import Plan
 from probebench.states.reader import SiteLayout
@@ -26,6 +27,8 @@ class Preview:
 
     plan: Plan
     cost: Costs
+    power: Power
+    """What its test split could tell apart."""
     finished: bool
     """This very run is there already: the command would compute nothing."""
 
@@ -61,6 +64,7 @@ class Preview:
                 "groups": len({e.group for e in plan.examples}),
             },
             "splits": {name: splits.count(name) for name in SPLITS},
+            "power": self.power.facts(),
             "prompt_tokens": {
                 "shortest": min(lengths),
                 "longest": max(lengths),
@@ -119,6 +123,7 @@ class Preview:
                     "splits",
                     f"{', '.join(f'{s} {splits.count(s):,}' for s in SPLITS)}; {groups:,} groups",
                 ),
+                _line("power", self.power.words()),
                 _line(
                     "prompts", f"{min(lengths)} to {max(lengths)} tokens, {sum(lengths):,} in all"
                 ),
@@ -146,7 +151,8 @@ def preview(options: Options) -> Preview:
     """
     prepared = prepare(options)
     prepared.check_known()
-    return Preview(prepared.plan, costs(prepared.plan), prepared.finished() is not None)
+    plan = prepared.plan
+    return Preview(plan, costs(plan), power(plan), prepared.finished() is not None)
 
 
 def _line(name: str, words: str) -> str:
