@@ -69,7 +69,7 @@ def test_the_summary_in_readme_is_what_a_run_prints():
     from rich.console import Console
 
     from probebench.record.run import Run
-    from probebench.report.terminal.summary import headline_lines
+    from probebench.report.terminal.headline import headline_lines
 
     shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     record = Run.load(ROOT / "leaderboards/v1/tiny/people").record

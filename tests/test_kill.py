@@ -27,6 +27,7 @@ STAGES = (
     "exact",
     "states",
     "probes",
+    "resplits",
     "p-true",
     "scores.parquet",
     "heatmap",
@@ -171,6 +172,7 @@ def drive(folder):
             str(folder / "asked.yaml"),
             data=folder / "data.jsonl",
             shuffles=3,
+            repeat_splits=1,
             positions=["last_q", "first_answer", "-1"],
             skip=["text", "ensembles"],  # which write nothing
             out=folder / out,

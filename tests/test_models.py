@@ -740,9 +740,10 @@ def test_token_ids_go_to_the_input_embedding(loaded):
 )
 def test_other_weights_never_overwrite_a_plain_run(options):
     from probebench.job.options import Options
+    from probebench.job.place import run_folder
 
     plain, other = (
-        Options(spec, "people").folder("people")
+        run_folder(Options(spec, "people"), "people")
         for spec in (ModelSpec("tiny"), ModelSpec("tiny", **options))
     )
     assert plain.as_posix() == "runs/tiny/people"

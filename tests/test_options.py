@@ -25,7 +25,7 @@ from probebench.errors import TasksError, UnknownNameError, UsageError, outermos
 from probebench.job import rules
 from probebench.job.asked import Asked
 from probebench.job.options import OPTIONS, Options
-from probebench.job.place import differing
+from probebench.job.place import differing, run_folder
 from probebench.models import specs
 from probebench.models.generate import GENERATIONS
 from probebench.models.specs import ModelSpec
@@ -58,6 +58,7 @@ BAD = {
     "shuffles": (-1, "shuffles must be 0 or more; got -1."),
     "width": (0, "width must be 1 or more; got 0."),
     "train_sizes": ([1, 50], "train_sizes must be numbers of 2 or more; got 1, 50."),
+    "repeat_splits": (-1, "repeat_splits must lie between 0 and 1000; got -1."),
     "seed": (-1, "seed must lie between 0 and 4294967295; got -1."),
     "controls": (["random_model"], "Unknown controls 'random_model'. Did you mean 'random-model'?"),
     "skip": (["p_true"], "Unknown skip 'p_true'. Did you mean 'p-true'?"),
@@ -239,7 +240,7 @@ def test_a_new_option_is_one_field(tmp_path):
     plain, deep = More(ModelSpec("tiny"), task="people"), More(ModelSpec("tiny"), depth=5)
     assert deep.recorded()["depth"] == deep.overrides["depth"] == 5
     assert "depth" not in plain.overrides
-    assert deep.folder("people") != plain.folder("people")
+    assert run_folder(deep, "people") != run_folder(plain, "people")
     assert "--depth (3 there, 5 here)" in list(differing(plain.recorded(), deep))
     assert "--depth (3 there, 5 here)" in list(differing({**asdict(plain)} | {"depth": 3}, deep))
     assert "| `--depth N` | `depth` | `3` | How deep, with --width or not. | numbers |" in (

@@ -111,6 +111,20 @@ def test_what_only_adds_to_a_run_may_take_its_place_and_not_the_reverse(first):
     assert again().record["learning_curve"] is None
 
 
+def test_more_splits_only_add_to_those_that_are_there(first):
+    run, _, again = first
+    found = again(repeat_splits=2)
+    assert found.folder == run.folder
+    assert set(found.record.timing.stages) == {"Fitting other splits", "Scoring"}
+    more = again(repeat_splits=3)
+    assert more.record.timing.stages["Fitting other splits"].done == 1
+    assert more.record.resplits.splits[:2] == found.record.resplits.splits
+    with pytest.raises(UsageError, match=r"repeat_splits \(3 there, 2 here\)"):
+        again(repeat_splits=2)
+    (run.folder / "record.json").unlink()
+    assert again().record["resplits"] is None
+
+
 def test_a_file_with_other_content_is_another_run(first):
     run, rows, again = first
     path = run.folder.parent / "b.jsonl"

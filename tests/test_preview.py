@@ -95,6 +95,9 @@ def test_the_time_of_a_run_is_the_sum_of_its_stages(tmp_path, monkeypatch):
     rest = 2 * 7.5 + sum(said.seconds[name][0] for name in ("hidden states", "probes", "p(True)"))
     assert said.total == (800 + rest, 1600 + rest, 3200 + rest)
     assert said.tokens == (16, 32)
+    more = prepare(Options(ModelSpec("tiny", device="cpu"), "people", repeat_splits=8, **options))
+    splits = 8 + 5  # folds; without the embedding row
+    assert costs(more.plan).seconds["other splits"] == (splits * 4 * 15 * 0.5 / 4,) * 3
     short = prepare(
         Options(ModelSpec("tiny"), "people", skip=("p-true", "shuffles"), **options)
     ).plan

@@ -14,7 +14,8 @@ from probebench.record.run import Run
 from probebench.record.schema import Record
 from probebench.record.words import part_words
 from probebench.report.terminal.detectors import best_of_family, by_kind
-from probebench.report.terminal.summary import headline_lines, print_summary
+from probebench.report.terminal.headline import headline_lines
+from probebench.report.terminal.summary import print_summary
 from probebench.studies.readable import PAPER
 from probebench.tasks.local.notes import data_notes
 

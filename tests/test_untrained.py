@@ -13,6 +13,7 @@ from conftest import FAMILIES
 import probebench
 from probebench.errors import UnknownNameError, UsageError
 from probebench.job.options import Options
+from probebench.job.place import run_folder
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.untrained import check_untrained, untrained
 from probebench.stages import engine
@@ -71,7 +72,7 @@ def test_unknown_controls_are_named():
     assert not asked.overrides, (
         "it adds a row and changes no number, so it stays comparable and finds its finished stages"
     )
-    assert asked.folder("people") == Options(spec, "people").folder("people")
+    assert run_folder(asked, "people") == run_folder(Options(spec, "people"), "people")
 
 
 def write(path, label):

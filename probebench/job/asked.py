@@ -98,6 +98,9 @@ class Asked(TypedDict, total=False):
     train_sizes: Sequence[int] | None
     """Learning curve of the selected cell, such as 50,100,200."""
 
+    repeat_splits: int
+    """Further splits of the same examples, and five folds that test each once."""
+
     seed: int
     """For splits, shuffles and resamples."""
 

@@ -1,4 +1,4 @@
-"""What a user can ask of a run, and where its directory is.
+"""What a user can ask of a run.
 
 Here and in `probebench.models.specs` every option is defined, once; see `probebench.options.field`.
 Nothing heavy is imported: `--help` is made of these fields.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from probebench.job import rules
@@ -171,6 +170,15 @@ class Options:
         check=rules.check_train_sizes,
         changes="adds",
     )
+    repeat_splits: int = option(
+        0,
+        "Further splits of the same examples, and five folds that test each once.",
+        PROBES,
+        more="Nothing is generated or read again; their spread stands beside the one split.",
+        metavar="K",
+        check=between(0, 1000),
+        changes="adds",
+    )
     seed: int = option(
         0, "For splits, shuffles and resamples.", PROBES, check=between(0, 2**32 - 1)
     )
@@ -269,27 +277,6 @@ class Options:
     def recorded(self) -> dict[str, Any]:
         """The settings of a record: every option by its name, and which override the protocol."""
         return {**asdict(self), "overrides": self.overrides}
-
-    def folder(self, name: str) -> Path:
-        """The run directory: `runs/<model>/<task>`, with a suffix when options differ from the
-        protocol's."""
-        from probebench.files import content_key
-
-        if self.out is not None:
-            return Path(self.out)
-        model = {
-            o.name: value
-            for o in own_options(ModelSpec)
-            if not o.required and (value := getattr(self.model, o.name)) != o.default
-        }
-        given = {
-            o.name: value
-            for o in own_options(type(self))
-            if o.changes == "source" and o.name != "task" and (value := getattr(self, o.name))
-        }
-        changed = {**self.overrides, **model, **given}
-        suffix = f"--{content_key(changed)[:8]}" if changed else ""
-        return Path("runs") / self.model.slug / f"{name}{suffix}"
 
 
 OPTIONS: tuple[Option, ...] = options_of(Options)

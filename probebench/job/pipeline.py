@@ -24,6 +24,7 @@ from probebench.stages.second_judge import model_opinions, opinion_facts
 from probebench.stages.stage import LocalRunner, Runner
 from probebench.stages.states import attributed, hidden_states
 from probebench.studies.registry import Scored
+from probebench.studies.resplits import resplits
 from probebench.studies.suite import studies
 
 
@@ -71,11 +72,12 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     job = job_of(plan, answers, states)
     fits = fits_of(plan, runner, job, states)
     data = RunData(plan, answers, states, job, fits, select(fits), opinions)
+    others = resplits(data, runner)
     found = detectors(data, runner)
     with progress.stage("Scoring", 1, "map") as counter:
         result = score_run(fits, job, found, data.chosen)
         fitted = job.final(result.selected)
-        sections = studies(Scored(data, result, fitted))
+        sections = studies(Scored(data, result, fitted, others))
         counter.advance()
     attribution = (
         attributed(plan, runner, answers, fitted, result.selected)

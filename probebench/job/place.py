@@ -1,15 +1,18 @@
-"""One folder, one run: what a run directory holds already, and how it differs from what is
-asked."""
+"""One folder, one run: where a run goes, what its directory holds already, and how that differs
+from what is asked."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from probebench.errors import UsageError
+from probebench.files import content_key
 from probebench.job.options import Options
+from probebench.models.specs import ModelSpec
 from probebench.options.field import own_options
 from probebench.record.run import Run
 from probebench.record.schema import Record
@@ -18,6 +21,31 @@ from probebench.text import clipped
 
 MODEL = ("revision", "peft", "chat_template")
 """Parts of a model's identity that can change under the same name."""
+
+
+def run_folder(o: Options, name: str) -> Path:
+    """The run directory: `runs/<model>/<task>`, with a suffix when options differ from the
+    protocol's.
+
+    Args:
+        o: what was asked for.
+        name: of the task, or of the file of answers.
+    """
+    if o.out is not None:
+        return Path(o.out)
+    model = {
+        m.name: value
+        for m in own_options(ModelSpec)
+        if not m.required and (value := getattr(o.model, m.name)) != m.default
+    }
+    given = {
+        own.name: value
+        for own in own_options(Options)
+        if own.changes == "source" and own.name != "task" and (value := getattr(o, own.name))
+    }
+    changed = {**o.overrides, **model, **given}
+    suffix = f"--{content_key(changed)[:8]}" if changed else ""
+    return Path("runs") / o.model.slug / f"{name}{suffix}"
 
 
 def check_place(options: Options, plan: Plan) -> None:
@@ -67,9 +95,15 @@ def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
             if o.compared != "value" or o.changes == "nothing":
                 continue
             # a record may be older than the option
-            before = _json(old.get(o.name, o.default))
-            if before or o.changes != "adds":
-                yield from _differ(o.flag, before, _json(getattr(asked, o.name)))
+            before, here = _json(old.get(o.name, o.default)), _json(getattr(asked, o.name))
+            if o.changes != "adds" or not _adds(before, here):
+                yield from _differ(o.flag, before, here)
+
+
+def _adds(before: Any, here: Any) -> bool:
+    """Does a value of an option that adds take nothing away that was there?"""
+    more = type(before) is type(here) is int and here >= before
+    return more or not before
 
 
 def _found(record: Record, options: Options, plan: Plan) -> Iterator[str]:

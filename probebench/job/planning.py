@@ -9,6 +9,7 @@ from typing import Any
 from probebench.errors import UsageError
 from probebench.files import content_key
 from probebench.job.options import Options
+from probebench.job.place import run_folder
 from probebench.models.asking import Questions, given_questions, task_questions
 from probebench.models.blocks.sites import plan_sites, resolve_layers
 from probebench.models.devices import pick_device
@@ -72,7 +73,7 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
     name = task.name if task else Path(o.answers or "").stem
     return Plan(
         name=name,
-        folder=o.folder(name),
+        folder=run_folder(o, name),
         task=task,
         handle=handle,
         questions=questions,
@@ -204,6 +205,7 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
         judge=judge,
         label_noise=o.label_noise,
         train_sizes=o.train_sizes,
+        repeat_splits=o.repeat_splits,
         attribution=o.attribution,
         neutral=open_neutral(o.neutral, asdict(handle.identity)) if o.neutral else None,
     )
@@ -263,6 +265,7 @@ def run_inputs(
         "skip": sorted(set(o.skip)),
         "encoder": beside.encoder.identity.key() if beside.encoder else None,
         "train_sizes": o.train_sizes,
+        "repeat_splits": o.repeat_splits,
         "label_noise": o.label_noise,
         "neutral": beside.neutral.record["key"] if beside.neutral else None,
         "versions": versions(),

@@ -43,6 +43,7 @@ from probebench.record.parts.part import (
     fewer,
     keys_like,
 )
+from probebench.record.parts.resplits import ResplitFacts
 from probebench.record.parts.studied import (
     Confounds,
     LabelNoise,
@@ -100,6 +101,8 @@ class Record(Part):
     controls: Controls
     by_position: Annotated[Items[PositionBest], fewer(60)] = ()
     readable: Readable | None = None
+    resplits: ResplitFacts | None = None
+    """What other splits of the same examples give; null where none were asked for."""
     confounds: Confounds | None = None
     label_noise: LabelNoise | None = None
     learning_curve: LearningCurve | None = None

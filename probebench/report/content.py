@@ -19,7 +19,6 @@ from probebench.report.blocks import Block, Bullets, Code, Facts, Prose, Report,
 from probebench.report.format import name_words, value_words
 from probebench.report.inputs import check_tables
 from probebench.report.sections.calibration import calibration_blocks
-from probebench.report.sections.confounds import confounds_blocks
 from probebench.report.sections.detectors import (
     detectors_figure,
     detectors_table,
@@ -28,12 +27,14 @@ from probebench.report.sections.detectors import (
 )
 from probebench.report.sections.examples import examples_of, threshold_words
 from probebench.report.sections.headline import key_figures, sentences
-from probebench.report.sections.label_noise import noise_blocks
-from probebench.report.sections.learning_curve import learning_blocks
 from probebench.report.sections.maps import component_figures, positions_figure, positions_tables
 from probebench.report.sections.provenance import controls_blocks, counts_table, provenance_blocks
 from probebench.report.sections.published import published_blocks
 from probebench.report.sections.several import overview, transfer_section
+from probebench.report.sections.studied.confounds import confounds_blocks
+from probebench.report.sections.studied.label_noise import noise_blocks
+from probebench.report.sections.studied.learning_curve import learning_blocks
+from probebench.report.sections.studied.resplits import resplits_blocks
 from probebench.report.terminal.summary import absent_sites
 from probebench.studies.suite import NOTHING, in_order, section
 from probebench.text import slug
@@ -56,6 +57,7 @@ class Piece:
 
 CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
     "published": published_blocks,
+    "resplits": resplits_blocks,
     "confounds": confounds_blocks,
     "calibration": calibration_blocks,
     "learning_curve": learning_blocks,

@@ -93,6 +93,8 @@ class Beside:
     label_noise: str | None
     """A second judge to evaluate under."""
     train_sizes: tuple[int, ...] | None
+    repeat_splits: int
+    """Further splits; 0: none, and no folds either."""
     attribution: bool
     neutral: Run | None
     """The run of `--neutral`."""

@@ -17,6 +17,7 @@ from probebench.scoring.comparison import Comparison
 from probebench.types import CellFit
 
 if TYPE_CHECKING:
+    from probebench.scoring.resplit import Resplits
     from probebench.scoring.score import Result
     from probebench.stages.data import RunData
     from probebench.stages.plan import Plan
@@ -30,6 +31,8 @@ class Scored:
     result: Result
     fitted: Any
     """The selected cell's probe."""
+    resplits: Resplits | None
+    """What other splits select; None where none were asked for."""
 
 
 Make = Callable[[Scored], Any]

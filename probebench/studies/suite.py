@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from probebench.studies import confounds, curves, neutral, noise, readable
+from probebench.studies import confounds, curves, neutral, noise, readable, resplits
 from probebench.studies.registry import STUDIES, Scored, Study
 
-MODULES = (readable, confounds, noise, curves, neutral)
+MODULES = (readable, resplits, confounds, noise, curves, neutral)
 """Where studies are registered, in the order of the record; those of other modules come last."""
 NOTHING: Final = object()
 """No such section; null is one that was not asked for."""

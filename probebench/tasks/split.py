@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 
 from probebench.types import Example, SplitName
 
+FOLDS = 5
+"""Folds of cross-fitting: one is test, the next validation, three are train, as in one split."""
 SHARES: tuple[tuple[SplitName, float], ...] = (("train", 0.6), ("validation", 0.2), ("test", 0.2))
 
 
@@ -18,10 +21,45 @@ def split_examples(examples: Sequence[Example], seed: int = 0) -> list[SplitName
     return [e.split if e.split is not None else split_of(e.group, seed) for e in examples]
 
 
-def official_split(group: str) -> SplitName:
+def split_again(examples: Sequence[Example], seed: int) -> list[SplitName]:
+    """Another split by the same rule, as a run of that seed has it.
+
+    Where a split is given its test examples stay what they are, and the groups of the others are
+    shared out anew.
+    """
+    return [
+        split_of(e.group, seed)
+        if e.split is None
+        else "test"
+        if e.split == "test"
+        else official_split(e.group, seed)
+        for e in examples
+    ]
+
+
+def official_split(group: str, seed: int | None = None) -> SplitName:
     """Where a group of an official train split goes: a quarter of the groups to validation, for
-    60/20 of the whole."""
-    return "validation" if _place(group, "official") < 0.25 else "train"
+    60/20 of the whole. A seed gives another quarter."""
+    salt = "official" if seed is None else f"official/{seed}"
+    return "validation" if _place(group, salt) < 0.25 else "train"
+
+
+def split_folds(groups: Sequence[str], seed: int = 0) -> list[int]:
+    """The fold of each example: groups in the order of their hashes, each to the fold that has the
+    fewest examples so far."""
+    sizes, folds = Counter(groups), dict[str, int]()
+    held = [0] * FOLDS
+    for group in sorted(sizes, key=lambda g: _place(g, f"folds/{seed}")):
+        folds[group] = held.index(min(held))
+        held[folds[group]] += sizes[group]
+    return [folds[group] for group in groups]
+
+
+def split_by_fold(folds: Sequence[int], k: int) -> list[SplitName]:
+    """The split of each example when fold `k` is tested: the next fold is validation, the others
+    are train."""
+    names: dict[int, SplitName] = {k: "test", (k + 1) % FOLDS: "validation"}
+    return [names.get(fold, "train") for fold in folds]
 
 
 def split_of(group: str, seed: int = 0) -> SplitName:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +27,7 @@ from probebench.stages.answers import known_answers, scores_given
 from probebench.stages.plan import GIVEN, Plan
 from probebench.tasks.exact.rules import MODEL_RULE
 from probebench.tasks.prompts import encode_prompt
+from probebench.tasks.split import FOLDS
 from probebench.types import EMB
 
 SAMPLE = 32
@@ -89,6 +91,8 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         seconds["scores"] = _sure(timer.passing(prompts) + projecting)
     start = start_seconds(clock)
     seconds["probes"] = _sure(_fitting(plan, start, clock))
+    if plan.beside.repeat_splits:
+        seconds["other splits"] = _sure(_refitting(plan, clock))
     if handle.causal and "p-true" not in plan.beside.skip:
         seconds["p(True)"] = _sure(_asking(plan, timer))
     disk = 0
@@ -114,18 +118,35 @@ def _reading(plan: Plan, lengths: Sequence[int], timer: Timer) -> float:
 
 def _fitting(plan: Plan, start: float, clock: Callable[[], float]) -> float:
     """Seconds of all probes, in as many processes as there are cores."""
-    reading, f, splits = plan.reading, plan.fitting, plan.splits
-    n_positions = len(reading.positions)
-    processes = min(_cores(), len(reading.cells))
-    together = clock is not time.process_time
-    seconds = start if together else start * processes
-    for width in {w for at in reading.layout.values() for w in at.widths}:
-        of_width = sum(list(at.widths).count(width) for at in reading.layout.values())
-        cells, own = of_width * n_positions, min(width, f.width or width)
-        n_train = splits.count("train")
-        one = fit_seconds(len(splits), own, n_train, f.probe, f.shuffles, None, clock)
-        seconds += cells * one / (min(processes, cells) if together else 1)
+    processes = min(_cores(), len(plan.reading.cells))
+    seconds = start if _by_the_clock(clock) else start * processes
+    widths = [w for at in plan.reading.layout.values() for w in at.widths]
+    return seconds + _fits(plan, widths, plan.fitting.shuffles, clock)
+
+
+def _refitting(plan: Plan, clock: Callable[[], float]) -> float:
+    """Seconds of the probes of other splits: those of one site's blocks, without shuffled
+    labels."""
+    layout, splits = plan.reading.layout, plan.beside.repeat_splits
+    at = layout.get("resid", next(iter(layout.values())))
+    widths = [w for layer, w in zip(at.layers, at.widths, strict=True) if layer != EMB]
+    folds = 0 if any(e.split is not None for e in plan.examples) else FOLDS
+    return (splits + folds) * _fits(plan, widths, 0, clock)
+
+
+def _fits(plan: Plan, widths: Sequence[int], shuffles: int, clock: Callable[[], float]) -> float:
+    """Seconds of the probes of rows of the map that have these widths; the processes are there."""
+    f, splits, seconds = plan.fitting, plan.splits, 0.0
+    for width, rows in Counter(widths).items():
+        cells, own = rows * len(plan.reading.positions), min(width, f.width or width)
+        one = fit_seconds(len(splits), own, splits.count("train"), f.probe, shuffles, None, clock)
+        seconds += cells * one / (min(_cores(), cells) if _by_the_clock(clock) else 1)
     return seconds
+
+
+def _by_the_clock(clock: Callable[[], float]) -> bool:
+    """Are processes side by side counted once? Processor time counts each."""
+    return clock is not time.process_time
 
 
 def _asking(plan: Plan, timer: Timer) -> float:

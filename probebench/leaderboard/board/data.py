@@ -64,6 +64,8 @@ def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, An
             "l": [_scaled(1e4, r.low) for r in rows],
             "h": [_scaled(1e4, r.high) for r in rows],
             "e": [_scaled(1e4, r.spread) for r in rows],
+            "y": [_scaled(1e4, r.splits_sd) for r in rows],
+            "z": [r.splits for r in rows],
             "n": [r.n for r in rows],
             "g": [r.rank for r in rows],
             "t": [TIERS.index(r.tier) for r in rows],

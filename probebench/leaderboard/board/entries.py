@@ -28,6 +28,7 @@ from probebench.leaderboard.submission.read import (
 )
 from probebench.leaderboard.submission.strict import Broken, read_json
 from probebench.record.parts.measured import CellName, DetectorFacts
+from probebench.record.parts.resplits import SplitSpread
 from probebench.record.published import TEST_AUROC, figures
 from probebench.record.schema import Record
 from probebench.tasks.schema import list_tasks
@@ -100,6 +101,8 @@ class Entry:
     """Paper and table; None for runs."""
     rerun: Mapping[str, Any] | None
     folder: Path | None
+    splits: SplitSpread | None = None
+    """What other splits gave, where the run asked for some."""
 
     @property
     def ranked(self) -> bool:
@@ -203,6 +206,7 @@ def read_entry(folder: Path) -> Entry:
         source=None,
         rerun=rerun,
         folder=folder,
+        splits=record.resplits.spread if record.resplits else None,
     )
 
 

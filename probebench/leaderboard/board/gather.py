@@ -80,7 +80,9 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
     if low is None and high is None and d.spread is not None and d.auroc is not None:
         half = Z95 * float(np.hypot(d.spread, PRINTED))
         low, high = max(0.0, d.auroc - half), min(1.0, d.auroc + half)
-    cell = cell_words(entry.selection) if entry.selection and d.name == "probe" else None
+    probe = d.name == "probe"
+    cell = cell_words(entry.selection) if entry.selection and probe else None
+    over = entry.splits if probe else None
     return BoardRow(
         model,
         entry.task,
@@ -105,6 +107,9 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         cell,
         rank,
         rivals,
+        over.n if over else 0,
+        over.mean if over else None,
+        over.sd if over else None,
     )
 
 

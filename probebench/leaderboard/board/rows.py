@@ -51,6 +51,11 @@ class BoardRow:
     compare with."""
     rivals: int = 0
     """Ranked rows of the pool, this one included."""
+    splits: int = 0
+    """Other splits that the selected cell's AUROC was measured on too."""
+    splits_mean: float | None = None
+    splits_sd: float | None = None
+    """Standard deviation over them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ COLUMNS = (
     "low",
     "high",
     "spread",
+    "splits",
+    "splits_mean",
+    "splits_sd",
     "n",
     "probe_minus_this",
     "difference_low",
@@ -66,6 +69,8 @@ def to_csv(rows: Iterable[BoardRow]) -> str:
                 r.rank,
                 r.rivals or None,
                 *map(_six, (r.auroc, r.low, r.high, r.spread)),
+                r.splits or None,
+                *map(_six, (r.splits_mean, r.splits_sd)),
                 r.n,
                 *map(_six, (r.difference, r.difference_low, r.difference_high)),
                 r.current,
@@ -162,9 +167,13 @@ def figure(r: BoardRow) -> str:
         return "absent"
     if r.protocol is None:
         return f"{r.auroc:.2f}" + ("" if r.spread is None else f" ± {r.spread:.3f}")
-    return f"{r.auroc:.3f}" + (
-        f" [{r.low:.2f}, {r.high:.2f}]" if r.low is not None and r.high is not None else ""
-    )
+    ends = f" [{r.low:.2f}, {r.high:.2f}]" if r.low is not None and r.high is not None else ""
+    return f"{r.auroc:.3f}{ends}{over_splits(r)}"
+
+
+def over_splits(r: BoardRow) -> str:
+    """The spread over other splits in words; nothing where there are none."""
+    return "" if r.splits_sd is None else f", sd {r.splits_sd:.3f} over {r.splits} splits"
 
 
 def to_latex(board: Board) -> str:

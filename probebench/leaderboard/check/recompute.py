@@ -17,6 +17,7 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_intervals
 from probebench.scoring.comparison import detector_facts, ends, evaluate_detectors
+from probebench.scoring.resplit import TESTED, spread
 from probebench.types import SplitName
 
 TOLERANCE = 1e-6
@@ -139,6 +140,29 @@ def check_shuffled(s: Submission) -> Iterator[Finding]:
         return
     values = [repeat_auroc(d, k) for k in range(len(d.shuffled))]
     yield from differences("controls.shuffled_labels", control, clean_json(shuffled_facts(values)))
+
+
+def check_resplits(s: Submission) -> Iterator[Finding]:
+    """What is said of other splits as a whole, from what is said of each."""
+    if (given := s.record["resplits"]) is None:
+        return
+    own, splits = s.record["selection"], given["splits"]
+    cells = [(one["layer"], one["position"]) for one in splits if one["layer"] is not None]
+    values = [np.nan if one["auroc"] is None else one["auroc"] for one in splits]
+    over = spread(np.array(values), TESTED if given["rule"] == "all" else np.nan)
+    expected = {
+        "asked": len(splits),
+        "own_cell": cells.count((own["layer"], own["position"])),
+        "spread": {
+            "n": over.n,
+            "mean": over.mean,
+            "mean_95": ends(over.interval),
+            "sd": over.sd,
+            "min": over.low,
+            "max": over.high,
+        },
+    }
+    yield from differences("resplits", given, clean_json(expected))
 
 
 def repeat_auroc(d: Decisions, k: int) -> float:

@@ -21,6 +21,7 @@ from probebench.leaderboard.check.map_rules import (
 from probebench.leaderboard.check.recompute import (
     TOLERANCE,
     check_detectors,
+    check_resplits,
     check_selected,
     check_shuffled,
     differences,
@@ -240,6 +241,7 @@ RULES: tuple[Rule, ...] = (
     check_detectors,
     check_selected,
     check_shuffled,
+    check_resplits,
     check_readable,
     check_mentions,
 )

@@ -6,21 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from probebench.record.claims import against_of, chance_sentence, coverage
 from probebench.record.parts.described import ExactFacts, Rate
 from probebench.record.parts.measured import PositionBest, SiteFacts
-from probebench.record.parts.studied import (
-    Confounds,
-    CurveEnd,
-    CurvePoint,
-    LabelNoise,
-    LearningCurve,
-    Published,
-)
+from probebench.record.parts.studied import Published
 from probebench.record.published import main_rows
 from probebench.record.schema import Record
 from probebench.record.words import part_words, terms
 from probebench.report.terminal.detectors import detectors_table
+from probebench.report.terminal.headline import headline_lines
 from probebench.report.terminal.table import plain_table, print_table
 from probebench.text import extremes, interval, number
 
@@ -98,90 +91,6 @@ def _answer_lines(r: Record) -> list[str]:
         where = f" at {limit} tokens" if limit else ""
         lines.append(f"cut off{where}: {cut:,} of {n:,} answers ({cut / n:.1%})")
     return lines
-
-
-def headline_lines(r: Record) -> list[str]:
-    """The selected cell, the best cell and baseline of before and after the answer, and what the
-    studies of the probe found, as lines with console markup.
-
-    Each comparison stands on one sample, whose n is beside it.
-    """
-    return [
-        *_selected(r),
-        *_readable(r),
-        *_residual(r.confounds),
-        *_learning_curve(r.learning_curve),
-        *_label_noise(r.label_noise),
-    ]
-
-
-def _selected(r: Record) -> list[str]:
-    s, what, partly = r.selection, terms(r).what, coverage(r)
-    of = f" of {partly[1]:,} test {what}: the others lack that token" if partly else f" test {what}"
-    return [
-        f"best cell by validation: {s.site}, layer [bold]{s.layer}[/bold], "
-        f"[bold]{s.position}[/bold]",
-        f"test AUROC there: [bold]{number(s.test_auroc)}[/bold] "
-        f"{interval(s.test_auroc_95, 2)}, n = {s.n_test:,}{of}",
-        chance_sentence(r),
-    ]
-
-
-def _readable(r: Record) -> list[str]:
-    """The best cell and baseline of before and after the answer."""
-    from rich.markup import escape
-
-    lines = []
-    for when in ("before", "after"):
-        if (found := getattr(r.readable, when, None)) is None:
-            continue
-        own = against_of(found)
-        time = "beside it" if r.task.kind == "statements" else f"{when} the answer"
-        signal = found.best_baseline
-        lines += [
-            f"{time}: probe {number(own.auroc)} (layer {own.cell['layer']}, "
-            f"{own.cell['position']}), n = {own.n:,}",
-            f"  best baseline {number(signal['auroc'])} ({escape(signal['label'])}; "
-            f"{own.rule.replace('chosen on', 'by')})",
-            f"  probe minus baseline {number(own.difference, signed=True)} "
-            f"{interval(own.difference_95, 2, signed=True)}, n = {own.n:,}",
-        ]
-    return lines
-
-
-def _residual(confounds: Confounds | None) -> list[str]:
-    """What is left of the probe without its confounds."""
-    left = confounds and confounds.residual
-    if not left:
-        return []
-    return [
-        f"without what length, place and source explain: {number(left.auroc)} "
-        f"{interval(left.auroc_95, 2)}, with it {number(left.probe_auroc)}, n = {left.n:,}"
-    ]
-
-
-def _learning_curve(curve: LearningCurve | None) -> list[str]:
-    """The probe by number of training examples."""
-    if not curve:
-        return []
-    points: list[CurvePoint | CurveEnd] = [*curve.points, curve.all]
-    by = ", ".join(f"{p.n:,}: {number(p.auroc)}" for p in points)
-    return [f"by train examples: {by}; n = {curve.n_test:,}"]
-
-
-def _label_noise(noise: LabelNoise | None) -> list[str]:
-    """The probe under a second judge's labels."""
-    from rich.markup import escape
-
-    if not noise:
-        return []
-    scores = noise.scores.fitted_to_first
-    first, second = scores["scored_under_first"], scores["scored_under_second"]
-    return [
-        f"labels of {escape(noise.judge)}: kappa {number(noise.kappa)}; the probe's AUROC "
-        f"under them {number(second.auroc)} {interval(second.auroc_95, 2)}, under the first "
-        f"{number(first.auroc)}, n = {second.n:,}"
-    ]
 
 
 def positions_table(rows: Sequence[PositionBest], selected: str) -> Table:
