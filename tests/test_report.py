@@ -339,6 +339,7 @@ def test_same_run_same_bytes(run, whole, tmp_path):
 def test_absent_fields_are_left_out_and_null_ones_say_why(run, undrawn, tmp_path):
     optional = (
         "published",
+        "resplits",
         "confounds",
         "calibration",
         "learning_curve",

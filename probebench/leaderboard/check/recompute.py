@@ -144,7 +144,7 @@ def check_shuffled(s: Submission) -> Iterator[Finding]:
 
 def check_resplits(s: Submission) -> Iterator[Finding]:
     """What is said of other splits as a whole, from what is said of each."""
-    if (given := s.record["resplits"]) is None:
+    if (given := s.record.get("resplits")) is None:
         return
     own, splits = s.record["selection"], given["splits"]
     cells = [(one["layer"], one["position"]) for one in splits if one["layer"] is not None]
