@@ -12,6 +12,8 @@ from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.models.blocks.layouts import COMPONENTS
+from probebench.record.maps import components_map
+from probebench.record.run import Run
 from probebench.record.tables import sublayers_table
 from probebench.states.exchange.export import export
 from probebench.states.exchange.verify import verify
@@ -163,18 +165,58 @@ def test_significant_sublayers_are_those_of_a_small_false_discovery_rate(run):
         sublayers_table(run.record, scores.assign(p=np.nan), position="-1", significant=True)
 
 
-def test_attribution_is_a_share_of_the_layer(run):
-    shares = run.components("attribution_logprob")
-    assert list(shares.columns) == list(COMPONENTS)
-    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+def judged(run, **changed):
+    """The run with another word on its attribution."""
+    facts = run.record.attribution.plain()
+    rows = [{**row, **changed} for row in facts["agreement"]]
+    return Run(run.folder, run.record.changed(attribution={**facts, "agreement": rows}))
+
+
+def test_attribution_is_drawn_where_it_ranks_as_replacing_does(run):
+    kept = judged(run, ranks=True, spearman=0.9)
+    for score in ("attribution", "ablation"):
+        changes = kept.components(f"{score}_logprob")
+        assert list(changes.columns) == list(COMPONENTS)
+        assert (changes.to_numpy() > 0).all()
+        ax, table = kept.plot_with_table("components", score=score)
+        pd.testing.assert_frame_equal(table, changes)
+    own = run.attribution
+    assert set(own[own.score == "ablation"].n) == {8}
+    assert set(own[own.score == "attribution"].n) == {run.record.attribution.n_means}
     with pytest.raises(UnknownNameError, match="target 'logprobs'. Did you mean 'logprob'"):
         run.components("attribution_logprobs")
+
+
+def words_of(ax):
+    return " ".join(t.get_text() for t in [*ax.texts, *ax.figure.texts])
+
+
+def test_the_map_says_so_where_attribution_ranks_otherwise(run):
+    other = judged(run, ranks=False, spearman=0.31)
+    ax, table = other.plot_with_table("components", score="attribution")
+    assert table.isna().to_numpy().all()
+    said = words_of(ax).replace("\n", " ")
+    assert "do not rank components as replacing them does" in said
+    assert "0.31" in said and "below the 0.8" in said
+    ax, table = other.plot_with_table("components", score="ablation")
+    assert table.notna().to_numpy().all()
+
+
+def test_attribution_of_an_earlier_version_still_opens(run):
+    old = Run(run.folder, run.record.changed(attribution=None))
+    rows = run.attribution[lambda t: t.score == "attribution"]
+    table = rows.drop(columns=["score", "se", "mean"]).assign(share=1 / 7)
+    ax, shown = components_map(old.record, run.scores, table, score="attribution")
+    assert (shown == 1 / 7).to_numpy().all()
+    assert "By an earlier version" in words_of(ax)
+    with pytest.raises(UsageError, match="earlier version, which replaced no component"):
+        components_map(old.record, run.scores, table, score="ablation")
 
 
 def test_all_maps_in_all_formats(run, tmp_path):
     wanted = {
         "positions": {"hatch": True, "site": "mlp.act"},
-        "components": {"score": "attribution", "target": "probe"},
+        "components": {"score": "ablation", "target": "probe"},
         "sublayers": {"top": 2},
     }
     for kind, options in wanted.items():
@@ -182,8 +224,8 @@ def test_all_maps_in_all_formats(run, tmp_path):
             paths = draw([run], tmp_path / name, kind=kind, style_name=name, **options)
             assert {p.suffix for p in paths} >= {".png", ".svg", ".pdf"}
             assert all(p.stat().st_size > 1000 for p in paths if p.suffix != ".csv")
-    svg = (tmp_path / "publication" / "components_attribution_probe.svg").read_text()
-    assert "share of the layer" in svg
+    svg = (tmp_path / "publication" / "components_ablation_probe.svg").read_text()
+    assert "units of the decision" in svg
     table = pd.read_csv(tmp_path / "publication" / "sublayers_top2.csv")
     assert table.selected.sum() == 2
     again = draw([run], tmp_path / "again", kind="components", **wanted["components"])
@@ -235,7 +277,7 @@ def test_plot_refuses_what_a_map_does_not_take(run):
     assert "--top takes a number from 1 on, without --significant" in fails(
         "--map", "sublayers", "--top", "3", "--significant"
     )
-    assert "--target goes with --score attribution" in fails(
+    assert "--target goes with --score attribution or ablation" in fails(
         "--map", "components", "--target", "probe"
     )
     assert "Cannot write into /proc/x" in fails("--out", "/proc/x")

@@ -16,6 +16,7 @@ from probebench.maps.style import FORMATS, save_figure, style
 from probebench.options.python import speaks_python
 from probebench.record.maps import MAPS
 from probebench.record.run import Run
+from probebench.record.tables import EFFECTS
 
 TAKES = {
     "positions": ("site", "layers", "positions", "hatch"),
@@ -108,11 +109,12 @@ def _check(
                 f"--{name} means nothing to the map of {kind}, which takes "
                 f"{', '.join(known) or 'none of these'}."
             )
-    if given.get("score") != "attribution" and "target" in given:
-        raise UsageError("--target goes with --score attribution.")
-    if given.get("score") == "attribution" and "position" in given:
+    effect = given.get("score") in EFFECTS
+    if not effect and "target" in given:
+        raise UsageError("--target goes with --score attribution or ablation.")
+    if effect and "position" in given:
         raise UsageError(
-            "--position goes with --score auroc: attribution is summed over all tokens."
+            "--position goes with --score auroc: components are replaced at all tokens."
         )
     if "top" in given and (given["top"] < 1 or "significant" in given):
         raise UsageError(
@@ -134,7 +136,7 @@ def _name(kind: str, given: dict[str, Any], style_name: str) -> str:
     """File name of a map: what it shows, so that two of them do not overwrite each other."""
     parts = [NAMES.get(kind, kind)]
     parts += [str(given[k]) for k in ("site", "score", "target", "position") if k in given]
-    if given.get("score") == "attribution" and "target" not in given:
+    if given.get("score") in EFFECTS and "target" not in given:
         parts.append(DEFAULTS["target"])
     parts += [k for k in ("significant", "hatch") if k in given]
     parts += [f"top{given['top']}"] if "top" in given else []

@@ -24,7 +24,7 @@ PLOT = (
     ),
     click.option(
         "--score",
-        type=click.Choice(["auroc", "attribution"]),
+        type=click.Choice(["auroc", "attribution", "ablation"]),
         default="auroc",
         show_default=True,
         help="components: which.",
@@ -34,7 +34,7 @@ PLOT = (
         type=click.Choice(["logprob", "probe"]),
         default="logprob",
         show_default=True,
-        help="Of the attribution.",
+        help="Of attribution and ablation.",
     ),
     click.option(
         "--position",

@@ -78,7 +78,10 @@ class Asked(TypedDict, total=False):
     """Blocks to read, beside the embedding row; default: all."""
 
     attribution: bool
-    """Also measure gradient x activation of every component."""
+    """Also estimate what replacing each component by its mean changes."""
+
+    ablation: bool
+    """As attribution, and replace each of them for every answer; slower."""
 
     batching: str
     """exact: bit by bit the states of one example at a time; slower."""

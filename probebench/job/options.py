@@ -126,7 +126,15 @@ class Options:
     )
     attribution: bool = option(
         False,
-        "Also measure gradient x activation of every component.",
+        "Also estimate what replacing each component by its mean changes.",
+        READ,
+        more="A few answers check the estimate by replacing them (docs/maps.md).",
+        changes="adds",
+        apart=True,
+    )
+    ablation: bool = option(
+        False,
+        "As --attribution, and replace each of them for every answer; slower.",
         READ,
         changes="adds",
         apart=True,

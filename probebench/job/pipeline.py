@@ -15,6 +15,7 @@ from probebench.record.run import Run
 from probebench.scoring.score import score_run
 from probebench.scoring.select import select
 from probebench.stages.answers import alone_facts
+from probebench.stages.components.attributed import attributed
 from probebench.stages.data import RunData
 from probebench.stages.engine import Models
 from probebench.stages.fits import fits_of, job_of
@@ -22,7 +23,7 @@ from probebench.stages.labelled import labelled_answers
 from probebench.stages.plan import Plan
 from probebench.stages.second_judge import model_opinions, opinion_facts
 from probebench.stages.stage import LocalRunner, Runner
-from probebench.stages.states import attributed, hidden_states
+from probebench.stages.states import hidden_states
 from probebench.studies.registry import Scored
 from probebench.studies.resplits import resplits
 from probebench.studies.suite import studies

@@ -206,7 +206,8 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
         label_noise=o.label_noise,
         train_sizes=o.train_sizes,
         repeat_splits=o.repeat_splits,
-        attribution=o.attribution,
+        attribution=o.attribution or o.ablation,
+        ablation=o.ablation,
         neutral=open_neutral(o.neutral, asdict(handle.identity)) if o.neutral else None,
     )
 
@@ -252,6 +253,7 @@ def run_inputs(
         "generation": asked,
         "probe": fitting.inputs,
         "attribution": o.attribution,
+        "ablation": o.ablation,
         "positions": reading.positions,
         "layers": reading.layers,
         "sites": o.sites,

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from probebench._version import __version__
 from probebench.across.draw import draw
@@ -33,6 +32,7 @@ from probebench.stages.exact import exact_facts
 from probebench.stages.labelled import label_facts
 from probebench.stages.parquet import answers_table, parquet_bytes
 from probebench.stages.stage import Runner
+from probebench.states.attribution.summary import Attribution
 from probebench.states.exchange.find import CONVENTION
 from probebench.states.positions import POSITIONS
 from probebench.types import LabelledAnswer
@@ -58,7 +58,7 @@ class Findings:
     """Of the record: what studies say beside the map."""
     fitted: Any
     """The selected cell's probe."""
-    attribution: pd.DataFrame | None
+    attribution: Attribution | None
     alone: dict[str, Any] | None
     """How the first answers differ from those that the same prompts get alone."""
     opinion: dict[str, Any] | None
@@ -84,7 +84,7 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
         "scores.parquet": scores_table(result.matrices.values(), data.fits, result.comparison),
     }
     if found.attribution is not None:
-        tables[ATTRIBUTION] = found.attribution
+        tables[ATTRIBUTION] = found.attribution.table
     for name, table in tables.items():
         write_atomic(folder / name, parquet_bytes(table))
     probe, note = _save_selected(prepared, found)
@@ -160,6 +160,7 @@ def record_of(prepared: Prepared, runner: Runner, found: Findings) -> Record:
         **_head(prepared, runner, found),
         "states": None if _discards(prepared) else data.states.place,
         "second_opinion": found.opinion,
+        "attribution": found.attribution and found.attribution.facts,
     }
     reading = plan.reading
     return build_record(

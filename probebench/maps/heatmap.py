@@ -101,6 +101,7 @@ def plot_components(
     title: str = "",
     caption: str = "",
     label: str = "Test AUROC",
+    note: str = "",
 ) -> Axes:
     """Layer x component map: blue below, white at, orange above the middle of the data; absent
     cells grey.
@@ -114,6 +115,7 @@ def plot_components(
         title: above the map; says which quantity is drawn.
         caption: in small type below it.
         label: what the colours mean.
+        note: written across the map, where nothing is drawn.
     """
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -135,6 +137,8 @@ def plot_components(
         for name in matrix.columns
     ]
     ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=0, fontsize=7.5)
+    if note:
+        ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", va="center", fontsize=9)
     return label_axes(ax, "Component", "Layer", title, caption)
 
 

@@ -16,6 +16,7 @@ from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.parts.measured import TestedCell
 from probebench.record.schema import Record
 from probebench.record.tables import (
+    EFFECTS,
     FDR,
     NO_SHUFFLES,
     SUBLAYERS,
@@ -30,13 +31,18 @@ from probebench.record.tables import (
     plain_position,
     sublayers_table,
 )
-from probebench.record.words import part_words, terms
+from probebench.record.words import agreement_words, part_words, ranked, terms
 from probebench.text import extremes, interval, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 MAPS = ("positions", "components", "sublayers", "transfer")
-SCORES = ("auroc", "attribution")
+SCORES = ("auroc", *EFFECTS)
+PATHS = (
+    "One path each: attn.v and attn.o; mlp.up, mlp.gate and mlp.down. Columns do not add up: no "
+    "shares."
+)
+SEE = "What replacing them changes: --score ablation."
 
 
 def positions_map(
@@ -101,13 +107,16 @@ def components_map(
     layers: Sequence[int] | None = None,
     **options: Any,
 ) -> tuple[Axes, pd.DataFrame]:
-    """Layer x component map of test AUROC at one position, or of attribution; with the table it
-    shows."""
+    """Layer x component map of test AUROC at one position, or of what replacing a component
+    changes, estimated (`attribution`) or measured (`ablation`); with the table it shows.
+
+    Estimates that do not rank components as replacing them does are not drawn: the map says so.
+    """
     if score not in SCORES:
         raise UnknownNameError("score", score, SCORES)
     shown = (
-        _shares(record, attribution, target)
-        if score == "attribution"
+        _effects(record, attribution, target, score)
+        if score in EFFECTS
         else _scores(record, scores, position)
     )
     settings = {
@@ -115,6 +124,7 @@ def components_map(
         "caption": caption(record, shown.lines),
         "label": shown.label,
         "widths": shown.widths,
+        "note": shown.note,
     }
     matrix = narrowed(shown.matrix, layers)
     return plot_components(matrix, **{**settings, **options}), matrix
@@ -133,6 +143,8 @@ class _Components:
     """Of the caption."""
     widths: dict[str, str] | None = None
     """Of each component, where they are printed."""
+    note: str = ""
+    """What stands there instead of numbers."""
 
 
 def _scores(record: Record, scores: pd.DataFrame, position: str | None) -> _Components:
@@ -158,16 +170,36 @@ def _scores(record: Record, scores: pd.DataFrame, position: str | None) -> _Comp
     )
 
 
-def _shares(record: Record, attribution: pd.DataFrame | None, target: str) -> _Components:
-    """Each component's share of gradient x activation."""
-    matrix, n = attribution_table(record, attribution, target)
-    lines = [
-        f"Mean absolute gradient x activation of {TARGETS[target]}, as a share of the layer's "
-        "seven components;",
-        f"{n} test answers. Grey: the layer does not have it, or lies above the probe.",
-    ]
-    title = f"attribution to {TARGETS[target].removeprefix('the ')}"
-    return _Components(matrix, title, "Share of the layer", lines)
+def _effects(
+    record: Record, attribution: pd.DataFrame | None, target: str, score: str
+) -> _Components:
+    """What replacing each component changes in a target; of a run of protocol 1, each component's
+    share of gradient x activation."""
+    matrix, n = attribution_table(record, attribution, target, score)
+    title = f"{score} to {TARGETS[target].removeprefix('the ')}"
+    if record.attribution is None:
+        lines = [
+            f"Mean absolute gradient x activation of {TARGETS[target]}, as a share of the layer's "
+            "seven components;",
+            f"{n} test answers. By an earlier version: near zero wherever a norm follows, and held "
+            "against no replacement.",
+        ]
+        return _Components(matrix, title, "Share of the layer", lines)
+    unit = "nats" if target == "logprob" else "units of the decision"
+    what = (
+        f"Mean absolute change of {TARGETS[target]}, in {unit}, when a component is replaced by "
+        "its mean"
+    )
+    grey = "Grey: the layer does not have it, or nothing of it reaches the target."
+    if score == "ablation":
+        lines = [f"{what}: measured for {n} test answers.", PATHS, grey]
+        return _Components(matrix, title, f"Mean absolute change, {unit}", lines)
+    said = agreement_words(record, target) or "Held against no replacement."
+    lines = [f"{what}: estimated by gradients for {n} test answers.", said, PATHS, grey]
+    if not ranked(record, target):
+        note = "Not drawn: these estimates do not rank components\nas replacing them does."
+        return _Components(matrix * np.nan, title, "Not drawn", [*lines[:2], SEE], note=note)
+    return _Components(matrix, title, f"Mean absolute change, {unit}", lines)
 
 
 def sublayers_map(

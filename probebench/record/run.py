@@ -16,6 +16,7 @@ from probebench.record.maps import MAPS, components_map, positions_map, sublayer
 from probebench.record.parts.part import problems
 from probebench.record.schema import SCHEMA_VERSION, Record
 from probebench.record.tables import (
+    EFFECTS,
     attribution_table,
     cell_table,
     cells,
@@ -193,16 +194,18 @@ class Run:
         answer): layers down.
 
         Args:
-            metric: as in `matrix`, or `attribution_logprob`, `attribution_probe`: shares of
-                gradient x activation.
+            metric: as in `matrix`; `attribution_logprob`, `attribution_probe`, `ablation_logprob`,
+                `ablation_probe`: mean absolute change of a target when a component is replaced by
+                its mean, estimated or measured. `run.record.attribution` says whether estimates
+                rank components as measuring does.
             position: where the probes read; attribution has none.
 
         Raises:
             UsageError: this run read no components, or measured no attribution.
         """
         kind, _, target = metric.partition("_")
-        if kind == "attribution":
-            return attribution_table(self.record, self.attribution, target)[0]
+        if kind in EFFECTS:
+            return attribution_table(self.record, self.attribution, target, kind)[0]
         if metric not in METRICS:
             raise UnknownNameError("metric", metric, METRICS)
         return components_table(
@@ -221,7 +224,8 @@ class Run:
 
     @property
     def attribution(self) -> pd.DataFrame | None:
-        """Mean gradient x activation per target, site and layer; None when it was not measured."""
+        """What replacing a component by its mean changes, a row per score (`attribution` estimates,
+        `ablation` measures), target, site and layer; None when it was not asked for."""
         name = "attribution.parquet"  # a file of an earlier run into the same folder does not count
         return self._table(name) if name in self.record.files else None
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from probebench.record.parts.attributed import AttributionFacts
 from probebench.record.parts.described import (
     Data,
     ExactFacts,
@@ -83,6 +84,8 @@ class Record(Part):
     """Folder of the hidden states, as seen from the run; null where they were not kept."""
     second_opinion: SecondOpinion | None = None
     """Agreement with `--judge-model`."""
+    attribution: AttributionFacts | None = None
+    """Whether `--attribution` ranks components as replacing them does."""
     package: Package
     versions: Annotated[dict[str, Version], fewer(100), keys_like(r"[\w.-]{1,40}")]
     """Of this package and of the libraries that can change a number."""

@@ -17,6 +17,8 @@ TARGETS = {
     "logprob": "the log-probability of the exact answer",
     "probe": "the selected probe's decision",
 }
+EFFECTS = ("attribution", "ablation")
+"""Scores of the map of components that say what replacing one changes: estimated, and measured."""
 SUBLAYERS = {"ATT": ("attn.o",), "MLP": ("mlp.down", "mlp.out")}
 """Sites whose vectors a sublayer adds to the residual stream; of several, the first that a layer
 has."""
@@ -102,24 +104,41 @@ def _by_component(record: Record, rows: pd.DataFrame, column: str) -> pd.DataFra
 
 
 def attribution_table(
-    record: Record, attribution: pd.DataFrame | None, target: str
+    record: Record, attribution: pd.DataFrame | None, target: str, score: str = "attribution"
 ) -> tuple[pd.DataFrame, int]:
-    """Shares of attribution to one target, and over how many answers they are means."""
+    """Mean absolute changes of one target, and over how many answers they are means.
+
+    Args:
+        record: of the run.
+        attribution: the run's table; that of a run of protocol 1 holds shares of gradient x
+            activation instead.
+        target: `logprob` or `probe`.
+        score: `attribution` for estimates, `ablation` for what replacing components changed.
+
+    Raises:
+        UsageError: the run did not measure it.
+    """
     if target not in TARGETS:
         raise UnknownNameError("target", target, TARGETS)
     if attribution is None:
         raise UsageError(
             "This run measured no attribution. Run `probebench eval` again with --attribution."
         )
+    if (old := "score" not in attribution) and score != "attribution":
+        raise UsageError(
+            "This run is of an earlier version, which replaced no component. Run `probebench eval` "
+            "again with --attribution."
+        )
     own = attribution[attribution.target == target]
+    own = own if old else own[own.score == score]
     if own.empty:
         why = (
             "no test answer has an exact answer"
             if target == "logprob"
-            else "its probe is not linear, or reads projected vectors"
+            else "its probe is not linear, reads projected vectors, or stands below every component"
         )
         raise UsageError(f"This run measured no attribution to {TARGETS[target]}: {why}.")
-    return _by_component(record, own, "share"), int(own.n.max()) if len(own) else 0
+    return _by_component(record, own, "share" if old else "mean_abs"), int(own.n.max())
 
 
 def sublayers_table(

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import NamedTuple, Protocol
 
 from probebench.record.schema import Record
-from probebench.text import listed
+from probebench.text import interval, listed, number
 
 
 class Placed(Protocol):
@@ -68,3 +68,25 @@ def labels_words(record: Record) -> str:
     if facts and facts.given:
         return f"{judge} for {facts.judged:,} answers, labels given with {facts.given:,}"
     return judge
+
+
+def ranked(record: Record, target: str) -> bool:
+    """Do estimates of attribution to a target rank components as replacing them does?"""
+    found = record.attribution
+    return found is not None and any(a.ranks for a in found.agreement if a.target == target)
+
+
+def agreement_words(record: Record, target: str) -> str:
+    """How far estimates of attribution rank components as replacing them does; empty where no
+    component was replaced."""
+    if (found := record.attribution) is None:
+        return ""
+    for a in found.agreement:
+        if a.target == target:
+            below = "" if a.ranks else f", below the {found.bar:g} from which estimates count"
+            return (
+                f"Rank correlation with what replacing them changes {number(a.spearman, 2)} "
+                f"{interval(a.spearman_95, 2)}, {a.n_components} components of layers, n = {a.n} "
+                f"answers{below}."
+            )
+    return ""

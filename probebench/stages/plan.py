@@ -96,6 +96,9 @@ class Beside:
     repeat_splits: int
     """Further splits; 0: none, and no folds either."""
     attribution: bool
+    """Estimate what replacing components changes."""
+    ablation: bool
+    """Measure it on all answers that are looked at, not on a few."""
     neutral: Run | None
     """The run of `--neutral`."""
 

@@ -1,5 +1,4 @@
-"""What is read inside the model: hidden states at every position of every layer, and what passes
-through its components."""
+"""What is read inside the model: hidden states at every position of every layer."""
 
 from __future__ import annotations
 
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from probebench.files import content_key
@@ -21,20 +19,16 @@ from probebench.models.blocks.sites import plan_sites
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.head import Head
 from probebench.models.passes.scored import GivenScores, Scorer
-from probebench.probes.kinds import linear_map
-from probebench.record.versions import versions
 from probebench.stages.answers import scored_answers, scores_given, with_scores
 from probebench.stages.engine import Work
-from probebench.stages.parquet import TableStage
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Finished, Runner, Stage
-from probebench.states.attribution import LIMIT, ProbeTarget, attribution
 from probebench.states.exchange.reuse import given_states, source_facts
 from probebench.states.extract import Extractor
 from probebench.states.positions import locate, present
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import SCORES, Shard, read_states_bytes, states_bytes
-from probebench.types import CellFit, LabelledAnswer
+from probebench.types import LabelledAnswer
 
 DEVIATION, DEVIATION_EXAMPLES = "deviation.json", 32
 """What batches change, measured on the run's own first examples."""
@@ -234,55 +228,3 @@ def hidden_states(
         os.path.relpath(folder, plan.folder),
         {"batching": r.batching, **json.loads(done.store.read(DEVIATION))},
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Attributed(TableStage):
-    """Gradient x activation of every component, on some answers."""
-
-    plan: Plan
-    answers: Sequence[LabelledAnswer]
-    target: ProbeTarget | None
-    """The probe's decision as a second target, where it is linear."""
-    name: ClassVar[str] = "attribution"
-    title: ClassVar[str] = "Measuring attribution"
-
-    @cached_property
-    def inputs(self) -> Mapping[str, Any]:
-        t = self.target
-        return {
-            "answers": self.plan.answer_inputs,
-            "ids": content_key({"ids": [a.answer.ids for a in self.answers]}),
-            "exact": [a.tokens.exact for a in self.answers],
-            "probe": None
-            if t is None
-            else content_key({"weight": t.weight.tolist(), "cell": asdict(t.cell)}),
-            "versions": versions(),
-        }
-
-    @property
-    def lengths(self) -> list[int]:
-        return [len(a.answer.ids) for a in self.answers]
-
-    @property
-    def needs(self) -> ModelHandle:
-        return self.plan.handle
-
-    def shards(self) -> list[list[int]]:
-        """One: a mean over all of them."""
-        return [list(range(len(self.answers)))]
-
-    def compute(self, rows: list[int], work: Work) -> pd.DataFrame:
-        return attribution(work.models.get(self.needs), self.answers, self.target)
-
-
-def attributed(
-    plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer], fitted: Any, chosen: CellFit
-) -> pd.DataFrame:
-    """Gradient x activation of every component on the first test answers: of the answer's
-    log-probability, and of the selected probe's decision."""
-    linear = linear_map(fitted)
-    target = None if linear is None else ProbeTarget(chosen.cell, linear.weight, linear.bias)
-    some = [a for a in answers if a.split == "test"][:LIMIT]
-    [(_, table)] = runner.run(Attributed(plan, some, target)).parts()
-    return table

@@ -13,8 +13,8 @@ from probebench.record.maps import n_words
 from probebench.record.parts.measured import PositionBest, SelectionFacts
 from probebench.record.run import Run
 from probebench.record.schema import Record
-from probebench.record.tables import TARGETS, cells, default_position
-from probebench.record.words import terms
+from probebench.record.tables import TARGETS, attribution_table, cells, default_position
+from probebench.record.words import agreement_words, ranked, terms
 from probebench.report.blocks import INTERVAL, Column, Figure, N, Number, Row, Table, TableCell
 from probebench.report.format import between, count, interval, number
 from probebench.text import extremes
@@ -111,15 +111,21 @@ def _sublayers(run: Run, position: str) -> tuple[Figure, Table]:
 
 
 def _attribution(run: Run, target: str) -> tuple[Figure, Table]:
-    matrix, words = run.components(f"attribution_{target}"), TARGETS[target]
+    record, words = run.record, TARGETS[target]
+    old = record.attribution is None
+    score = "attribution" if old or ranked(record, target) else "ablation"
+    matrix, n = attribution_table(record, run.attribution, target, score)
+    if old:
+        title = f"Share of gradient x activation of {words}, by an earlier version"
+    else:
+        how = "estimated" if score == "attribution" else "measured, since estimates rank otherwise"
+        title = f"Mean absolute change of {words} when a component is replaced by its mean, {how}"
     figure = Figure(
-        f"Gradient x activation of {words}, mean absolute value, as a share of the layer's "
-        "components.",
-        f"Heatmap of shares, {spread(matrix, 'layer', 'component')}",
-        partial(run.plot, "components", score="attribution", target=target, title="", caption=""),
+        f"{title}; n = {n} test answers. {agreement_words(record, target)}".strip(),
+        f"Heatmap of {score}, {spread(matrix, 'layer', 'component')}",
+        partial(run.plot, "components", score=score, target=target, title="", caption=""),
         wide=True,
     )
-    title = f"Share of attribution to {words}"
     return figure, matrix_table(matrix, f"attribution-{target}", title, "Layer")
 
 
