@@ -116,9 +116,15 @@ def by_hand(model, answers, site, layer):
 
 
 @pytest.mark.parametrize(
-    ("kind", "site"), [("gpt2", "attn.q"), ("gpt2", "attn.k"), ("gpt2", "mlp.up"),
-                       ("llama", "attn.o"), ("llama", "mlp.gate")]
-)  # fmt: skip
+    ("kind", "site"),
+    [
+        ("gpt2", "attn.q"),
+        ("gpt2", "attn.k"),
+        ("gpt2", "mlp.up"),
+        ("llama", "attn.o"),
+        ("llama", "mlp.gate"),
+    ],
+)
 def test_measured_changes_are_those_of_replacing_by_hand(loaded, kind, site):
     model = loaded(kind)
     answers = answers_for(model, 4)

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-<<<<<<< HEAD
-from probebench.studies import confounds, curves, neutral, noise, readable, resplits
+from probebench.studies import attribution, confounds, curves, neutral, noise, readable, resplits
 from probebench.studies.registry import STUDIES, Scored, Study
 
-MODULES = (readable, resplits, confounds, noise, curves, neutral)
-"""Where studies are registered, in the order of the record; those of other modules come last."""
-=======
-from probebench.studies import attribution, confounds, curves, neutral, noise, readable
-from probebench.studies.registry import STUDIES, Scored, Study
-
-MODULES = (readable, confounds, noise, curves, neutral, attribution)
+MODULES = (readable, resplits, confounds, noise, curves, neutral, attribution)
 """Where studies and further concerns are registered, in the order of the record; those of other
 modules come last."""
->>>>>>> 2ff80a9 (Attribution is what replacing a component by its mean would change: estimated block by block, measured for a few answers in every run, and for all with --ablation)
 NOTHING: Final = object()
 """No such section; null is one that was not asked for."""
 
