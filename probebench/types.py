@@ -210,6 +210,9 @@ class CellFit:
     """Fits of this cell that did not converge: at other values of C, or to shuffled labels."""
     absent: bool = False
     """True where the layer does not have the site at all."""
+    barred: str = ""
+    """Why it is never chosen before other cells though it has a probe: it is judged on other
+    examples than they are. Empty for one that competes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

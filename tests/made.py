@@ -24,6 +24,7 @@ from probebench.metrics.intervals import auroc_interval
 from probebench.metrics.paired import paired
 from probebench.metrics.permutation import fdr
 from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION
+from probebench.scoring.added import added
 from probebench.scoring.comparison import detector_facts, evaluate_detectors
 from probebench.states.positions import PUBLISHED
 from probebench.types import Detector
@@ -43,7 +44,7 @@ def make_submission(
 ) -> Path:
     """A valid submission below `root`; its folder."""
     predictions, record, scores = make_run(model, task, seed, strength)
-    folder = root / "v1" / model.replace("/", "__") / task
+    folder = root / "v2" / model.replace("/", "__") / task
     write_atomic(folder / "decisions.parquet", decisions_bytes(predictions))
     write_atomic(folder / "cells.csv", cells_csv(scores).encode())
     write_json(folder / "record.json", record)
@@ -185,6 +186,7 @@ def _make_run(
         "positions": list(PUBLISHED),
         "selection": {"site": "resid", "layer": BEST[0], "position": BEST[1], **facts},
         "detectors": [detector_facts(s) for s in found.scores],
+        "added": added(detectors, found.scores, y, splits, groups, 0),
         "comparison": {
             "n_test": found.n_test,
             "n_compared": len(found.rows),

@@ -195,10 +195,10 @@ def test_mean_of_what_is_there():
 
 
 def test_folds_keep_groups_whole():
-    from probebench.detectors.ensembles import _folds
+    from probebench.probes.stacking import _folds
 
     rows = ROWS["validation"]
-    folds = _folds(LABELS, rows)
+    folds = _folds([GROUPS[i] for i in rows])
     assert all(
         len(set(folds[np.asarray(GROUPS)[rows] == g])) == 1 for g in set(np.asarray(GROUPS)[rows])
     )

@@ -24,7 +24,7 @@ from probebench.leaderboard.submission.columns import _check_footer
 from probebench.leaderboard.submission.read import read_decisions, read_submission
 from probebench.leaderboard.submission.strict import Broken, read_json
 
-FOLDER = "v1/org__model/people"
+FOLDER = "v2/org__model/people"
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_model_folders_that_differ_in_case_only():
     are one folder."""
     seen = Together()
     reports = [
-        seen.add(Checked(f"v1/{name}"))
+        seen.add(Checked(f"v2/{name}"))
         for name in ("org__m/people", "Org__m/places", "ORG__m/north")
     ]
     assert [fields(r.failures) for r in reports] == [[], ["name"], ["name"]]
@@ -178,7 +178,7 @@ def test_the_same_examples_have_the_same_groups_in_every_submission(honest):
             "data": ("people", 1, None, "a"),
             "examples": example_digests(d),
         }
-        reports.append(seen.add(Checked(f"v1/m{k}/people", facts=facts)))
+        reports.append(seen.add(Checked(f"v2/m{k}/people", facts=facts)))
     assert [fields(r.suspicious) for r in reports] == [[], [], ["split, group"]]
 
 

@@ -17,6 +17,7 @@ from conftest import FAMILIES
 
 import probebench
 from probebench.errors import BadFileError, LabelError, StatesError, UnknownNameError, UsageError
+from probebench.record.schema import PROTOCOL_VERSION
 from probebench.states.positions import PUBLISHED
 
 FILES = {
@@ -81,7 +82,7 @@ def test_run_directory_holds_what_the_design_says(finished):
     run, _ = finished
     assert {p.name for p in run.folder.iterdir()} == FILES
     assert run.record["schema_version"] == 2
-    assert run.record["protocol_version"] == 1
+    assert run.record["protocol_version"] == PROTOCOL_VERSION
     assert run.record["model"]["revision"].startswith("sha256:")
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,6 +8,7 @@ from probebench.errors import LabelError
 from probebench.files import clean_json
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
+from probebench.probes.choose import with_bars
 from probebench.probes.labels import Labels
 from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.matrix import score_matrix
@@ -40,8 +43,64 @@ def test_selection_reads_validation_only_and_leaves_the_embedding_row():
     ]
     assert select(fits).cell == Cell("resid", 0, "-1")
     assert select(fits, embedding=True).cell.layer == EMB
-    with pytest.raises(LabelError, match="No cell could be fitted: too few"):
+    with pytest.raises(LabelError, match="No cell could be selected: too few"):
         select([fit(0, "-1", noisy(0), float("nan"), "too few")])
+
+
+def unlike_map(seed):
+    """Columns with an AUROC near .70 that every answer has, and one of noise that a tenth has."""
+    rng = np.random.default_rng(seed)
+    n = 1000
+    y = rng.integers(0, 2, n)
+    labels = Labels(y, tuple(split_of(f"{seed}-{i}") for i in range(n)))
+    held = split_index(labels.splits)["validation"]
+    rare = rng.random(n) < 0.1
+    fits = []
+    for position in ("last_q", "exact_answer_last", "-1"):
+        for layer in range(30):
+            s = rng.normal(size=n) + (0 if position == "exact_answer_last" else 0.74 * y)
+            s = np.where(rare, s, np.nan) if position == "exact_answer_last" else s
+            there = held[np.isfinite(s[held])]
+            fits.append(fit(layer, position, s, auroc(y[there], s[there])))
+    return fits, labels
+
+
+def test_a_column_of_few_answers_without_signal_never_wins_the_map():
+    """By the highest validation AUROC of all cells alone it wins often."""
+    won = {"before": 0, "now": 0}
+    for seed in range(20):
+        fits, labels = unlike_map(seed)
+        won["before"] += select(fits).cell.position == "exact_answer_last"
+        barred = with_bars(fits, labels)
+        won["now"] += select(barred).cell.position == "exact_answer_last"
+        assert {f.cell.position for f in barred if f.barred} == {"exact_answer_last"}
+    assert won["before"] >= 5
+    assert won["now"] == 0
+    why = next(f.barred for f in barred if f.barred)
+    assert "validation examples have this token; 90% are needed" in why
+
+
+def test_a_bar_asks_for_each_class_and_counts_only_what_some_cell_has():
+    held = split_index(LABELS.splits)["validation"]
+    wrong = held[LABELS.y[held] == 0]
+    few = noisy(1)
+    few[wrong[: len(wrong) // 3]] = np.nan
+    nearly = noisy(1)
+    nearly[wrong[: len(wrong) // 8]] = np.nan
+    found = with_bars([fit(0, "-1", noisy(1)), fit(0, "-2", few), fit(0, "-3", nearly)], LABELS)
+    assert [bool(f.barred) for f in found] == [False, True, False]
+    # where nothing else was read, its own examples are all that there are
+    assert not with_bars([fit(0, "-2", few)], LABELS)[0].barred
+
+
+def test_a_few_wrong_examples_with_a_token_are_not_enough():
+    y = np.array([1] * 95 + [0] * 5)
+    labels = Labels(y, ("validation",) * 100)
+    own = np.random.default_rng(0).normal(size=100)
+    there = np.isin(np.arange(100), (95, 96), invert=True)
+    whole, part = with_bars([fit(0, "-1", own), fit(0, "-2", np.where(there, own, np.nan))], labels)
+    assert not whole.barred
+    assert part.barred.startswith("3 of 5 wrong validation examples")
 
 
 def test_matrix_has_each_cell_on_its_own_examples():
@@ -80,7 +139,7 @@ def test_matrix_has_each_cell_on_its_own_examples():
 
 def test_all_detectors_on_the_same_examples_and_differences_pair():
     probe, other = noisy(2), noisy(0.5, 2)
-    other[TEST[:15]] = np.nan
+    other[TEST[:10]] = np.nan
     c = compare(
         [
             Detector("probe", "p", probe),
@@ -91,13 +150,30 @@ def test_all_detectors_on_the_same_examples_and_differences_pair():
         GROUPS,
         0,
     )
-    assert {s.n for s in c.scores} == {len(TEST) - 15}
-    assert sum(c.dropped.values()) == 15
+    assert {s.n for s in c.scores} == {len(TEST) - 10}
+    assert sum(c.dropped.values()) == 10
     assert list(c.absent) == ["none"]
     a, b = c.scores
     assert np.isnan(a.difference)
     assert b.difference == pytest.approx(a.auroc - b.auroc)
     assert b.difference_interval.low < b.difference < b.difference_interval.high
+
+
+def test_a_detector_of_some_examples_stands_on_these_and_takes_none_from_the_others():
+    probe, other, exact = noisy(2), noisy(0.5, 2), noisy(1.5, 3)
+    exact[TEST[: len(TEST) * 4 // 10]] = np.nan
+    detectors = [Detector(n, n, d) for n, d in (("p", probe), ("o", other), ("e", exact))]
+    c = compare(detectors, LABELS, GROUPS, 0)
+    assert not sum(c.dropped.values())
+    first, second, third = c.scores
+    assert first.n == second.n == len(TEST)
+    assert third.n == int(np.isfinite(exact[TEST]).sum()) < len(TEST)
+    own = np.where(np.isfinite(exact), probe, np.nan)
+    alone = compare([Detector("p", "p", own), detectors[2]], LABELS, GROUPS, 0)
+    facts = [clean_json(detector_facts(s)) for s in (third, alone.scores[1])]
+    assert facts[0] == facts[1]
+    assert third.probe_auroc == alone.scores[0].auroc != first.auroc
+    assert third.difference == pytest.approx(third.probe_auroc - third.auroc)
 
 
 def test_a_detector_against_itself_differs_by_exactly_nothing():
@@ -121,16 +197,15 @@ def test_constant_scores_are_exactly_one_half():
 
 
 def test_one_class_left_is_an_error():
+    y = LABELS.y.copy()
+    y[TEST[8:]] = 1
+    y[TEST[:8]] = 0
+    few = dataclasses.replace(LABELS, y=y)
     s, t = noisy(1), noisy(1)
-    s[[i for i in TEST[: len(TEST) // 2] if LABELS.y[i] == 0]] = np.nan
-    t[[i for i in TEST[len(TEST) // 2 :] if LABELS.y[i] == 0]] = np.nan
+    s[TEST[:4]], t[TEST[4:8]] = np.nan, np.nan
+    detectors = [Detector(n, n, d) for n, d in (("p", noisy(1)), ("a", s), ("b", t))]
     with pytest.raises(LabelError, match="one class only"):
-        compare(
-            [Detector("p", "p", noisy(1)), Detector("a", "a", s), Detector("b", "b", t)],
-            LABELS,
-            GROUPS,
-            0,
-        )
+        compare(detectors, few, GROUPS, 0)
 
 
 def test_a_detector_of_one_class_is_left_out_with_the_reason():
@@ -165,7 +240,7 @@ def some_detectors():
     """A probe, a baseline that lacks some test and validation examples, and one that says the same
     of all."""
     partial = noisy(0.5, 2)
-    partial[TEST[:15]] = np.nan
+    partial[TEST[:10]] = np.nan
     partial[split_index(LABELS.splits)["validation"][:5]] = np.nan
     return [
         Detector("probe", "p", noisy(2), "probe"),
@@ -180,11 +255,11 @@ def test_every_metric_has_value_interval_n_and_positive_class():
         assert tuple(s.metrics) == METRICS
         for name, m in s.metrics.items():
             assert (m.n, m.positive) == (
-                len(TEST) - 15,
+                len(TEST) - 10,
                 "wrong" if name.startswith("recall") else "correct",
             )
             assert np.isnan(m.value) or m.interval.low <= m.value <= m.interval.high
-    assert [s.n_missing for s in c.scores] == [0, 15, 0]
+    assert [s.n_missing for s in c.scores] == [0, 10, 0]
     probe, _, same = (s.metrics for s in c.scores)
     assert probe["auprc"].value > same["auprc"].value
     assert probe["brier"].value < same["brier"].value
@@ -241,7 +316,7 @@ def test_thresholds_are_placed_on_validation_and_not_on_test():
     after = compare([Detector("probe", "p", moved), *detectors[1:]], LABELS, GROUPS, 0).scores[0]
     assert after.auroc == pytest.approx(compare(detectors, LABELS, GROUPS, 0).scores[0].auroc)
     assert after.metrics["accuracy"].detail["threshold"] == before["accuracy"].detail["threshold"]
-    assert after.metrics["accuracy"].value == pytest.approx(1 - LABELS.y[TEST[15:]].mean())
+    assert after.metrics["accuracy"].value == pytest.approx(1 - LABELS.y[TEST[10:]].mean())
     assert (
         after.metrics["recall_at_fpr_05"].value
         == after.metrics["recall_at_fpr_05"].detail["false_alarms"]["value"]

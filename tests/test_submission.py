@@ -68,7 +68,7 @@ def test_submit_writes_checks_and_says_what_is_next(run, tmp_path):
         main, ["leaderboard", "submit", str(run), "--root", str(tmp_path / "leaderboards")]
     )
     assert done.exit_code == 0, done.output
-    folder = tmp_path / "leaderboards/v1/org__model/people"
+    folder = tmp_path / "leaderboards/v2/org__model/people"
     assert sorted(p.name for p in folder.iterdir()) == [
         "cells.csv",
         "decisions.parquet",
@@ -104,7 +104,7 @@ def test_what_is_written_is_what_the_run_said(run, tmp_path):
     order = sorted(set(groups))
     assert [order.index(g) for g in groups] == s.decisions.group.tolist()
     assert not set(order) & set(
-        (tmp_path / "v1/org__model/people/record.json").read_text().split('"')
+        (tmp_path / "v2/org__model/people/record.json").read_text().split('"')
     )
 
 
@@ -223,7 +223,7 @@ def test_the_map_is_written_with_absent_numbers_empty():
     text = cells_csv(
         pd.DataFrame([{**row, "split": "test"}, {**row, "split": "validation", "n": 4}])
     )
-    assert text.splitlines()[1] == 'resid,0,-1,3,,,,4,,,,,"too few, of one class"'
+    assert text.splitlines()[1] == 'resid,0,-1,3,,,,4,,,,,"too few, of one class",'
 
 
 BAD = [

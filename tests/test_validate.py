@@ -32,7 +32,7 @@ from probebench.leaderboard.submission.read import (
 from probebench.leaderboard.submission.strict import JSON_BYTES, shown
 from probebench.metrics.paired import paired
 
-FOLDER = "v1/org__model/people"
+FOLDER = "v2/org__model/people"
 POSITION = "exact_answer_last"
 
 
@@ -144,7 +144,8 @@ CELL = {"site": "resid", "layer": "0", "position": "-1"}
 RECORDS = {
     "schema": (put(1, "schema_version"), "schema_version"),
     "schema as text": (put("2", "schema_version"), "schema_version"),
-    "protocol": (put(2, "protocol_version"), "protocol_version"),
+    "protocol to come": (put(3, "protocol_version"), "protocol_version"),
+    "protocol before this one": (put(1, "protocol_version"), "protocol_version"),
     "protocol as boolean": (put(True, "protocol_version"), "protocol_version"),
     "format": (put(7, "submission", "format"), "submission.format"),
     "no detectors": (drop("detectors"), "detectors"),
@@ -595,19 +596,19 @@ def test_what_looks_wrong_does_not_reject(tmp_path):
 
 def test_rows_that_stand_there_twice(tmp_path):
     one = make_submission(tmp_path, model="org/model")
-    shutil.copytree(one, tmp_path / "v1" / "org__other" / "people")
-    change(tmp_path / "v1" / "org__other" / "people", put("org/other", "model", "name"))
-    shutil.copytree(one, tmp_path / "v1" / "Org__model" / "people")
-    change(tmp_path / "v1" / "Org__model" / "people", put("Org/model", "model", "name"))
+    shutil.copytree(one, tmp_path / "v2" / "org__other" / "people")
+    change(tmp_path / "v2" / "org__other" / "people", put("org/other", "model", "name"))
+    shutil.copytree(one, tmp_path / "v2" / "Org__model" / "people")
+    change(tmp_path / "v2" / "Org__model" / "people", put("Org/model", "model", "name"))
     reports = {r.path: r for r in validate(tmp_path, workers=0)}
-    assert [f.field for f in reports["v1/org__other/people"].failures] == ["key"]
+    assert [f.field for f in reports["v2/org__other/people"].failures] == ["key"]
     fields = {
         f.field
-        for path in ("v1/org__model/people", "v1/Org__model/people")
+        for path in ("v2/org__model/people", "v2/Org__model/people")
         for f in reports[path].failures
     }
     assert "name" in fields
-    assert any("d:probe" in f.field for f in reports["v1/org__other/people"].suspicious)
+    assert any("d:probe" in f.field for f in reports["v2/org__other/people"].suspicious)
 
 
 def test_rows_of_the_base_stay(valid, tmp_path):
@@ -618,13 +619,13 @@ def test_rows_of_the_base_stay(valid, tmp_path):
     assert [f.given for r in validate(head, base, workers=0) for f in r.failures] == [
         "other files than in the base"
     ]
-    shutil.rmtree(head / "v1" / "org__model")
+    shutil.rmtree(head / "v2" / "org__model")
     assert [f.given for r in validate(head, base, workers=0) for f in r.failures] == ["removed"]
 
 
 def test_a_change_adds_submissions_and_nothing_else(valid, tmp_path, monkeypatch):
     base = tmp_path / "base"
-    (base / "v1").mkdir(parents=True)
+    (base / "v2").mkdir(parents=True)
     (base / "README.md").write_text("built")
     (base / "tables").mkdir()
     (base / "tables" / "people.csv").write_text("built")
@@ -661,8 +662,8 @@ def ends_the_process(folder, base=None):
 
 def test_a_worker_that_dies_takes_no_other_submission_along(valid, tmp_path, monkeypatch):
     shutil.copytree(valid, tmp_path / FOLDER)
-    (tmp_path / "v1" / "org__model" / "crash").mkdir()
-    folders = [tmp_path / "v1" / "org__model" / name for name in ("crash", "people")]
+    (tmp_path / "v2" / "org__model" / "crash").mkdir()
+    folders = [tmp_path / "v2" / "org__model" / name for name in ("crash", "people")]
     monkeypatch.setattr("probebench.leaderboard.check.validate.check", ends_the_process)
     reports = list(run_checks(folders, None, 1))
     assert [r.ok for r in reports] == [False, True]

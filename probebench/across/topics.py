@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, UsageError
-from probebench.probes.choose import best_cell
+from probebench.probes.choose import best_cell, with_bars
 from probebench.probes.fit import fit_cells
 from probebench.progress import Counter
 from probebench.record.reopened import CellProbe, Reopened, no_probe
@@ -120,7 +120,7 @@ def topic_probes(
         for fit in fit_cells(dataclasses.replace(run.job, reader=reader), cells):
             counter.advance()
             fits.append(fit)
-        if (best := best_cell(fits)) is None:
+        if (best := best_cell(with_bars(fits, run.job.labels))) is None:
             yield topic, run.cell, no_probe("too few examples of both classes in the other topics")
             continue
         X = run.vectors(best.cell)

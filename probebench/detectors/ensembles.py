@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from probebench.detectors.registry import Description, Need, Scores, detector
 from probebench.metrics.auroc import auroc
-from probebench.probes.choose import first_best
 from probebench.probes.labels import Labels
-from probebench.probes.many_fits import BatchedFits
+from probebench.probes.stacking import FOLDS, stack
 from probebench.states.positions import POSITIONS
 from probebench.types import EMB, CellFit, Floats, When, split_index
 
@@ -26,10 +25,6 @@ CELLS: frozenset[Need] = frozenset({"cells"})
 SIZES = (2, 3, 5, 8, 13, 21, 34)
 """Numbers of cells tried for the mean. One cell is the selected probe itself, which has its own
 row."""
-STACK_GRID = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Inverse L2 strengths of the stack: validation is small and has chosen the cells already, so
-strong penalties are in place."""
-FOLDS = 5
 COVERAGE = 0.9
 """Part of the selected cell's train and validation examples that a cell must cover to be combined
 with it."""
@@ -159,9 +154,6 @@ def stack_of_positions(found: Candidates, labels: Labels) -> Scores | None:
     """Logistic regression on decisions of the best cell of every position, fitted on validation,
     since the cells have seen train; C by folds of groups inside it.
 
-    Validation examples get the decision of the fit that left out their fold, so that thresholds and
-    probabilities placed on them are not placed on what the stack knows by heart.
-
     Returns:
         None where only one position has a cell, or validation does not hold both classes.
     """
@@ -173,84 +165,21 @@ def stack_of_positions(found: Candidates, labels: Labels) -> Scores | None:
         return None
     used, Z = [found.fits[i] for i in places], found.Z[places]
     # after standardising, 0 leaves a cell's term out of the sum
-    X = np.nan_to_num(Z.T).astype(np.float32)
-    folds = _folds(labels, rows)
-    means = present_mean(_by_fold(X, rows, labels, folds))
-    best = first_best(means)
-    if best is None or len(np.unique(labels.y[rows])) < 2:
+    names = labels.group_names(labels.every)
+    fitted = stack(np.nan_to_num(Z.T), labels.y, rows, names)
+    if fitted is None:
         return None
-    C = STACK_GRID[best]
-    there = np.isfinite(Z).any(axis=0)
-    decisions = np.where(there, _fit(X, rows, labels, (C,))[0], np.nan)
-    decisions[rows] = _left_out(X, rows, labels, folds, C) + decisions[rows].mean()
+    decisions = np.where(np.isfinite(Z).any(axis=0), fitted.decisions, np.nan)
     detail = {
         "k": len(used),
         "cells": [_facts(f) for f in used],
-        "C": C,
+        "C": fitted.C,
         "fitted_on": "validation",
         "folds": FOLDS,
-        "cross_validated_auroc": float(means[best]),
+        "cross_validated_auroc": fitted.cross_validated_auroc,
         "n_fit": len(rows),
     }
     return Scores("ensemble_stacked", decisions, detail, _when(used))
-
-
-def _by_fold(
-    X: NDArray[np.float32], rows: NDArray[np.int64], labels: Labels, folds: NDArray[np.int64]
-) -> Floats:
-    """(fold, C) AUROC on the rows of a fold of a fit to the others; NaN where a class is missing.
-
-    They are averaged, not pooled: intercepts of folds differ, against the balance of what was held
-    out.
-    """
-    values = np.full((FOLDS, len(STACK_GRID)), np.nan)
-    for fold in range(FOLDS):
-        fit_on, held = rows[folds != fold], rows[folds == fold]
-        if len(np.unique(labels.y[fit_on])) == 2 == len(np.unique(labels.y[held])):
-            decisions = _fit(X, fit_on, labels, STACK_GRID)
-            values[fold] = [auroc(labels.y[held], d[held]) for d in decisions]
-    return values
-
-
-def _left_out(
-    X: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    labels: Labels,
-    folds: NDArray[np.int64],
-    C: float,
-) -> Floats:
-    """(row,) decisions of fits without the row's own fold, around 0; NaN for all where the rest of
-    a fold holds one class only."""
-    found = np.full(len(rows), np.nan)
-    for fold in np.unique(folds):
-        fit_on, held = rows[folds != fold], rows[folds == fold]
-        if len(np.unique(labels.y[fit_on])) < 2:
-            return np.full(len(rows), np.nan)
-        # C counts against a sum over examples: with fewer of them weights would be shorter, and
-        # decisions nearer together
-        decisions = _fit(X, fit_on, labels, (C * len(rows) / len(fit_on),))[0]
-        # without the fold's own intercept
-        found[folds == fold] = decisions[held] - decisions[fit_on].mean()
-    return found
-
-
-def _fit(
-    X: NDArray[np.float32], rows: NDArray[np.int64], labels: Labels, grid: Sequence[float]
-) -> Floats:
-    """(C, example) decisions of L2 logistic regressions fitted on `rows`."""
-    return BatchedFits(X, rows).decisions(np.tile(labels.y[rows], (len(grid), 1)), grid)[0]
-
-
-def _folds(labels: Labels, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(row,) fold of each row: groups, the largest first, each into the fold that holds fewest
-    examples."""
-    groups = np.asarray(labels.groups or np.arange(len(labels.y)))[rows]
-    _, own, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    load, fold = np.zeros(FOLDS, dtype=np.int64), np.zeros(len(sizes), dtype=np.int64)
-    for group in np.argsort(-sizes, kind="stable"):
-        fold[group] = load.argmin()
-        load[fold[group]] += sizes[group]
-    return np.asarray(fold[own])
 
 
 def _when(fits: Sequence[CellFit]) -> When:

@@ -25,6 +25,7 @@ from probebench.probes.kinds import get_probe
 from probebench.probes.labels import MIN_CLASS
 from probebench.probes.logistic.solver import MAX_ITER, TOL
 from probebench.probes.many_fits import ROUGH
+from probebench.record.schema import PROTOCOL_VERSION
 from probebench.record.versions import versions
 from probebench.stages.plan import GIVEN, Beside, ExactRule, Fitting, Plan, Reading
 from probebench.states.exchange.find import find_states, read_manifest
@@ -270,5 +271,6 @@ def run_inputs(
         "repeat_splits": o.repeat_splits,
         "label_noise": o.label_noise,
         "neutral": beside.neutral.record["key"] if beside.neutral else None,
+        "protocol": PROTOCOL_VERSION,
         "versions": versions(),
     }

@@ -16,6 +16,7 @@ from probebench.detectors.suite import left_out
 from probebench.files import clean_json
 from probebench.metrics.intervals import mean_interval
 from probebench.models.blocks.sites import SitePlan
+from probebench.probes.choose import best_cell
 from probebench.record.published import published
 from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION, Record
 from probebench.record.versions import versions
@@ -109,18 +110,27 @@ def position_facts(answers: Sequence[LabelledAnswer], positions: Sequence[str]) 
     return facts
 
 
-def selection_facts(result: Result, answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
-    """The cell chosen on validation and its test AUROC on all test examples that have its token."""
+def selection_facts(
+    result: Result, fits: Sequence[CellFit], answers: Sequence[LabelledAnswer]
+) -> dict[str, Any]:
+    """The cell chosen on validation and its test AUROC on all test examples that have its token;
+    columns that did not compete, and what would have won had they."""
     scored = np.isfinite(result.selected.decisions)
     there = {
         split: [a.label for a, s in zip(answers, scored, strict=True) if s and a.split == split]
         for split in SPLITS
     }
+    cell = result.selected.cell
+    own = [f for f in fits if f.cell.site == cell.site and f.cell.layer != EMB]
+    first = best_cell(own, barred=True)
+    other = None if first is None or first.cell == cell else first.cell
     return {
-        "rule": f"highest validation AUROC among the blocks of {result.selected.cell.site}",
+        "rule": f"highest validation AUROC among the blocks of {cell.site}",
         **tested_facts(result, result.selected),
         "n_test_correct": sum(there["test"]),
         "n_validation": len(there["validation"]),
+        "barred": {f.cell.position: f.barred for f in own if f.barred},
+        "would_win": other and {"site": other.site, "layer": other.row, "position": other.position},
     }
 
 
@@ -218,7 +228,7 @@ def build_record(
     record["positions_present"] = position_facts(answers, positions)
     given = answers[0].example.label is not None
     record["selection"] = {
-        **selection_facts(result, answers),
+        **selection_facts(result, fits, answers),
         "readable": readable_when(result.selected.cell.position, given=given),
     }
     c = result.comparison

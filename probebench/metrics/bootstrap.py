@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ EXACT_FLOAT32 = 2**24
 it."""
 BLOCK = 2**23
 """Numbers in the largest temporary array of the bootstrap."""
+
+
+class Sides(NamedTuple):
+    """Examples of each class, and groups that have one."""
+
+    correct: int
+    wrong: int
+    groups_correct: int
+    groups_wrong: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +70,12 @@ class Resamples:
     def n_groups(self, rows: NDArray[np.bool_]) -> int:
         """How many groups have one of these examples."""
         return int(rows.sum()) if self.group is None else len(np.unique(self.group[rows]))
+
+    def sides(self, y: NDArray[np.integer]) -> Sides:
+        """How many examples, and groups, each class has."""
+        correct, wrong = np.asarray(y) == 1, np.asarray(y) == 0
+        groups = self.n_groups(correct), self.n_groups(wrong)
+        return Sides(int(correct.sum()), int(wrong.sum()), *groups)
 
     def independent(self, y: NDArray[np.integer]) -> int:
         """Independent observations behind a number that needs both classes: twice the groups of the

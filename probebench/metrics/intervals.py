@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,11 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import Z95
 from probebench.types import Floats, Interval
 
+NEAR_END = 1e-3
+"""Nearer to 0 or 1 than this an AUROC's resamples say nothing of its spread."""
+LEAST_SHARE = 0.5
+"""Least part of the variance of groups that are each one example."""
+HALVINGS = 40
 Scale = Literal["logit", "below_one", "difference"]
 ROUNDING = 1e-9
 """Nearer to 1 than this is 1: sums of fractions are not exact."""
@@ -19,7 +25,7 @@ ROUNDING = 1e-9
 
 def auroc_interval(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Interval:
     """Interval of the AUROC of (example,) scores, on the examples that `draws` resamples."""
-    return bootstrap_interval(auroc(y, scores), draws.auroc(y, scores), draws.independent(y))
+    return area_interval(auroc(y, scores), draws.auroc(y, scores), draws, y)
 
 
 def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> list[Interval]:
@@ -45,12 +51,82 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
             np.asarray(y)[mask],
             scores[np.ix_(cells, np.flatnonzero(mask))],
         )
-        groups = own.independent(truth)
         for cell, value, replicates in zip(
             cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True
         ):
-            found[cell] = bootstrap_interval(float(value), replicates, groups)
+            found[cell] = area_interval(float(value), replicates, own, truth)
     return found
+
+
+def area_interval(
+    value: float, replicates: Floats, draws: Resamples, y: NDArray[np.integer]
+) -> Interval:
+    """95 % interval of an AUROC: the values t from which the observed one lies no further than
+    Student's quantile times the standard error *at* t (a score interval).
+
+    Near 1 the spread of the resamples says too little: with few wrong answers, all of them low by
+    chance, it is small or nothing. So the standard error at t is that of two normal distributions
+    that overlap as much (`area_variance`), times the factor by which the bootstrap's variance at
+    the observed value is larger, by groups; the factor is at least that of independent examples,
+    and at least one half. An interval of a perfect separation has a lower end by the same rule.
+
+    Args:
+        value: of the sample itself.
+        replicates: (resample,), NaN = undefined there.
+        draws: whose resamples these are.
+        y: (example,) 1 = correct.
+
+    Returns:
+        NaN when fewer than half of the replicates are defined, or a class is in no group; the value
+        itself for scores that are all equal.
+    """
+    from scipy.stats import t as student
+
+    groups, sides = draws.independent(y), draws.sides(y)
+    defined = replicates[np.isfinite(replicates)]
+    if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
+        return Interval(float("nan"), float("nan"))
+    if value == 0.5 and (defined == 0.5).all():
+        return Interval(0.5, 0.5)
+    inner = float(np.clip(value, NEAR_END, 1 - NEAR_END))
+    by_group = area_variance(inner, sides.groups_correct, sides.groups_wrong)
+    by_example = area_variance(inner, sides.correct, sides.wrong)
+    found = defined.var(ddof=1) * groups / (groups - 1) if NEAR_END < value < 1 - NEAR_END else 0.0
+    factor = max(found, by_example, LEAST_SHARE * by_group) / by_group
+    reach = float(student.ppf(0.975, groups - 1)) ** 2 * factor
+
+    def beyond(t: float) -> float:
+        variance = area_variance(t, sides.groups_correct, sides.groups_wrong)
+        return (value - t) ** 2 - reach * variance
+
+    return Interval(_crossing(beyond, value, 0.0), _crossing(beyond, value, 1.0))
+
+
+def area_variance(area: float, n_correct: int, n_wrong: int) -> float:
+    """Variance of the AUROC of independent examples whose scores are normal in both classes, with
+    one spread.
+
+    Hanley and McNeil (1982) with the normal distribution's terms: two examples of a class beat one
+    of the other with probability F(h) - 2 T(h, 1 / sqrt 3), h the normal quantile of the area and T
+    Owen's function (1956).
+    """
+    from scipy.special import ndtri, owens_t
+
+    if not 0 < area < 1:
+        return 0.0
+    both = area - 2 * owens_t(ndtri(area), 3**-0.5) - area**2
+    return float((area * (1 - area) + (n_correct + n_wrong - 2) * both) / (n_correct * n_wrong))
+
+
+def _crossing(beyond: Callable[[float], float], value: float, end: float) -> float:
+    """Where a function that is not positive at `value` becomes so on the way to `end`."""
+    inside, outside = value, end
+    if value == end or beyond(end) <= 0:
+        return end
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if beyond(middle) <= 0 else (inside, middle)
+    return (inside + outside) / 2
 
 
 def difference_interval(draws: Resamples, y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import Z95, delong_difference
-from probebench.metrics.intervals import bootstrap_interval
+from probebench.metrics.intervals import area_interval, bootstrap_interval
 from probebench.types import Floats, Interval
 
 Ints = NDArray[np.int64]
@@ -86,11 +86,12 @@ def paired(y_a: Ints, y_b: Ints, a: Floats, b: Floats, groups: Sequence[str], se
     draws = Resamples.draw([groups[i] for i in rows.tolist()], seed)
     replicates = draws.auroc(y_a, a), draws.auroc(y_b, b)
     values = auroc(y_a, a), auroc(y_b, b)
-    free = draws.independent(y_a), draws.independent(y_b)
     first, second = (
-        bootstrap_interval(v, r, n) for v, r, n in zip(values, replicates, free, strict=True)
+        area_interval(v, r, draws, y)
+        for v, r, y in zip(values, replicates, (y_a, y_b), strict=True)
     )
-    apart, difference, least = replicates[0] - replicates[1], values[0] - values[1], min(free)
+    least = min(draws.independent(y_a), draws.independent(y_b))
+    apart, difference = replicates[0] - replicates[1], values[0] - values[1]
     se, p = _tested(difference, apart, least)
     delong, delong_p = _delong(y_a, a, b) if np.array_equal(y_a, y_b) else (UNDEFINED, float("nan"))
     interval = bootstrap_interval(difference, apart, least, "difference")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc
-from probebench.types import CellFit, Floats, SplitName
+from probebench.probes.labels import Labels
+from probebench.types import CellFit, Floats, SplitName, split_index
+
+COVERAGE, CLASS_COVERAGE = 0.9, 0.75
+"""Parts of the validation examples, of all and of each class, that a cell must score to be chosen
+before others (scripts/simulate_selection.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,52 @@ def choose(
     return None if best is None else Choice(best, means[best])
 
 
-def best_cell(fits: Iterable[CellFit]) -> CellFit | None:
-    """The one with the highest validation AUROC, the first of equals; None where all are masked."""
+def best_cell(fits: Iterable[CellFit], *, barred: bool = False) -> CellFit | None:
+    """The one with the highest validation AUROC, the first of equals; None where none competes.
+
+    Args:
+        fits: cells, each with its bar (`with_bars`).
+        barred: let barred ones compete too, where all are judged on the same examples.
+    """
     there = [f for f in fits if not f.masked and np.isfinite(f.validation_auroc)]
+    there = [f for f in there if barred or not f.barred]
     return max(there, key=lambda f: f.validation_auroc, default=None)
+
+
+def with_bars(fits: Sequence[CellFit], labels: Labels) -> list[CellFit]:
+    """The same cells, those barred whose token too few validation examples have.
+
+    A cell that is judged on a few examples of its own has an AUROC of more noise, and the highest
+    of many noisy ones wins. Examples without the token of any cell do not count.
+
+    Args:
+        fits: cells that are chosen from together.
+        labels: labels and splits.
+    """
+    held = split_index(labels.splits)["validation"]
+    scored = [np.isfinite(f.decisions[held]) for f in fits]
+    some = np.any(scored, axis=0) if scored else np.zeros(len(held), dtype=bool)
+    y = labels.y[held][some]
+    return [
+        f if f.masked else replace(f, barred=_why_barred(y, there[some]))
+        for f, there in zip(fits, scored, strict=True)
+    ]
+
+
+def _why_barred(y: NDArray[np.integer], there: NDArray[np.bool_]) -> str:
+    """Why a cell with scores for some validation examples does not compete; empty when it does."""
+    parts = (
+        (there, COVERAGE, ""),
+        (there[y == 1], CLASS_COVERAGE, "correct "),
+        (there[y == 0], CLASS_COVERAGE, "wrong "),
+    )
+    for own, least, name in parts:
+        if own.sum() < least * len(own):
+            return (
+                f"{int(own.sum())} of {len(own)} {name}validation examples have this token; "
+                f"{least:.0%} are needed to be selected"
+            )
+    return ""
 
 
 def fit_features(

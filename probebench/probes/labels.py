@@ -26,6 +26,11 @@ class Labels:
     groups: tuple[str, ...] = ()
     """(example,) group of each example; empty when every example is a group of its own."""
 
+    @property
+    def every(self) -> NDArray[np.int64]:
+        """Index of every example."""
+        return np.arange(len(self.y), dtype=np.int64)
+
     def group_names(self, rows: NDArray[np.int64]) -> list[str]:
         """Group of each of these examples; its own number where every example is a group of its
         own."""

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from probebench.record.parts.added import Added
 from probebench.record.parts.measured import ChosenCell, DetectorFacts
 from probebench.record.parts.studied import AgainstFacts, BestBaseline
 from probebench.record.schema import Record
-from probebench.text import defined
+from probebench.text import defined, number
 
 Ends = Sequence[float | None]
 Outcome = Literal["better", "worse", "undecided", "alone"]
@@ -103,6 +104,24 @@ def headline(record: Record) -> Against:
         "the highest on test" if best else "",
         chosen,
     )
+
+
+def beats_all(found: Added) -> str:
+    """Whether the probe beats every single baseline, in words."""
+    all_of = found.against_all
+    if all_of.better:
+        near = all_of.nearest
+        least = number(near.difference_95[0], signed=True)
+        return f"better than each of them (nearest: {near.label}, from {least})"
+    parts = [
+        f"{len(names)} {said}"
+        for names, said in (
+            (all_of.worse, "better than the probe"),
+            (all_of.undecided, "undecided"),
+        )
+        if names
+    ]
+    return f"of them {', '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from probebench.record.parts.added import Added
 from probebench.record.parts.attributed import AttributionFacts
 from probebench.record.parts.described import (
     Data,
@@ -43,6 +44,7 @@ from probebench.record.parts.part import (
     at_most,
     fewer,
     keys_like,
+    ranked,
 )
 from probebench.record.parts.resplits import ResplitFacts
 from probebench.record.parts.studied import (
@@ -57,8 +59,9 @@ from probebench.record.parts.studied import (
 
 SCHEMA_VERSION: Final = 2
 """Of `record.json`: raised when what a field means changes, or one goes."""
-PROTOCOL_VERSION: Final = 1
-"""Of what the numbers mean (docs/protocol.md)."""
+PROTOCOL_VERSION: Final = 2
+"""Of what the numbers mean (docs/protocol.md). Records of earlier versions are read and shown, and
+never ranked with those of this one."""
 Version = Annotated[str, at_most(80)]
 
 
@@ -67,8 +70,12 @@ class Record(Part):
 
     schema_version: Annotated[int, Field(ge=SCHEMA_VERSION, le=SCHEMA_VERSION)]
     """2: raised when what a field means changes, or one goes."""
-    protocol_version: Annotated[int, Field(ge=PROTOCOL_VERSION, le=PROTOCOL_VERSION)]
-    """1: raised when what a number means changes."""
+    protocol_version: Annotated[
+        int,
+        Field(ge=1, le=PROTOCOL_VERSION),
+        ranked(lambda version: version == PROTOCOL_VERSION, f"{PROTOCOL_VERSION}"),
+    ]
+    """2: raised when what a number means changes."""
     key: Sha256
     """Content key of everything that decides a number."""
     model: ModelFacts
@@ -106,6 +113,8 @@ class Record(Part):
     readable: Readable | None = None
     resplits: ResplitFacts | None = None
     """What other splits of the same examples give; null where none were asked for."""
+    added: Added | None = None
+    """What the probe adds to all baselines together; null where there is none."""
     confounds: Confounds | None = None
     label_noise: LabelNoise | None = None
     learning_curve: LearningCurve | None = None

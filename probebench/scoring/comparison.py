@@ -7,7 +7,7 @@ the same code.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,14 @@ from probebench.errors import LabelError
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_difference, delong_interval
-from probebench.metrics.intervals import bootstrap_interval
+from probebench.metrics.intervals import area_interval, bootstrap_interval
 from probebench.scoring.best import LEAST
 from probebench.scoring.measures import Metric, Sample, all_metrics, calibration_facts, metric_facts
-from probebench.types import Detector, DetectorKind, Interval, SplitName, When, split_index
+from probebench.types import Detector, DetectorKind, Floats, Interval, SplitName, When, split_index
 
+NEARLY_ALL = 0.9
+"""Part of the probe's test examples that a detector must score to decide which examples all others
+are compared on."""
 UNDEFINED = Interval(float("nan"), float("nan"))
 SHUFFLED = "shuffled_labels_"
 """Detectors whose names begin so are repeats of a control; they stand in the predictions and not in
@@ -31,7 +34,8 @@ the table."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectorScore:
-    """One detector's row in the table, on the test examples that every detector could score."""
+    """One detector's row in the table, on the test examples that every detector could score, or on
+    those of them that it scores where these are few."""
 
     name: str
     label: str
@@ -45,6 +49,8 @@ class DetectorScore:
     interval: Interval
     """Cluster bootstrap by group."""
     delong: Interval
+    probe_auroc: float
+    """Of the selected probe on the same examples."""
     difference: float
     """AUROC of the selected probe minus this one's; NaN for the probe itself."""
     difference_interval: Interval
@@ -66,7 +72,7 @@ class Comparison:
 
     scores: tuple[DetectorScore, ...]
     rows: NDArray[np.int64]
-    """Test examples that every detector scored."""
+    """Test examples that every detector scored which takes none from the others."""
     n_test: int
     dropped: Mapping[str, int]
     """Test examples left out, by class, because some detector has no score for them."""
@@ -86,8 +92,10 @@ def evaluate_detectors(
     """Score every detector on the test examples that all of them cover; the first detector is the
     selected probe.
 
-    Thresholds and probabilities are fitted on validation, on the examples that every detector with
-    a validation score covers, as in test.
+    One that scores fewer than nine tenths of the probe's test examples stands on those that it
+    scores, with the probe beside it on the same, and takes none from the others. Thresholds and
+    probabilities are fitted on validation, on the examples that every detector with a validation
+    score covers, as in test.
 
     Args:
         detectors: decisions over the same examples. Train rows are not looked at and may be left
@@ -102,80 +110,116 @@ def evaluate_detectors(
     """
     y, index = np.asarray(y), split_index(splits)
     test, validation = index["test"], index["validation"]
-    own = test[np.isfinite(detectors[0].decisions[test])]
+    probe = detectors[0]
+    own = test[np.isfinite(probe.decisions[test])]
     absent = {d.name: reason for d in detectors if (reason := why_absent(d, y, test, own))}
     used = [d for d in detectors if d.name not in absent]
-    covered = np.all([np.isfinite(d.decisions[test]) for d in used], axis=0)
+    whole = [d for d in used if np.isfinite(d.decisions[own]).mean() >= NEARLY_ALL]
+    covered = np.all([np.isfinite(d.decisions[test]) for d in whole], axis=0)
     rows = test[covered]
-    truth = y[rows]
-    if len(np.unique(truth)) < 2:
+    if len(np.unique(y[rows])) < 2:
         raise LabelError(
             f"The {len(rows)} test examples that every detector can score hold one class only, so "
             "nothing can be compared."
         )
-    finite = [f for d in used if (f := np.isfinite(d.decisions[validation])).any()]
+    finite = [f for d in whole if (f := np.isfinite(d.decisions[validation])).any()]
     held = validation[np.all(finite, axis=0)] if finite else validation[:0]
-    names = [groups[i] for i in rows]
-    sample = Sample.of(truth, y[held], Resamples.draw(names, seed))
+    names = np.asarray(groups)
+    common = _Examples.of(probe, y, rows, held, names, seed)
+    scores = []
+    for d in used:
+        on = common if d in whole else common.scored_by(d, y, names, seed)
+        if on is None:
+            absent[d.name] = "of the examples of the table it can score those of one class only"
+        else:
+            scores.append(_score(d, on, y[test], d.decisions[test], first=d is probe))
     left_out = y[test[~covered]]
     dropped = {"correct": int((left_out == 1).sum()), "wrong": int((left_out == 0).sum())}
-    probe = used[0]
-    calibration = calibration_facts(sample, probe.decisions[rows], probe.decisions[held], names)
+    decisions = probe.decisions[rows], probe.decisions[held]
+    calibration = calibration_facts(common.sample, *decisions, names[rows].tolist())
     return Comparison(
-        tuple(_scores(used, sample, test, rows, held)),
-        rows,
-        len(test),
-        dropped,
-        absent,
-        {"detector": probe.name, **calibration},
+        tuple(scores), rows, len(test), dropped, absent, {"detector": probe.name, **calibration}
     )
 
 
-def _scores(
-    used: Sequence[Detector],
-    sample: Sample,
-    test: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    held: NDArray[np.int64],
-) -> Iterator[DetectorScore]:
-    """A row of the table for each detector, the probe first.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Examples:
+    """Examples that detectors are compared on, and the selected probe there."""
+
+    probe: Detector
+    rows: NDArray[np.int64]
+    """Test examples."""
+    held: NDArray[np.int64]
+    """Validation examples that place thresholds."""
+    sample: Sample
+    auroc: float
+    """Of the probe."""
+    drawn: Floats
+    """(resample,) the same."""
+
+    @classmethod
+    def of(
+        cls,
+        probe: Detector,
+        y: NDArray[np.integer],
+        rows: NDArray[np.int64],
+        held: NDArray[np.int64],
+        groups: NDArray[np.str_],
+        seed: int,
+    ) -> _Examples:
+        """With their resamples."""
+        draws, decisions = Resamples.draw(groups[rows].tolist(), seed), probe.decisions[rows]
+        sample = Sample.of(y[rows], y[held], draws)
+        own = auroc(y[rows], decisions), draws.auroc(y[rows], decisions)
+        return cls(probe, rows, held, sample, *own)
+
+    def scored_by(
+        self, d: Detector, y: NDArray[np.integer], groups: NDArray[np.str_], seed: int
+    ) -> _Examples | None:
+        """Those that a detector scores; None where these hold one class only."""
+        rows, held = (at[np.isfinite(d.decisions[at])] for at in (self.rows, self.held))
+        if len(np.unique(y[rows])) < 2:
+            return None
+        return _Examples.of(self.probe, y, rows, held, groups, seed)
+
+
+def _score(
+    d: Detector, on: _Examples, y_test: NDArray[np.integer], decisions: Floats, *, first: bool
+) -> DetectorScore:
+    """A row of the table.
 
     Args:
-        used: detectors that score all of `rows`.
-        sample: labels and resamples of `rows`.
-        test: all test examples.
-        rows: test examples that are compared.
-        held: validation examples that place thresholds.
+        d: which.
+        on: the examples that it is compared on; it scores all of their test examples.
+        y_test: (test example,) 1 = correct.
+        decisions: (test example,) its own.
+        first: is it the probe itself, which has no difference to itself?
     """
-    y, draws, independent = sample.y, sample.draws, sample.draws.independent(sample.y)
-    probe, own, drawn = used[0].decisions[rows], 0.0, np.zeros(0)
-    for i, d in enumerate(used):
-        decisions = d.decisions[rows]
-        value, replicates = auroc(y, decisions), draws.auroc(y, decisions)
-        gap, interval, by_delong = float("nan"), UNDEFINED, UNDEFINED
-        if i == 0:
-            own, drawn = value, replicates
-        else:
-            gap = own - value
-            interval = bootstrap_interval(gap, drawn - replicates, independent, "difference")
-            by_delong = delong_difference(y, probe, decisions)
-        yield DetectorScore(
-            name=d.name,
-            label=d.label,
-            kind=d.kind,
-            when=d.when,
-            n=len(rows),
-            n_positive=int(y.sum()),
-            n_missing=int((~np.isfinite(d.decisions[test])).sum()),
-            auroc=value,
-            interval=bootstrap_interval(value, replicates, independent),
-            delong=delong_interval(y, decisions),
-            difference=gap,
-            difference_interval=interval,
-            difference_delong=by_delong,
-            metrics=all_metrics(sample, decisions, d.decisions[held]),
-            detail=d.detail,
-        )
+    y, draws, scores = on.sample.y, on.sample.draws, d.decisions[on.rows]
+    value, replicates, independent = auroc(y, scores), draws.auroc(y, scores), draws.independent(y)
+    gap, apart, by_delong = float("nan"), UNDEFINED, UNDEFINED
+    if not first:
+        gap = on.auroc - value
+        apart = bootstrap_interval(gap, on.drawn - replicates, independent, "difference")
+        by_delong = delong_difference(y, on.probe.decisions[on.rows], scores)
+    return DetectorScore(
+        name=d.name,
+        label=d.label,
+        kind=d.kind,
+        when=d.when,
+        n=len(on.rows),
+        n_positive=int(y.sum()),
+        n_missing=int((~np.isfinite(decisions)).sum()),
+        auroc=value,
+        interval=area_interval(value, replicates, draws, y),
+        delong=delong_interval(y, scores),
+        probe_auroc=on.auroc,
+        difference=gap,
+        difference_interval=apart,
+        difference_delong=by_delong,
+        metrics=all_metrics(on.sample, scores, d.decisions[on.held]),
+        detail=d.detail,
+    )
 
 
 def why_absent(
@@ -187,8 +231,8 @@ def why_absent(
         detector: which.
         y: (example,) 1 = correct.
         test: test examples.
-        own: those that the selected probe scores. One that scores less than half of them would
-            shrink the table for all.
+        own: those that the selected probe scores. What one says that scores less than half of them
+            is of a handful.
     """
     scored = np.asarray(y)[test][np.isfinite(detector.decisions[test])]
     if not len(scored):
@@ -219,6 +263,7 @@ def detector_facts(score: DetectorScore) -> dict[str, Any]:
         "auroc_95_delong": ends(score.delong),
         "auprc": score.auprc,
         "prevalence": score.n_positive / score.n,
+        "probe_auroc": score.probe_auroc,
         "probe_minus_this": score.difference,
         "probe_minus_this_95": ends(score.difference_interval),
         "probe_minus_this_95_delong": ends(score.difference_delong),

@@ -14,7 +14,7 @@ def select(fits: Sequence[CellFit], *, embedding: bool = False) -> CellFit:
     """The cell with the best validation AUROC, inside the blocks or on the embedding row.
 
     Of the residual stream when it was read, else of the first site that was. Ties go to the lower
-    layer, then to the earlier position.
+    layer, then to the earlier position. Barred cells take no part.
 
     Raises:
         LabelError: every cell is masked.
@@ -22,8 +22,10 @@ def select(fits: Sequence[CellFit], *, embedding: bool = False) -> CellFit:
     for site in dict.fromkeys(f.cell.site for f in fits):
         if (found := best_of(fits, site, embedding=embedding)) is not None:
             return found
-    reasons = sorted({f.masked for f in fits if f.masked})
-    raise LabelError(f"No cell could be fitted: {'; '.join(reasons) or 'no cells were asked for'}.")
+    reasons = sorted({f.masked or f.barred for f in fits if f.masked or f.barred})
+    raise LabelError(
+        f"No cell could be selected: {'; '.join(reasons) or 'no cells were asked for'}."
+    )
 
 
 def best_of(fits: Sequence[CellFit], site: str, *, embedding: bool = False) -> CellFit | None:

@@ -71,6 +71,7 @@ def _cells(m: ScoreMatrix, fits: Mapping[Cell, CellFit]) -> Iterator[dict[str, A
                 "iterations": fit.iterations,
                 "unconverged": fit.unconverged,
                 "masked": fit.masked,
+                "barred": fit.barred,
             }
 
 

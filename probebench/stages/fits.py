@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from probebench.models.blocks.sites import SITES
+from probebench.probes.choose import with_bars
 from probebench.probes.fit import Job, fit_cells, masked_cell
 from probebench.probes.labels import Labels
 from probebench.record.versions import versions
@@ -106,4 +107,5 @@ def fits_of(plan: Plan, runner: Runner, job: Job, states: StoredStates) -> tuple
     ]
     order = {site: i for i, site in enumerate(SITES)}
     # stable: positions stay in map order
-    return tuple(sorted([*found, *absent], key=lambda f: (order[f.cell.site], f.cell.layer)))
+    whole = sorted([*found, *absent], key=lambda f: (order[f.cell.site], f.cell.layer))
+    return tuple(with_bars(whole, job.labels))

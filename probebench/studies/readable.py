@@ -59,7 +59,7 @@ def by_position(
             for f in fits
             if f.cell.site == site and f.cell.position == name and f.cell.layer != EMB
         ]
-        best = best_cell(own)
+        best = best_cell(own, barred=True)  # of one column: all on the same examples
         if best is None:
             reasons = sorted({f.masked for f in own if f.masked})
             rows.append({**row, "layer": None, "masked": "; ".join(reasons)})
@@ -68,6 +68,7 @@ def by_position(
             {
                 **row,
                 "layer": best.cell.row,
+                "barred": best.barred or None,
                 "C": best.C,
                 "validation_auroc": best.validation_auroc,
                 **tested(test, best.cell),

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from probebench.studies import attribution, confounds, curves, neutral, noise, readable, resplits
+from probebench.studies import (
+    added,
+    attribution,
+    confounds,
+    curves,
+    neutral,
+    noise,
+    readable,
+    resplits,
+)
 from probebench.studies.registry import STUDIES, Scored, Study
 
-MODULES = (readable, resplits, confounds, noise, curves, neutral, attribution)
+MODULES = (readable, resplits, added, confounds, noise, curves, neutral, attribution)
 """Where studies and further concerns are registered, in the order of the record; those of other
 modules come last."""
 NOTHING: Final = object()

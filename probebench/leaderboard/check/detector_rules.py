@@ -11,10 +11,13 @@ import numpy as np
 from probebench.detectors import suite
 from probebench.detectors.registry import Input
 from probebench.detectors.relations import Relation
+from probebench.leaderboard.check.map_rules import SITE, better
+from probebench.leaderboard.check.recompute import TOLERANCE
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.names import DETECTOR
-from probebench.leaderboard.submission.read import DECISIONS, DETECTOR_MARK, Submission
-from probebench.leaderboard.submission.strict import Finding
+from probebench.leaderboard.submission.read import CELLS, DECISIONS, DETECTOR_MARK, Submission
+from probebench.leaderboard.submission.strict import Finding, shown
+from probebench.metrics.auroc import auroc
 from probebench.types import Floats
 
 
@@ -112,3 +115,37 @@ def _check_covered(values: Mapping[str, Floats]) -> Iterator[Finding]:
 
 def _of(name: str, given: str, expected: str) -> Finding:
     return Finding(DECISIONS, f"{DETECTOR_MARK}{name}", given, expected)
+
+
+def check_embedding(s: Submission) -> Iterator[Finding]:
+    """The embedding row's probe is the best cell of that row, and its decisions give that cell's
+    AUROC."""
+    at = next((i for i, d in enumerate(s.record["detectors"]) if d["name"] == "probe_emb"), None)
+    if at is None or "probe_emb" not in s.decisions.values:
+        return
+    detail = s.record["detectors"][at].get("detail", {})
+    row = [
+        c
+        for c in s.cells
+        if c.site == SITE and c.layer == "emb" and c.validation_auroc is not None and not c.barred
+    ]
+    own = next((c for c in row if c.position == detail.get("position")), None)
+    if own is None or detail.get("layer") != "emb":
+        yield finding(f"detectors[{at}].detail", detail, f"a cell of the row emb in {CELLS}")
+        return
+    if best := better(own, row):
+        yield finding(
+            f"detectors[{at}].detail.position",
+            own.position,
+            f"{best.position}, the best of the row emb on validation",
+        )
+    d = s.decisions
+    rows = (d.split == "test") & np.isfinite(d.values["probe_emb"])
+    value = auroc(d.label[rows], d.values["probe_emb"][rows])
+    if own.auroc is None or abs(own.auroc - value) > TOLERANCE:
+        yield Finding(
+            CELLS,
+            f"{SITE} emb {own.position}, auroc",
+            shown(own.auroc),
+            f"{value!r}, computed from {DECISIONS}",
+        )

@@ -13,9 +13,9 @@ from probebench.leaderboard.check.recompute import TOLERANCE, differences
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.read import CELLS, DECISIONS, CellRow, Submission
 from probebench.leaderboard.submission.strict import Finding, shown
-from probebench.metrics.auroc import auroc
 from probebench.metrics.paired import paired
 from probebench.metrics.permutation import fdr
+from probebench.probes.choose import COVERAGE
 from probebench.scoring.comparison import ends
 
 SITE = "resid"
@@ -56,8 +56,16 @@ def check_map(s: Submission) -> Iterator[Finding]:
             f"only the cells of {SITE} in the record's layers and positions",
         )
     n_test, n_validation = (record["counts"][split]["n"] for split in ("test", "validation"))
+    most = max((c.n_validation for c in s.cells if c.auroc is not None), default=0)
     for c in s.cells:
         yield from _check_cell(c, n_test, n_validation)
+        if c.auroc is not None and c.n_validation < COVERAGE * most and not c.barred:
+            yield Finding(
+                CELLS,
+                f"{c.site} {c.layer} {c.position}, barred",
+                "nothing",
+                f"why it does not compete: {c.n_validation} of {most} validation examples",
+            )
     p, q = (
         np.array([np.nan if v is None else v for v in column])
         for column in ([c.p for c in s.cells], [c.q for c in s.cells])
@@ -96,6 +104,14 @@ def _check_cell(c: CellRow, n_test: int, n_validation: int) -> Iterator[Finding]
         )
 
 
+def better(own: CellRow, cells: Iterable[CellRow], *, barred: bool = False) -> CellRow | None:
+    """The best of some cells on validation, where it is better than this one; None where it is
+    not."""
+    there = [c for c in cells if barred or not c.barred]
+    best = max(there, key=lambda c: c.validation_auroc or 0.0, default=own)
+    return best if (best.validation_auroc or 0) > (own.validation_auroc or 0) + 1e-9 else None
+
+
 def check_selection(s: Submission) -> Iterator[Finding]:
     """The selected cell is the best one on validation, and the record, the map and the decisions
     say the same of it."""
@@ -119,8 +135,10 @@ def check_selection(s: Submission) -> Iterator[Finding]:
             f"a cell of {SITE} in {CELLS}",
         )
         return
-    best = max(blocks, key=lambda c: c.validation_auroc or 0.0)
-    if (best.validation_auroc or 0) > (own.validation_auroc or 0) + 1e-9:
+    if own.barred:
+        yield finding("selection", f"layer {own.layer}, {own.position}", "a cell without a bar")
+        return
+    if best := better(own, blocks):
         yield finding(
             "selection",
             f"layer {own.layer}, {own.position}, validation AUROC {own.validation_auroc}",
@@ -158,13 +176,10 @@ def check_positions(s: Submission) -> Iterator[Finding]:
         if row["layer"] is None or not known:
             continue
         own = next((c for c in known if c.layer == row["layer"]), None)
-        best = max(known, key=lambda c: c.validation_auroc or 0.0)
-        if own is None or (best.validation_auroc or 0) > (own.validation_auroc or 0) + 1e-9:
-            yield finding(
-                f"by_position[{i}].layer",
-                row["layer"],
-                f"{best.layer}, the best on validation at {row['position']}",
-            )
+        best = better(own, known, barred=True) if own else None
+        if own is None or best:
+            due = f"{best.layer}, the best on validation" if best else "a layer of the map"
+            yield finding(f"by_position[{i}].layer", row["layer"], f"{due} at {row['position']}")
         else:
             expected = {
                 "validation_auroc": own.validation_auroc,
@@ -185,39 +200,6 @@ def check_permutation(s: Submission) -> Iterator[Finding]:
     yield from from_cells(
         differences("controls.permutation", s.record["controls"]["permutation"], expected)
     )
-
-
-def check_embedding(s: Submission) -> Iterator[Finding]:
-    """The embedding row's probe is the best cell of that row, and its decisions give that cell's
-    AUROC."""
-    at = next((i for i, d in enumerate(s.record["detectors"]) if d["name"] == "probe_emb"), None)
-    if at is None or "probe_emb" not in s.decisions.values:
-        return
-    detail = s.record["detectors"][at].get("detail", {})
-    row = [
-        c for c in s.cells if c.site == SITE and c.layer == "emb" and c.validation_auroc is not None
-    ]
-    own = next((c for c in row if c.position == detail.get("position")), None)
-    if own is None or detail.get("layer") != "emb":
-        yield finding(f"detectors[{at}].detail", detail, f"a cell of the row emb in {CELLS}")
-        return
-    best = max(row, key=lambda c: c.validation_auroc or 0.0)
-    if (best.validation_auroc or 0) > (own.validation_auroc or 0) + 1e-9:
-        yield finding(
-            f"detectors[{at}].detail.position",
-            own.position,
-            f"{best.position}, the best of the row emb on validation",
-        )
-    d = s.decisions
-    rows = (d.split == "test") & np.isfinite(d.values["probe_emb"])
-    value = auroc(d.label[rows], d.values["probe_emb"][rows])
-    if own.auroc is None or abs(own.auroc - value) > TOLERANCE:
-        yield Finding(
-            CELLS,
-            f"{SITE} emb {own.position}, auroc",
-            shown(own.auroc),
-            f"{value!r}, computed from {DECISIONS}",
-        )
 
 
 def check_readable(s: Submission) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from probebench.leaderboard.submission.strict import Finding
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_intervals
+from probebench.scoring.added import added
 from probebench.scoring.comparison import detector_facts, ends, evaluate_detectors
 from probebench.scoring.resplit import TESTED, spread
 from probebench.types import SplitName
@@ -91,6 +92,10 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
         yield from differences(
             "calibration", record["calibration"], clean_json(dict(found.calibration))
         )
+    seed = record["settings"]["seed"]
+    more = added(d.detectors(record), found.scores, d.label, splits, d.group_names(), seed)
+    if isinstance(record.get("added"), Mapping) or more is not None:
+        yield from differences("added", record.get("added"), clean_json(_plain(more)))
     scored = np.zeros(len(d.id), dtype=bool)
     scored[found.rows] = True
     if len(wrong := np.flatnonzero(scored != d.scored)):
@@ -100,6 +105,16 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
             f"{len(wrong)} rows differ",
             "true for the test examples that every detector scores",
         )
+
+
+def _plain(found: Mapping[str, Any] | None) -> Any:
+    """What the record says is added, without words that no decision tells."""
+    if found is None or found["partial"] is None:
+        return found
+    partial, whole = dict(found["partial"]), dict(found["against_all"])
+    del partial["given_label"]
+    nearest = {k: v for k, v in whole["nearest"].items() if k != "label"}
+    return {**found, "partial": partial, "against_all": {**whole, "nearest": nearest}}
 
 
 def check_selected(s: Submission) -> Iterator[Finding]:

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from probebench.errors import BadFileError
-from probebench.leaderboard.check.detector_rules import check_baselines, check_names, check_signals
-from probebench.leaderboard.check.map_rules import (
+from probebench.leaderboard.check.detector_rules import (
+    check_baselines,
     check_embedding,
+    check_names,
+    check_signals,
+)
+from probebench.leaderboard.check.map_rules import (
     check_map,
     check_mentions,
     check_permutation,

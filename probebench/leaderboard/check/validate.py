@@ -49,7 +49,7 @@ def resolve(path: Path) -> tuple[Path, list[Path]]:
     )
     if not folders and not (path.is_dir() and path == root):
         raise BadFileError(
-            f"{path} holds no submission: a submission is a folder leaderboards/v1/<model>/<task>."
+            f"{path} holds no submission: a submission is a folder leaderboards/v2/<model>/<task>."
         )
     return root, folders
 

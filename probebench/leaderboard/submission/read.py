@@ -1,8 +1,8 @@
 """One submission on disk: the record of a run, its cells, and the decisions that every number can
 be computed from again.
 
-`leaderboards/v1/<model>/<task>/` holds `record.json`, `cells.csv` and `decisions.parquet`, and
-`rerun.json` where maintainers repeated the run. `v1` is the protocol's version.
+`leaderboards/v2/<model>/<task>/` holds `record.json`, `cells.csv` and `decisions.parquet`, and
+`rerun.json` where maintainers repeated the run. `v2` is the protocol's version.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from probebench.types import Detector, Floats
 RECORD, CELLS, DECISIONS, RERUN = "record.json", "cells.csv", "decisions.parquet", "rerun.json"
 FILES = (RECORD, CELLS, DECISIONS)
 """What a submission must hold, in the order it is read."""
-CELL_COLUMNS = (
+CELL_COLUMNS = (  # the last one since protocol 2
     "site",
     "layer",
     "position",
@@ -47,7 +47,10 @@ CELL_COLUMNS = (
     "p",
     "q",
     "masked",
+    "barred",
 )
+TEXTS = ("masked", "barred")
+"""Columns of cells that say why."""
 ROW_KINDS = {
     "id": ("string", "large_string"),
     "group": ("int32",),
@@ -85,6 +88,8 @@ class CellRow:
     q: float | None
     masked: str
     """Why there is no probe, or an empty string."""
+    barred: str = ""
+    """Why it is not chosen before other cells, or an empty string."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,19 +162,21 @@ def read_cells(folder: Path) -> tuple[CellRow, ...]:
     """
     rows: list[CellRow] = []
     seen = set()
-    for i, r in enumerate(read_csv(folder, CELLS, CELL_COLUMNS)):
+    for i, r in enumerate(read_csv(folder, CELLS, CELL_COLUMNS[:-1], CELL_COLUMNS[-1:])):
         name = (r["site"], r["layer"], r["position"])
         if name in seen:
             raise broken(CELLS, f"line {i + 2}", " ".join(name), "each cell once")
         seen.add(name)
-        if len(r["masked"]) > WORD or HIDDEN.search(r["masked"]):
-            raise broken(
-                CELLS,
-                f"line {i + 2}, masked",
-                r["masked"],
-                f"at most {WORD:,} characters, all of them to be seen",
-            )
-        values = {c: number(CELLS, f"line {i + 2}, {c}", r[c]) for c in CELL_COLUMNS[3:-1]}
+        for column in TEXTS:
+            if len(r[column]) > WORD or HIDDEN.search(r[column]):
+                raise broken(
+                    CELLS,
+                    f"line {i + 2}, {column}",
+                    r[column],
+                    f"at most {WORD:,} characters, all of them to be seen",
+                )
+        numbers = [c for c in CELL_COLUMNS[3:] if c not in TEXTS]
+        values = {c: number(CELLS, f"line {i + 2}, {c}", r[c]) for c in numbers}
         counts = {
             c: _count(f"line {i + 2}, {c}", values.pop(c)) for c in ("n_test", "n_validation")
         }
@@ -186,6 +193,7 @@ def read_cells(folder: Path) -> tuple[CellRow, ...]:
                 values["p"],
                 values["q"],
                 r["masked"],
+                r["barred"],
             )
         )
     return tuple(rows)

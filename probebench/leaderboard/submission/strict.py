@@ -210,8 +210,11 @@ def _check_string(name: str, path: str, text: str) -> None:
         )
 
 
-def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file with exactly these columns.
+def read_csv(
+    folder: Path, name: str, columns: Sequence[str], later: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    """Rows of a CSV file with exactly these columns; `later` ones are empty in an older file that
+    does not have them.
 
     Raises:
         Broken: anything else.
@@ -221,8 +224,8 @@ def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, 
     try:
         lines = csv.reader(text.splitlines(), strict=True)
         header = next(lines, [])
-        if header != list(columns):
-            raise broken(name, "header", ",".join(header), ",".join(columns))
+        if header not in ([*columns], [*columns, *later]):
+            raise broken(name, "header", ",".join(header), ",".join([*columns, *later]))
         for line in lines:
             if len(line) != len(header):
                 raise broken(
@@ -230,7 +233,7 @@ def read_csv(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str, 
                 )
             if len(rows) == CSV_ROWS:
                 raise broken(name, "rows", f"more than {CSV_ROWS:,}", f"at most {CSV_ROWS:,}")
-            rows.append(dict(zip(header, line, strict=True)))
+            rows.append(dict.fromkeys(later, "") | dict(zip(header, line, strict=True)))
     except csv.Error as error:
         raise broken(name, "CSV", error, "comma-separated values") from None
     return rows

@@ -23,10 +23,11 @@ from probebench.leaderboard.submission.read import (
     DETECTOR_MARK,
     RECORD,
     SHUFFLED_MARK,
+    TEXTS,
 )
 from probebench.options.python import speaks_python
 from probebench.record.run import Run
-from probebench.record.schema import Record
+from probebench.record.schema import PROTOCOL_VERSION, Record
 from probebench.scoring.comparison import SHUFFLED
 from probebench.tasks.schema import list_tasks
 
@@ -45,6 +46,11 @@ def refusals(run: Run) -> list[str]:
 
 def _protocol(record: Record) -> Iterator[str]:
     settings = record.settings
+    if record.protocol_version != PROTOCOL_VERSION:
+        yield (
+            f"The run was made under protocol {record.protocol_version}; rows are ranked under "
+            f"protocol {PROTOCOL_VERSION}. Run it again."
+        )
     changed = {k: v for k, v in settings.overrides.items() if k not in ADDITIVE}
     if (limit := changed.pop("limit", None)) is not None:
         yield f"The run has only a part of the examples: --limit {limit}. Run it without."
@@ -244,8 +250,8 @@ def cells_csv(scores: pd.DataFrame) -> str:
             row["q"],
         )
         words = [_word(v) for v in numbers]
-        masked = row["masked"] if isinstance(row["masked"], str) else ""
-        writer.writerow([*at, int(row["n"]), *words, masked])
+        texts = [text if isinstance(text := row.get(c), str) else "" for c in TEXTS]
+        writer.writerow([*at, int(row["n"]), *words, *texts])
     return out.getvalue()
 
 

@@ -113,6 +113,12 @@ class SelectionFacts(TestedCell):
     n_test_correct: Count = 0
     n_validation: Count = 0
     readable: When | None = None
+    barred: Annotated[dict[Place, Annotated[str, at_most(200)]], fewer(60)] = Field(
+        default_factory=dict
+    )
+    """Positions whose cells did not compete, and why."""
+    would_win: CellName | None = None
+    """The cell that would have been selected had they competed; null where it is the same."""
 
 
 class SiteFacts(Part):
@@ -177,6 +183,8 @@ class DetectorFacts(Part):
     auroc_95_delong: ShareEnds
     auprc: Annotated[float | None, GIVEN, within(0, 1)]
     prevalence: Share
+    probe_auroc: Share | None = None
+    """Of the selected probe on the same examples."""
     probe_minus_this: Difference | None
     """AUROC of the probe minus this one's; null for the probe itself."""
     probe_minus_this_95: DifferenceEnds
@@ -266,6 +274,8 @@ class PositionBest(Part):
     layer: Layer | None
     """Null where no cell of the position could be fitted."""
     masked: str | None = None
+    barred: Annotated[str | None, at_most(200)] = None
+    """Why no cell of it is ever selected; null where they compete."""
     C: float | None = None
     validation_auroc: Share | None = None
     test_auroc: Share | None = None

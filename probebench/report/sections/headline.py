@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from probebench.record.claims import Against, Outcome, chance_sentence, coverage, headline, selected
+from probebench.record.claims import (
+    Against,
+    Outcome,
+    beats_all,
+    chance_sentence,
+    coverage,
+    headline,
+    outcome,
+    selected,
+)
+from probebench.record.parts.added import Added
 from probebench.record.schema import Record
 from probebench.record.words import cell_words, terms
 from probebench.report.blocks import Facts
@@ -52,7 +62,29 @@ def sentences(record: Record) -> list[str]:
         f"{here} the best simpler signal, {signal}. The paired difference, probe minus signal, is "
         f"{gap}: {_claim(h, what)}."
     )
+    if record.added:
+        found.append(_added(record.added, what))
     return found
+
+
+def _added(a: Added, what: str) -> str:
+    """What the probe adds to all simpler signals, and whether it beats each of them."""
+    gain = f"{number(a.difference, signed=True)} {interval(a.difference_95, signed=True)}"
+    stacks = f"{number(a.without.auroc)} to {number(a.with_probe.auroc)}"
+    partial = (
+        ""
+        if a.partial is None
+        else f" Given the best of them, {a.partial.given_label}, the probe's ranks still correlate "
+        f"with right and wrong by {number(a.partial.correlation, signed=True)} "
+        f"{interval(a.partial.correlation_95, signed=True)} (n = {a.partial.n:,})."
+    )
+    said = {"better": "adds to them", "worse": "takes from them"}.get(
+        outcome(a.difference_95), "adds nothing that can be told from noise"
+    )
+    return (
+        f"Stacked with all {len(a.baselines)} simpler signals together (n = {a.n:,} {what}) it "
+        f"changes their AUROC by {gain}, {stacks}: it {said}. One by one: {beats_all(a)}.{partial}"
+    )
 
 
 def _claim(h: Against, what: str) -> str:

@@ -32,7 +32,8 @@ def detectors_table(r: Record) -> Table:
             f"[dim]{kind.removesuffix(' before the answer') if statements else kind}[/dim]"
         )
         for d in shown:
-            table.add_row(f"  {escape(d.label)}", *_figures(d))
+            fewer = "" if d.n == r.comparison.n_compared else f", n = {d.n:,}"
+            table.add_row(f"  {escape(d.label)}{fewer}", *_figures(d))
         if len(shown) < len(rows):
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
         if kind == CONTROLS:

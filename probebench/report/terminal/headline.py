@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from probebench.record.claims import against_of, chance_sentence, coverage
+from probebench.record.claims import against_of, beats_all, chance_sentence, coverage
+from probebench.record.parts.added import Added
 from probebench.record.parts.resplits import ResplitFacts
 from probebench.record.parts.studied import (
     Confounds,
@@ -26,6 +27,7 @@ def headline_lines(r: Record) -> list[str]:
         *_selected(r),
         *_resplits(r.resplits),
         *_readable(r),
+        *_added(r.added),
         *_residual(r.confounds),
         *_learning_curve(r.learning_curve),
         *_label_noise(r.label_noise),
@@ -81,6 +83,18 @@ def _readable(r: Record) -> list[str]:
             f"{interval(own.difference_95, 2, signed=True)}, n = {own.n:,}",
         ]
     return lines
+
+
+def _added(found: Added | None) -> list[str]:
+    """What the probe adds to all baselines together, and whether it beats each of them."""
+    if not found:
+        return []
+    whole, alone = found.with_probe, found.without
+    return [
+        f"added to all {len(found.baselines)} baselines together: "
+        f"{number(found.difference, signed=True)} {interval(found.difference_95, 2, signed=True)} "
+        f"({number(alone.auroc)} to {number(whole.auroc)}), n = {found.n:,}; {beats_all(found)}"
+    ]
 
 
 def _residual(confounds: Confounds | None) -> list[str]:
