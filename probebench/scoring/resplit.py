@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from probebench.errors import LabelError
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import bootstrap_interval
+from probebench.probes.choose import with_bars
 from probebench.probes.fit import Job, fit_cells, masked_cell
 from probebench.scoring.select import select
 from probebench.tasks.split import FOLDS, SHARES
@@ -43,7 +44,7 @@ def refit(job: Job, cells: Sequence[Cell], splits: Sequence[SplitName]) -> CellF
     """
     own = replace(job, shuffles=0, labels=replace(job.labels, splits=tuple(splits)))
     try:
-        return select(list(fit_cells(own, cells)))
+        return select(with_bars(list(fit_cells(own, cells)), own.labels))
     except LabelError as error:
         return masked_cell(cells[0], len(job.labels.y), str(error))
 
