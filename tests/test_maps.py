@@ -303,9 +303,11 @@ def test_hatching_needs_shuffles_and_a_second_run_has_a_folder_of_its_own(
         "skip": ("p-true", "ensembles"),
     }
     first = probebench.evaluate(
-        str(model_folder("llama")), sites=("resid", "attn.q"), attribution=True, **words
+        str(model_folder("llama")), sites=("resid", "attn.q"), ablation=True, **words
     )
     assert first.attribution is not None
+    assert set(first.attribution.n) == {first.record.attribution.n_means}
+    assert {a.n for a in first.record.attribution.agreement} == {first.record.attribution.n_means}
     assert first.probe().meta.site == "resid"
     with pytest.raises(UsageError, match="no shuffled-label fits"):
         first.plot(hatch=True)

@@ -98,6 +98,14 @@ def test_the_time_of_a_run_is_the_sum_of_its_stages(tmp_path, monkeypatch):
     more = prepare(Options(ModelSpec("tiny", device="cpu"), "people", repeat_splits=8, **options))
     splits = 8 + 5  # folds; without the embedding row
     assert costs(more.plan).seconds["other splits"] == (splits * 4 * 15 * 0.5 / 4,) * 3
+    n_test = plan.splits.count("test")
+    for asked, share in (("attribution", 8 / n_test), ("ablation", 1)):
+        inside = prepare(
+            Options(ModelSpec("tiny", device="cpu"), "people", **{asked: True}, **options)
+        )
+        passes = 13 + share * 7 * 8  # of 8 answers, or of all, one for each component of each layer
+        found = costs(inside.plan).seconds["attribution"][1]
+        assert found == pytest.approx(n_test / 8 * passes)
     short = prepare(
         Options(ModelSpec("tiny"), "people", skip=("p-true", "shuffles"), **options)
     ).plan

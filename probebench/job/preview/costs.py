@@ -18,12 +18,14 @@ from probebench.job.preview.sizes import (
     states_size,
 )
 from probebench.job.preview.timing import Timer
+from probebench.models.blocks.sites import COMPONENTS, plan_sites
 from probebench.models.copier import MAX_NEW_TOKENS, Copier
 from probebench.models.decoding.endings import read_tokens
 from probebench.models.decoding.replies import shared
 from probebench.models.generate import pick_generation
 from probebench.models.passes.batches import Budget
 from probebench.stages.answers import known_answers, scores_given
+from probebench.stages.components.attributed import FEW, LIMIT
 from probebench.stages.plan import GIVEN, Plan
 from probebench.tasks.exact.rules import MODEL_RULE
 from probebench.tasks.prompts import encode_prompt
@@ -32,6 +34,9 @@ from probebench.types import EMB
 
 SAMPLE = 32
 """Examples whose prompts of a later stage are rendered to know how long those are."""
+ESTIMATE_PASSES = 13
+"""What estimating costs per answer, in passes: its means, a pass with a gradient for each of two
+targets, and each block once more for itself and for each of seven components."""
 REST = 7.5
 """All else, in starts of a process (`start_seconds`): imports and the model's files 3.3, labels and
 prompts 1.3, scores of all cells and detectors 1.5, tables and figures 1.3. Measured in processor
@@ -95,6 +100,10 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         seconds["other splits"] = _sure(_refitting(plan, clock))
     if handle.causal and "p-true" not in plan.beside.skip:
         seconds["p(True)"] = _sure(_asking(plan, timer))
+    if plan.beside.attribution:
+        seconds["attribution"] = _sure(
+            _replacing(plan, [n + round(typical) for n in prompts], timer)
+        )
     disk = 0
     if reading.given is None:
         layout, n_positions = reading.layout, len(reading.positions)
@@ -163,6 +172,17 @@ def _asking(plan: Plan, timer: Timer) -> float:
     new = read_tokens(asked) / sum(map(len, asked))
     lengths = _spread([max(round(len(ids) * new), 1) for ids in asked], 2 * kinds * held)
     return timer.passing(lengths) + timer.projecting(len(lengths))
+
+
+def _replacing(plan: Plan, lengths: Sequence[int], timer: Timer) -> float:
+    """Seconds of what replacing components changes: of means and estimates, and of a pass for each
+    component and each answer for which it is replaced."""
+    handle, n_layers = plan.handle, plan.handle.identity.n_layers
+    test = [n for n, split in zip(lengths, plan.splits, strict=True) if split == "test"][:LIMIT]
+    taps = plan_sites(handle.skeleton, n_layers, COMPONENTS, range(n_layers)).taps
+    each = timer.passing(test)
+    share = 1.0 if plan.beside.ablation else min(FEW / max(len(test), 1), 1.0)
+    return each * (ESTIMATE_PASSES + share * len(taps))
 
 
 def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, float]:

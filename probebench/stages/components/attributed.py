@@ -27,7 +27,7 @@ from probebench.types import CellFit, LabelledAnswer
 
 LIMIT = 128
 """Test answers that are looked at, the first ones."""
-SAMPLE = 8
+FEW = 8
 """Of these, answers for which components are replaced in every run; and those of one shard."""
 
 
@@ -115,7 +115,7 @@ class Replaced(Estimated):
     def shards(self) -> list[list[int]]:
         """Small ones: each answer goes through the model once for every component."""
         rows = list(range(len(self.answers)))
-        return [rows[i : i + SAMPLE] for i in range(0, len(rows), SAMPLE)]
+        return [rows[i : i + FEW] for i in range(0, len(rows), FEW)]
 
 
 def attributed(
@@ -143,5 +143,5 @@ def sample(answers: Sequence[LabelledAnswer]) -> list[int]:
     or over all where none has one."""
     rows = [i for i, a in enumerate(answers) if a.tokens.exact is not None]
     rows = rows or list(range(len(answers)))
-    step = max(len(rows) / SAMPLE, 1.0)
-    return [rows[int(i * step)] for i in range(min(SAMPLE, len(rows)))]
+    step = max(len(rows) / FEW, 1.0)
+    return [rows[int(i * step)] for i in range(min(FEW, len(rows)))]
