@@ -15,8 +15,11 @@ from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.maps import components_map
 from probebench.record.run import Run
 from probebench.record.tables import sublayers_table
+from probebench.report.sections.maps import component_figures
 from probebench.states.exchange.export import export
 from probebench.states.exchange.verify import verify
+from probebench.studies.attribution import _estimates
+from probebench.studies.registry import Concern
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +203,17 @@ def test_the_map_says_so_where_attribution_ranks_otherwise(run):
     assert "0.31" in said and "below the 0.8" in said
     ax, table = other.plot_with_table("components", score="ablation")
     assert table.notna().to_numpy().all()
+
+
+def test_a_report_and_the_warnings_go_by_the_same_bar(run):
+    for ranks, word in ((True, "estimated"), (False, "measured, since estimates rank otherwise")):
+        told = judged(run, ranks=ranks, spearman=0.9 if ranks else 0.31)
+        drawn = [figure.caption for figure, _ in component_figures(told)]
+        own = [caption for caption in drawn if "replaced by its mean" in caption]
+        assert len(own) == 2 and all(f"its mean, {word}" in caption for caption in own)
+        concerns = list(_estimates(Concern(told.record, [], None)))
+        assert len(concerns) == (0 if ranks else 2)
+        assert all("0.31" in sentence for sentence in concerns)
 
 
 def test_attribution_of_an_earlier_version_still_opens(run):

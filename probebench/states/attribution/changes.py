@@ -153,6 +153,8 @@ def _estimated(
         name: torch.autograd.grad(value.values.sum(), outputs, retain_graph=True, allow_unused=True)
         for name, value in found.items()
     }
+    have = {name: value.rows for name, value in found.items()}
+    del found, outputs  # the graph goes before blocks are run again
     with torch.no_grad():
         for layer, block in enumerate(blocks):
             before, decided = _again(block, given[layer], batch, targets)
@@ -162,13 +164,13 @@ def _estimated(
                     after, decides = _again(block, given[layer], batch, targets)
                 finally:
                     hook.remove()
-                for name, value in found.items():
+                for name, rows in have.items():
                     if name == PROBE and decided is not None and decides is not None:
                         change = decides.values - decided.values  # the probe reads in this block
                     else:
                         every = _dot(after - before, gradients[name][layer], batch)
-                        change = every[list(value.rows)]
-                    yield name, key, Value(value.rows, change)
+                        change = every[list(rows)]
+                    yield name, key, Value(rows, change)
 
 
 def _again(
