@@ -205,6 +205,11 @@ def test_the_map_says_so_where_attribution_ranks_otherwise(run):
     assert table.notna().to_numpy().all()
 
 
+def test_changes_above_one_are_written_as_they_are():
+    ax = plot_components(pd.DataFrame({"attn.q": [12.34, 0.5]}, index=["0", "1"]))
+    assert {"12.3", ".50"} <= {t.get_text() for t in ax.texts}
+
+
 def test_a_report_and_the_warnings_go_by_the_same_bar(run):
     for ranks, word in ((True, "estimated"), (False, "measured, since estimates rank otherwise")):
         told = judged(run, ranks=ranks, spearman=0.9 if ranks else 0.31)

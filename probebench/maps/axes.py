@@ -79,7 +79,7 @@ def write_values(
     """Two digits in each cell, dark on light and light on dark."""
     for (i, j), value in np.ndenumerate(values.to_numpy(dtype=float)):
         if np.isfinite(value):
-            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
+            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else f"{value:.1f}"
             ax.text(
                 j + 0.5,
                 i + 0.5,

@@ -120,9 +120,9 @@ def plot_components(
     from matplotlib.colors import LinearSegmentedColormap
 
     values = matrix.to_numpy(dtype=float)
-    finite = values[np.isfinite(values)]
-    low = vmin if vmin is not None else float(finite.min(initial=1.0))
-    high = vmax if vmax is not None else float(finite.max(initial=0.0))
+    finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 1.0])
+    low = vmin if vmin is not None else float(finite.min())
+    high = vmax if vmax is not None else float(finite.max())
     low, high = (low, high) if low < high else (low - 0.01, low + 0.01)
     ax = axes_of(ax, (2.2 + 0.72 * matrix.shape[1], 2.4 + max(0.2 * matrix.shape[0], 2.0)))
     colours = LinearSegmentedColormap.from_list(

@@ -198,7 +198,8 @@ def _effects(
     lines = [f"{what}: estimated by gradients for {n} test answers.", said, PATHS, grey]
     if not ranked(record, target):
         note = "Not drawn: these estimates do not rank components\nas replacing them does."
-        return _Components(matrix * np.nan, title, "Not drawn", [*lines[:2], SEE], note=note)
+        matrix, lines = matrix * np.nan, [*lines[:2], SEE]
+        return _Components(matrix, title, f"Mean absolute change, {unit}", lines, note=note)
     return _Components(matrix, title, f"Mean absolute change, {unit}", lines)
 
 
