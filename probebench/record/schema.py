@@ -9,6 +9,7 @@ from pydantic import Field
 
 from probebench.record.parts.added import Added
 from probebench.record.parts.attributed import AttributionFacts
+from probebench.record.parts.confounded import Confounds
 from probebench.record.parts.described import (
     Data,
     ExactFacts,
@@ -48,7 +49,6 @@ from probebench.record.parts.part import (
 )
 from probebench.record.parts.resplits import ResplitFacts
 from probebench.record.parts.studied import (
-    Confounds,
     LabelNoise,
     LearningCurve,
     Neutral,

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from probebench.studies import (
-    added,
-    attribution,
-    confounds,
-    curves,
-    neutral,
-    noise,
-    readable,
-    resplits,
-)
+from probebench.studies import added, attribution, curves, neutral, noise, readable, resplits
+from probebench.studies.confounds import study as confounds
 from probebench.studies.registry import STUDIES, Scored, Study
 
 MODULES = (readable, resplits, added, confounds, noise, curves, neutral, attribution)

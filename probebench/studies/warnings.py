@@ -141,6 +141,14 @@ def _confounded(run: Concern) -> Iterator[str]:
             f"{number(left.probe_auroc)} to {number(left.auroc)}, an interval that reaches 0.5 "
             f"(n = {left.n})."
         )
+    for part in found.within if above else ():
+        if defined(part.auroc_95[0]) and as_float(part.auroc_95[0]) <= 0.5:
+            kind = "the confounds' own model" if part.by == "confounds" else _names([part.by])
+            yield (
+                f"Among answers alike in {kind}, the probe's AUROC is {number(part.auroc)} "
+                f"{interval(part.auroc_95)}, an interval that reaches 0.5 ({part.n_pairs:,} pairs, "
+                f"n = {part.n})."
+            )
     if flag and flag.flag:
         rate = flag.all.rate
         seen = "" if rate is None else f" (an accepted one in {rate:.0%} of prompts)"

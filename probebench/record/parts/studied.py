@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from probebench.record.parts.described import Rate
 from probebench.record.parts.measured import ChosenCell, MetricFacts
 from probebench.record.parts.part import Count, Difference, Ends, Items, Layer, Part, Place, Share
 
@@ -49,68 +48,6 @@ class Readable(Part):
 
     before: AgainstFacts | None
     after: AgainstFacts | None
-
-
-class Confound(Part):
-    """An AUROC beside the probe's on the same examples."""
-
-    n: Count
-    n_correct: Count
-    probe_auroc: Share | None
-    auroc: Share | None
-    auroc_95: Ends
-    probe_minus_this: Difference | None
-    probe_minus_this_95: Ends
-
-
-class Linear(Confound):
-    """A linear model of the confounds."""
-
-    C: float | None
-
-
-class Residual(Confound):
-    """The probe after the confounds are regressed out."""
-
-    fitted_on: Literal["train", "validation"]
-    r2: float | None
-
-
-class TextEmbedding(Part):
-    """The row of the text-embedding baseline; without an encoder only the reason."""
-
-    auroc: Share | None
-    auroc_95: Ends = (None, None)
-    n: Count | None = None
-    probe_minus_this: Difference | None = None
-    probe_minus_this_95: Ends = (None, None)
-    reason: str | None = None
-
-
-class AnswerInPrompt(Part):
-    """Prompts in which an accepted answer stands."""
-
-    flag: bool | None
-    """Null where nothing is known."""
-    declared: bool | None
-    """Does the task give a context or options?"""
-    all: Rate
-    correct: Rate
-    wrong: Rate
-
-
-class Confounds(Part):
-    """What a probe could be reading instead of right and wrong."""
-
-    features: Items[str]
-    left_out: dict[str, str]
-    """Features that this task does not have, and why."""
-    linear: Linear | None
-    residual: Residual | None
-    residual_validation: Residual | None = None
-    text_embedding: TextEmbedding
-    answer_in_prompt: AnswerInPrompt | None
-    """Null for statements."""
 
 
 class Agreement(Part):

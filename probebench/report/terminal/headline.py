@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from probebench.record.claims import against_of, beats_all, chance_sentence, coverage
 from probebench.record.parts.added import Added
+from probebench.record.parts.confounded import Confounds
 from probebench.record.parts.resplits import ResplitFacts
-from probebench.record.parts.studied import (
-    Confounds,
-    CurveEnd,
-    CurvePoint,
-    LabelNoise,
-    LearningCurve,
-)
+from probebench.record.parts.studied import CurveEnd, CurvePoint, LabelNoise, LearningCurve
 from probebench.record.schema import Record
 from probebench.record.words import terms
 from probebench.text import interval, number
@@ -103,7 +98,7 @@ def _residual(confounds: Confounds | None) -> list[str]:
     if not left:
         return []
     return [
-        f"without what length, place and source explain: {number(left.auroc)} "
+        f"without what lengths, choice and source explain: {number(left.auroc)} "
         f"{interval(left.auroc_95, 2)}, with it {number(left.probe_auroc)}, n = {left.n:,}"
     ]
 

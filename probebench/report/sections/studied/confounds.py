@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from probebench.record.parts.studied import Confounds
+from probebench.record.parts.confounded import Confounds
 from probebench.record.schema import Record
 from probebench.record.words import Terms, terms
 from probebench.report.blocks import (
@@ -27,8 +27,13 @@ CONFOUNDS = {
 }
 ALL_THE_SAME = "all confounds are the same for all training examples"
 REGRESSED = (
-    "Regressed out: the decision minus its least-squares prediction from the confounds. Each row "
-    "over its own n."
+    "Regressed out: the decision minus what splines and bins of the confounds predict of it. Each "
+    "row over its own n."
+)
+WITHIN = (
+    "A correct and a wrong answer are compared only where they share a stratum: the same tenth of "
+    "the length and the same chosen option, or the same tenth of the decision of the confounds' "
+    "own model."
 )
 
 
@@ -63,7 +68,37 @@ def confounds_blocks(record: Record) -> list[Block]:
     blocks: list[Block] = [Prose(note, "small") for note in absent]
     if rows:
         blocks = [Table("confounds", caption, columns, tuple(rows), (REGRESSED, *absent))]
-    return [*blocks, Facts(tuple(_looked_at(facts, terms(record))))]
+    return [*blocks, *_within(facts), Facts(tuple(_looked_at(facts, terms(record))))]
+
+
+def _within(facts: Confounds) -> list[Block]:
+    """The probe's AUROC over the pairs within strata."""
+    if not facts.within:
+        return []
+    columns = (
+        Column("Compared within"),
+        AUROC,
+        INTERVAL,
+        Column("Over all pairs", True),
+        Column("Pairs", True),
+        Column("Of all", True),
+        N,
+    )
+    rows = tuple(
+        Row(
+            (
+                "confounds' model" if s.by == "confounds" else _plain(s.by),
+                Number(s.auroc),
+                between(s.auroc_95),
+                Number(s.probe_auroc),
+                count(s.n_pairs),
+                percent(s.share_of_pairs),
+                count(s.n),
+            )
+        )
+        for s in facts.within
+    )
+    return [Table("within-strata", "The probe within strata", columns, rows, (WITHIN,))]
 
 
 def _looked_at(facts: Confounds, words: Terms) -> list[tuple[str, str]]:

@@ -1,0 +1,63 @@
+"""AUROC within strata: a correct and a wrong answer are compared only where both are of one
+stratum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.intervals import bootstrap_interval
+from probebench.types import Floats, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Stratified:
+    """An AUROC over the pairs within strata."""
+
+    auroc: float
+    """NaN where no stratum holds both classes."""
+    interval: Interval
+    """Cluster bootstrap by group."""
+    n_pairs: int
+    n: int
+    """Examples of strata that hold both classes."""
+    n_strata: int
+    """Strata that hold both classes."""
+
+
+def stratified_auroc(
+    draws: Resamples, y: NDArray[np.integer], scores: Floats, strata: NDArray[np.integer]
+) -> Stratified:
+    """Share of the pairs of a correct and a wrong answer of one stratum that the scores order
+    rightly, ties counting one half.
+
+    Args:
+        draws: resamples of these examples.
+        y: (example,) 1 = correct.
+        scores: (example,) all finite.
+        strata: (example,) number of each example's stratum.
+    """
+    right, pairs, used, n_strata = 0.0, 0, np.zeros(len(y), dtype=bool), 0
+    drawn_right, drawn_pairs = np.zeros(len(draws.counts)), np.zeros(len(draws.counts))
+    for stratum in np.unique(strata):
+        here = np.flatnonzero(strata == stratum)
+        truth, own = y[here], draws.take(here)
+        n = int((truth == 1).sum()) * int((truth == 0).sum())
+        if not n:
+            continue
+        right, pairs, n_strata = right + n * auroc(truth, scores[here]), pairs + n, n_strata + 1
+        used[here] = True
+        counts = own.counts.astype(np.float64)
+        both = counts[:, truth == 1].sum(axis=1) * counts[:, truth == 0].sum(axis=1)
+        drawn_right += np.nan_to_num(own.auroc(truth, scores[here])) * both
+        drawn_pairs += both
+    with np.errstate(invalid="ignore", divide="ignore"):
+        replicates = drawn_right / drawn_pairs
+    value = right / pairs if pairs else float("nan")
+    independent = draws.take(used).independent(y[used]) if pairs else 0
+    interval = bootstrap_interval(value, replicates, independent)
+    return Stratified(value, interval, pairs, int(used.sum()), n_strata)

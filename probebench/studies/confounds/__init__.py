@@ -1,0 +1,1 @@
+"""What a probe could be reading instead of right and wrong."""
