@@ -244,6 +244,8 @@ class ScoreMatrix:
     q: NDArray[np.float64]
     """(layer, position) the same, adjusted for the false-discovery rate over this site's cells
     (Benjamini and Hochberg 1995)."""
+    distinct: NDArray[np.bool_]
+    """(layer, position) False for a cell that is the same as an earlier one of its layer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -535,3 +535,40 @@ def test_many_long_aliases_are_judged_in_milliseconds():
     for _ in range(5):
         correct("aliases", aliases, answer, "What is it?")
     assert time.process_time() - begin < 5
+
+
+THREE = Example("e", "Which?", ("entailment",), "g", wrong=("neutral", "contradiction"))
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "- entailment\n- neutral\n- contradiction",
+        "* entailment * neutral * contradiction",
+        "1. entailment\n2. neutral\n3. contradiction",
+        "(A) entailment (B) neutral (C) contradiction",
+        "entailment | neutral | contradiction",
+        "[entailment, neutral, contradiction]",
+        "entailment neutral contradiction",
+        "The options are: entailment - neutral - contradiction",
+        "entailment vs. contradiction",
+    ],
+)
+def test_an_echo_of_the_options_is_no_choice(echo):
+    assert earliest_option(THREE, echo) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "chosen"),
+    [
+        ("- entailment\n- neutral\n- contradiction\n\nThe answer is neutral.", "neutral"),
+        ("Options: entailment, neutral or contradiction. Answer: contradiction", "contradiction"),
+        ("- entailment", "entailment"),
+        ("**neutral**", "neutral"),
+        ("Entailment: it follows.\nNeutral: it does not.", "Entailment"),
+        ("entailment - the statement says so", "entailment"),
+    ],
+)
+def test_what_follows_an_echo_may_choose(answer, chosen):
+    span = earliest_option(THREE, answer)
+    assert answer[span.start : span.end] == chosen

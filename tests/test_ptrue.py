@@ -36,9 +36,9 @@ def prompts(tokenizer, answer="It is Paris"):
 def test_the_two_prompts_differ_in_the_order_of_the_options_only():
     plain = byte_level_tokenizer(chat=False)
     first, second = p_true_prompts(plain, "Where? ", " It is\nParis ")
-    assert first.replace("(A) True\n(B) False", "(A) False\n(B) True") == second
+    assert first.replace("A: True\nB: False", "A: False\nB: True") == second
     assert first.startswith("Question: Where?\nProposed answer: It is Paris\n")
-    assert first.endswith("A or B:")
+    assert first.endswith("Letter:")
     in_chat = p_true_prompts(byte_level_tokenizer(chat=True), "Where?", "It is Paris")
     assert in_chat[0] == f"<bos><|user|>{first}<|assistant|>"
 
@@ -47,7 +47,7 @@ def test_an_empty_answer_is_shown_as_nothing_and_a_statement_as_a_statement():
     tokenizer = byte_level_tokenizer(chat=False)
     assert "Proposed answer: (nothing)\n" in p_true_prompts(tokenizer, "Where?", " ")[0]
     stated = p_true_prompts(tokenizer, "Paris is in France.", None)[0]
-    assert stated.startswith("Statement: Paris is in France.\nIs the statement:\n")
+    assert stated.startswith("Statement: Paris is in France.\nReply with A or B only.\n")
     assert "roposed" not in stated
 
 
@@ -148,7 +148,7 @@ def test_a_liking_for_a_letter_cancels(monkeypatch, model_folder, answers_file, 
 
 
 def test_true_is_found_under_either_letter(monkeypatch, model_folder, answers_file, tmp_path):
-    with_scores(monkeypatch, lambda text: 0.8 if "(A) True" in text else 0.3)
+    with_scores(monkeypatch, lambda text: 0.8 if "A: True" in text else 0.3)
     run = probebench.evaluate(
         str(model_folder()), answers=answers_file(), out=tmp_path / "run", **SETTINGS
     )
@@ -196,7 +196,7 @@ def test_a_prompt_beyond_the_context_has_no_score(model_folder, answers_file, tm
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     for i, row in enumerate(rows):
         if i % 12 == 0:
-            row["question"] = "Where? " + "q" * 170
+            row["question"] = "Where? " + "q" * 190
     path.write_text("".join(json.dumps(r) + "\n" for r in rows))
     run = probebench.evaluate(str(model_folder()), answers=path, out=tmp_path / "run", **SETTINGS)
     d = next(d for d in run.record["detectors"] if d["name"] == "p_true")

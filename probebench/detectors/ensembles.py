@@ -103,7 +103,7 @@ def ensemble_stacked(data: RunData, runner: Runner) -> Iterator[Scores]:
 
 def candidates(fits: Sequence[CellFit], labels: Labels, chosen: CellFit) -> list[CellFit]:
     """Cells that may be combined, the best on validation first; ties stay in the order of the
-    map."""
+    map. Columns that are one token in every example are one cell."""
     seen = np.isfinite(chosen.decisions) & (np.asarray(labels.splits) != "test")
     found = [
         f
@@ -114,7 +114,9 @@ def candidates(fits: Sequence[CellFit], labels: Labels, chosen: CellFit) -> list
         and np.isfinite(f.validation_auroc)
         and np.isfinite(f.decisions[seen]).mean() >= COVERAGE
     ]
-    return sorted(found, key=lambda f: -f.validation_auroc)
+    once = {(f.cell.layer, f.decisions.tobytes()): f for f in reversed(found)}
+    kept = [f for f in found if once[f.cell.layer, f.decisions.tobytes()] is f]
+    return sorted(kept, key=lambda f: -f.validation_auroc)
 
 
 def standardised(fits: Sequence[CellFit], rows: NDArray[np.int64]) -> Floats:

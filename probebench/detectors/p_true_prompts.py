@@ -21,15 +21,15 @@ OPTIONS = (("True", "False"), ("False", "True"))
 LETTERS = ("A", "B")
 ANSWERED = """Question: {question}
 Proposed answer: {answer}
-Is the proposed answer:
-(A) {a}
-(B) {b}
-Reply with A or B:"""
+Reply with A or B only.
+A: {a}
+B: {b}
+Letter:"""
 STATED = """Statement: {question}
-Is the statement:
-(A) {a}
-(B) {b}
-Reply with A or B:"""
+Reply with A or B only.
+A: {a}
+B: {b}
+Letter:"""
 
 
 def p_true_prompts(

@@ -4,6 +4,7 @@ JSON."""
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -147,7 +148,15 @@ def tested_facts(result: Result, chosen: CellFit) -> dict[str, Any]:
     }
 
 
-def sites_facts(result: Result, plan: SitePlan, layout: Mapping[str, SiteLayout]) -> dict[str, Any]:
+def _strengths(fits: Sequence[CellFit]) -> dict[str, int]:
+    """Cells by the C that validation chose, rising."""
+    found = Counter(f.C for f in fits if np.isfinite(f.C))
+    return {f"{C:g}": found[C] for C in sorted(found)}
+
+
+def sites_facts(
+    result: Result, fits: Sequence[CellFit], plan: SitePlan, layout: Mapping[str, SiteLayout]
+) -> dict[str, Any]:
     """Of each site asked for: widths, layers that do not have it and why, and its best cell by
     validation."""
     facts: dict[str, Any] = {}
@@ -162,6 +171,7 @@ def sites_facts(result: Result, plan: SitePlan, layout: Mapping[str, SiteLayout]
                 if name == site
             },
             "best": tested_facts(result, result.best[site]) if site in result.best else None,
+            "C": _strengths([f for f in fits if f.cell.site == site]),
         }
     return facts
 
@@ -170,13 +180,14 @@ def permutation_facts(result: Result, fits: Sequence[CellFit]) -> dict[str, Any]
     """What shuffled labels say of the selected cell's map as a whole."""
     test = result.matrices[result.selected.cell.site, "test"]
     blocks = [i for i, layer in enumerate(test.layers) if layer != EMB]
-    q = test.q[blocks]
+    once = test.distinct[blocks]
+    p, q = test.p[blocks][once], test.q[blocks][once]
     return {
         "shuffles": max(len(f.null) for f in fits),
         "site": test.site,
         "max_statistic_p": result.max_statistic_p,
-        "cells": int(np.isfinite(test.values[blocks]).sum()),
-        "cells_p_below_05": int((test.p[blocks] < 0.05).sum()),
+        "cells": int(np.isfinite(test.values[blocks][once]).sum()),
+        "cells_p_below_05": int((p < 0.05).sum()),
         "cells_q_below_05": int((q < 0.05).sum()),
     }
 
@@ -224,7 +235,7 @@ def build_record(
     record["counts"] = counts(answers)
     record["layers"] = [layer_name(layer) for layer in sorted({f.cell.layer for f in fits})]
     record["positions"] = list(positions)
-    record["sites"] = sites_facts(result, *sites)
+    record["sites"] = sites_facts(result, fits, *sites)
     record["positions_present"] = position_facts(answers, positions)
     given = answers[0].example.label is not None
     record["selection"] = {

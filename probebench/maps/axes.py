@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ FEW = 6
 LETTERS = 21
 """Letters of a caption per inch."""
 ABSENT, SELECTED, BLUE, RED, GREY = "#d0d0d0", "#d95f02", "#2f6fb3", "#c0392b", "#e4e4e4"
+PALE = "#9a9a9a"
 
 
 def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -115,6 +116,16 @@ def frame(ax: Axes, at: tuple[int, int], colour: str, width: float) -> None:
     ax.add_patch(
         plt.Rectangle(at, 1, 1, fill=False, edgecolor=colour, linewidth=width, clip_on=False)
     )
+
+
+def mark_columns(
+    ax: Axes, names: Sequence[str], pale: Collection[str], letters: Mapping[str, str]
+) -> None:
+    """Pale names below some columns, small letters above others."""
+    for j, (tick, name) in enumerate(zip(ax.get_xticklabels(), names, strict=True)):
+        tick.set_color(PALE if name in pale else tick.get_color())
+        if name in letters:
+            ax.text(j + 0.5, -0.05, letters[name], ha="center", va="bottom", fontsize=6.5)
 
 
 def flag(ax: Axes, at: tuple[int, int]) -> None:

@@ -6,7 +6,7 @@ one's own.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ from probebench.maps.axes import (
     hatch,
     label_axes,
     layer_ticks,
+    mark_columns,
     write_values,
 )
 
@@ -46,6 +47,8 @@ def plot_positions(
     label: str = "Test AUROC",
     hatched: pd.DataFrame | None = None,
     flagged: Collection[tuple[str, str]] = (),
+    pale: Collection[str] = (),
+    letters: Mapping[str, str] | None = None,
 ) -> Axes:
     """Layer x position map in the published style: layers downwards, white to dark blue, absent
     cells grey.
@@ -64,6 +67,8 @@ def plot_positions(
             from chance.
         flagged: (layer, position) of cells to mark with an exclamation mark: their fit did not
             converge.
+        pale: positions whose names are pale: they are never selected.
+        letters: of some positions a letter above the column: those of one letter are one token.
     """
     low, high = VMIN if vmin is None else vmin, VMAX if vmax is None else vmax
     ax = axes_of(ax, (2.2 + 0.46 * matrix.shape[1], 2.2 + max(0.22 * matrix.shape[0], 2.0)))
@@ -72,6 +77,7 @@ def plot_positions(
         write_values(ax, matrix, lambda v: (v - low) / (high - low) > 0.55)
     layer_ticks(ax, matrix.index, every=2)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+    mark_columns(ax, list(matrix.columns), pale, letters or {})
     if "emb" in matrix.index:
         ax.axhline(list(matrix.index).index("emb") + 1, color="#666666", linewidth=0.8)
     for edge in block_edges(matrix.columns):

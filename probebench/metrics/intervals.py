@@ -15,8 +15,6 @@ from probebench.types import Floats, Interval
 
 NEAR_END = 1e-3
 """Nearer to 0 or 1 than this an AUROC's resamples say nothing of its spread."""
-LEAST_SHARE = 0.5
-"""Least part of the variance of groups that are each one example."""
 HALVINGS = 40
 Scale = Literal["logit", "below_one", "difference"]
 ROUNDING = 1e-9
@@ -67,8 +65,8 @@ def area_interval(
     Near 1 the spread of the resamples says too little: with few wrong answers, all of them low by
     chance, it is small or nothing. So the standard error at t is that of two normal distributions
     that overlap as much (`area_variance`), times the factor by which the bootstrap's variance at
-    the observed value is larger, by groups; the factor is at least that of independent examples,
-    and at least one half. An interval of a perfect separation has a lower end by the same rule.
+    the observed value is larger; the factor is at least that of independent examples. The interval
+    of a perfect separation has a lower end by the same rule.
 
     Args:
         value: of the sample itself.
@@ -92,7 +90,7 @@ def area_interval(
     by_group = area_variance(inner, sides.groups_correct, sides.groups_wrong)
     by_example = area_variance(inner, sides.correct, sides.wrong)
     found = defined.var(ddof=1) * groups / (groups - 1) if NEAR_END < value < 1 - NEAR_END else 0.0
-    factor = max(found, by_example, LEAST_SHARE * by_group) / by_group
+    factor = max(found, by_example) / by_group
     reach = float(student.ppf(0.975, groups - 1)) ** 2 * factor
 
     def beyond(t: float) -> float:

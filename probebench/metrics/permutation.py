@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from probebench.types import Floats
 
@@ -63,6 +64,19 @@ def max_statistic_p(observed: Floats, null: Floats) -> float:
     z = centred[used] / sd[used]
     best = np.where(np.isfinite(z), z, -np.inf).max(axis=0)
     return float((1 + (best[1:] >= best[0]).sum()) / len(best))
+
+
+def fdr_once(p: Floats, first: NDArray[np.int64]) -> Floats:
+    """(test,) as `fdr`, tests that are one and the same counted once.
+
+    Args:
+        p: (test,).
+        first: (test,) of each the first one that is the same, or itself.
+    """
+    own = first == np.arange(len(first))
+    q = np.full(len(p), np.nan)
+    q[own] = fdr(np.asarray(p)[own])
+    return q[first]
 
 
 def fdr(p: Floats) -> Floats:

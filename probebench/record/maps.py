@@ -19,6 +19,7 @@ from probebench.record.tables import (
     EFFECTS,
     FDR,
     NO_SHUFFLES,
+    SAME,
     SUBLAYERS,
     TARGETS,
     TOP,
@@ -29,6 +30,7 @@ from probebench.record.tables import (
     default_position,
     narrowed,
     plain_position,
+    same_token_letters,
     sublayers_table,
 )
 from probebench.record.words import agreement_words, part_words, ranked, terms
@@ -78,7 +80,15 @@ def positions_map(
         lines.append(f"Hatched: not above shuffled labels at a false-discovery rate of {FDR:.0%}.")
     if len(stuck):
         lines.append(f"!: {len(stuck)} fits that did not converge.")
+    pale = [p for p in record.selection.barred if p in matrix.columns]
+    letters = same_token_letters(record, list(matrix.columns))
+    if pale:
+        lines.append("Pale names: too few validation answers have the token; never selected.")
+    if letters:
+        lines.append(f"One letter above: one token in at least {SAME:.0%} of the answers.")
     settings = {
+        "pale": pale,
+        "letters": letters,
         "selected": best and (best.layer, best.position),
         "title": f"{model_words(record)}" + ("" if site == "resid" else f", {site}"),
         "hatched": hatched,

@@ -10,6 +10,7 @@ from pydantic import Field
 from probebench.record.parts.added import Added
 from probebench.record.parts.attributed import AttributionFacts
 from probebench.record.parts.confounded import Confounds
+from probebench.record.parts.checked import Coincidences, Said, Subset
 from probebench.record.parts.described import (
     Data,
     ExactFacts,
@@ -109,12 +110,18 @@ class Record(Part):
     comparison: ComparisonFacts
     calibration: Calibration | None = None
     controls: Controls
+    coincidences: Coincidences | None = None
+    """Columns that are one token."""
     by_position: Annotated[Items[PositionBest], fewer(60)] = ()
     readable: Readable | None = None
     resplits: ResplitFacts | None = None
     """What other splits of the same examples give; null where none were asked for."""
     added: Added | None = None
     """What the probe adds to all baselines together; null where there is none."""
+    subsets: Annotated[Items[Subset], fewer(20)] = ()
+    """The headline without refusals and without answers that were cut off."""
+    said: Said | None = None
+    """Which answers are given, and the probe among equal ones; null for statements."""
     confounds: Confounds | None = None
     label_noise: LabelNoise | None = None
     learning_curve: LearningCurve | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ NO_SHUFFLES = (
     "This run has no shuffled-label fits to compare with. Run `probebench eval` again with "
     "--shuffles 100."
 )
+SAME = 0.95
+"""Part of the answers in which columns with one letter are one token."""
 FDR = 0.05
 TOP = 10
 
@@ -221,3 +224,14 @@ def default_position(record: Record) -> str:
     nearest."""
     wanted = ("exact_answer_last", "statement_last", "-1", record.selection.position)
     return next(name for name in wanted if name in record.positions)
+
+
+def same_token_letters(record: Record, positions: Sequence[str]) -> dict[str, str]:
+    """A letter for each set of columns that are one token in nearly all answers."""
+    found = record.coincidences
+    of: dict[str, str] = {}
+    for same in found.same if found else ():
+        if same.share >= SAME and {same.position, same.same_as} <= set(positions):
+            free = ascii_lowercase[len(set(of.values())) % 26]
+            of[same.position] = of.setdefault(same.same_as, free)
+    return of

@@ -12,7 +12,7 @@ from probebench.metrics.auroc import auroc_many
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_many
 from probebench.metrics.intervals import auroc_intervals
-from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
+from probebench.metrics.permutation import fdr_once, max_statistic_p, permutation_p
 from probebench.probes.labels import Labels
 from probebench.types import EMB, Cell, CellFit, Floats, ScoreMatrix, SplitName, split_index
 
@@ -49,7 +49,7 @@ def score_matrix(
         present: (example, position); a masked cell still says how many examples have its token.
     """
     layers = tuple(sorted({f.cell.layer for f in fits}))
-    shape = (len(layers), len(positions))
+    shape, first = (len(layers), len(positions)), distinct(fits)
     at = tuple(
         np.array(
             [(layers.index(f.cell.layer), list(positions).index(f.cell.position)) for f in fits]
@@ -68,12 +68,8 @@ def score_matrix(
         out[at] = cells
         return out
 
-    n = np.array(
-        [
-            0 if f.absent else present[rows, column].sum()
-            for f, column in zip(fits, at[1], strict=True)
-        ]
-    )
+    there = present[rows].sum(axis=0)
+    n = np.array([0 if f.absent else there[j] for f, j in zip(fits, at[1], strict=True)])
     return ScoreMatrix(
         "auroc",
         fits[0].cell.site,
@@ -88,7 +84,21 @@ def score_matrix(
         matrix(delong_high),
         matrix(shuffled),
         matrix(p),
-        matrix(fdr(p)),
+        matrix(fdr_once(p, first)),
+        matrix(first == np.arange(len(fits)), False),
+    )
+
+
+def distinct(fits: Sequence[CellFit]) -> NDArray[np.int64]:
+    """(cell,) of each cell the first one of its layer that is the same, mostly itself: two columns
+    that are one token in every example are one cell."""
+    first: dict[tuple[int, bytes], int] = {}
+    return np.array(
+        [
+            i if f.masked else first.setdefault((f.cell.layer, f.decisions.tobytes()), i)
+            for i, f in enumerate(fits)
+        ],
+        dtype=np.int64,
     )
 
 

@@ -6,10 +6,23 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from probebench.studies import added, attribution, curves, neutral, noise, readable, resplits
+from probebench.studies.checks import coincide, selection, subsets
 from probebench.studies.confounds import study as confounds
 from probebench.studies.registry import STUDIES, Scored, Study
 
-MODULES = (readable, resplits, added, confounds, noise, curves, neutral, attribution)
+MODULES = (
+    coincide,
+    selection,
+    readable,
+    resplits,
+    added,
+    subsets,
+    confounds,
+    noise,
+    curves,
+    neutral,
+    attribution,
+)
 """Where studies and further concerns are registered, in the order of the record; those of other
 modules come last."""
 NOTHING: Final = object()

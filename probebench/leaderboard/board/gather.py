@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from probebench.detectors import suite
 from probebench.leaderboard.board.models import Model, model_of
-from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
+from probebench.leaderboard.board.ranks import (
+    Estimate,
+    influence,
+    least_error,
+    rank_groups,
+    standard_error,
+)
 from probebench.leaderboard.board.rows import HEADLINE, Board, BoardRow, row_order
 from probebench.metrics.delong import Z95
 from probebench.record.words import cell_words
@@ -19,6 +25,8 @@ from probebench.record.words import cell_words
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Decisions, DetectorRow, Entry
 
+RANKED_CLASS = 10
+"""Test answers of each class from which on a detector is ranked (scripts/simulate_ranks.py)."""
 PRINTED = 0.01 / 12**0.5
 """Standard deviation that rounding to two decimals adds to a printed figure."""
 
@@ -115,10 +123,15 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
 
 def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
     """With the decisions' own standard error where they are there, else from the interval or the
-    printed spread."""
+    printed spread; without one where a class has too few answers to rank."""
     value = float("nan") if d.auroc is None else d.auroc
-    if sums is not None:
-        return Estimate(value, float(standard_error(sums)), sums)
+    if d.n is not None and d.n_correct is not None:
+        fewer, more = sorted((d.n_correct, d.n - d.n_correct))
+        if fewer < RANKED_CLASS:
+            return Estimate(value, float("nan"))
+        if sums is not None:
+            least = least_error(value, fewer, more)
+            return Estimate(value, max(float(standard_error(sums)), least), sums)
     if d.low is not None and d.high is not None:
         return Estimate(value, (d.high - d.low) / (2 * Z95))
     return Estimate(value, float("nan") if d.spread is None else float(np.hypot(d.spread, PRINTED)))

@@ -130,6 +130,8 @@ class SiteFacts(Part):
     """Layers without it, and why."""
     best: TestedCell | None
     """Its best cell by validation."""
+    C: dict[str, Count] = Field(default_factory=dict)
+    """C -> cells that validation chose it for."""
 
 
 class PositionFacts(Part):

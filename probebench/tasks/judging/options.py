@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from probebench.tasks.judging.polarity import is_determiner
 from probebench.tasks.judging.reading.wording import SAYING, Wording, words
@@ -22,6 +23,13 @@ JOINT = re.compile(
     r"(?:\s*(?:,|\b(?:or|and|the|an?|either|both|also)\b))*[\s\"'“”‘’(]*",
     re.IGNORECASE,
 )
+AROUND = r"[\s\"'“”‘’()\[\]*_]*"
+MARK = r"(?:,|/|;|&|\||\bor\b|\band\b|\bvs\b\.?|\n|(?<=\s)[-–—•*](?=\s)|\(?\b[a-e1-9][.):])"
+LISTED = re.compile(
+    rf"{AROUND}(?:{MARK}{AROUND})+(?:\s*(?:,|\b(?:or|and|the|an?|either|both|also)\b))*{AROUND}",
+    re.IGNORECASE,
+)
+"""What stands between two options of a list, written out in any way."""
 JOINER = re.compile(r"\b(?:or|and)\b", re.IGNORECASE)
 OR = re.compile(r"\bor\b", re.IGNORECASE)
 SEVERAL = re.compile(
@@ -92,17 +100,30 @@ def earliest_option(example: Example, answer: str) -> Span | None:
     place is taken.
     """
     text = without_echo(example.question, up_to_next_question(answer))
+    options = {o.casefold() for o in (*example.references, *example.wrong)}
     found = option_places([*example.references, *example.wrong], text)
-    if not found or names_several(text, found):
+    listed = n_listed(text, found, len(options))
+    if listed == len(options) > 1:  # the question's own list, after which one may be chosen
+        found = found[listed:]
+        listed = n_listed(text, found, len(options))
+    if not found or listed > 1:
         return None
     return Span(found[0][0], found[0][1])
 
 
-def names_several(text: str, found: Sequence[tuple[int, int, str]]) -> bool:
-    """Are the first two options different ones that only "or", "and" or a comma joins?"""
-    if len(found) < 2 or found[0][2].casefold() == found[1][2].casefold():
-        return False
-    return bool(JOINT.fullmatch(text, found[0][1], found[1][0]))
+def n_listed(text: str, found: Sequence[tuple[int, int, str]], n_options: int) -> int:
+    """How many different options the text begins with that stand in one list: joined by "or",
+    "and", commas, lines or the marks of a list; all of them also by spaces alone."""
+    run, said = 0, set[str]()
+    for k, (start, _, option) in enumerate(found):
+        if option.casefold() in said or (k and not LISTED.fullmatch(text, found[k - 1][1], start)):
+            break
+        said.add(option.casefold())
+        run = k + 1
+    close = [text[a[1] : b[0]] for a, b in pairwise(found[:n_options])]
+    whole = {option.casefold() for _, _, option in found[:n_options]}
+    bare = n_options > 2 and len(whole) == n_options and not any(gap.strip() for gap in close)
+    return n_options if bare else run
 
 
 def rivals(question: Wording, start: int, end: int) -> list[str] | None:
