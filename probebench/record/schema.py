@@ -9,8 +9,8 @@ from pydantic import Field
 
 from probebench.record.parts.added import Added
 from probebench.record.parts.attributed import AttributionFacts
-from probebench.record.parts.confounded import Confounds
 from probebench.record.parts.checked import Coincidences, Said, Subset
+from probebench.record.parts.confounded import Confounds
 from probebench.record.parts.described import (
     Data,
     ExactFacts,
