@@ -118,7 +118,7 @@ class Record(Part):
     """What other splits of the same examples give; null where none were asked for."""
     added: Added | None = None
     """What the probe adds to all baselines together; null where there is none."""
-    subsets: Annotated[Items[Subset], fewer(20)] = ()
+    subsets: Annotated[Items[Subset] | None, fewer(20)] = None
     """The headline without refusals and without answers that were cut off."""
     said: Said | None = None
     """Which answers are given, and the probe among equal ones; null for statements."""

@@ -35,6 +35,7 @@ from probebench.report.sections.studied.confounds import confounds_blocks
 from probebench.report.sections.studied.label_noise import noise_blocks
 from probebench.report.sections.studied.learning_curve import learning_blocks
 from probebench.report.sections.studied.resplits import resplits_blocks
+from probebench.report.sections.studied.subsets import said_blocks, subsets_blocks
 from probebench.report.terminal.summary import absent_sites
 from probebench.studies.suite import NOTHING, in_order, section
 from probebench.text import slug
@@ -58,6 +59,8 @@ class Piece:
 CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
     "published": published_blocks,
     "resplits": resplits_blocks,
+    "subsets": subsets_blocks,
+    "said": said_blocks,
     "confounds": confounds_blocks,
     "calibration": calibration_blocks,
     "learning_curve": learning_blocks,

@@ -191,7 +191,9 @@ def within(low: float, high: float) -> AfterValidator:
 
 def fewer(most: int, least: int = 0) -> AfterValidator:
     """A list or an object of no more items than a page of the leaderboard has room for."""
-    return ranked(lambda items: least <= len(items) <= most, f"{least} to {most} items")
+    return ranked(
+        lambda items: items is None or least <= len(items) <= most, f"{least} to {most} items"
+    )
 
 
 def keys_like(pattern: str) -> AfterValidator:

@@ -26,7 +26,12 @@ FEWEST = 20
 """Answers of a class below which that says nothing."""
 
 
-@study("subsets")
+@study(
+    "subsets",
+    asked=lambda plan: not plan.statements,
+    title="Without refusals and cut-off answers",
+    unasked="Without refusals and cut-off answers: statements have none.",
+)
 def subsets(run: Scored) -> list[dict[str, Any]]:
     """Probe and best baseline on the test examples that are no refusals, and that were not cut
     off; nothing is chosen or fitted again."""
@@ -43,9 +48,7 @@ def subsets(run: Scored) -> list[dict[str, Any]]:
     return [
         {"without": name, "n_left_out": int(out[test].sum()), **facts}
         for name, out in left_out.items()
-        if not data.statements
-        and out[test].any()
-        and (facts := _beside(data, probe, rival, test[~out[test]]))
+        if out[test].any() and (facts := _beside(data, probe, rival, test[~out[test]]))
     ]
 
 
@@ -75,13 +78,16 @@ def _beside(
     }
 
 
-@study("said")
-def said(run: Scored) -> dict[str, Any] | None:
+@study(
+    "said",
+    asked=lambda plan: not plan.statements,
+    title="Which answer is given",
+    unasked="Which answer is given: statements are not answered.",
+)
+def said(run: Scored) -> dict[str, Any]:
     """The commonest answer of each class, and the probe's AUROC among answers that say the same;
     null for statements."""
     data, probe = run.data, run.result.detectors[0]
-    if data.statements:
-        return None
     words = [_said(data, i) for i in range(len(data.answers))]
     labels, test = data.labels, split_index(data.labels.splits)["test"]
     rows = test[np.isfinite(probe.decisions[test])]
