@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from probebench.record.parts.abstained import Abstention
 from probebench.record.parts.added import Added
 from probebench.record.parts.attributed import AttributionFacts
 from probebench.record.parts.checked import Coincidences, Said, Subset
@@ -123,6 +124,8 @@ class Record(Part):
     said: Said | None = None
     """Which answers are given, and the probe among equal ones; null for statements."""
     confounds: Confounds | None = None
+    abstention: Abstention | None = None
+    """Thresholds that keep the errors among the answers given below a level."""
     label_noise: LabelNoise | None = None
     learning_curve: LearningCurve | None = None
     neutral: Neutral | None = None

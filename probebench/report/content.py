@@ -31,6 +31,7 @@ from probebench.report.sections.maps import component_figures, positions_figure,
 from probebench.report.sections.provenance import controls_blocks, counts_table, provenance_blocks
 from probebench.report.sections.published import published_blocks
 from probebench.report.sections.several import overview, transfer_section
+from probebench.report.sections.studied.abstention import abstention_blocks
 from probebench.report.sections.studied.confounds import confounds_blocks
 from probebench.report.sections.studied.label_noise import noise_blocks
 from probebench.report.sections.studied.learning_curve import learning_blocks
@@ -62,6 +63,7 @@ CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
     "subsets": subsets_blocks,
     "said": said_blocks,
     "confounds": confounds_blocks,
+    "abstention": abstention_blocks,
     "calibration": calibration_blocks,
     "learning_curve": learning_blocks,
     "label_noise": noise_blocks,

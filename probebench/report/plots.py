@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -86,6 +87,49 @@ def plot_learning_curve(points: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xticks(list(points.n_train), [f"{int(n):,}" for n in points.n_train])
     ax.minorticks_off()
     ax.set(xlabel="Training examples", ylabel="Test AUROC")
+    return _calm(ax, "y")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """One line of a plot."""
+
+    label: str
+    points: pd.DataFrame
+    """`coverage`, `risk`, `low`, `high` (NaN where not known)."""
+
+
+def plot_risk(curves: Sequence[Curve], base: float | None, ax: Axes | None = None) -> Axes:
+    """Share of wrong answers against the share that is answered: the first curve in orange with its
+    interval, the others in blue.
+
+    Args:
+        curves: the probe's first.
+        base: share of wrong answers where all are given.
+        ax: where to draw; a new figure when None.
+    """
+    ax = axes_of(ax, (5.2, 3.4))
+    for i, curve in enumerate(curves):
+        p, colour = curve.points, SELECTED if i == 0 else _ink()
+        if i == 0:
+            ax.fill_between(p.coverage, p.low, p.high, color=colour, alpha=0.18, linewidth=0)
+        style = "o-" if i == 0 else "s--"
+        ax.plot(
+            p.coverage,
+            p.risk,
+            style,
+            color=colour,
+            linewidth=1.4,
+            markersize=3.5,
+            label=_tick(curve.label),
+        )
+    if base is not None:
+        ax.axhline(base, color=GRID, linewidth=0.8, linestyle=":")
+    ax.set(xlim=(0, 1.02), xlabel="Share of questions answered", ylabel="Wrong among them")
+    highest = max([base or 0.0, *(float(c.points.risk.max()) for c in curves)])
+    # few answers have wide intervals, which would press the lines together
+    ax.set_ylim(0, min(1.0, max(0.05, 1.8 * highest)))
+    ax.legend(frameon=False, fontsize="small", loc="upper center", labelcolor="linecolor")
     return _calm(ax, "y")
 
 

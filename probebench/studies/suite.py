@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from probebench.studies import added, attribution, curves, neutral, noise, readable, resplits
+from probebench.studies import (
+    abstention,
+    added,
+    attribution,
+    curves,
+    neutral,
+    noise,
+    readable,
+    resplits,
+)
 from probebench.studies.checks import coincide, selection, subsets
 from probebench.studies.confounds import study as confounds
 from probebench.studies.registry import STUDIES, Scored, Study
@@ -18,6 +27,7 @@ MODULES = (
     added,
     subsets,
     confounds,
+    abstention,
     noise,
     curves,
     neutral,

@@ -16,8 +16,9 @@ from probebench.leaderboard.submission.strict import Finding
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_intervals
+from probebench.scoring.abstention import abstention
 from probebench.scoring.added import added
-from probebench.scoring.comparison import detector_facts, ends, evaluate_detectors
+from probebench.scoring.comparison import Comparison, detector_facts, ends, evaluate_detectors
 from probebench.scoring.resplit import TESTED, spread
 from probebench.types import SplitName
 
@@ -96,6 +97,7 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
     more = added(d.detectors(record), found.scores, d.label, splits, d.group_names(), seed)
     if isinstance(record.get("added"), Mapping) or more is not None:
         yield from differences("added", record.get("added"), clean_json(_plain(more)))
+    yield from _abstained(s, found)
     scored = np.zeros(len(d.id), dtype=bool)
     scored[found.rows] = True
     if len(wrong := np.flatnonzero(scored != d.scored)):
@@ -115,6 +117,17 @@ def _plain(found: Mapping[str, Any] | None) -> Any:
     del partial["given_label"]
     nearest = {k: v for k, v in whole["nearest"].items() if k != "label"}
     return {**found, "partial": partial, "against_all": {**whole, "nearest": nearest}}
+
+
+def _abstained(s: Submission, found: Comparison) -> Iterator[Finding]:
+    """Thresholds of abstention, where the record has them."""
+    record, d = s.record, s.decisions
+    if not isinstance(given := record.get("abstention"), Mapping):
+        return
+    splits = cast("list[SplitName]", d.split.tolist())
+    seed = record["settings"]["seed"]
+    expected = abstention(d.detectors(record), d.label, splits, d.group_names(), found, seed)
+    yield from differences("abstention", given, clean_json(expected))
 
 
 def check_selected(s: Submission) -> Iterator[Finding]:
