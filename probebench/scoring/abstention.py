@@ -130,12 +130,15 @@ def abstention(
         seed: of the resamples.
     """
     y, names = np.asarray(y), {s.name for s in comparison.scores}
+    validation, test = split_index(splits)["validation"], comparison.rows
+    # those that score part of the table only would abstain by lack of a token
     able = tuple(
         d
         for d in detectors
-        if d.name in names and np.isfinite(d.decisions[split_index(splits)["validation"]]).any()
+        if d.name in names
+        and np.isfinite(d.decisions[test]).all()
+        and np.isfinite(d.decisions[validation]).any()
     )
-    validation, test = split_index(splits)["validation"], comparison.rows
     scored = np.all([np.isfinite(d.decisions[validation]) for d in able], axis=0)
     draws = Resamples.draw([groups[i] for i in test], seed)
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
