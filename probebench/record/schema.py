@@ -58,6 +58,7 @@ from probebench.record.parts.studied import (
     Readable,
     SecondOpinion,
 )
+from probebench.record.parts.twins import NearTwins
 
 SCHEMA_VERSION: Final = 2
 """Of `record.json`: raised when what a field means changes, or one goes."""
@@ -124,6 +125,8 @@ class Record(Part):
     said: Said | None = None
     """Which answers are given, and the probe among equal ones; null for statements."""
     confounds: Confounds | None = None
+    near_twins: NearTwins | None = None
+    """Test texts that nearly stand in train or validation."""
     abstention: Abstention | None = None
     """Thresholds that keep the errors among the answers given below a level."""
     label_noise: LabelNoise | None = None

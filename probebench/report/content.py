@@ -37,6 +37,7 @@ from probebench.report.sections.studied.label_noise import noise_blocks
 from probebench.report.sections.studied.learning_curve import learning_blocks
 from probebench.report.sections.studied.resplits import resplits_blocks
 from probebench.report.sections.studied.subsets import said_blocks, subsets_blocks
+from probebench.report.sections.studied.twins import twins_blocks
 from probebench.report.terminal.summary import absent_sites
 from probebench.studies.suite import NOTHING, in_order, section
 from probebench.text import slug
@@ -63,6 +64,7 @@ CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
     "subsets": subsets_blocks,
     "said": said_blocks,
     "confounds": confounds_blocks,
+    "near_twins": twins_blocks,
     "abstention": abstention_blocks,
     "calibration": calibration_blocks,
     "learning_curve": learning_blocks,

@@ -15,7 +15,7 @@ from probebench.studies import (
     readable,
     resplits,
 )
-from probebench.studies.checks import coincide, selection, subsets
+from probebench.studies.checks import coincide, selection, subsets, twins
 from probebench.studies.confounds import study as confounds
 from probebench.studies.registry import STUDIES, Scored, Study
 
@@ -27,6 +27,7 @@ MODULES = (
     added,
     subsets,
     confounds,
+    twins,
     abstention,
     noise,
     curves,
