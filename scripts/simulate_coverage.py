@@ -24,7 +24,7 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.calibration import BINS, fit_platt
 from probebench.metrics.delong import delong_difference, delong_interval
-from probebench.metrics.intervals import auroc_interval, difference_interval
+from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
 from probebench.metrics.ranking import ranked
 from probebench.scoring.measures import Sample, all_metrics
 from probebench.types import Floats, Interval
@@ -49,11 +49,15 @@ class Design:
     icc: float
     """Intraclass correlation of labels' and decisions' normal parts; 0 = every example its own
     group."""
+    shifts: tuple[float, float] = SHIFTS
+    """How far correct answers stand above wrong ones, for the two detectors."""
 
     @property
     def name(self) -> str:
         """As it stands in the table."""
-        return f"{'groups of 2-8' if self.icc else 'independent'}, {self.prevalence:.0%} correct"
+        kind = f"{'groups of 2-8' if self.icc else 'independent'}, {self.prevalence:.0%} correct"
+        high = self.shifts != SHIFTS
+        return kind + f", AUROC {norm.cdf(self.shifts[0] / np.sqrt(2)):.2f}" * high
 
 
 def draw(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats, list[str]]:
@@ -72,7 +76,7 @@ def draw(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.int64], F
     noise = [np.sqrt(SHARED) * common + np.sqrt(1 - SHARED) * own for own in (first, second)]
     return (
         y,
-        np.array([shift * y + e for shift, e in zip(SHIFTS, noise, strict=True)]),
+        np.array([shift * y + e for shift, e in zip(design.shifts, noise, strict=True)]),
         [str(g) for g in index],
     )
 
@@ -80,10 +84,10 @@ def draw(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.int64], F
 def population(design: Design) -> dict[str, float]:
     """Values that do not depend on anything fitted: AUROC and its difference exactly, AUPRC and PRR
     on two million examples."""
-    areas = [float(norm.cdf(shift / np.sqrt(2))) for shift in SHIFTS]
+    areas = [float(norm.cdf(shift / np.sqrt(2))) for shift in design.shifts]
     rng, n = np.random.default_rng(0), 2_000_000
     y = (np.arange(n) < round(design.prevalence * n)).astype(np.int64)
-    order = ranked(y, SHIFTS[0] * y + rng.normal(size=n))
+    order = ranked(y, design.shifts[0] * y + rng.normal(size=n))
     return {
         "auroc": areas[0],
         "difference": areas[0] - areas[1],
@@ -99,7 +103,7 @@ def fitted_population(
     in population bins, accuracy."""
     weights = [
         (1 - design.prevalence) * norm.pdf(GRID),
-        design.prevalence * norm.pdf(GRID - SHIFTS[0]),
+        design.prevalence * norm.pdf(GRID - design.shifts[0]),
     ]
     wrong, correct = (w * (GRID[1] - GRID[0]) for w in weights)
     p = fit_platt(y, decisions)(GRID)
@@ -131,6 +135,12 @@ def simulate(design: Design, datasets: int, seed: int = 0, resamples: int = 1000
             ("auroc", "auroc", areas[0], auroc_interval(draws, y, a)),
             ("auroc_percentile", "auroc", areas[0], percentile_interval(draws.auroc(y, a))),
             ("auroc_delong", "auroc", areas[0], delong_interval(y, a)),
+            (
+                "auroc_logit",
+                "auroc",
+                areas[0],
+                bootstrap_interval(areas[0], draws.auroc(y, a), draws.independent(y)),
+            ),
             ("difference", "difference", areas[1], difference_interval(draws, y, a, b)),
             ("difference_delong", "difference", areas[1], delong_difference(y, a, b)),
             *(
@@ -155,6 +165,13 @@ def coverage(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+HIGH = [
+    Design(n, 0.9, icc, (float(norm.ppf(area)) * 2**0.5, float(norm.ppf(0.9)) * 2**0.5))
+    for icc in (0.0, 0.5)
+    for area in (0.95, 0.98, 0.99)
+    for n in (100, 200, 400)
+]
+"""Few wrong answers and a detector that nearly separates them, beside one of AUROC .90."""
 DESIGNS = [
     Design(n, prevalence, icc)
     for icc in (0.0, 0.5)
@@ -171,10 +188,13 @@ def main() -> None:
     parser.add_argument("--datasets", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument(
+        "--high", action="store_true", help="few wrong answers, an AUROC of .95 and more"
+    )
     asked = parser.parse_args()
     found = {
         (d.name, d.n): coverage(simulate(d, asked.datasets, asked.seed, asked.resamples))
-        for d in DESIGNS
+        for d in (HIGH if asked.high else DESIGNS)
     }
     for title, column, form in (
         ("Coverage", "inside", "{:.1%}"),
