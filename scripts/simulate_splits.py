@@ -4,7 +4,7 @@ expected AUROC is known.
     python scripts/simulate_splits.py                 # the table of docs/protocol.md
     python scripts/simulate_splits.py --datasets 20   # a quick look
 
-A data set holds three cells, vectors of normal noise of which they share a half, with one strong
+A data set holds three cells or twelve, vectors of normal noise of which they share a half, with one strong
 direction as hidden states have it. In one of them correct answers are moved along another
 direction; without signal in none. Groups share half of their vectors' noise, and of what decides
 their labels. Of each split all cells are fitted and one is selected on validation, by the functions
@@ -17,6 +17,7 @@ import argparse
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from probebench.scoring.resplit import TESTED, TWICE, cross_fitted, refit, sprea
 from probebench.tasks.split import FOLDS, split_by_fold, split_folds, split_of
 from probebench.types import Cell, CellFit, Float32s, Floats, SplitName
 
-WIDTH, CELLS, REPEATS = 20, 3, 10
+WIDTH, REPEATS = 20, 10
 GRID = (1e-3, 1e-1, 10.0)
 """Half of the values of C that a run tries, for speed."""
 
@@ -48,12 +49,15 @@ class Design:
     """Of a group."""
     strength: float
     """How far correct answers are moved, in standard deviations of the noise."""
+    cells: int = 3
+    """How many compete; at most one has signal."""
 
     @property
     def name(self) -> str:
         """As it stands in the table."""
         groups = f", groups of {self.size}" if self.size > 1 else ""
-        return f"{self.n}{groups}, {'signal' if self.strength else 'no signal'}"
+        signal = "signal in one" if self.strength else "no signal"
+        return f"{self.n}{groups}, {self.cells} cells, {signal}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,7 @@ def draw(design: Design, rng: np.random.Generator) -> Job:
 
     y, shared = (normal() > 0).astype(np.int64), normal(WIDTH)
     cells = []
-    for k in range(CELLS):
+    for k in range(design.cells):
         X = shared + normal(WIDTH)
         X[:, 0] += 3 * shared[:, 1]
         X[:, 2] += design.strength * np.sqrt(2) * y * (k == 1)
@@ -99,20 +103,22 @@ def draw(design: Design, rng: np.random.Generator) -> Job:
     return Job(Drawn(tuple(cells)), labels, probe)  # type: ignore[arg-type]
 
 
-def simulate(design: Design, datasets: int, repeats: int = REPEATS) -> pd.DataFrame:
+def simulate(
+    design: Design, datasets: int, repeats: int = REPEATS, *, folds: bool = True
+) -> pd.DataFrame:
     """One row per data set: what one split, several, and the folds say."""
     rows = []
     for k in range(datasets):
         job = draw(design, np.random.default_rng([design.n, design.size, k]))
-        found = dict(_folded(job, k))
-        if repeats:
-            found |= dict(_repeated(job, k, repeats))
-        rows.append(found)
+        found = dict(_folded(job, k)) if folds else {}
+        rows.append(found | dict(_repeated(job, k, repeats)) if repeats else found)
     return pd.DataFrame(rows)
 
 
-def _cells() -> list[Cell]:
-    return [Cell("resid", layer, "-1") for layer in range(CELLS)]
+def cells_of(job: Job) -> list[Cell]:
+    """Cells of a data set."""
+    reader: Any = job.reader
+    return [Cell("resid", layer, "-1") for layer in range(len(reader.cells))]
 
 
 def _repeated(job: Job, k: int, repeats: int) -> Iterator[tuple[str, float]]:
@@ -121,7 +127,7 @@ def _repeated(job: Job, k: int, repeats: int) -> Iterator[tuple[str, float]]:
     values = []
     for i in range(repeats):
         splits: list[SplitName] = [split_of(g, 1000 * k + i) for g in groups]
-        fit, test = refit(job, _cells(), splits), np.flatnonzero(np.array(splits) == "test")
+        fit, test = refit(job, cells_of(job), splits), np.flatnonzero(np.array(splits) == "test")
         if fit.masked:
             values.append(float("nan"))
             continue
@@ -147,7 +153,7 @@ def _folded(job: Job, k: int) -> Iterator[tuple[str, float]]:
     decisions, scaled = np.full(len(y), np.nan), np.full(len(y), np.nan)
     for v in range(FOLDS):
         splits = np.array(split_by_fold(folds.tolist(), v))
-        fit: CellFit = refit(job, _cells(), splits.tolist())
+        fit: CellFit = refit(job, cells_of(job), splits.tolist())
         test, held = splits == "test", fit.decisions[splits == "validation"]
         decisions[test] = fit.decisions[test]
         scaled[test] = (fit.decisions[test] - held.mean()) / held.std()
@@ -185,10 +191,11 @@ def summary(found: pd.DataFrame, truth: float) -> dict[str, float]:
     }
 
 
-DESIGNS = tuple(
-    Design(n, size, strength)
-    for n, size in ((100, 1), (150, 3), (400, 1), (400, 4))
-    for strength in (0.0, 1.0)
+PLAIN = ((100, 1), (150, 3), (400, 1), (400, 4))
+"""Examples, and the size of groups."""
+DESIGNS = (
+    *(Design(n, size, strength) for n, size in PLAIN for strength in (0.0, 1.0)),
+    Design(400, 1, 0.7, cells=12),
 )
 
 

@@ -21,9 +21,11 @@ from probebench.metrics.auroc import auroc
 from probebench.probes.labels import Labels
 from probebench.record.parts.resplits import SplitSpread
 from probebench.record.run import Run
+from probebench.record.schema import Record
 from probebench.report.content import run_section
 from probebench.report.terminal.headline import headline_lines
 from probebench.scoring.resplit import cross_fitted, refit, spread
+from probebench.studies.resplits import _unlike_others
 from probebench.tasks.split import split_by_fold, split_folds
 from probebench.types import Cell
 
@@ -148,6 +150,24 @@ def test_test_examples_that_are_given_stay(tmp_path, model_folder):
     assert "cross-fitted" not in "\n".join(headline_lines(run.record))
 
 
+def test_a_split_unlike_the_others_and_a_cell_that_changes_are_warned_of(runs):
+    record = runs[1].record.plain()
+    given = record["resplits"]
+    given["spread"] |= {"n": 20, "mean": record["selection"]["test_auroc"] - 0.1, "sd": 0.06}
+    given["own_cell"] = 12
+
+    def said():
+        return list(_unlike_others(SimpleNamespace(record=Record.from_plain(record))))
+
+    assert said() == []
+    given["spread"]["sd"] = 0.04
+    assert "This split is better than others" in said()[0]
+    given["own_cell"], given["selected"][0]["times"] = 3, 9
+    assert "this run's in 3 of 20 others" in said()[1]
+    record["resplits"] = None
+    assert said() == []
+
+
 # -- the numbers -----------------------------------------------------------------------------------
 
 
@@ -207,7 +227,7 @@ def test_labels_of_a_split_are_never_read_for_its_choice():
     folds = split_folds(job.labels.groups)
     splits = split_by_fold(folds, 2)
     turned = np.where(np.array(splits) == "test", 1 - job.labels.y, job.labels.y)
-    cells = [Cell("resid", k, "-1") for k in range(simulated.CELLS)]
+    cells = simulated.cells_of(job)
     own = refit(job, cells, splits)
     other = refit(
         replace(job, labels=Labels(turned, job.labels.splits, job.labels.groups)), cells, splits
@@ -247,7 +267,7 @@ def nothing():
     """Sixty data sets of a hundred examples without signal, their folds alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("joblib.cpu_count", lambda: 1)
-        return simulated.simulate(simulated.Design(100, 1, 0.0), 60, repeats=0)
+        return simulated.simulate(simulated.Design(100, 1, 0.0, cells=2), 60, repeats=0)
 
 
 def test_without_signal_cross_fitting_is_a_coin_flip_and_rejects_no_more_than_it_says(nothing):
@@ -260,3 +280,9 @@ def test_without_signal_cross_fitting_is_a_coin_flip_and_rejects_no_more_than_it
 def test_pooled_decisions_of_all_folds_would_lean_the_other_way(nothing):
     off = nothing.pooled - nothing.crossed
     assert off.mean() < -3 * off.std() / len(nothing) ** 0.5
+
+
+def test_the_interval_of_one_split_says_less_than_other_splits_do():
+    """Where a validation of eighty answers has twelve cells to choose from."""
+    found = simulated.simulate(simulated.Design(400, 1, 0.7, cells=12), 40, 2, folds=False)
+    assert found.single.std() > 1.1 * np.sqrt((found.single_se**2).mean())

@@ -4,7 +4,7 @@ once. Only probes are fitted again, to true labels."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -24,11 +24,14 @@ from probebench.stages.engine import Work
 from probebench.stages.parquet import fits_bytes, read_fits_bytes
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Runner, Stage, in_order
-from probebench.studies.registry import Scored, study
+from probebench.studies.registry import Concern, Scored, concern, study
 from probebench.tasks.split import FOLDS, split_again, split_by_fold, split_folds
+from probebench.text import as_float, defined, number
 from probebench.types import EMB, Cell, CellFit, SplitName
 
 Rule = Literal["splits", "folds"]
+FAR = 2
+"""Standard deviations over other splits from which on the run's own is far from them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,3 +208,24 @@ def _crossed(folds: Sequence[Resplit], labels: Labels, seed: int) -> dict[str, A
 def _root_mean_square(values: Sequence[float]) -> float:
     there = np.array(values)[np.isfinite(values)]
     return float(np.sqrt((there**2).mean())) if len(there) else float("nan")
+
+
+@concern
+def _unlike_others(run: Concern) -> Iterator[str]:
+    """The one split is far from what others give, or they select other cells."""
+    found, own = run.record.resplits, run.record.selection
+    if found is None or not defined(found.spread.sd) or not defined(own.test_auroc):
+        return
+    over, value, mean = found.spread, as_float(own.test_auroc), as_float(found.spread.mean)
+    if abs(value - mean) > FAR * as_float(over.sd):
+        yield (
+            f"This split is {'better' if value > mean else 'worse'} than others: its test AUROC is "
+            f"{number(value)}, that of {over.n} other splits {number(mean)} on average (standard "
+            f"deviation {number(over.sd)})."
+        )
+    if found.own_cell < over.n / 2:
+        first = found.selected[0]
+        yield (
+            f"Which cell is selected hangs on the split: this run's in {found.own_cell} of "
+            f"{over.n} others, layer {first.layer}, {first.position} in {first.times}."
+        )
