@@ -4,8 +4,8 @@ expected AUROC is known.
     python scripts/simulate_splits.py                 # the table of docs/protocol.md
     python scripts/simulate_splits.py --datasets 20   # a quick look
 
-A data set holds three cells or twelve, vectors of normal noise of which they share a half, with one strong
-direction as hidden states have it. In one of them correct answers are moved along another
+A data set holds three cells or twelve, vectors of normal noise of which they share a half, with one
+strong direction as hidden states have it. In one of them correct answers are moved along another
 direction; without signal in none. Groups share half of their vectors' noise, and of what decides
 their labels. Of each split all cells are fitted and one is selected on validation, by the functions
 of a run. The truth is .5 without signal, else the mean of all splits of all data sets.
