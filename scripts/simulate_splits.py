@@ -195,6 +195,7 @@ PLAIN = ((100, 1), (150, 3), (400, 1), (400, 4))
 """Examples, and the size of groups."""
 DESIGNS = (
     *(Design(n, size, strength) for n, size in PLAIN for strength in (0.0, 1.0)),
+    Design(100, 1, 0.0, cells=12),
     Design(400, 1, 0.7, cells=12),
 )
 

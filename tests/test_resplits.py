@@ -183,6 +183,32 @@ def test_a_split_on_which_nothing_can_be_selected_says_why():
     assert np.isnan(fit.decisions).all()
 
 
+class Rare(simulated.Drawn):
+    """The token of the second layer's cell stands in every other answer."""
+
+    def there(self, position):
+        return np.arange(len(self.cells[0])) % (2 if position == "-2" else 1) == 0
+
+    def cell(self, layer, position, site="resid"):
+        return self.cells[0] if position == "-1" else self.cells[1]
+
+    def alike(self, layer, site="resid"):
+        return {"-1": "-1", "-2": "-2"}
+
+
+def test_cells_compete_as_in_the_main_run():
+    """A token that half of the answers lack is never selected, however well it reads them."""
+    job = drawn(n=240, size=1, strength=4.0)
+    fit = refit(
+        replace(job, reader=Rare(job.reader.cells)),
+        [Cell("resid", 0, "-1"), Cell("resid", 0, "-2")],
+        job.labels.splits,
+    )
+    assert fit.cell.position == "-1"
+    whole = refit(job, [Cell("resid", 0, "-1"), Cell("resid", 1, "-1")], job.labels.splits)
+    assert whole.cell.layer == 1
+
+
 def test_the_spread_leaves_out_what_is_undefined():
     found = spread(np.array([0.7, 0.8, np.nan, 0.9]), 0.2)
     assert (found.n, found.low, found.high) == (3, 0.7, 0.9)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from probebench.metrics.auroc import auroc, auroc_many
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import Z95
+from probebench.metrics.power import auroc_covariance
 from probebench.types import Floats, Interval
 
 NEAR_END = 1e-3
@@ -64,7 +65,7 @@ def area_interval(
 
     Near 1 the spread of the resamples says too little: with few wrong answers, all of them low by
     chance, it is small or nothing. So the standard error at t is that of two normal distributions
-    that overlap as much (`area_variance`), times the factor by which the bootstrap's variance at
+    that overlap as much (`auroc_covariance`), times the factor by which the bootstrap's variance at
     the observed value is larger; the factor is at least that of independent examples. The interval
     of a perfect separation has a lower end by the same rule.
 
@@ -87,33 +88,17 @@ def area_interval(
     if value == 0.5 and (defined == 0.5).all():
         return Interval(0.5, 0.5)
     inner = float(np.clip(value, NEAR_END, 1 - NEAR_END))
-    by_group = area_variance(inner, sides.groups_correct, sides.groups_wrong)
-    by_example = area_variance(inner, sides.correct, sides.wrong)
+    by_group = auroc_covariance(inner, 1.0, sides.groups_correct, sides.groups_wrong)
+    by_example = auroc_covariance(inner, 1.0, sides.correct, sides.wrong)
     found = defined.var(ddof=1) * groups / (groups - 1) if NEAR_END < value < 1 - NEAR_END else 0.0
     factor = max(found, by_example) / by_group
     reach = float(student.ppf(0.975, groups - 1)) ** 2 * factor
 
     def beyond(t: float) -> float:
-        variance = area_variance(t, sides.groups_correct, sides.groups_wrong)
+        variance = auroc_covariance(t, 1.0, sides.groups_correct, sides.groups_wrong)
         return (value - t) ** 2 - reach * variance
 
     return Interval(_crossing(beyond, value, 0.0), _crossing(beyond, value, 1.0))
-
-
-def area_variance(area: float, n_correct: int, n_wrong: int) -> float:
-    """Variance of the AUROC of independent examples whose scores are normal in both classes, with
-    one spread.
-
-    Hanley and McNeil (1982) with the normal distribution's terms: two examples of a class beat one
-    of the other with probability F(h) - 2 T(h, 1 / sqrt 3), h the normal quantile of the area and T
-    Owen's function (1956).
-    """
-    from scipy.special import ndtri, owens_t
-
-    if not 0 < area < 1:
-        return 0.0
-    both = area - 2 * owens_t(ndtri(area), 3**-0.5) - area**2
-    return float((area * (1 - area) + (n_correct + n_wrong - 2) * both) / (n_correct * n_wrong))
 
 
 def _crossing(beyond: Callable[[float], float], value: float, end: float) -> float:

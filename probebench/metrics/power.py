@@ -29,18 +29,18 @@ def auroc_covariance(area: float, shared: float, n1: int, n0: int) -> float:
         n1: correct answers.
         n0: wrong ones.
     """
+    if not 0 < area < 1:
+        return 0.0
     both, one = (_both_below(area, r) - area**2 for r in (shared, shared / 2))
     return float((both + (n1 + n0 - 2) * one) / (n1 * n0))
 
 
 def _both_below(area: float, correlation: float) -> float:
     """P(U < z and V < z) of two standard normals, z that of P(U < z) = `area` (Owen 1956)."""
-    from scipy.special import owens_t
-    from scipy.stats import norm
+    from scipy.special import ndtri, owens_t
 
-    z = norm.ppf(area)
-    slope = np.sqrt((1 - correlation) / (1 + correlation))
-    return float(area - 2 * owens_t(z, slope))
+    slope = ((1 - correlation) / (1 + correlation)) ** 0.5
+    return float(area - 2 * owens_t(ndtri(area), slope))
 
 
 def detectable_difference(

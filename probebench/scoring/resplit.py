@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from probebench.errors import LabelError
 from probebench.metrics.bootstrap import Resamples
-from probebench.metrics.intervals import bootstrap_interval
+from probebench.metrics.intervals import area_interval
 from probebench.probes.choose import with_bars
 from probebench.probes.fit import Job, fit_cells, masked_cell
 from probebench.scoring.select import select
@@ -150,7 +150,7 @@ def cross_fitted(
     value = float(_within(once, y, folds, decisions)[0])
     replicates = _within(draws, y, folds, decisions)
     wider = value + np.sqrt(TWICE) * (replicates - value)
-    interval = bootstrap_interval(value, wider, draws.independent(y))
+    interval = area_interval(value, wider, draws, y)
     return CrossFitted(value, interval, len(there), int(y.sum()), len(set(names)))
 
 

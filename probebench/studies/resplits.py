@@ -14,6 +14,7 @@ import numpy as np
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval
+from probebench.probes.choose import CLASS_COVERAGE, COVERAGE
 from probebench.probes.fit import Job
 from probebench.probes.labels import Labels
 from probebench.record.versions import versions
@@ -56,7 +57,7 @@ class Refits(Stage[list[CellFit]]):
     def inputs(self) -> Mapping[str, Any]:
         labels = self.job.labels
         return {
-            "rule": [self.rule, FOLDS],
+            "rule": [self.rule, FOLDS, COVERAGE, CLASS_COVERAGE],
             "states": self.states,
             "site": self.cells[0].site,
             "y": labels.y.tolist(),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.delong import placements
-from probebench.metrics.intervals import area_variance
+from probebench.metrics.power import auroc_covariance
 from probebench.types import Floats
 
 ALPHA = 0.05
@@ -79,7 +79,7 @@ def least_error(auroc: float, fewer: int, more: int) -> float:
     if not np.isfinite(auroc):
         return float("nan")
     inner = float(np.clip(auroc, 0.5 / fewer, 1 - 0.5 / fewer))
-    return float(area_variance(inner, fewer, more) ** 0.5)
+    return float(auroc_covariance(inner, 1.0, fewer, more) ** 0.5)
 
 
 def difference_se(estimates: Sequence[Estimate]) -> Floats:
