@@ -15,14 +15,10 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from probebench.leaderboard.board.ranks import (
-    Estimate,
-    influence,
-    least_error,
-    rank_groups,
-    standard_error,
-)
+from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
 from probebench.metrics.auroc import auroc
+from probebench.metrics.bootstrap import Sides
+from probebench.metrics.intervals import least_variance
 
 
 def estimates(rng: np.random.Generator, fewer: int, more: int, area: float) -> list[Estimate]:
@@ -30,8 +26,9 @@ def estimates(rng: np.random.Generator, fewer: int, more: int, area: float) -> l
     y = np.repeat([0, 1], [fewer, more])
     scores = rng.normal(size=len(y)) + y * norm.ppf(area) * 2**0.5
     value, sums = auroc(y, scores), influence(y, scores, np.arange(len(y)), len(y))
+    least = least_variance(value, Sides(more, fewer, more, fewer))
     own = float(standard_error(sums)) if sums is not None else float("nan")
-    return [Estimate(value, own), Estimate(value, max(own, least_error(value, fewer, more)))]
+    return [Estimate(value, own), Estimate(value, max(own, least**0.5))]
 
 
 def apart(fewer: int, more: int, area: float, sets: int, seed: int = 0) -> tuple[float, float]:

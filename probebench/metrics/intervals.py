@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc, auroc_many
-from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.bootstrap import Resamples, Sides
 from probebench.metrics.delong import Z95
 from probebench.metrics.power import auroc_covariance
 from probebench.types import Floats, Interval
@@ -112,12 +112,73 @@ def _crossing(beyond: Callable[[float], float], value: float, end: float) -> flo
     return (inside + outside) / 2
 
 
+class Side(NamedTuple):
+    """One of two AUROCs that are compared on the same resamples."""
+
+    y: NDArray[np.integer]
+    """(example,) 1 = correct."""
+    value: float
+    replicates: Floats
+    """(resample,), NaN = undefined there."""
+
+    @classmethod
+    def of(cls, draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Side:
+        """Of (example,) scores, all finite."""
+        return cls(y, auroc(y, scores), draws.auroc(y, scores))
+
+
+class Difference(NamedTuple):
+    """A difference of two AUROCs."""
+
+    interval: Interval
+    se: float
+    """Standard error; NaN where nothing is known."""
+    groups: int
+    """Independent observations behind it."""
+
+
+def area_difference(draws: Resamples, a: Side, b: Side) -> Difference:
+    """95 % interval of the AUROC of `a` minus that of `b`: Student's quantile times the standard
+    error to either side, cut off at -1 and 1.
+
+    The variance is the bootstrap's of the difference, and at least what it would be had each AUROC
+    the least variance that its classes allow (`least_variance`), with the correlation that their
+    resamples have: near 1, with few wrong answers, those of one say too little of its spread.
+    """
+    from scipy.stats import t as student
+
+    groups = min(draws.independent(a.y), draws.independent(b.y))
+    there = np.isfinite(a.replicates) & np.isfinite(b.replicates)
+    nothing = Difference(Interval(float("nan"), float("nan")), float("nan"), groups)
+    if groups < 2 or there.sum() < max(2, len(there) / 2):
+        return nothing
+    widen = groups / (groups - 1)
+    both = np.stack([a.replicates[there], b.replicates[there]])
+    variance = float((both[0] - both[1]).var(ddof=1) * widen)
+    if variance > 0:
+        own = np.array([part.var(ddof=1) * widen for part in both])
+        together = float(own.sum() - variance) / 2  # their covariance
+        shared = together / float(own.prod()) ** 0.5 if own.min() > 0 else 0.0
+        first, second = (
+            max(float(v), least_variance(side.value, draws.sides(side.y)))
+            for v, side in zip(own, (a, b), strict=True)
+        )
+        variance = max(variance, first + second - 2 * shared * (first * second) ** 0.5)
+    se, gap = variance**0.5, a.value - b.value
+    half = float(student.ppf(0.975, groups - 1)) * se
+    return Difference(Interval(max(-1.0, gap - half), min(1.0, gap + half)), se, groups)
+
+
+def least_variance(area: float, sides: Sides) -> float:
+    """Least variance of an AUROC: that of independent examples with normal scores, at a value at
+    least half an answer of the rarer class away from 0 and 1."""
+    inner = 0.5 / max(1, min(sides.correct, sides.wrong))
+    return auroc_covariance(float(np.clip(area, inner, 1 - inner)), 1.0, sides.correct, sides.wrong)
+
+
 def difference_interval(draws: Resamples, y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:
     """Interval of AUROC(a) - AUROC(b), paired: both on the same examples and the same resamples."""
-    replicates = draws.auroc(y, a) - draws.auroc(y, b)
-    return bootstrap_interval(
-        auroc(y, a) - auroc(y, b), replicates, draws.independent(y), "difference"
-    )
+    return area_difference(draws, Side.of(draws, y, a), Side.of(draws, y, b)).interval
 
 
 def bootstrap_interval(

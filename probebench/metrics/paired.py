@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import Z95, delong_difference
-from probebench.metrics.intervals import area_interval, bootstrap_interval
+from probebench.metrics.intervals import Difference, Side, area_difference, area_interval
 from probebench.types import Floats, Interval
 
 Ints = NDArray[np.int64]
@@ -84,34 +84,37 @@ def paired(y_a: Ints, y_b: Ints, a: Floats, b: Floats, groups: Sequence[str], se
             nan,
         )
     draws = Resamples.draw([groups[i] for i in rows.tolist()], seed)
-    replicates = draws.auroc(y_a, a), draws.auroc(y_b, b)
-    values = auroc(y_a, a), auroc(y_b, b)
-    first, second = (
-        area_interval(v, r, draws, y)
-        for v, r, y in zip(values, replicates, (y_a, y_b), strict=True)
-    )
-    least = min(draws.independent(y_a), draws.independent(y_b))
-    apart, difference = replicates[0] - replicates[1], values[0] - values[1]
-    se, p = _tested(difference, apart, least)
+    sides = Side.of(draws, y_a, a), Side.of(draws, y_b, b)
+    first, second = (area_interval(s.value, s.replicates, draws, s.y) for s in sides)
+    values = sides[0].value, sides[1].value
+    difference, found = values[0] - values[1], area_difference(draws, *sides)
+    p = _tested(difference, found)
     delong, delong_p = _delong(y_a, a, b) if np.array_equal(y_a, y_b) else (UNDEFINED, float("nan"))
-    interval = bootstrap_interval(difference, apart, least, "difference")
     correct = int(y_a.sum()), int(y_b.sum())
     return Paired(
-        rows, correct, values, (first, second), difference, interval, se, p, delong, delong_p
+        rows,
+        correct,
+        values,
+        (first, second),
+        difference,
+        found.interval,
+        found.se,
+        p,
+        delong,
+        delong_p,
     )
 
 
-def _tested(difference: float, replicates: Floats, groups: int) -> tuple[float, float]:
-    """Standard error of a difference from its bootstrap values, and the two-sided p of none; NaN
-    where they are not defined."""
+def _tested(difference: float, found: Difference) -> float:
+    """Two-sided p of no difference by Student's t on its standard error; NaN without one."""
     from scipy.stats import t as student
 
-    defined = replicates[np.isfinite(replicates)]
-    if not len(defined) > 1 < groups:
-        return float("nan"), float("nan")
-    se = float(defined.std(ddof=1) * np.sqrt(groups / (groups - 1)))
-    known = se > 0 and np.isfinite(difference)
-    return se, float(2 * student.sf(abs(difference) / se, groups - 1)) if known else float("nan")
+    known = found.se > 0 and np.isfinite(difference)
+    return (
+        float(2 * student.sf(abs(difference) / found.se, found.groups - 1))
+        if known
+        else float("nan")
+    )
 
 
 def _delong(y: Ints, a: Floats, b: Floats) -> tuple[Interval, float]:

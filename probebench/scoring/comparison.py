@@ -18,7 +18,7 @@ from probebench.errors import LabelError
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_difference, delong_interval
-from probebench.metrics.intervals import area_interval, bootstrap_interval
+from probebench.metrics.intervals import Side, area_difference, area_interval
 from probebench.scoring.best import LEAST
 from probebench.scoring.measures import Metric, Sample, all_metrics, calibration_facts, metric_facts
 from probebench.types import Detector, DetectorKind, Floats, Interval, SplitName, When, split_index
@@ -196,11 +196,11 @@ def _score(
         first: is it the probe itself, which has no difference to itself?
     """
     y, draws, scores = on.sample.y, on.sample.draws, d.decisions[on.rows]
-    value, replicates, independent = auroc(y, scores), draws.auroc(y, scores), draws.independent(y)
+    own = Side.of(draws, y, scores)
     gap, apart, by_delong = float("nan"), UNDEFINED, UNDEFINED
     if not first:
-        gap = on.auroc - value
-        apart = bootstrap_interval(gap, on.drawn - replicates, independent, "difference")
+        gap = on.auroc - own.value
+        apart = area_difference(draws, Side(y, on.auroc, on.drawn), own).interval
         by_delong = delong_difference(y, on.probe.decisions[on.rows], scores)
     return DetectorScore(
         name=d.name,
@@ -210,8 +210,8 @@ def _score(
         n=len(on.rows),
         n_positive=int(y.sum()),
         n_missing=int((~np.isfinite(decisions)).sum()),
-        auroc=value,
-        interval=area_interval(value, replicates, draws, y),
+        auroc=own.value,
+        interval=area_interval(own.value, own.replicates, draws, y),
         delong=delong_interval(y, scores),
         probe_auroc=on.auroc,
         difference=gap,

@@ -11,15 +11,11 @@ from numpy.typing import NDArray
 
 from probebench.detectors import suite
 from probebench.leaderboard.board.models import Model, model_of
-from probebench.leaderboard.board.ranks import (
-    Estimate,
-    influence,
-    least_error,
-    rank_groups,
-    standard_error,
-)
+from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
 from probebench.leaderboard.board.rows import HEADLINE, Board, BoardRow, row_order
+from probebench.metrics.bootstrap import Sides
 from probebench.metrics.delong import Z95
+from probebench.metrics.intervals import least_variance
 from probebench.record.words import cell_words
 
 if TYPE_CHECKING:
@@ -130,8 +126,8 @@ def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
         if fewer < RANKED_CLASS:
             return Estimate(value, float("nan"))
         if sums is not None:
-            least = least_error(value, fewer, more)
-            return Estimate(value, max(float(standard_error(sums)), least), sums)
+            least = least_variance(value, Sides(more, fewer, more, fewer))
+            return Estimate(value, max(float(standard_error(sums)), least**0.5), sums)
     if d.low is not None and d.high is not None:
         return Estimate(value, (d.high - d.low) / (2 * Z95))
     return Estimate(value, float("nan") if d.spread is None else float(np.hypot(d.spread, PRINTED)))

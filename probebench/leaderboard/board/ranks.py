@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.delong import placements
-from probebench.metrics.power import auroc_covariance
 from probebench.types import Floats
 
 ALPHA = 0.05
@@ -68,18 +67,6 @@ def standard_error(influences: NDArray[np.float32]) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = np.where(there > 1, there / (there - 1), 1.0)
     return np.asarray(np.sqrt(np.square(influences, dtype=np.float64).sum(axis=-1) * factor))
-
-
-def least_error(auroc: float, fewer: int, more: int) -> float:
-    """Least standard error of an AUROC: that of independent examples with normal scores, at a value
-    that is at least half an answer of the rarer class away from 0 and 1.
-
-    A perfect separation has no spread of its own: its influences are all 0.
-    """
-    if not np.isfinite(auroc):
-        return float("nan")
-    inner = float(np.clip(auroc, 0.5 / fewer, 1 - 0.5 / fewer))
-    return float(auroc_covariance(inner, 1.0, fewer, more) ** 0.5)
 
 
 def difference_se(estimates: Sequence[Estimate]) -> Floats:
