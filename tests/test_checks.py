@@ -41,9 +41,10 @@ def test_cells_that_are_the_same_count_once_in_the_false_discovery_rate():
     a, b = np.random.default_rng(0).normal(size=(2, 20))
     a[3] = np.nan
     fits = [fit("-1", a), fit("-2", b), fit("-3", a.copy()), fit("-3", a, layer=1)]
-    first = distinct(fits)
-    assert first.tolist() == [0, 1, 0, 3]
     p = np.array([0.01, 0.04, 0.01, 0.2])
+    first = distinct(fits, np.array([0.7, 0.6, 0.7, 0.7]), p)
+    assert first.tolist() == [0, 1, 0, 3]
+    assert distinct(fits, np.full(4, 0.7), p * np.nan).tolist() == [0, 1, 2, 3]
     q = fdr_once(p, first)
     np.testing.assert_allclose(q[[0, 1, 3]], fdr(p[[0, 1, 3]]))
     assert q[2] == q[0] != fdr(p)[0]

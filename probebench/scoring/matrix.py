@@ -49,7 +49,7 @@ def score_matrix(
         present: (example, position); a masked cell still says how many examples have its token.
     """
     layers = tuple(sorted({f.cell.layer for f in fits}))
-    shape, first = (len(layers), len(positions)), distinct(fits)
+    shape = len(layers), len(positions)
     at = tuple(
         np.array(
             [(layers.index(f.cell.layer), list(positions).index(f.cell.position)) for f in fits]
@@ -62,6 +62,8 @@ def score_matrix(
     low, high = np.array([[i.low, i.high] for i in intervals]).T
     delong_low, delong_high = delong_many(y, scores)
     shuffled, p = _shuffled(fits, values) if split == "test" else (values * np.nan, values * np.nan)
+
+    first = distinct(fits, values, p)
 
     def matrix(cells: NDArray[Any], empty: Any = np.nan) -> NDArray[Any]:
         out = np.full(shape, empty, dtype=cells.dtype)
@@ -89,17 +91,25 @@ def score_matrix(
     )
 
 
-def distinct(fits: Sequence[CellFit]) -> NDArray[np.int64]:
+def distinct(fits: Sequence[CellFit], values: Floats, p: Floats) -> NDArray[np.int64]:
     """(cell,) of each cell the first one of its layer that is the same, mostly itself: two columns
-    that are one token in every example are one cell."""
-    first: dict[tuple[int, bytes], int] = {}
-    return np.array(
-        [
-            i if f.masked else first.setdefault((f.cell.layer, f.decisions.tobytes()), i)
-            for i, f in enumerate(fits)
-        ],
-        dtype=np.int64,
-    )
+    that are one token in every example are one cell.
+
+    They are told by their numbers, as `cells.csv` of a submission has them.
+
+    Args:
+        fits: cells of one site.
+        values: (cell,) AUROC.
+        p: (cell,) of shuffled labels; NaN where there is none, and then every cell is itself.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    found = np.arange(len(fits), dtype=np.int64)
+    for i, f in enumerate(fits):
+        numbers = values[i], f.validation_auroc, p[i]
+        if np.isfinite(numbers).all():
+            key = f.cell.layer, int(np.isfinite(f.decisions).sum()), *(f"{x:.12g}" for x in numbers)
+            found[i] = first.setdefault(key, i)
+    return found
 
 
 def _shuffled(fits: Sequence[CellFit], values: Floats) -> tuple[Floats, Floats]:

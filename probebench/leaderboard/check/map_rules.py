@@ -88,7 +88,7 @@ def _first(cells: Sequence[CellRow]) -> NDArray[np.int64]:
     numbers = [(c.layer, c.n, c.n_validation, c.auroc, c.validation_auroc, c.p) for c in cells]
     return np.array(
         [
-            i if c.auroc is None else seen.setdefault(own, i)
+            i if None in own else seen.setdefault(own, i)
             for i, (c, own) in enumerate(zip(cells, numbers, strict=True))
         ],
         dtype=np.int64,
