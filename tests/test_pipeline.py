@@ -129,6 +129,7 @@ def test_every_number_can_be_computed_again_from_the_decisions(finished):
     predictions = run.predictions
     for d in run.record["detectors"]:
         rows = predictions[(predictions.detector == d["name"]) & predictions.scored]
+        rows = rows[rows.decision.notna()]  # one of few examples stands on its own
         assert len(rows) == d["n"]
         assert roc_auc_score(rows.label, rows.decision) == pytest.approx(d["auroc"], abs=1e-12)
     repeats = [

@@ -28,14 +28,14 @@ TOWNS, PEOPLE = ("Paris", "France", "river"), ("Anna", "Smith", "poet")
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory, model_folder):
-    """A run at some positions, on answers of which two in five have no exact answer."""
+    """A run at some positions, on answers of which one in sixteen has no exact answer."""
     folder = tmp_path_factory.mktemp("samples")
     rng, rows = np.random.default_rng(1), []
     for i in range(300):
         label = int(rng.integers(2))
         word = (TOWNS if label else PEOPLE)[rng.integers(3)] if rng.random() < 0.9 else "letter"
-        answer = f"{word} is near the {rng.choice(TOWNS)}." if i % 10 else "P"
-        exact = word if i % 5 > 1 and i % 10 else None
+        answer = f"{word} is near the {rng.choice(TOWNS)}." if i % 16 else "P"
+        exact = word if i % 16 else None
         rows.append(
             {
                 "id": f"q{i}",
@@ -116,6 +116,7 @@ def samples(record):
     ]
     for c in filter(None, (record["confounds"][k] for k in ("linear", "residual"))):
         found += [(c["auroc"], c["n"]), (c["probe_minus_this"], c["n"])]
+    found += [(record["said"]["within"]["auroc"], record["said"]["within"]["n"])]
     written = {(f"{v:{sign}.3f}", n) for v, n in found if v is not None for sign in ("", "+")}
     return written | {("0.000", n) for _, n in found}
 
