@@ -11,7 +11,7 @@ from probebench.errors import BadFileError
 from probebench.record.run import Run
 from probebench.record.schema import Record
 
-HERE = sorted((Path(__file__).parent.parent / "leaderboards").glob("v1/*/*/record.json"))
+HERE = sorted((Path(__file__).parent.parent / "leaderboards").glob("v2/*/*/record.json"))
 
 
 @pytest.mark.parametrize("path", HERE, ids=lambda path: path.parent.name)
@@ -72,3 +72,20 @@ def test_the_schema_on_disk_is_the_models():
     made = json.dumps(Record.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
     assert text == made, "run scripts/write_schema.py"
     assert json.loads(text)["additionalProperties"] is False
+
+
+def test_a_record_of_protocol_1_is_read_and_is_no_row():
+    """What came with protocol 2 is absent in it; it is shown, and never ranked with new ones."""
+    plain = json.loads(HERE[0].read_text())
+    later = ("added", "coincidences", "subsets", "said", "near_twins", "abstention", "resplits")
+    old = {k: v for k, v in plain.items() if k not in later} | {"protocol_version": 1}
+    for name in ("barred", "would_win"):
+        del old["selection"][name]
+    for row in old["detectors"]:
+        del row["probe_auroc"]
+    record = Record.from_plain(old)
+    assert record.protocol_version == 1
+    assert record.added is None
+    assert record.plain() == old
+    with pytest.raises(ValidationError, match="protocol_version"):
+        Record.from_plain(old, "ranked")

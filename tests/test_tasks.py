@@ -76,7 +76,7 @@ def test_what_is_not_pinned_is_on_the_hub_and_known():
     assert {n for n, t in TASKS.items() if t.source.hub and not t.source.revision} == UNPINNED
     assert {TASKS[n].hash for n in ("people", "places", "north")} == {
         json.loads(p.read_text())["task"]["hash"]
-        for p in (task_folder().parent / "leaderboards/v1/tiny").glob("*/record.json")
+        for p in (task_folder().parent / "leaderboards/v2/tiny").glob("*/record.json")
     }, "the leaderboard's rows are of these tasks"
 
 

@@ -87,7 +87,7 @@ def test_weights_are_small_and_half_precision():
 @pytest.mark.parametrize("task", TASKS)
 def test_labels_are_those_of_the_leaderboard(runs, task):
     kept = pd.read_parquet(
-        ROOT / "leaderboards" / "v1" / "tiny" / task / "decisions.parquet"
+        ROOT / "leaderboards" / "v2" / "tiny" / task / "decisions.parquet"
     ).set_index("id")["label"]
     found = runs[task].answers.set_index("id")["label"]
     assert found.loc[kept.index].tolist() == kept.tolist()

@@ -22,7 +22,7 @@ SPLITS = tuple(split_of(g) for g in GROUPS)
 Y = np.random.default_rng(0).integers(0, 2, N)
 
 
-WHOLE = json.loads((ROOT / "leaderboards/v1/tiny/north/record.json").read_text())
+WHOLE = json.loads((ROOT / "leaderboards/v2/tiny/north/record.json").read_text())
 OPINION = {"n": 1500, "with_opinion": 1500, "agreement": 0.9, "kappa": 0.8}
 SCORE = {"auroc": 0.8, "auroc_95": [0.7, 0.9], "n": 280, "n_correct": 140}
 NOISE = {
@@ -100,7 +100,9 @@ def clean():
             },
             "residual": {"auroc": 0.84, "auroc_95": [0.8, 0.88], "probe_auroc": 0.85, "n": 300},
             "answer_in_prompt": {"flag": False, "all": {"rate": 0.01}},
+            "within": [],
         },
+        **dict.fromkeys(("near_twins", "said", "coincidences", "resplits")),
         "task": {"kind": "qa", "exact_answer": "model"},
         "counts": {
             "all": {
