@@ -164,8 +164,8 @@ class Lock:
         for place in (*sorted((p for p in stages.rglob("*") if p.is_dir()), reverse=True), stages):
             with suppress(OSError):  # holds something
                 place.rmdir()
-        if list(folder.iterdir()) == [self.path]:
-            with suppress(OSError):  # Windows keeps what is open, until it is released
+        with suppress(OSError):  # gone meanwhile; or Windows keeps what is open until released
+            if list(folder.iterdir()) == [self.path]:
                 self.path.unlink()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:

@@ -112,7 +112,7 @@ def beats_all(found: Added) -> str:
     if all_of.better:
         near = all_of.nearest
         least = number(near.difference_95[0], signed=True)
-        return f"better than each of them (nearest: {near.label}, from {least})"
+        return f"one by one better than each of them (nearest: {near.label}, from {least})"
     parts = [
         f"{len(names)} {said}"
         for names, said in (
@@ -121,7 +121,7 @@ def beats_all(found: Added) -> str:
         )
         if names
     ]
-    return f"of them {', '.join(parts)}"
+    return f"one by one, {', '.join(parts)} (of {all_of.n})"
 
 
 @dataclass(frozen=True, slots=True)

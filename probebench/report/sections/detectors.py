@@ -94,9 +94,9 @@ def _detector_notes(record: Record) -> list[str]:
     what, right, _ = terms(record)
     c, s = record.comparison, record.selection
     notes = [
-        f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that "
-        f"of shuffled labels; positive class: {right}. 95 % intervals: cluster bootstrap by group, "
-        "of shuffled labels over repeats; of differences: paired. Signs are fixed in advance, "
+        f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that of "
+        f"shuffled labels{_fewer(record)}; positive class: {right}. 95 % intervals: "
+        "cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. Signs are fixed in advance, "
         "nothing is flipped."
     ]
     if sum(c.dropped.values()):
@@ -110,6 +110,16 @@ def _detector_notes(record: Record) -> list[str]:
             "detector scores."
         )
     return notes + [f"Not in the table: {name}, {why}." for name, why in c.absent.items()]
+
+
+def _fewer(record: Record) -> str:
+    """That some rows stand on fewer examples; nothing where none does."""
+    few = [d for d in record.detectors if d.n < record.comparison.n_compared]
+    return (
+        f" and of {len(few)} that score fewer: there the probe is taken on the same ones"
+        if few
+        else ""
+    )
 
 
 def metrics_tables(record: Record) -> list[Table]:
@@ -126,7 +136,7 @@ def metrics_tables(record: Record) -> list[Table]:
     )
     notes = (
         f"Positive class: {terms(record).right}, prevalence {number(detectors[0]['prevalence'])}.",
-        f"n = {detectors[0].n:,}, the same for every row.",
+        f"n = {detectors[0].n:,}, the same for every row{_fewer(record)}.",
         *(text for m, text in METRIC_NOTES.items() if m in seen),
     )
     heads = (Column("Detector"), *(Column(METRICS[m], True) for m in seen))

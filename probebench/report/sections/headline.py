@@ -74,7 +74,7 @@ def _added(a: Added, what: str) -> str:
     partial = (
         ""
         if a.partial is None
-        else f" Given the best of them, {a.partial.given_label}, the probe's ranks still correlate "
+        else f" Given the best of them, {a.partial.given_label}, the probe's ranks correlate "
         f"with right and wrong by {number(a.partial.correlation, signed=True)} "
         f"{interval(a.partial.correlation_95, signed=True)} (n = {a.partial.n:,})."
     )
@@ -83,7 +83,7 @@ def _added(a: Added, what: str) -> str:
     )
     return (
         f"Stacked with all {len(a.baselines)} simpler signals together (n = {a.n:,} {what}) it "
-        f"changes their AUROC by {gain}, {stacks}: it {said}. One by one: {beats_all(a)}.{partial}"
+        f"changes their AUROC by {gain}, {stacks}: it {said}; {beats_all(a)}.{partial}"
     )
 
 

@@ -134,10 +134,16 @@ def _sample_words(r: Record) -> str:
     """On how many examples the table of detectors stands, and how its intervals were made."""
     c, words = r.comparison, terms(r)
     return (
-        f"every row: n = {c.n_compared:,} of {c.n_test:,} test {words.what}; shuffled "
+        f"{_rows(r)}: n = {c.n_compared:,} of {c.n_test:,} test {words.what}; shuffled "
         f"labels: n = {r.selection.n_test:,}; positive class: {words.right}; 95 % intervals: "
         "cluster bootstrap by group, of shuffled labels over repeats."
     )
+
+
+def _rows(r: Record) -> str:
+    """The rows that a table's n is of."""
+    few = any(d.n < r.comparison.n_compared for d in r.detectors)
+    return "rows without an n of their own" if few else "every row"
 
 
 def _source_words(found: Published) -> str:
