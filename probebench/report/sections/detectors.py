@@ -96,8 +96,8 @@ def _detector_notes(record: Record) -> list[str]:
     notes = [
         f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that of "
         f"shuffled labels{_fewer(record)}; positive class: {right}. 95 % intervals: "
-        "cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. Signs are fixed in advance, "
-        "nothing is flipped."
+        "cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. "
+        "Signs are fixed in advance, nothing is flipped."
     ]
     if sum(c.dropped.values()):
         dropped = value_words(c.dropped)
