@@ -50,10 +50,11 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
             np.asarray(y)[mask],
             scores[np.ix_(cells, np.flatnonzero(mask))],
         )
+        groups, sides = own.independent(truth), own.sides(truth)
         for cell, value, replicates in zip(
             cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True
         ):
-            found[cell] = area_interval(float(value), replicates, own, truth)
+            found[cell] = _score_interval(float(value), replicates, groups, sides)
     return found
 
 
@@ -79,9 +80,13 @@ def area_interval(
         NaN when fewer than half of the replicates are defined, or a class is in no group; the value
         itself for scores that are all equal.
     """
+    return _score_interval(value, replicates, draws.independent(y), draws.sides(y))
+
+
+def _score_interval(value: float, replicates: Floats, groups: int, sides: Sides) -> Interval:
+    """`area_interval` from the independent observations and classes of its examples."""
     from scipy.stats import t as student
 
-    groups, sides = draws.independent(y), draws.sides(y)
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
         return Interval(float("nan"), float("nan"))

@@ -4,6 +4,7 @@ stratum."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,34 @@ def stratified_auroc(
         scores: (example,) all finite.
         strata: (example,) number of each example's stratum.
     """
+    found = over_pairs(draws, y, scores, strata)
+    used = found.used
+    independent = draws.take(used).independent(y[used]) if found.n else 0
+    interval = bootstrap_interval(found.auroc, found.replicates, independent)
+    return Stratified(found.auroc, interval, found.n, int(used.sum()), found.n_strata)
+
+
+class Pairs(NamedTuple):
+    """An AUROC over the pairs within strata, and the same in each resample."""
+
+    auroc: float
+    """NaN where no stratum holds both classes."""
+    replicates: Floats
+    """(resample,) NaN where none of its strata does."""
+    n: int
+    used: NDArray[np.bool_]
+    """(example,) is its stratum one that holds both classes?"""
+    n_strata: int
+    """Strata that do."""
+
+
+def over_pairs(
+    draws: Resamples, y: NDArray[np.integer], scores: Floats, strata: NDArray[np.integer]
+) -> Pairs:
+    """The AUROC over all pairs of a correct and a wrong answer of one stratum, each counting once;
+    arguments as of `stratified_auroc`."""
     right, pairs, used, n_strata = 0.0, 0, np.zeros(len(y), dtype=bool), 0
-    drawn_right, drawn_pairs = np.zeros(len(draws.counts)), np.zeros(len(draws.counts))
+    drawn_right, drawn_pairs = np.zeros((2, len(draws.counts)))
     for stratum in np.unique(strata):
         here = np.flatnonzero(strata == stratum)
         truth, own = y[here], draws.take(here)
@@ -58,6 +85,4 @@ def stratified_auroc(
     with np.errstate(invalid="ignore", divide="ignore"):
         replicates = drawn_right / drawn_pairs
     value = right / pairs if pairs else float("nan")
-    independent = draws.take(used).independent(y[used]) if pairs else 0
-    interval = bootstrap_interval(value, replicates, independent)
-    return Stratified(value, interval, pairs, int(used.sum()), n_strata)
+    return Pairs(value, replicates, pairs, used, n_strata)

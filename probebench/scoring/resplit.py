@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from probebench.errors import LabelError
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import area_interval
+from probebench.metrics.strata import over_pairs
 from probebench.probes.choose import with_bars
 from probebench.probes.fit import Job, fit_cells, masked_cell
+from probebench.scoring.comparison import ends
 from probebench.scoring.select import select
-from probebench.tasks.split import FOLDS, SHARES
+from probebench.tasks.split import SHARES
 from probebench.types import Cell, CellFit, Floats, Interval, SplitName
 
 TESTED = dict(SHARES)["test"]
@@ -86,6 +89,18 @@ class Spread:
     high: float
 
 
+def spread_facts(over: Spread) -> dict[str, Any]:
+    """A spread as a record holds it."""
+    return {
+        "n": over.n,
+        "mean": over.mean,
+        "mean_95": ends(over.interval),
+        "sd": over.sd,
+        "min": over.low,
+        "max": over.high,
+    }
+
+
 def spread(values: Floats, tested: float) -> Spread:
     """The spread over splits, and an interval of the mean.
 
@@ -107,8 +122,8 @@ def spread(values: Floats, tested: float) -> Spread:
     mean, sd = float(there.mean()), float(there.std(ddof=1)) if n > 1 else nan
     half = float(student.ppf(0.975, n - 1)) * sd * np.sqrt(1 / n + tested / (1 - tested))
     known = np.isfinite(half)
-    ends = (max(0.0, mean - half), min(1.0, mean + half)) if known else (nan, nan)
-    return Spread(n, mean, Interval(*map(float, ends)), sd, float(there.min()), float(there.max()))
+    sides = (max(0.0, mean - half), min(1.0, mean + half)) if known else (nan, nan)
+    return Spread(n, mean, Interval(*map(float, sides)), sd, float(there.min()), float(there.max()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,25 +160,8 @@ def cross_fitted(
     there = np.flatnonzero(np.isfinite(decisions))
     y, folds, decisions = np.asarray(y)[there], folds[there], decisions[there]
     names = [groups[i] for i in there.tolist()]
-    once = Resamples(np.ones((1, len(there)), dtype=np.float32))
     draws = Resamples.draw(names, seed)
-    value = float(_within(once, y, folds, decisions)[0])
-    replicates = _within(draws, y, folds, decisions)
-    wider = value + np.sqrt(TWICE) * (replicates - value)
-    interval = area_interval(value, wider, draws, y)
-    return CrossFitted(value, interval, len(there), int(y.sum()), len(set(names)))
-
-
-def _within(
-    draws: Resamples, y: NDArray[np.integer], folds: NDArray[np.integer], decisions: Floats
-) -> Floats:
-    """(resample,) AUROC over the pairs inside folds; NaN where there are none."""
-    won, pairs = np.zeros(len(draws.counts)), np.zeros(len(draws.counts))
-    for k in range(FOLDS):
-        rows = np.flatnonzero(folds == k)
-        own, truth = draws.take(rows), y[rows]
-        n1, n0 = (own.counts[:, truth == c].sum(axis=1, dtype=np.float64) for c in (1, 0))
-        won += np.where(n1 * n0 > 0, own.auroc(truth, decisions[rows]), 0.0) * n1 * n0
-        pairs += n1 * n0
-    with np.errstate(invalid="ignore"):
-        return np.asarray(won / pairs)
+    found = over_pairs(draws, y, decisions, folds)
+    wider = found.auroc + np.sqrt(TWICE) * (found.replicates - found.auroc)
+    interval = area_interval(found.auroc, wider, draws, y)
+    return CrossFitted(found.auroc, interval, len(there), int(y.sum()), len(set(names)))

@@ -24,17 +24,14 @@ from probebench.types import Cell, CellFit, LabelledAnswer
 
 
 @dataclass(frozen=True, eq=False)
-class CellFits(Stage[list[CellFit]]):
-    """Probes of some cells; a shard is one layer of one site."""
+class Fitted(Stage[list[CellFit]]):
+    """A stage that fits probes to stored hidden states."""
 
     plan: Plan
     job: Job
     states: str
     """Content key of the hidden states."""
     cells: Sequence[Cell]
-    name: ClassVar[str] = "probes"
-    title: ClassVar[str] = "Fitting probes"
-    unit: ClassVar[str] = "cells"
     suffix: ClassVar[str] = "parquet"
 
     @cached_property
@@ -46,9 +43,31 @@ class CellFits(Stage[list[CellFit]]):
             "splits": labels.splits,
             "groups": labels.groups,
             "probe": self.plan.fitting.inputs,
-            "shuffles": self.job.shuffles,
             "versions": versions(),
         }
+
+    def pack(self, found: list[CellFit], rows: list[int]) -> bytes:
+        return fits_bytes(found)
+
+    def unpack(self, content: bytes) -> list[CellFit]:
+        return read_fits_bytes(content)
+
+    def tokens(self, found: list[CellFit], rows: list[int]) -> int:
+        """None: vectors are all it reads."""
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class CellFits(Fitted):
+    """Probes of some cells; a shard is one layer of one site."""
+
+    name: ClassVar[str] = "probes"
+    title: ClassVar[str] = "Fitting probes"
+    unit: ClassVar[str] = "cells"
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        return {**super().inputs, "shuffles": self.job.shuffles}
 
     @property
     def lengths(self) -> list[int]:
@@ -73,16 +92,6 @@ class CellFits(Stage[list[CellFit]]):
                 found.append(fit)
                 work.begun(len(found))
             yield found
-
-    def pack(self, found: list[CellFit], rows: list[int]) -> bytes:
-        return fits_bytes(found)
-
-    def unpack(self, content: bytes) -> list[CellFit]:
-        return read_fits_bytes(content)
-
-    def tokens(self, found: list[CellFit], rows: list[int]) -> int:
-        """None: vectors are all it reads."""
-        return 0
 
 
 def job_of(plan: Plan, answers: Sequence[LabelledAnswer], states: StoredStates) -> Job:

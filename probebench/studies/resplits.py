@@ -15,20 +15,26 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval
 from probebench.probes.choose import CLASS_COVERAGE, COVERAGE
-from probebench.probes.fit import Job
 from probebench.probes.labels import Labels
-from probebench.record.versions import versions
 from probebench.scoring.comparison import UNDEFINED, ends
-from probebench.scoring.resplit import TESTED, Resplit, Resplits, cross_fitted, refit, spread
+from probebench.scoring.resplit import (
+    TESTED,
+    Resplit,
+    Resplits,
+    cross_fitted,
+    refit,
+    spread,
+    spread_facts,
+)
 from probebench.stages.data import RunData
 from probebench.stages.engine import Work
-from probebench.stages.parquet import fits_bytes, read_fits_bytes
+from probebench.stages.fits import Fitted
 from probebench.stages.plan import Plan
-from probebench.stages.stage import Runner, Stage, in_order
+from probebench.stages.stage import Runner, in_order
 from probebench.studies.registry import Concern, Scored, concern, study
 from probebench.tasks.split import FOLDS, split_again, split_by_fold, split_folds
 from probebench.text import as_float, defined, number
-from probebench.types import EMB, Cell, CellFit, SplitName
+from probebench.types import EMB, CellFit, SplitName
 
 Rule = Literal["splits", "folds"]
 FAR = 2
@@ -36,36 +42,21 @@ FAR = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Refits(Stage[list[CellFit]]):
-    """The cell that each of several splits selects, with its probe; a shard is one split."""
+class Refits(Fitted):
+    """The cell that each of several splits selects among `cells`, with its probe; a shard is one
+    split."""
 
-    plan: Plan
-    job: Job
-    states: str
-    """Content key of the hidden states."""
-    cells: Sequence[Cell]
-    """Those that compete."""
     rule: Rule
     splits: Sequence[Sequence[SplitName]]
     """(split, example). More of one rule go on from those that are there."""
     name: ClassVar[str] = "resplits"
     title: ClassVar[str] = "Fitting other splits"
     unit: ClassVar[str] = "splits"
-    suffix: ClassVar[str] = "parquet"
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:
-        labels = self.job.labels
-        return {
-            "rule": [self.rule, FOLDS, COVERAGE, CLASS_COVERAGE],
-            "states": self.states,
-            "site": self.cells[0].site,
-            "y": labels.y.tolist(),
-            "splits": labels.splits,
-            "groups": labels.groups,
-            "probe": self.plan.fitting.inputs,
-            "versions": versions(),
-        }
+        rule = [self.rule, FOLDS, COVERAGE, CLASS_COVERAGE]
+        return {**super().inputs, "rule": rule, "site": self.cells[0].site}
 
     @property
     def lengths(self) -> list[int]:
@@ -77,16 +68,6 @@ class Refits(Stage[list[CellFit]]):
 
     def compute(self, rows: list[int], work: Work) -> list[CellFit]:
         return [refit(self.job, self.cells, self.splits[i]) for i in rows]
-
-    def pack(self, found: list[CellFit], rows: list[int]) -> bytes:
-        return fits_bytes(found)
-
-    def unpack(self, content: bytes) -> list[CellFit]:
-        return read_fits_bytes(content)
-
-    def tokens(self, found: list[CellFit], rows: list[int]) -> int:
-        """None: vectors are all it reads."""
-        return 0
 
 
 def resplits(data: RunData, runner: Runner) -> Resplits | None:
@@ -136,12 +117,7 @@ def _resplits(run: Scored) -> dict[str, Any] | None:
         "site": found.site,
         "asked": len(results),
         "spread": {
-            "n": over.n,
-            "mean": over.mean,
-            "mean_95": ends(over.interval),
-            "sd": over.sd,
-            "min": over.low,
-            "max": over.high,
+            **spread_facts(over),
             "standard_error": _root_mean_square([r.standard_error for r in results]),
         },
         "selected": [
@@ -194,7 +170,7 @@ def _crossed(folds: Sequence[Resplit], labels: Labels, seed: int) -> dict[str, A
     for k, one in enumerate(folds):
         test = np.array(one.splits) == "test"
         fold[test], decisions[test] = k, one.fit.decisions[test]
-    names = labels.group_names(np.arange(len(labels.y)))
+    names = labels.group_names(labels.every)
     found = cross_fitted(labels.y, names, fold, decisions, seed)
     return {
         "auroc": found.auroc,

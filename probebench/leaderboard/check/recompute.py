@@ -18,8 +18,8 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_intervals
 from probebench.scoring.abstention import abstention
 from probebench.scoring.added import added
-from probebench.scoring.comparison import Comparison, detector_facts, ends, evaluate_detectors
-from probebench.scoring.resplit import TESTED, spread
+from probebench.scoring.comparison import detector_facts, ends, evaluate_detectors
+from probebench.scoring.resplit import TESTED, spread, spread_facts
 from probebench.types import SplitName
 
 TOLERANCE = 1e-6
@@ -64,10 +64,9 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
     if names != set(d.values):
         return
     splits = cast("list[SplitName]", d.split.tolist())
+    detectors, groups, seed = d.detectors(record), d.group_names(), record["settings"]["seed"]
     try:
-        found = evaluate_detectors(
-            d.detectors(record), d.label, splits, d.group_names(), record["settings"]["seed"]
-        )
+        found = evaluate_detectors(detectors, d.label, splits, groups, seed)
     except LabelError as error:
         yield Finding(
             DECISIONS,
@@ -93,11 +92,12 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
         yield from differences(
             "calibration", record["calibration"], clean_json(dict(found.calibration))
         )
-    seed = record["settings"]["seed"]
-    more = added(d.detectors(record), found.scores, d.label, splits, d.group_names(), seed)
+    more = added(detectors, found.scores, d.label, splits, groups, seed)
     if isinstance(record.get("added"), Mapping) or more is not None:
         yield from differences("added", record.get("added"), clean_json(_plain(more)))
-    yield from _abstained(s, found)
+    if isinstance(record.get("abstention"), Mapping):
+        given = abstention(detectors, d.label, splits, groups, found, seed)
+        yield from differences("abstention", record["abstention"], clean_json(given))
     scored = np.zeros(len(d.id), dtype=bool)
     scored[found.rows] = True
     if len(wrong := np.flatnonzero(scored != d.scored)):
@@ -117,17 +117,6 @@ def _plain(found: Mapping[str, Any] | None) -> Any:
     del partial["given_label"]
     nearest = {k: v for k, v in whole["nearest"].items() if k != "label"}
     return {**found, "partial": partial, "against_all": {**whole, "nearest": nearest}}
-
-
-def _abstained(s: Submission, found: Comparison) -> Iterator[Finding]:
-    """Thresholds of abstention, where the record has them."""
-    record, d = s.record, s.decisions
-    if not isinstance(given := record.get("abstention"), Mapping):
-        return
-    splits = cast("list[SplitName]", d.split.tolist())
-    seed = record["settings"]["seed"]
-    expected = abstention(d.detectors(record), d.label, splits, d.group_names(), found, seed)
-    yield from differences("abstention", given, clean_json(expected))
 
 
 def check_selected(s: Submission) -> Iterator[Finding]:
@@ -181,14 +170,7 @@ def check_resplits(s: Submission) -> Iterator[Finding]:
     expected = {
         "asked": len(splits),
         "own_cell": cells.count((own["layer"], own["position"])),
-        "spread": {
-            "n": over.n,
-            "mean": over.mean,
-            "mean_95": ends(over.interval),
-            "sd": over.sd,
-            "min": over.low,
-            "max": over.high,
-        },
+        "spread": spread_facts(over),
     }
     yield from differences("resplits", given, clean_json(expected))
 

@@ -85,8 +85,8 @@ def _beside(
     unasked="Which answer is given: statements are not answered.",
 )
 def said(run: Scored) -> dict[str, Any]:
-    """The commonest answer of each class, and the probe's AUROC among answers that say the same;
-    null for statements."""
+    """The commonest answer of each class, and the probe's AUROC among answers that say the
+    same."""
     data, probe = run.data, run.result.detectors[0]
     words = [_said(data, i) for i in range(len(data.answers))]
     labels, test = data.labels, split_index(data.labels.splits)["test"]

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.metrics.auroc import auroc
-from probebench.metrics.bootstrap import Resamples
-from probebench.metrics.intervals import auroc_interval, difference_interval
+from probebench.metrics.paired import paired
 from probebench.scoring.best import best_on_common
 from probebench.scoring.comparison import ends
 from probebench.studies.registry import Concern, Scored, concern, study
@@ -96,10 +94,12 @@ def _without(run: Scored, twin: NDArray[np.bool_]) -> dict[str, Any]:
     """The probe and the baseline best on validation, over the compared test examples that are no
     near twins."""
     labels, compared = run.data.labels, run.result.comparison
-    names = {s.name for s in compared.scores}
+    table_names = {s.name for s in compared.scores}
     table = compared.rows
     used = [
-        d for d in run.result.detectors if d.name in names and np.isfinite(d.decisions[table]).all()
+        d
+        for d in run.result.detectors
+        if d.name in table_names and np.isfinite(d.decisions[table]).all()
     ]
     probe, baselines = used[0], [d for d in used if d.kind == "baseline"]
     held, rows = split_index(labels.splits)["validation"], compared.rows[~twin[compared.rows]]
@@ -107,20 +107,21 @@ def _without(run: Scored, twin: NDArray[np.bool_]) -> dict[str, Any]:
     facts: dict[str, Any] = {"n": len(rows), "n_correct": int(y.sum())}
     if len(np.unique(y)) < 2:
         return {**facts, "reason": "the test examples that are no near twins are of one class only"}
-    draws, own = Resamples.draw(labels.group_names(rows), run.data.plan.seed), probe.decisions[rows]
-    facts |= {"probe_auroc": auroc(y, own), "probe_auroc_95": ends(auroc_interval(draws, y, own))}
     beside = [d.decisions[held] for d in baselines]
     best = best_on_common(labels.y[held], np.array(beside)) if beside else None
+    other = (probe if best is None else baselines[best]).decisions[rows]
+    names, seed = labels.group_names(rows), run.data.plan.seed
+    found = paired(y, y, probe.decisions[rows], other, names, seed)
+    facts |= {"probe_auroc": found.values[0], "probe_auroc_95": ends(found.intervals[0])}
     if best is None:
         return {**facts, "reason": "no baseline has decisions on validation"}
-    other = baselines[best].decisions[rows]
     return {
         **facts,
         "baseline": baselines[best].label,
-        "baseline_auroc": auroc(y, other),
-        "baseline_auroc_95": ends(auroc_interval(draws, y, other)),
-        "difference": auroc(y, own) - auroc(y, other),
-        "difference_95": ends(difference_interval(draws, y, own, other)),
+        "baseline_auroc": found.values[1],
+        "baseline_auroc_95": ends(found.intervals[1]),
+        "difference": found.difference,
+        "difference_95": ends(found.interval),
     }
 
 
