@@ -17,7 +17,9 @@ AnyFloats = NDArray[np.floating[Any]]
 """Vectors in whatever precision a model, a file or an estimator has them."""
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-DetectorKind = Literal["probe", "ensemble", "baseline", "control"]
+DetectorKind = Literal["probe", "ensemble", "baseline", "method", "control"]
+"""A `method` is another detector of the field, there where it is asked for; what a run says of its
+baselines says nothing of it."""
 When = Literal["before", "after"]
 EMB = -1
 """Layer number of the embedding output, the row `emb` of site `resid`."""

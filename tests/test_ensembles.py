@@ -57,7 +57,7 @@ def ensembles(fits, labels, chosen, *, given=False):
         fits=tuple(fits),
         chosen=chosen,
     )
-    return [d for d in suite.detectors(data, None) if d.kind == "ensemble"]
+    return [d for d in suite.detectors(data, None).detectors if d.kind == "ensemble"]
 
 
 def by_name(fits, labels=LABELS):

@@ -60,6 +60,7 @@ BAD = {
     "train_sizes": ([1, 50], "train_sizes must be numbers of 2 or more; got 1, 50."),
     "repeat_splits": (-1, "repeat_splits must lie between 0 and 1000; got -1."),
     "seed": (-1, "seed must lie between 0 and 4294967295; got -1."),
+    "detectors": (["al"], "Unknown detectors 'al'. Did you mean 'all'?"),
     "controls": (["random_model"], "Unknown controls 'random_model'. Did you mean 'random-model'?"),
     "skip": (["p_true"], "Unknown skip 'p_true'. Did you mean 'p-true'?"),
     "states_dtype": ("float8", "Unknown states_dtype 'float8'. Did you mean"),

@@ -1,10 +1,10 @@
 """The registry of detectors: whatever scores an answer, one row each.
 
 A row says what a detector is called, when it can be read, what it needs, whether it can be left
-out, and what its decisions must be beside those of others. Tables, `--skip` and `--control`, the
-check of submissions, the summary and the report follow from it. To add a detector, write a function
-that makes its decisions and register it with its row; `probebench.detectors.suite` names the
-modules.
+out or has to be asked for, and what its decisions must be beside those of others. Tables, `--skip`,
+`--control` and `--detectors`, the check of submissions, the summary and the report follow from it.
+To add a detector, write a function that makes its decisions and register it with its row;
+`probebench.detectors.suite` names the modules.
 
 Signs are fixed in advance: a higher decision means more likely correct.
 """
@@ -12,15 +12,16 @@ Signs are fixed in advance: a higher decision means more likely correct.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from probebench.detectors.relations import Relation
 from probebench.types import DetectorKind, Floats, When
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
+    from probebench.stages.plan import Plan
     from probebench.stages.stage import Runner
 
 Need = Literal[
@@ -34,14 +35,24 @@ Need = Literal[
     "cells",
     "embedding row",
     "untrained model",
+    "states",
+    "samples",
+    "inference model",
 ]
 """What a detector is made from. `token scores` are those of generated tokens, `asking` a further
-pass of a model that generates, `cells` the decisions of the run's probes."""
+pass of a model that generates, `cells` the decisions of the run's probes, `states` vectors of the
+run's model, `samples` further answers to each question, `inference model` one that says whether a
+text follows from another."""
 EVERYWHERE: frozenset[Need] = frozenset({"text", "token counts", "train labels", "encoder"})
 """What no example lacks."""
 UNLABELLED: frozenset[Need] = frozenset({"token counts", "token scores", "exact answer", "asking"})
 """What no label goes into."""
 Input = Literal["answers", "statements"]
+Access = Literal["text", "logits", "states", "attention"]
+"""The deepest that a method looks into the model: what it says, how likely it finds that, vectors,
+or where its heads look."""
+Supervision = Literal["none", "sign", "labels"]
+"""What of the labels of train it is fitted to: nothing, its sign alone, or all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +65,27 @@ class Scores:
     detail: Mapping[str, Any] = field(default_factory=dict)
     when: When | None = None
     """When it can be read, where its row leaves that to the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A detector that this run cannot have, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What a table of methods says of one, beside its name and source (docs/detectors.md)."""
+
+    access: Access
+    supervision: Supervision
+    passes: str
+    """What it costs per answer beyond the main job, in words; `none` where it reads what is
+    there."""
+    changed: str = ""
+    """In what it differs from its paper, in words; empty where in nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -81,6 +113,10 @@ class Description:
     """The name by which `--skip` leaves it out; None where it is always there."""
     control: str | None = None
     """The name by which `--control` asks for it; None where nobody has to."""
+    asked: str | None = None
+    """The name by which `--detectors` asks for it; None where nobody has to."""
+    method: Method | None = None
+    """Of one that has to be asked for: what it needs."""
     source: str | None = None
     """The paper to cite for it, by its key in `report/methods.bib`."""
 
@@ -107,6 +143,8 @@ class Description:
     @property
     def label_free(self) -> bool:
         """Is it fitted to no label?"""
+        if self.method is not None:
+            return self.method.supervision == "none"
         return self.needs <= UNLABELLED
 
     @property
@@ -118,8 +156,23 @@ class Description:
         return self.needs if "token scores" in self.needs else None
 
 
-Make = Callable[["RunData", "Runner"], Iterable[Scores]]
+Make = Callable[["RunData", "Runner"], Iterable[Scores | Missing]]
 """The scores of one or more rows, from the data of a run and what computes further stages."""
+
+
+class Timed(Protocol):
+    """Seconds of a model's work, as the dry run measures them."""
+
+    def passing(self, lengths: Sequence[int]) -> float:
+        """Of a pass over sequences of so many tokens."""
+
+    def projecting(self, n_tokens: int) -> float:
+        """Of projecting so many tokens to the vocabulary."""
+
+
+Price = Callable[["Plan", Sequence[int], Timed], float]
+"""Seconds that rows take beyond the main job, from the plan, tokens of each example's prompt and
+answer, and what a pass takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,16 +181,18 @@ class Detectors:
 
     rows: tuple[Description, ...]
     make: Make
+    price: Price | None = None
+    """None where making them takes next to nothing, or the dry run has a line of its own."""
 
 
 DETECTORS: list[Detectors] = []
 
 
-def detector(*rows: Description) -> Callable[[Make], Make]:
+def detector(*rows: Description, price: Price | None = None) -> Callable[[Make], Make]:
     """Register a function that makes the scores of these rows."""
 
     def register(make: Make) -> Make:
-        DETECTORS.append(Detectors(rows, make))
+        DETECTORS.append(Detectors(rows, make, price))
         return make
 
     return register

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.detectors import cells, embedding, ensembles, p_true, random_model, signals, text
-from probebench.detectors.registry import DETECTORS, Description, Detectors, Need
+from probebench.detectors.registry import DETECTORS, Description, Detectors, Missing, Need, Scores
+from probebench.errors import ProbebenchError
 from probebench.types import EMB, Detector
 
 if TYPE_CHECKING:
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
 
 MODULES = (cells, text, signals, embedding, p_true, random_model, ensembles)
 """Where detectors are registered, in the order of tables; those of other modules come last."""
+EVERY = "all"
+"""What `--detectors` calls every one of them."""
+LACKING: dict[Need, str] = {
+    "token scores": "the log-probabilities of generated tokens",
+    "asking": "a model that generates",
+    "encoder": "a text encoder (--encoder)",
+    "samples": "further answers (--samples)",
+    "inference model": "a natural-language-inference model (--nli)",
+}
+"""What a run lacks, in words for its reader."""
 SKIPPED = "left out by --skip"
 """How the record begins to say why such a detector is not there."""
 
@@ -56,6 +68,20 @@ def controls() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.control for row in known().values() if row.control is not None))
 
 
+def asked() -> tuple[str, ...]:
+    """What `--detectors` can ask for, beside `all`."""
+    return tuple(dict.fromkeys(row.asked for row in known().values() if row.asked is not None))
+
+
+def asked_rows(names: Sequence[str]) -> list[Description]:
+    """The rows that `--detectors` asks for by these names, or by `all`."""
+    return [row for row in known().values() if _is_asked(row, names)]
+
+
+def _is_asked(row: Description, names: Sequence[str]) -> bool:
+    return row.asked is not None and (row.asked in names or EVERY in names)
+
+
 def left_out(skip: Sequence[str], *, given: bool) -> dict[str, str]:
     """Detectors that `--skip` left out, with the reason; of statements only those that they
     have."""
@@ -68,31 +94,70 @@ def left_out(skip: Sequence[str], *, given: bool) -> dict[str, str]:
     }
 
 
-def detectors(data: RunData, runner: Runner) -> tuple[Detector, ...]:
-    """Every detector of a run that it does not leave out and has what it needs, the selected probe
-    first."""
-    return tuple(d for group in in_order() for d in _made(group, data, runner))
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What became of the detectors of a run."""
+
+    detectors: tuple[Detector, ...]
+    """Those that score its answers, the selected probe first."""
+    absent: Mapping[str, str]
+    """Those that were asked for and are not there, with the reason."""
 
 
-def _made(group: Detectors, data: RunData, runner: Runner) -> Iterator[Detector]:
+def detectors(data: RunData, runner: Runner) -> Found:
+    """Every detector of a run that it does not leave out and has what it needs."""
+    made = [d for group in in_order() for d in _made(group, data, runner)]
+    return Found(
+        tuple(d for d in made if isinstance(d, Detector)),
+        {d.name: d.reason for d in made if isinstance(d, Missing)},
+    )
+
+
+def _made(group: Detectors, data: RunData, runner: Runner) -> Iterator[Detector | Missing]:
     """Those of one group, under the words of their rows."""
     there = _there(data)
-    rows = {row.name: row for row in group.rows if _wanted(row, data) and row.needs <= there}
-    for scores in group.make(data, runner) if rows else ():
-        row = rows[scores.name]
-        label = (row.label(data.statements) or "").format(**scores.detail)
-        when = "before" if data.statements else scores.when or row.when or "after"
-        yield Detector(row.name, label, scores.decisions, row.kind, when, scores.detail)
+    wanted = {row.name: row for row in group.rows if _wanted(row, data)}
+    rows = {name: row for name, row in wanted.items() if row.needs <= there}
+    for name, row in wanted.items():
+        if row.asked is not None and name not in rows:
+            yield Missing(name, _lacking(row, there))
+    done: set[str] = set()
+    try:
+        for scores in group.make(data, runner) if rows else ():
+            done.add(scores.name)
+            if scores.name in rows:
+                own = rows[scores.name]
+                yield scores if isinstance(scores, Missing) else _named(own, scores, data)
+    except Exception as error:
+        # a method that fails on this model costs neither the map nor the other rows
+        if any(row.asked is None for row in rows.values()):
+            raise
+        said = (
+            str(error) if isinstance(error, ProbebenchError) else f"{type(error).__name__}: {error}"
+        )
+        yield from (Missing(name, f"failed: {said}") for name in rows if name not in done)
+
+
+def _named(row: Description, scores: Scores, data: RunData) -> Detector:
+    label = (row.label(data.statements) or "").format(**scores.detail)
+    when = "before" if data.statements else scores.when or row.when or "after"
+    return Detector(row.name, label, scores.decisions, row.kind, when, scores.detail)
 
 
 def _wanted(row: Description, data: RunData) -> bool:
-    """Is it neither left out, nor a control that nobody asked for, nor without meaning here?"""
-    asked = data.plan.beside
+    """Is it neither left out, nor to be asked for and not asked for, nor without meaning here?"""
+    beside = data.plan.beside
     return (
         row.label(data.statements) is not None
-        and row.skip not in asked.skip
-        and (row.control is None or row.control in asked.controls)
+        and row.skip not in beside.skip
+        and (row.control is None or row.control in beside.controls)
+        and (row.asked is None or _is_asked(row, beside.detectors))
     )
+
+
+def _lacking(row: Description, there: set[Need]) -> str:
+    """Why a row that was asked for cannot be made."""
+    return "needs " + ", ".join(LACKING.get(need, need) for need in sorted(row.needs - there))
 
 
 def _there(data: RunData) -> set[Need]:
@@ -104,6 +169,7 @@ def _there(data: RunData) -> set[Need]:
         "exact answer",
         "cells",
         "untrained model",
+        "states",
     }
     if any(len(a.answer.logprobs) for a in data.answers):  # an encoder has none
         found.add("token scores")

@@ -197,6 +197,15 @@ class Options:
         path=True,
         changes="adds",
     )
+    detectors: tuple[str, ...] = option(
+        (),
+        "Other methods of the field on the same answers, or all (docs/detectors.md).",
+        BESIDE,
+        examples=("all",),
+        read="names",
+        check=known(rules.methods),
+        changes="adds",
+    )
     controls: tuple[str, ...] = option(
         (),
         "random-model: the same probe on untrained weights.",

@@ -76,7 +76,7 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     others = resplits(data, runner)
     found = detectors(data, runner)
     with progress.stage("Scoring", 1, "map") as counter:
-        result = score_run(fits, job, found, data.chosen)
+        result = score_run(fits, job, found.detectors, data.chosen)
         fitted = job.final(result.selected)
         sections = studies(Scored(data, result, fitted, others))
         counter.advance()
@@ -86,4 +86,4 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
         else None
     )
     opinion = opinion_facts(plan, answers, opinions)
-    return Findings(data, result, sections, fitted, attribution, alone, opinion)
+    return Findings(data, result, found.absent, sections, fitted, attribution, alone, opinion)

@@ -202,6 +202,7 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
     return Beside(
         skip=o.skip,
         controls=o.controls,
+        detectors=o.detectors,
         encoder=encoder,
         judge=judge,
         label_noise=o.label_noise,
@@ -265,6 +266,7 @@ def run_inputs(
         "extractor": exact.extractor.identity.key() if exact.extractor else None,
         "judge_model": asdict(o.judge_model) if o.judge_model else None,
         "controls": sorted(set(o.controls)),
+        "detectors": sorted(set(o.detectors)),
         "skip": sorted(set(o.skip)),
         "encoder": beside.encoder.identity.key() if beside.encoder else None,
         "train_sizes": o.train_sizes,

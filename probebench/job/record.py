@@ -212,6 +212,7 @@ def build_record(
     sites: tuple[SitePlan, Mapping[str, SiteLayout]],
     fits: Sequence[CellFit],
     result: Result,
+    absent: Mapping[str, str],
     studies: Mapping[str, Any],
 ) -> Record:
     """The record, all but its files and timing.
@@ -223,6 +224,7 @@ def build_record(
         sites: what was asked for and is absent, and what was read.
         fits: every cell's probe.
         result: what scoring gave.
+        absent: detectors that were asked for and could not be made, and why.
         studies: what `probebench.studies.registry` found beside the map.
     """
     record: dict[str, Any] = {
@@ -248,7 +250,7 @@ def build_record(
         "n_test": c.n_test,
         "n_compared": len(c.rows),
         "dropped": c.dropped,
-        "absent": {**left_out(head["settings"]["skip"], given=given), **c.absent},
+        "absent": {**left_out(head["settings"]["skip"], given=given), **absent, **c.absent},
     }
     record["calibration"] = c.calibration
     record["controls"] = {

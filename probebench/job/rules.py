@@ -37,6 +37,13 @@ def controls() -> Iterable[str]:
     return controls()
 
 
+def methods() -> Iterable[str]:
+    """What `--detectors` may name."""
+    from probebench.detectors.suite import EVERY, asked
+
+    return [EVERY, *asked()]
+
+
 def skips() -> dict[str, tuple[str, ...]]:
     """What costs time beside the map and can be left out: its name, and the rows that the table of
     detectors lacks then. `shuffles` are the fits of every cell to shuffled labels; those of the

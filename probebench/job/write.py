@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -54,6 +54,8 @@ class Findings:
 
     data: RunData
     result: Result
+    absent: Mapping[str, str]
+    """Detectors that were asked for and could not be made, and why."""
     sections: dict[str, Any]
     """Of the record: what studies say beside the map."""
     fitted: Any
@@ -170,6 +172,7 @@ def record_of(prepared: Prepared, runner: Runner, found: Findings) -> Record:
         (reading.sites, reading.layout),
         data.fits,
         found.result,
+        found.absent,
         found.sections,
     )
 

@@ -92,8 +92,9 @@ def evaluate_detectors(
     """Score every detector on the test examples that all of them cover; the first detector is the
     selected probe.
 
-    One that scores fewer than nine tenths of the probe's test examples stands on those that it
-    scores, with the probe beside it on the same, and takes none from the others. Thresholds and
+    One that scores fewer than nine tenths of the probe's test examples, or that is a method asked
+    for beside the main job, stands on those that it scores, with the probe beside it on the same,
+    and takes none from the others. Thresholds and
     probabilities are fitted on validation, on the examples that every detector with a validation
     score covers, as in test.
 
@@ -114,7 +115,8 @@ def evaluate_detectors(
     own = test[np.isfinite(probe.decisions[test])]
     absent = {d.name: reason for d in detectors if (reason := why_absent(d, y, test, own))}
     used = [d for d in detectors if d.name not in absent]
-    whole = [d for d in used if np.isfinite(d.decisions[own]).mean() >= NEARLY_ALL]
+    fixed = [d for d in used if d.kind != "method"]  # what else is asked for moves no number
+    whole = [d for d in fixed if np.isfinite(d.decisions[own]).mean() >= NEARLY_ALL]
     covered = np.all([np.isfinite(d.decisions[test]) for d in whole], axis=0)
     rows = test[covered]
     if len(np.unique(y[rows])) < 2:
@@ -128,7 +130,7 @@ def evaluate_detectors(
     common = _Examples.of(probe, y, rows, held, names, seed)
     scores = []
     for d in used:
-        on = common if d in whole else common.scored_by(d, y, names, seed)
+        on = common if d in whole or common.all_by(d) else common.scored_by(d, y, names, seed)
         if on is None:
             absent[d.name] = "of the examples of the table it can score those of one class only"
         else:
@@ -172,6 +174,10 @@ class _Examples:
         sample = Sample.of(y[rows], y[held], draws)
         own = auroc(y[rows], decisions), draws.auroc(y[rows], decisions)
         return cls(probe, rows, held, sample, *own)
+
+    def all_by(self, d: Detector) -> bool:
+        """Does a detector score every one of them?"""
+        return all(np.isfinite(d.decisions[at]).all() for at in (self.rows, self.held))
 
     def scored_by(
         self, d: Detector, y: NDArray[np.integer], groups: NDArray[np.str_], seed: int

@@ -86,6 +86,8 @@ class Beside:
 
     skip: tuple[str, ...]
     controls: tuple[str, ...]
+    detectors: tuple[str, ...]
+    """Methods that were asked for by name, or `all`."""
     encoder: ModelHandle | None
     """The text encoder of the text-embedding baseline."""
     judge: ModelHandle | None

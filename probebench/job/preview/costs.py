@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probebench.detectors.p_true_prompts import asked_text, p_true_prompts
+from probebench.detectors.suite import asked_rows, in_order
 from probebench.job.preview.sizes import (
     ANSWER_SHARE,
     Memory,
@@ -100,6 +101,11 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         seconds["other splits"] = _sure(_refitting(plan, clock))
     if handle.causal and "p-true" not in plan.beside.skip:
         seconds["p(True)"] = _sure(_asking(plan, timer))
+    for group in in_order():
+        wanted = asked_rows(plan.beside.detectors)
+        if group.price is not None and any(row in wanted for row in group.rows):
+            whole = [n + round(typical) for n in prompts]
+            seconds[group.rows[0].asked or ""] = _sure(group.price(plan, whole, timer))
     if plan.beside.attribution:
         seconds["attribution"] = _sure(
             _replacing(plan, [n + round(typical) for n in prompts], timer)

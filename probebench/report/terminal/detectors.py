@@ -15,7 +15,7 @@ from probebench.text import interval, number
 if TYPE_CHECKING:
     from rich.table import Table
 
-CONTROLS = "controls"
+CONTROLS, METHODS = "controls", "methods asked for"
 
 
 def detectors_table(r: Record) -> Table:
@@ -25,7 +25,10 @@ def detectors_table(r: Record) -> Table:
 
     title = f"on the same {r.comparison.n_compared:,} test {terms(r).what}"
     table = plain_table("detector", "AUROC", "95 %", "probe - this", right=("AUROC",), title=title)
-    for kind, rows in by_kind(r.detectors):
+    kinds = by_kind(r.detectors)
+    if lacking(r) and METHODS not in dict(kinds):
+        kinds.insert(-1, (METHODS, []))
+    for kind, rows in kinds:
         shown = best_of_family(rows)
         statements = r.task.kind == "statements"
         table.add_row(
@@ -36,6 +39,9 @@ def detectors_table(r: Record) -> Table:
             table.add_row(f"  {escape(d.label)}{fewer}", *_figures(d))
         if len(shown) < len(rows):
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
+        if kind == METHODS:
+            for name, reason in lacking(r).items():
+                table.add_row(f"  {escape(name)}", "-", "", escape(reason))
         if kind == CONTROLS:
             found = r.controls.shuffled_labels
             label = f"  shuffled labels, mean of {found.repeats}"
@@ -65,8 +71,19 @@ def by_kind(detectors: Sequence[DetectorFacts]) -> list[tuple[str, list[Detector
         ("ensembles of probes", of("ensemble")),
         ("baselines before the answer", falling(of("baseline", "before"))),
         ("baselines after the answer", falling(of("baseline", "after"))),
+        (METHODS, falling(of("method"))),
     ]
     return [*((title, rows) for title, rows in found if rows), (CONTROLS, of("control"))]
+
+
+def lacking(r: Record) -> dict[str, str]:
+    """Methods that were asked for and are not there, under their own words, with the reason."""
+    known, given = suite.known(), r.task.kind == "statements"
+    return {
+        known[name].label(given) or name: reason
+        for name, reason in r.comparison.absent.items()
+        if name in known and known[name].asked is not None
+    }
 
 
 def best_of_family(rows: Sequence[DetectorFacts]) -> list[DetectorFacts]:
