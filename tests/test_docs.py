@@ -106,6 +106,9 @@ def test_every_script_imports_what_is_there(path, monkeypatch):
 def test_the_tree_and_the_figure_are_those_of_the_code():
     page = (ROOT / "docs/architecture.md").read_text()
     assert loaded(ROOT / "scripts/write_tree.py").written(page) == page, "run scripts/write_tree.py"
+    page = (ROOT / "docs/detectors.md").read_text()
+    write = loaded(ROOT / "scripts/write_detectors.py")
+    assert write.written(page) == page, "run scripts/write_detectors.py"
     drawn = (ROOT / "docs/architecture.svg").read_text()
     assert loaded(ROOT / "scripts/draw_architecture.py").picture() == drawn
 

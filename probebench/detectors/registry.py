@@ -142,10 +142,8 @@ class Description:
 
     @property
     def label_free(self) -> bool:
-        """Is it fitted to no label?"""
-        if self.method is not None:
-            return self.method.supervision == "none"
-        return self.needs <= UNLABELLED
+        """Is it a baseline that is fitted to no label?"""
+        return self.kind == "baseline" and self.needs <= UNLABELLED
 
     @property
     def covers(self) -> frozenset[Need] | None:

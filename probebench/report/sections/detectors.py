@@ -26,6 +26,7 @@ from probebench.report.blocks import (
 )
 from probebench.report.format import between, count, interval, number, percent, value_words
 from probebench.report.plots import plot_detectors
+from probebench.report.terminal.detectors import lacking
 
 METRICS = {
     "auprc": "AUPRC",
@@ -62,6 +63,7 @@ def detectors_table(record: Record) -> Table:
     """One row per detector on the same test examples, the selected probe first, shuffled labels
     last."""
     rows = [_detector(d, first=i == 0) for i, d in enumerate(record.detectors)]
+    rows += [Row((label, "-", "", "", "", "-", "")) for label in lacking(record).values()]
     shuffled, n = record.controls.shuffled_labels, record.selection.n_test
     label = f"shuffled labels, mean of {shuffled.repeats}"
     own = Number(shuffled.mean_auroc), between(shuffled.mean_auroc_95)
@@ -109,7 +111,13 @@ def _detector_notes(record: Record) -> list[str]:
             f"{number(record.detectors[0].auroc)} over the {c.n_compared:,} that every "
             "detector scores."
         )
-    return notes + [f"Not in the table: {name}, {why}." for name, why in c.absent.items()]
+    asked = lacking(record)
+    return notes + [
+        f"Without a score: {asked[name]}, {why}."
+        if name in asked
+        else f"Not in the table: {name}, {why}."
+        for name, why in c.absent.items()
+    ]
 
 
 def _fewer(record: Record) -> str:

@@ -25,8 +25,8 @@ def detectors_table(r: Record) -> Table:
 
     title = f"on the same {r.comparison.n_compared:,} test {terms(r).what}"
     table = plain_table("detector", "AUROC", "95 %", "probe - this", right=("AUROC",), title=title)
-    kinds = by_kind(r.detectors)
-    if lacking(r) and METHODS not in dict(kinds):
+    kinds, lacked = by_kind(r.detectors), lacking(r)
+    if lacked and METHODS not in dict(kinds):
         kinds.insert(-1, (METHODS, []))
     for kind, rows in kinds:
         shown = best_of_family(rows)
@@ -40,8 +40,8 @@ def detectors_table(r: Record) -> Table:
         if len(shown) < len(rows):
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
         if kind == METHODS:
-            for name, reason in lacking(r).items():
-                table.add_row(f"  {escape(name)}", "-", "", escape(reason))
+            for name, label in lacked.items():
+                table.add_row(f"  {escape(label)}", "-", "", escape(r.comparison.absent[name]))
         if kind == CONTROLS:
             found = r.controls.shuffled_labels
             label = f"  shuffled labels, mean of {found.repeats}"
@@ -77,11 +77,11 @@ def by_kind(detectors: Sequence[DetectorFacts]) -> list[tuple[str, list[Detector
 
 
 def lacking(r: Record) -> dict[str, str]:
-    """Methods that were asked for and are not there, under their own words, with the reason."""
+    """Methods that were asked for and are not there, by name, with their words."""
     known, given = suite.known(), r.task.kind == "statements"
     return {
-        known[name].label(given) or name: reason
-        for name, reason in r.comparison.absent.items()
+        name: known[name].label(given) or name
+        for name in r.comparison.absent
         if name in known and known[name].asked is not None
     }
 

@@ -12,7 +12,7 @@ from probebench.record.parts.studied import Published
 from probebench.record.published import main_rows
 from probebench.record.schema import Record
 from probebench.record.words import part_words, terms
-from probebench.report.terminal.detectors import detectors_table
+from probebench.report.terminal.detectors import detectors_table, lacking
 from probebench.report.terminal.headline import headline_lines
 from probebench.report.terminal.table import plain_table, print_table
 from probebench.text import extremes, interval, number
@@ -155,7 +155,8 @@ def _notes(r: Record) -> list[str]:
     """What is not there and why, and warnings, as lines with console markup."""
     from rich.markup import escape
 
-    absent = r.comparison.absent
+    rows = lacking(r)  # which have their reason beside them
+    absent = {name: why for name, why in r.comparison.absent.items() if name not in rows}
     lines = []
     for reason in dict.fromkeys(absent.values()):
         names = ", ".join(name for name, why in absent.items() if why == reason)
