@@ -43,6 +43,8 @@ class Example:
     """Given label of a statement: 1 = true."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """The source row, for prompts that use more than the question."""
+    turns: tuple[tuple[str, str], ...] = ()
+    """Of a transcript: (role, text) of each turn, the labelled one last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +119,8 @@ class TokenizedAnswer:
     """The stop token; None when the answer was cut off."""
     thinking: Thinking | None = None
     """None where no delimiter says that the model thinks before it answers."""
+    begin: int = 0
+    """First token that a position may count to from the end: of a transcript's last turn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

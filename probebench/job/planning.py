@@ -58,6 +58,11 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
             f"{handle.identity.name!r} ({handle.identity.architecture}) generates nothing, so it "
             "can only run statement tasks."
         )
+    if task is not None and task.turns and not handle.causal:
+        raise UsageError(
+            f"Task {task.name!r} reads turns of a conversation, and {handle.identity.name!r} "
+            f"({handle.identity.architecture}) takes no turns. Name a decoder."
+        )
     generation = pick_generation(handle, o.generation) if handle.causal else "plain"
     positions = resolve_positions(o.positions, STATEMENTS if statements else PUBLISHED)
     layers = resolve_layers(o.layers, handle.identity.n_layers)

@@ -10,6 +10,7 @@ from probebench.errors import BadFileError, ProbebenchError, UnavailableError
 from probebench.models.loading import ModelSpec, find_model
 from probebench.tasks.exact.rules import MODEL_RULE, RULES, check_rule
 from probebench.tasks.judge import get_judge
+from probebench.tasks.labelled.rendered import encode_turns
 from probebench.tasks.prompts import encode_prompt, encode_statement, fill_prompt, render_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import Dataset, load_dataset
@@ -48,6 +49,8 @@ def describe(
         for example in found.examples[:SHOWN]:
             if handle is None:
                 shown = example.question
+            elif task.turns:
+                shown = handle.tokenizer.decode(encode_turns(handle.tokenizer, example.turns).ids)
             elif task.kind == "statements":
                 shown = handle.tokenizer.decode(
                     encode_statement(handle.tokenizer, example.question, causal=handle.causal)[0]

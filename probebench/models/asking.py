@@ -16,6 +16,7 @@ from probebench.models.passes.padding import beyond_note, check_inside, rows_of
 from probebench.tasks.chats import turn_note
 from probebench.tasks.examples import loses_group
 from probebench.tasks.given import GivenAnswer, read_answers
+from probebench.tasks.labelled.rendered import encode_turns
 from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import load_dataset
@@ -33,6 +34,8 @@ class Questions:
     """Answers made elsewhere, one per example; None when the model is to answer."""
     facts: Mapping[str, Any]
     """Origin, revision, content hash, and how many rows were left out."""
+    begins: Sequence[int] | None = None
+    """(example,) first token of what is labelled in each statement; None: the second of all."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know of the model's tokens and its template."""
 
@@ -65,7 +68,11 @@ def task_questions(
         UnavailableError: a source that cannot be reached.
     """
     found, tokenizer = load_dataset(task, data, limit, offline=offline), handle.tokenizer
-    if task.kind == "statements":
+    begins = None
+    if task.turns:
+        rendered = [encode_turns(tokenizer, e.turns) for e in found.examples]
+        prompts, begins = [r.ids for r in rendered], [r.begin for r in rendered]
+    elif task.kind == "statements":
         prompts = [
             encode_statement(tokenizer, e.question, causal=handle.causal)[0] for e in found.examples
         ]
@@ -80,7 +87,8 @@ def task_questions(
         "sha256": found.sha256,
         "n_dropped": found.n_dropped,
     }
-    return _fitting(Questions(found.examples, prompts, None, facts), task, handle, max_new_tokens)
+    asked = Questions(found.examples, prompts, None, facts, begins)
+    return _fitting(asked, task, handle, max_new_tokens)
 
 
 def given_questions(
@@ -157,6 +165,7 @@ def _fitting(
         prompt_ids=[asked.prompt_ids[i] for i in kept],
         given=None if asked.given is None else [asked.given[i] for i in kept],
         facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
+        begins=None if asked.begins is None else [asked.begins[i] for i in kept],
         notes=_notes(handle, answers=bool(max_new_tokens)),
     )
 

@@ -137,10 +137,11 @@ def known_answers(plan: Plan) -> list[Answer] | None:
     """Statements, and answers made elsewhere, still without scores; None where the model is to
     answer."""
     none, q = np.zeros(0, dtype=np.float32), plan.questions
-    if plan.statements:  # sequences whose first token is the prompt
-        pairs = zip(q.examples, q.prompt_ids, strict=True)
+    if plan.statements:  # sequences whose first token is the prompt, or all before the last turn
+        begins = q.begins or [1] * len(q.examples)
         return [
-            Answer(e.id, ids[:1], ids[1:], False, e.question, none, none, none) for e, ids in pairs
+            Answer(e.id, ids[:n], ids[n:], False, e.question, none, none, none)
+            for e, ids, n in zip(q.examples, q.prompt_ids, begins, strict=True)
         ]
     if q.given is None:
         return None

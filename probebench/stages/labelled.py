@@ -122,7 +122,9 @@ def _placed(plan: Plan, a: LabelledAnswer, span: Span | None) -> LabelledAnswer:
     """An answer with the tokens that positions are named by."""
     tokenizer, ids = plan.handle.tokenizer, (a.answer.prompt_ids, a.answer.answer_ids)
     tokens = place_answer(tokenizer, plan.thinking, ids, stopped=a.answer.stopped, exact=span)
-    if plan.statements:
+    if a.example.turns:
+        tokens = replace(tokens, statement_last=tokens.n_total - 1, begin=tokens.n_prompt)
+    elif plan.statements:
         last = encode_statement(tokenizer, a.example.question, causal=plan.handle.causal)[1]
         tokens = replace(tokens, statement_last=last)
     return replace(a, exact=span if tokens.exact else None, tokens=tokens)

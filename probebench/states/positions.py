@@ -99,7 +99,7 @@ def exact_answer_after_last(answer: TokenizedAnswer) -> int | None:
 
 def _from_end(k: int) -> Rule:
     def rule(answer: TokenizedAnswer) -> int | None:
-        return answer.n_total - k if answer.n_total >= k else None
+        return answer.n_total - k if answer.n_total - k >= answer.begin else None
 
     rule.__name__ = f"-{k}"
     rule.__doc__ = f"Token {k} from the end of the sequence, the stop token included."

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probebench.errors import BadFileError
+from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
 from probebench.tasks.local.rows import FileRow, lookup, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.types import Example
 
-LABELS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0}
 PLAIN = "plain form"
 """Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 
@@ -26,21 +26,18 @@ def to_example(task: Task, row: FileRow) -> Example:
     """
     where, statements = row.where, task.kind == "statements"
     fields = _from_plain(task, row.fields)
+    turns = turns_of(task.turns, fields, where) if task.turns else ()
     question = lookup(fields, task.fields.question) or (
         fields.get("statement") if statements else None
     )
+    if turns:
+        question = as_text(turns)
     if not isinstance(question, str) or not question.strip():
         raise _missing("statement" if statements else "question", [task.fields.question], row)
     references: tuple[str, ...] = ()
     label: int | None = None
     if statements:
-        label = LABELS.get(text_of(lookup(fields, task.fields.label)).lower())
-        if label is None:
-            value = lookup(fields, task.fields.label)
-            raise BadFileError(
-                f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false; got "
-                f"{value!r}."
-            )
+        label = _label(task, fields, where)
     else:
         references = _answers(task, fields, task.fields.answers, where)
         if not references:
@@ -48,7 +45,7 @@ def to_example(task: Task, row: FileRow) -> Example:
             raise _missing("answer", [*task.fields.answers, *plain], row)
     wrong = _answers(task, fields, task.fields.wrong, where)
     wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
-    group = group_of(task, fields, question, where)
+    group = group_of(task, fields, as_text(turns[:-1]) if turns else question, where)
     given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
     content = json.dumps([group, question, references, label])
     identity = given if given is not None else hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -56,8 +53,22 @@ def to_example(task: Task, row: FileRow) -> Example:
     split = row.split if task.split == "official" else None
     columns = {**fields, "context": context} if context else dict(fields)
     return Example(
-        text_of(identity), question.strip(), references, group, split, wrong, label, columns
+        text_of(identity), question.strip(), references, group, split, wrong, label, columns, turns
     )
+
+
+def _label(task: Task, fields: Mapping[str, Any], where: str) -> int:
+    """The label that came with a statement or a transcript."""
+    value, own = lookup(fields, task.fields.label), task.turns.labels if task.turns else {}
+    text = text_of(value)
+    label = own.get(text, LABELS.get(text.lower()))
+    if label is None:
+        words = "".join(f", {name} ({meant})" for name, meant in own.items())
+        raise BadFileError(
+            f"{where}: label in field {task.fields.label!r} must be 1 or true, 0 or false{words}; "
+            f"got {value!r}."
+        )
+    return label
 
 
 def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:

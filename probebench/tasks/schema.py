@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from probebench.errors import BadFileError, UnknownNameError
+from probebench.tasks.labelled.fields import TurnFields
 from probebench.tasks.typed import build
 
 Kind = Literal["qa", "choice", "numeric", "statements"]
@@ -146,6 +147,8 @@ class Task:
     fields: Fields = field(default_factory=Fields)
     prompt: Prompt = field(default_factory=Prompt)
     generation: Generation = field(default_factory=Generation)
+    turns: TurnFields | None = None
+    """For kind `statements` whose statements are transcripts."""
     variants: Mapping[str, Any] = field(default_factory=dict)
     """Name -> the keys that differ, for relatives of this task such as its negated statements."""
     path: str = ""
@@ -163,7 +166,8 @@ class Task:
             "variants",
             "path",
         }
-        content = {k: v for k, v in dataclasses.asdict(self).items() if k not in words}
+        every = dataclasses.asdict(self).items()
+        content = {k: v for k, v in every if k not in words and v is not None}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -268,7 +272,12 @@ def _check(task: Task, path: Path, name: str) -> Task:
             f"{path}: kind 'choice' needs 'options', or the other options' columns in 'fields: "
             "wrong'."
         )
+    if task.turns and task.kind != "statements":
+        raise BadFileError(
+            f"{path}: 'turns' are for kind 'statements', whose labels are given; got {task.kind!r}."
+        )
     for key, pattern, groups in (
+        ("turns: pattern", task.turns and task.turns.pattern, ("assistant",)),
         ("answer_pattern", task.fields.answer_pattern, ("answer",)),
         ("pattern", task.fields.group.pattern, ("group", "group1")),
     ):

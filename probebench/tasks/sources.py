@@ -17,6 +17,7 @@ from probebench.files import write_atomic
 from probebench.hub import hub_is_there
 from probebench.options.python import speaks_python
 from probebench.tasks.examples import to_example
+from probebench.tasks.labelled.turns import answers_apart
 from probebench.tasks.local.data import local_rows, told_apart
 from probebench.tasks.local.rows import FileRow, lookup, read_rows, text_of
 from probebench.tasks.schema import File, Task
@@ -78,6 +79,8 @@ def load_dataset(
         for r in rows
         if all(text_of(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields)
     ]
+    if task.turns:
+        wanted = list(answers_apart(task.turns, task.fields.label, wanted))
     examples, dropped = _unique(
         told_apart([to_example(task, row) for row in wanted], [row.file for row in wanted])
     )

@@ -55,9 +55,11 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def _written(text: str) -> Any:
+def written(text: Any) -> Any:
     """A list or record that a csv file holds as text: JSON, or as Python and numpy print one; else
-    the text itself."""
+    what was given."""
+    if not isinstance(text, str):
+        return text
     with suppress(ValueError):
         return json.loads(text)
     quoted = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)  # numpy leaves out the commas
@@ -86,7 +88,7 @@ def strings(value: Any) -> list[str]:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return []
     if isinstance(value, str) and value[:1] in ("[", "{"):
-        found = _written(value)
+        found = written(value)
         value = (
             found
             if isinstance(found, list | tuple) or (isinstance(found, Mapping) and "text" in found)

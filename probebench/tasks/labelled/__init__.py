@@ -1,0 +1,1 @@
+"""Texts that came with their labels: turns of transcripts, spans inside answers."""
