@@ -114,7 +114,8 @@ def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers
     )
     ax = run.plot()
     assert ax.get_ylim() == (n_layers + 1, 0), "the embedding row and every block, downwards"
-    assert tick_labels(ax.yaxis) == ["emb", *(str(k) for k in range(0, n_layers, 2))]
+    even = [str(k) for k in range(0, n_layers, 2)]
+    assert tick_labels(ax.yaxis) == ["emb", *even, str(n_layers - 1)], "the last layer too"
     ax = run.plot("components")
     assert ax.get_ylim() == (n_layers, 0)
     assert tick_labels(ax.yaxis)[:2] == ["0", "3"]
@@ -430,6 +431,67 @@ def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
         save_figure(axes[0, 0], tmp_path, "all", ["png"])
     with pytest.raises(UnknownNameError, match="style 'print'"), style("print"):
         pass
+
+
+def colours_of(ax):
+    """Colour of each value of a map, as the picture has it."""
+    mesh = ax.collections[0]
+    return mesh.cmap(mesh.norm(mesh.get_array().filled(np.nan).ravel()))[:, :3]
+
+
+def test_below_chance_has_a_colour_of_its_own():
+    matrix = pd.DataFrame([[0.21, 0.5, 0.79]], index=["0"], columns=["a", "b", "c"])
+    for draw in (plot_positions, plot_transfer):
+        below, chance, above = colours_of(draw(matrix))
+        assert chance.min() > 0.95, "white"
+        assert below.mean() < 0.8 and above.mean() < 0.8
+        assert below[0] > above[0] + 0.1, "more red in it than in blue"
+    assert plot_positions(matrix).collections[0].get_clim() == (0.2, 1.0)
+    assert plot_positions(matrix.clip(lower=0.5)).collections[0].get_clim() == (0.5, 1.0)
+    assert colours_of(plot_positions(matrix, vmin=0.79))[-1].min() > 0.95, "white is what one says"
+    below, chance, above = colours_of(plot_components(matrix))
+    assert chance.min() > 0.95 and below[0] > above[0]
+
+
+def test_components_are_centred_on_chance_and_amounts_on_nothing():
+    high = pd.DataFrame({"attn.q": [0.7, 0.8]}, index=["0", "1"])
+    assert plot_components(high).collections[0].get_clim() == (0.5, 0.8)
+    assert plot_components(high, middle=None).collections[0].get_clim() == (0.0, 0.8)
+    _, dark = colours_of(plot_components(high, middle=None))
+    assert dark.argmax() == 1, "green"
+    shares = colours_of(plot_components(high / 8, middle=1 / 7))
+    assert shares[0][0] > shares[0][1], "violet: below the share that all would have"
+
+
+def test_tall_maps_carry_numbers_and_both_ends_have_a_tick():
+    rows = ["emb", *map(str, range(3, 30))]
+    matrix = pd.DataFrame(np.linspace(0.3, 0.9, 28)[:, None], index=rows, columns=["-1"])
+    ax = plot_positions(matrix)
+    assert {".30", ".90"} <= {t.get_text() for t in ax.texts}
+    ticks = tick_labels(ax.yaxis)
+    assert ticks[:3] == ["emb", "3", "4"] and ticks[-2:] == ["28", "29"]
+    taller = pd.DataFrame(np.full((90, 1), 0.6), index=map(str, range(90)), columns=["-1"])
+    assert not plot_positions(taller).texts
+
+
+def test_the_strip_has_values_and_a_key():
+    strip = pd.DataFrame(
+        {"sublayer": [1, 2], "kind": ["ATT", "MLP"], "selected": [True, False], "auroc": [0.7, 0.6]}
+    )
+    ax = plot_sublayers(strip)
+    assert {"1", "2", ".70", ".60"} == {t.get_text() for t in ax.texts}
+    key = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert key == ["MLP, selected", "attention, selected", "not selected"]
+
+
+def test_a_caption_names_what_is_on_the_picture(run):
+    said = words_of(run.plot()).replace("\n", " ")
+    p = run.record.controls.permutation.max_statistic_p
+    assert f"p = {p:.3f}" in said
+    assert (run.record.data.origin or "a file") in said or "(--" in said
+    matrix = run.matrix()
+    assert ("Grey" in said) == bool(matrix.isna().to_numpy().any())
+    assert ("Violet" in said) == bool((matrix < 0.5).to_numpy().any())
 
 
 def test_a_site_that_is_not_there_is_nan_with_a_reason_everywhere(model_folder, tmp_path):

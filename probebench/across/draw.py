@@ -11,7 +11,6 @@ import numpy as np
 from probebench.across.transfer_map import transfer_map
 from probebench.errors import UnknownNameError, UsageError
 from probebench.files import content_key, make_folder, write_atomic
-from probebench.maps.heatmap import VMAX, VMIN
 from probebench.maps.style import FORMATS, save_figure, style
 from probebench.options.python import speaks_python
 from probebench.record.maps import MAPS
@@ -120,7 +119,7 @@ def _check(
         raise UsageError(
             f"--top takes a number from 1 on, without --significant; got {given['top']}."
         )
-    low, high = colours.get("vmin", VMIN), colours.get("vmax", VMAX)
+    low, high = colours.get("vmin", 0.0), colours.get("vmax", 1.0)
     if not np.isfinite([low, high]).all() or (
         low >= high and (kind != "components" or len(colours) == 2)
     ):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,16 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+CHANCE = 0.5
 FEW = 6
 """Rows that all have a tick."""
 LETTERS = 21
 """Letters of a caption per inch."""
 ABSENT, SELECTED, BLUE, RED, GREY = "#d0d0d0", "#d95f02", "#2f6fb3", "#c0392b", "#e4e4e4"
 PALE = "#9a9a9a"
+ABOVE, BELOW, AMOUNTS = "Blues", "Purples", "Greens"
+"""Colours above a middle, below it, and of amounts that have none. Orange is the selected cell and
+nothing else."""
 
 
 def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -27,19 +32,59 @@ def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a value is drawn in: white at the middle, ever darker towards both ends, as dark on one
+    side as on the other at the same distance."""
+
+    low: float
+    high: float
+    middle: float
+
+    @classmethod
+    def of_aurocs(cls, matrix: pd.DataFrame, low: float | None, high: float | None) -> Self:
+        """From chance to 1, and down to the tenth below the least value where one is below chance;
+        or between ends of one's own."""
+        values = matrix.to_numpy(dtype=float)
+        least = float(np.min(values[np.isfinite(values)], initial=CHANCE))
+        if low is None:
+            low = CHANCE if least >= CHANCE else float(np.floor(least * 10) / 10)
+        return cls(low, 1.0 if high is None else high, max(low, CHANCE))
+
+    @property
+    def reach(self) -> float:
+        """Distance from the middle at which the colour is darkest."""
+        return max(self.high - self.middle, self.middle - self.low)
+
+    @property
+    def colours(self) -> Any:
+        """From low to high: violet below the middle and blue above it."""
+        from matplotlib import colormaps
+        from matplotlib.colors import ListedColormap
+
+        away = (np.linspace(self.low, self.high, 256) - self.middle) / self.reach
+        above, below = colormaps[ABOVE], colormaps[BELOW]
+        return ListedColormap([above(a) if a >= 0 else below(-a) for a in away])
+
+    def dark(self, value: float) -> bool:
+        """Is its colour dark, so that what is written on it is white?"""
+        return abs(value - self.middle) / self.reach > 0.55
+
+
 def colour_cells(
-    ax: Axes, matrix: pd.DataFrame, colours: Any, low: float, high: float, label: str
+    ax: Axes, matrix: pd.DataFrame, scale: Scale, label: str, colours: Any = None
 ) -> None:
-    """The cells of a table in colours from `low` to `high`; those that are NaN grey."""
+    """The cells of a table in the colours of a scale, or others from its low to its high end; those
+    that are NaN grey."""
     import seaborn as sns
 
     ax.set_facecolor(ABSENT)
     sns.heatmap(
         matrix.astype(float),
         ax=ax,
-        cmap=colours,
-        vmin=low,
-        vmax=high,
+        cmap=scale.colours if colours is None else colours,
+        vmin=scale.low,
+        vmax=scale.high,
         cbar_kws={"label": label, "pad": 0.02},
         xticklabels=True,
         yticklabels=False,
@@ -61,17 +106,23 @@ def label_axes(ax: Axes, x: str, y: str, title: str, caption: str) -> Axes:
 
 
 def layer_ticks(ax: Axes, rows: Sequence[Any], every: int) -> None:
-    """Ticks at every so many layers and at the embedding row; with wide steps at the last layer
-    too, as published."""
+    """Ticks at the embedding row, the first and the last layer, and at every so many between."""
     names = list(map(str, rows))
-    last = len(names) - 1 if every > 2 else None
-    every = every if len(names) > FEW else 1
-    ticks = [
-        i
-        for i, name in enumerate(names)
-        if not name.isdigit() or int(name) % every == 0 or i == last
-    ]
+    every, last = every if len(names) > FEW else 1, len(names) - 1
+    first = next((i for i, name in enumerate(names) if name.isdigit()), 0)
+    steps = {i for i, name in enumerate(names) if not name.isdigit() or int(name) % every == 0}
+    ticks = sorted(steps | {first, last})
     ax.set_yticks([i + 0.5 for i in ticks], [names[i] for i in ticks], rotation=0)
+
+
+def two_digits(value: float) -> str:
+    """A number as it stands in a cell."""
+    return f"{value:.2f}".removeprefix("0") if value < 0.995 else f"{value:.1f}"
+
+
+def write(ax: Axes, at: tuple[float, float], text: str, size: float, ink: str) -> None:
+    """A few letters around a point, in points of type."""
+    ax.text(*at, text, ha="center", va="center", fontsize=size, color=ink)
 
 
 def write_values(
@@ -80,16 +131,8 @@ def write_values(
     """Two digits in each cell, dark on light and light on dark."""
     for (i, j), value in np.ndenumerate(values.to_numpy(dtype=float)):
         if np.isfinite(value):
-            text = f"{value:.2f}".removeprefix("0") if value < 0.995 else f"{value:.1f}"
-            ax.text(
-                j + 0.5,
-                i + 0.5,
-                text,
-                ha="center",
-                va="center",
-                fontsize=size,
-                color="white" if dark(value) else "#333333",
-            )
+            ink = "white" if dark(value) else "#333333"
+            write(ax, (j + 0.5, i + 0.5), two_digits(value), size, ink)
 
 
 def hatch(ax: Axes, where: pd.DataFrame) -> None:

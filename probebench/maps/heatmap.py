@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from probebench.maps.axes import (
+    AMOUNTS,
     BLUE,
     GREY,
     RED,
     SELECTED,
+    Scale,
     axes_of,
     block_edges,
     colour_cells,
@@ -26,13 +28,16 @@ from probebench.maps.axes import (
     label_axes,
     layer_ticks,
     mark_columns,
+    two_digits,
+    write,
     write_values,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VMIN, VMAX = 0.5, 1.0
+TALL, WIDE = 40, 16
+"""Rows and columns of maps that have their numbers written in them."""
 
 
 def plot_positions(
@@ -50,15 +55,16 @@ def plot_positions(
     pale: Collection[str] = (),
     letters: Mapping[str, str] | None = None,
 ) -> Axes:
-    """Layer x position map in the published style: layers downwards, white to dark blue, absent
-    cells grey.
+    """Layer x position map in the published style: layers downwards, white at chance to dark blue,
+    violet below chance, absent cells grey.
 
     Args:
         matrix: layers (`emb`, `0`, `1`, ...) down, positions across, NaN where a cell is absent or
             masked.
         selected: (layer, position) to mark.
         ax: where to draw; a new figure when None.
-        vmin: value drawn white; 0.5 when None.
+        vmin: lower end of the colours; when None chance, which is white, or the tenth below the
+            least value.
         vmax: value drawn darkest; 1.0 when None.
         title: above the map.
         caption: in small type below it.
@@ -70,11 +76,11 @@ def plot_positions(
         pale: positions whose names are pale: they are never selected.
         letters: of some positions a letter above the column: those of one letter are one token.
     """
-    low, high = VMIN if vmin is None else vmin, VMAX if vmax is None else vmax
+    scale = Scale.of_aurocs(matrix, vmin, vmax)
     ax = axes_of(ax, (2.2 + 0.46 * matrix.shape[1], 2.2 + max(0.22 * matrix.shape[0], 2.0)))
-    colour_cells(ax, matrix, "Blues", low, high, label)
-    if matrix.shape[0] <= 12 and matrix.shape[1] <= 16:
-        write_values(ax, matrix, lambda v: (v - low) / (high - low) > 0.55)
+    colour_cells(ax, matrix, scale, label)
+    if matrix.shape[0] <= TALL and matrix.shape[1] <= WIDE:
+        write_values(ax, matrix, scale.dark)
     layer_ticks(ax, matrix.index, every=2)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     mark_columns(ax, list(matrix.columns), pale, letters or {})
@@ -107,36 +113,35 @@ def plot_components(
     title: str = "",
     caption: str = "",
     label: str = "Test AUROC",
+    middle: float | None = 0.5,
     note: str = "",
 ) -> Axes:
-    """Layer x component map: blue below, white at, orange above the middle of the data; absent
-    cells grey.
+    """Layer x component map: violet below, white at, blue above the middle; amounts without one
+    from white to green; absent cells grey.
 
     Args:
         matrix: layers down, components (`attn.q`, ...) across, NaN where a layer does not have one.
         widths: of each component, its width in words, written below its name.
         ax: where to draw; a new figure when None.
-        vmin: value drawn darkest blue; the smallest when None.
-        vmax: value drawn darkest orange; the largest when None.
+        vmin: lower end of the colours; when None the smallest, or the middle.
+        vmax: upper end of the colours; when None the largest.
         title: above the map; says which quantity is drawn.
         caption: in small type below it.
         label: what the colours mean.
+        middle: of the colours: chance, or the share that all would have; None for amounts from 0
+            on.
         note: written across the map, where nothing is drawn.
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     values = matrix.to_numpy(dtype=float)
-    finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.array([0.0, 1.0])
-    low = vmin if vmin is not None else float(finite.min())
-    high = vmax if vmax is not None else float(finite.max())
-    low, high = (low, high) if low < high else (low - 0.01, low + 0.01)
+    finite = values[np.isfinite(values)]
+    white = 0.0 if middle is None else middle
+    low = vmin if vmin is not None else float(np.min(finite, initial=white))
+    high = vmax if vmax is not None else float(np.max(finite, initial=white))
+    scale = Scale(low, high, white) if low < high else Scale(low, low + 0.01, low)
     ax = axes_of(ax, (2.2 + 0.72 * matrix.shape[1], 2.4 + max(0.2 * matrix.shape[0], 2.0)))
-    colours = LinearSegmentedColormap.from_list(
-        "blue-white-orange", ["#1f5fa8", "#9cc3e6", "#ffffff", "#f7bd84", "#d9690a"]
-    )
-    colour_cells(ax, matrix, colours, low, high, label)
-    if matrix.shape[0] <= 12:
-        write_values(ax, matrix, lambda v: abs((v - low) / (high - low) - 0.5) > 0.42)
+    colour_cells(ax, matrix, scale, label, colours=AMOUNTS if middle is None else None)
+    if matrix.shape[0] <= TALL:
+        write_values(ax, matrix, scale.dark)
     layer_ticks(ax, matrix.index, every=3)
     names = [
         f"{name}\n{widths[name]}" if widths and name in widths else str(name)
@@ -151,8 +156,8 @@ def plot_components(
 def plot_sublayers(
     strip: pd.DataFrame, *, ax: Axes | None = None, title: str = "", caption: str = ""
 ) -> Axes:
-    """Two rows of numbered sublayers, `MLP` (2, 4, ...) above `ATT` (1, 3, ...): selected ones blue
-    and red, others grey.
+    """Two rows of numbered sublayers, `MLP` (2, 4, ...) above `ATT` (1, 3, ...), each with its
+    AUROC: selected ones blue and red, others grey.
 
     Args:
         strip: one row per sublayer with columns `sublayer` (1, 2, ...), `kind` (`ATT` or `MLP`) and
@@ -168,27 +173,26 @@ def plot_sublayers(
     ax = axes_of(ax, (width, 1.4 + 2 * (width - 0.8) / n))
     for row in strip.itertuples():
         x, y = (row.sublayer - 1) // 2, 1 if row.kind == "ATT" else 0
-        chosen, colour = bool(row.selected), BLUE if row.kind == "MLP" else RED
-        missing = not np.isfinite(row.auroc)
+        colour = (BLUE if row.kind == "MLP" else RED) if row.selected else GREY
+        there, ink = np.isfinite(row.auroc), "white" if row.selected else "#333333"
         ax.add_patch(
             plt.Rectangle(
-                (x, y),
-                1,
-                1,
-                facecolor=colour if chosen else GREY,
-                edgecolor="white",
-                hatch="////" if missing else None,
+                (x, y), 1, 1, facecolor=colour, edgecolor="white", hatch=None if there else "////"
             )
         )
-        ax.text(
-            x + 0.5,
-            y + 0.5,
-            str(row.sublayer),
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            color="white" if chosen else "#333333",
-        )
+        write(ax, (x + 0.5, y + (0.34 if there else 0.5)), str(row.sublayer), 7.5, ink)
+        if there:
+            write(ax, (x + 0.5, y + 0.72), two_digits(row.auroc), 6, ink)
+    key = ((BLUE, "MLP, selected"), (RED, "attention, selected"), (GREY, "not selected"))
+    ax.legend(
+        handles=[plt.Rectangle((0, 0), 1, 1, facecolor=c, label=words) for c, words in key],
+        loc="upper right",
+        bbox_to_anchor=(1, 0),
+        ncols=len(key),
+        frameon=False,
+        fontsize=6.5,
+        borderaxespad=0.2,
+    )
     ax.set(xlim=(0, n), ylim=(2, 0), aspect="equal")
     ax.set_xticks([])
     ax.set_yticks([0.5, 1.5], ["MLP", "ATT"])
@@ -216,17 +220,18 @@ def plot_transfer(
             parts rows that are no test task, such as a probe of several tasks, from what is above
             them.
         ax: where to draw; a new figure when None.
-        vmin: value drawn white; 0.5 when None.
+        vmin: lower end of the colours; when None chance, which is white, or the tenth below the
+            least value.
         vmax: value drawn darkest; 1.0 when None.
         title: above the map.
         caption: in small type below it.
         label: what the colours mean.
     """
-    low, high = VMIN if vmin is None else vmin, VMAX if vmax is None else vmax
+    scale = Scale.of_aurocs(matrix, vmin, vmax)
     n = max(matrix.shape)
     ax = axes_of(ax, (2.8 + 0.62 * n, 2.2 + 0.55 * n))
-    colour_cells(ax, matrix, "Blues", low, high, label)
-    write_values(ax, matrix, lambda v: (v - low) / (high - low) > 0.55, size=8)
+    colour_cells(ax, matrix, scale, label)
+    write_values(ax, matrix, scale.dark, size=8)
     for i, name in enumerate(matrix.index):
         if name in matrix.columns:
             at = list(matrix.columns).index(name), i

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UnknownNameError, UsageError
+from probebench.maps.axes import CHANCE
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers
 from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.parts.measured import TestedCell
@@ -34,7 +35,7 @@ from probebench.record.tables import (
     sublayers_table,
 )
 from probebench.record.words import agreement_words, part_words, ranked, terms
-from probebench.text import extremes, interval, number
+from probebench.text import clipped, extremes, interval, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +45,8 @@ PATHS = (
     "One path each: attn.v and attn.o; mlp.up, mlp.gate and mlp.down. Columns do not add up: no "
     "shares."
 )
+ORIGIN = 80
+"""Letters of a source that a caption shows."""
 SEE = "What replacing them changes: --score ablation."
 
 
@@ -68,7 +71,12 @@ def positions_map(
     lines = [
         f"{probe_words(record)} on site {site}, test AUROC, {n_words(record, own)}.",
         "No cell could be fitted." if best is None else _marked(best),
+        *_by_chance(record, site),
     ]
+    if matrix.isna().to_numpy().any():
+        lines.append("Grey: no such token in enough answers.")
+    if (matrix.to_numpy(dtype=float) < CHANCE).any():
+        lines.append("Violet: below chance.")
     hatched = None
     if hatch:
         if not np.isfinite(cell_table(record, scores, site, "q").to_numpy(dtype=float)).any():
@@ -98,12 +106,21 @@ def positions_map(
 
 
 def _marked(best: TestedCell) -> str:
-    """The cell that is framed, and what is grey."""
+    """The cell that is framed."""
     return (
         f"Marked: cell selected on validation, layer {best.layer}, {best.position}, "
-        f"{number(best.test_auroc)} {interval(best.test_auroc_95, 2)}, n = "
-        f"{best.n_test:,}. Grey: too few such tokens."
+        f"{number(best.test_auroc)} {interval(best.test_auroc_95, 2)}, n = {best.n_test:,}."
     )
+
+
+def _by_chance(record: Record, site: str) -> list[str]:
+    """How often shuffled labels make a map whose best cell is as high; nothing of a map that was
+    not held against them."""
+    found = record.controls.permutation
+    if found.site != site or found.max_statistic_p is None:
+        return []
+    p = number(found.max_statistic_p)
+    return [f"Best cell against the best of {found.shuffles:,} maps of shuffled labels: p = {p}."]
 
 
 def components_map(
@@ -134,6 +151,7 @@ def components_map(
         "caption": caption(record, shown.lines),
         "label": shown.label,
         "widths": shown.widths,
+        "middle": shown.middle,
         "note": shown.note,
     }
     matrix = narrowed(shown.matrix, layers)
@@ -153,6 +171,8 @@ class _Components:
     """Of the caption."""
     widths: dict[str, str] | None = None
     """Of each component, where they are printed."""
+    middle: float | None = None
+    """Of the colours; None for amounts."""
     note: str = ""
     """What stands there instead of numbers."""
 
@@ -164,8 +184,9 @@ def _scores(record: Record, scores: pd.DataFrame, position: str | None) -> _Comp
     lines = [
         f"{probe_words(record)} on each component's vectors at {position}, {n_words(record, own)}.",
         width_words(record),
-        "Grey: the layer does not have it, or it was not read.",
     ]
+    if components_table(record, scores, position).isna().to_numpy().any():
+        lines.append("Grey: the layer does not have it, or it was not read.")
     if len(stuck := own[~own.converged]):
         first = stuck.iloc[0]
         lines.append(
@@ -177,6 +198,7 @@ def _scores(record: Record, scores: pd.DataFrame, position: str | None) -> _Comp
         "Test AUROC",
         lines,
         component_widths(record),
+        middle=CHANCE,
     )
 
 
@@ -194,7 +216,7 @@ def _effects(
             f"{n} test answers. By an earlier version: near zero wherever a norm follows, and held "
             "against no replacement.",
         ]
-        return _Components(matrix, title, "Share of the layer", lines)
+        return _Components(matrix, title, "Share of the layer", lines, middle=1 / len(COMPONENTS))
     unit = "nats" if target == "logprob" else "units of the decision"
     what = (
         f"Mean absolute change of {TARGETS[target]}, in {unit}, when a component is replaced by "
@@ -238,9 +260,9 @@ def sublayers_map(
     )
     lines = [
         f"Selected (coloured): {rule}; {probe_words(record)} on attn.o and mlp.down at "
-        f"{position}, {n_words(record, own)}.",
-        "Numbering: attention of layer l is sublayer 2l + 1, its MLP 2l + 2. Hatched: no probe "
-        "there.",
+        f"{position}, {n_words(record, own)}. Below each number its test AUROC.",
+        "Numbering: attention of layer l is sublayer 2l + 1, its MLP 2l + 2.",
+        *(["Hatched: no probe there."] if table.auroc.isna().any() else []),
         *([width_words(record)] if record.probe.width else []),
     ]
     settings = {"title": f"{model_words(record)}: sublayers", "caption": caption(record, lines)}
@@ -289,6 +311,8 @@ def n_words(record: Record, shown: pd.DataFrame) -> str:
 
 def caption(record: Record, lines: Sequence[str]) -> str:
     """Small type below a map."""
-    part = part_words(record)
+    own = not (record.settings.get("data") or record.settings.get("answers"))
+    data = [clipped(record.data.origin, ORIGIN)] if own and record.data.origin else []
+    said = "; ".join([*data, *filter(None, [part_words(record)])])
     last = f"Protocol {record.protocol_version}, probebench {record.package.version}."
-    return "\n".join([*lines, *([f"Examples: {part}."] if part else []), last])
+    return "\n".join([*lines, *([f"Examples: {said}."] if said else []), last])
