@@ -441,8 +441,8 @@ def colours_of(ax):
 
 def test_below_chance_has_a_colour_of_its_own():
     matrix = pd.DataFrame([[0.21, 0.5, 0.79]], index=["0"], columns=["a", "b", "c"])
-    for draw in (plot_positions, plot_transfer):
-        below, chance, above = colours_of(draw(matrix))
+    for plot in (plot_positions, plot_transfer):
+        below, chance, above = colours_of(plot(matrix))
         assert chance.min() > 0.95, "white"
         assert below.mean() < 0.8 and above.mean() < 0.8
         assert below[0] > above[0] + 0.1, "more red in it than in blue"

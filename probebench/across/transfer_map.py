@@ -12,7 +12,7 @@ from probebench.across.transfer import AT, OTHERS, transfer
 from probebench.files import make_folder, write_atomic
 from probebench.maps.heatmap import plot_transfer
 from probebench.maps.style import save_figure, style
-from probebench.record.maps import caption
+from probebench.record.captions import caption
 from probebench.record.run import Run
 from probebench.record.schema import Record
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from probebench.maps.colours import RED, Scale, palette
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-CHANCE = 0.5
 FEW = 6
 """Rows that all have a tick."""
 LETTERS = 21
 """Letters of a caption per inch."""
-ABSENT, SELECTED, BLUE, RED, GREY = "#d0d0d0", "#d95f02", "#2f6fb3", "#c0392b", "#e4e4e4"
-PALE = "#9a9a9a"
-ABOVE, BELOW, AMOUNTS = "Blues", "Purples", "Greens"
-"""Colours above a middle, below it, and of amounts that have none. Orange is the selected cell and
-nothing else."""
 
 
 def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -32,45 +27,6 @@ def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """What a value is drawn in: white at the middle, ever darker towards both ends, as dark on one
-    side as on the other at the same distance."""
-
-    low: float
-    high: float
-    middle: float
-
-    @classmethod
-    def of_aurocs(cls, matrix: pd.DataFrame, low: float | None, high: float | None) -> Self:
-        """From chance to 1, and down to the tenth below the least value where one is below chance;
-        or between ends of one's own."""
-        values = matrix.to_numpy(dtype=float)
-        least = float(np.min(values[np.isfinite(values)], initial=CHANCE))
-        if low is None:
-            low = CHANCE if least >= CHANCE else float(np.floor(least * 10) / 10)
-        return cls(low, 1.0 if high is None else high, max(low, CHANCE))
-
-    @property
-    def reach(self) -> float:
-        """Distance from the middle at which the colour is darkest."""
-        return max(self.high - self.middle, self.middle - self.low)
-
-    @property
-    def colours(self) -> Any:
-        """From low to high: violet below the middle and blue above it."""
-        from matplotlib import colormaps
-        from matplotlib.colors import ListedColormap
-
-        away = (np.linspace(self.low, self.high, 256) - self.middle) / self.reach
-        above, below = colormaps[ABOVE], colormaps[BELOW]
-        return ListedColormap([above(a) if a >= 0 else below(-a) for a in away])
-
-    def dark(self, value: float) -> bool:
-        """Is its colour dark, so that what is written on it is white?"""
-        return abs(value - self.middle) / self.reach > 0.55
-
-
 def colour_cells(
     ax: Axes, matrix: pd.DataFrame, scale: Scale, label: str, colours: Any = None
 ) -> None:
@@ -78,7 +34,7 @@ def colour_cells(
     that are NaN grey."""
     import seaborn as sns
 
-    ax.set_facecolor(ABSENT)
+    ax.set_facecolor(palette().absent)
     sns.heatmap(
         matrix.astype(float),
         ax=ax,
@@ -126,13 +82,12 @@ def write(ax: Axes, at: tuple[float, float], text: str, size: float, ink: str) -
 
 
 def write_values(
-    ax: Axes, values: pd.DataFrame, dark: Callable[[float], bool], size: float = 6.5
+    ax: Axes, values: pd.DataFrame, ink: Callable[[float], str], size: float = 6.5
 ) -> None:
     """Two digits in each cell, dark on light and light on dark."""
     for (i, j), value in np.ndenumerate(values.to_numpy(dtype=float)):
         if np.isfinite(value):
-            ink = "white" if dark(value) else "#333333"
-            write(ax, (j + 0.5, i + 0.5), two_digits(value), size, ink)
+            write(ax, (j + 0.5, i + 0.5), two_digits(value), size, ink(value))
 
 
 def hatch(ax: Axes, where: pd.DataFrame) -> None:
@@ -141,7 +96,9 @@ def hatch(ax: Axes, where: pd.DataFrame) -> None:
 
     for i, j in np.argwhere(where.to_numpy(dtype=bool)):
         ax.add_patch(
-            plt.Rectangle((j, i), 1, 1, fill=False, hatch="////", edgecolor="#9a9a9a", linewidth=0)
+            plt.Rectangle(
+                (j, i), 1, 1, fill=False, hatch="////", edgecolor=palette().pale, linewidth=0
+            )
         )
 
 
@@ -166,7 +123,7 @@ def mark_columns(
 ) -> None:
     """Pale names below some columns, small letters above others."""
     for j, (tick, name) in enumerate(zip(ax.get_xticklabels(), names, strict=True)):
-        tick.set_color(PALE if name in pale else tick.get_color())
+        tick.set_color(palette().pale if name in pale else tick.get_color())
         if name in letters:
             ax.text(j + 0.5, -0.05, letters[name], ha="center", va="bottom", fontsize=6.5)
 

@@ -13,12 +13,6 @@ import numpy as np
 import pandas as pd
 
 from probebench.maps.axes import (
-    AMOUNTS,
-    BLUE,
-    GREY,
-    RED,
-    SELECTED,
-    Scale,
     axes_of,
     block_edges,
     colour_cells,
@@ -32,6 +26,7 @@ from probebench.maps.axes import (
     write,
     write_values,
 )
+from probebench.maps.colours import BLUE, RED, SELECTED, Scale, palette, ramp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,8 +66,7 @@ def plot_positions(
         label: what the colours mean.
         hatched: boolean table like `matrix`, True for cells to hatch: those not distinguishable
             from chance.
-        flagged: (layer, position) of cells to mark with an exclamation mark: their fit did not
-            converge.
+        flagged: (layer, position) of cells to mark with an exclamation mark: fits not converged.
         pale: positions whose names are pale: they are never selected.
         letters: of some positions a letter above the column: those of one letter are one token.
     """
@@ -80,14 +74,14 @@ def plot_positions(
     ax = axes_of(ax, (2.2 + 0.46 * matrix.shape[1], 2.2 + max(0.22 * matrix.shape[0], 2.0)))
     colour_cells(ax, matrix, scale, label)
     if matrix.shape[0] <= TALL and matrix.shape[1] <= WIDE:
-        write_values(ax, matrix, scale.dark)
+        write_values(ax, matrix, scale.ink)
     layer_ticks(ax, matrix.index, every=2)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     mark_columns(ax, list(matrix.columns), pale, letters or {})
     if "emb" in matrix.index:
-        ax.axhline(list(matrix.index).index("emb") + 1, color="#666666", linewidth=0.8)
+        ax.axhline(list(matrix.index).index("emb") + 1, color=palette().pale, linewidth=0.8)
     for edge in block_edges(matrix.columns):
-        ax.axvline(edge, color="#999999", linewidth=0.8, linestyle=":")
+        ax.axvline(edge, color=palette().pale, linewidth=0.8, linestyle=":")
     if hatched is not None:
         hatch(ax, hatched.reindex(index=matrix.index, columns=matrix.columns, fill_value=False))
     places = {
@@ -139,9 +133,9 @@ def plot_components(
     high = vmax if vmax is not None else float(np.max(finite, initial=white))
     scale = Scale(low, high, white) if low < high else Scale(low, low + 0.01, low)
     ax = axes_of(ax, (2.2 + 0.72 * matrix.shape[1], 2.4 + max(0.2 * matrix.shape[0], 2.0)))
-    colour_cells(ax, matrix, scale, label, colours=AMOUNTS if middle is None else None)
+    colour_cells(ax, matrix, scale, label, ramp(palette().amounts) if middle is None else None)
     if matrix.shape[0] <= TALL:
-        write_values(ax, matrix, scale.dark)
+        write_values(ax, matrix, scale.ink)
     layer_ticks(ax, matrix.index, every=3)
     names = [
         f"{name}\n{widths[name]}" if widths and name in widths else str(name)
@@ -170,11 +164,11 @@ def plot_sublayers(
 
     n = int((strip["sublayer"].max() + 1) // 2)
     width = max(6.0, 1.2 + 0.34 * n)
-    ax = axes_of(ax, (width, 1.4 + 2 * (width - 0.8) / n))
+    ax, grey = axes_of(ax, (width, 1.4 + 2 * (width - 0.8) / n)), palette().grey
     for row in strip.itertuples():
         x, y = (row.sublayer - 1) // 2, 1 if row.kind == "ATT" else 0
-        colour = (BLUE if row.kind == "MLP" else RED) if row.selected else GREY
-        there, ink = np.isfinite(row.auroc), "white" if row.selected else "#333333"
+        colour = (BLUE if row.kind == "MLP" else RED) if row.selected else grey
+        there, ink = np.isfinite(row.auroc), "white" if row.selected else palette().near
         ax.add_patch(
             plt.Rectangle(
                 (x, y), 1, 1, facecolor=colour, edgecolor="white", hatch=None if there else "////"
@@ -183,7 +177,7 @@ def plot_sublayers(
         write(ax, (x + 0.5, y + (0.34 if there else 0.5)), str(row.sublayer), 7.5, ink)
         if there:
             write(ax, (x + 0.5, y + 0.72), two_digits(row.auroc), 6, ink)
-    key = ((BLUE, "MLP, selected"), (RED, "attention, selected"), (GREY, "not selected"))
+    key = ((BLUE, "MLP, selected"), (RED, "attention, selected"), (grey, "not selected"))
     ax.legend(
         handles=[plt.Rectangle((0, 0), 1, 1, facecolor=c, label=words) for c, words in key],
         loc="upper right",
@@ -231,13 +225,13 @@ def plot_transfer(
     n = max(matrix.shape)
     ax = axes_of(ax, (2.8 + 0.62 * n, 2.2 + 0.55 * n))
     colour_cells(ax, matrix, scale, label)
-    write_values(ax, matrix, scale.dark, size=8)
+    write_values(ax, matrix, scale.ink, size=8)
     for i, name in enumerate(matrix.index):
         if name in matrix.columns:
             at = list(matrix.columns).index(name), i
-            frame(ax, at, "#777777", 1.0)
+            frame(ax, at, palette().pale, 1.0)
         else:
-            ax.axhline(i, color="#666666", linewidth=0.8)
+            ax.axhline(i, color=palette().pale, linewidth=0.8)
     ax.set_xticks(
         np.arange(matrix.shape[1]) + 0.5,
         list(matrix.columns),

@@ -11,10 +11,18 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.maps.axes import CHANCE
+from probebench.maps.colours import CHANCE
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers
 from probebench.models.blocks.layouts import COMPONENTS
-from probebench.record.parts.measured import TestedCell
+from probebench.record.captions import (
+    caption,
+    chance_words,
+    marked_words,
+    model_words,
+    n_words,
+    probe_words,
+    width_words,
+)
 from probebench.record.schema import Record
 from probebench.record.tables import (
     EFFECTS,
@@ -34,8 +42,8 @@ from probebench.record.tables import (
     same_token_letters,
     sublayers_table,
 )
-from probebench.record.words import agreement_words, part_words, ranked, terms
-from probebench.text import clipped, extremes, interval, number
+from probebench.record.words import agreement_words, ranked
+from probebench.text import extremes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +53,6 @@ PATHS = (
     "One path each: attn.v and attn.o; mlp.up, mlp.gate and mlp.down. Columns do not add up: no "
     "shares."
 )
-ORIGIN = 80
-"""Letters of a source that a caption shows."""
 SEE = "What replacing them changes: --score ablation."
 
 
@@ -70,8 +76,8 @@ def positions_map(
     stuck = own[~own.converged]
     lines = [
         f"{probe_words(record)} on site {site}, test AUROC, {n_words(record, own)}.",
-        "No cell could be fitted." if best is None else _marked(best),
-        *_by_chance(record, site),
+        "No cell could be fitted." if best is None else marked_words(best),
+        *chance_words(record, site),
     ]
     if matrix.isna().to_numpy().any():
         lines.append("Grey: no such token in enough answers.")
@@ -103,24 +109,6 @@ def positions_map(
         "flagged": list(zip(stuck.layer, stuck.position, strict=True)),
     }
     return plot_positions(matrix, **{**settings, "caption": caption(record, lines), **options})
-
-
-def _marked(best: TestedCell) -> str:
-    """The cell that is framed."""
-    return (
-        f"Marked: cell selected on validation, layer {best.layer}, {best.position}, "
-        f"{number(best.test_auroc)} {interval(best.test_auroc_95, 2)}, n = {best.n_test:,}."
-    )
-
-
-def _by_chance(record: Record, site: str) -> list[str]:
-    """How often shuffled labels make a map whose best cell is as high; nothing of a map that was
-    not held against them."""
-    found = record.controls.permutation
-    if found.site != site or found.max_statistic_p is None:
-        return []
-    p = number(found.max_statistic_p)
-    return [f"Best cell against the best of {found.shuffles:,} maps of shuffled labels: p = {p}."]
 
 
 def components_map(
@@ -277,42 +265,3 @@ def component_widths(record: Record) -> dict[str, str]:
         if site in record.sites and (own := record.sites[site].widths):
             words[site] = extremes(own) + (f"→{to:,}" if to else "")
     return words
-
-
-def width_words(record: Record) -> str:
-    """Whether components were compared at one width."""
-    to = record.probe.width
-    if to:
-        return (
-            f"Components projected to width {to:,} by a random projection, seed "
-            f"{record.settings.seed}."
-        )
-    return (
-        "Components differ in width (printed below them), wider ones hold more: --width D "
-        "compares them at one."
-    )
-
-
-def model_words(record: Record) -> str:
-    """Model and task."""
-    return f"{record.model.name} on {record.task.name}"
-
-
-def probe_words(record: Record) -> str:
-    """The kind of probe."""
-    return f"{record.probe.name} probe"
-
-
-def n_words(record: Record, shown: pd.DataFrame) -> str:
-    """How many test examples the cells shown are scored on, and what the positive class is."""
-    n, words = shown[shown.masked == ""].n, terms(record)
-    return f"n = {extremes(n)} test {words.what}; positive class: {words.right}"
-
-
-def caption(record: Record, lines: Sequence[str]) -> str:
-    """Small type below a map."""
-    own = not (record.settings.get("data") or record.settings.get("answers"))
-    data = [clipped(record.data.origin, ORIGIN)] if own and record.data.origin else []
-    said = "; ".join([*data, *filter(None, [part_words(record)])])
-    last = f"Protocol {record.protocol_version}, probebench {record.package.version}."
-    return "\n".join([*lines, *([f"Examples: {said}."] if said else []), last])

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from probebench.maps.axes import SELECTED, axes_of
+from probebench.maps.axes import axes_of
+from probebench.maps.colours import SELECTED
 from probebench.record.parts.measured import DetectorFacts
 from probebench.text import cut
 
@@ -22,11 +23,13 @@ INK = {"publication": "#2f6fb3", "screen": "#7db4e8"}
 
 
 def plot_detectors(rows: Sequence[DetectorFacts], ax: Axes | None = None) -> Axes:
-    """One point and interval per detector, from the top down, the probe in orange."""
-    ax = axes_of(ax, (4.7, 0.8 + 0.22 * len(rows)))
-    ink = _ink()
+    """One point and interval per detector, the first, which is the selected probe, in orange; the
+    highest at the top."""
+    ax = axes_of(ax, (8.8, 0.8 + 0.22 * len(rows)))
+    ink, probe = _ink(), rows[0].name if rows else ""
+    rows = sorted(rows, key=lambda d: -d.auroc)
     for y, d in enumerate(rows):
-        colour = SELECTED if y == 0 else ink
+        colour = SELECTED if d.name == probe else ink
         low, high = d.auroc_95
         if low is not None and high is not None:
             ax.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")

@@ -199,6 +199,7 @@ def detectors_figure(record: Record) -> Figure:
     n = record.comparison.n_compared
     caption = (
         f"Test AUROC with 95 % interval of every detector on the same {n:,} "
-        f"{terms(record).what}; the line at 0.5 is chance."
+        f"{terms(record).what}, the highest first; orange is the selected probe, the line at 0.5 "
+        "is chance."
     )
-    return Figure(caption, alt, partial(plot_detectors, rows))
+    return Figure(caption, alt, partial(plot_detectors, rows), wide=True)

@@ -110,7 +110,8 @@ def key_figures(record: Record) -> Facts:
         items += [
             (
                 "Best simpler signal",
-                f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}",
+                f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}: "
+                f"{h.signal['label']}",
             ),
             (
                 "Probe minus signal",

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UsageError
-from probebench.record.maps import n_words
+from probebench.maps.colours import CHANCE
+from probebench.record.captions import n_words
 from probebench.record.parts.measured import PositionBest, SelectionFacts
 from probebench.record.run import Run
 from probebench.record.schema import Record
@@ -37,11 +38,13 @@ def positions_figure(run: Run) -> tuple[Figure, Table]:
     site = s.site
     matrix = run.matrix("auroc", site=site)
     n = n_words(run.record, cells(run.scores)[lambda t: t.site == site])
+    grey = " Grey: too few such tokens." if matrix.isna().to_numpy().any() else ""
+    below = " Violet: below chance." if (matrix < CHANCE).to_numpy().any() else ""
     caption = (
         f"Test AUROC of one probe per layer (down) and token position (across), site {site}; "
         f"positive class: {words.right}. Framed: the cell chosen on validation, layer {s.layer}, "
         f"{s.position}, {number(s.test_auroc)} {interval(s.test_auroc_95)}, n = {s.n_test:,}. Each "
-        f"cell is over the test {words.what} that have its token ({n}). Grey: too few such tokens. "
+        f"cell is over the test {words.what} that have its token ({n}).{grey}{below} "
         "Each cell is unbiased; the highest of them all is not."
     )
     alt = (
@@ -68,9 +71,8 @@ def component_figures(run: Run) -> list[tuple[Figure, Table]]:
 def _components(run: Run, position: str) -> tuple[Figure, Table]:
     matrix = run.components(position=position)
     n = n_words(run.record, cells(run.scores)[lambda t: t.position == position])
-    caption = (
-        f"Test AUROC of one probe per layer and component at {position}, {n}. Grey: not there "
-        "in this layer, or not read."
+    caption = f"Test AUROC of one probe per layer and component at {position}, {n}." + (
+        " Grey: not there in this layer, or not read." if matrix.isna().to_numpy().any() else ""
     )
     alt = f"Heatmap of test AUROC, {spread(matrix, 'layer', 'component')}"
     figure = Figure(caption, alt, partial(run.plot, "components", title="", caption=""), wide=True)
@@ -87,7 +89,7 @@ def _sublayers(run: Run, position: str) -> tuple[Figure, Table]:
     figure = Figure(
         f"Sublayers with the highest validation AUROC at {position}, n = "
         f"{extremes(strip.n[strip.n > 0])} test examples: attention of layer l is number 2l + 1, "
-        "its MLP 2l + 2. Blue: MLP, red: attention.",
+        "its MLP 2l + 2. Below each its test AUROC.",
         f"Strip of {len(strip)} sublayers; selected, with test AUROC: {chosen}.",
         partial(run.plot, "sublayers", title="", caption=""),
         wide=True,

@@ -1,0 +1,113 @@
+"""What numbers are drawn in: white at a middle on a light page, the page's own dark on a dark one,
+and stronger away from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+CHANCE = 0.5
+SELECTED, BLUE, RED = "#d95f02", "#2f6fb3", "#c0392b"
+"""Orange is the selected cell and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Colours of one of the two looks of a map."""
+
+    above: tuple[str, ...]
+    """From the middle on upwards."""
+    below: tuple[str, ...]
+    """From the middle on downwards."""
+    amounts: tuple[str, ...]
+    """Of amounts from 0 on, which have no middle."""
+    absent: str
+    pale: str
+    """Of names that take no part, and of lines."""
+    grey: str
+    """Of what is not selected."""
+    near: str
+    """What is written on colours near the middle."""
+    far: str
+    """What is written on colours far from it."""
+
+
+LIGHT = Palette(
+    above=("#ffffff", "#c6dbef", "#6baed6", "#2171b5", "#08306b"),
+    below=("#ffffff", "#dadaeb", "#9e9ac8", "#6a51a3", "#3f007d"),
+    amounts=("#ffffff", "#c7e9c0", "#74c476", "#238b45", "#00441b"),
+    absent="#d0d0d0",
+    pale="#9a9a9a",
+    grey="#e4e4e4",
+    near="#333333",
+    far="#ffffff",
+)
+DARK = Palette(
+    above=("#1b2027", "#1d3f63", "#2f6fb3", "#6fb0ea", "#c4e2ff"),
+    below=("#1b2027", "#3a3158", "#6a57a5", "#a693dd", "#e0d6ff"),
+    amounts=("#1b2027", "#1d4a33", "#2f8a57", "#6fcf97", "#c8f5d9"),
+    absent="#454c54",
+    pale="#7c848d",
+    grey="#30363d",
+    near="#dfe3e7",
+    far="#14181d",
+)
+
+
+def palette() -> Palette:
+    """The colours of the look that is being drawn in (`probebench.maps.style`)."""
+    import matplotlib as mpl
+    from matplotlib.colors import to_rgb
+
+    return LIGHT if sum(to_rgb(mpl.rcParams["figure.facecolor"])) > 1.5 else DARK
+
+
+def ramp(colours: tuple[str, ...]) -> Colormap:
+    """Colours from the first to the last."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("ramp", list(colours))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a value is drawn in: the page's own colour at the middle, ever stronger towards both
+    ends, and equally strong at the same distance on either side."""
+
+    low: float
+    high: float
+    middle: float
+
+    @classmethod
+    def of_aurocs(cls, matrix: pd.DataFrame, low: float | None, high: float | None) -> Self:
+        """From chance to 1, and down to the tenth below the least value where one is below chance;
+        or between ends of one's own."""
+        values = matrix.to_numpy(dtype=float)
+        least = float(np.min(values[np.isfinite(values)], initial=CHANCE))
+        if low is None:
+            low = CHANCE if least >= CHANCE else float(np.floor(least * 10) / 10)
+        return cls(low, 1.0 if high is None else high, max(low, CHANCE))
+
+    @property
+    def reach(self) -> float:
+        """Distance from the middle at which the colour is strongest."""
+        return max(self.high - self.middle, self.middle - self.low)
+
+    @property
+    def colours(self) -> Any:
+        """From low to high: violet below the middle and blue above it."""
+        from matplotlib.colors import ListedColormap
+
+        away = (np.linspace(self.low, self.high, 256) - self.middle) / self.reach
+        above, below = ramp(palette().above), ramp(palette().below)
+        return ListedColormap([above(a) if a >= 0 else below(-a) for a in away])
+
+    def ink(self, value: float) -> str:
+        """What is written on its colour."""
+        far = abs(value - self.middle) / self.reach > 0.55
+        return palette().far if far else palette().near

@@ -1,0 +1,72 @@
+"""What the small type below a map says: the probe, the examples, the marked cell, the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from probebench.record.parts.measured import TestedCell
+from probebench.record.schema import Record
+from probebench.record.words import part_words, terms
+from probebench.text import clipped, extremes, interval, number
+
+ORIGIN = 80
+"""Letters of a source that a caption shows."""
+
+
+def caption(record: Record, lines: Sequence[str]) -> str:
+    """Small type below a map."""
+    own = not (record.settings.get("data") or record.settings.get("answers"))
+    data = [clipped(record.data.origin, ORIGIN)] if own and record.data.origin else []
+    said = "; ".join([*data, *filter(None, [part_words(record)])])
+    last = f"Protocol {record.protocol_version}, probebench {record.package.version}."
+    return "\n".join([*lines, *([f"Examples: {said}."] if said else []), last])
+
+
+def model_words(record: Record) -> str:
+    """Model and task."""
+    return f"{record.model.name} on {record.task.name}"
+
+
+def probe_words(record: Record) -> str:
+    """The kind of probe."""
+    return f"{record.probe.name} probe"
+
+
+def n_words(record: Record, shown: pd.DataFrame) -> str:
+    """How many test examples the cells shown are scored on, and what the positive class is."""
+    n, words = shown[shown.masked == ""].n, terms(record)
+    return f"n = {extremes(n)} test {words.what}; positive class: {words.right}"
+
+
+def marked_words(best: TestedCell) -> str:
+    """The cell that is framed."""
+    return (
+        f"Marked: cell selected on validation, layer {best.layer}, {best.position}, "
+        f"{number(best.test_auroc)} {interval(best.test_auroc_95, 2)}, n = {best.n_test:,}."
+    )
+
+
+def chance_words(record: Record, site: str) -> list[str]:
+    """How often shuffled labels make a map whose best cell is as high; nothing of a map that was
+    not held against them."""
+    found = record.controls.permutation
+    if found.site != site or found.max_statistic_p is None:
+        return []
+    p = number(found.max_statistic_p)
+    return [f"Best cell against the best of {found.shuffles:,} maps of shuffled labels: p = {p}."]
+
+
+def width_words(record: Record) -> str:
+    """Whether components were compared at one width."""
+    to = record.probe.width
+    if to:
+        return (
+            f"Components projected to width {to:,} by a random projection, seed "
+            f"{record.settings.seed}."
+        )
+    return (
+        "Components differ in width (printed below them), wider ones hold more: --width D "
+        "compares them at one."
+    )
