@@ -210,12 +210,13 @@ def _effects(
         f"Mean absolute change of {TARGETS[target]}, in {unit}, when a component is replaced by "
         "its mean"
     )
-    grey = "Grey: the layer does not have it, or nothing of it reaches the target."
+    empty = matrix.isna().to_numpy().any()
+    grey = ["Grey: the layer does not have it, or nothing of it reaches the target."] * empty
     if score == "ablation":
-        lines = [f"{what}: measured for {n} test answers.", PATHS, grey]
+        lines = [f"{what}: measured for {n} test answers.", PATHS, *grey]
         return _Components(matrix, title, f"Mean absolute change, {unit}", lines)
     said = agreement_words(record, target) or "Held against no replacement."
-    lines = [f"{what}: estimated by gradients for {n} test answers.", said, PATHS, grey]
+    lines = [f"{what}: estimated by gradients for {n} test answers.", said, PATHS, *grey]
     if not ranked(record, target):
         note = "Not drawn: these estimates do not rank components\nas replacing them does."
         matrix, lines = matrix * np.nan, [*lines[:2], SEE]
