@@ -210,7 +210,7 @@ def _effects(
         f"Mean absolute change of {TARGETS[target]}, in {unit}, when a component is replaced by "
         "its mean"
     )
-    empty = matrix.isna().to_numpy().any()
+    empty = bool(matrix.isna().to_numpy().any())
     grey = ["Grey: the layer does not have it, or nothing of it reaches the target."] * empty
     if score == "ablation":
         lines = [f"{what}: measured for {n} test answers.", PATHS, *grey]
