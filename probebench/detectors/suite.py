@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from probebench.detectors import cells, embedding, ensembles, p_true, random_model, signals, text
 from probebench.detectors.registry import DETECTORS, Description, Detectors, Missing, Need, Scores
+from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
 from probebench.errors import ProbebenchError
 from probebench.types import EMB, Detector
 
@@ -15,7 +16,20 @@ if TYPE_CHECKING:
     from probebench.stages.data import RunData
     from probebench.stages.stage import Runner
 
-MODULES = (cells, text, signals, embedding, p_true, random_model, ensembles)
+MODULES = (
+    cells,
+    text,
+    signals,
+    embedding,
+    p_true,
+    random_model,
+    ensembles,
+    saplma,
+    prism,
+    ttpd,
+    haloscope,
+    directions,
+)
 """Where detectors are registered, in the order of tables; those of other modules come last."""
 EVERY = "all"
 """What `--detectors` calls every one of them."""
