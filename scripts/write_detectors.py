@@ -6,6 +6,7 @@ python scripts/write_detectors.py
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def source(row: Description) -> str:
     entry = entry_of(row.source)
     found = dict(re.findall(r"(\w+) = \{(.*)\}", entry))
     first = found["author"].split(",")[0].replace("{", "").replace("}", "")
+    first = re.sub(r'\\"(\w)', lambda m: unicodedata.normalize("NFC", f"{m[1]}\u0308"), first)
     others = " et al." if " and " in found["author"] else ""
     number = re.search(r"arXiv[: ](?:preprint arXiv:)?(\d{4}\.\d{4,5})", entry)
     return f"{first}{others} {found['year']}" + (f", arXiv:{number[1]}" if number else "")
