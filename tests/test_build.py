@@ -33,6 +33,7 @@ from probebench.leaderboard.board.ranks import (
     rank_groups,
     standard_error,
 )
+from probebench.leaderboard.board.rows import hardest_baseline
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
@@ -457,3 +458,17 @@ def test_ensembles_are_no_simpler_signals():
     assert [
         d.detector for d in gather([replace(made, detectors=(*made.detectors, stack))]).duels()
     ] == ["length"]
+
+
+def test_the_hardest_baseline_is_of_the_same_run():
+    weak, strong = run_entry("org/a", seed=1), run_entry("org/a", "places", seed=2)
+    rows = gather([weak, strong, run_entry("org/b", seed=3)]).rows
+    for row in (r for r in rows if r.headline):
+        own = [
+            r.auroc
+            for r in rows
+            if (r.model.slug, r.task, r.kind) == (row.model.slug, row.task, "baseline")
+        ]
+        assert own and hardest_baseline(row, rows).auroc == max(own)
+    alone = [r for r in rows if r.kind != "baseline"]
+    assert hardest_baseline(alone[0], alone) is None

@@ -310,6 +310,27 @@ def test_a_phone_never_scrolls_the_page_sideways(visit, path):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+@pytest.mark.parametrize("path", ["index.html", "tasks/people.html", "models/org__model-00.html"])
+def test_a_phone_shows_an_auroc_without_scrolling_sideways(visit, path):
+    page = visit(path, width=390)
+    page.wait_for_timeout(50)
+    figure = page.locator("table .num", has_text="0.").first.bounding_box()
+    assert figure["x"] >= 0 and figure["x"] + figure["width"] <= 390
+
+
+def test_the_hardest_baseline_stands_before_the_best_map(visit):
+    page = visit("models/org__model-00.html")
+    first = page.locator("section").first
+    assert first.locator("h2").inner_text() == "What its probes read"
+    assert first.locator("tbody tr").count() == 2, "people and places"
+    values = [
+        float(text.split()[0]) for text in first.locator("tbody td:nth-child(2)").all_inner_texts()
+    ]
+    assert values == sorted(values, reverse=True)
+    task = first.locator("tbody th").first.inner_text().strip()
+    assert page.locator("select[name=map] option").first.inner_text().startswith(f"{task},")
+
+
 def test_two_models_side_by_side(visit):
     page = visit("compare.html#a=org__model-00&b=org__model-01")
     page.wait_for_selector("#compare tbody tr")

@@ -17,7 +17,7 @@ from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
 from probebench.leaderboard.board.data import map_data, row_data, script, standing_data
 from probebench.leaderboard.board.models import Model, safe_slug
-from probebench.leaderboard.board.rows import TIERS, Board, BoardRow, best_first
+from probebench.leaderboard.board.rows import TIERS, Board, BoardRow, best_first, hardest_baseline
 from probebench.leaderboard.board.texts import to_csv
 
 if TYPE_CHECKING:
@@ -158,7 +158,14 @@ class Site:
         rows = sorted(
             rows, key=lambda r: (r.task, r.protocol is None, not r.current, *best_first(r))
         )
-        maps = self.maps.get(model.slug, [])
+        headline = sorted(
+            (r for r in rows if r.headline), key=lambda r: (not r.current, *best_first(r))
+        )
+        order = [r.task for r in headline]
+        maps = sorted(
+            self.maps.get(model.slug, []),
+            key=lambda m: order.index(m["task"]) if m["task"] in order else len(order),
+        )
         data = {"name": model.name, "maps": maps, **row_data(rows, self.slugs)}
         self.put(f"models/{model.slug}", data)
         self._page(
@@ -166,7 +173,7 @@ class Site:
             "model.html",
             model=model,
             maps=maps,
-            headline=[r for r in rows if r.headline],
+            headline=[(r, hardest_baseline(r, rows)) for r in headline],
             warnings=self.warnings.get(model.slug, []),
         )
 

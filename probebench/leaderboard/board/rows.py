@@ -3,6 +3,7 @@ file and the site are made from."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probebench.leaderboard.board.models import Model
@@ -151,6 +152,19 @@ class Board:
             Duel(name, labels[name], better, level, worse, wilson(better, better + level + worse))
             for name, (better, level, worse) in counts.items()
         ]
+
+
+def hardest_baseline(row: BoardRow, rows: Sequence[BoardRow]) -> BoardRow | None:
+    """Of a headline row, the baseline of the same run that has the highest AUROC."""
+    run = (row.task, row.version, row.protocol, row.model.slug)
+    own = [
+        r
+        for r in rows
+        if r.kind == "baseline"
+        and (r.task, r.version, r.protocol, r.model.slug) == run
+        and r.auroc is not None
+    ]
+    return min(own, key=best_first, default=None)
 
 
 def row_order(row: BoardRow) -> tuple[object, ...]:

@@ -20,10 +20,10 @@ PB.heatmap = (box, map, { label, metric }) => {
     return `${layerWord(c.layer)}, ${c.position}: ${figure}${extra}, n ${PB.count(c.n)}${c.selected ? ", selected on validation" : ""}`;
   };
 
-  const few = map.layers.length <= 16, w = 44, h = few ? 24 : map.layers.length <= 48 ? 16 : 11;
+  const few = map.layers.length <= 16, written = map.layers.length <= 48, w = 44, h = few ? 24 : written ? 16 : 11;
   const margin = { left: 46, top: 6, right: 90, bottom: 138 };
   const width = margin.left + w * map.positions.length + margin.right, height = margin.top + h * map.layers.length + margin.bottom;
-  const ends = PB.dark() ? ["#f4a259", "#8f5a24", "#232a33", "#35618f", "#8cc2ff"] : ["#a8500a", "#eab27a", "#f6f4ef", "#7fb0d9", "#0d3f77"];
+  const ends = PB.dark() ? ["#cdbdf7", "#5d4893", "#232a33", "#35618f", "#8cc2ff"] : ["#3f007d", "#a79ad3", "#f6f4ef", "#7fb0d9", "#0d3f77"];
   const ramp = d3.piecewise(d3.interpolateLab, ends);
   const colour = (value) => ramp(Math.min(1, Math.max(0, 0.5 + (value - middle) / (2 * reach))));
   const ink = (value) => (d3.lab(colour(value)).l > 58 ? "#14181d" : "#ffffff");
@@ -51,7 +51,7 @@ PB.heatmap = (box, map, { label, metric }) => {
       .on("blur", () => { tip.hidden = true; ring.attr("visibility", "hidden"); })
       .on("click", function () { move(this); })
       .on("keydown", walk);
-    if (few) {
+    if (written) {
       row.selectAll("text").data(mine.filter((c) => PB.known(c.value))).join("text").attr("class", "value").attr("aria-hidden", "true")
         .attr("x", (c) => c.j * w + w / 2).attr("y", i * h + h / 2 + 3.5).attr("fill", (c) => ink(c.value)).text((c) => c.value.toFixed(2).replace("0.", "."));
     }
@@ -63,7 +63,8 @@ PB.heatmap = (box, map, { label, metric }) => {
 
   const every = few || map.layers.length <= 24 ? 1 : map.layers.length <= 48 ? 2 : 5;
   const axes = svg.append("g").attr("class", "axis").attr("aria-hidden", "true");
-  axes.selectAll(".layer").data(map.layers.map((layer, i) => [layer, i]).filter(([layer]) => layer === "emb" || Number(layer) % every === 0)).join("text")
+  const edges = [map.layers.find((layer) => layer !== "emb"), map.layers.at(-1)];
+  axes.selectAll(".layer").data(map.layers.map((layer, i) => [layer, i]).filter(([layer]) => layer === "emb" || Number(layer) % every === 0 || edges.includes(layer))).join("text")
     .attr("x", margin.left - 8).attr("y", ([, i]) => margin.top + i * h + h / 2 + 3.5).attr("text-anchor", "end").text(([layer]) => layer);
   axes.selectAll(".position").data(map.positions).join("text")
     .attr("transform", (_, j) => `translate(${margin.left + j * w + w / 2 + 3},${margin.top + map.layers.length * h + 14}) rotate(-45)`).attr("text-anchor", "end").text((p) => p);
