@@ -45,7 +45,7 @@ from side_by_side import (
     words_of,
 )
 
-from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
+from probebench.detectors.asked.p_true_prompts import asked_text, letter_tokens, p_true_prompts
 from probebench.job.prepare import prepare
 from probebench.models.passes.batches import BATCH_TOKENS, plan_batches
 from probebench.models.passes.choices import choice_scores

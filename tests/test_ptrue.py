@@ -9,8 +9,8 @@ import torch
 from conftest import FAMILIES, byte_level_tokenizer, metaspace_tokenizer
 
 import probebench
-from probebench.detectors import p_true
-from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
+from probebench.detectors.asked import p_true
+from probebench.detectors.asked.p_true_prompts import asked_text, letter_tokens, p_true_prompts
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.choices import choice_scores
 from probebench.stages.engine import Models

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.detectors import cells, embedding, ensembles, p_true, random_model, signals, text
+from probebench.detectors import cells, embedding, ensembles, random_model, signals, text
+from probebench.detectors.asked import confidence, p_true
 from probebench.detectors.registry import DETECTORS, Description, Detectors, Missing, Need, Scores
 from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
 from probebench.errors import ProbebenchError
@@ -29,6 +30,7 @@ MODULES = (
     ttpd,
     haloscope,
     directions,
+    confidence,
 )
 """Where detectors are registered, in the order of tables; those of other modules come last."""
 EVERY = "all"

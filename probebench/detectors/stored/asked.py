@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from probebench.detectors.p_true_prompts import asked_text
+from probebench.detectors.asked.p_true_prompts import asked_text
 from probebench.detectors.stored.vectors import LAST, Vectors, of_some
 from probebench.errors import RunError
 from probebench.models.blocks.sites import plan_sites

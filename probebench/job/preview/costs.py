@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from probebench.detectors.p_true_prompts import asked_text, p_true_prompts
+from probebench.detectors.asked.p_true_prompts import asked_text, p_true_prompts
 from probebench.detectors.suite import asked_rows, in_order
 from probebench.job.preview.sizes import (
     ANSWER_SHARE,

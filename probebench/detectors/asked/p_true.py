@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from probebench.detectors.p_true_prompts import asked_text, letter_tokens, p_true_prompts
+from probebench.detectors.asked.p_true_prompts import asked_text, letter_tokens, p_true_prompts
 from probebench.detectors.registry import Description, Scores, detector
 from probebench.detectors.relations import between
 from probebench.files import content_key

@@ -1,0 +1,1 @@
+"""Detectors that ask the model about its own answer."""
