@@ -71,6 +71,14 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
     return ", ".join(names[:most]) + more
 
 
+def size(n_bytes: int) -> str:
+    """Bytes in the largest decimal unit that leaves one digit before the point."""
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if n_bytes >= step:
+            return f"{n_bytes / step:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
 def slug(text: str) -> str:
     """A name for anchors, labels and ids: lower-case letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"

@@ -95,8 +95,10 @@ for command in (
         "leaderboard:leaderboard_group",
         "Submissions: written, checked, ranked and shown.",
     ),
-    Later("cite", "cite:cite_command", "Print BibTeX of the suite and of what a run rests on."),
-    Later("export", "cite:export_command", "Describe the selected probe for others, as a card."),
+    Later("runs", "runs:runs_command", "List runs: model, task, state, AUROC and size."),
+    Later("clean", "runs:clean_command", "Free what finished runs do not need."),
+    Later("cite", "report:cite_command", "Print BibTeX of the suite and of what a run rests on."),
+    Later("export", "report:export_command", "Describe the selected probe for others, as a card."),
     Later(
         "answers",
         "answers:answers_command",

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from probebench.errors import BadFileError, UnknownNameError
 from probebench.options.python import speaks_python
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
+from probebench.record.notebook import as_html, png
 from probebench.record.parts.part import problems
 from probebench.record.schema import SCHEMA_VERSION, Record
 from probebench.record.tables import (
@@ -108,6 +109,14 @@ class Run:
             else f": layer {cell.layer}, {cell.position}, test AUROC {auroc:.3f}"
         )
         return f"<Run {self.record.model.name} on {self.record.task.name}{found}; {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: figures and map."""
+        return as_html(self.record, self.folder, self._repr_png_())
+
+    def _repr_png_(self) -> bytes:
+        """For notebooks: the map."""
+        return png(self.plot())
 
     @classmethod
     def there(cls, folder: Path) -> Run | None:

@@ -1,0 +1,120 @@
+"""What lies under a folder of runs: finished and unfinished ones, their sizes, and what of them can
+be freed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from probebench.errors import BadFileError, LockedError
+from probebench.files import Lock
+from probebench.record.run import RECORD, Run
+
+STAGES = "stages"
+State = Literal["finished", "unfinished", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """A run directory."""
+
+    folder: Path
+    state: State
+    run: Run | None
+    """None where there is no record that can be read."""
+    why: str
+    """Why a record cannot be read; else empty."""
+    n_bytes: int
+
+
+def runs_under(folder: Path) -> list[Listed]:
+    """Every run directory in a folder, itself included, sorted by path.
+
+    A run directory holds a record, or stages of a run that has not finished.
+
+    Raises:
+        BadFileError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise BadFileError(f"There is no folder {folder}; runs lie in runs/<model>/<task>.")
+    return [_listed(place) for place in sorted(_places(folder))]
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        if RECORD in files or STAGES in folders:
+            yield Path(place)
+            folders.clear()  # a run holds no other run
+
+
+def _listed(folder: Path) -> Listed:
+    size = size_of(folder)
+    if not (folder / RECORD).exists():
+        return Listed(folder, "unfinished", None, "", size)
+    try:
+        return Listed(folder, "finished", Run.load(folder), "", size)
+    except BadFileError as error:
+        return Listed(folder, "unreadable", None, str(error), size)
+
+
+def size_of(place: Path) -> int:
+    """Bytes of all files in a folder; links are not followed."""
+    return sum(p.lstat().st_size for p in place.rglob("*") if p.is_file() and not p.is_symlink())
+
+
+@dataclass(frozen=True, slots=True)
+class Freeable:
+    """A folder that can be deleted, and what is lost with it."""
+
+    place: Path
+    n_bytes: int
+    run: Path
+    """The run directory that it belongs to."""
+
+
+def freeable(
+    listed: Sequence[Listed], *, states: bool = False, unfinished: bool = False
+) -> list[Freeable]:
+    """Stages that can be deleted: of finished runs what their record does not rest on.
+
+    Args:
+        listed: the runs.
+        states: also the hidden states of finished runs, without which probes, transfer and
+            comparisons of sites are gone.
+        unfinished: also what unfinished runs would go on from.
+    """
+    found = []
+    for own in listed:
+        if own.state == "unreadable" or (own.state == "unfinished" and not unfinished):
+            continue
+        kept = None if states or own.run is None else own.run.record.states
+        stages = own.folder / STAGES
+        places = sorted(p for p in stages.iterdir() if p.is_dir()) if stages.is_dir() else []
+        found += [
+            Freeable(place, size_of(place), own.folder)
+            for place in places
+            if kept is None or place != own.folder / kept
+        ]
+    return found
+
+
+def free(found: Sequence[Freeable]) -> list[Path]:
+    """Delete them; a run that is being computed keeps everything.
+
+    Returns:
+        Run directories that were left alone because another process works in them.
+    """
+    busy = []
+    for folder in dict.fromkeys(f.run for f in found):
+        try:
+            with Lock(folder):
+                for own in found:
+                    if own.run == folder:
+                        shutil.rmtree(own.place, ignore_errors=True)
+        except LockedError:
+            busy.append(folder)
+    return busy

@@ -1,0 +1,113 @@
+"""The commands `runs` and `clean`: what lies under a folder of runs, and room made there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from probebench.across.listing import Listed
+
+
+@click.command("runs")
+@click.argument("folder", type=click.Path(), default="runs")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def runs_command(folder: str, as_json: bool) -> None:
+    """List the runs under FOLDER: model, task, state, size and AUROC.
+
+    FOLDER is `runs` where it is left out.
+    """
+    import json
+
+    from probebench.across.listing import runs_under
+    from probebench.report.terminal.table import plain_table, print_table, terminal
+    from probebench.text import size
+
+    found = runs_under(Path(folder))
+    if as_json:
+        click.echo(json.dumps([_facts(own) for own in found], indent=1, ensure_ascii=False))
+        return
+    if not found:
+        click.echo(f"No runs under {folder}.")
+        return
+    heads = ("run", "model", "task", "state", "AUROC", "95 %", "n", "size")
+    table = plain_table(*heads, right=("AUROC", "n", "size"), folded=0)
+    for own in found:
+        place = own.folder.relative_to(folder)
+        table.add_row(str(place), *_row(own), size(own.n_bytes))
+    print_table(table, terminal())
+    click.echo(f"{len(found):,} runs, {size(sum(own.n_bytes for own in found))}")
+
+
+def _row(own: Listed) -> tuple[str, ...]:
+    from probebench.text import interval, number
+
+    if own.run is None:
+        return "", "", own.state, "", "", ""
+    r = own.run.record
+    s = r.selection
+    state = own.state if own.run.has_states else f"{own.state}, no states"
+    auroc, ends = number(s.test_auroc), interval(s.test_auroc_95, 2)
+    return r.model.name, r.task.name, state, auroc, ends, f"{s.n_test:,}"
+
+
+def _facts(own: Listed) -> dict[str, Any]:
+    r = None if own.run is None else own.run.record
+    return {
+        "folder": str(own.folder),
+        "state": own.state,
+        "why": own.why or None,
+        "bytes": own.n_bytes,
+        "states": None if own.run is None else own.run.has_states,
+        "model": r and r.model.name,
+        "task": r and r.task.name,
+        "layer": r and r.selection.layer,
+        "position": r and r.selection.position,
+        "test_auroc": r and r.selection.test_auroc,
+        "test_auroc_95": r and list(r.selection.test_auroc_95),
+        "n_test": r and r.selection.n_test,
+    }
+
+
+@click.command("clean")
+@click.argument("folder", type=click.Path(), default="runs")
+@click.option("--states", is_flag=True, help="Also the hidden states of finished runs.")
+@click.option("--unfinished", is_flag=True, help="Also what unfinished runs would go on from.")
+@click.option("--cache", is_flag=True, help="Also downloaded task files; they are fetched again.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clean_command(folder: str, states: bool, unfinished: bool, cache: bool, yes: bool) -> None:
+    """Free what finished runs under FOLDER do not need, after saying what.
+
+    Results, records and, unless --states is given, hidden states stay; what is freed is computed
+    again where a run is added to. An interrupted run keeps its shards unless --unfinished is given;
+    one that is being computed keeps everything.
+    """
+    import shutil
+
+    from probebench.across.listing import free, freeable, runs_under, size_of
+    from probebench.tasks.sources import cache_folder
+    from probebench.text import size
+
+    found = freeable(runs_under(Path(folder)), states=states, unfinished=unfinished)
+    place = cache_folder()
+    kept = size_of(place) if cache and place.is_dir() else 0
+    for own in found:
+        click.echo(f"{size(own.n_bytes):>9}  {own.place}")
+    if kept:
+        click.echo(f"{size(kept):>9}  {place}")
+    total = sum(own.n_bytes for own in found) + kept
+    if not total:
+        click.echo("Nothing to free.")
+        return
+    if not yes and not click.confirm(f"Delete these, {size(total)} in all?"):
+        click.echo("Nothing was deleted.")
+        return
+    busy = free(found)
+    if kept:
+        shutil.rmtree(place, ignore_errors=True)
+    for run in busy:
+        click.echo(f"left alone, another process works there: {run}")
+    left = sum(own.n_bytes for own in found if own.run in busy)
+    click.echo(f"{size(total - left)} freed")

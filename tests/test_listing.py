@@ -1,0 +1,144 @@
+"""What lies under a folder of runs, what can be freed there, and a run as a notebook shows it."""
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+import probebench
+from probebench.across.listing import free, freeable, runs_under, size_of
+from probebench.cli.main import main
+from probebench.errors import BadFileError
+from probebench.files import Lock
+from probebench.record.run import Run
+from probebench.text import size
+
+SMALL = {
+    "limit": 120,
+    "positions": ["-1"],
+    "layers": [0],
+    "shuffles": 0,
+    "skip": ["text", "p-true", "ensembles"],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny" / "people"
+    return probebench.evaluate("tiny", "people", out=folder, **SMALL)
+
+
+@pytest.fixture
+def shelf(made, tmp_path):
+    """A finished run, an interrupted one, one that cannot be read, and a folder that is none."""
+    shutil.copytree(made.folder, tmp_path / "tiny/people")
+    shutil.copytree(made.folder / "stages", tmp_path / "tiny/places/stages")
+    (tmp_path / "other/north").mkdir(parents=True)
+    (tmp_path / "other/north/record.json").write_text("{}")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.txt").write_text("mine")
+    return tmp_path
+
+
+def ran(*words, answer=None):
+    return CliRunner().invoke(main, [*map(str, words)], input=answer)
+
+
+def test_every_run_is_found_with_its_state_and_size(shelf):
+    found = {str(own.folder.relative_to(shelf)): own for own in runs_under(shelf)}
+    assert {name: own.state for name, own in found.items()} == {
+        "tiny/people": "finished",
+        "tiny/places": "unfinished",
+        "other/north": "unreadable",
+    }
+    assert "schema version" in found["other/north"].why
+    own = found["tiny/people"]
+    assert own.n_bytes == size_of(own.folder) > 10_000
+    assert [o.folder for o in runs_under(own.folder)] == [own.folder], "a run itself"
+    with pytest.raises(BadFileError, match="no folder"):
+        runs_under(shelf / "nothing")
+
+
+def test_the_command_says_model_task_state_size_and_auroc(shelf, made):
+    said = ran("runs", shelf)
+    assert said.exit_code == 0
+    line = next(x for x in said.output.splitlines() if x.startswith("tiny/people"))
+    auroc = made.record.selection.test_auroc
+    assert all(word in line for word in ("tiny", "people", "finished", f"{auroc:.3f}", "KB"))
+    assert "3 runs" in said.output and "unreadable" in said.output
+    facts = {f["folder"]: f for f in json.loads(ran("runs", shelf, "--json").output)}
+    own = facts[str(shelf / "tiny/people")]
+    assert (own["test_auroc"], own["states"]) == (auroc, True)
+    assert facts[str(shelf / "tiny/places")]["test_auroc"] is None
+    (shelf / "empty").mkdir()
+    assert "No runs" in ran("runs", shelf / "empty").output
+    missing = ran("runs", shelf / "nothing")
+    assert missing.exit_code != 0 and "no folder" in missing.output
+
+
+def test_cleaning_keeps_results_and_states_and_asks_first(shelf):
+    place = shelf / "tiny/people"
+    before = sorted(p.name for p in place.iterdir())
+    assert "Nothing was deleted" in ran("clean", shelf, answer="n\n").output
+    assert len(list((place / "stages").iterdir())) > 1
+    said = ran("clean", shelf, answer="y\n").output
+    assert "answers-" in said and "freed" in said
+    run = Run.load(place)
+    assert [p.name for p in (place / "stages").iterdir()] == [run.record.states.split("/")[1]]
+    assert sorted(p.name for p in place.iterdir()) == before
+    assert run.hidden_states().values.shape[0] == run.record.counts.all.n
+    assert list((shelf / "tiny/places/stages").iterdir()), "an interrupted run keeps its shards"
+    assert "Nothing to free" in ran("clean", shelf, "--yes").output
+    assert probebench.evaluate("tiny", "people", out=place, **SMALL).resumed, "still finished"
+
+
+def test_states_and_unfinished_runs_go_only_when_named(shelf):
+    place = shelf / "tiny/people"
+    assert ran("clean", shelf, "--states", "--unfinished", "--yes").exit_code == 0
+    assert not Run.load(place).has_states
+    assert not list((shelf / "tiny/places/stages").iterdir())
+    assert (shelf / "notes/a.txt").read_text() == "mine"
+    assert (shelf / "other/north/record.json").exists()
+
+
+def test_a_run_at_work_keeps_everything(shelf):
+    found = freeable(runs_under(shelf))
+    with Lock(shelf / "tiny/people"):
+        assert free(found) == [shelf / "tiny/people"]
+        said = ran("clean", shelf, "--yes").output
+    assert "left alone" in said and "0 B freed" in said
+    assert all(own.place.is_dir() for own in found)
+
+
+def test_the_cache_goes_only_when_named(shelf, tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    (cache / "ab").mkdir(parents=True)
+    (cache / "ab/file.csv").write_text("x" * 2000)
+    monkeypatch.setenv("PROBEBENCH_CACHE", str(cache))
+    ran("clean", shelf, "--yes")
+    assert (cache / "ab/file.csv").exists()
+    assert "2.0 KB" in ran("clean", shelf, "--cache", "--yes").output
+    assert not cache.exists()
+
+
+def test_sizes_have_one_digit_after_the_point():
+    assert [size(n) for n in (0, 999, 1000, 2_500_000, 3e9)] == [
+        "0 B",
+        "999 B",
+        "1.0 KB",
+        "2.5 MB",
+        "3.0 GB",
+    ]
+
+
+def test_a_notebook_shows_figures_and_map(made):
+    assert made._repr_png_().startswith(b"\x89PNG")
+    said = made._repr_html_()
+    r = made.record
+    assert f"<b>{r.selection.test_auroc:.3f}</b>" in said
+    assert "best simpler signal" in said and "data:image/png;base64," in said
+    assert repr(made).count("\n") == 0 and len(repr(made)) < 300
+    bad = Run(made.folder, r.changed(model={**r.model.plain(), "name": "<script>x</script>"}))
+    assert "<script>" not in bad._repr_html_()
