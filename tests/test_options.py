@@ -57,6 +57,9 @@ BAD = {
     "solver": ("batch", "Unknown solver 'batch'. Did you mean 'batched'?"),
     "shuffles": (-1, "shuffles must be 0 or more; got -1."),
     "width": (0, "width must be 1 or more; got 0."),
+    "samples": (-1, "samples must lie between 0 and 1000; got -1."),
+    "temperature": (0.0, "temperature must be larger than 0; got 0."),
+    "top_p": (1.5, "top_p must be larger than 0 and at most 1; got 1.5."),
     "train_sizes": ([1, 50], "train_sizes must be numbers of 2 or more; got 1, 50."),
     "repeat_splits": (-1, "repeat_splits must lie between 0 and 1000; got -1."),
     "seed": (-1, "seed must lie between 0 and 4294967295; got -1."),
@@ -78,6 +81,11 @@ TOGETHER = [
     (
         {"task": "people", "exact_answer": "whole", "extractor_model": "tiny"},
         "extractor_model and exact_answer='whole' exclude each other: the rule 'whole' asks no",
+    ),
+    ({"answers": "a.jsonl", "samples": 2}, "samples=2 and answers exclude each other: further"),
+    (
+        {"task": "people", "top_p": 0.5},
+        "top_p=0.5 is of drawn answers; say how many with samples=K",
     ),
     ({"task": "people", "states": "s"}, "states needs answers=FILE: the answers that the hidden"),
     (
@@ -468,3 +476,15 @@ def test_messages_name_options_that_there_are():
                 continue
             for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+[a-z](?![\w-])", node.value):
                 assert flag in known | FOREIGN, f"{path.name}:{node.lineno} names {flag}"
+
+
+@pytest.mark.parametrize("given, held_as", [(0.7, 0.7), (1, 1.0), (np.float32(0.5), 0.5)])
+def test_a_number_is_held_as_float(given, held_as):
+    asked = Options.asked({"model": "tiny", "task": "people", "samples": 2, "temperature": given})
+    assert asked.temperature == held_as and type(asked.temperature) is float
+
+
+@pytest.mark.parametrize("given", ["0.7", True, float("nan"), float("inf"), [0.7]])
+def test_what_is_no_number_is_refused(given):
+    with pytest.raises(UsageError, match=r"--temperature must be a number; got"):
+        Options.asked({"model": "tiny", "task": "people", "temperature": given})

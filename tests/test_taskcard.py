@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnavailableError
-from probebench.job.task_card import describe, pin, validate
+from probebench.job.preview.task_card import describe, pin, validate
 from probebench.tasks.schema import load_task
 from probebench.tasks.sources import load_dataset
 

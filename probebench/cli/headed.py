@@ -20,6 +20,7 @@ READERS: dict[Read, Callable[..., Any] | None] = {
     "layers": layers(emb=False),
 }
 """What reads a value from the command line."""
+NUMBERS: dict[Any, Any] = {int: click.INT, float: click.FLOAT}
 
 
 class HeadedOption(click.Option):
@@ -66,7 +67,7 @@ def click_option(option: Option) -> HeadedOption:
     if option.types == (bool,):
         both = f"{option.flag}/--no-{option.flag[2:]}" if option.optional else option.flag
         return HeadedOption([both, option.argument], is_flag=True, default=option.default, **words)
-    kind: Any = click.INT if int in option.types else None
+    kind: Any = next((NUMBERS[t] for t in option.types if t in NUMBERS), None)
     if option.choices:
         kind = click.Choice(option.choices)
     else:

@@ -45,7 +45,7 @@ def tasks_list() -> None:
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
 def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offline: bool) -> None:
     """What one task asks, how it is judged, three examples, and how to cite it."""
-    from probebench.job.task_card import describe
+    from probebench.job.preview.task_card import describe
     from probebench.models.loading import ModelSpec
     from probebench.tasks.schema import load_task
 
@@ -67,7 +67,7 @@ def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offli
 def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> None:
     """Check a task by name or file: schema, source, templates on every row, judge, groups."""
     from probebench.errors import BadFileError
-    from probebench.job.task_card import validate
+    from probebench.job.preview.task_card import validate
     from probebench.tasks.schema import load_task
 
     if failed := echo_checks(validate(load_task(file), data, offline=offline)):
@@ -78,7 +78,7 @@ def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> No
 @click.argument("name")
 def tasks_pin(name: str) -> None:
     """Write the hub commit that is newest now into a task file."""
-    from probebench.job.task_card import pin
+    from probebench.job.preview.task_card import pin
     from probebench.tasks.schema import load_task
 
     task = load_task(name)

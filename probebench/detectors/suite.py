@@ -193,6 +193,8 @@ def _there(data: RunData) -> set[Need]:
         found.add("asking")
     if data.plan.beside.encoder is not None:
         found.add("encoder")
+    if data.samples is not None:
+        found.add("samples")
     if any(f.cell.layer == EMB and not f.masked for f in data.fits):
         found.add("embedding row")
     return found

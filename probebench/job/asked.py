@@ -113,6 +113,15 @@ class Asked(TypedDict, total=False):
     detectors: str | Sequence[str]
     """Other methods of the field on the same answers, or all (docs/detectors.md)."""
 
+    samples: int
+    """Draw K further answers to each question: error types, selection (docs/protocol.md)."""
+
+    temperature: float | None
+    """Of samples: logits are divided by it; default: 1."""
+
+    top_p: float | None
+    """Of samples: only the likeliest tokens that have this share together; default: 1."""
+
     controls: str | Sequence[str]
     """random-model: the same probe on untrained weights."""
 

@@ -1,7 +1,8 @@
 """What a user can ask of a run.
 
-Here and in `probebench.models.specs` every option is defined, once; see `probebench.options.field`.
-Nothing heavy is imported: `--help` is made of these fields.
+Every option is defined once, here, in `probebench.job.answer_options` or in
+`probebench.models.specs`; see `probebench.options.field`. Nothing heavy is imported: `--help` is
+made of these fields.
 """
 
 from __future__ import annotations
@@ -11,100 +12,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from probebench.job import rules
+from probebench.job.answer_options import AnswerOptions
 from probebench.models.specs import MODEL, ModelSpec
-from probebench.options.checks import at_least, between, check_options, known
+from probebench.options.checks import above, at_least, between, check_options, known, share
 from probebench.options.field import Option, option, options_of, own_options
 from probebench.options.values import held_all
 
-ASKED, LABELS, READ = "What it is asked", "Labels", "What is read"
+READ = "What is read"
 PROBES, BESIDE, STATES = "Probes", "What stands beside them", "Hidden states"
 RUN = "The run"
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(AnswerOptions):
     """Everything that a user can ask of a run. To add an option, add a field."""
 
-    model: ModelSpec
-    task: str | None = option(
-        None,
-        "A task by name, or a task file of your own.",
-        ASKED,
-        more="May be left out where --answers carries labels.",
-        metavar="T",
-        path=True,
-        read="repeated",
-        changes="source",
-        compared="found",
-    )
-    data: str | tuple[str, ...] | None = option(
-        None,
-        "Questions from a local file or folder instead of the task's source.",
-        ASKED,
-        metavar="FILE",
-        path=True,
-        read="repeated",
-        compared="content",
-    )
-    answers: str | None = option(
-        None,
-        "Answers made elsewhere; goes on from extraction.",
-        ASKED,
-        more="docs/answers.md explains the columns.",
-        metavar="FILE",
-        path=True,
-        changes="source",
-        compared="content",
-    )
-    limit: int | None = option(
-        None, "Only N examples, always the same ones.", ASKED, check=at_least(1)
-    )
-    thinking: bool | None = option(
-        None, "Ask the chat template for it; default: as the template does.", ASKED
-    )
-    max_new_tokens: int | None = option(
-        None, "Instead of the task's limit, for models that think first.", ASKED, check=at_least(1)
-    )
-    generation: str | None = option(
-        None,
-        "fast: a static, compiled cache; default: on a GPU.",
-        ASKED,
-        more="Where the model cannot, and on a CPU, it is `plain`.",
-        choices=("fast", "plain"),
-        changes="source",
-    )
-    judge_model: ModelSpec | None = option(
-        None,
-        "Another model's second opinion on the labels; agreement is reported.",
-        LABELS,
-        path=True,
-        changes="adds",
-    )
-    label_noise: str | None = option(
-        None,
-        "Evaluate under a second judge too; model: that of --judge-model.",
-        LABELS,
-        metavar="JUDGE",
-        examples=("model",),
-        check=known(rules.second_judges),
-        changes="adds",
-    )
-    exact_answer: str | None = option(
-        None,
-        "new_words, model or whole; gold finds it by the label, as the paper did.",
-        LABELS,
-        more="None is the task's own rule. `gold` is for comparison with Orgad et al. 2025 only.",
-        metavar="RULE",
-        examples=("new_words", "model", "whole", "gold"),
-        check=known(rules.exact_rules),
-    )
-    extractor_model: ModelSpec | None = option(
-        None,
-        "Another model copies the exact answers out, as in the paper.",
-        LABELS,
-        more="None is the run's own, where the rule is `model`.",
-        path=True,
-    )
     positions: tuple[str, ...] | None = option(
         None,
         "Token positions, or all; default: the published fifteen.",
@@ -204,6 +126,30 @@ class Options:
         examples=("all",),
         read="names",
         check=known(rules.methods),
+        changes="adds",
+    )
+    samples: int = option(
+        0,
+        "Draw K further answers to each question: error types, selection (docs/protocol.md).",
+        BESIDE,
+        metavar="K",
+        check=between(0, 1000),
+        changes="adds",
+    )
+    temperature: float | None = option(
+        None,
+        "Of --samples: logits are divided by it; default: 1.",
+        BESIDE,
+        metavar="T",
+        check=above(0),
+        changes="adds",
+    )
+    top_p: float | None = option(
+        None,
+        "Of --samples: only the likeliest tokens that have this share together; default: 1.",
+        BESIDE,
+        metavar="P",
+        check=share,
         changes="adds",
     )
     controls: tuple[str, ...] = option(

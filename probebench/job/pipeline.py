@@ -21,6 +21,7 @@ from probebench.stages.engine import Models
 from probebench.stages.fits import fits_of, job_of
 from probebench.stages.labelled import labelled_answers
 from probebench.stages.plan import Plan
+from probebench.stages.sampling.drawn import drawn_samples
 from probebench.stages.second_judge import model_opinions, opinion_facts
 from probebench.stages.stage import LocalRunner, Runner
 from probebench.stages.states import hidden_states
@@ -68,11 +69,12 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     """
     answers = labelled_answers(plan, runner)
     alone = alone_facts(plan, runner, answers)  # while the model is there
+    samples = drawn_samples(plan, runner)
     opinions = model_opinions(plan, runner, answers)
     answers, states = hidden_states(plan, runner, answers)
     job = job_of(plan, answers, states)
     fits = fits_of(plan, runner, job, states)
-    data = RunData(plan, answers, states, job, fits, select(fits), opinions)
+    data = RunData(plan, answers, states, job, fits, select(fits), opinions, samples)
     others = resplits(data, runner)
     found = detectors(data, runner)
     with progress.stage("Scoring", 1, "map") as counter:

@@ -12,6 +12,7 @@ from probebench.job.options import Options
 from probebench.job.place import run_folder
 from probebench.models.asking import Questions, given_questions, task_questions
 from probebench.models.blocks.sites import plan_sites, resolve_layers
+from probebench.models.decoding.drawing import Drawing
 from probebench.models.devices import pick_device
 from probebench.models.generate import pick_generation
 from probebench.models.handles import ModelHandle
@@ -208,6 +209,7 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
         skip=o.skip,
         controls=o.controls,
         detectors=o.detectors,
+        drawing=Drawing.asked(o.samples, o.temperature, o.top_p, o.seed),
         encoder=encoder,
         judge=judge,
         label_noise=o.label_noise,
@@ -272,6 +274,7 @@ def run_inputs(
         "judge_model": asdict(o.judge_model) if o.judge_model else None,
         "controls": sorted(set(o.controls)),
         "detectors": sorted(set(o.detectors)),
+        **({} if beside.drawing is None else {"drawing": beside.drawing.inputs}),
         "skip": sorted(set(o.skip)),
         "encoder": beside.encoder.identity.key() if beside.encoder else None,
         "train_sizes": o.train_sizes,

@@ -78,6 +78,7 @@ def prepare(
     check_place(options, plan)
     check_splits(plan)
     check_sizes(options.train_sizes, plan.splits.count("train"))
+    check_samples(plan)
     check_second(plan)
     return Prepared(options, plan, progress or Progress())
 
@@ -92,6 +93,19 @@ def check_splits(plan: Plan) -> None:
                 "Take more examples (a larger --limit or --data FILE), or say the split of each "
                 "row with --answers."
             )
+
+
+def check_samples(plan: Plan) -> None:
+    """Complain about further answers where nothing is answered.
+
+    Raises:
+        UsageError: the task gives statements.
+    """
+    if plan.beside.drawing is not None and plan.statements:
+        raise UsageError(
+            f"--samples {plan.beside.drawing.n} draws further answers, and statements have none. "
+            "Leave it out for this task."
+        )
 
 
 def check_second(plan: Plan) -> None:

@@ -182,6 +182,24 @@ def _skipped(skip: tuple[str, ...], name: str, flag: str, value: object) -> str 
     return f"--skip {name} and {flag} {value} exclude each other. Leave one of them out."
 
 
+def _samples_are_generated(samples: int, answers: str | None) -> str | None:
+    if not samples or answers is None:
+        return None
+    return (
+        f"--samples {samples} and --answers exclude each other: further answers are drawn where "
+        "the model answers."
+    )
+
+
+def _sampling_needs_samples(
+    samples: int, temperature: float | None, top_p: float | None
+) -> str | None:
+    for flag, value in (("--temperature", temperature), ("--top-p", top_p)):
+        if value is not None and not samples:
+            return f"{flag} {value:g} is of drawn answers; say how many with --samples K."
+    return None
+
+
 RULES: tuple[Rule, ...] = (
     _something_is_asked,
     _answers_are_of_questions,
@@ -195,4 +213,6 @@ RULES: tuple[Rule, ...] = (
     _judge_model_is_named,
     _shuffles_are_not_skipped,
     _encoder_is_not_skipped,
+    _samples_are_generated,
+    _sampling_needs_samples,
 )

@@ -31,13 +31,14 @@ from probebench.stages.data import RunData
 from probebench.stages.exact import exact_facts
 from probebench.stages.labelled import label_facts
 from probebench.stages.parquet import answers_table, parquet_bytes
+from probebench.stages.sampling.samples import samples_table
 from probebench.stages.stage import Runner
 from probebench.states.attribution.summary import Attribution
 from probebench.states.exchange.find import CONVENTION
 from probebench.states.positions import POSITIONS
 from probebench.types import LabelledAnswer
 
-ATTRIBUTION = "attribution.parquet"
+ATTRIBUTION, SAMPLES = "attribution.parquet", "samples.parquet"
 MATRICES = (
     ("auroc", "auroc", "test"),
     ("auroc_low", "auroc_low", "test"),
@@ -87,6 +88,8 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     }
     if found.attribution is not None:
         tables[ATTRIBUTION] = found.attribution.table
+    if data.samples is not None:
+        tables[SAMPLES] = samples_table(data.samples)
     for name, table in tables.items():
         write_atomic(folder / name, parquet_bytes(table))
     probe, note = _save_selected(prepared, found)
@@ -98,11 +101,11 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     run = Run(folder, record)
     files = ["answers.parquet", "predictions.parquet", "scores.parquet", *_matrices(run, result)]
     files += [f"{PROBE}.safetensors", f"{PROBE}.json"] if probe else []
-    files += [ATTRIBUTION] if found.attribution is not None else []
+    files += [name for name in (ATTRIBUTION, SAMPLES) if name in tables]
     files += [path.name for path in draw([run], folder)]
     if any(site in COMPONENTS and at.best for site, at in run.record.sites.items()):
         files += [path.name for path in draw([run], folder, kind="components")]
-    for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION):
+    for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION, SAMPLES):
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
     timing = timing_facts(prepared, answers, started)

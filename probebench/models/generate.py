@@ -1,4 +1,4 @@
-"""Greedy generation, with log-probabilities from the same pass.
+"""Generation, greedy or drawn, with log-probabilities from the same pass.
 
 The chosen token's log-probability, logit and the entropy of its distribution are taken while the
 model decodes; the vocabulary-wide scores are never kept. `plain` is our own loop, whose rows come
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probebench.errors import UsageError
+from probebench.models.decoding.drawing import Drawing, Named
 from probebench.models.decoding.ends import Ends
 from probebench.models.decoding.guided import Texts
 from probebench.models.decoding.replies import Ids, Reply
@@ -109,6 +110,75 @@ def generate(
     alike = alike_of(loaded, prompts)
     replies = _replies(loaded, prompts, ends, guides, alike, how, budget or Budget())
     return [_answer(r, reply, ends) for r, reply in zip(wanted, replies, strict=True)]
+
+
+def draw(
+    loaded: LoadedModel,
+    wanted: Sequence[Request],
+    max_new_tokens: int,
+    stops: frozenset[int],
+    texts: tuple[str, ...],
+    how: Drawing,
+    budget: Budget | None = None,
+) -> list[list[Answer]]:
+    """Several drawn answers to each of `wanted`, with the log-probabilities that the model gives
+    their tokens: at temperature 1, of all tokens.
+
+    A cache of fixed size holds as many rows as were planned and is not used here; where a cache's
+    rows cannot come and go, each answer is asked for by itself.
+
+    Args:
+        loaded: the model.
+        wanted: prompts; their names decide what is drawn.
+        max_new_tokens: where an answer is cut off.
+        stops: tokens that end an answer.
+        texts: texts that end an answer.
+        how: how many are drawn, and how.
+        budget: what a batch may hold; None: the fixed one.
+    """
+    ends = Ends(max_new_tokens, stops, texts, loaded.tokenizer)
+    prompts, named = [r.prompt_ids for r in wanted], Named(how, [r.id for r in wanted])
+    alike = alike_of(loaded, prompts * 2)  # even one prompt is asked several times
+    replies = _drawn(loaded, prompts, ends, alike, named, budget or Budget())
+    answers = [_answer(wanted[i // how.n], reply, ends) for i, reply in enumerate(replies)]
+    return [answers[i : i + how.n] for i in range(0, len(answers), how.n)]
+
+
+def _drawn(
+    loaded: LoadedModel,
+    prompts: Sequence[Ids],
+    ends: Ends,
+    alike: Alike,
+    named: Named,
+    budget: Budget,
+) -> list[Reply]:
+    """What the model writes, the answers to one prompt together."""
+    import torch
+
+    from probebench.models.decoding.continuous import Decoder
+    from probebench.models.decoding.library import by_library
+    from probebench.models.decoding.rows import Rows
+
+    n = named.how.n
+    lengths = [len(ids) + ends.limit for ids in prompts for _ in range(n)]
+    if alike == "any" and Rows.can(loaded):
+        return until_it_fits(
+            lambda: Decoder(loaded, prompts, ends, None, budget, named),
+            lengths,
+            "generating",
+            budget,
+        )
+
+    def batch(rows: list[int]) -> list[Reply]:
+        streams = [named.stream(*divmod(i, n)) for i in rows]
+
+        def tokens(step: int, logits: torch.Tensor) -> torch.Tensor:
+            return named.how.tokens(logits, [s.at(step) for s in streams])
+
+        some = [prompts[i // n] for i in rows]
+        return by_library(loaded, some, ends, None, fast=False, padded=False, draw=tokens)
+
+    return in_batches(lengths, batch, "generating", budget, alike, each=n)
 
 
 def _replies(

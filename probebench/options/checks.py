@@ -33,6 +33,22 @@ def between(low: int, high: int) -> Check:
     return check
 
 
+def above(low: float) -> Check:
+    """A number larger than `low`."""
+
+    def check(flag: str, value: float) -> None:
+        if not value > low:
+            raise UsageError(f"{flag} must be larger than {low:g}; got {value:g}.")
+
+    return check
+
+
+def share(flag: str, value: float) -> None:
+    """A number larger than 0, up to 1."""
+    if not 0 < value <= 1:
+        raise UsageError(f"{flag} must be larger than 0 and at most 1; got {value:g}.")
+
+
 def known(names: Callable[[], Iterable[str]]) -> Check:
     """A name, or several, of a list that is looked up when it is needed."""
 

@@ -139,7 +139,7 @@ def _metavar(read: Read, kind: Any, *, path: bool) -> str:
     """What stands for a value where the field says nothing better."""
     if read in LISTS:
         return LISTS[read]
-    return "N" if kind is int else "DIR" if path and kind is str else "M"
+    return "N" if kind is int else "X" if kind is float else "DIR" if path and kind is str else "M"
 
 
 def joined(kinds: Sequence[Any]) -> Any:

@@ -200,7 +200,7 @@ def _value(option: Option, word: str, given: Any) -> str | None:
         return None
     if word.isupper():
         return word
-    if int in option.types:
+    if int in option.types or float in option.types:
         return word
     if option.read in ("layers", "counts"):
         return _numbers(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any, get_args, get_origin
 from probebench.errors import UsageError
 from probebench.options.field import Option, joined, own_options
 
-KINDS = {int: "a whole number", bool: "True or False", str: "text"}
+KINDS = {int: "a whole number", float: "a number", bool: "True or False", str: "text"}
 """What a value must be, in words."""
 
 
@@ -32,7 +33,7 @@ def accepted(option: Option) -> Any:
 
 
 def _one(option: Option, kind: Any) -> list[Any]:
-    if kind in (int, bool):
+    if kind in (int, float, bool):
         return [kind]
     return [str, Path] if option.path else [str]
 
@@ -55,8 +56,8 @@ def held_all(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def held(option: Option, value: Any) -> Any:
-    """A value as the options hold it: paths as text, sequences as tuples, numbers as `int`, and a
-    further model as its name.
+    """A value as the options hold it: paths as text, sequences as tuples, numbers as `int` or
+    `float`, and a further model as its name.
 
     Raises:
         UsageError: a value of another type.
@@ -83,7 +84,14 @@ def _scalar(option: Option, kind: Any, value: Any) -> Any:
             return operator.index(value)
         except TypeError:
             pass
-    elif kind not in (bool, int) and isinstance(value, str | os.PathLike):
+    elif kind is float and not isinstance(value, bool | str):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    elif kind not in (bool, int, float) and isinstance(value, str | os.PathLike):
         return os.fspath(value)
     what = KINDS.get(kind, "text")
     each = f"hold {what} each" if option.many else f"be {what}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from probebench.probes.fit import Job
 from probebench.probes.labels import Labels
 from probebench.stages.plan import Plan
+from probebench.stages.sampling.samples import Samples
 from probebench.stages.second_judge import Opinions
 from probebench.stages.states import StoredStates
 from probebench.types import CellFit, LabelledAnswer
@@ -28,6 +29,8 @@ class RunData:
     """The cell selected on validation."""
     opinions: Opinions | None
     """(example,) what the judge model says; None where none was asked."""
+    samples: Samples | None = None
+    """Further answers to each question; None where none were asked for."""
 
     @property
     def labels(self) -> Labels:

@@ -19,7 +19,7 @@ from probebench.stages.stage import Runner, Stage, in_order
 from probebench.tasks.exact.rules import GOLD, MODEL_RULE, RULES, declines, gold_span
 from probebench.tasks.judge import get_judge
 from probebench.tasks.schema import Generation
-from probebench.types import Answer, LabelledAnswer, Span
+from probebench.types import Answer, Example, LabelledAnswer, Span
 
 Spans = list[Span | None]
 
@@ -75,17 +75,36 @@ def exact_spans(plan: Plan, runner: Runner, answers: Sequence[Answer]) -> Spans:
     if plan.exact.name == GIVEN:
         given = plan.questions.given
         return [None] * len(answers) if given is None else [g.exact for g in given]
+    return spans_of(plan, runner, plan.examples, answers)
+
+
+def spans_of(
+    plan: Plan, runner: Runner, examples: Sequence[Example], answers: Sequence[Answer]
+) -> Spans:
+    """(answer,) where exact answers stand, of the run's own model; equal replies to one question
+    are looked at once.
+
+    Args:
+        plan: the run.
+        runner: computes what a model has to copy.
+        examples: (answer,) what was asked.
+        answers: what was answered.
+    """
     replies = [plan.reply(a) for a in answers]
-    spans = _spans(plan, runner, [text for _, text in replies])
+    keys = [(e.id, text) for e, (_, text) in zip(examples, replies, strict=True)]
+    once = dict(zip(keys, examples, strict=True))
+    found = _spans(plan, runner, list(once.values()), [text for _, text in once])
+    by_key = dict(zip(once, found, strict=True))
+    spans = [by_key[key] for key in keys]
     return [s and Span(s.start + k, s.end + k) for s, (k, _) in zip(spans, replies, strict=True)]
 
 
-def _spans(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
+def _spans(plan: Plan, runner: Runner, examples: Sequence[Example], said: Sequence[str]) -> Spans:
     """The same in the replies, thinking left out."""
     assert plan.task is not None  # else the rule is `GIVEN`
-    rule, pairs = plan.task.exact_answer, list(zip(plan.examples, said, strict=True))
+    rule, pairs = plan.task.exact_answer, list(zip(examples, said, strict=True))
     if plan.exact.blind == MODEL_RULE:
-        spans = _copied(plan, runner, said)
+        spans = _copied(plan, runner, examples, said)
     else:
         spans = [RULES[plan.exact.blind](rule, e, text) for e, text in pairs]
     if plan.exact.name == GOLD:
@@ -94,7 +113,7 @@ def _spans(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
     return spans
 
 
-def _copied(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
+def _copied(plan: Plan, runner: Runner, examples: Sequence[Example], said: Sequence[str]) -> Spans:
     """What a language model copies out of the replies; None for refusals, of which it is not asked.
 
     Raises:
@@ -103,7 +122,7 @@ def _copied(plan: Plan, runner: Runner, said: Sequence[str]) -> Spans:
     rows = [i for i, text in enumerate(said) if not declines(text)]
     if not rows:
         return [None] * len(said)
-    handle, some = plan.exact.extractor or plan.handle, [plan.examples[i] for i in rows]
+    handle, some = plan.exact.extractor or plan.handle, [examples[i] for i in rows]
     questions = [e.question for e in some]
     copier = Copier(handle, [e.id for e in some], questions, [said[i] for i in rows])
     stage, room = Copied(handle, copier), handle.max_length

@@ -43,7 +43,7 @@ def labelled_answers(plan: Plan, runner: Runner) -> tuple[LabelledAnswer, ...]:
     found = in_order(runner.run(Generated(plan))) if known is None else known
     labelled = label(plan, found, plan.folder)
     spans = exact_spans(plan, runner, found)
-    return tuple(_placed(plan, a, span) for a, span in zip(labelled, spans, strict=True))
+    return tuple(placed(plan, a, span) for a, span in zip(labelled, spans, strict=True))
 
 
 def label(plan: Plan, found: Sequence[Answer], folder: Path | None) -> list[LabelledAnswer]:
@@ -118,7 +118,7 @@ def label_facts(plan: Plan) -> dict[str, int]:
     return {"judged": n, "given": len(plan.examples) - n}
 
 
-def _placed(plan: Plan, a: LabelledAnswer, span: Span | None) -> LabelledAnswer:
+def placed(plan: Plan, a: LabelledAnswer, span: Span | None) -> LabelledAnswer:
     """An answer with the tokens that positions are named by."""
     tokenizer, ids = plan.handle.tokenizer, (a.answer.prompt_ids, a.answer.answer_ids)
     tokens = place_answer(tokenizer, plan.thinking, ids, stopped=a.answer.stopped, exact=span)

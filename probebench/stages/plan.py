@@ -12,6 +12,7 @@ from typing import Any
 from probebench.files import content_key
 from probebench.models.asking import Questions
 from probebench.models.blocks.sites import SitePlan
+from probebench.models.decoding.drawing import Drawing
 from probebench.models.generate import stop_tokens
 from probebench.models.handles import ModelHandle
 from probebench.probes.kinds import Probe
@@ -88,6 +89,8 @@ class Beside:
     controls: tuple[str, ...]
     detectors: tuple[str, ...]
     """Methods that were asked for by name, or `all`."""
+    drawing: Drawing | None
+    """How further answers are drawn; None: none are."""
     encoder: ModelHandle | None
     """The text encoder of the text-embedding baseline."""
     judge: ModelHandle | None

@@ -1,9 +1,9 @@
-"""Greedy decoding by transformers' own `generate()`: with a cache of fixed size, for which it
+"""Decoding by transformers' own `generate()`: with a cache of fixed size, for which it
 compiles the model on a GPU, and for models whose cache has rows that cannot come and go."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ CACHE_STEP, ROW_STEP = 128, 16
 be compiled."""
 
 
+Draw = Callable[[int, torch.Tensor], torch.Tensor]
+"""(step, (row, vocabulary) logits) -> (row,) tokens."""
+
+
 class StopText:
     """Ends each row whose last tokens spell a stop text."""
 
@@ -35,15 +39,20 @@ class StopText:
 
 
 class Watch:
-    """A logits processor that changes nothing and notes the greedy token's scores at every step."""
+    """A logits processor that notes the scores of each token that is written: the likeliest, which
+    it leaves to greedy decoding, or one that is drawn, beside which it allows no other."""
 
-    def __init__(self) -> None:
-        self.steps: list[torch.Tensor] = []
+    def __init__(self, draw: Draw | None = None) -> None:
+        self.draw, self.steps = draw, list[torch.Tensor]()
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        found = token_scores(scores)
+        chosen = None if self.draw is None else self.draw(len(self.steps), scores)
+        found = token_scores(scores, chosen)
         self.steps.append(torch.stack([found.logprobs, found.logits, found.entropies]))
-        return scores
+        if chosen is None:
+            return scores
+        only = torch.full_like(scores, -torch.inf)
+        return only.scatter(-1, chosen[:, None], 0.0)
 
     def table(self) -> Any:
         """(log-probability | logit | entropy, example, step)."""
@@ -58,6 +67,7 @@ def by_library(
     *,
     fast: bool,
     padded: bool,
+    draw: Draw | None = None,
 ) -> list[Reply]:
     """Answers to one batch of prompts, all of which are decoded until the last one ends.
 
@@ -68,6 +78,7 @@ def by_library(
         guides: what each answer may be; None: anything.
         fast: with a cache of fixed size.
         padded: prompts may be padded to a few widths.
+        draw: draws the tokens of a step, of one row a prompt; None: each is the likeliest.
     """
     pad = pad_token(loaded.tokenizer, ends.stops, rows_of(loaded.model))
     width, rows, cache = max(map(len, prompts)), list(prompts), {}
@@ -80,7 +91,7 @@ def by_library(
         text = loaded.model.config.get_text_config(decoder=True)
         cache = {"past_key_values": StaticCache(config=text, max_cache_len=room)}
     ids, mask = pad_left(rows, width, pad)
-    watch, guide = Watch(), []
+    watch, guide = Watch(draw), []
     if guides is not None:
         own = [*guides, *[guides[-1]] * (len(rows) - len(prompts))]
         guide = [Guide(own, width, min(ends.stops))]

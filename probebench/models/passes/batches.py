@@ -102,6 +102,7 @@ def in_batches(
     what: str,
     budget: Budget | None = None,
     alike: str = "any",
+    each: int = 1,
 ) -> list[T]:
     """Results of all examples in their order, computed batch by batch; out of memory begins again
     with half the budget.
@@ -112,6 +113,7 @@ def in_batches(
         what: for messages, such as `generating`.
         budget: what a batch may hold; None: the fixed one, for this call.
         alike: which examples may go together, as in `Budget.plan`.
+        each: how many of them are one example of the shard.
 
     Raises:
         MemoryLimitError: a single example does not fit.
@@ -126,7 +128,7 @@ def in_batches(
                 failed = batch
                 break
             found.update(zip(batch, results, strict=True))
-            budget.reached(len(found))
+            budget.reached(len(found) // each)
         if failed is None:
             return [found[i] for i in range(len(lengths))]
         budget.halve(failed, lengths, what)

@@ -1,0 +1,1 @@
+"""Further answers to each question, drawn from the model, and what is read of them."""
