@@ -96,6 +96,13 @@ def test_an_answer_without_a_word_has_no_score():
     assert np.flatnonzero(np.isnan(found)).tolist() == [N - 1]
 
 
+def test_an_answer_whose_token_is_absent_has_no_vector():
+    stopped, there = np.arange(N) % 3 == 0, np.ones((N, 2), dtype=bool)
+    there[3, 1] = there[4, 0] = there[5, 1] = there[6, 0] = False  # -1, -2; 3 and 6 stopped
+    found = last_token(made(planted(), stopped=stopped, there=there))
+    assert sorted(set(range(N)) - set(found.places.tolist())) == [3, 4]
+
+
 def test_what_was_not_read_is_a_reason():
     data = made(planted())
     data.states.reader.positions = ("-1",)
@@ -249,6 +256,18 @@ def test_the_consistent_probe_has_the_least_loss():
     p, q = sides(least.x)
     assert abs(np.corrcoef(found, (p + 1 - q) / 2)[0, 1]) > 0.98
     assert max(auroc(Y[TEST], found[TEST]), auroc(Y[TEST], -found[TEST])) > 0.95
+
+
+def test_the_probe_with_the_least_loss_is_taken(monkeypatch):
+    monkeypatch.setattr(directions, "STEPS", 0)
+    yes, no = contrast()
+    found = directions.consistent(yes, no, TRAIN, 3)
+    first = torch.rand((WIDTH + 1, 10), generator=torch.Generator().manual_seed(3)).numpy()
+    w = (2 * first - 1) / np.sqrt(WIDTH)
+    p, q = (1 / (1 + np.exp(-(X @ w[:-1] + w[-1]))) for X in (yes, no))
+    loss = ((p + q - 1) ** 2 + np.minimum(p, q) ** 2)[TRAIN].mean(axis=0)
+    due = ((p + 1 - q) / 2)[:, loss.argmin()]
+    np.testing.assert_allclose(found, due, atol=1e-5)
 
 
 def test_losses_of_known_probabilities():
