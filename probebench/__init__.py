@@ -16,14 +16,22 @@ from probebench._version import __version__
 if TYPE_CHECKING:
     from probebench.across.compare import compare
     from probebench.across.transfer import transfer
-    from probebench.api import evaluate, evaluate_all
+    from probebench.api import evaluate, evaluate_all, evaluate_spans
     from probebench.record.run import Run
 
-__all__ = ["Run", "__version__", "compare", "evaluate", "evaluate_all", "transfer"]
+__all__ = [
+    "Run",
+    "__version__",
+    "compare",
+    "evaluate",
+    "evaluate_all",
+    "evaluate_spans",
+    "transfer",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("evaluate", "evaluate_all"):
+    if name in ("evaluate", "evaluate_all", "evaluate_spans"):
         import probebench.api
 
         return getattr(probebench.api, name)

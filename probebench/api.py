@@ -15,9 +15,11 @@ from probebench.job.asked import Asked
 from probebench.job.options import OPTIONS, Options
 from probebench.job.pipeline import evaluate as run_job
 from probebench.job.several import Outcome, prepare_all, run_all
+from probebench.job.spans.run import evaluate_spans as run_spans_job
 from probebench.options.python import check_names, named_in_python, takes
 from probebench.progress import Progress, TerminalProgress
 from probebench.record.run import Run
+from probebench.record.inside.spans import SpanRun
 
 FURTHER = tuple(o for o in OPTIONS if o.argument not in ("model", "task"))
 """Those that are no parameter with a name of its own."""
@@ -89,6 +91,31 @@ def evaluate_all(
             ]
             raise TasksError("\n".join(lines), outcomes)
     return outcomes
+
+
+def evaluate_spans(
+    model: str | Path, task: str | Path, *, quiet: bool = True, **options: Unpack[Asked]
+) -> SpanRun:
+    """Run a task whose labels are inside answers (kind `spans`), or find it done.
+
+    Args:
+        model: As of `evaluate`.
+        task: Name or file.
+        quiet: No progress on standard error.
+        **options: Those of `evaluate` that apply: data, limit, layers, probe, solver, batching,
+            seed, states_dtype, discard_states, out, offline, and how the model is loaded.
+
+    Returns:
+        The run.
+
+    Raises:
+        UsageError: what was asked for is wrong, or does not apply.
+        RunError: the run cannot give a result.
+    """
+    check_names(options, FURTHER)
+    given = {**options, "model": model, "task": task}
+    with named_in_python(OPTIONS, given):
+        return run_spans_job(Options.asked(given), _progress(quiet))
 
 
 def _progress(quiet: bool) -> Progress:

@@ -26,6 +26,25 @@ EMB = -1
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledSpan:
+    """Characters `start:end` of an answer that are right or wrong."""
+
+    start: int
+    end: int
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedAnswer:
+    """An answer in which spans are labelled 1 = right or 0 = wrong."""
+
+    text: str
+    spans: tuple[LabelledSpan, ...]
+    n_lost: int
+    """Labelled texts that do not stand in the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """One question of a task."""
 
@@ -45,6 +64,8 @@ class Example:
     """The source row, for prompts that use more than the question."""
     turns: tuple[tuple[str, str], ...] = ()
     """Of a transcript: (role, text) of each turn, the labelled one last."""
+    marked: MarkedAnswer | None = None
+    """An answer made elsewhere, of a task whose labels are inside answers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,10 +33,33 @@ def eval_command(dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> Non
     if given["out"] is not None and len(tasks) > 1:
         raise UsageError("--out names one run directory; with several tasks leave it out.")
     wanted = [Options.asked({**given, "task": task}) for task in tasks]
-    if dry_run:
+    from probebench.job.spans.prepare import is_spans
+
+    if len(wanted) == 1 and is_spans(wanted[0]):
+        _inside(wanted[0], dry_run=dry_run, as_json=as_json, quiet=quiet)
+    elif dry_run:
         _dry_runs(wanted, as_json)
     else:
         _runs(wanted, as_json=as_json, quiet=quiet)
+
+
+def _inside(wanted: Options, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    """A task whose labels are inside answers."""
+    from probebench.job.spans.prepare import prepare_spans
+    from probebench.job.spans.run import run_spans
+    from probebench.progress import Progress, TerminalProgress
+    from probebench.report.inside.summary import print_spans
+    from probebench.report.terminal.table import terminal
+
+    prepared = prepare_spans(wanted)
+    if dry_run:
+        click.echo(json.dumps(prepared.facts(), indent=1) if as_json else prepared.text())
+        return
+    run = run_spans(prepared, Progress() if quiet or as_json else TerminalProgress())
+    if as_json:
+        click.echo(json.dumps(run.record.plain(), indent=1, ensure_ascii=False))
+    elif not quiet:
+        print_spans(run, terminal())
 
 
 def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:

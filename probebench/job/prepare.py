@@ -71,6 +71,11 @@ def prepare(
     """
     options.check()
     task = load_task(options.task) if options.task is not None else None
+    if task is not None and task.kind == "spans":
+        raise UsageError(
+            f"Task {task.name!r} has its labels inside answers and runs alone: `probebench eval "
+            f"--task {options.task}`, in Python `probebench.evaluate_spans`."
+        )
     if task is not None:
         check_rule(task.exact_answer, task.path)
         get_judge(task.judge)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from probebench.errors import BadFileError, UnknownNameError
 from probebench.options.python import speaks_python
+from probebench.record.inside.kinds import refuse_spans
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
 from probebench.record.notebook import as_html, png
 from probebench.record.parts.part import problems
@@ -74,6 +75,7 @@ class Run:
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
+            refuse_spans(folder)
             raise BadFileError(f"{folder} is not a finished run: it has no {RECORD}.") from None
         except NotADirectoryError:
             raise BadFileError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -169,7 +170,48 @@ class ShownAnswers:
     items: tuple[ShownAnswer, ...]
 
 
-Block = Prose | Bullets | Facts | Table | Figure | Code | ShownAnswers
+@dataclass(frozen=True, slots=True)
+class PaintedToken:
+    """A piece of an answer."""
+
+    text: str
+    shade: int | None
+    """0 surely right, 3 undecided, 6 surely wrong; None where no token was read."""
+    label: str
+    """`right` or `wrong` in a labelled span, else empty."""
+    wrong: float | None
+    """The probability that it is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedAnswer:
+    """An answer, token by token. All texts are not to be trusted."""
+
+    id: str
+    question: str
+    tokens: tuple[PaintedToken, ...]
+
+    @property
+    def spans(self) -> list[tuple[str, str, float | None]]:
+        """Text, label and highest probability of each run of tokens with one label."""
+        found: list[tuple[str, str, float | None]] = []
+        for label, run in groupby(self.tokens, key=lambda t: t.label):
+            own = list(run)
+            known = [t.wrong for t in own if t.wrong is not None]
+            if label:
+                found.append(("".join(t.text for t in own), label, max(known, default=None)))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """Answers in which every token has the colour of what a probe says of it."""
+
+    rule: str
+    items: tuple[PaintedAnswer, ...]
+
+
+Block = Prose | Bullets | Facts | Table | Figure | Code | ShownAnswers | Painted
 
 
 @dataclass(frozen=True, slots=True)

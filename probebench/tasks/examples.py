@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probebench.errors import BadFileError
+from probebench.tasks.labelled.spans import Marked, marked_of
 from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
 from probebench.tasks.local.rows import FileRow, lookup, strings, text_of, value_of
 from probebench.tasks.schema import Task
@@ -24,6 +25,8 @@ def to_example(task: Task, row: FileRow) -> Example:
     Raises:
         BadFileError: no question, answers, label or group, with the line.
     """
+    if task.spans:
+        return _marked(task, row, marked_of(task.spans, row.fields, row.where))
     where, statements = row.where, task.kind == "statements"
     fields = _from_plain(task, row.fields)
     turns = turns_of(task.turns, fields, where) if task.turns else ()
@@ -54,6 +57,31 @@ def to_example(task: Task, row: FileRow) -> Example:
     columns = {**fields, "context": context} if context else dict(fields)
     return Example(
         text_of(identity), question.strip(), references, group, split, wrong, label, columns, turns
+    )
+
+
+def _marked(task: Task, row: FileRow, marked: Marked) -> Example:
+    """An example whose answer was made elsewhere and has labels inside."""
+    answer, turns, fields = marked.answer, marked.turns, row.fields
+    question = lookup(fields, task.fields.question)
+    if turns:
+        question = turns[0][1] if len(turns) == 2 else as_text(turns[:-1])
+    if not isinstance(question, str) or not question.strip():
+        raise _missing("question", [task.fields.question], row)
+    group = group_of(task, fields, question, row.where)
+    given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
+    content = json.dumps([group, question, answer.text])
+    identity = given if given is not None else hashlib.sha256(content.encode()).hexdigest()[:16]
+    context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
+    return Example(
+        text_of(identity),
+        question.strip(),
+        (),
+        group,
+        row.split if task.split == "official" else None,
+        fields={**fields, "context": context} if context else fields,
+        turns=turns,
+        marked=answer,
     )
 
 

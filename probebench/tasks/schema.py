@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from probebench.errors import BadFileError, UnknownNameError
-from probebench.tasks.labelled.fields import TurnFields
+from probebench.tasks.labelled.fields import SpanFields, TurnFields
 from probebench.tasks.typed import build
 
-Kind = Literal["qa", "choice", "numeric", "statements"]
+Kind = Literal["qa", "choice", "numeric", "statements", "spans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,8 @@ class Task:
     generation: Generation = field(default_factory=Generation)
     turns: TurnFields | None = None
     """For kind `statements` whose statements are transcripts."""
+    spans: SpanFields | None = None
+    """For kind `spans`: answers made elsewhere, with labels inside."""
     variants: Mapping[str, Any] = field(default_factory=dict)
     """Name -> the keys that differ, for relatives of this task such as its negated statements."""
     path: str = ""
@@ -276,6 +278,8 @@ def _check(task: Task, path: Path, name: str) -> Task:
         raise BadFileError(
             f"{path}: 'turns' are for kind 'statements', whose labels are given; got {task.kind!r}."
         )
+    if (task.spans is not None) != (task.kind == "spans"):
+        raise BadFileError(f"{path}: kind 'spans' and key 'spans' go together; kind {task.kind!r}.")
     for key, pattern, groups in (
         ("turns: pattern", task.turns and task.turns.pattern, ("assistant",)),
         ("answer_pattern", task.fields.answer_pattern, ("answer",)),

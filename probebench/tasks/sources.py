@@ -8,7 +8,7 @@ import os
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from probebench.files import write_atomic
 from probebench.hub import hub_is_there
 from probebench.options.python import speaks_python
 from probebench.tasks.examples import to_example
+from probebench.tasks.labelled.spans import joined
 from probebench.tasks.labelled.turns import answers_apart
 from probebench.tasks.local.data import local_rows, told_apart
 from probebench.tasks.local.rows import FileRow, lookup, read_rows, text_of
@@ -79,6 +80,8 @@ def load_dataset(
         for r in rows
         if all(text_of(lookup(r.fields, k)) == v for k, v in source.where.items() if k in r.fields)
     ]
+    if task.spans:
+        wanted = joined(task.spans, wanted)
     if task.turns:
         wanted = list(answers_apart(task.turns, task.fields.label, wanted))
     examples, dropped = _unique(
@@ -92,11 +95,9 @@ def load_dataset(
     examples = _sample(examples, limit)
     digest = hashlib.sha256()
     for e in examples:
-        digest.update(
-            json.dumps(
-                [e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]
-            ).encode()
-        )
+        content: list[Any] = [e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]
+        content += [asdict(e.marked)] if e.marked else []
+        digest.update(json.dumps(content).encode())
     return Dataset(tuple(examples), origin, revision, digest.hexdigest(), dropped)
 
 
@@ -196,7 +197,7 @@ def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
     n = 0
     for e in examples:
         n += 1
-        key = (e.group, e.question, e.references, e.label)
+        key = (e.group, e.question, e.references, e.label, e.marked)
         if key in kept:
             continue
         if e.id in ids:

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from probebench.errors import BadFileError, ProbebenchError, UnavailableError
+from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
 from probebench.tasks.exact.rules import MODEL_RULE, RULES, check_rule
 from probebench.tasks.judge import get_judge
 from probebench.tasks.labelled.rendered import encode_turns
+from probebench.tasks.labelled.tokens import tokenize_marked
 from probebench.tasks.prompts import encode_prompt, encode_statement, fill_prompt, render_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import Dataset, load_dataset
@@ -36,6 +38,8 @@ def describe(
     ]
     if task.kind == "statements":
         lines.append("labels     given: 1 = true")
+    elif task.spans:
+        lines.append(f"labels     spans inside answers; others {task.spans.others}")
     else:
         lines += [f"judge      {task.judge}", f"exact      {task.exact_answer.rule}"]
     lines += [f"licence    {task.licence}", f"hash       {task.hash}"]
@@ -47,6 +51,9 @@ def describe(
         lines += _sizes(task, found)
         handle = find_model(model, offline=offline) if model else None
         for example in found.examples[:SHOWN]:
+            if example.marked is not None:
+                lines += ["", f"--- {example.id}", *_marked_lines(task, example, handle)]
+                continue
             if handle is None:
                 shown = example.question
             elif task.turns:
@@ -68,6 +75,18 @@ def describe(
     return "\n".join([*lines, "", task.citation.strip()])
 
 
+def _marked_lines(task: Task, example: Example, handle: ModelHandle | None) -> Iterator[str]:
+    """An answer with labels inside, as text or as a model sees it, and its spans."""
+    assert example.marked is not None
+    text = example.marked.text
+    if handle is None:
+        yield from (example.question, text)
+    else:
+        yield handle.tokenizer.decode(tokenize_marked(task, example, handle.tokenizer).ids)
+    for s in example.marked.spans:
+        yield f"--- {'right' if s.label else 'wrong'}: {text[s.start : s.end]}"
+
+
 def _sizes(task: Task, data: Dataset) -> list[str]:
     splits = split_examples(data.examples)
     sizes = ", ".join(f"{s} {splits.count(s):,}" for s in SPLITS)
@@ -77,6 +96,9 @@ def _sizes(task: Task, data: Dataset) -> list[str]:
     ]
     if task.kind == "statements":
         lines.append(f"classes    {sum(e.label or 0 for e in data.examples):,} true")
+    elif task.spans:
+        labels = [s.label for e in data.examples if e.marked for s in e.marked.spans]
+        lines.append(f"spans      {labels.count(1):,} right, {labels.count(0):,} wrong")
     elif task.kind == "choice":
         options = sorted({o for e in data.examples[:1000] for o in (*e.references, *e.wrong)})
         lines.append(f"options    {', '.join(options[:6])}{', ...' if len(options) > 6 else ''}")
@@ -98,7 +120,7 @@ def validate(
         cited,
         "BibTeX" if cited else f"key 'citation' must be BibTeX; got {task.citation.strip()[:40]!r}",
     )
-    if task.kind != "statements":
+    if task.kind not in ("statements", "spans"):
         yield from _judged(task)
     try:
         found = load_dataset(task, data, offline=offline)
@@ -115,7 +137,13 @@ def validate(
     yield Check(
         "groups", len(groups) >= 5, f"{len(groups):,} groups in {len(found.examples):,} examples"
     )
-    if task.kind == "statements":
+    if task.spans:
+        labels = [s.label for e in found.examples if e.marked for s in e.marked.spans]
+        right, lost = sum(labels), sum(e.marked.n_lost for e in found.examples if e.marked)
+        detail = f"{right:,} right of {len(labels):,} spans; {lost:,} do not stand in their answers"
+        both = right < len(labels) and (right > 0 or task.spans.others == "right")
+        yield Check("classes", both, detail)
+    elif task.kind == "statements":
         true = sum(e.label or 0 for e in found.examples)
         yield Check(
             "classes", 0 < true < len(found.examples), f"{true:,} true of {len(found.examples):,}"

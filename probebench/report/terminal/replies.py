@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from probebench.errors import BadFileError
+from probebench.record.inside.kinds import refuse_spans
 from probebench.record.run import RECORD
 from probebench.report.terminal.table import NARROWEST
 from probebench.text import clipped
@@ -59,6 +60,7 @@ def read_replies(folder: str | Path) -> list[Reply]:
     Raises:
         BadFileError: there are none that can be read.
     """
+    refuse_spans(Path(folder))
     path = Path(folder) / "answers.parquet"
     if not path.is_file():
         here = "There is no folder" if not Path(folder).is_dir() else "No answers are kept in"

@@ -8,10 +8,13 @@ from pathlib import Path
 from probebench.errors import UnknownNameError, UsageError
 from probebench.files import make_folder, write_atomic
 from probebench.options.python import speaks_python
+from probebench.record.inside.kinds import holds_spans
 from probebench.record.run import Run
+from probebench.record.inside.spans import SpanRun
 from probebench.report.blocks import Report
 from probebench.report.content import build_report
 from probebench.report.inputs import read_transfer
+from probebench.report.inside.page import span_report
 from probebench.report.write.html import to_html
 from probebench.report.write.latex import to_latex
 from probebench.report.write.markdown import to_markdown
@@ -58,7 +61,8 @@ def write_report(
     for kind in formats:
         if kind not in FORMATS:
             raise UnknownNameError("format", kind, FORMATS)
-    loaded = [Run.load(run) for run in runs]
+    inside = _inside(runs)
+    loaded = [Run.load(run) for run in runs] if inside is None else [inside]
     path = (
         Path(out)
         if out is not None
@@ -69,11 +73,15 @@ def write_report(
     if path.is_dir():
         path /= NAME
     make_folder(path.parent)
-    report = build_report(
-        loaded,
-        title=title,
-        examples=examples,
-        transfer=read_transfer(Path(transfer)) if transfer else None,
+    report = (
+        span_report(inside, title, examples)
+        if inside is not None
+        else build_report(
+            [run for run in loaded if isinstance(run, Run)],
+            title=title,
+            examples=examples,
+            transfer=read_transfer(Path(transfer)) if transfer else None,
+        )
     )
     written = []
     for kind in dict.fromkeys(formats):
@@ -81,3 +89,11 @@ def write_report(
         write_atomic(target, FORMATS[kind](report).encode())
         written.append(target)
     return written
+
+
+def _inside(runs: Sequence[Run | str | Path]) -> SpanRun | None:
+    """The one run at tokens inside answers; None where there are others."""
+    one = runs[0]
+    if len(runs) > 1 or isinstance(one, Run) or not holds_spans(Path(one)):
+        return None
+    return SpanRun.load(one)

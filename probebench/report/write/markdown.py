@@ -11,6 +11,8 @@ from probebench.report.blocks import (
     Code,
     Facts,
     Figure,
+    Painted,
+    PaintedAnswer,
     Prose,
     Report,
     Section,
@@ -64,6 +66,20 @@ def _block(block: Block, level: int) -> Iterator[str]:
     elif isinstance(block, ShownAnswers):
         yield from (f"{'#' * min(level + 1, 6)} {escape(block.title)}", "", escape(block.rule), "")
         yield from (line for item in block.items for line in (_example(item), ""))
+    elif isinstance(block, Painted):
+        yield from (escape(block.rule), "")
+        yield from (line for item in block.items for line in (_marked(item), ""))
+
+
+def _marked(a: PaintedAnswer) -> str:
+    """An answer without colours: its labelled spans with the probability that each is wrong."""
+    answer = "".join(t.text for t in a.tokens).strip()
+    lines = [f"- {escape(_short(a.question))}", f"  - answer: {escape(_short(answer))}"]
+    lines += [
+        f"  - {escape(_short(text.strip()))}: labelled {label}, P(wrong) {number(wrong, 2)}"
+        for text, label, wrong in a.spans
+    ]
+    return "\n".join(lines)
 
 
 def _table(table: Table) -> Iterator[str]:

@@ -56,7 +56,7 @@ def turns_of(at: TurnFields, fields: Mapping[str, Any], where: str) -> tuple[Tur
         BadFileError: no transcript, a role that is none, or a last turn that says nothing.
     """
     value = lookup(fields, at.column)
-    turns = _cut(at, value, where) if at.pattern else _records(at, written(value), where)
+    turns = _cut(at, value, where) if at.pattern else records(at, written(value), where)
     if at.answer is not None:
         said = " ".join(strings(lookup(fields, at.answer)))
         if turns[-1][0] == "assistant":  # the beginning of the answer, put into the model's mouth
@@ -81,7 +81,12 @@ def _cut(at: TurnFields, value: Any, where: str) -> list[Turn]:
     return [(role, found[role]) for role in ROLES if found.get(role)]
 
 
-def _records(at: TurnFields, value: Any, where: str) -> list[Turn]:
+def records(at: TurnFields, value: Any, where: str) -> list[Turn]:
+    """Turns from a list of records, those of one role that follow each other as one.
+
+    Raises:
+        BadFileError: no such list, or a role that is none.
+    """
     if not isinstance(value, list) or not value:
         raise BadFileError(
             f"{where}: field {at.column!r} must be a list of turns, each a record of "

@@ -1,0 +1,1 @@
+"""The job on a task whose labels are inside answers: checked, computed, written."""

@@ -1,0 +1,184 @@
+"""All that can be checked of a run at tokens before a weight is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from probebench.errors import BadFileError, ProbebenchError, UsageError
+from probebench.job.options import Options
+from probebench.job.place import run_folder
+from probebench.job.planning import probe_inputs
+from probebench.models.blocks.sites import resolve_layers
+from probebench.models.devices import pick_device
+from probebench.models.handles import ModelHandle
+from probebench.models.loading import find_model
+from probebench.models.passes.padding import check_inside, rows_of
+from probebench.options.field import own_options
+from probebench.probes.kinds import get_probe
+from probebench.record.run import RECORD
+from probebench.record.inside.spans import SpanRun
+from probebench.record.versions import versions
+from probebench.stages.tokens.fits import check_tokens
+from probebench.stages.tokens.plan import NEITHER, SpanPlan
+from probebench.tasks.labelled.tokens import tokenize_marked
+from probebench.tasks.schema import Task, load_task
+from probebench.tasks.sources import load_dataset
+from probebench.tasks.split import split_examples
+
+TAKEN = frozenset(
+    "model task data limit layers probe solver batching seed states_dtype discard_states out "
+    "offline".split()
+)
+"""Options that such a run takes."""
+TOKENS = {"right": 1, "wrong": 0, "other": NEITHER}
+SHOWN = 200
+"""Tokens of the first answer that a dry run shows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedSpans:
+    """A run at tokens that can begin."""
+
+    options: Options
+    plan: SpanPlan
+
+    def finished(self) -> SpanRun | None:
+        """This very run, if it is there already with all that was asked for."""
+        run = SpanRun.find(self.plan.folder, self.plan.key)
+        kept = run is not None and (self.options.discard_states or run.record.states is not None)
+        return run if kept else None
+
+    def facts(self) -> dict[str, Any]:
+        """What the run would do, for programs."""
+        plan, y = self.plan, self.plan.table.y
+        labels = [s.label for m in plan.marked for s in m.spans]
+        return {
+            "dry_run": True,
+            "model": asdict(plan.handle.identity),
+            "task": plan.task.name,
+            "answers": len(plan.marked),
+            "groups": len({e.group for e in plan.examples}),
+            "spans": {"right": labels.count(1), "wrong": labels.count(0)},
+            "tokens": {name: int((y == k).sum()) for name, k in TOKENS.items()},
+            "layers": len(plan.layers),
+            "bytes": plan.n_bytes,
+            "folder": str(plan.folder),
+            "finished": self.finished() is not None,
+        }
+
+    def text(self) -> str:
+        """What the run would do, with the beginning of the first answer: a dry run."""
+        plan, f = self.plan, self.facts()
+        spans, tokens = f["spans"], f["tokens"]
+        return "\n".join(
+            [
+                f"{plan.handle.identity.name} on {f['task']}: labels inside answers",
+                f"answers    {f['answers']:,} in {f['groups']:,} groups",
+                f"spans      {spans['right']:,} right, {spans['wrong']:,} wrong",
+                f"tokens     {tokens['right']:,} right, {tokens['wrong']:,} wrong, "
+                f"{tokens['other']:,} others read",
+                f"layers     {f['layers']}, one probe each ({plan.probe.name})",
+                f"vectors    {f['bytes'] / 1e6:,.1f} MB on disk",
+                f"directory  {plan.folder}"
+                + (" (finished: nothing would be computed)" if f["finished"] else ""),
+                "",
+                "the first prompt and answer, special tokens included:",
+                plan.handle.tokenizer.decode(plan.marked[0].ids[:SHOWN]),
+            ]
+        )
+
+
+def is_spans(options: Options) -> bool:
+    """Is the task one whose labels are inside answers? A task that cannot be read is none: its own
+    error comes where it is read."""
+    try:
+        return options.task is not None and load_task(options.task).kind == "spans"
+    except ProbebenchError:
+        return False
+
+
+def prepare_spans(options: Options) -> PreparedSpans:
+    """Read and check everything that needs no weights.
+
+    Raises:
+        UsageError: an option that does not apply, or a model that cannot read answers.
+        BadFileError: a file that is not what it should be.
+        LabelError: labels to which no probe can be fitted.
+        UnavailableError: a model or data set that cannot be reached.
+    """
+    options.check()
+    for o in own_options(Options):
+        if o.name not in TAKEN and getattr(options, o.name) != o.default:
+            raise UsageError(
+                f"{o.flag} does not apply to a task of kind 'spans', whose labels are inside "
+                "answers. Leave it out."
+            )
+    assert options.task is not None  # the caller found the kind of it
+    task = load_task(options.task)
+    handle = find_model(options.model, offline=options.offline)
+    if not handle.causal:
+        raise UsageError(
+            f"{handle.identity.name!r} ({handle.identity.architecture}) says nothing of the tokens "
+            "of an answer. Name a decoder."
+        )
+    plan = _plan(options, task, handle)
+    check_tokens(plan)
+    _check_place(plan)
+    return PreparedSpans(options, plan)
+
+
+def _plan(o: Options, task: Task, handle: ModelHandle) -> SpanPlan:
+    found = load_dataset(task, o.data, o.limit, offline=o.offline)
+    every = [tokenize_marked(task, e, handle.tokenizer) for e in found.examples]
+    most = handle.max_length
+    kept = [i for i, m in enumerate(every) if most is None or len(m.ids) <= most]
+    if not kept:
+        shortest = min(len(m.ids) for m in every)
+        raise UsageError(
+            f"No answer fits into the {most} tokens of {handle.identity.name!r}: the shortest "
+            f"needs {shortest} with its prompt."
+        )
+    examples, marked = [found.examples[i] for i in kept], [every[i] for i in kept]
+    ids, rows = [e.id for e in examples], rows_of(handle.skeleton)
+    check_inside([m.ids for m in marked], ids, handle.tokenizer, rows, handle.identity.name)
+    device = pick_device(o.model.device)
+    return SpanPlan(
+        folder=run_folder(o, task.name),
+        task=task,
+        handle=handle,
+        examples=examples,
+        marked=marked,
+        splits=tuple(split_examples(examples, o.seed)),
+        layers=resolve_layers(o.layers, handle.identity.n_layers),
+        dtype=o.states_dtype,
+        batching=o.batching,
+        probe=get_probe(o.probe, o.solver),
+        device=str(device) if device.type == "cuda" else None,
+        seed=o.seed,
+        facts={
+            "origin": found.origin,
+            "revision": found.revision,
+            "sha256": found.sha256,
+            "n_dropped": found.n_dropped,
+            "n_too_long": len(every) - len(kept),
+        },
+        fitting=probe_inputs(o),
+        versions=versions(),
+    )
+
+
+def _check_place(plan: SpanPlan) -> None:
+    """Complain where the folder holds another finished run."""
+    try:
+        there = SpanRun.load(plan.folder).record
+    except BadFileError:
+        there = None
+    other = there is not None and there.key != plan.key and there.versions == plan.versions
+    if other or (plan.folder / RECORD).is_file():
+        what = f"{there.model.name} on {there.task.name}" if there else "of another kind of task"
+        raise UsageError(
+            f"{plan.folder} holds a finished run that this one would replace ({what}, with other "
+            "settings or data). Write this one elsewhere with --out DIR, or delete the folder if "
+            "that run may go."
+        )

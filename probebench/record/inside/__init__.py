@@ -1,0 +1,1 @@
+"""Runs at tokens inside answers: how they are told, their records and tables."""
