@@ -18,8 +18,8 @@ from probebench.job.several import Outcome, prepare_all, run_all
 from probebench.job.spans.run import evaluate_spans as run_spans_job
 from probebench.options.python import check_names, named_in_python, takes
 from probebench.progress import Progress, TerminalProgress
-from probebench.record.run import Run
 from probebench.record.inside.spans import SpanRun
+from probebench.record.run import Run
 
 FURTHER = tuple(o for o in OPTIONS if o.argument not in ("model", "task"))
 """Those that are no parameter with a name of its own."""

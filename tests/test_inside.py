@@ -15,8 +15,8 @@ from probebench.job.spans.prepare import prepare_spans
 from probebench.models.loading import ModelSpec, find_model
 from probebench.probes.labels import Labels
 from probebench.progress import Progress
-from probebench.record.run import Run
 from probebench.record.inside.spans import SpanRun
+from probebench.record.run import Run
 from probebench.report.write.files import write_report
 from probebench.scoring.spans import SpanRows, rows_of, units_of
 from probebench.stages.tokens.fits import fit_layers
@@ -330,6 +330,18 @@ def test_what_has_nothing_to_show_says_so_in_a_line(run, words):
     assert "is a run at tokens inside answers" in said
     with pytest.raises(BadFileError, match="probebench report"):
         Run.load(run.folder)
+
+
+def test_it_is_listed_as_finished_and_its_vectors_are_kept(run):
+    from probebench.across.listing import freeable, runs_under
+
+    (own,) = runs_under(run.folder)
+    assert (own.state, own.has_states) == ("finished", True)
+    assert not [f for f in freeable([own], unfinished=True) if "token_states" in str(f.place)]
+    assert [f for f in freeable([own], states=True) if "token_states" in str(f.place)]
+    told = CliRunner().invoke(main, ["runs", str(run.folder), "--json"])
+    assert json.loads(told.output)[0]["position"] == "token"
+    assert "lives" in CliRunner().invoke(main, ["runs", str(run.folder)]).output
 
 
 def test_options_that_do_not_apply_and_too_few_answers_are_refused(tmp_path):

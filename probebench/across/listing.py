@@ -12,6 +12,8 @@ from typing import Literal
 
 from probebench.errors import BadFileError, LockedError
 from probebench.files import Lock
+from probebench.record.inside.kinds import SPANS, holds_spans
+from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
 
 STAGES = "stages"
@@ -29,6 +31,13 @@ class Listed:
     why: str
     """Why a record cannot be read; else empty."""
     n_bytes: int
+    inside: SpanRun | None = None
+    """A finished run at tokens inside answers."""
+
+    @property
+    def has_states(self) -> bool:
+        """Are the hidden states of a finished run still there?"""
+        return any(run is not None and run.has_states for run in (self.run, self.inside))
 
 
 def runs_under(folder: Path) -> list[Listed]:
@@ -46,13 +55,18 @@ def runs_under(folder: Path) -> list[Listed]:
 
 def _places(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        if RECORD in files or STAGES in folders:
+        if RECORD in files or SPANS in files or STAGES in folders:
             yield Path(place)
             folders.clear()  # a run holds no other run
 
 
 def _listed(folder: Path) -> Listed:
     size = size_of(folder)
+    if holds_spans(folder):
+        try:
+            return Listed(folder, "finished", None, "", size, SpanRun.load(folder))
+        except BadFileError as error:
+            return Listed(folder, "unreadable", None, str(error), size)
     if not (folder / RECORD).exists():
         return Listed(folder, "unfinished", None, "", size)
     try:
@@ -91,7 +105,8 @@ def freeable(
     for own in listed:
         if own.state == "unreadable" or (own.state == "unfinished" and not unfinished):
             continue
-        kept = None if states or own.run is None else own.run.record.states
+        record = next((run.record for run in (own.run, own.inside) if run is not None), None)
+        kept = None if states or record is None else record.states
         stages = own.folder / STAGES
         places = sorted(p for p in stages.iterdir() if p.is_dir()) if stages.is_dir() else []
         found += [

@@ -44,17 +44,39 @@ def runs_command(folder: str, as_json: bool) -> None:
 def _row(own: Listed) -> tuple[str, ...]:
     from probebench.text import interval, number
 
+    state = own.state if own.has_states else f"{own.state}, no states"
+    if own.inside is not None:
+        inside = own.inside.record
+        row = inside.row("probe", "token")
+        numbers = number(row.auroc), interval(row.auroc_95, 2), f"{row.n:,}"
+        return inside.model.name, inside.task.name, state, *numbers
     if own.run is None:
         return "", "", own.state, "", "", ""
     r = own.run.record
     s = r.selection
-    state = own.state if own.run.has_states else f"{own.state}, no states"
     auroc, ends = number(s.test_auroc), interval(s.test_auroc_95, 2)
     return r.model.name, r.task.name, state, auroc, ends, f"{s.n_test:,}"
 
 
 def _facts(own: Listed) -> dict[str, Any]:
     r = None if own.run is None else own.run.record
+    if own.inside is not None:
+        inside = own.inside.record
+        row = inside.row("probe", "token")
+        return {
+            "folder": str(own.folder),
+            "state": own.state,
+            "why": None,
+            "bytes": own.n_bytes,
+            "states": own.has_states,
+            "model": inside.model.name,
+            "task": inside.task.name,
+            "layer": inside.selected,
+            "position": "token",
+            "test_auroc": row.auroc,
+            "test_auroc_95": list(row.auroc_95),
+            "n_test": row.n,
+        }
     return {
         "folder": str(own.folder),
         "state": own.state,

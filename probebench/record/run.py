@@ -227,8 +227,7 @@ class Run:
     def sublayers(
         self, *, position: str | None = None, top: int | None = None, significant: bool = False
     ) -> pd.DataFrame:
-        """One row per sublayer, the outputs of attention and MLP, with its scores and whether it is
-        selected."""
+        """One row per output of attention and MLP, with its scores and whether it is selected."""
         return sublayers_table(
             self.record, self.scores, position=position, top=top, significant=significant
         )

@@ -16,8 +16,8 @@ from probebench.models.loading import find_model
 from probebench.models.passes.padding import check_inside, rows_of
 from probebench.options.field import own_options
 from probebench.probes.kinds import get_probe
-from probebench.record.run import RECORD
 from probebench.record.inside.spans import SpanRun
+from probebench.record.run import RECORD
 from probebench.record.versions import versions
 from probebench.stages.tokens.fits import check_tokens
 from probebench.stages.tokens.plan import NEITHER, SpanPlan
@@ -46,7 +46,7 @@ class PreparedSpans:
     def finished(self) -> SpanRun | None:
         """This very run, if it is there already with all that was asked for."""
         run = SpanRun.find(self.plan.folder, self.plan.key)
-        kept = run is not None and (self.options.discard_states or run.record.states is not None)
+        kept = run is not None and (self.options.discard_states or run.has_states)
         return run if kept else None
 
     def facts(self) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from probebench.job.spans.prepare import PreparedSpans
 from probebench.probes.disk import save_probe
 from probebench.probes.saved import ProbeMeta
 from probebench.record.inside.kinds import SPANS
-from probebench.record.run import PROBE
 from probebench.record.inside.spans import SpanRecord, SpanRun
+from probebench.record.run import PROBE
 from probebench.stages.parquet import parquet_bytes
 from probebench.stages.tokens.fits import TOKEN, TokenFits
 from probebench.stages.tokens.plan import SpanPlan

@@ -172,6 +172,11 @@ class SpanRun:
         whole = all((folder / name).is_file() for name in run.record.files)
         return cls(folder, run.record, True) if run.record.key == key and whole else None
 
+    @property
+    def has_states(self) -> bool:
+        """Are the vectors still there?"""
+        return self.record.states is not None and (self.folder / self.record.states).is_dir()
+
     def __repr__(self) -> str:
         """One line: what was measured, and where it lies."""
         r = self.record

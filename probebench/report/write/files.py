@@ -9,8 +9,8 @@ from probebench.errors import UnknownNameError, UsageError
 from probebench.files import make_folder, write_atomic
 from probebench.options.python import speaks_python
 from probebench.record.inside.kinds import holds_spans
-from probebench.record.run import Run
 from probebench.record.inside.spans import SpanRun
+from probebench.record.run import Run
 from probebench.report.blocks import Report
 from probebench.report.content import build_report
 from probebench.report.inputs import read_transfer
@@ -62,27 +62,17 @@ def write_report(
         if kind not in FORMATS:
             raise UnknownNameError("format", kind, FORMATS)
     inside = _inside(runs)
-    loaded = [Run.load(run) for run in runs] if inside is None else [inside]
-    path = (
-        Path(out)
-        if out is not None
-        else loaded[0].folder / NAME
-        if len(loaded) == 1
-        else Path(NAME)
-    )
+    loaded = [Run.load(run) for run in runs] if inside is None else []
+    alone = inside if inside is not None else loaded[0] if len(loaded) == 1 else None
+    path = Path(out) if out is not None else alone.folder / NAME if alone else Path(NAME)
     if path.is_dir():
         path /= NAME
     make_folder(path.parent)
-    report = (
-        span_report(inside, title, examples)
-        if inside is not None
-        else build_report(
-            [run for run in loaded if isinstance(run, Run)],
-            title=title,
-            examples=examples,
-            transfer=read_transfer(Path(transfer)) if transfer else None,
-        )
-    )
+    if inside is not None:
+        report = span_report(inside, title, examples)
+    else:
+        table = read_transfer(Path(transfer)) if transfer else None
+        report = build_report(loaded, title=title, examples=examples, transfer=table)
     written = []
     for kind in dict.fromkeys(formats):
         target = path.with_suffix(f".{kind}")
