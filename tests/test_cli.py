@@ -75,7 +75,7 @@ def test_command_and_function_take_what_options_hold():
     called = {"attn_implementation": "attention"}
     assert {called.get(name, name) for name in signature(evaluate).parameters} - {"quiet"} == held
     given = {o.name: o for o in eval_command.params}
-    own = {"quiet", "dry_run", "as_json"}
+    own = {"quiet", "dry_run", "as_json", "config"}
     assert {called.get(name, name) for name in given} - own == held
     for name, known in {
         "states_dtype": STATE_DTYPES,

@@ -229,7 +229,7 @@ def test_a_new_option_is_one_field(tmp_path):
     @with_options(options)
     @click.command(cls=Headed)
     def asked(**given):
-        click.echo(More.asked({**given, "task": None}).depth)
+        click.echo(More.asked({**given, "model": given["model"][0], "task": None}).depth)
 
     shown = CliRunner().invoke(asked, ["--help"]).output
     section = shown.split("What is read:")[1].split("\n\n")[0]

@@ -15,8 +15,29 @@ from probebench.errors import ProbebenchError, UsageError
 from probebench.job.options import OPTIONS, Options
 
 
+def _configured(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Take what a file says for what the command line does not."""
+    if value is None:
+        return
+    from pathlib import Path
+
+    from probebench.options.config import read_config
+
+    own = [p.name for p in ctx.command.params if p.name and p.name != parameter.name]
+    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, own)}
+
+
 @with_options(OPTIONS)
 @click.command("eval", cls=Headed)
+@click.option(
+    "--config",
+    type=click.Path(),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_configured,
+    help="YAML with options by name, such as a run's run.yaml; what stands here wins.",
+)
 @click.option(
     "--dry-run", is_flag=True, help="Show what would run, with one rendered prompt, and stop."
 )
@@ -29,10 +50,14 @@ def eval_command(dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> Non
 
     The same command again goes on where it was stopped, or finds the run finished.
     """
-    tasks = given.pop("task") or (None,)
-    if given["out"] is not None and len(tasks) > 1:
-        raise UsageError("--out names one run directory; with several tasks leave it out.")
-    wanted = [Options.asked({**given, "task": task}) for task in tasks]
+    models, tasks = given.pop("model"), given.pop("task") or (None,)
+    if given["out"] is not None and len(models) * len(tasks) > 1:
+        raise UsageError(
+            "--out names one run directory; with several models or tasks leave it out."
+        )
+    wanted = [
+        Options.asked({**given, "model": model, "task": task}) for model in models for task in tasks
+    ]
     from probebench.job.spans.prepare import is_spans
 
     if len(wanted) == 1 and is_spans(wanted[0]):
@@ -79,12 +104,14 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
         if len(wanted) == 1:
             outcome.result()  # or its error, as a line of its own
         if outcome.run is None:
-            click.echo(f"probebench: {outcome.task}: {told(outcome)}", err=True)
+            click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
         elif not quiet and not as_json:
             print_summary(outcome.run, console)
     if as_json:
         found = [
-            {"task": o.task, "error": o.reason} if o.run is None else o.run.record.plain()
+            {"model": o.model, "task": o.task, "error": o.reason}
+            if o.run is None
+            else o.run.record.plain()
             for o in outcomes
         ]
         json.dump(found[0] if len(found) == 1 else found, sys.stdout, indent=1, ensure_ascii=False)
@@ -109,8 +136,9 @@ def _dry_runs(wanted: Sequence[Options], as_json: bool) -> None:
             if len(wanted) == 1:
                 raise
             code = max(code, error.exit_code)
-            facts.append({"dry_run": True, "task": options.task, "error": str(error)})
-            click.echo(f"probebench: {options.task}: {error}", err=True)
+            named = {"model": options.model.name, "task": options.task}
+            facts.append({"dry_run": True, **named, "error": str(error)})
+            click.echo(f"probebench: {options.model.name} on {options.task}: {error}", err=True)
             continue
         facts.append(found.facts())
         if not as_json:

@@ -237,6 +237,15 @@ class Options(AnswerOptions):
             found["data"] = self.data[0]
         return {n: asdict(v) if isinstance(v, ModelSpec) else v for n, v in found.items()}
 
+    def by_argument(self) -> dict[str, Any]:
+        """Every option by its name in Python; further models by theirs."""
+        found = {}
+        for asked in (self.model, self):
+            for o in own_options(type(asked)):
+                value = getattr(asked, o.name)
+                found[o.argument] = value.name if isinstance(value, ModelSpec) else value
+        return found
+
     def recorded(self) -> dict[str, Any]:
         """The settings of a record: every option by its name, and which override the protocol."""
         return {**asdict(self), "overrides": self.overrides}

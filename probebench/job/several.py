@@ -1,4 +1,4 @@
-"""Several tasks of one model in one call: all are checked before the first begins, and one that
+"""Several models and tasks in one call: all are checked before the first begins, and one that
 fails does not stop the next."""
 
 from __future__ import annotations
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What became of one task of a call."""
+    """What became of one model and task of a call."""
 
+    model: str
     task: str
     run: Run | None
     """None when it failed."""
     error: Exception | None = None
     """Why it failed: one of `probebench.errors`, or anything else that is a mistake in the code and
     not in what was asked."""
+
+    @property
+    def name(self) -> str:
+        """Model and task."""
+        return f"{self.model} on {self.task}"
 
     def result(self) -> Run:
         """The run.
@@ -72,6 +78,7 @@ def prepare_all(wanted: Sequence[Options], progress: Progress) -> list[Prepared]
     """
     handles: dict[ModelSpec, ModelHandle] = {}
     found, errors = [], {}
+    several = len({settings.model.name for settings in wanted}) > 1
     for settings in wanted:
         try:
             settings.check()
@@ -84,7 +91,8 @@ def prepare_all(wanted: Sequence[Options], progress: Progress) -> list[Prepared]
         except ProbebenchError as error:
             if len(wanted) == 1:
                 raise
-            errors[settings.task or settings.answers or ""] = error
+            named = settings.task or settings.answers or ""
+            errors[f"{settings.model.name} on {named}" if several else named] = error
     if not errors:
         return found
     kind = UsageError if any(isinstance(e, UsageError) for e in errors.values()) else RunError
@@ -99,12 +107,17 @@ def run_all(prepared: Sequence[Prepared]) -> Iterator[Outcome]:
     like stop what is to follow."""
     for one in prepared:
         try:
-            outcome = Outcome(one.plan.name, run_prepared(one))
+            outcome = Outcome(*_named(one), run_prepared(one))
         except (
             Exception
         ) as error:  # a mistake in our own code must not cost the tasks behind it either
-            outcome = Outcome(one.plan.name, None, error)
+            outcome = Outcome(*_named(one), None, error)
         yield outcome
+
+
+def _named(one: Prepared) -> tuple[str, str]:
+    """Model and task."""
+    return one.plan.handle.identity.name, one.plan.name
 
 
 def told(outcome: Outcome) -> str:
@@ -115,32 +128,32 @@ def told(outcome: Outcome) -> str:
 
 
 def outcome_table(outcomes: Iterable[Outcome]) -> Table:
-    """One row per task: how many answers, how many right and how many cut off, and the test AUROC
-    of the selected cell."""
+    """One row per task, of several models per model and task: how many answers, how many right and
+    how many cut off, and the test AUROC of the selected cell."""
     from rich.markup import escape
     from rich.table import Table
 
+    outcomes = list(outcomes)
+    several = len({o.model for o in outcomes}) > 1
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("task", "result", "n", "right", "cut off", "AUROC"):
-        text = name in ("task", "result")
+    for name in (*["model"] * several, "task", "result", "n", "right", "cut off", "AUROC"):
+        text = name in ("model", "task", "result")
         table.add_column(
             name, justify="left" if text else "right", no_wrap=not text, overflow="fold"
         )
     for o in outcomes:
+        named = [*[escape(o.model)] * several, escape(o.task)]
         if o.run is None:
-            table.add_row(escape(o.task), f"failed: {escape(o.reason)}")
+            table.add_row(*named, f"failed: {escape(o.reason)}")
             continue
         r = o.run.record
-        c, cut = (
-            r["counts"]["all"],
-            "-" if r["task"]["kind"] == "statements" else f"{r['counts']['all']['not_stopped']:,}",
-        )
+        c, statements = r.counts.all, r.task.kind == "statements"
         table.add_row(
-            escape(o.task),
+            *named,
             "found finished" if o.run.resumed else "done",
-            f"{c['n']:,}",
-            f"{c['accuracy']:.1%}",
-            cut,
-            number(r["selection"]["test_auroc"]),
+            f"{c.n:,}",
+            f"{c.accuracy:.1%}",
+            "-" if statements else f"{c.not_stopped:,}",
+            number(r.selection.test_auroc),
         )
     return table

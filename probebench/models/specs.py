@@ -35,6 +35,7 @@ class ModelSpec:
             argument="model",
             metavar="M",
             path=True,
+            read="repeated",
             compared="found",
         )
     )

@@ -1,0 +1,124 @@
+"""Options in a file, several models in one call, and the file that a run leaves behind."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from probebench.cli.main import main
+from probebench.job.options import OPTIONS, Options
+from probebench.models.specs import ModelSpec
+from probebench.options.config import as_config, read_config
+
+SMALL = {
+    "limit": 120,
+    "positions": ["-1"],
+    "layers": [0],
+    "shuffles": 0,
+    "skip": ["text", "p-true", "ensembles"],
+}
+
+
+def ran(*words):
+    return CliRunner().invoke(main, ["eval", *map(str, words)])
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"model": "tiny", "task": "people", **SMALL}))
+    return path
+
+
+def test_a_file_asks_what_the_command_line_would(file, tmp_path):
+    out = tmp_path / "run"
+    done = ran("--config", file, "--out", out, "--json")
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.output)
+    assert record["counts"]["all"]["n"] == 120
+    assert (record["positions"], record["layers"]) == (["-1"], ["emb", "0"])
+    assert record["settings"]["skip"] == SMALL["skip"]
+    again = ran("--config", out / "run.yaml", "--json")
+    assert json.loads(again.output) == record, "what it leaves behind asks for the same"
+    assert str(out) in (out / "run.yaml").read_text()
+    fewer = ran("--config", file, "--limit", "90", "--out", tmp_path / "fewer", "--json")
+    assert json.loads(fewer.output)["counts"]["all"]["n"] == 90, "the command line wins"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("limits: 3", "Unknown option of"),
+        ("limits: 3", "Did you mean 'limit'?"),
+        ("- a\n- b", "holds no options"),
+        ("", "holds no options"),
+        ("a: [", "is not YAML"),
+        ("limit: many", "'many' is not a valid integer"),
+        ("limit: 0", "--limit must be 1 or more; got 0."),
+        ("solver: fast", "batched"),
+    ],
+)
+def test_a_bad_file_says_what_is_wrong_with_it(tmp_path, text, said):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    done = ran("--config", path, "--model", "tiny", "--task", "people", "--dry-run")
+    assert done.exit_code != 0 and said in " ".join(done.output.split())
+
+
+def test_a_file_that_is_not_there():
+    done = ran("--config", "nowhere.yaml")
+    assert done.exit_code != 0 and "nowhere.yaml cannot be read" in done.output
+
+
+def test_names_may_be_written_with_hyphens_and_as_flags(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("max-new-tokens: 5\ncontrol: random-model\ntask: [a, b]\nlayers: [1, 2]\n")
+    assert read_config(path, OPTIONS) == {
+        "max_new_tokens": "5",
+        "controls": ["random-model"],
+        "task": ["a", "b"],
+        "layers": "1,2",
+    }
+
+
+def test_only_what_is_no_default_is_written():
+    asked = Options(
+        ModelSpec("tiny", dtype="float32"), "people", judge_model=ModelSpec("other"), limit=7
+    )
+    assert yaml.safe_load(as_config(asked.by_argument(), OPTIONS)) == {
+        "model": "tiny",
+        "dtype": "float32",
+        "task": "people",
+        "judge_model": "other",
+        "limit": 7,
+    }
+
+
+def test_several_models_in_one_call(tmp_path, model_folder, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["--task", "people", "--limit", "60", "--positions", "-1", "--layers", "0"]
+    words += ["--shuffles", "0", "--skip", "text,p-true,ensembles", "--max-new-tokens", "3"]
+    done = ran("--model", "tiny", "--model", model_folder("llama"), *words)
+    assert "tiny" in done.output and "llama" in done.output
+    both = ran("--model", "tiny", "--model", model_folder("llama"), *words, "--out", "x")
+    assert both.exit_code != 0 and "several models or tasks" in both.output
+    wrong = ran("--model", "tiny", "--model", "nowhere", *words)
+    assert wrong.exit_code != 0 and "nowhere on people" in wrong.output
+    assert "none was begun" in wrong.output
+
+
+def completed(monkeypatch, words):
+    """What a shell is offered after some words."""
+    monkeypatch.setenv("_PROBEBENCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", f"probebench {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    done = CliRunner().invoke(main, [], prog_name="probebench")
+    return [line.split(",")[1] for line in done.output.splitlines() if "," in line]
+
+
+def test_a_shell_completes_commands_options_and_choices(monkeypatch):
+    assert {"runs", "report"} <= set(completed(monkeypatch, "r"))
+    assert completed(monkeypatch, "eval --posit") == ["--positions"]
+    assert completed(monkeypatch, "plot --map comp") == ["components"]
+    assert completed(monkeypatch, "eval --batching e") == ["exact"]
