@@ -198,27 +198,6 @@ def test_weak_and_strong_penalties_are_chosen_by_validation():
 # -- an encoder ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def encoder_folder(tmp_path_factory):
-    """A small random BERT that reads 64 tokens."""
-    from transformers import BertConfig, BertModel
-
-    folder, tokenizer = tmp_path_factory.mktemp("encoder"), byte_level_tokenizer(chat=False)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=64,
-        pad_token_id=0,
-    )
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 TEXTS = [
     "Paris",
     "The poet was born near the river.",

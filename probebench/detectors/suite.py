@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from probebench.detectors import cells, embedding, ensembles, random_model, signals, text
 from probebench.detectors.asked import confidence, p_true
 from probebench.detectors.registry import DETECTORS, Description, Detectors, Missing, Need, Scores
+from probebench.detectors.sampled import eigen, likelihood, meaning, sar, sep
 from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
 from probebench.errors import ProbebenchError
 from probebench.types import EMB, Detector
@@ -31,6 +32,11 @@ MODULES = (
     haloscope,
     directions,
     confidence,
+    likelihood,
+    meaning,
+    sar,
+    eigen,
+    sep,
 )
 """Where detectors are registered, in the order of tables; those of other modules come last."""
 EVERY = "all"

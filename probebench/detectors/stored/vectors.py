@@ -117,6 +117,20 @@ def last_token(data: RunData) -> Vectors:
     return of_some(layers, there, data.labels, read)
 
 
+def one_position(data: RunData, position: str) -> Vectors:
+    """Stored vectors at one position.
+
+    Raises:
+        RunError: the run did not read it, or too few answers have it.
+    """
+    reader = data.states.reader
+    if position not in reader.positions:
+        raise RunError(f"needs the position {position} (--positions).")
+    layers = tuple(k for k in reader.site("resid").layers if k != EMB)
+    there = reader.there(position)
+    return of_some(layers, there, data.labels, lambda layer: reader.cell(layer, position))
+
+
 def of_some(
     layers: Sequence[int], there: NDArray[np.bool_], labels: Labels, read: Callable[[int], Float32s]
 ) -> Vectors:

@@ -1,0 +1,1 @@
+"""Methods of the field that read several drawn answers to each question."""
