@@ -61,7 +61,7 @@ def detectors(answers):
     nothing = CellFit(Cell("resid", 0, "-1"), labels.y * 1.0, 1.0, 0.5, True, 1, "")
     data = SimpleNamespace(
         plan=SimpleNamespace(
-            beside=SimpleNamespace(skip=(), controls=(), encoder=None),
+            beside=SimpleNamespace(skip=(), controls=(), encoder=None, nli=None),
             handle=SimpleNamespace(causal=False),
         ),
         answers=answers,

@@ -48,7 +48,9 @@ def ensembles(fits, labels, chosen, *, given=False):
     """Every ensemble of a run of these fits."""
     data = SimpleNamespace(
         plan=SimpleNamespace(
-            beside=SimpleNamespace(skip=("text",), controls=(), detectors=(), encoder=None),
+            beside=SimpleNamespace(
+                skip=("text",), controls=(), detectors=(), encoder=None, nli=None
+            ),
             handle=SimpleNamespace(causal=False),
         ),
         answers=(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from probebench.detectors import cells, embedding, ensembles, random_model, signals, text
 from probebench.detectors.asked import confidence, p_true
 from probebench.detectors.registry import DETECTORS, Description, Detectors, Missing, Need, Scores
-from probebench.detectors.sampled import eigen, likelihood, meaning, sar, sep
+from probebench.detectors.sampled import eigen, inferred, likelihood, meaning, sar, sep
 from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
 from probebench.errors import ProbebenchError
 from probebench.types import EMB, Detector
@@ -34,6 +34,7 @@ MODULES = (
     confidence,
     likelihood,
     meaning,
+    inferred,
     sar,
     eigen,
     sep,
@@ -199,6 +200,8 @@ def _there(data: RunData) -> set[Need]:
         found.add("asking")
     if data.plan.beside.encoder is not None:
         found.add("encoder")
+    if data.plan.beside.nli is not None:
+        found.add("inference model")
     if data.samples is not None:
         found.add("samples")
     if any(f.cell.layer == EMB and not f.masked for f in data.fits):

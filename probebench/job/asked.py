@@ -110,6 +110,9 @@ class Asked(TypedDict, total=False):
     encoder: str | Path | None
     """A text encoder, folder or hub id, for the text-embedding baseline."""
 
+    nli: str | Path | None
+    """A model of natural-language inference, folder or hub id, for methods that compare texts."""
+
     detectors: str | Sequence[str]
     """Other methods of the field on the same answers, or all (docs/detectors.md)."""
 

@@ -119,6 +119,14 @@ class Options(AnswerOptions):
         path=True,
         changes="adds",
     )
+    nli: str | None = option(
+        None,
+        "A model of natural-language inference, folder or hub id, for methods that compare texts.",
+        BESIDE,
+        more="Its labels have to be named entailment, neutral and contradiction.",
+        path=True,
+        changes="adds",
+    )
     detectors: tuple[str, ...] = option(
         (),
         "Other methods of the field on the same answers, or all (docs/detectors.md).",

@@ -16,6 +16,7 @@ from probebench.models.decoding.drawing import Drawing
 from probebench.models.devices import pick_device
 from probebench.models.generate import pick_generation
 from probebench.models.handles import ModelHandle
+from probebench.models.inference import find_inference
 from probebench.models.loading import find_model
 from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
 from probebench.models.passes.embed import find_encoder
@@ -200,9 +201,11 @@ def _fitting(o: Options) -> Fitting:
 
 def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
     """What is reported beside the map, its models found but not loaded."""
-    encoder = judge = None
+    encoder = nli = judge = None
     if o.encoder is not None:
         encoder = find_encoder(o.encoder, device=o.model.device, offline=o.offline)
+    if o.nli is not None:
+        nli = find_inference(o.nli, device=o.model.device, offline=o.offline)
     if o.judge_model is not None and not statements:  # which come with their labels
         judge = find_model(o.judge_model, offline=o.offline)
     return Beside(
@@ -211,6 +214,7 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
         detectors=o.detectors,
         drawing=Drawing.asked(o.samples, o.temperature, o.top_p, o.seed),
         encoder=encoder,
+        nli=nli,
         judge=judge,
         label_noise=o.label_noise,
         train_sizes=o.train_sizes,
@@ -277,6 +281,7 @@ def run_inputs(
         **({} if beside.drawing is None else {"drawing": beside.drawing.inputs}),
         "skip": sorted(set(o.skip)),
         "encoder": beside.encoder.identity.key() if beside.encoder else None,
+        **({} if beside.nli is None else {"nli": beside.nli.identity.key()}),
         "train_sizes": o.train_sizes,
         "repeat_splits": o.repeat_splits,
         "label_noise": o.label_noise,

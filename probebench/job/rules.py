@@ -182,6 +182,15 @@ def _skipped(skip: tuple[str, ...], name: str, flag: str, value: object) -> str 
     return f"--skip {name} and {flag} {value} exclude each other. Leave one of them out."
 
 
+def _nli_is_asked(nli: str | None, detectors: tuple[str, ...]) -> str | None:
+    if nli is None or detectors:
+        return None
+    return (
+        f"--nli {nli} is asked by methods that compare texts; name one with --detectors, or all "
+        "(docs/detectors.md)."
+    )
+
+
 def _samples_are_generated(samples: int, answers: str | None) -> str | None:
     if not samples or answers is None:
         return None
@@ -213,6 +222,7 @@ RULES: tuple[Rule, ...] = (
     _judge_model_is_named,
     _shuffles_are_not_skipped,
     _encoder_is_not_skipped,
+    _nli_is_asked,
     _samples_are_generated,
     _sampling_needs_samples,
 )

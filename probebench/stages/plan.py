@@ -93,6 +93,8 @@ class Beside:
     """How further answers are drawn; None: none are."""
     encoder: ModelHandle | None
     """The text encoder of the text-embedding baseline."""
+    nli: ModelHandle | None
+    """The inference model of methods that compare texts."""
     judge: ModelHandle | None
     """The model of `--judge-model`."""
     label_noise: str | None

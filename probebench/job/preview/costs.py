@@ -105,7 +105,8 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         wanted = asked_rows(plan.beside.detectors)
         if group.price is not None and any(row in wanted for row in group.rows):
             whole = [n + round(typical) for n in prompts]
-            seconds[group.rows[0].asked or ""] = _sure(group.price(plan, whole, timer))
+            name, price = group.rows[0].asked or "", group.price(plan, whole, timer)
+            seconds[name] = _sure(price + seconds.get(name, (0.0,))[0])
     if plan.beside.attribution:
         seconds["attribution"] = _sure(
             _replacing(plan, [n + round(typical) for n in prompts], timer)
