@@ -110,6 +110,10 @@ TOGETHER = [
         "skip=['text-embedding'] and encoder='e' exclude each other. Leave one of them out.",
     ),
     (
+        {"task": "people", "nli": "m"},
+        "nli='m' is asked by methods that compare texts; name one with detectors, or all",
+    ),
+    (
         {"task": "people", "quantization": "int8", "gguf_file": "a.gguf"},
         "quantization='int8' is not for GGUF files, which are quantised already. Leave it out.",
     ),
