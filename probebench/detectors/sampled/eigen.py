@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probebench.detectors.registry import Scores, Timed, detector
-from probebench.detectors.sampled.likelihood import drawn, drawn_row
+from probebench.detectors.sampled.likelihood import drawn, drawn_row, held_rows
 from probebench.detectors.signals import words as own_tokens
 from probebench.detectors.stored.asked import last_states
 from probebench.detectors.stored.vectors import LAST
@@ -24,9 +24,10 @@ ALPHA = 0.001
 
 
 def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
-    """A pass over each drawn answer."""
+    """A pass over each drawn answer of validation and test."""
     n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
-    return n * timed.passing(lengths)
+    held = [x for x, split in zip(lengths, plan.splits, strict=True) if split != "train"]
+    return n * timed.passing(held)
 
 
 @detector(
@@ -38,7 +39,8 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
         access="states",
         needs=frozenset({"states"}),
         passes="the samples, 1 pass over each",
-        changed="without clipping features, which changes what is generated",
+        changed="without clipping features, which changes what is generated; validation and test "
+        "only",
         relations=False,
     ),
     price=seconds,
@@ -46,15 +48,18 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
 def eigenscore(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Minus the mean logarithm of the eigenvalues of the covariance of the drawn answers' last
     tokens, in the middle block."""
-    samples = drawn(data).answers
+    samples, held = drawn(data), held_rows(data.labels)
     layer = data.plan.handle.identity.n_layers // 2
     ids = [
-        a.answer.prompt_ids + a.answer.answer_ids[own_tokens(a)] for some in samples for a in some
+        a.answer.prompt_ids + a.answer.answer_ids[own_tokens(a)]
+        for i in held
+        for a in samples.answers[i]
     ]
-    reader = last_states(data.plan, runner, ids, (layer,))
-    X, n = reader.cell(layer, LAST), len(samples[0])
-    found = [score(X[i : i + n]) for i in range(0, len(X), n)]
-    yield Scores("eigenscore", -np.array(found), {"layer": layer})
+    X = last_states(data.plan, runner, ids, (layer,)).cell(layer, LAST)
+    decisions = np.full(len(data.answers), np.nan)
+    for k, i in enumerate(held):
+        decisions[i] = -score(X[k * samples.n : (k + 1) * samples.n])
+    yield Scores("eigenscore", decisions, {"layer": layer})
 
 
 def score(X: AnyFloats) -> float:

@@ -22,8 +22,9 @@ from probebench.detectors.registry import (
 )
 from probebench.detectors.relations import between
 from probebench.detectors.signals import words as own_tokens
+from probebench.probes.labels import Labels
 from probebench.stages.sampling.samples import Samples
-from probebench.types import LabelledAnswer
+from probebench.types import LabelledAnswer, split_index
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
@@ -80,6 +81,12 @@ def drawn(data: RunData) -> Samples:
     """The drawn answers of a run whose rows need them."""
     assert data.samples is not None
     return data.samples
+
+
+def held_rows(labels: Labels) -> list[int]:
+    """Examples of validation and test, which a table shows."""
+    rows = split_index(labels.splits)
+    return [int(i) for i in (*rows["validation"], *rows["test"])]
 
 
 def mean_logprob(a: LabelledAnswer) -> float:

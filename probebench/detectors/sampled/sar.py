@@ -10,9 +10,9 @@ import numpy as np
 
 from probebench.detectors.registry import Scores, Timed, detector
 from probebench.detectors.sampled.encoded import vectors_of
-from probebench.detectors.sampled.likelihood import drawn, drawn_row
+from probebench.detectors.sampled.likelihood import drawn, drawn_row, held_rows
 from probebench.detectors.signals import words as own_tokens
-from probebench.types import Floats, LabelledAnswer, split_index
+from probebench.types import Floats, LabelledAnswer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,8 +51,7 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
 )
 def sar(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Minus SAR over tokens and sentences, for validation and test."""
-    rows, samples = split_index(data.labels.splits), drawn(data).answers
-    held = [int(i) for i in (*rows["validation"], *rows["test"])]
+    samples, held = drawn(data).answers, held_rows(data.labels)
     tokenizer = data.plan.handle.tokenizer
     texts = {i: [pieces(tokenizer, a) for a in samples[i]] for i in held}
     asked = {i: data.answers[i].example.question for i in held}
