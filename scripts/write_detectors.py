@@ -27,6 +27,7 @@ SHOWN: dict[Need, str] = {
     "untrained model": "`--control random-model`",
     "asking": "a model that generates",
     "token scores": "log-probabilities",
+    "attention maps": "`--attn-implementation eager`",
 }
 """What not every run has."""
 

@@ -38,11 +38,12 @@ Need = Literal[
     "states",
     "samples",
     "inference model",
+    "attention maps",
 ]
 """What a detector is made from. `token scores` are those of generated tokens, `asking` a further
 pass of a model that generates, `cells` the decisions of the run's probes, `states` vectors of the
 run's model, `samples` further answers to each question, `inference model` one that says whether a
-text follows from another."""
+text follows from another, `attention maps` where the heads of the run's model look."""
 EVERYWHERE: frozenset[Need] = frozenset({"text", "token counts", "train labels", "encoder"})
 """What no example lacks."""
 UNLABELLED: frozenset[Need] = frozenset({"token counts", "token scores", "exact answer", "asking"})

@@ -11,7 +11,9 @@ from probebench.detectors.asked import confidence, p_true
 from probebench.detectors.registry import DETECTORS, Description, Detectors, Missing, Need, Scores
 from probebench.detectors.sampled import eigen, inferred, likelihood, meaning, sar, sep
 from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
+from probebench.detectors.whole import looks, pooled
 from probebench.errors import ProbebenchError
+from probebench.states.looks import EAGER
 from probebench.types import EMB, Detector
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ MODULES = (
     ttpd,
     haloscope,
     directions,
+    pooled,
+    looks,
     confidence,
     likelihood,
     meaning,
@@ -48,6 +52,7 @@ LACKING: dict[Need, str] = {
     "encoder": "a text encoder (--encoder)",
     "samples": "further answers (--samples)",
     "inference model": "a natural-language-inference model (--nli)",
+    "attention maps": "attention maps (--attn-implementation eager)",
 }
 """What a run lacks, in words for its reader."""
 SKIPPED = "left out by --skip"
@@ -198,6 +203,8 @@ def _there(data: RunData) -> set[Need]:
         found.add("token scores")
     if data.plan.handle.causal:
         found.add("asking")
+    if data.plan.handle.identity.attention == EAGER:
+        found.add("attention maps")
     if data.plan.beside.encoder is not None:
         found.add("encoder")
     if data.plan.beside.nli is not None:

@@ -21,14 +21,52 @@ LAST, BEFORE, STATEMENT = "-1", "-2", "statement_last"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Vectors:
-    """A vector of each answer in several layers. `place` counts the examples that have one."""
+class Places:
+    """The examples that a method can score. `place` counts them."""
+
+    places: NDArray[np.int64]
+    """(place,) which they are."""
+    labels: Labels
+
+    @classmethod
+    def of(cls, there: NDArray[np.bool_], labels: Labels) -> Places:
+        """Those that are there.
+
+        Raises:
+            RunError: these have too few of a class.
+        """
+        if reason := why_masked(labels, there):
+            raise RunError(f"{reason}.")
+        return cls(np.flatnonzero(there), labels)
+
+    @property
+    def y(self) -> NDArray[np.int64]:
+        """(place,) 1 = correct."""
+        return self.labels.y[self.places]
+
+    @property
+    def rows(self) -> dict[SplitName, NDArray[np.int64]]:
+        """Of each split, which places are in it."""
+        return self.labels.rows(self.places)
+
+    def spread(self, decisions: Floats) -> Floats:
+        """(example,) of (place,) decisions, NaN where an example has no place."""
+        out = np.full(len(self.labels.y), np.nan)
+        out[self.places] = decisions
+        return out
+
+    def signed(self, decisions: Floats) -> Floats:
+        """The same or its negative: whichever ranks train better."""
+        train = self.rows["train"]
+        return decisions if auroc(self.y[train], decisions[train]) >= 0.5 else -decisions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors(Places):
+    """A vector of each of some examples in several layers."""
 
     layers: tuple[int, ...]
     """Blocks, rising; the embedding row is none."""
-    places: NDArray[np.int64]
-    """(place,) examples that have a vector."""
-    labels: Labels
     read: Callable[[int], Float32s]
     """(example, width) of one layer."""
 
@@ -42,27 +80,6 @@ class Vectors:
             raise RunError(f"needs layer {layer}, which was not read (--layers).")
         return self.read(layer)[self.places]
 
-    @property
-    def y(self) -> NDArray[np.int64]:
-        """(place,) 1 = correct."""
-        return self.labels.y[self.places]
-
-    @property
-    def rows(self) -> dict[SplitName, NDArray[np.int64]]:
-        """Of each split, which places are in it."""
-        return self.labels.rows(self.places)
-
-    def spread(self, decisions: Floats) -> Floats:
-        """(example,) of (place,) decisions, NaN where an example has no vector."""
-        out = np.full(len(self.labels.y), np.nan)
-        out[self.places] = decisions
-        return out
-
-    def signed(self, decisions: Floats) -> Floats:
-        """The same or its negative: whichever ranks train better."""
-        train = self.rows["train"]
-        return decisions if auroc(self.y[train], decisions[train]) >= 0.5 else -decisions
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
@@ -75,7 +92,7 @@ class Chosen:
     validation_auroc: float
 
 
-def best(vectors: Vectors, fits: Iterable[tuple[tuple[int, ...], Floats]]) -> Chosen:
+def best(vectors: Places, fits: Iterable[tuple[tuple[int, ...], Floats]]) -> Chosen:
     """The fit with the highest AUROC on validation, the first of equals.
 
     Args:
@@ -139,9 +156,8 @@ def of_some(
     Raises:
         RunError: these have too few of a class.
     """
-    if reason := why_masked(labels, there):
-        raise RunError(f"{reason}.")
-    return Vectors(tuple(layers), np.flatnonzero(there), labels, read)
+    found = Places.of(there, labels)
+    return Vectors(found.places, labels, tuple(layers), read)
 
 
 def n_train(splits: Sequence[SplitName]) -> int:

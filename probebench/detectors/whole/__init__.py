@@ -1,0 +1,1 @@
+"""Methods of the field that read every token of an answer."""

@@ -1,0 +1,1 @@
+"""Stages that look at every token of an answer."""
