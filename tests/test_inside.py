@@ -18,7 +18,7 @@ from probebench.progress import Progress
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import Run
 from probebench.report.write.files import write_report
-from probebench.scoring.spans import SpanRows, rows_of, units_of
+from probebench.scoring.spans import SpanRows, draws_of, rows_of, units_of
 from probebench.stages.tokens.fits import fit_layers
 from probebench.stages.tokens.plan import OTHERS
 from probebench.tasks.labelled.fields import SpanFields
@@ -367,6 +367,22 @@ def test_the_command_says_what_it_would_do_and_what_it_found(tmp_path):
     run = SpanRun.load(tmp_path / "run")
     assert run.record.states is None
     assert not list((tmp_path / "run").rglob("token_states*/*.safetensors"))
+
+
+def test_a_task_with_labels_inside_is_shown_and_checked():
+    from probebench.job.preview.task_card import describe, validate
+
+    task = load_task("lives")
+    assert all(check.ok for check in validate(task))
+    shown = describe(task, model=ModelSpec("tiny"))
+    assert "402 right, 398 wrong" in shown
+    assert "<|assistant|> They worked as" in shown
+    assert "--- right: Nailburg Hill" in shown
+
+
+def test_very_many_tokens_are_drawn_less_often():
+    assert len(draws_of(["a", "b"] * 10, 0).counts) == 1000
+    assert len(draws_of(["a", "b"] * 150_000, 0).counts) == 447
 
 
 def test_labels_of_tokens_carry_the_group_of_their_answer(tmp_path):

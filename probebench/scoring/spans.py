@@ -72,6 +72,17 @@ def units_of(
     return Units(labels, groups, {name: of(d) for name, d in decisions.items()})
 
 
+def draws_of(groups: Sequence[str], seed: int) -> Resamples:
+    """Groups drawn whole, as often as memory allows.
+
+    Args:
+        groups: (unit,).
+        seed: of the draws.
+    """
+    n = max(FEWEST, min(RESAMPLES, ROOM // max(len(groups), 1)))
+    return Resamples.draw(groups, seed, n)
+
+
 def rows_of(level: Level, units: Units, reference: str, seed: int) -> list[dict[str, Any]]:
     """AUROC of every detector with its interval, and the reference's minus it, paired; the units
     that all of them score.
@@ -86,8 +97,7 @@ def rows_of(level: Level, units: Units, reference: str, seed: int) -> list[dict[
     y, groups = units.y[there], [g for g, own in zip(units.groups, there, strict=True) if own]
     counted = {"n": len(y), "n_wrong": int((y == 0).sum()), "groups": len(set(groups))}
     both, scores = len(np.unique(y)) == 2, {n: s[there] for n, s in units.scores.items()}
-    n = max(FEWEST, min(RESAMPLES, ROOM // max(len(y), 1)))
-    draws = Resamples.draw(groups, seed, n) if both else None
+    draws = draws_of(groups, seed) if both else None
     found = []
     for name, own in scores.items():
         row: dict[str, Any] = {"detector": name, "level": level, **counted}

@@ -19,14 +19,13 @@ from probebench.job.record import commit
 from probebench.job.spans.prepare import PreparedSpans, prepare_spans
 from probebench.job.spans.write import write_spans
 from probebench.metrics.auroc import auroc
-from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval
 from probebench.models.devices import hardware
 from probebench.probes.kinds import get_probe
 from probebench.progress import Progress
 from probebench.record.inside.kinds import SPANS
 from probebench.record.inside.spans import SPANS_VERSION, SpanRun
-from probebench.scoring.spans import LEVELS, SpanRows, rows_of, units_of
+from probebench.scoring.spans import LEVELS, SpanRows, draws_of, rows_of, units_of
 from probebench.stages.engine import Models
 from probebench.stages.stage import LocalRunner
 from probebench.stages.tokens.fits import TokenFits, fit_layers, labels_of
@@ -129,7 +128,7 @@ def _layers(plan: SpanPlan, fits: TokenFits) -> list[dict[str, Any]]:
     labels = labels_of(plan)
     test = split_index(labels.splits)["test"]
     y = labels.y[test]
-    draws = Resamples.draw(labels.group_names(test), plan.seed)
+    draws = draws_of(labels.group_names(test), plan.seed)
     found = []
     for fit in fits.layers:
         ends: tuple[float | None, float | None] = (None, None)
