@@ -177,7 +177,7 @@ def seen(monkeypatch):
     return found
 
 
-def test_every_token_of_every_answer_is_read_and_deleted(
+def test_every_token_of_every_answer_is_read_and_then_deleted_or_kept(
     seen, monkeypatch, loaded, model_folder, answers_file, tmp_path
 ):
     monkeypatch.setattr(tokens, "SHARD_TOKENS", 400)
@@ -203,6 +203,14 @@ def test_every_token_of_every_answer_is_read_and_deleted(
                     values[at[i] : at[i] + n], expected, rtol=2e-2, atol=0.05
                 )
     assert not list(run.folder.rglob("tokens*")), "deleted once all are trained"
+    kept = probebench.evaluate(
+        str(model_folder()),
+        answers=tmp_path / "answers.jsonl",
+        out=tmp_path / "kept",
+        keep_tokens=True,
+        **SETTINGS,
+    )
+    assert len(list(kept.folder.rglob("tokens*/*.safetensors"))) > 1, "in bounded shards"
     rows = {d["name"]: d for d in run.record["detectors"] if d["kind"] == "method"}
     assert set(rows) == {k.name for k in pooled.KINDS}
     assert rows["multimax_probe"]["detail"]["layer"] == "2", "the best on validation"

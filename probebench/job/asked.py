@@ -143,6 +143,9 @@ class Asked(TypedDict, total=False):
     discard_states: bool
     """Delete the hidden states when the run is finished."""
 
+    keep_tokens: bool
+    """Keep the vectors of all answer tokens that pooled probes read."""
+
     out: str | Path | None
     """Run directory; default: runs/<model>/<task>."""
 

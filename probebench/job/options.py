@@ -202,6 +202,12 @@ class Options(AnswerOptions):
     discard_states: bool = option(
         False, "Delete the hidden states when the run is finished.", STATES, changes="nothing"
     )
+    keep_tokens: bool = option(
+        False,
+        "Keep the vectors of all answer tokens that pooled probes read.",
+        STATES,
+        changes="nothing",
+    )
     out: str | None = option(
         None, "Run directory; default: runs/<model>/<task>.", RUN, path=True, changes="nothing"
     )

@@ -222,6 +222,7 @@ def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
         attribution=o.attribution or o.ablation,
         ablation=o.ablation,
         neutral=open_neutral(o.neutral, asdict(handle.identity)) if o.neutral else None,
+        keep_tokens=o.keep_tokens,
     )
 
 

@@ -108,6 +108,8 @@ class Beside:
     """Measure it on all answers that are looked at, not on a few."""
     neutral: Run | None
     """The run of `--neutral`."""
+    keep_tokens: bool
+    """Keep the vectors of all answer tokens, which otherwise go when probes of them are trained."""
 
 
 @dataclass(frozen=True, eq=False)

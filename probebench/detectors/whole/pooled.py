@@ -118,7 +118,8 @@ def _price(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
 
 @detector(*map(_row, KINDS), price=_price)
 def pooled_probes(data: RunData, runner: Runner) -> Iterator[Scores]:
-    """Each kind in each layer, the best on validation; the tokens are deleted when all are trained.
+    """Each kind in each layer, the best on validation; the tokens are deleted when all are trained,
+    unless the run keeps them.
 
     Raises:
         RunError: too few answers of a class have a word.
@@ -135,7 +136,8 @@ def pooled_probes(data: RunData, runner: Runner) -> Iterator[Scores]:
                 make = partial(_make, kind.name, tokens.width, window)
                 trained = train(make, tokens, found.y, kind.recipe, plan.seed)
                 tried[kind.name].append((layer, window, trained))
-    done.drop()
+    if not plan.beside.keep_tokens:
+        done.drop()
     for name, fits in tried.items():
         yield _best(name, fits, found.spread)
 
