@@ -39,17 +39,17 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
         access="states",
         needs=frozenset({"states"}),
         passes="the samples, 1 pass over each",
-        changed="without clipping features, which changes what is generated; validation and test "
-        "only",
+        changed="without clipping features, which changes what is generated; the covariance of the "
+        "published code, over the width; validation and test only",
         relations=False,
     ),
     price=seconds,
 )
 def eigenscore(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Minus the mean logarithm of the eigenvalues of the covariance of the drawn answers' last
-    tokens, in the middle block."""
+    tokens, in the middle layer."""
     samples, held = drawn(data), held_rows(data.labels)
-    layer = data.plan.handle.identity.n_layers // 2
+    layer = middle(data.plan.handle.identity.n_layers)
     ids = [
         a.answer.prompt_ids + a.answer.answer_ids[own_tokens(a)]
         for i in held
@@ -60,6 +60,12 @@ def eigenscore(data: RunData, runner: Runner) -> Iterator[Scores]:
     for k, i in enumerate(held):
         decisions[i] = -score(X[k * samples.n : (k + 1) * samples.n])
     yield Scores("eigenscore", decisions, {"layer": layer})
+
+
+def middle(n_layers: int) -> int:
+    """The block whose output is entry L/2 of all hidden states, that of the embedding being entry
+    0: the one that is published."""
+    return max(n_layers // 2 - 1, 0)
 
 
 def score(X: AnyFloats) -> float:

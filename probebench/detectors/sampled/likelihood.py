@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,11 @@ from probebench.detectors.relations import between
 from probebench.detectors.signals import words as own_tokens
 from probebench.probes.labels import Labels
 from probebench.stages.sampling.samples import Samples
-from probebench.types import LabelledAnswer, split_index
+from probebench.types import LabelledAnswer, Span, split_index
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
+    from probebench.stages.plan import Plan
     from probebench.stages.stage import Runner
 
 WORD = re.compile(r"\w+")
@@ -78,9 +80,32 @@ def drawn_row(
 
 
 def drawn(data: RunData) -> Samples:
-    """The drawn answers of a run whose rows need them."""
+    """The drawn answers of a run whose rows need them, each without the model's thoughts."""
     assert data.samples is not None
-    return data.samples
+    answers = tuple(tuple(replied(data.plan, a) for a in some) for some in data.samples.answers)
+    return replace(data.samples, answers=answers)
+
+
+def replied(plan: Plan, a: LabelledAnswer) -> LabelledAnswer:
+    """An answer as what is said to the user: thoughts are no part of it, neither of its text nor of
+    its tokens, which they come before as the prompt does."""
+    thinking, n_prompt = a.tokens.thinking, a.tokens.n_prompt
+    if thinking is None or thinking.final == n_prompt:
+        return a
+    own, (start, text) = a.answer, plan.reply(a.answer)
+    at = len(own.answer_ids) if thinking.final is None else thinking.final - n_prompt
+    answer = replace(
+        own,
+        prompt_ids=own.ids[: n_prompt + at],
+        answer_ids=own.answer_ids[at:],
+        stopped=own.stopped and at < len(own.answer_ids),
+        text=text,
+        logprobs=own.logprobs[at:],
+        logits=own.logits[at:],
+        entropies=own.entropies[at:],
+    )
+    exact = None if a.exact is None else Span(a.exact.start - start, a.exact.end - start)
+    return replace(a, answer=answer, exact=exact, tokens=replace(a.tokens, n_prompt=n_prompt + at))
 
 
 def held_rows(labels: Labels) -> list[int]:
@@ -174,7 +199,7 @@ def selfcheck_ngram(data: RunData, runner: Runner) -> Iterator[Scores]:
     """The log-probability of the least likely word of each sentence of the answer, among the words
     of it and of the drawn answers; mean over sentences."""
     found = [
-        least_likely(a.answer.text, [b.answer.text for b in some])
+        least_likely(replied(data.plan, a).answer.text, [b.answer.text for b in some])
         for a, some in zip(data.answers, drawn(data).answers, strict=True)
     ]
     yield Scores("selfcheck_ngram", np.array(found, dtype=np.float64))

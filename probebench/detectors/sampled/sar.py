@@ -97,6 +97,7 @@ def shifted(logprobs: Sequence[Floats], relevance: Sequence[Floats], alike: Floa
 
 def _weighed(logprobs: Floats, relevance: Floats) -> float:
     """Minus the log-probabilities, weighed by relevance; plain mean where nothing is relevant."""
+    relevance = np.maximum(relevance, 0)  # a cosine of one may be a little more
     total = relevance.sum()
     weights = relevance / total if total > 0 else np.full(len(relevance), 1 / len(relevance))
     return float(-np.sum(weights * logprobs))
