@@ -21,6 +21,7 @@ from probebench.stages.engine import Models
 from probebench.stages.fits import fits_of, job_of
 from probebench.stages.labelled import labelled_answers
 from probebench.stages.plan import Plan
+from probebench.stages.sampling.at_cell import sample_vectors
 from probebench.stages.sampling.drawn import drawn_samples
 from probebench.stages.second_judge import model_opinions, opinion_facts
 from probebench.stages.stage import LocalRunner, Runner
@@ -76,11 +77,12 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     fits = fits_of(plan, runner, job, states)
     data = RunData(plan, answers, states, job, fits, select(fits), opinions, samples)
     others = resplits(data, runner)
+    sampled = sample_vectors(data, runner)
     found = detectors(data, runner)
     with progress.stage("Scoring", 1, "map") as counter:
         result = score_run(fits, job, found.detectors, data.chosen)
         fitted = job.final(result.selected)
-        sections = studies(Scored(data, result, fitted, others))
+        sections = studies(Scored(data, result, fitted, others, sampled))
         counter.advance()
     attribution = (
         attributed(plan, runner, answers, fitted, result.selected)

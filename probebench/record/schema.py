@@ -50,6 +50,7 @@ from probebench.record.parts.part import (
     ranked,
 )
 from probebench.record.parts.resplits import ResplitFacts
+from probebench.record.parts.sampled import Sampled
 from probebench.record.parts.studied import (
     LabelNoise,
     LearningCurve,
@@ -132,6 +133,8 @@ class Record(Part):
     label_noise: LabelNoise | None = None
     learning_curve: LearningCurve | None = None
     neutral: Neutral | None = None
+    sampled: Sampled | None = None
+    """Error types, answer selection and soft targets; null without `--samples`."""
     studies: dict[str, Free] = Field(default_factory=dict)
     """What further registered studies found, by their names."""
     published: Published | None = None

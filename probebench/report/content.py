@@ -36,6 +36,7 @@ from probebench.report.sections.studied.confounds import confounds_blocks
 from probebench.report.sections.studied.label_noise import noise_blocks
 from probebench.report.sections.studied.learning_curve import learning_blocks
 from probebench.report.sections.studied.resplits import resplits_blocks
+from probebench.report.sections.studied.sampled import sampled_blocks
 from probebench.report.sections.studied.subsets import said_blocks, subsets_blocks
 from probebench.report.sections.studied.twins import twins_blocks
 from probebench.report.terminal.summary import absent_sites
@@ -67,6 +68,7 @@ CONTENT: Mapping[str, Callable[[Record], list[Block]]] = {
     "near_twins": twins_blocks,
     "abstention": abstention_blocks,
     "calibration": calibration_blocks,
+    "sampled": sampled_blocks,
     "learning_curve": learning_blocks,
     "label_noise": noise_blocks,
 }

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from probebench.scoring.score import Result
     from probebench.stages.data import RunData
     from probebench.stages.plan import Plan
+    from probebench.stages.sampling.at_cell import SampleVectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +34,8 @@ class Scored:
     """The selected cell's probe."""
     resplits: Resplits | None
     """What other splits select; None where none were asked for."""
+    sampled: SampleVectors | None = None
+    """The selected cell's vectors of further answers; None where none were asked for."""
 
 
 Make = Callable[[Scored], Any]

@@ -18,6 +18,7 @@ from probebench.studies import (
 from probebench.studies.checks import coincide, selection, subsets, twins
 from probebench.studies.confounds import study as confounds
 from probebench.studies.registry import STUDIES, Scored, Study
+from probebench.studies.sampled import study as sampled
 
 MODULES = (
     coincide,
@@ -32,6 +33,7 @@ MODULES = (
     noise,
     curves,
     neutral,
+    sampled,
     attribution,
 )
 """Where studies and further concerns are registered, in the order of the record; those of other

@@ -87,6 +87,9 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
     if new:
         run = timer.generation(prompts, new, budget, plan.generation)
         seconds["answers"] = (run(new / 4), run(typical), run(new))
+        if plan.beside.drawing is not None:
+            seconds["further answers"] = _drawing(plan, prompts, run, timer)
+            seconds["their states"] = _sure(_reading_drawn(plan, prompts, typical, timer))
     if plan.exact.name != GIVEN and plan.exact.blind == MODEL_RULE:
         seconds["exact answers"] = _copying(plan, typical, timer)
     projecting = timer.projecting(sum(scored)) if scored else 0.0
@@ -163,6 +166,30 @@ def _fits(plan: Plan, widths: Sequence[int], shuffles: int, clock: Callable[[], 
 def _by_the_clock(clock: Callable[[], float]) -> bool:
     """Are processes side by side counted once? Processor time counts each."""
     return clock is not time.process_time
+
+
+def _drawing(
+    plan: Plan, prompts: Sequence[int], one: Callable[[float], float], timer: Timer
+) -> tuple[float, float, float]:
+    """Seconds of further answers: each prompt is read once, as for one answer, and all of them are
+    decoded."""
+    assert plan.beside.drawing is not None  # else there are none
+    new = plan.max_new_tokens or 0
+    every = _spread(prompts, len(prompts) * plan.beside.drawing.n)
+    budget = planned_budget(plan.handle, max(prompts) + new)
+    run = timer.generation(every, new, budget, "plain")
+    low, mid, high = (
+        one(1) + run(max(part * new, 1)) - run(1) for part in (1 / 4, ANSWER_SHARE, 1)
+    )
+    return low, mid, high
+
+
+def _reading_drawn(plan: Plan, prompts: Sequence[int], typical: float, timer: Timer) -> float:
+    """Seconds of the passes over further answers to test questions, as if all of them differed."""
+    assert plan.beside.drawing is not None  # else there are none
+    pairs = zip(prompts, plan.splits, strict=True)
+    test = [n + round(typical) for n, split in pairs if split == "test"]
+    return timer.passing(_spread(test, len(test) * plan.beside.drawing.n)) if test else 0.0
 
 
 def _asking(plan: Plan, timer: Timer) -> float:

@@ -6,6 +6,7 @@ from probebench.record.claims import against_of, beats_all, chance_sentence, cov
 from probebench.record.parts.added import Added
 from probebench.record.parts.confounded import Confounds
 from probebench.record.parts.resplits import ResplitFacts
+from probebench.record.parts.sampled import Sampled
 from probebench.record.parts.studied import CurveEnd, CurvePoint, LabelNoise, LearningCurve
 from probebench.record.schema import Record
 from probebench.record.words import terms
@@ -24,6 +25,7 @@ def headline_lines(r: Record) -> list[str]:
         *_readable(r),
         *_added(r.added),
         *_residual(r.confounds),
+        *_sampled(r.sampled),
         *_learning_curve(r.learning_curve),
         *_label_noise(r.label_noise),
     ]
@@ -101,6 +103,37 @@ def _residual(confounds: Confounds | None) -> list[str]:
         f"without what lengths, choice and source explain: {number(left.auroc)} "
         f"{interval(left.auroc_95, 2)}, with it {number(left.probe_auroc)}, n = {left.n:,}"
     ]
+
+
+def _sampled(found: Sampled | None) -> list[str]:
+    """Error types, and what choosing among further answers gains."""
+    if not found:
+        return []
+    types = [t for t in found.types if len(t.type) == 1 and t.n_test]
+    shares = ", ".join(
+        f"{t.meaning} {number(t.share, 2)}" + (f" (probe {number(t.auroc)})" if t.auroc else "")
+        for t in types
+    )
+    ways = {w.way: w for w in found.selection.ways}
+    names = "greedy", "random", "majority", "logprob", "probe"
+    chosen = ", ".join(f"{name} {number(ways[name].accuracy)}" for name in names)
+    gap, soft = ways["probe"].minus_greedy, found.soft_targets
+    lines = [
+        f"{found.n_samples:,} further answers each: {shares or 'no error type'}, n = "
+        f"{found.selection.n:,}",
+        f"one of them chosen, accuracy: {chosen}",
+    ]
+    if gap is not None:
+        lines.append(
+            f"  probe minus greedy {number(gap.difference, signed=True)} "
+            f"{interval(gap.difference_95, 2, signed=True)}, n = {found.selection.n:,}"
+        )
+    lines.append(
+        f"  share of correct ones, rank correlation: probe {number(soft.probe.spearman)} "
+        f"{interval(soft.probe.spearman_95, 2)}, fitted to it {number(soft.soft_probe.spearman)} "
+        f"{interval(soft.soft_probe.spearman_95, 2)}, n = {soft.n:,}"
+    )
+    return lines
 
 
 def _learning_curve(curve: LearningCurve | None) -> list[str]:

@@ -1,0 +1,1 @@
+"""What several drawn answers to each question say beside the greedy one."""

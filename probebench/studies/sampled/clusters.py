@@ -1,0 +1,60 @@
+"""Which of several answers to one question are the same one.
+
+As in the published code of Orgad et al. (2025), arXiv:2410.02707: two exact answers are the same
+where one is part of the other, whatever their case. An answer joins the first one that it agrees
+with; in the published code it counts for every such answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from probebench.tasks.examples import normalise
+from probebench.types import LabelledAnswer
+
+REFUSED = "\0refused"
+"""The one answer that all refusals are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Answers that are the same."""
+
+    key: str
+    """The first of them, normalised."""
+    members: tuple[int, ...]
+    """Which of the samples, the first one first."""
+
+
+def said(a: LabelledAnswer) -> str | None:
+    """What one answer says, normalised: its exact answer, or that it refuses; None where no exact
+    answer was found."""
+    if a.refused:
+        return REFUSED
+    if a.exact is None:
+        return None
+    return normalise(a.answer.text[a.exact.start : a.exact.end]) or None
+
+
+def clusters(keys: Sequence[str | None]) -> list[Cluster]:
+    """Samples that say the same, in the order of their first ones; those that say nothing are in
+    none."""
+    found: dict[str, list[int]] = {}
+    for k, key in enumerate(keys):
+        if key is None:
+            continue
+        own = next((other for other in found if _same(key, other)), key)
+        found.setdefault(own, []).append(k)
+    return [Cluster(key, tuple(members)) for key, members in found.items()]
+
+
+def largest(found: Iterable[Cluster]) -> Cluster | None:
+    """The one with the most samples, the first of equals; None of none."""
+    return max(found, key=lambda c: len(c.members), default=None)
+
+
+def _same(a: str, b: str) -> bool:
+    if REFUSED in (a, b):
+        return a == b
+    return a in b or b in a
