@@ -10,7 +10,7 @@ from pydantic import Field
 from probebench.record.parts.abstained import Abstention
 from probebench.record.parts.added import Added
 from probebench.record.parts.attributed import AttributionFacts
-from probebench.record.parts.checked import Coincidences, Said, Subset
+from probebench.record.parts.checked import Coincidences, NearTwins, Said, Subset
 from probebench.record.parts.confounded import Confounds
 from probebench.record.parts.described import (
     Data,
@@ -59,7 +59,6 @@ from probebench.record.parts.studied import (
     Readable,
     SecondOpinion,
 )
-from probebench.record.parts.twins import NearTwins
 
 SCHEMA_VERSION: Final = 2
 """Of `record.json`: raised when what a field means changes, or one goes."""

@@ -1,5 +1,5 @@
-"""Parts of the record that hold checks: the headline on other examples, columns that are one
-token."""
+"""Parts of the record that hold checks: the headline on other examples, columns that are one token,
+near twins across the split."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from probebench.record.parts.part import (
     Difference,
     DifferenceEnds,
     Items,
+    Line,
     Part,
     Place,
     Share,
@@ -89,3 +90,46 @@ class Coincidences(Part):
     tokens_per_answer: float | None
     """Different tokens among the columns, on average."""
     same: Annotated[Items[Coincidence], fewer(60)]
+
+
+class TwinPair(Part):
+    """A test text and its nearest one of another split."""
+
+    id: Annotated[str, at_most(400)]
+    near: Annotated[str, at_most(400)]
+    """Id of the other."""
+    split: Line
+    cosine: float
+
+
+class WithoutTwins(Part):
+    """The headline over the compared test examples that are no near twins."""
+
+    n: Count
+    n_correct: Count
+    probe_auroc: Share | None = None
+    probe_auroc_95: ShareEnds = (None, None)
+    baseline: Line | None = None
+    """Best on validation."""
+    baseline_auroc: Share | None = None
+    baseline_auroc_95: ShareEnds = (None, None)
+    difference: Difference | None = None
+    """Probe minus baseline."""
+    difference_95: DifferenceEnds = (None, None)
+    reason: Annotated[str, at_most(400)] | None = None
+    """Why a number is null."""
+
+
+class NearTwins(Part):
+    """Test texts whose nearest text of train or validation is nearly the same."""
+
+    bar: float
+    """Cosine of character n-grams above which two texts are near twins."""
+    n_test: Count
+    n: Count
+    """Test texts with a near twin in train or validation."""
+    share: Share | None
+    by_split: dict[str, Count]
+    """Test texts with a near twin in each."""
+    examples: Annotated[Items[TwinPair], fewer(20)]
+    without: WithoutTwins
