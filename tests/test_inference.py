@@ -314,8 +314,9 @@ def test_a_run_has_the_rows_and_their_model(nli_folder, tmp_path):
     discrete = scores[scores.detector == "semantic_entropy_nli_discrete"].decision.dropna()
     known = [0.0, math.log(3), math.log(3) - 2 / 3 * math.log(2)]
     assert np.abs(-discrete.to_numpy()[:, None] - known).min(axis=1).max() < 1e-9
-    prices = costs(planned, lambda: 0.0).seconds
-    assert {"selfcheck-nli", "semantic-entropy"} <= set(prices)
+    methods = {"selfcheck-nli", "semantic-entropy"}
+    assert methods <= set(costs(planned, lambda: 0.0).seconds)
+    assert not methods & set(costs(plain, lambda: 0.0).seconds), "nothing for what it cannot have"
 
 
 def test_nli_alone_is_refused():

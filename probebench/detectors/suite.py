@@ -18,6 +18,7 @@ from probebench.types import EMB, Detector
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
+    from probebench.stages.plan import Plan
     from probebench.stages.stage import Runner
 
 MODULES = (
@@ -104,6 +105,13 @@ def asked() -> tuple[str, ...]:
 def asked_rows(names: Sequence[str]) -> list[Description]:
     """The rows that `--detectors` asks for by these names, or by `all`."""
     return [row for row in known().values() if _is_asked(row, names)]
+
+
+def lacks(row: Description, plan: Plan) -> bool:
+    """Does a row need a model that the plan does not name, or answers that it does not draw?"""
+    beside = plan.beside
+    there = {"encoder": beside.encoder, "inference model": beside.nli, "samples": beside.drawing}
+    return any(there.get(need, need) is None for need in row.needs)
 
 
 def _is_asked(row: Description, names: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probebench.detectors.asked.p_true_prompts import asked_text, p_true_prompts
-from probebench.detectors.suite import asked_rows, in_order
+from probebench.detectors.suite import asked_rows, in_order, lacks
 from probebench.job.preview.sizes import (
     ANSWER_SHARE,
     Memory,
@@ -104,8 +104,8 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         seconds["other splits"] = _sure(_refitting(plan, clock))
     if handle.causal and "p-true" not in plan.beside.skip:
         seconds["p(True)"] = _sure(_asking(plan, timer))
+    wanted = [row for row in asked_rows(plan.beside.detectors) if not lacks(row, plan)]
     for group in in_order():
-        wanted = asked_rows(plan.beside.detectors)
         if group.price is not None and any(row in wanted for row in group.rows):
             whole = [n + round(typical) for n in prompts]
             name, price = group.rows[0].asked or "", group.price(plan, whole, timer)
