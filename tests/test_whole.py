@@ -213,7 +213,7 @@ def test_every_token_of_every_answer_is_read_and_then_deleted_or_kept(
     assert len(list(kept.folder.rglob("tokens*/*.safetensors"))) > 1, "in bounded shards"
     rows = {d["name"]: d for d in run.record["detectors"] if d["kind"] == "method"}
     assert set(rows) == {k.name for k in pooled.KINDS}
-    assert rows["multimax_probe"]["detail"]["layer"] == "2", "the best on validation"
+    assert rows["multimax_probe"]["detail"]["layer"] == 2, "the best on validation"
     assert rows["rolling_mean_probe"]["detail"]["window"] == 1
 
 

@@ -23,8 +23,9 @@ from probebench.types import Floats
 
 MAPS: frozenset[Need] = frozenset({"attention maps"})
 LABELLED: frozenset[Need] = MAPS | {"train labels"}
-SLOWER = 2.0
-"""How much longer a pass takes whose maps are looked at; measured."""
+SLOWER = 1.3
+"""How much longer a pass takes whose maps are looked at: 16 s with 80 statements of SmolLM2-135M,
+where reading five layers took 13."""
 ICR = Recipe(
     rate=1e-3, last_rate=1e-3, decay=1e-5, optimizer="adam", batch=16, epochs=100, plateau=5
 )

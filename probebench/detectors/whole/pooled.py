@@ -21,7 +21,6 @@ from probebench.stages.data import RunData
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Runner
 from probebench.stages.whole.tokens import LONGEST, SPREAD, Tokens, kept_layers
-from probebench.types import layer_name
 
 if TYPE_CHECKING:
     from probebench.detectors.whole.nets import Net
@@ -159,7 +158,7 @@ def _best(
     k = first_best([t.validation_auroc for *_, t in fits]) or 0
     layer, window, trained = fits[k]
     detail = {
-        "layer": layer_name(layer),
+        "layer": layer,
         "epoch": trained.epoch,
         "validation_auroc": trained.validation_auroc,
         **({} if window is None else {"window": window}),
