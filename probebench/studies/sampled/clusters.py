@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from probebench.detectors.sampled.clusters import clusters as in_clusters
 from probebench.tasks.examples import normalise
 from probebench.types import LabelledAnswer
 
@@ -40,13 +41,12 @@ def said(a: LabelledAnswer) -> str | None:
 def clusters(keys: Sequence[str | None]) -> list[Cluster]:
     """Samples that say the same, in the order of their first ones; those that say nothing are in
     none."""
-    found: dict[str, list[int]] = {}
-    for k, key in enumerate(keys):
-        if key is None:
-            continue
-        own = next((other for other in found if _same(key, other)), key)
-        found.setdefault(own, []).append(k)
-    return [Cluster(key, tuple(members)) for key, members in found.items()]
+    there = [(k, key) for k, key in enumerate(keys) if key is not None]
+    numbers = in_clusters(len(there), lambda i, j: _same(there[i][1], there[j][1]))
+    found: dict[int, list[tuple[int, str]]] = {}
+    for own, number in zip(there, numbers.tolist(), strict=True):
+        found.setdefault(number, []).append(own)
+    return [Cluster(own[0][1], tuple(k for k, _ in own)) for own in found.values()]
 
 
 def largest(found: Iterable[Cluster]) -> Cluster | None:
