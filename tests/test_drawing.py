@@ -89,9 +89,18 @@ def test_tokens_come_as_often_as_their_shares_say(temperature, top_p):
         assert abs(found[i] / n - expected) < 4 * math.sqrt(expected * (1 - expected) / n)
 
 
-def test_the_last_number_draws_a_token_that_can_come():
-    logits = torch.tensor([[0.0, 1.0, -math.inf], [-math.inf, 3.0, -math.inf]])
+def test_any_number_draws_a_token_that_can_come():
+    logits = torch.tensor([[-math.inf, 1.0, -math.inf], [-math.inf, 3.0, -math.inf]])
     assert drawing().tokens(logits, [1 - 2**-53, 0.0]).tolist() == [1, 1]
+
+
+def test_the_last_bits_of_logits_move_no_rare_token():
+    """Of a vocabulary most of whose tokens are rarer than the noise of a float32 pass."""
+    rng, how = np.random.default_rng(0), drawing()
+    logits = torch.tensor(rng.normal(size=(300, 30_000)).astype(np.float32))
+    near = logits + torch.tensor(rng.normal(size=logits.shape) * 1e-5, dtype=torch.float32)
+    numbers = [how.stream("q", k).at(0) for k in range(300)]
+    assert (how.tokens(logits, numbers) == how.tokens(near, numbers)).all()
 
 
 def test_low_temperature_is_greedy():

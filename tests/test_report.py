@@ -344,6 +344,7 @@ def test_absent_fields_are_left_out_and_null_ones_say_why(run, undrawn, tmp_path
         "calibration",
         "learning_curve",
         "label_noise",
+        "sampled",
         "by_position",
         "readable",
         "warnings",

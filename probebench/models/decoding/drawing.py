@@ -54,28 +54,36 @@ class Drawing:
         return Stream(hashlib.blake2b(words.encode(), digest_size=32).digest())
 
     def tokens(self, logits: torch.Tensor, numbers: Sequence[float]) -> torch.Tensor:
-        """(row,) the token of each row at which the distribution function first exceeds its number.
+        """(row,) one token of each row, with the probability that the row gives it.
 
-        Tokens stand in the order of the vocabulary, in which the last bits of logits, which hang on
-        the batch, move the function least.
+        The largest sum of logit and Gumbel noise is drawn (Gumbel 1954); the noise of every token
+        follows from the row's number. The last bits of logits, which hang on the batch, change the
+        token only where the two largest sums are that near. By the distribution function they would
+        wherever a number falls among tokens that are rarer than its error.
 
         Args:
             logits: (row, vocabulary); -inf is a token that cannot come.
             numbers: of each row one, from 0 to below 1.
         """
+        import numpy as np
         import torch
 
-        shares = (logits.double() / self.temperature).softmax(dim=-1)
+        scores = logits.double() / self.temperature
         if self.top_p < 1:
+            shares = scores.softmax(dim=-1)
             ordered, which = shares.sort(dim=-1, descending=True, stable=True)
             beyond = ordered.cumsum(dim=-1) - ordered >= self.top_p
-            shares = shares.masked_fill(beyond.gather(-1, which.argsort(dim=-1)), 0.0)
-        upto = shares.cumsum(dim=-1)
-        at = torch.tensor(list(numbers), dtype=upto.dtype, device=upto.device)[:, None]
-        total = upto[:, -1:].contiguous()
-        tokens = torch.searchsorted(upto, at * total, right=True)[:, 0]
-        # where rounding leaves nothing above the number: the last token that can come
-        return torch.minimum(tokens, torch.searchsorted(upto, total)[:, 0])
+            scores = scores.masked_fill(beyond.gather(-1, which.argsort(dim=-1)), -torch.inf)
+        size = scores.shape[-1]
+        noise = np.stack(
+            [
+                np.random.Generator(np.random.Philox(key=int(u * 2**53))).standard_exponential(size)
+                for u in numbers
+            ]
+        )
+        with np.errstate(divide="ignore"):
+            gumbel = torch.from_numpy(-np.log(noise)).to(scores.device)
+        return (scores + gumbel).argmax(dim=-1)
 
 
 @dataclass(frozen=True, slots=True)
