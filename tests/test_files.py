@@ -37,7 +37,7 @@ WANTED = [(row["question"], tuple(row["answers"])) for row in PLAIN]
         LINES.encode("utf-16"),
         LINES.encode("utf-16-le"),
         codecs.BOM_UTF16_BE + LINES.encode("utf-16-be"),
-        gzip.compress(LINES.encode()),
+        gzip.compress(LINES.encode(), mtime=0),
     ],
     ids=["bom", "utf-16", "utf-16 without a mark", "utf-16 big-endian", "gzip under another name"],
 )
@@ -98,7 +98,7 @@ def test_gzip_by_its_ending(tmp_path, ending):
         ),
         (
             "t.jsonl.gz",
-            gzip.compress(LINES.encode())[:-9],
+            gzip.compress(LINES.encode(), mtime=0)[:-9],
             "not readable as gzip, cut off or damaged",
         ),
         ("t.jsonl", codecs.BOM_UTF8 + b"\n \n", "t.jsonl is empty"),
