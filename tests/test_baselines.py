@@ -61,16 +61,17 @@ def detectors(answers):
     nothing = CellFit(Cell("resid", 0, "-1"), labels.y * 1.0, 1.0, 0.5, True, 1, "")
     data = SimpleNamespace(
         plan=SimpleNamespace(
-            beside=SimpleNamespace(skip=(), controls=(), encoder=None, nli=None),
-            handle=SimpleNamespace(causal=False),
+            beside=SimpleNamespace(skip=(), controls=(), detectors=(), encoder=None, nli=None),
+            handle=SimpleNamespace(causal=False, identity=SimpleNamespace(attention="sdpa")),
         ),
+        samples=None,
         answers=answers,
         labels=labels,
         statements=answers[0].example.label is not None,
         fits=(nothing,),
         chosen=nothing,
     )
-    return {d.name: d for d in suite.detectors(data, None) if d.kind == "baseline"}
+    return {d.name: d for d in suite.detectors(data, None).detectors if d.kind == "baseline"}
 
 
 def many(first, **columns):

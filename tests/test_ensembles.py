@@ -51,8 +51,9 @@ def ensembles(fits, labels, chosen, *, given=False):
             beside=SimpleNamespace(
                 skip=("text",), controls=(), detectors=(), encoder=None, nli=None
             ),
-            handle=SimpleNamespace(causal=False),
+            handle=SimpleNamespace(causal=False, identity=SimpleNamespace(attention="sdpa")),
         ),
+        samples=None,
         answers=(),
         labels=labels,
         statements=given,
