@@ -85,6 +85,10 @@ class UnavailableError(RunError):
     """A model or data set cannot be reached from here."""
 
 
+class WriteError(RunError):
+    """The disk is full or not writable."""
+
+
 class LabelError(RunError):
     """One class only, or too few examples of one."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probebench.errors import LockedError, RunError, UsageError
+from probebench.errors import LockedError, RunError, UsageError, WriteError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
+
+MANIFEST = "manifest.jsonl"
+"""The list of shards of a stage; a folder with one is a stage's."""
 
 
 def content_key(inputs: Mapping[str, Any]) -> str:
@@ -39,7 +42,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write to a temporary name, sync, rename: the file is either there and whole or not there.
 
     Raises:
-        RunError: the disk is full or not writable.
+        WriteError: the disk is full or not writable.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -52,7 +55,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise RunError(
+        raise WriteError(
             f"Cannot write {path}, {len(content):,} bytes: "
             f"{error.strerror or error}{_room(path, error)}. Nothing half-written was "
             f"kept; free space and run the same command again."
@@ -223,7 +226,7 @@ class ShardStore:
     def __init__(self, folder: Path, name: str, inputs: Mapping[str, Any]) -> None:
         self.name, self.inputs, self.key = name, inputs, content_key(inputs)
         self.folder = folder / "stages" / f"{name}-{self.key[:16]}"
-        self.manifest = self.folder / "manifest.jsonl"
+        self.manifest = self.folder / MANIFEST
         self.shards: dict[str, str] = {}
         self._open()
 
@@ -276,7 +279,7 @@ class ShardStore:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise RunError(
+            raise WriteError(
                 f"Cannot write {self.manifest}, {len(line):,} bytes: "
                 f"{error.strerror or error}{_room(self.manifest, error)}. The "
                 f"shard {name} is not believed; free space and run the same command again."

@@ -34,6 +34,7 @@ SHOWN: dict[Need, str] = {
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown."""
+    rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
@@ -61,7 +62,7 @@ def baselines() -> Iterator[list[str]]:
     """What a run has anyway, or by a control."""
     for row in known().values():
         if row.asked is None:
-            labels = "none" if row.label_free or row.kind == "control" else "labels"
+            labels = "none" if row.label_free else "labels"
             given = "answers, statements" if row.of_statements else "answers"
             yield [row.of_any_run, row.kind, needs(row), labels, given, source(row)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from probebench.errors import BadFileError, LockedError
-from probebench.files import Lock
+from probebench.files import MANIFEST, Lock
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
@@ -55,9 +55,14 @@ def runs_under(folder: Path) -> list[Listed]:
 
 def _places(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
-        if RECORD in files or SPANS in files or STAGES in folders:
+        if RECORD in files or SPANS in files or _stages(Path(place)):
             yield Path(place)
             folders.clear()  # a run holds no other run
+
+
+def _stages(folder: Path) -> list[Path]:
+    """Folders of stages in a run directory: those with the list of shards that a stage writes."""
+    return sorted(place.parent for place in (folder / STAGES).glob(f"*/{MANIFEST}"))
 
 
 def _listed(folder: Path) -> Listed:
@@ -107,11 +112,9 @@ def freeable(
             continue
         record = next((run.record for run in (own.run, own.inside) if run is not None), None)
         kept = None if states or record is None else record.states
-        stages = own.folder / STAGES
-        places = sorted(p for p in stages.iterdir() if p.is_dir()) if stages.is_dir() else []
         found += [
             Freeable(place, size_of(place), own.folder)
-            for place in places
+            for place in _stages(own.folder)
             if kept is None or place != own.folder / kept
         ]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +13,15 @@ from probebench.detectors.registry import DETECTORS, Description, Detectors, Mis
 from probebench.detectors.sampled import eigen, inferred, likelihood, meaning, sar, sep
 from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
 from probebench.detectors.whole import looks, pooled
-from probebench.errors import ProbebenchError
+from probebench.errors import (
+    LockedError,
+    MemoryLimitError,
+    ProbebenchError,
+    UnavailableError,
+    WriteError,
+)
 from probebench.states.looks import EAGER
+from probebench.text import clipped
 from probebench.types import EMB, Detector
 
 if TYPE_CHECKING:
@@ -56,6 +64,10 @@ LACKING: dict[Need, str] = {
     "attention maps": "attention maps (--attn-implementation eager)",
 }
 """What a run lacks, in words for its reader."""
+PASSING = (MemoryLimitError, UnavailableError, WriteError, LockedError, OSError)
+"""What stops a run instead of becoming a reason: another time it may be different."""
+REASON = 300
+"""Letters of a reason."""
 SKIPPED = "left out by --skip"
 """How the record begins to say why such a detector is not there."""
 
@@ -164,14 +176,28 @@ def _made(group: Detectors, data: RunData, runner: Runner) -> Iterator[Detector 
             if scores.name in rows:
                 own = rows[scores.name]
                 yield scores if isinstance(scores, Missing) else _named(own, scores, data)
+    except PASSING:  # the same command may do better, and goes on from here
+        raise
     except Exception as error:
         # a method that fails on this model costs neither the map nor the other rows
-        if any(row.asked is None for row in rows.values()):
+        if any(row.asked is None for row in rows.values()) or _out_of_memory(error):
             raise
-        said = (
-            str(error) if isinstance(error, ProbebenchError) else f"{type(error).__name__}: {error}"
-        )
-        yield from (Missing(name, f"failed: {said}") for name in rows if name not in done)
+        reason = _failure(error)
+        yield from (Missing(name, reason) for name in rows if name not in done)
+
+
+def _failure(error: Exception) -> str:
+    """Why a method failed, in one line; a mistake in the code is also told in full."""
+    said = str(error)
+    if not isinstance(error, ProbebenchError):
+        logging.getLogger(__name__).warning("a method failed", exc_info=error)
+        said = f"{type(error).__name__}: {error}"
+    return clipped(f"failed: {(said.splitlines() or [''])[0]}", REASON)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Was it the device's memory, which may be free another time?"""
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()
 
 
 def _named(row: Description, scores: Scores, data: RunData) -> Detector:

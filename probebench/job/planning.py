@@ -278,7 +278,6 @@ def run_inputs(
         "extractor": exact.extractor.identity.key() if exact.extractor else None,
         "judge_model": asdict(o.judge_model) if o.judge_model else None,
         "controls": sorted(set(o.controls)),
-        "detectors": sorted(set(o.detectors)),
         **({} if beside.drawing is None else {"drawing": beside.drawing.inputs}),
         "skip": sorted(set(o.skip)),
         "encoder": beside.encoder.identity.key() if beside.encoder else None,
@@ -289,4 +288,5 @@ def run_inputs(
         "neutral": beside.neutral.record["key"] if beside.neutral else None,
         "protocol": PROTOCOL_VERSION,
         "versions": versions(),
+        **({"detectors": sorted(set(o.detectors))} if o.detectors else {}),
     }

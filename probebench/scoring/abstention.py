@@ -132,17 +132,20 @@ def abstention(
     y, names = np.asarray(y), {s.name for s in comparison.scores}
     validation, test = split_index(splits)["validation"], comparison.rows
     # those that score part of the table only would abstain by lack of a token
-    able = tuple(
+    whole = [
         d
         for d in detectors
         if d.name in names
         and np.isfinite(d.decisions[test]).all()
         and np.isfinite(d.decisions[validation]).any()
-    )
-    scored = np.all([np.isfinite(d.decisions[validation]) for d in able], axis=0)
+    ]
+    fixed = [d for d in whole if d.kind != "method"]  # what else is asked for moves no threshold
+    scored = np.all([np.isfinite(d.decisions[validation]) for d in fixed], axis=0)
+    rows = validation[scored]
+    able = tuple(d for d in whole if np.isfinite(d.decisions[rows]).all())
     draws = Resamples.draw([groups[i] for i in test], seed)
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-    data = Compared(able, test, validation[scored], codes, draws)
+    data = Compared(able, test, rows, codes, draws)
     baselines = [d for d in able if d.kind == "baseline"]
     held = y[data.validation]
     beside = np.array([d.decisions[data.validation] for d in baselines])

@@ -95,7 +95,8 @@ class Stage(ABC, Generic[T]):
 
     def tokens(self, found: T, rows: list[int]) -> int:
         """Tokens that went through a model for a shard."""
-        return sum(self.lengths[i] for i in rows)
+        lengths = self.lengths
+        return sum(lengths[i] for i in rows)
 
     def finish(self, done: Finished[T], work: Work) -> None:
         """Write what stands beside the shards, once all of them are there."""

@@ -21,7 +21,16 @@ from probebench.tasks.judging.reading.wording import words
 from probebench.tasks.judging.refusals import after_turn, refuses, up_to_next_question, without_echo
 from probebench.types import Example, Verdict
 
-__all__ = ["JUDGES", "Judge", "earliest_option", "final_number", "get_judge", "judge", "number"]
+__all__ = [
+    "JUDGES",
+    "Judge",
+    "earliest_option",
+    "final_number",
+    "get_judge",
+    "judge",
+    "number",
+    "words_f1",
+]
 
 Judge = Callable[[Example, str], Verdict]
 JUDGES: dict[str, Judge] = {}
@@ -106,12 +115,13 @@ def closest_judge(example: Example, answer: str) -> Verdict:
         return Verdict(correct=False)
     said = words(text)
     right, wrong = (
-        max((_f1(said, words(t)) for t in texts), default=0.0)
+        max((words_f1(said, words(t)) for t in texts), default=0.0)
         for texts in (example.references, example.wrong)
     )
     return Verdict(correct=right > wrong, refused=right == 0.0 and refuses(text))
 
 
-def _f1(a: Sequence[str], b: Sequence[str]) -> float:
+def words_f1(a: Sequence[str], b: Sequence[str]) -> float:
+    """F1 of the words that two texts share, each as often as it stands in both."""
     shared = sum((Counter(a) & Counter(b)).values())
     return 2 * shared / (len(a) + len(b)) if shared else 0.0

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.tasks.judge import earliest_option, get_judge
+from probebench.tasks.exact.rules import declines
+from probebench.tasks.judge import earliest_option, get_judge, words_f1
 from probebench.tasks.judging.reading.wording import words
 from probebench.types import Example, Floats, LabelledAnswer
 
@@ -36,7 +37,7 @@ def by_judge(judge: str, example: Example, answers: Sequence[LabelledAnswer]) ->
 
     Two texts are the same where each would be right if the other were the accepted answer. Judges
     that read an option compare the option, and one that takes the nearest reference compares that.
-    All refusals are one answer.
+    All answers that do nothing but refuse are one.
     """
     said = [_meaning(judge, example, a) for a in answers]
     accepts = get_judge(judge)
@@ -56,16 +57,19 @@ def by_judge(judge: str, example: Example, answers: Sequence[LabelledAnswer]) ->
 
 def _meaning(judge: str, example: Example, a: LabelledAnswer) -> str:
     """What is compared of an answer: the option or reference that it comes down to, its exact
-    answer, or all of it."""
+    answer, or all of it. Whether it refuses is read off its words: the judge's own mark stands on
+    wrong answers only, and would tell which are."""
     text = said_of(a)
-    options = (*example.references, *example.wrong)
-    if a.refused:
+    if declines(a.answer.text):
         return REFUSED
     if judge == "choice":
         span = earliest_option(example, a.answer.text)
         return " ".join(words(a.answer.text[span.start : span.end])) if span else text
-    if judge == "closest" and options:
-        return max(options, key=lambda option: _shared(words(text), words(option)))
+    if judge == "closest":
+        own = words(a.answer.text)
+        shared = {o: words_f1(own, words(o)) for o in (*example.references, *example.wrong)}
+        nearest = max(shared, key=lambda option: shared[option], default=text)
+        return nearest if shared.get(nearest) else text
     return text
 
 
@@ -73,12 +77,6 @@ def said_of(a: LabelledAnswer) -> str:
     """The exact answer where one was found, else the whole text, on one line."""
     text = a.answer.text if a.exact is None else a.answer.text[a.exact.start : a.exact.end]
     return " ".join(text.split())
-
-
-def _shared(a: Sequence[str], b: Sequence[str]) -> float:
-    """F1 of two sets of words."""
-    both = len(set(a) & set(b))
-    return 2 * both / (len(set(a)) + len(set(b))) if both else 0.0
 
 
 def by_similarity(similar: Floats, least: float) -> NDArray[np.int64]:
@@ -91,7 +89,9 @@ def by_similarity(similar: Floats, least: float) -> NDArray[np.int64]:
 
 def discrete_entropy(found: NDArray[np.int64]) -> float:
     """Entropy in nats of the shares of the clusters (Farquhar et al. 2024, discrete form)."""
-    shares = np.bincount(found) / len(found)
+    if not len(found):
+        return float("nan")
+    shares = np.bincount(found)[np.unique(found)] / len(found)
     return float(-np.sum(shares * np.log(shares)))
 
 
@@ -103,7 +103,7 @@ def semantic_entropy(found: NDArray[np.int64], logprobs: Floats) -> float:
         logprobs: (answer,) log-probabilities of the answers, per token. They are brought to a sum
             of one over the answers that were drawn (Farquhar et al. 2024).
     """
-    if not np.isfinite(logprobs).all():
+    if not len(found) or not np.isfinite(logprobs).all():
         return float("nan")
     mass = np.exp(logprobs - logprobs.max())
     shares = np.bincount(found, weights=mass) / mass.sum()

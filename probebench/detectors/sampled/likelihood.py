@@ -25,6 +25,7 @@ from probebench.detectors.relations import between
 from probebench.detectors.signals import words as own_tokens
 from probebench.probes.labels import Labels
 from probebench.stages.sampling.samples import Samples
+from probebench.tasks.exact.rules import GOLD
 from probebench.types import LabelledAnswer, Span, split_index
 
 if TYPE_CHECKING:
@@ -80,9 +81,12 @@ def drawn_row(
 
 
 def drawn(data: RunData) -> Samples:
-    """The drawn answers of a run whose rows need them, each without the model's thoughts."""
+    """The drawn answers of a run whose rows need them, each without the model's thoughts, and
+    without an exact answer that was found by the label."""
     assert data.samples is not None
-    answers = tuple(tuple(replied(data.plan, a) for a in some) for some in data.samples.answers)
+    gold = data.plan.exact.name == GOLD
+    plain = [[replied(data.plan, a) for a in some] for some in data.samples.answers]
+    answers = tuple(tuple(replace(a, exact=None) if gold else a for a in some) for some in plain)
     return replace(data.samples, answers=answers)
 
 

@@ -36,11 +36,15 @@ PAPER = "farquhar2024detecting"
 
 
 def entropies(data: RunData, found: Found) -> tuple[Floats, Floats]:
-    """(example,) minus semantic entropy, and minus its discrete form."""
-    logprobs = [np.array([mean_logprob(a) for a in some]) for some in drawn(data).answers]
-    pairs = list(zip(found, logprobs, strict=True))
-    whole = [semantic_entropy(own, values) for own, values in pairs]
-    return -np.array(whole), -np.array([discrete_entropy(own) for own, _ in pairs])
+    """(example,) minus semantic entropy, and minus its discrete form, over the answers that say
+    something; NaN where none does."""
+    whole, discrete = [], []
+    for own, some in zip(found, drawn(data).answers, strict=True):
+        values = np.array([mean_logprob(a) for a in some])
+        there = np.isfinite(values)
+        whole.append(semantic_entropy(own[there], values[there]))
+        discrete.append(discrete_entropy(own[there]))
+    return -np.array(whole), -np.array(discrete)
 
 
 def judged_clusters(data: RunData) -> list[NDArray[np.int64]]:
@@ -118,8 +122,12 @@ def by_an_encoder(data: RunData, runner: Runner) -> Iterator[Scores | Missing]:
     held = split_index(data.labels.splits)["validation"]
     y = data.labels.y[held]
     for k, name in enumerate(("semantic_entropy_encoder", "semantic_entropy_encoder_discrete")):
-        choice = choose(y, [values[least][k][held] for least in LEAST], np.arange(len(held)))
-        least = LEAST[0 if choice is None else choice.at]
+        tries = [values[least][k][held] for least in LEAST]
+        choice = choose(y, tries, np.flatnonzero(np.isfinite(tries[0])))
+        if choice is None:
+            yield Missing(name, "validation holds no two classes of answers that say something")
+            continue
+        least = LEAST[choice.at]
         detail = {"least_similarity": least, **_detail(tried[least])}
         yield Scores(name, values[least][k], detail)
 

@@ -23,15 +23,20 @@ if TYPE_CHECKING:
 
 TEMPERATURE = 0.001
 """By which the similar answers' share is divided, as published."""
-TYPICAL = 32
-"""Tokens of a drawn answer, about, for the dry run."""
+AT_ONCE = 50
+"""Questions whose texts are in memory together."""
 
 
 def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
-    """A pass of the encoder for every token of every drawn answer of validation and test."""
+    """A pass of the encoder for every token of every drawn answer of validation and test, priced as
+    one of the run's own model."""
     n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
-    held = [x for x, split in zip(lengths, plan.splits, strict=True) if split != "train"]
-    return n * TYPICAL * timed.passing([min(length, 64) for length in held])
+    total = 0.0
+    prompts = map(len, plan.questions.prompt_ids)
+    for whole, prompt, split in zip(lengths, prompts, plan.splits, strict=True):
+        if split != "train":
+            total += n * max(whole - prompt, 1) * timed.passing([whole])
+    return total
 
 
 @detector(
@@ -51,20 +56,31 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
 )
 def sar(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Minus SAR over tokens and sentences, for validation and test."""
-    samples, held = drawn(data).answers, held_rows(data.labels)
-    tokenizer = data.plan.handle.tokenizer
-    texts = {i: [pieces(tokenizer, a) for a in samples[i]] for i in held}
-    asked = {i: data.answers[i].example.question for i in held}
-    every = [f"{asked[i]} {text}" for i in held for own in texts[i] for text in own]
-    vectors = vectors_of(data, runner, every)
-    decisions = np.full(len(data.answers), np.nan)
-    for i in held:
-        Z = [np.array([vectors[f"{asked[i]} {t}"] for t in own], dtype=float) for own in texts[i]]
-        logprobs = [_logprobs(a) for a in samples[i]]
-        relevance = [1 - np.abs(own[1:] @ own[0]) for own in Z]
-        whole = np.array([own[0] for own in Z])
-        decisions[i] = -shifted(logprobs, relevance, whole @ whole.T)
+    held, decisions = held_rows(data.labels), np.full(len(data.answers), np.nan)
+    samples = drawn(data).answers
+    for k in range(0, len(held), AT_ONCE):
+        some = held[k : k + AT_ONCE]
+        decisions[some] = _block(data, runner, some, [samples[i] for i in some])
     yield Scores("sar", decisions)
+
+
+def _block(
+    data: RunData, runner: Runner, held: Sequence[int], samples: Sequence[Sequence[LabelledAnswer]]
+) -> list[float]:
+    """Minus SAR of some questions."""
+    tokenizer, found = data.plan.handle.tokenizer, []
+    asked = [data.answers[i].example.question for i in held]
+    texts = [
+        [[f"{question} {text}" for text in pieces(tokenizer, a)] for a in some]
+        for question, some in zip(asked, samples, strict=True)
+    ]
+    vectors = vectors_of(data, runner, [t for some in texts for own in some for t in own])
+    for some, own in zip(samples, texts, strict=True):
+        Z = [np.array([vectors[text] for text in one], dtype=np.float64) for one in own]
+        relevance = [1 - np.abs(one[1:] @ one[0]) for one in Z]
+        whole = np.array([one[0] for one in Z])
+        found.append(-shifted([_logprobs(a) for a in some], relevance, whole @ whole.T))
+    return found
 
 
 def pieces(tokenizer: PreTrainedTokenizerBase, a: LabelledAnswer) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from probebench.detectors.registry import Missing, Scores, detector
 from probebench.detectors.sampled.likelihood import drawn_row
 from probebench.detectors.sampled.meaning import entropies, judged_clusters
-from probebench.detectors.stored.vectors import Vectors, last_token, one_position
+from probebench.detectors.stored.vectors import Vectors, last_token, of_some, one_position
 from probebench.errors import RunError
 from probebench.metrics.auroc import auroc
 from probebench.probes.estimators import L2Logistic
@@ -65,7 +65,7 @@ def semantic_entropy_probes(data: RunData, runner: Runner) -> Iterator[Scores | 
 def _probe(name: str, when: When, read: Callable[[], Vectors], entropy: Floats) -> Scores | Missing:
     """One of the two; a place that was not read leaves the other alone."""
     try:
-        vectors = read()
+        vectors = _known(read(), entropy)
     except RunError as error:
         return Missing(name, str(error))
     own, train = entropy[vectors.places], vectors.rows["train"]
@@ -76,6 +76,13 @@ def _probe(name: str, when: When, read: Callable[[], Vectors], entropy: Floats) 
     found = best_layer(vectors, high)
     detail = {"layer": found.layer, "auroc_of_entropy": found.validation_auroc, "cut_nats": cut}
     return Scores(name, vectors.spread(found.decisions), detail, when)
+
+
+def _known(vectors: Vectors, entropy: Floats) -> Vectors:
+    """Those of questions whose entropy is known: some drawn answer says something."""
+    there = np.zeros(len(entropy), dtype=bool)
+    there[vectors.places] = True
+    return of_some(vectors.layers, there & np.isfinite(entropy), vectors.labels, vectors.read)
 
 
 def best_cut(entropy: Floats) -> float:

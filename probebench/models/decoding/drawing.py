@@ -14,8 +14,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     import torch
+
+LIKELY = 256
+"""Tokens of each step that are drawn by the distribution function."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Drawing:
     @property
     def inputs(self) -> dict[str, Any]:
         """Everything that decides what is drawn, beside the model and the prompts."""
-        return asdict(self)
+        return {**asdict(self), "by": [LIKELY, "gumbel, philox"]}
 
     def stream(self, name: str, sample: int) -> Stream:
         """The numbers of one answer to the prompt of this name."""
@@ -56,34 +62,53 @@ class Drawing:
     def tokens(self, logits: torch.Tensor, numbers: Sequence[float]) -> torch.Tensor:
         """(row,) one token of each row, with the probability that the row gives it.
 
-        The largest sum of logit and Gumbel noise is drawn (Gumbel 1954); the noise of every token
-        follows from the row's number. The last bits of logits, which hang on the batch, change the
-        token only where the two largest sums are that near. By the distribution function they would
-        wherever a number falls among tokens that are rarer than its error.
+        Among its likeliest tokens, in the order of the vocabulary, a number draws the one at which
+        the distribution function first exceeds it. Where it falls beyond them, the largest sum of
+        logit and Gumbel noise of all others is drawn (Gumbel 1954), whose noise follows from the
+        number: among many tokens that are rarer than the error of a pass, the last bits of logits,
+        which hang on the batch, would move the distribution function past it.
 
         Args:
             logits: (row, vocabulary); -inf is a token that cannot come.
             numbers: of each row one, from 0 to below 1.
         """
-        import numpy as np
+        import torch
+
+        scores = self._tempered(logits)
+        top, which = scores.softmax(dim=-1).topk(min(LIKELY, scores.shape[-1]), dim=-1)
+        which, order = which.sort(dim=-1)
+        upto = top.gather(-1, order).cumsum(dim=-1)
+        at = torch.tensor(list(numbers), dtype=upto.dtype, device=upto.device)[:, None]
+        rest = scores.scatter(-1, which, -torch.inf)
+        rare = rest.isfinite().any(dim=-1)
+        total = upto[:, -1:].contiguous()
+        # where nothing else can come, they have all of it
+        number = torch.where(rare[:, None], at, at * total)
+        places = torch.searchsorted(upto, number, right=True)
+        places = torch.minimum(places, torch.searchsorted(upto, total))
+        tokens = which.gather(-1, places)[:, 0]
+        for row in torch.nonzero(rare & (at >= total)[:, 0])[:, 0].tolist():
+            noise = gumbel(numbers[row], scores.shape[-1])
+            tokens[row] = (rest[row] + torch.from_numpy(noise).to(rest.device)).argmax()
+        return tokens
+
+    def _tempered(self, logits: torch.Tensor) -> torch.Tensor:
+        """(row, vocabulary) logits after temperature, -inf outside the nucleus."""
         import torch
 
         scores = logits.double() / self.temperature
-        if self.top_p < 1:
-            shares = scores.softmax(dim=-1)
-            ordered, which = shares.sort(dim=-1, descending=True, stable=True)
-            beyond = ordered.cumsum(dim=-1) - ordered >= self.top_p
-            scores = scores.masked_fill(beyond.gather(-1, which.argsort(dim=-1)), -torch.inf)
-        size = scores.shape[-1]
-        noise = np.stack(
-            [
-                np.random.Generator(np.random.Philox(key=int(u * 2**53))).standard_exponential(size)
-                for u in numbers
-            ]
-        )
-        with np.errstate(divide="ignore"):
-            gumbel = torch.from_numpy(-np.log(noise)).to(scores.device)
-        return (scores + gumbel).argmax(dim=-1)
+        if self.top_p == 1:
+            return scores
+        ordered, which = scores.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+        beyond = ordered.cumsum(dim=-1) - ordered >= self.top_p
+        return scores.masked_fill(beyond.gather(-1, which.argsort(dim=-1)), -torch.inf)
+
+
+def gumbel(number: float, size: int) -> NDArray[np.float64]:
+    """Gumbel noise that follows from a number from 0 to below 1."""
+    key = np.random.Philox(key=int(number * 2**53))
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log(np.random.Generator(key).standard_exponential(size)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.detectors.sampled.likelihood import replied
 from probebench.detectors.signals import words
 from probebench.metrics.bootstrap import Resamples
 from probebench.stages.data import RunData
@@ -16,7 +18,8 @@ from probebench.stages.sampling.at_cell import SampleVectors
 from probebench.stages.sampling.samples import Samples
 from probebench.studies.sampled.clusters import clusters, largest, said
 from probebench.studies.sampled.shares import difference_facts, share_facts
-from probebench.types import Floats, LabelledAnswer
+from probebench.tasks.exact.rules import GOLD, declines
+from probebench.types import Floats, LabelledAnswer, Span
 
 
 def selection(
@@ -64,9 +67,11 @@ def chosen(
     correct = samples.correct[rows].astype(np.float64)
     some = [samples.answers[i] for i in rows.tolist()]
     each = np.arange(len(rows))
-    logprobs = np.array([[_logprob(a) for a in answers] for answers in some])
+    plain = [[replied(data.plan, a) for a in answers] for answers in some]
+    logprobs = np.array([[_logprob(a) for a in answers] for answers in plain])
+    gold = data.plan.exact.name == GOLD
     picks = {
-        "majority": np.array([_majority(answers) for answers in some], dtype=np.int64),
+        "majority": np.array([_majority(a, gold=gold) for a in plain], dtype=np.int64),
         "logprob": logprobs.argmax(axis=1),
         "probe": np.where(np.isnan(decisions), -np.inf, decisions).argmax(axis=1),
     }
@@ -96,11 +101,15 @@ def _facts(outcomes: Mapping[str, Floats], draws: Resamples) -> list[dict[str, A
     ]
 
 
-def _majority(answers: tuple[LabelledAnswer, ...]) -> int:
-    most = largest(clusters([said(a) for a in answers]))
+def _majority(answers: Sequence[LabelledAnswer], *, gold: bool) -> int:
+    """The first answer of the largest cluster. A refusal is one by its words, since the judge marks
+    wrong answers only, and an exact answer that was found by the label is not looked at."""
+    own = [replace(a, exact=Span(0, len(a.answer.text))) if gold else a for a in answers]
+    most = largest(clusters([said(a, refused=declines(a.answer.text)) for a in own]))
     return 0 if most is None else most.members[0]
 
 
 def _logprob(a: LabelledAnswer) -> float:
-    """Log-probability of the whole answer without its stop token, which is 0 of an empty one."""
+    """Log-probability of the whole answer, without its stop token and the thoughts before it; 0 of
+    an empty one."""
     return float(a.answer.logprobs[words(a)].astype(np.float64).sum())

@@ -28,10 +28,10 @@ class Cluster:
     """Which of the samples, the first one first."""
 
 
-def said(a: LabelledAnswer) -> str | None:
+def said(a: LabelledAnswer, *, refused: bool) -> str | None:
     """What one answer says, normalised: its exact answer, or that it refuses; None where no exact
     answer was found."""
-    if a.refused:
+    if refused:
         return REFUSED
     if a.exact is None:
         return None

@@ -56,7 +56,7 @@ class Scatter:
 def scatter(answers: Sequence[LabelledAnswer]) -> Scatter:
     """How some answers to one question scatter."""
     wrong = [a for a in answers if a.label != 1]
-    found = clusters([said(a) for a in wrong])
+    found = clusters([said(a, refused=a.refused) for a in wrong])
     sizes = tuple(len(c.members) for c in found)
     refused = next((len(c.members) for c in found if c.key == REFUSED), 0)
     return Scatter(len(answers), len(answers) - len(wrong), sizes, refused)
