@@ -103,6 +103,17 @@ def test_states_and_unfinished_runs_go_only_when_named(shelf):
     assert (shelf / "other/north/record.json").exists()
 
 
+def test_a_folder_that_only_looks_like_a_run_is_left_alone(shelf):
+    """Such as source code with a folder of that name."""
+    (shelf / "package/stages/tokens").mkdir(parents=True)
+    (shelf / "package/stages/tokens/read.py").write_text("mine")
+    assert "package" not in {str(o.folder.relative_to(shelf)) for o in runs_under(shelf)}
+    (shelf / "tiny/people/stages/notes").mkdir()
+    ran("clean", shelf, "--states", "--unfinished", "--yes")
+    assert (shelf / "package/stages/tokens/read.py").exists()
+    assert (shelf / "tiny/people/stages/notes").is_dir()
+
+
 def test_a_run_at_work_keeps_everything(shelf):
     found = freeable(runs_under(shelf))
     with Lock(shelf / "tiny/people"):

@@ -2,14 +2,30 @@
 where one cannot be made."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import probebench
-from probebench.detectors.registry import DETECTORS, Description, Method, Missing, Scores, detector
-from probebench.errors import RunError, UnknownNameError
+from probebench.detectors import suite
+from probebench.detectors.registry import (
+    DETECTORS,
+    Description,
+    Detectors,
+    Method,
+    Missing,
+    Scores,
+    detector,
+)
+from probebench.errors import (
+    MemoryLimitError,
+    RunError,
+    UnavailableError,
+    UnknownNameError,
+    WriteError,
+)
 from probebench.job.options import Options
 from probebench.job.preview.dry_run import preview
 from probebench.models.specs import ModelSpec
@@ -48,7 +64,10 @@ def letters(data, runner):
 
 
 def broken(data, runner):
-    yield Scores("made_first", np.arange(len(data.answers), dtype=float))
+    """Everything but one answer of validation, and then nothing."""
+    decisions = np.arange(len(data.answers), dtype=float)
+    decisions[[a.split for a in data.answers].index("validation")] = np.nan
+    yield Scores("made_first", decisions)
     raise RunError("this model has no such thing.")
 
 
@@ -101,6 +120,10 @@ def test_methods_move_no_other_number(runs):
     assert list(rows) == ["made_letters", "made_first"]
     assert asked.record["selection"] == plain.record["selection"]
     assert asked.record.added == plain.record.added
+    before, after = plain.record.abstention, asked.record.abstention
+    levels = {d.name: d for d in after.detectors}
+    assert all(levels[d.name] == d for d in before.detectors)
+    assert (before.n_validation, before.curves) == (after.n_validation, after.curves)
     assert asked.record["comparison"]["n_compared"] == plain.record["comparison"]["n_compared"]
 
 
@@ -123,6 +146,37 @@ def test_what_cannot_be_made_has_a_reason(runs):
         "made_missing": "no example has it",
         "made_samples": "needs further answers (--samples)",
     }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        WriteError("Cannot write x."),
+        MemoryLimitError("too small."),
+        UnavailableError("no hub."),
+        OSError("disk"),
+        RuntimeError("CUDA out of memory."),
+    ],
+)
+def test_what_may_pass_stops_the_run_and_is_no_reason(error):
+    """The same command goes on from there; a record would keep the reason for good."""
+
+    def failing(data, runner):
+        raise error
+        yield
+
+    group = Detectors((row("made_passing"),), failing)
+    beside = SimpleNamespace(skip=(), controls=(), detectors=("all",), encoder=None, nli=None)
+    plan = SimpleNamespace(beside=beside, handle=SimpleNamespace(causal=True), attention=False)
+    data = SimpleNamespace(plan=plan, statements=False, answers=(), fits=(), samples=None)
+    with pytest.raises(type(error)), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suite, "_there", lambda data: {"text"})
+        list(suite._made(group, data, None))
+
+
+def test_a_reason_is_one_line_of_some_letters():
+    assert suite._failure(RunError("first\nsecond")) == "failed: first"
+    assert len(suite._failure(RunError("long " * 200))) <= 300
 
 
 def test_only_what_was_asked_for_is_made(runs):

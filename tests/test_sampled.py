@@ -49,7 +49,7 @@ def run_of(samples, greedy=None, splits=None, y=None, **more):
         answers=tuple(greedy or [some[0] for some in samples]),
         samples=Samples(tuple(map(tuple, samples)), 1.0, 1.0),
         labels=labels,
-        plan=SimpleNamespace(judge="aliases", **more),
+        plan=SimpleNamespace(judge="aliases", exact=SimpleNamespace(name="new_words"), **more),
     )
 
 
@@ -87,9 +87,32 @@ def test_the_judge_says_which_answers_are_one(judge, texts, expected):
 
 
 def test_refusals_are_one_answer():
-    some = [answer("I do not know."), answer("Paris", exact="Paris"), answer("No idea.")]
-    some[0], some[2] = replace(some[0], refused=True), replace(some[2], refused=True)
+    some = [answer("I do not know."), answer("Paris", exact="Paris"), answer("I cannot answer.")]
     assert by_judge("aliases", some[0].example, some).tolist() == [0, 1, 0]
+
+
+def test_the_judge_s_mark_of_a_refusal_groups_nothing():
+    """It stands on wrong answers only, so it would tell which are right."""
+    hedged = [answer(f"I am not sure, maybe {city}.", exact=city) for city in ("Lyon", "Rome")]
+    marked = [replace(a, refused=True) for a in hedged]
+    found = by_judge("aliases", hedged[0].example, hedged).tolist()
+    assert found == by_judge("aliases", hedged[0].example, marked).tolist() == [0, 1]
+
+
+def test_the_nearest_reference_is_one_that_shares_a_word():
+    example = Example("e", "What?", ("the red cat", "a green dog"), "g", wrong=("blue",))
+    texts = ["I like cheese", "bananas", "a red cat", "the cat, red"]
+    some = [answer(t, example=example) for t in texts]
+    assert by_judge("closest", example, some).tolist() == [0, 1, 2, 2]
+
+
+def test_what_was_found_by_the_label_is_not_compared():
+    """With --exact-answer gold the place of an exact answer tells that it is right."""
+    some = [answer("It is Paris", exact="Paris"), answer("Paris it is", exact="Paris")]
+    data = run_of([some])
+    assert of(meaning.by_the_judge, data)["semantic_entropy_discrete"][0] == 0
+    data.plan.exact.name = "gold"
+    assert likelihood.drawn(data).answers[0][0].exact is None
 
 
 def test_an_encoder_groups_what_is_alike():
@@ -261,6 +284,29 @@ def test_a_place_that_was_not_read_leaves_the_other_probe():
     before, after = sep.semantic_entropy_probes(data, None)
     assert isinstance(before, Missing) and "last_q" in before.reason
     assert after.name == "sep_after"
+
+
+def test_answers_that_say_nothing_take_no_part():
+    """As of a model that was cut off while it thought."""
+    none = replace(answer("").answer, answer_ids=(), stopped=False)
+    none = replace(none, **dict.fromkeys(("logprobs", "logits", "entropies"), np.zeros(0)))
+    silent = replace(answer(""), answer=none)
+    both = [answer("Paris", exact="Paris"), answer("Rome", exact="Rome")]
+    data = run_of([[*both, silent], [silent] * 3])
+    found = of(meaning.by_the_judge, data)
+    assert found["semantic_entropy_discrete"][0] == pytest.approx(-np.log(2))
+    assert np.isfinite(found["semantic_entropy"][0]) and np.isnan(found["semantic_entropy"][1])
+
+
+def test_probes_leave_out_questions_of_which_nothing_is_said():
+    y, told, samples = planted(300)
+    none = replace(answer("").answer, answer_ids=(), stopped=False)
+    none = replace(none, **dict.fromkeys(("logprobs", "logits", "entropies"), np.zeros(0)))
+    samples[::3] = [[replace(answer(""), answer=none)] * 6] * 100
+    data = run_of(samples, y=y)
+    data.states, data.statements = SimpleNamespace(reader=Reader(told)), False
+    for s in sep.semantic_entropy_probes(data, None):
+        assert np.isnan(s.decisions[::3]).all() and np.isfinite(s.decisions[1::3]).all()
 
 
 def test_no_probe_where_all_answers_are_as_sure():
