@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 SCHEMA_VERSION = 1
+STAGES = "stages"
+"""Folder of a run directory that holds its stages."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
 
@@ -163,7 +165,7 @@ class Lock:
     def _tidy(self) -> None:
         """Take away empty folders of stages, and the lock where nothing else is left."""
         folder = self.path.parent
-        stages = folder / "stages"
+        stages = folder / STAGES
         for place in (*sorted((p for p in stages.rglob("*") if p.is_dir()), reverse=True), stages):
             with suppress(OSError):  # holds something
                 place.rmdir()
@@ -225,7 +227,8 @@ class ShardStore:
 
     def __init__(self, folder: Path, name: str, inputs: Mapping[str, Any]) -> None:
         self.name, self.inputs, self.key = name, inputs, content_key(inputs)
-        self.folder = folder / "stages" / f"{name}-{self.key[:16]}"
+        self.place = f"{STAGES}/{name}-{self.key[:16]}"
+        self.folder = folder / self.place
         self.manifest = self.folder / MANIFEST
         self.shards: dict[str, str] = {}
         self._open()

@@ -114,6 +114,10 @@ TOGETHER = [
         "nli='m' is asked by methods that compare texts; name one with detectors, or all",
     ),
     (
+        {"task": "people", "detectors": ["lat"], "keep_tokens": True},
+        "keep_tokens keeps what pooled-probes read; name them with detectors pooled-probes.",
+    ),
+    (
         {"task": "people", "quantization": "int8", "gguf_file": "a.gguf"},
         "quantization='int8' is not for GGUF files, which are quantised already. Leave it out.",
     ),
@@ -139,7 +143,9 @@ def words(given):
     for name, value in given.items():
         o = BY_ARGUMENT[name]
         values = value if isinstance(value, list) else [value]
-        if o.read == "repeated":
+        if value is True:
+            found.append(o.flag)
+        elif o.read == "repeated":
             found += [word for v in values for word in (o.flag, v)]
         else:
             found += [f"{o.flag}={','.join(map(str, values))}"]

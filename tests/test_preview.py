@@ -112,6 +112,58 @@ def test_the_time_of_a_run_is_the_sum_of_its_stages(tmp_path, monkeypatch):
     assert "p(True)" not in costs(short).seconds
 
 
+@pytest.fixture
+def counted(monkeypatch):
+    """What a run is priced at where nothing is timed: generation by prompts and tokens."""
+    at = "probebench.job.preview.costs."
+    monkeypatch.setattr(at + "Timer", Counted)
+    monkeypatch.setattr(at + "start_seconds", lambda clock: 2.0)
+    monkeypatch.setattr(at + "fit_seconds", lambda *args: 0.5)
+    monkeypatch.setattr(Counted, "asked", [])
+    monkeypatch.setattr(
+        Counted, "generation", lambda self, prompts, *_: lambda tokens: len(prompts) * tokens
+    )
+
+    def priced(task="people", attention=None, **options):
+        spec = ModelSpec("tiny", device="cpu", attention=attention)
+        return costs(prepare(Options(spec, task, limit=100, **options)).plan)
+
+    return priced
+
+
+def test_only_rows_that_a_run_can_have_are_priced(counted, tmp_path):
+    asked = {"out": str(tmp_path / "run"), "detectors": ("all",)}
+    plain, eager = counted(**asked), counted(attention="eager", **asked)
+    assert not {"icr", "lookback"} & plain.seconds.keys()
+    assert {"saplma", "verbalised-confidence"} <= plain.seconds.keys()
+    both = eager.seconds.keys() - plain.seconds.keys()
+    assert both == {"icr"}, "one stage, which lookback ratios read too"
+    asked |= {"attention": "eager", "detectors": ("lookback",)}
+    assert counted(**asked).seconds["lookback"]
+    assert "lookback" not in counted("cities", **asked).seconds, "of statements it means nothing"
+
+
+def test_drawn_answers_have_exact_answers_copied_too(counted, tmp_path):
+    asked = {"out": str(tmp_path / "run"), "exact_answer": "model"}
+    one, four = (counted(samples=k, **asked).seconds["exact answers"] for k in (0, 3))
+    assert four == tuple(4 * part for part in one)
+
+
+def test_disk_of_what_methods_read_is_said(counted, tmp_path):
+    asked = {"out": str(tmp_path / "run"), "layers": (0, 3)}
+    assert counted(**asked).further == {}
+    found = counted(detectors=("pooled-probes", "ccs"), samples=2, **asked).further
+    n_test = prepare(Options(ModelSpec("tiny"), "people", limit=100, **asked)).plan.splits.count(
+        "test"
+    )
+    width = 2 * 128
+    assert found == {
+        "pooled-probes": 100 * 32 * 5 * width,
+        "ccs": 2 * 100 * width,
+        "further answers": 2 * n_test * width,
+    }
+
+
 def test_the_text_says_what_is_assumed(tmp_path):
     shown = preview(
         Options(ModelSpec("tiny", device="cpu"), "people", limit=100, out=str(tmp_path / "run"))

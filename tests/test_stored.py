@@ -14,13 +14,14 @@ from sklearn.linear_model import LogisticRegression
 
 import probebench
 from probebench.detectors.registry import Missing
-from probebench.detectors.stored import directions, haloscope, network, saplma, ttpd
+from probebench.detectors.stored import asked, directions, haloscope, network, saplma, ttpd
 from probebench.detectors.stored.asked import Shown
-from probebench.detectors.stored.vectors import last_token
+from probebench.detectors.stored.vectors import best, last_token
 from probebench.errors import RunError
 from probebench.metrics.auroc import auroc
 from probebench.probes.labels import Labels
 from probebench.tasks.prompts import encode_prompt, short_question
+from probebench.types import EMB
 
 N, WIDTH, LAYERS = 300, 10, 4
 SPLITS = ("train",) * 200 + ("validation",) * 50 + ("test",) * 50
@@ -55,6 +56,7 @@ def made(X, *, stopped=None, before=None, statements=False, fields=None, there=N
     )
     reader = SimpleNamespace(
         positions=names,
+        sites=last.sites,
         site=last.site,
         there=last.there,
         cell=lambda layer, name: (second if name == "-2" else last).cell(layer, name),
@@ -112,6 +114,34 @@ def test_what_was_not_read_is_a_reason():
     data.plan.handle.identity.n_layers = LAYERS + 1
     with pytest.raises(RunError, match="needs layer 4, which was not read"):
         only(saplma.mind(data, None))
+
+
+@pytest.mark.parametrize(
+    ("held", "reason"),
+    [
+        ({("mlp", 0)}, "needs the site resid, and only mlp was read: add resid to --sites"),
+        ({("resid", EMB)}, "needs a block, .* name one in --layers"),
+    ],
+)
+def test_without_a_block_the_reason_says_what_to_add(held, reason):
+    data = made(planted())
+    reader = Held({key: np.zeros((N, WIDTH)) for key in held}, np.ones((N, 2), bool), ("-1", "-2"))
+    data.states.reader = reader
+    with pytest.raises(RunError, match=reason):
+        only(saplma.saplma(data, None))
+
+
+def test_a_reason_names_what_was_found(monkeypatch):
+    data = made(planted())
+    with pytest.raises(RunError, match="none of 2 fits gave that. Leave it out of --detectors"):
+        best(last_token(data), (((k,), np.full(N, np.nan)) for k in range(2)))
+    data.plan.handle.max_length = 5
+    monkeypatch.setattr(asked, "shown", lambda plan, a: Shown("q", "a"))
+    with pytest.raises(RunError, match="context of 5 tokens once more; the shortest text takes 7"):
+        asked.asked_vectors(data, None, lambda text: [(1,) * 7, (1,) * 6], (0,))
+    monkeypatch.setattr(asked, "shown", lambda plan, a: None)
+    with pytest.raises(RunError, match="needs an answer with a word"):
+        asked.asked_vectors(data, None, lambda text: [(1,) * 7], (0,))
 
 
 # -- networks --------------------------------------------------------------------------------------
@@ -375,6 +405,16 @@ def test_every_method_is_a_row_and_resumes(
     )
     again = probebench.evaluate(folder, answers=path, out=tmp_path / "run", **SETTINGS)
     assert (again.folder / "predictions.parquet").read_bytes() == before
+
+
+def test_discarded_states_are_those_of_methods_too(model_folder, answers_file, tmp_path):
+    asked = {**SETTINGS, "detectors": ["prism"], "discard_states": True}
+    run = probebench.evaluate(
+        str(model_folder()), answers=answers_file(), out=tmp_path / "run", **asked
+    )
+    assert "prism" in {d["name"] for d in run.record["detectors"]}
+    kept = {place.name.rpartition("-")[0] for place in (run.folder / "stages").iterdir()}
+    assert "probes" in kept and not kept & {"states", "asked-states"}
 
 
 def test_what_is_shown_of_an_answer():

@@ -16,6 +16,7 @@ from probebench.job.options import Options
 from probebench.job.place import run_folder
 from probebench.models.loading import ModelSpec, find_model
 from probebench.models.untrained import check_untrained, untrained
+from probebench.progress import Progress
 from probebench.stages import engine
 
 WORDS = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
@@ -148,6 +149,21 @@ def test_the_control_resumes_and_leaves_its_vectors_behind(monkeypatch, planted,
     again = probebench.evaluate(str(model_folder()), answers=path, out=run.folder, **SETTINGS)
     assert not again.resumed
     assert (again.folder / "predictions.parquet").read_bytes() == before
+
+
+def test_an_untrained_model_is_alone_in_memory(monkeypatch):
+    held = []
+    monkeypatch.setattr(engine, "load_model", lambda handle, **_: ("trained", handle))
+    monkeypatch.setattr(engine, "untrained", lambda *given: held.append(set(models._loaded)))
+    models, handle, encoder = engine.Models(Progress()), object(), object()
+    models.get(handle)
+    models.get(encoder)
+    assert len(models._loaded) == 2, "models of two kinds may be there together"
+    models.get(handle, 0)
+    assert held == [set()]
+    models.get(encoder)
+    assert list(models._loaded) == [(id(encoder), None)]
+    assert models.get(handle) == ("trained", handle) and len(models._loaded) == 2
 
 
 def test_a_run_from_nothing_gives_the_same_bytes(planted, model_folder, tmp_path):

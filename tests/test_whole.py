@@ -1,5 +1,7 @@
 """Probes over all tokens of an answer: how they pool, are trained, and what they read."""
 
+import shutil
+import weakref
 from functools import partial
 
 import numpy as np
@@ -7,8 +9,10 @@ import pytest
 import torch
 
 import probebench
-from probebench.detectors.whole import nets, pooled
+from probebench.across.listing import freeable, runs_under
+from probebench.detectors.whole import nets, pooled, training
 from probebench.detectors.whole.training import Recipe, Standardised, Trained, train
+from probebench.errors import RunError
 from probebench.metrics.auroc import auroc
 from probebench.stages.whole import tokens
 from probebench.stages.whole.tokens import Ragged, kept_layers
@@ -152,6 +156,41 @@ def test_training_stops_and_keeps_its_best_epoch():
     assert loss(many) <= loss(one) + 1e-12
 
 
+def test_a_loss_that_is_no_number_is_no_result():
+    recipe = Recipe(optimizer="adamw", rate=float("inf"), decay=0.0, batch=32, epochs=2)
+    make, data = partial(nets.attention_probe, WIDTH), Standardised(planted(), ROWS)
+    said = "finite loss on validation, and after none of 2 epochs"
+    with np.errstate(invalid="ignore"), pytest.raises(RunError, match=said):
+        train(make, data, Y, recipe, seed=0)
+
+
+def test_tokens_are_scaled_without_a_second_copy_of_them(monkeypatch):
+    monkeypatch.setattr(training, "MANY", 10)
+    raw, alive, most = Standardised._raw, [], []
+
+    class Seen:
+        """A batch that notes how many others of its tokens there are."""
+
+        def __init__(self, X):
+            self.X = X
+
+        def __getitem__(self, there):
+            found = self.X[there]
+            alive.append(weakref.ref(found))
+            most.append(sum(own() is not None for own in alive))
+            return found
+
+    monkeypatch.setattr(
+        Standardised, "_raw", lambda self, rows: (Seen((x := raw(self, rows))[0]), x[1])
+    )
+    data = planted()
+    scaled = Standardised(data, ROWS)
+    assert len(most) == 2 * 14 and max(most) <= 2
+    own = data.values[: data.ends[ROWS["train"][-1]]].astype(np.float64)
+    np.testing.assert_allclose(scaled.centre, own.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(scaled.spread, own.std(axis=0), rtol=1e-5)
+
+
 # -- which tokens they read ------------------------------------------------------------------------
 
 SETTINGS = {
@@ -215,6 +254,43 @@ def test_every_token_of_every_answer_is_read_and_then_deleted_or_kept(
     assert set(rows) == {k.name for k in pooled.KINDS}
     assert rows["multimax_probe"]["detail"]["layer"] == 2, "the best on validation"
     assert rows["rolling_mean_probe"]["detail"]["window"] == 1
+
+
+def test_kept_tokens_are_named_spared_and_made_again(seen, model_folder, answers_file, tmp_path):
+    def evaluated(**more):
+        out, path = tmp_path / "run", answers_file(60)
+        return probebench.evaluate(str(model_folder()), answers=path, out=out, **SETTINGS, **more)
+
+    def places(run):
+        return {d.detail.get("kept_tokens") for d in run.record.detectors if d.kind == "method"}
+
+    assert places(evaluated()) == {None}
+    run = evaluated(keep_tokens=True)
+    assert not run.resumed, "the run without them is not all that was asked for"
+    (place,) = places(run)
+    assert list((run.folder / place).glob("*.safetensors"))
+    assert evaluated(keep_tokens=True).resumed
+    assert evaluated().resumed
+    freed = {own.place for own in freeable(runs_under(run.folder))}
+    assert freed and not freed & {run.folder / place, run.folder / run.record.states}
+    assert run.folder / place in {
+        own.place for own in freeable(runs_under(run.folder), states=True)
+    }
+    shutil.rmtree(run.folder / place)
+    again = evaluated(keep_tokens=True)
+    assert not again.resumed and (run.folder / place).is_dir()
+
+
+def test_a_failure_leaves_no_tokens_behind(monkeypatch, model_folder, answers_file, tmp_path):
+    def failing(*_):
+        raise RunError("no such thing.")
+
+    monkeypatch.setattr(pooled, "train", failing)
+    run = probebench.evaluate(
+        str(model_folder()), answers=answers_file(60), out=tmp_path / "run", **SETTINGS
+    )
+    assert "no such thing" in run.record["comparison"]["absent"]["softmax_probe"]
+    assert not list(run.folder.rglob("tokens*"))
 
 
 def test_a_run_trains_them_the_same_again(monkeypatch, model_folder, answers_file, tmp_path):

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from probebench.errors import BadFileError, LockedError
-from probebench.files import MANIFEST, Lock
+from probebench.files import MANIFEST, STAGES, Lock
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
 
-STAGES = "stages"
 State = Literal["finished", "unfinished", "unreadable"]
 
 
@@ -103,7 +102,7 @@ def freeable(
     Args:
         listed: the runs.
         states: also the hidden states of finished runs, without which probes, transfer and
-            comparisons of sites are gone.
+            comparisons of sites are gone, and the answer tokens that they were asked to keep.
         unfinished: also what unfinished runs would go on from.
     """
     found = []
@@ -111,13 +110,20 @@ def freeable(
         if own.state == "unreadable" or (own.state == "unfinished" and not unfinished):
             continue
         record = next((run.record for run in (own.run, own.inside) if run is not None), None)
-        kept = None if states or record is None else record.states
+        kept = set() if states or own.run is None else _tokens(own.run)
+        if record is not None and record.states is not None and not states:
+            kept.add(own.folder / record.states)
         found += [
             Freeable(place, size_of(place), own.folder)
             for place in _stages(own.folder)
-            if kept is None or place != own.folder / kept
+            if place not in kept
         ]
     return found
+
+
+def _tokens(run: Run) -> set[Path]:
+    """Folders of the answer tokens that a run was asked to keep."""
+    return {run.folder / d.tokens for d in run.record.detectors if d.tokens is not None}
 
 
 def free(found: Sequence[Freeable]) -> list[Path]:

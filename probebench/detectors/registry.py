@@ -171,7 +171,11 @@ class Timed(Protocol):
 
 Price = Callable[["Plan", Sequence[int], Timed], float]
 """Seconds that rows take beyond the main job, from the plan, tokens of each example's prompt and
-answer, and what a pass takes."""
+answer, and what a pass takes. Groups that read one stage share a function, which counts once."""
+
+
+Disk = Callable[["Plan"], int]
+"""Bytes at most of what rows put on the disk while they are made, from the plan."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,16 +186,20 @@ class Detectors:
     make: Make
     price: Price | None = None
     """None where making them takes next to nothing, or the dry run has a line of its own."""
+    disk: Disk | None = None
+    """None where they put next to nothing there."""
 
 
 DETECTORS: list[Detectors] = []
 
 
-def detector(*rows: Description, price: Price | None = None) -> Callable[[Make], Make]:
+def detector(
+    *rows: Description, price: Price | None = None, disk: Disk | None = None
+) -> Callable[[Make], Make]:
     """Register a function that makes the scores of these rows."""
 
     def register(make: Make) -> Make:
-        DETECTORS.append(Detectors(rows, make, price))
+        DETECTORS.append(Detectors(rows, make, price, disk))
         return make
 
     return register

@@ -114,16 +114,14 @@ def asked() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.asked for row in known().values() if row.asked is not None))
 
 
-def asked_rows(names: Sequence[str]) -> list[Description]:
-    """The rows that `--detectors` asks for by these names, or by `all`."""
-    return [row for row in known().values() if _is_asked(row, names)]
-
-
-def lacks(row: Description, plan: Plan) -> bool:
-    """Does a row need a model that the plan does not name, or answers that it does not draw?"""
-    beside = plan.beside
-    there = {"encoder": beside.encoder, "inference model": beside.nli, "samples": beside.drawing}
-    return any(there.get(need, need) is None for need in row.needs)
+def planned(plan: Plan) -> list[Description]:
+    """The rows that `--detectors` asks for and that the run will have what they need of."""
+    there = _promised(plan)
+    return [
+        row
+        for row in known().values()
+        if row.asked is not None and _wanted(row, plan) and row.needs <= there
+    ]
 
 
 def _is_asked(row: Description, names: Sequence[str]) -> bool:
@@ -164,7 +162,7 @@ def detectors(data: RunData, runner: Runner) -> Found:
 def _made(group: Detectors, data: RunData, runner: Runner) -> Iterator[Detector | Missing]:
     """Those of one group, under the words of their rows."""
     there = _there(data)
-    wanted = {row.name: row for row in group.rows if _wanted(row, data)}
+    wanted = {row.name: row for row in group.rows if _wanted(row, data.plan)}
     rows = {name: row for name, row in wanted.items() if row.needs <= there}
     for name, row in wanted.items():
         if row.asked is not None and name not in rows:
@@ -206,11 +204,11 @@ def _named(row: Description, scores: Scores, data: RunData) -> Detector:
     return Detector(row.name, label, scores.decisions, row.kind, when, scores.detail)
 
 
-def _wanted(row: Description, data: RunData) -> bool:
+def _wanted(row: Description, plan: Plan) -> bool:
     """Is it neither left out, nor to be asked for and not asked for, nor without meaning here?"""
-    beside = data.plan.beside
+    beside = plan.beside
     return (
-        row.label(data.statements) is not None
+        row.label(plan.statements) is not None
         and row.skip not in beside.skip
         and (row.control is None or row.control in beside.controls)
         and (row.asked is None or _is_asked(row, beside.detectors))
@@ -222,8 +220,9 @@ def _lacking(row: Description, there: set[Need]) -> str:
     return "needs " + ", ".join(LACKING.get(need, need) for need in sorted(row.needs - there))
 
 
-def _there(data: RunData) -> set[Need]:
-    """What a run has to make detectors from."""
+def _promised(plan: Plan) -> set[Need]:
+    """What a run will have to make detectors from, as far as its plan says."""
+    beside = plan.beside
     found: set[Need] = {
         "text",
         "token counts",
@@ -233,18 +232,23 @@ def _there(data: RunData) -> set[Need]:
         "untrained model",
         "states",
     }
-    if any(len(a.answer.logprobs) for a in data.answers):  # an encoder has none
-        found.add("token scores")
-    if data.plan.handle.causal:
-        found.add("asking")
-    if data.plan.handle.identity.attention == EAGER:
-        found.add("attention maps")
-    if data.plan.beside.encoder is not None:
-        found.add("encoder")
-    if data.plan.beside.nli is not None:
-        found.add("inference model")
-    if data.samples is not None:
-        found.add("samples")
-    if any(f.cell.layer == EMB and not f.masked for f in data.fits):
-        found.add("embedding row")
-    return found
+    more: dict[Need, bool] = {
+        "token scores": plan.handle.causal,
+        "asking": plan.handle.causal,
+        "attention maps": plan.handle.identity.attention == EAGER,
+        "encoder": beside.encoder is not None,
+        "inference model": beside.nli is not None,
+        "samples": beside.drawing is not None,
+        "embedding row": any(cell.layer == EMB for cell in plan.reading.cells),
+    }
+    return found | {need for need, there in more.items() if there}
+
+
+def _there(data: RunData) -> set[Need]:
+    """What a run has to make detectors from: what its plan promises, and its answers gave."""
+    gave: dict[Need, bool] = {
+        "token scores": any(len(a.answer.logprobs) for a in data.answers),
+        "samples": data.samples is not None,
+        "embedding row": any(f.cell.layer == EMB and not f.masked for f in data.fits),
+    }
+    return _promised(data.plan) - {need for need, there in gave.items() if not there}

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from probebench.detectors.suite import known
+from probebench.detectors.whole.pooled import ASKED
 from probebench.errors import LabelError, UsageError
 from probebench.job.options import Options
 from probebench.job.place import check_place
@@ -37,9 +39,10 @@ class Prepared:
 
     def finished(self) -> Run | None:
         """This very run, if it is there already with all that was asked for."""
-        run = Run.find(self.plan.folder, self.plan.key)
-        kept = run is not None and (self.options.discard_states or run.has_states)
-        return run if kept else None
+        run, o = Run.find(self.plan.folder, self.plan.key), self.options
+        if run is None or not (o.discard_states or run.has_states):
+            return None
+        return run if not o.keep_tokens or _has_tokens(run) else None
 
     def check_known(self) -> None:
         """Judge what is there before the model is asked, statements and answers made elsewhere;
@@ -86,6 +89,13 @@ def prepare(
     check_samples(plan)
     check_second(plan)
     return Prepared(options, plan, progress or Progress())
+
+
+def _has_tokens(run: Run) -> bool:
+    """Are the tokens there that its pooled probes were trained on, as far as there are any?"""
+    rows = known()
+    pooled = [d for d in run.record.detectors if d.name in rows and rows[d.name].asked == ASKED]
+    return all(d.tokens is not None and (run.folder / d.tokens).is_dir() for d in pooled)
 
 
 def check_splits(plan: Plan) -> None:

@@ -191,6 +191,15 @@ def _nli_is_asked(nli: str | None, detectors: tuple[str, ...]) -> str | None:
     )
 
 
+def _tokens_are_read(keep_tokens: bool, detectors: tuple[str, ...]) -> str | None:
+    from probebench.detectors.suite import EVERY
+    from probebench.detectors.whole.pooled import ASKED
+
+    if not keep_tokens or {ASKED, EVERY} & set(detectors):
+        return None
+    return f"--keep-tokens keeps what {ASKED} read; name them with --detectors {ASKED}."
+
+
 def _samples_are_generated(samples: int, answers: str | None) -> str | None:
     if not samples or answers is None:
         return None
@@ -223,6 +232,7 @@ RULES: tuple[Rule, ...] = (
     _shuffles_are_not_skipped,
     _encoder_is_not_skipped,
     _nli_is_asked,
+    _tokens_are_read,
     _samples_are_generated,
     _sampling_needs_samples,
 )

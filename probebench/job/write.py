@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -34,7 +33,9 @@ from probebench.stages.exact import exact_facts
 from probebench.stages.labelled import label_facts
 from probebench.stages.parquet import answers_table, parquet_bytes
 from probebench.stages.sampling.samples import samples_table
-from probebench.stages.stage import Runner
+from probebench.stages.stage import Runner, drop_all
+from probebench.stages.states import StatesStage
+from probebench.stages.whole.tokens import Tokens
 from probebench.states.attribution.summary import Attribution
 from probebench.states.exchange.find import CONVENTION
 from probebench.states.positions import POSITIONS
@@ -117,8 +118,10 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     timing = timing_facts(prepared, answers, started)
     run = Run(folder, run.record.changed(files=files, timing=timing))
     write_json(folder / RECORD, run.record.plain())
-    if _discards(prepared):
-        shutil.rmtree(data.states.folder)
+    if prepared.options.discard_states:
+        drop_all(
+            folder, [*StatesStage.__subclasses__(), *([] if plan.beside.keep_tokens else [Tokens])]
+        )
     return run
 
 

@@ -39,12 +39,13 @@ class Models:
 
         Args:
             handle: which.
-            seed: of its initialisation, where the model is wanted as it is before training; the
-                others are freed first, so that two of one size are never in memory together.
+            seed: of its initialisation, where the model is wanted as it is before training. Such a
+                model is alone in memory, so that two of one size are never there together: others
+                are freed before it is made, and it is freed before another is loaded.
         """
         key = id(handle), seed
         if key not in self._loaded:
-            if seed is not None:
+            if any(of is not None for _, of in (key, *self._loaded)):
                 self.free()
             with self.progress.stage("Loading model", 1, "model") as counter:
                 self._loaded[key] = (

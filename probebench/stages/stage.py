@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from probebench.files import Background, ShardStore, content_key, shard_name
+from probebench.files import STAGES, Background, ShardStore, content_key, shard_name
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
@@ -127,6 +127,14 @@ class Finished(Generic[T]):
     def drop(self) -> None:
         """Delete it: what was read from it is of no further use."""
         shutil.rmtree(self.store.folder)
+
+
+def drop_all(folder: Path, kinds: Iterable[type[Stage[Any]]]) -> None:
+    """Delete every stage of some kinds in a run directory, whole or not."""
+    names = {kind.name for kind in kinds}
+    for place in (folder / STAGES).iterdir():
+        if place.name.rpartition("-")[0] in names:
+            shutil.rmtree(place)
 
 
 def in_order(done: Finished[list[X]]) -> list[X]:

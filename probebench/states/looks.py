@@ -160,7 +160,9 @@ class _Pass:
         if layer != EMB:
             if self.attention is None or self.before is None:
                 raise StatesError(
-                    f"Layer {layer_name(layer)} has no attention maps: its block gives none back."
+                    f"Layer {layer_name(layer)} has no attention maps: its block gives none back. "
+                    "Where every block has attention --attn-implementation eager makes them; else "
+                    "leave methods that read maps out of --detectors."
                 )
             self._block(self.before, states.detach(), self.attention)
         self.before, self.attention = states.detach().clone(), None
@@ -206,7 +208,10 @@ class _Reader:
         self.plan = plan_sites(loaded.base, n_layers, ("resid",), (EMB, *range(n_layers)))
         if self.plan.absent:
             (_, layer), reason = next(iter(self.plan.absent.items()))
-            raise StatesError(f"Layer {layer_name(layer)} cannot be read: {reason}.")
+            raise StatesError(
+                f"Layer {layer_name(layer)} cannot be read, and attention is compared with what "
+                f"every block adds: {reason}. Leave methods that read maps out of --detectors."
+            )
         self.modules = [
             module
             for block in find_blocks(loaded.base, n_layers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from probebench.detectors.asked.p_true_prompts import asked_text
-from probebench.detectors.stored.vectors import LAST, Vectors, of_some
+from probebench.detectors.stored.vectors import LAST, SITE, Vectors, of_some
 from probebench.errors import RunError
 from probebench.models.blocks.sites import plan_sites
 from probebench.models.handles import ModelHandle
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from probebench.stages.data import RunData
     from probebench.stages.plan import Plan
 
-SITE = "resid"
 Ids = tuple[int, ...]
 
 
@@ -115,7 +114,13 @@ def asked_vectors(
     )
     places = np.flatnonzero(there)
     if not len(places):
-        raise RunError("no answer fits into the context once more.")
+        shortest = min((max(map(len, own)) for own in asked if own), default=None)
+        if shortest is None:
+            raise RunError("needs an answer with a word, and none has one.")
+        raise RunError(
+            f"needs an answer that fits into the context of {limit} tokens once more; the shortest "
+            f"text takes {shortest}. Take a model with a longer context."
+        )
     reader = last_states(plan, runner, [ids for i in places for ids in asked[i]], layers)
     n = len(asked[places[0]])
 

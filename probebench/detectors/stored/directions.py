@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from probebench.detectors.registry import Description, Method, Scores, Timed, detector
 from probebench.detectors.stored.asked import Ids, Shown, asked_vectors
 from probebench.detectors.stored.network import FAST, SLOW
-from probebench.detectors.stored.vectors import best, n_train
+from probebench.detectors.stored.vectors import best, n_train, vectors_size
 from probebench.tasks.prompts import encode_prompt, encode_statement, short_question
 from probebench.types import EMB, Float32s, Floats
 
@@ -74,6 +74,7 @@ def ccs_seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
         ),
     ),
     price=lat_seconds,
+    disk=lambda plan: vectors_size(plan, len(plan.splits), len(plan.reading.layers)),
 )
 def lat(data: RunData, runner: Runner) -> Iterator[Scores]:
     """The first principal component of differences between random answers of train, in the best
@@ -127,6 +128,7 @@ def along_differences(X: Float32s, train: NDArray[np.int64], seed: int) -> Float
         ),
     ),
     price=ccs_seconds,
+    disk=lambda plan: vectors_size(plan, 2 * len(plan.splits), 1),
 )
 def ccs(data: RunData, runner: Runner) -> Iterator[Scores]:
     """The probe that is sure of, and consistent on, Yes and No after the same question."""

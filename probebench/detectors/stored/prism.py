@@ -10,6 +10,7 @@ from probebench.detectors.registry import Description, Method, Scores, Timed, de
 from probebench.detectors.stored.asked import Ids, Shown, asked_vectors
 from probebench.detectors.stored.network import Recipe
 from probebench.detectors.stored.saplma import SHAPE, by_epoch
+from probebench.detectors.stored.vectors import vectors_size
 from probebench.tasks.prompts import encode_statement
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
         ),
     ),
     price=seconds,
+    disk=lambda plan: vectors_size(plan, len(plan.splits), 1),
 )
 def prism(data: RunData, runner: Runner) -> Iterator[Scores]:
     """A network on the last token of the question about the answer, in the last layer."""

@@ -14,8 +14,11 @@ from probebench.metrics.auroc import auroc
 from probebench.probes.choose import choose
 from probebench.probes.labels import Labels, why_masked
 from probebench.stages.data import RunData
+from probebench.stages.plan import Plan
+from probebench.states.shards import host_dtype
 from probebench.types import EMB, Float32s, Floats, SplitName, split_index
 
+SITE = "resid"
 LAST, BEFORE, STATEMENT = "-1", "-2", "statement_last"
 """The last token; the last before a stop token; the last of a given statement."""
 
@@ -102,10 +105,14 @@ def best(vectors: Places, fits: Iterable[tuple[tuple[int, ...], Floats]]) -> Cho
     Raises:
         RunError: none has finite decisions.
     """
-    found = [(value, d) for value, d in fits if np.isfinite(d).all()]
+    tried = list(fits)
+    found = [(value, d) for value, d in tried if np.isfinite(d).all()]
     chosen = choose(vectors.y, [d for _, d in found], vectors.rows["validation"])
     if chosen is None:
-        raise RunError("it gives no finite decisions.")
+        raise RunError(
+            f"needs a finite number for every answer, and none of {len(tried)} fits gave that. "
+            "Leave it out of --detectors."
+        )
     return Chosen(*found[chosen.at], chosen.validation_auroc)
 
 
@@ -117,7 +124,7 @@ def last_token(data: RunData) -> Vectors:
         RunError: the run did not read these tokens, or too few answers have one.
     """
     wanted = (STATEMENT,) if data.statements else (LAST, BEFORE)
-    reader = data.states.reader
+    reader, blocks = data.states.reader, _blocks(data)
     if missing := [name for name in wanted if name not in reader.positions]:
         raise RunError(f"needs the position {' and '.join(missing)} (--positions).")
     stopped = np.array([a.answer.stopped for a in data.answers])
@@ -130,8 +137,23 @@ def last_token(data: RunData) -> Vectors:
         X = reader.cell(layer, wanted[0])
         return np.where(stopped[:, None], reader.cell(layer, BEFORE), X) if len(wanted) > 1 else X
 
-    layers = tuple(k for k in reader.site("resid").layers if k != EMB)
-    return of_some(layers, there, data.labels, read)
+    return of_some(blocks, there, data.labels, read)
+
+
+def _blocks(data: RunData) -> tuple[int, ...]:
+    """Blocks after which the residual stream was read.
+
+    Raises:
+        RunError: none.
+    """
+    reader = data.states.reader
+    if SITE not in reader.sites:
+        read = ", ".join(reader.sites)
+        raise RunError(f"needs the site {SITE}, and only {read} was read: add {SITE} to --sites.")
+    layers = tuple(k for k in reader.site(SITE).layers if k != EMB)
+    if not layers:
+        raise RunError("needs a block, and only the embedding row was read: name one in --layers.")
+    return layers
 
 
 def one_position(data: RunData, position: str) -> Vectors:
@@ -140,12 +162,11 @@ def one_position(data: RunData, position: str) -> Vectors:
     Raises:
         RunError: the run did not read it, or too few answers have it.
     """
-    reader = data.states.reader
+    reader, blocks = data.states.reader, _blocks(data)
     if position not in reader.positions:
         raise RunError(f"needs the position {position} (--positions).")
-    layers = tuple(k for k in reader.site("resid").layers if k != EMB)
     there = reader.there(position)
-    return of_some(layers, there, data.labels, lambda layer: reader.cell(layer, position))
+    return of_some(blocks, there, data.labels, lambda layer: reader.cell(layer, position))
 
 
 def of_some(
@@ -158,6 +179,12 @@ def of_some(
     """
     found = Places.of(there, labels)
     return Vectors(found.places, labels, tuple(layers), read)
+
+
+def vectors_size(plan: Plan, n: int, n_layers: int) -> int:
+    """Bytes of the residual stream at `n` tokens in some layers, as a stage stores them."""
+    width, dtype = plan.handle.identity.width, plan.reading.dtype
+    return n * n_layers * width * host_dtype(dtype).itemsize
 
 
 def n_train(splits: Sequence[SplitName]) -> int:

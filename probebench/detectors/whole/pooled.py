@@ -4,7 +4,7 @@ multi-max and rolling attention (Kramár et al. 2026)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from probebench.detectors.registry import Description, Method, Scores, Timed, detector
 from probebench.detectors.stored.network import FAST, SLOW
-from probebench.detectors.stored.vectors import n_train
+from probebench.detectors.stored.vectors import n_train, vectors_size
 from probebench.detectors.whole.answers import of_words
 from probebench.detectors.whole.training import Recipe, Standardised, Trained, train
 from probebench.probes.choose import first_best
+from probebench.record.parts.measured import KEPT
 from probebench.stages.data import RunData
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Runner
@@ -115,10 +116,16 @@ def _price(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
     return timed.passing(lengths) + (SPREAD + 1) * 6 * width * tokens / speed
 
 
-@detector(*map(_row, KINDS), price=_price)
+def _disk(plan: Plan) -> int:
+    """All tokens of answers as long as they may be, in one layer more than are spread."""
+    n = len(plan.splits) * min(plan.max_new_tokens or LONGEST, LONGEST)
+    return vectors_size(plan, n, SPREAD + 1)
+
+
+@detector(*map(_row, KINDS), price=_price, disk=_disk)
 def pooled_probes(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Each kind in each layer, the best on validation; the tokens are deleted when all are trained,
-    unless the run keeps them.
+    or one could not be, unless the run keeps them: each row then says where they are.
 
     Raises:
         RunError: too few answers of a class have a word.
@@ -128,17 +135,21 @@ def pooled_probes(data: RunData, runner: Runner) -> Iterator[Scores]:
     stage = Tokens(plan, sequences, layers)
     done = runner.run(stage)
     tried: dict[str, list[tuple[int, int | None, Trained]]] = {kind.name: [] for kind in KINDS}
-    for layer in layers:
-        tokens = Standardised(stage.layer(done, layer), found.rows, plan.fitting.device)
-        for kind in KINDS:
-            for window in kind.windows:
-                make = partial(_make, kind.name, tokens.width, window)
-                trained = train(make, tokens, found.y, kind.recipe, plan.seed)
-                tried[kind.name].append((layer, window, trained))
-    if not plan.beside.keep_tokens:
-        done.drop()
+    try:
+        for layer in layers:
+            tokens = Standardised(stage.layer(done, layer), found.rows, plan.fitting.device)
+            for kind in KINDS:
+                for window in kind.windows:
+                    make = partial(_make, kind.name, tokens.width, window)
+                    trained = train(make, tokens, found.y, kind.recipe, plan.seed)
+                    tried[kind.name].append((layer, window, trained))
+    finally:
+        if not plan.beside.keep_tokens:
+            done.drop()
+    place = {KEPT: done.store.place} if plan.beside.keep_tokens else {}
     for name, fits in tried.items():
-        yield _best(name, fits, found.spread)
+        own = _best(name, fits, found.spread)
+        yield replace(own, detail={**own.detail, **place})
 
 
 def _make(name: str, width: int, window: int | None) -> Net:

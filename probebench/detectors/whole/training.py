@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.errors import RunError
 from probebench.metrics.auroc import auroc
 from probebench.stages.whole.tokens import Ragged
 from probebench.types import Floats, SplitName
@@ -104,9 +105,13 @@ class Standardised:
         """(width,) mean and deviation over the tokens of train, summed in double precision."""
         own = self.examples("train")
         n = int(self.sizes[own].sum())
-        parts = [X[there] for X, there in map(self._raw, own.split(MANY))]
-        centre = sum(x.double().sum(dim=0) for x in parts) / n
-        spread = (sum((x - centre).square().sum(dim=0) for x in parts) / n).sqrt()
+
+        def parts() -> Iterator[torch.Tensor]:
+            # read anew for each sum: no second copy of all tokens is held
+            return (X[there].double() for X, there in map(self._raw, own.split(MANY)))
+
+        centre = sum(x.sum(dim=0) for x in parts()) / n
+        spread = (sum((x - centre).square().sum(dim=0) for x in parts()) / n).sqrt()
         spread[spread < LEAST] = 1.0
         return centre.float(), spread.float()
 
@@ -130,6 +135,9 @@ def train(
         y: (example,) 1 = correct.
         recipe: how.
         seed: of all that is random.
+
+    Raises:
+        RunError: after no epoch is the loss on validation a finite number.
     """
     import torch
 
@@ -145,7 +153,11 @@ def train(
 
 
 def _best_epoch(net: Net, data: Standardised, y: NDArray[np.float32], recipe: Recipe) -> int:
-    """Train; the network then has the weights of the epoch that is given back."""
+    """Train; the network then has the weights of the epoch that is given back.
+
+    Raises:
+        RunError: after no epoch is the loss on validation a finite number.
+    """
     import torch
 
     held, targets = data.examples("validation"), torch.from_numpy(y).to(data.device)
@@ -174,6 +186,11 @@ def _best_epoch(net: Net, data: Standardised, y: NDArray[np.float32], recipe: Re
             least, best, kept = found, epoch, _weights(net)
         if recipe.patience is not None and epoch - best >= recipe.patience:
             break
+    if not best:
+        raise RunError(
+            f"needs a finite loss on validation, and after none of {epoch} epochs there was one: "
+            "training diverges. Leave it out of --detectors."
+        )
     net.parts.load_state_dict(kept)
     return best
 

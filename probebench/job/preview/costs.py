@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from probebench.detectors.asked.p_true_prompts import asked_text, p_true_prompts
-from probebench.detectors.suite import asked_rows, in_order, lacks
+from probebench.detectors.stored.vectors import vectors_size
+from probebench.detectors.suite import in_order, planned
 from probebench.job.preview.sizes import (
     ANSWER_SHARE,
     Memory,
@@ -57,6 +58,8 @@ class Costs:
     """Seconds of all else."""
     tokens: tuple[float, int] = (0, 0)
     """Tokens that an answer is taken to have, and may have."""
+    further: Mapping[str, int] = field(default_factory=dict)
+    """Bytes at most of vectors beside the main job's, by what asks for them."""
 
     @property
     def total(self) -> tuple[float, float, float]:
@@ -104,12 +107,7 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
         seconds["other splits"] = _sure(_refitting(plan, clock))
     if handle.causal and "p-true" not in plan.beside.skip:
         seconds["p(True)"] = _sure(_asking(plan, timer))
-    wanted = [row for row in asked_rows(plan.beside.detectors) if not lacks(row, plan)]
-    for group in in_order():
-        if group.price is not None and any(row in wanted for row in group.rows):
-            whole = [n + round(typical) for n in prompts]
-            name, price = group.rows[0].asked or "", group.price(plan, whole, timer)
-            seconds[name] = _sure(price + seconds.get(name, (0.0,))[0])
+    seconds |= _methods(plan, [n + round(typical) for n in prompts], timer)
     if plan.beside.attribution:
         seconds["attribution"] = _sure(
             _replacing(plan, [n + round(typical) for n in prompts], timer)
@@ -118,7 +116,7 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
     if reading.given is None:
         layout, n_positions = reading.layout, len(reading.positions)
         disk = states_size(layout, n_positions, prompts, reading.dtype, scored or None)
-    return Costs(disk, memory, seconds, rest=REST * start, tokens=(typical, new))
+    return Costs(disk, memory, seconds, REST * start, (typical, new), _further(plan))
 
 
 def _scored(plan: Plan) -> list[int]:
@@ -208,6 +206,34 @@ def _asking(plan: Plan, timer: Timer) -> float:
     return timer.passing(lengths) + timer.projecting(len(lengths))
 
 
+def _methods(
+    plan: Plan, lengths: Sequence[int], timer: Timer
+) -> dict[str, tuple[float, float, float]]:
+    """Seconds of the methods that are asked for, by the names that they are asked for by."""
+    wanted, counted = planned(plan), set()
+    found: dict[str, float] = {}
+    for group in in_order():
+        price = group.price
+        if price is None or price in counted or not any(row in wanted for row in group.rows):
+            continue
+        counted.add(price)
+        name = group.rows[0].asked or ""
+        found[name] = found.get(name, 0.0) + price(plan, lengths, timer)
+    return {name: _sure(taken) for name, taken in found.items()}
+
+
+def _further(plan: Plan) -> dict[str, int]:
+    """Bytes at most of vectors beside the main job's, by what asks for them."""
+    wanted, found = planned(plan), {}
+    for group in in_order():
+        if group.disk is not None and any(row in wanted for row in group.rows):
+            found[group.rows[0].asked or ""] = group.disk(plan)
+    if plan.beside.drawing is not None:
+        n = plan.splits.count("test") * plan.beside.drawing.n
+        found["further answers"] = vectors_size(plan, n, 1)
+    return found
+
+
 def _replacing(plan: Plan, lengths: Sequence[int], timer: Timer) -> float:
     """Seconds of what replacing components changes: of means and estimates, and of a pass for each
     component and each answer for which it is replaced."""
@@ -220,8 +246,8 @@ def _replacing(plan: Plan, lengths: Sequence[int], timer: Timer) -> float:
 
 
 def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, float]:
-    """Seconds of asking a language model for the exact answers of replies of `typical` tokens;
-    `timer` is that of the run's own."""
+    """Seconds of asking a language model for the exact answers of replies of `typical` tokens,
+    drawn ones too; `timer` is that of the run's own."""
     given, other, few = plan.questions.given, plan.exact.extractor, plan.examples[:SAMPLE]
     said = typical
     if given is not None:
@@ -231,7 +257,8 @@ def _copying(plan: Plan, typical: float, timer: Timer) -> tuple[float, float, fl
         handle, [e.id for e in few], [e.question for e in few], ["word " * round(said)] * len(few)
     )
     known = len(shared([r.prompt_ids for r in copier.requests])) if len(few) > 1 else 0
-    lengths = _spread([n - known for n in copier.lengths], len(plan.examples))
+    each = 1 + (plan.beside.drawing.n if plan.beside.drawing is not None else 0)
+    lengths = _spread([n - known for n in copier.lengths], each * len(plan.examples))
     timed = timer if other is None else Timer(handle, timer.clock)
     budget = planned_budget(handle, known + max(lengths) + MAX_NEW_TOKENS)
     run = timed.generation(lengths, MAX_NEW_TOKENS, budget, pick_generation(handle, None))

@@ -78,6 +78,7 @@ class Preview:
             "cells": self.n_cells,
             "bytes": {
                 "disk": cost.disk,
+                "disk_further": dict(cost.further),
                 "disk_free": _free(plan.folder),
                 "weights": cost.memory.weights,
                 "largest_batch": cost.memory.largest,
@@ -194,11 +195,13 @@ def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     span = f" ({_duration(low)} to {_duration(high)})" if _duration(low) != _duration(high) else ""
     parts = ", ".join(f"{name} {_duration(part[1])}" for name, part in cost.seconds.items())
     memory = cost.memory
+    beside = ", ".join(f"{name} {n / 1e6:,.1f}" for name, n in cost.further.items())
+    further = f", and up to so many MB of further ones: {beside}" if beside else ""
     lines = [
         _line(
             "disk",
             f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; "
-            f"{_free(folder) / 1e9:,.1f} GB free)",
+            f"{_free(folder) / 1e9:,.1f} GB free){further}",
         ),
         _line(
             "memory",

@@ -41,6 +41,9 @@ DetectorName = Annotated[
 ]
 Metric = Annotated[float | None, within(-1e6, 1e6)]
 
+KEPT = "kept_tokens"
+"""In the detail of a detector, where the answer tokens are that it was trained on."""
+
 
 class FoundByClass(Part):
     """Answers in which something was found, of all and by class."""
@@ -194,6 +197,13 @@ class DetectorFacts(Part):
     metrics: Annotated[dict[DetectorName, MetricFacts], fewer(40)]
     detail: dict[str, Free] = Field(default_factory=dict)
     """What only this detector has: C or cell, letter mass, cells of an ensemble..."""
+
+    @property
+    def tokens(self) -> str | None:
+        """Folder of the answer tokens that it was trained on, as seen from the run; None where they
+        were not kept."""
+        place = self.detail.get(KEPT)
+        return place if isinstance(place, str) else None
 
 
 class Dropped(Part):
