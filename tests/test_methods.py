@@ -166,9 +166,8 @@ def test_what_may_pass_stops_the_run_and_is_no_reason(error):
         yield
 
     group = Detectors((row("made_passing"),), failing)
-    beside = SimpleNamespace(skip=(), controls=(), detectors=("all",), encoder=None, nli=None)
-    plan = SimpleNamespace(beside=beside, handle=SimpleNamespace(causal=True), attention=False)
-    data = SimpleNamespace(plan=plan, statements=False, answers=(), fits=(), samples=None)
+    beside = SimpleNamespace(skip=(), controls=(), detectors=("all",))
+    data = SimpleNamespace(plan=SimpleNamespace(beside=beside, statements=False))
     with pytest.raises(type(error)), pytest.MonkeyPatch.context() as patch:
         patch.setattr(suite, "_there", lambda data: {"text"})
         list(suite._made(group, data, None))
