@@ -175,7 +175,7 @@ def test_tokens_are_scaled_without_a_second_copy_of_them(monkeypatch):
             self.X = X
 
         def __getitem__(self, there):
-            found = self.X[there]
+            found = self.X[there].double()  # in which precision sums are made
             alive.append(weakref.ref(found))
             most.append(sum(own() is not None for own in alive))
             return found
