@@ -3,6 +3,7 @@ them."""
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,12 +25,14 @@ from probebench.stages.engine import Models
 from probebench.stages.sampling.at_cell import SampleVectors, sample_vectors
 from probebench.stages.sampling.samples import Samples, samples_table
 from probebench.stages.stage import LocalRunner
-from probebench.studies.sampled.choice import chosen, selection
+from probebench.studies.sampled.choice import _majority, chosen, selection
 from probebench.studies.sampled.clusters import clusters, said
 from probebench.studies.sampled.shares import difference_facts
 from probebench.studies.sampled.soft import correlations, fit_share, rank_correlation
 from probebench.studies.sampled.types import Scatter, scatter, types_of
 from probebench.types import Answer, Example, LabelledAnswer, Span, TokenizedAnswer
+
+PLAN = SimpleNamespace(seed=0, exact=SimpleNamespace(name="new_words"))
 
 
 def made(text, label, *, logprobs=(-1.0,), refused=False, located=True, name="q"):
@@ -49,11 +52,24 @@ def made(text, label, *, logprobs=(-1.0,), refused=False, located=True, name="q"
 def test_answers_are_the_same_where_one_is_part_of_the_other():
     found = clusters(["paris", None, "paris, france", "rome", "PARIS".casefold(), "ro"])
     assert [(c.key, c.members) for c in found] == [("paris", (0, 2, 4)), ("rome", (3, 5))]
-    assert said(made("The  Seine", 0)) == "the seine"
-    assert said(made("x", 0, located=False)) is None
+    assert said(made("The  Seine", 0), refused=False) == "the seine"
+    assert said(made("x", 0, located=False), refused=False) is None
     # a refusal is no part of anything
-    keys = [said(made("I refused", 0)), said(made("no", 0, refused=True))]
+    keys = [said(made("I refused", 0), refused=False), said(made("no", 0), refused=True)]
     assert len(clusters(keys)) == 2
+
+
+def test_a_majority_does_not_know_what_the_judge_marks():
+    """A judge marks the wrong ones of answers that hedge as refusals, and would tell which."""
+    right = [made(f"not sure, {i}: Paris", 1) for i in range(4)]
+    right = [
+        replace(a, exact=Span(a.answer.text.index("Paris"), len(a.answer.text))) for a in right
+    ]
+    wrong = []
+    for city in ("Lyon", "Rome") * 3:
+        a = made(f"not sure, {city}", 0)
+        wrong.append(replace(a, refused=True, exact=Span(len("not sure, "), len(a.answer.text))))
+    assert _majority([*wrong[:2], *right, *wrong[2:]], gold=False) == 2
 
 
 def published(n, correct, wrong, refused=0):
@@ -118,9 +134,7 @@ SOME = (
     (made("c", 1, logprobs=(-2.0,)), made("d", 0, logprobs=(-0.5,)), made("d.", 0)),
 )
 SAMPLES = Samples(SOME, 1.0, 1.0)
-DATA = SimpleNamespace(
-    labels=Labels(np.array([0, 1]), ("test", "test")), plan=SimpleNamespace(seed=0)
-)
+DATA = SimpleNamespace(labels=Labels(np.array([0, 1]), ("test", "test")), plan=PLAN)
 
 
 def test_each_way_chooses_its_own_answer():
