@@ -21,6 +21,7 @@ from probebench.record.schema import PROTOCOL_VERSION
 from probebench.states.positions import PUBLISHED
 
 FILES = {
+    "run.yaml",
     "answers.parquet",
     "predictions.parquet",
     "scores.parquet",

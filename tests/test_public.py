@@ -14,7 +14,7 @@ from probebench.api import evaluate, evaluate_all
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 PUBLIC = {
-    "probebench": "Run compare evaluate evaluate_all transfer",
+    "probebench": "Run compare evaluate evaluate_all evaluate_spans transfer",
     "probebench.errors": "ProbebenchError UsageError RunError BadFileError UnknownNameError",
     "probebench.types": "Example",
     "probebench.tasks.judge": "get_judge",

@@ -43,7 +43,7 @@ from probebench.types import LabelledAnswer
 
 ATTRIBUTION, SAMPLES = "attribution.parquet", "samples.parquet"
 CONFIG = "run.yaml"
-"""What was asked, for `--config`."""
+"""What was asked, for `--config`, but for where it lies."""
 MATRICES = (
     ("auroc", "auroc", "test"),
     ("auroc_low", "auroc_low", "test"),
@@ -113,7 +113,7 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION, SAMPLES):
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
-    config = as_config(prepared.options.by_argument(), OPTIONS)
+    config = as_config(prepared.options.by_argument(), [o for o in OPTIONS if o.name != "out"])
     write_atomic(folder / CONFIG, config.encode())
     timing = timing_facts(prepared, answers, started)
     run = Run(folder, run.record.changed(files=files, timing=timing))
