@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -206,3 +207,17 @@ def planted(
     reader = Vectors(values, np.ones((n, 1), dtype=bool))
     tables = {"answers": answers, "predictions": predictions, "scores": scores, "reader": reader}
     return Planted(Path(f"run-{name}"), Loose(record), tables=tables)
+
+
+def made_plan(*, skip=(), causal=True, statements=False):
+    """A plan that asks for nothing beside the map, for detectors that are made without a model."""
+    beside = SimpleNamespace(
+        skip=skip, controls=(), detectors=(), encoder=None, nli=None, drawing=None
+    )
+    identity = SimpleNamespace(attention="sdpa")
+    return SimpleNamespace(
+        beside=beside,
+        handle=SimpleNamespace(causal=causal, identity=identity),
+        reading=SimpleNamespace(cells=()),
+        statements=statements,
+    )

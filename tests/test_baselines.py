@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import byte_level_tokenizer
+from planted import made_plan
 
 import probebench
 from probebench.detectors import suite
@@ -60,10 +61,7 @@ def detectors(answers):
     labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
     nothing = CellFit(Cell("resid", 0, "-1"), labels.y * 1.0, 1.0, 0.5, True, 1, "")
     data = SimpleNamespace(
-        plan=SimpleNamespace(
-            beside=SimpleNamespace(skip=(), controls=(), detectors=(), encoder=None, nli=None),
-            handle=SimpleNamespace(causal=False, identity=SimpleNamespace(attention="sdpa")),
-        ),
+        plan=made_plan(skip=("p-true",), statements=answers[0].example.label is not None),
         samples=None,
         answers=answers,
         labels=labels,

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from planted import made_plan
 
 from probebench.detectors import suite
 from probebench.detectors.ensembles import candidates, present_mean
@@ -47,12 +48,7 @@ def best(fits):
 def ensembles(fits, labels, chosen, *, given=False):
     """Every ensemble of a run of these fits."""
     data = SimpleNamespace(
-        plan=SimpleNamespace(
-            beside=SimpleNamespace(
-                skip=("text",), controls=(), detectors=(), encoder=None, nli=None
-            ),
-            handle=SimpleNamespace(causal=False, identity=SimpleNamespace(attention="sdpa")),
-        ),
+        plan=made_plan(skip=("text", "p-true"), statements=given),
         samples=None,
         answers=(),
         labels=labels,
