@@ -11,7 +11,7 @@ from probebench.detectors.registry import Scores, Timed, detector
 from probebench.detectors.sampled.likelihood import drawn, drawn_row, held_rows
 from probebench.detectors.signals import words as own_tokens
 from probebench.detectors.stored.asked import last_states
-from probebench.detectors.stored.vectors import LAST
+from probebench.detectors.stored.vectors import LAST, vectors_size
 from probebench.types import AnyFloats
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
     return n * timed.passing(held)
 
 
+def stored(plan: Plan) -> int:
+    """A vector of each drawn answer of validation and test."""
+    n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
+    return vectors_size(plan, n * sum(split != "train" for split in plan.splits), 1)
+
+
 @detector(
     drawn_row(
         "eigenscore",
@@ -44,6 +50,7 @@ def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
         relations=False,
     ),
     price=seconds,
+    disk=stored,
 )
 def eigenscore(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Minus the mean logarithm of the eigenvalues of the covariance of the drawn answers' last
