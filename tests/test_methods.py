@@ -27,6 +27,7 @@ from probebench.errors import (
     WriteError,
 )
 from probebench.job.options import Options
+from probebench.job.place import _adds
 from probebench.job.preview.dry_run import preview
 from probebench.models.specs import ModelSpec
 from probebench.report.content import build_report
@@ -199,3 +200,8 @@ def test_the_dry_run_counts_what_was_asked_for(runs):
 def test_a_name_that_there_is_not():
     with pytest.raises(UnknownNameError, match="Did you mean"):
         probebench.evaluate("tiny", "people", detectors=["al"])
+
+
+def test_more_methods_may_be_added_to_a_finished_run():
+    assert _adds(["saplma"], ["ccs", "saplma"]) and _adds(["saplma"], ["all"]) and _adds([], ["x"])
+    assert not _adds(["saplma", "ccs"], ["ccs"]) and not _adds(["all"], ["ccs"])

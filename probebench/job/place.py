@@ -9,6 +9,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from probebench.detectors.suite import EVERY
 from probebench.errors import UsageError
 from probebench.files import content_key
 from probebench.job.options import Options
@@ -102,6 +103,8 @@ def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
 
 def _adds(before: Any, here: Any) -> bool:
     """Does a value of an option that adds take nothing away that was there?"""
+    if isinstance(before, list) and isinstance(here, list):
+        return set(before) <= set(here) or EVERY in here
     more = type(before) is type(here) is int and here >= before
     return more or not before
 

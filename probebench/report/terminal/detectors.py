@@ -41,7 +41,8 @@ def detectors_table(r: Record) -> Table:
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")
         if kind == METHODS:
             for name, label in lacked.items():
-                table.add_row(f"  {escape(label)}", "-", "", escape(r.comparison.absent[name]))
+                reason = r.comparison.absent[name]
+                table.add_row(f"  {escape(label)}: [dim]{escape(reason)}[/dim]", "-", "", "")
         if kind == CONTROLS:
             found = r.controls.shuffled_labels
             label = f"  shuffled labels, mean of {found.repeats}"
