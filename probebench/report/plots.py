@@ -17,7 +17,7 @@ from probebench.text import cut
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 GRID = "#8a8f96"
-LABEL = 33
+LABEL = 46
 """Characters of a detector's name."""
 INK = {"publication": "#2f6fb3", "screen": "#7db4e8"}
 
