@@ -18,7 +18,7 @@ from probebench.stages.data import RunData
 from probebench.stages.engine import Work
 from probebench.stages.fits import CellFits
 from probebench.stages.stage import Runner, Stage
-from probebench.stages.states import Sequences, StatesStage
+from probebench.stages.states import Sequences, StatesStage, Where
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import readable_when
 from probebench.types import Cell, CellFit, split_index
@@ -37,22 +37,23 @@ class RandomHidden(StatesStage):
     def inputs(self) -> Mapping[str, Any]:
         r = self.plan.reading
         return {
-            "answers": self.plan.answer_inputs,
+            **self.how,
             "site": self.site,
             "layers": r.layers,
             "position": self.sequences.positions[0],
-            "dtype": r.dtype,
-            "batching": r.batching,
             "seed": self.plan.seed,
-            "content": self.sequences.content,
         }
+
+    @property
+    def where(self) -> Where:
+        return Where((self.site,), self.plan.reading.layers)
 
     def prepare(self, work: Work) -> None:
         work.models.get(self.plan.handle, self.plan.seed)
 
     def extractor(self, work: Work) -> Extractor:
         r, loaded = self.plan.reading, work.models.get(self.plan.handle, self.plan.seed)
-        sites = plan_sites(loaded.base, self.plan.handle.identity.n_layers, (self.site,), r.layers)
+        sites = self.where.planned(loaded.base, self.plan.handle)
         return Extractor(loaded, sites, r.dtype, r.batching, zeros=True)
 
 

@@ -111,6 +111,11 @@ class Beside:
     keep_tokens: bool
     """Keep the vectors of all answer tokens, which otherwise go when probes of them are trained."""
 
+    @property
+    def n_drawn(self) -> int:
+        """Further answers to each question."""
+        return 0 if self.drawing is None else self.drawing.n
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.files import content_key
-from probebench.models.blocks.sites import plan_sites
+from probebench.models.blocks.sites import SitePlan, plan_sites
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.head import Head
 from probebench.models.passes.scored import GivenScores, Scorer
@@ -67,6 +67,18 @@ class Sequences:
         return content_key({"ids": self.ids, "table": self.table.tolist()})
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which vectors are read."""
+
+    sites: tuple[str, ...]
+    layers: tuple[int, ...]
+
+    def planned(self, base: Any, handle: ModelHandle) -> SitePlan:
+        """The same in a model, or in its skeleton."""
+        return plan_sites(base, handle.identity.n_layers, self.sites, self.layers)
+
+
 @dataclass(frozen=True, eq=False)
 class StatesStage(Stage[ReadShard]):
     """A stage that reads hidden states into shards that `StatesReader` opens."""
@@ -81,9 +93,31 @@ class StatesStage(Stage[ReadShard]):
     def lengths(self) -> list[int]:
         return [len(ids) for ids in self.sequences.ids]
 
+    @property
+    def how(self) -> dict[str, Any]:
+        """What decides the numbers of every such stage: answers, tokens and precision."""
+        r = self.plan.reading
+        return {
+            "answers": self.plan.answer_inputs,
+            "dtype": r.dtype,
+            "batching": r.batching,
+            "content": self.sequences.content,
+        }
+
+    @property
     @abstractmethod
+    def where(self) -> Where:
+        """What is read of each block."""
+
+    @property
+    def needs(self) -> ModelHandle:
+        return self.plan.handle
+
     def extractor(self, work: Work) -> Extractor:
         """What reads."""
+        r, loaded = self.plan.reading, work.models.get(self.needs)
+        sites = self.where.planned(loaded.base, self.needs)
+        return Extractor(loaded, sites, r.dtype, r.batching, work.budget())
 
     def scorer(self, rows: list[int], work: Work) -> Scorer | None:
         """What scores the answers of some examples in the same pass; None: nothing does."""
@@ -130,25 +164,16 @@ class Hidden(StatesStage):
     def inputs(self) -> Mapping[str, Any]:
         r = self.plan.reading
         return {
-            "answers": self.plan.answer_inputs,
+            **self.how,
             "layers": r.layers,
             "positions": r.positions,
             "sites": r.sites.sites,
-            "dtype": r.dtype,
-            "batching": r.batching,
-            "content": self.sequences.content,
             **({} if self.prompts is None else {"prompts": content_key({"of": self.prompts})}),
         }
 
     @property
-    def needs(self) -> ModelHandle:
-        return self.plan.handle
-
-    def extractor(self, work: Work) -> Extractor:
-        r, loaded = self.plan.reading, work.models.get(self.needs)
-        n_layers = self.plan.handle.identity.n_layers
-        sites = plan_sites(loaded.base, n_layers, r.sites.sites, r.layers)
-        return Extractor(loaded, sites, r.dtype, r.batching, work.budget())
+    def where(self) -> Where:
+        return Where(self.plan.reading.sites.sites, self.plan.reading.layers)
 
     def scorer(self, rows: list[int], work: Work) -> Scorer | None:
         if self.prompts is None:

@@ -25,14 +25,14 @@ ALPHA = 0.001
 
 def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
     """A pass over each drawn answer of validation and test."""
-    n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
+    n = plan.beside.n_drawn
     held = [x for x, split in zip(lengths, plan.splits, strict=True) if split != "train"]
     return n * timed.passing(held)
 
 
 def stored(plan: Plan) -> int:
     """A vector of each drawn answer of validation and test."""
-    n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
+    n = plan.beside.n_drawn
     return vectors_size(plan, n * sum(split != "train" for split in plan.splits), 1)
 
 

@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from probebench.detectors.registry import Need, Scores, Timed, detector
 from probebench.detectors.sampled.clusters import clusters, discrete_entropy, semantic_entropy
-from probebench.detectors.sampled.likelihood import drawn, drawn_row, mean_logprob, sentences
+from probebench.detectors.sampled.likelihood import (
+    drawn,
+    drawn_row,
+    held_rows,
+    mean_logprob,
+    sentences,
+)
 from probebench.models.inference import CONTRADICTION, ENTAILMENT
 from probebench.stages.sampling.inference import Inferences, inferences
 from probebench.types import Floats, LabelledAnswer
@@ -39,11 +45,6 @@ CLUSTERED = (
 def said(plan: Plan, a: LabelledAnswer) -> str:
     """What is compared of an answer: the reply after thinking, on one line."""
     return " ".join(plan.reply(a.answer)[1].split())
-
-
-def held(data: RunData) -> list[int]:
-    """Examples of validation and test."""
-    return [i for i, a in enumerate(data.answers) if a.split != "train"]
 
 
 def asked(data: RunData, runner: Runner, wanted: Sequence[tuple[str, str]]) -> Inferences:
@@ -78,7 +79,7 @@ def _checking(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
 def selfcheck_nli(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Minus the mean, over sentences of the answer and over drawn answers, of the probability that
     the drawn one contradicts the sentence. NaN for an answer without a word."""
-    rows, samples = held(data), drawn(data).answers
+    rows, samples = held_rows(data.labels), drawn(data).answers
     parts = {i: sentences(data.plan.reply(data.answers[i].answer)[1]) for i in rows}
     others = {i: [said(data.plan, b) for b in samples[i]] for i in rows}
     found = asked(
@@ -108,7 +109,7 @@ def _comparing(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
         return 0.0
     questions = [len(nli.tokenizer(e.question)["input_ids"]) for e in plan.examples]
     own = [q for q, split in zip(questions, plan.splits, strict=True) if split != "train"]
-    each = max(_drawn(plan) - 1, 0)
+    each = max(plan.beside.n_drawn - 1, 0)
     return _passes(plan, timed, [(2 * (q + a), each) for q, a in zip(own, answers, strict=True)])
 
 
@@ -136,7 +137,7 @@ def _comparing(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
 )
 def by_inference(data: RunData, runner: Runner) -> Iterator[Scores]:
     """Clusters of answers that follow from one another, each read after its question."""
-    rows, samples = held(data), drawn(data).answers
+    rows, samples = held_rows(data.labels), drawn(data).answers
     texts = {
         i: [f"{data.answers[i].example.question.strip()} {said(data.plan, b)}" for b in samples[i]]
         for i in rows
@@ -177,11 +178,6 @@ def by_entailment(
 # -- prices ----------------------------------------------------------------------------------------
 
 
-def _drawn(plan: Plan) -> int:
-    """Drawn answers to each question."""
-    return 0 if plan.beside.drawing is None else plan.beside.drawing.n
-
-
 def _answer_tokens(plan: Plan, lengths: Sequence[int]) -> list[int]:
     """Tokens of each answer of validation and test."""
     prompts = plan.questions.prompt_ids
@@ -200,7 +196,7 @@ def _passes(plan: Plan, timed: Timed, pairs: Sequence[tuple[int, int]]) -> float
         timed: seconds of the run's own model.
         pairs: tokens of a pair, and pairs per drawn answer, of each example.
     """
-    nli, n = plan.beside.nli, _drawn(plan)
+    nli, n = plan.beside.nli, plan.beside.n_drawn
     if nli is None:
         return 0.0
     size, own = (m.identity.n_layers * m.identity.width**2 for m in (nli, plan.handle))

@@ -83,7 +83,7 @@ def by_the_judge(data: RunData, runner: Runner) -> Iterator[Scores]:
 def encoding(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
     """Next to nothing beside generating: an encoder's pass over each drawn answer, by the model's
     own passes at most."""
-    n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
+    n = plan.beside.n_drawn
     return n * timed.passing([min(length, 64) for length in lengths])
 
 

@@ -30,7 +30,7 @@ AT_ONCE = 50
 def seconds(plan: Plan, lengths: Sequence[int], timed: Timed) -> float:
     """A pass of the encoder for every token of every drawn answer of validation and test, priced as
     one of the run's own model."""
-    n = 0 if plan.beside.drawing is None else plan.beside.drawing.n
+    n = plan.beside.n_drawn
     total = 0.0
     prompts = map(len, plan.questions.prompt_ids)
     for whole, prompt, split in zip(lengths, prompts, plan.splits, strict=True):

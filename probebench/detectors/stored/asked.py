@@ -13,12 +13,9 @@ import numpy as np
 from probebench.detectors.asked.p_true_prompts import asked_text
 from probebench.detectors.stored.vectors import LAST, SITE, Vectors, of_some
 from probebench.errors import RunError
-from probebench.models.blocks.sites import plan_sites
-from probebench.models.handles import ModelHandle
-from probebench.stages.engine import Work
 from probebench.stages.stage import Runner
-from probebench.stages.states import Sequences, StatesStage
-from probebench.states.extract import Extractor, site_layouts
+from probebench.stages.states import Sequences, StatesStage, Where
+from probebench.states.extract import site_layouts
 from probebench.states.reader import StatesReader
 from probebench.types import Float32s, LabelledAnswer
 
@@ -40,23 +37,11 @@ class AskedStates(StatesStage):
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:
-        r = self.plan.reading
-        return {
-            "answers": self.plan.answer_inputs,
-            "layers": self.layers,
-            "dtype": r.dtype,
-            "batching": r.batching,
-            "content": self.sequences.content,
-        }
+        return {**self.how, "layers": self.layers}
 
     @property
-    def needs(self) -> ModelHandle:
-        return self.plan.handle
-
-    def extractor(self, work: Work) -> Extractor:
-        r, loaded = self.plan.reading, work.models.get(self.needs)
-        sites = plan_sites(loaded.base, self.needs.identity.n_layers, (SITE,), self.layers)
-        return Extractor(loaded, sites, r.dtype, r.batching, work.budget())
+    def where(self) -> Where:
+        return Where((SITE,), self.layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +124,6 @@ def last_states(
     """The last token's vectors of each text."""
     ends = np.array([len(own) - 1 for own in ids], dtype=np.int64)
     sequences = Sequences(tuple(ids), np.repeat(ends, 2).reshape(-1, 1, 2), (LAST,))
-    n_layers = plan.handle.identity.n_layers
-    sites = plan_sites(plan.handle.skeleton, n_layers, (SITE,), tuple(layers))
+    sites = Where((SITE,), tuple(layers)).planned(plan.handle.skeleton, plan.handle)
     stage = AskedStates(plan, sequences, site_layouts(sites), tuple(layers))
     return stage.reader(runner.run(stage))

@@ -10,13 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.models.blocks.sites import plan_sites
-from probebench.models.handles import ModelHandle
 from probebench.stages.data import RunData
-from probebench.stages.engine import Work
 from probebench.stages.stage import Runner
-from probebench.stages.states import Sequences, StatesStage
-from probebench.states.extract import Extractor, site_layouts
+from probebench.stages.states import Sequences, StatesStage, Where
+from probebench.states.extract import site_layouts
 from probebench.types import AnyFloats, Cell, Floats, LabelledAnswer
 
 
@@ -31,24 +28,11 @@ class AtCell(StatesStage):
 
     @cached_property
     def inputs(self) -> Mapping[str, Any]:
-        r = self.plan.reading
-        return {
-            "answers": self.plan.answer_inputs,
-            "cell": [self.cell.site, self.cell.layer, self.cell.position],
-            "dtype": r.dtype,
-            "batching": r.batching,
-            "content": self.sequences.content,
-        }
+        return {**self.how, "cell": [self.cell.site, self.cell.layer, self.cell.position]}
 
     @property
-    def needs(self) -> ModelHandle:
-        return self.plan.handle
-
-    def extractor(self, work: Work) -> Extractor:
-        r, loaded = self.plan.reading, work.models.get(self.needs)
-        n_layers = self.plan.handle.identity.n_layers
-        sites = plan_sites(loaded.base, n_layers, (self.cell.site,), (self.cell.layer,))
-        return Extractor(loaded, sites, r.dtype, r.batching, work.budget())
+    def where(self) -> Where:
+        return Where((self.cell.site,), (self.cell.layer,))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,8 +72,7 @@ def sample_vectors(data: RunData, runner: Runner) -> SampleVectors | None:
                 places[key] = len(unique)
                 unique.append(a)
             which[row, k] = places[key]
-    handle = plan.handle
-    sites = plan_sites(handle.skeleton, handle.identity.n_layers, (cell.site,), (cell.layer,))
+    sites = Where((cell.site,), (cell.layer,)).planned(plan.handle.skeleton, plan.handle)
     stage = AtCell(plan, Sequences.of(unique, [cell.position]), site_layouts(sites), cell)
     reader = stage.reader(runner.run(stage))
     vectors = replace(data.job, reader=reader).vectors(cell)
