@@ -30,6 +30,7 @@ from probebench.models.inference import (
 from probebench.models.loading import load_model
 from probebench.models.passes.batches import Budget
 from probebench.models.specs import ModelSpec
+from probebench.probes.labels import Labels
 from probebench.progress import Progress
 from probebench.stages.engine import Models
 from probebench.stages.sampling.inference import Inferred, inferences
@@ -234,9 +235,14 @@ class Planted:
 def run_data(answers, samples):
     model = SimpleNamespace(identity=SimpleNamespace(name="m", revision="r"))
     plan = SimpleNamespace(
-        beside=SimpleNamespace(nli=model), reply=lambda a: (0, a.text), handle=None
+        beside=SimpleNamespace(nli=model),
+        reply=lambda a: (0, a.text),
+        handle=None,
+        exact=SimpleNamespace(name="new_words"),
     )
-    return SimpleNamespace(plan=plan, answers=answers, samples=Samples(samples, 1.0, 1.0))
+    labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
+    drawn = Samples(samples, 1.0, 1.0)
+    return SimpleNamespace(plan=plan, answers=answers, labels=labels, samples=drawn)
 
 
 def entails(premise, hypothesis):

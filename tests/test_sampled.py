@@ -243,6 +243,7 @@ class Reader:
     """Stored vectors in which one layer holds what was planted."""
 
     positions = ("last_q", "-1", "-2")
+    sites = ("resid",)
 
     def __init__(self, told, seed=0):
         rng = np.random.default_rng(seed)

@@ -401,7 +401,7 @@ def test_every_method_is_a_row_and_resumes(
     (run.folder / "record.json").unlink()
     (run.folder / "predictions.parquet").unlink()
     monkeypatch.setattr(
-        "probebench.detectors.stored.asked.Extractor", lambda *_, **__: pytest.fail("read again")
+        "probebench.stages.states.Extractor", lambda *_, **__: pytest.fail("read again")
     )
     again = probebench.evaluate(folder, answers=path, out=tmp_path / "run", **SETTINGS)
     assert (again.folder / "predictions.parquet").read_bytes() == before
