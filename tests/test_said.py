@@ -28,6 +28,7 @@ def plan():
         handle=SimpleNamespace(tokenizer=tokenizer, identity=SimpleNamespace(n_layers=8)),
         thinking=thinking_ids(tokenizer),
         judge="aliases",
+        exact=SimpleNamespace(name="ask"),
     )
     made.reply = lambda answer: Plan.reply(made, answer)
     return made
