@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check install
+.PHONY: demo test check docs install
 
 demo: $(BIN)/.installed
 	$(BIN)/probebench eval --model tiny --task people
@@ -13,6 +13,10 @@ test: $(BIN)/.installed
 
 check: $(BIN)/.installed
 	scripts/check
+
+docs: $(BIN)/.installed
+	$(BIN)/python -m sphinx -q -W --keep-going docs build/docs
+	@echo build/docs/index.html
 
 install: $(BIN)/.installed
 

@@ -1,17 +1,20 @@
 """Every error that a user can see.
 
-ProbebenchError             exit code 1
-|-- UsageError              exit code 2: what was asked for is wrong
-|   |-- UnknownNameError    a name that is not in its list, with the nearest one
-|   `-- BadFileError        a file or one of its rows cannot be read as what it should be
-`-- RunError                exit code 1: the run cannot give a result
-    |-- UnavailableError    a model or data set cannot be reached from here
-    |-- LabelError          one class only, or too few examples of one
-    |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
-    trusted
-    |-- MemoryLimitError    the device or the machine is too small for one example
-    |-- LockedError         another process works on this run directory
-    `-- TasksError          some tasks of a call failed; what became of each is in it
+::
+
+    ProbebenchError             exit code 1
+    |-- UsageError              exit code 2: what was asked for is wrong
+    |   |-- UnknownNameError    a name that is not in its list, with the nearest one
+    |   `-- BadFileError        a file or one of its rows cannot be read as what it should be
+    `-- RunError                exit code 1: the run cannot give a result
+        |-- UnavailableError    a model or data set cannot be reached from here
+        |-- WriteError          the disk is full or not writable
+        |-- LabelError          one class only, or too few examples of one
+        |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
+        |                       trusted
+        |-- MemoryLimitError    the device or the machine is too small for one example
+        |-- LockedError         another process works on this run directory
+        `-- TasksError          some tasks of a call failed; what became of each is in it
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    path for folder in (ROOT, ROOT / "docs", ROOT / "leaderboards") for path in folder.glob("*.md")
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "leaderboards").glob("*.md")]
 )
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
@@ -119,7 +119,8 @@ def test_the_two_commands_of_a_fresh_machine():
         target: subprocess.run(
             ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
-        for target in ("demo", "test", "check")
+        for target in ("demo", "test", "check", "docs")
     }
     assert "probebench eval --model tiny --task people" in said["demo"]
     assert "scripts/test" in said["test"] and "scripts/check" in said["check"]
+    assert "-W" in said["docs"].split()  # a link that leads nowhere ends it

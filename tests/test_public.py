@@ -12,7 +12,7 @@ import probebench
 from probebench.api import evaluate, evaluate_all
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 PUBLIC = {
     "probebench": "Run compare evaluate evaluate_all evaluate_spans transfer",
     "probebench.errors": "ProbebenchError UsageError RunError BadFileError UnknownNameError",
