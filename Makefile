@@ -1,12 +1,16 @@
-# Two commands for a fresh machine: `make demo` and `make test`.
+# For a fresh machine: `make demo` (a model of our own), `make real` (a real one) and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs install
+.PHONY: demo real test check docs install
 
 demo: $(BIN)/.installed
 	$(BIN)/probebench eval --model tiny --task people
+
+real: $(BIN)/.installed
+	$(BIN)/python scripts/fetch_models.py runs/models smollm2 minilm
+	$(BIN)/probebench eval --model runs/models/SmolLM2-135M-Instruct-Q4_1.gguf --task cities --encoder runs/models/all-MiniLM-L6-v2
 
 test: $(BIN)/.installed
 	scripts/test

@@ -57,7 +57,14 @@ def test_paths_that_a_page_names_exist(name):
 def test_readme_is_short_and_begins_with_what_it_is():
     text = (ROOT / "README.md").read_text()
     assert text.count("\n") <= 120
-    order = ("How linearly readable", "pip install", "eval --model tiny", "best cell", "people.png")
+    order = (
+        "How linearly readable",
+        "make real",
+        "best cell",
+        "cities.png",
+        "tiny`",
+        "pip install",
+    )
     places = [text.index(words) for words in order]
     assert places == sorted(places)
 
@@ -72,7 +79,7 @@ def test_the_summary_in_readme_is_what_a_run_prints():
     from probebench.report.terminal.headline import headline_lines
 
     shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    row = Run.load(ROOT / "leaderboards/v2/tiny/people").record
+    row = Run.load(next(ROOT.glob("leaderboards/v2/SmolLM2-135M*/cities"))).record
     record = row.changed(resplits=None)  # the command of README asks for none
     console = Console(width=80, highlight=False, file=StringIO())
     for line in headline_lines(record):
@@ -113,14 +120,15 @@ def test_the_tree_and_the_figure_are_those_of_the_code():
     assert loaded(ROOT / "scripts/draw_architecture.py").picture() == drawn
 
 
-def test_the_two_commands_of_a_fresh_machine():
-    """`make demo` and `make test`, as make would run them."""
+def test_the_commands_of_a_fresh_machine():
+    """`make demo`, `make real` and `make test`, as make would run them."""
     said = {
         target: subprocess.run(
             ["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
-        for target in ("demo", "test", "check", "docs")
+        for target in ("demo", "real", "test", "check", "docs")
     }
     assert "probebench eval --model tiny --task people" in said["demo"]
+    assert "SmolLM2-135M-Instruct-Q4_1.gguf --task cities" in said["real"]
     assert "scripts/test" in said["test"] and "scripts/check" in said["check"]
     assert "-W" in said["docs"].split()  # a link that leads nowhere ends it

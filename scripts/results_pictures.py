@@ -1,0 +1,147 @@
+"""Pictures of docs/results.md: what the suite draws of finished runs, and two that set runs side by
+side, layer curves and a forest of AUROCs. Written by `scripts/write_results.py`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from probebench.across.draw import draw
+from probebench.maps.colours import SELECTED
+from probebench.maps.style import save_figure, style
+from probebench.record.run import Run
+from probebench.text import defined
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#08519c", "#1b7837", "#762a83")
+"""Of models: none of them is the colour of what was selected."""
+BESIDE = {
+    "probe": ("probe", SELECTED, "o"),
+    "best": ("best simpler signal", "#08519c", "s"),
+    "text": ("text only (TF-IDF)", "#666666", "^"),
+    "text_embedding": ("text embedding", "#666666", "v"),
+    "probe_random_model": ("same probe, random weights", "#762a83", "D"),
+}
+"""Signals of the forest: label, colour, marker."""
+
+
+def short(run: Run) -> str:
+    """A model's name up to its size: `SmolLM2-135M`."""
+    name = run.record.model.name.removesuffix(".gguf")
+    found = re.match(r".*?-[\d.]+[MB](?=-|$)", name, re.IGNORECASE)
+    return found[0] if found else name
+
+
+def keep(paths: Sequence[Path], target: Path) -> Path:
+    """Give the one picture that was drawn its name, and leave nothing else behind."""
+    for path in paths:
+        if path.suffix == ".png":
+            path.replace(target)
+        elif path != target:
+            path.unlink(missing_ok=True)
+    return target
+
+
+def picture(runs: Sequence[Run], target: Path, kind: str = "positions", **options: object) -> Path:
+    """A map of the suite under a name of the page."""
+    return keep(draw(runs, target.parent, kind=kind, formats=("png",), **options), target)
+
+
+def relative_curve(run: Run, position: str) -> pd.DataFrame:
+    """Test AUROC with its interval by depth, from the embedding row (0) to the last block (1)."""
+    values = {m: run.matrix(m)[position] for m in ("auroc", "auroc_low", "auroc_high")}
+    table = pd.DataFrame(values)
+    table["depth"] = [0 if layer == "emb" else int(layer) + 1 for layer in table.index]
+    table["depth"] /= run.record.model.n_layers
+    return table
+
+
+def draw_curves(by_task: dict[str, list[Run]], target: Path, position: str) -> Path:
+    """One panel per task, one line per model."""
+    names = list(dict.fromkeys(short(run) for runs in by_task.values() for run in runs))
+    columns = min(4, len(by_task))
+    lines = -(-len(by_task) // columns)
+    with style("publication"):
+        figure, axes = plt.subplots(
+            lines, columns, figsize=(2.6 * columns, 2.3 * lines + 0.5), sharey=True, squeeze=False
+        )
+        for ax, (task, runs) in zip(axes.flat, by_task.items(), strict=False):
+            ax.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
+            for run in runs:
+                curve, colour = relative_curve(run, position), COLOURS[names.index(short(run)) % 3]
+                ax.fill_between(
+                    curve.depth,
+                    curve.auroc_low,
+                    curve.auroc_high,
+                    color=colour,
+                    alpha=0.12,
+                    linewidth=0,
+                )
+                ax.plot(curve.depth, curve.auroc, color=colour, linewidth=1.4, label=short(run))
+            ax.set(title=task, ylim=(0.2, 1.02), xlim=(0, 1), xticks=[0, 0.5, 1])
+            _calm(ax)
+        for ax in axes.flat[len(by_task) :]:
+            ax.set_visible(False)
+        for ax in axes[:, 0]:
+            ax.set_ylabel("Test AUROC")
+        figure.supxlabel(
+            f"Depth: 0 is the embedding row, 1 the last block; token {position}", fontsize=9
+        )
+        handles = {
+            label: handle
+            for ax in axes.flat
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(
+            handles.values(), handles, loc="upper center", ncols=3, frameon=False, fontsize=8
+        )
+        figure.tight_layout(rect=(0, 0, 1, 0.94))
+        return keep(save_figure(axes[0, 0], target.parent, target.stem, ("png",)), target)
+
+
+def signals(run: Run) -> dict[str, tuple[float, float, float]]:
+    """AUROC and interval ends of the signals of the forest, on the examples of the run's table."""
+    record, found = run.record, {}
+    against = record.readable and (record.readable.after or record.readable.before)
+    best = against.best_baseline.name if against else None
+    for key in BESIDE:
+        name = best if key == "best" else key
+        row = next((d for d in record.detectors if d.name == name), None)
+        if row is not None and all(map(defined, row.auroc_95)):
+            found[key] = (row.auroc, *row.auroc_95)
+    return found
+
+
+def draw_forest(runs: Sequence[Run], target: Path) -> Path:
+    """A line per run: the probe and simpler signals with their intervals."""
+    with style("publication"):
+        figure, ax = plt.subplots(figsize=(8.2, 0.42 * len(runs) + 1.5))
+        ax.axvline(0.5, color="#888888", linewidth=0.8, linestyle=":")
+        offsets = dict(zip(BESIDE, np.linspace(-0.3, 0.3, len(BESIDE)), strict=True))
+        for y, run in enumerate(runs):
+            for key, (value, low, high) in signals(run).items():
+                label, colour, marker = BESIDE[key]
+                ax.hlines(y + offsets[key], low, high, color=colour, linewidth=1)
+                ax.plot(value, y + offsets[key], marker, color=colour, markersize=4, label=label)
+        ax.set_yticks(range(len(runs)), [f"{r.record.task.name}, {short(r)}" for r in runs])
+        ax.set(xlim=(0, 1.02), ylim=(len(runs) - 0.4, -0.6), xlabel="Test AUROC, 95 % intervals")
+        handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        shown = {label: handles[label] for label, _, _ in BESIDE.values() if label in handles}
+        figure.legend(shown.values(), shown, loc="upper center", ncols=3, frameon=False, fontsize=8)
+        _calm(ax)
+        figure.tight_layout(rect=(0, 0, 1, 1 - 0.45 / figure.get_figheight()))
+        return keep(save_figure(ax, target.parent, target.stem, ("png",)), target)
+
+
+def _calm(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="both", color="#e6e6e6", linewidth=0.5)
+    ax.set_axisbelow(True)

@@ -1,0 +1,157 @@
+"""Tables of docs/results.md, from finished runs. Used by `scripts/write_results.py`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+from results_pictures import short
+
+from probebench.across.transfer_map import transfer_matrix
+from probebench.record.claims import chance, headline, p_words
+from probebench.record.parts.measured import DetectorFacts
+from probebench.record.run import Run
+from probebench.text import as_float, interval, number
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table in Markdown, as lines."""
+    return [f"| {' | '.join(r)} |" for r in (columns, ["---"] * len(columns), *rows)] + [""]
+
+
+def named(run: Run) -> str:
+    """Task and model of a run."""
+    return f"{run.record.task.name} ({short(run)})"
+
+
+def detector(run: Run, name: str) -> DetectorFacts | None:
+    """A row of the run's table by its name."""
+    return next((d for d in run.record.detectors if d.name == name), None)
+
+
+def scored(run: Run, name: str) -> str:
+    """A detector's AUROC with its interval, or nothing."""
+    found = detector(run, name)
+    return f"{number(found.auroc, 2)} {interval(found.auroc_95, 2)}" if found else ""
+
+
+def models(runs: Sequence[Run]) -> list[str]:
+    """One line per model."""
+    of = {short(run): run.record.model for run in runs}
+    tasks = Counter(short(run) for run in runs)
+    return table(
+        ["model", "file", "architecture", "parameters", "blocks x width", "weights", "rows"],
+        (
+            [
+                name,
+                m.name,
+                m.architecture.removesuffix("ForCausalLM"),
+                f"{m.n_parameters / 1e6:,.0f} M",
+                f"{m.n_layers} x {m.width}",
+                f"{m.gguf.quantization if m.gguf else m.quantization}, computed in {m.dtype}",
+                str(tasks[name]),
+            ]
+            for name, m in of.items()
+        ),
+    )
+
+
+def row(run: Run) -> list[str]:
+    """A line of the table of statements."""
+    r = run.record
+    s, best = r.selection, headline(r)
+    return [
+        r.task.name,
+        short(run),
+        f"{s.n_test:,}",
+        f"{s.layer} of {r.model.n_layers}, {s.position}",
+        f"**{number(s.test_auroc, 2)}** {interval(s.test_auroc_95, 2)}",
+        p_words(chance(r).map_p),
+        f"{best.signal['label']} {number(best.signal['auroc'], 2)}",
+        f"{number(best.difference, 2, signed=True)} {interval(best.difference_95, 2, signed=True)}",
+        scored(run, "text"),
+        scored(run, "text_embedding"),
+        scored(run, "probe_emb"),
+        scored(run, "probe_random_model"),
+    ]
+
+
+def rows(runs: Sequence[Run]) -> list[str]:
+    """The table of probes against what is simpler."""
+    return table(
+        [
+            "task",
+            "model",
+            "test n",
+            "selected cell (layer, token)",
+            "probe",
+            "any cell",
+            "best simpler signal",
+            "probe minus it",
+            "text only",
+            "text embedding",
+            "embedding row",
+            "random weights",
+        ],
+        map(row, runs),
+    )
+
+
+def transfer_table(t: pd.DataFrame) -> list[str]:
+    """Train task x test task, AUROC and cosine."""
+    auroc, cosine = (transfer_matrix(t, c) for c in ("auroc", "cosine"))
+    return table(
+        ["probe of", *auroc.columns],
+        (
+            [
+                str(train),
+                *(
+                    f"**{number(auroc.loc[train, test], 2)}**"
+                    if train == test
+                    else number(auroc.loc[train, test], 2)
+                    + (f" ({number(c, 2)})" if pd.notna(c := cosine.loc[train, test]) else "")
+                    for test in auroc.columns
+                ),
+            ]
+            for train in auroc.index
+        ),
+    )
+
+
+def positions(run: Run) -> list[str]:
+    """The best layer of each token, best validation AUROC first."""
+    best = sorted(run.record.by_position, key=lambda p: -as_float(p.validation_auroc))
+    return table(
+        ["token", "layer", "validation AUROC", "test AUROC", "test n"],
+        (
+            [
+                f"`{p.position}`",
+                str(p.layer),
+                number(p.validation_auroc, 2),
+                f"{number(p.test_auroc, 2)} {interval(p.test_auroc_95, 2)}",
+                f"{p.n_test:,}",
+            ]
+            for p in best
+            if p.validation_auroc is not None
+        ),
+    )
+
+
+def sites(run: Run) -> list[str]:
+    """The best cell of each part of a block, by validation."""
+    best = {name: s.best for name, s in run.record.sites.items() if s.best}
+    return table(
+        ["part", "layer", "token", "validation AUROC", "test AUROC", "width"],
+        (
+            [
+                f"`{name}`",
+                str(cell.layer),
+                f"`{cell.position}`",
+                number(cell.validation_auroc, 2),
+                f"{number(cell.test_auroc, 2)} {interval(cell.test_auroc_95, 2)}",
+                "-".join(map(str, sorted(set(run.record.sites[name].widths)))),
+            ]
+            for name, cell in best.items()
+        ),
+    )

@@ -1,0 +1,164 @@
+"""Sentences of docs/results.md, each from the numbers of finished runs; an empty list where there
+is nothing to say. Used by `scripts/write_results.py`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+from results_pictures import short
+from results_tables import detector, named
+
+from probebench.across.transfer_map import predicted_by_angle
+from probebench.record.claims import chance, headline, outcome
+from probebench.record.run import Run
+from probebench.text import as_float, interval, number
+
+EXACT = "exact_answer"
+"""How positions of the exact answer's tokens begin."""
+EASY = 0.9
+"""AUROC of text alone from which a task says nothing about a model."""
+
+
+def said(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`; `none`."""
+    *first, last = names or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def losses(runs: Sequence[Run]) -> list[str]:
+    """What did not work, first."""
+    by = {what: [] for what in ("better", "worse", "undecided")}
+    for run in runs:
+        by[outcome(headline(run.record).difference_95)].append(named(run))
+    flat = [named(r) for r in runs if as_float(chance(r.record).map_p) >= 0.05]
+    easy = [named(r) for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
+    lines = []
+    if by["worse"]:
+        lines.append(f"The best simpler signal is better than the probe on {said(by['worse'])}.")
+    if by["undecided"]:
+        lines.append(
+            f"No difference between the probe and the best simpler signal was found on "
+            f"{len(by['undecided'])} of {len(runs)} rows: {said(by['undecided'])}."
+        )
+    if flat:
+        lines.append(
+            f"No cell of the map is above shuffled labels (max-statistic, 5 %) on {said(flat)}."
+        )
+    if easy:
+        lines.append(
+            f"Text alone reaches {number(EASY, 1)} on {said(easy)}: there a probe of any model "
+            "reads the text, and its AUROC says nothing about what the model knows."
+        )
+    return [*lines, *_untrained(runs), *_won(by["better"], runs)]
+
+
+def _untrained(runs: Sequence[Run]) -> list[str]:
+    found = [(r, d) for r in runs if (d := detector(r, "probe_random_model"))]
+    if not found:
+        return []
+    each = said([f"{number(d.auroc, 2)} {interval(d.auroc_95, 2)} on {named(r)}" for r, d in found])
+    return [f"The same probe on the same architecture with random weights reaches {each}."]
+
+
+def _won(won: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    return [
+        f"The probe is better than the best simpler signal, paired on the same test examples, on "
+        f"{len(won)} of {len(runs)} rows: {said(won)}."
+    ]
+
+
+def depths(runs: Sequence[Run]) -> list[str]:
+    """Where the selected cells lie."""
+    lines = []
+    for name in dict.fromkeys(map(short, runs)):
+        own = [r for r in runs if short(r) == name]
+        at = sorted(
+            0
+            if (s := r.record.selection).layer == "emb"
+            else (int(s.layer) + 1) / r.record.model.n_layers
+            for r in own
+        )
+        places = Counter(r.record.selection.position for r in own).most_common()
+        lines.append(
+            f"- {name}: selected cells from {at[0]:.0%} to {at[-1]:.0%} of the depth, median "
+            f"{at[len(at) // 2]:.0%}; tokens {said([f'`{p}` ({n})' for p, n in places])}."
+        )
+    return [*lines, ""]
+
+
+def splits(runs: Sequence[Run]) -> list[str]:
+    """What other splits of the same examples give."""
+    lines = [
+        f"- {named(run)}: {number(run.record.selection.test_auroc)} here; {found.spread.n} other "
+        f"splits mean {number(found.spread.mean)}, sd {number(found.spread.sd)}, "
+        f"{number(found.spread.min)} to {number(found.spread.max)}; this cell in {found.own_cell}."
+        for run in runs
+        if (found := run.record.resplits)
+    ]
+    return (
+        ["Other splits of the same examples (`--repeat-splits`):", "", *lines, ""] if lines else []
+    )
+
+
+def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
+    """How many probes hold on another task."""
+    lines = []
+    for name, t in tables.items():
+        pairs = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
+        pairs = pairs[pairs.auroc.notna()]
+        if pairs.empty:
+            continue
+        above, below = (pairs.low > 0.5).sum(), (pairs.high < 0.5).sum()
+        clear = pairs[pairs.difference.notna()]
+        beats, loses = (clear.difference_low > 0).sum(), (clear.difference_high < 0).sum()
+        angle = predicted_by_angle(t)
+        r = {k: f"{number(v['r'], 2)} over {v['pairs']} pairs" for k, v in angle.items()}
+        lines.append(
+            f"- {name}: of {len(pairs)} pairs of different tasks {above} lie above .5 with their "
+            f"whole interval, {below} below it; median {number(pairs.auroc.median(), 2)} where the "
+            f"tasks' own probes have {number(pairs.own_auroc.median(), 2)}. Against the target's "
+            f"best signal without labels: better in {beats}, worse in {loses} of {len(clear)}. "
+            f"AUROC against the cosine of the two directions: r = {r['cosine']}, with the "
+            f"target's covariance {r['mahalanobis_cosine']}."
+        )
+    return [*lines, ""] if lines else []
+
+
+def question(run: Run) -> list[str]:
+    """Does the exact answer's token win?"""
+    r = run.record
+    found = [p for p in r.by_position if p.validation_auroc is not None and not p.barred]
+    exact = max((p for p in found if EXACT in p.position), key=lambda p: p.validation_auroc or 0)
+    other = max(
+        (p for p in found if EXACT not in p.position), key=lambda p: p.validation_auroc or 0
+    )
+    best, counts = headline(r), r.counts
+    won = (exact.validation_auroc or 0) > (other.validation_auroc or 0)
+    return [
+        f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
+        f"{counts.test.n} with {counts.test.correct} right. By validation the best token is "
+        f"{'one' if won else 'none'} of the exact answer: `{exact.position}`, layer {exact.layer}, "
+        f"has {number(exact.validation_auroc, 2)} on validation and {number(exact.test_auroc, 2)} "
+        f"{interval(exact.test_auroc_95, 2)} on test, `{other.position}` in layer {other.layer} "
+        f"{number(other.validation_auroc, 2)} and {number(other.test_auroc, 2)} "
+        f"{interval(other.test_auroc_95, 2)}. Best simpler signal: {best.signal['label']}, "
+        f"{number(best.signal['auroc'], 2)}; probe minus it "
+        f"{number(best.difference, 2, signed=True)} "
+        f"{interval(best.difference_95, 2, signed=True)}.",
+        "",
+    ]
+
+
+def agreement(run: Run) -> list[str]:
+    """Do estimates rank components as replacing them does?"""
+    found = run.record.attribution
+    return [
+        *(
+            f"- {row.target}: estimates and measured changes have a rank correlation of "
+            f"{number(row.spearman, 2)} {interval(row.spearman_95, 2)}, n = {row.n}."
+            for row in (found.agreement if found else ())
+        ),
+        "",
+    ]

@@ -1,0 +1,236 @@
+"""Write docs/results.md and its pictures from finished runs of real models, as scripts/real_rows.sh
+lays them out: RUNS/<model>/<folder>.
+
+    python scripts/write_results.py RUNS [--page docs/results.md]
+
+Rows are the runs that could be submitted; of the others, those with components and those of
+questions are shown as pictures. Run it again when more runs have finished: no sentence holds a
+number of its own, and what is not there is not spoken of.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import results_tables as tables
+import results_words as words
+from results_pictures import draw_curves, draw_forest, picture, short
+
+from probebench.across.transfer import transfer
+from probebench.files import make_folder, write_atomic
+from probebench.leaderboard.submission.submit import refusals
+from probebench.record.run import Run
+from probebench.text import slug
+
+PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+WIDE, LAST = "cities", "statement_last"
+"""The task of the map, and the token of the layer curves."""
+
+ORDER = ("cities", "sp_en_trans", "inventors", "facts", "element_symb", "animal_class")
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """The finished runs below a folder, by what they are for."""
+
+    rows: tuple[Run, ...]
+    """Of statements and under the protocol: what ranks."""
+    asked: tuple[Run, ...]
+    """Of questions, all tokens read."""
+    components: tuple[Run, ...]
+    """With all sites."""
+
+    @classmethod
+    def find(cls, folder: Path) -> Shelf:
+        """Everything that is finished, in the order of tasks."""
+        found = [run for path in folder.glob("*/*") if (run := Run.there(path))]
+        found.sort(key=lambda run: (place(run.record.task.name), short(run)))
+        parts = [r for r in found if r.record.attribution]
+        whole = [r for r in found if not r.record.attribution]
+        statements = [r for r in whole if r.record.task.kind == "statements"]
+        return cls(
+            tuple(r for r in statements if not refusals(r)),
+            tuple(r for r in whole if r.record.task.kind != "statements"),
+            tuple(parts),
+        )
+
+    def of_model(self) -> dict[str, list[Run]]:
+        """The rows by model, of models that have several with hidden states."""
+        names = dict.fromkeys(map(short, self.rows))
+        by = {n: [r for r in self.rows if short(r) == n and r.has_states] for n in names}
+        return {name: runs for name, runs in by.items() if len(runs) > 1}
+
+
+def place(task: str) -> tuple[int, str]:
+    """Where a task stands in tables."""
+    return (ORDER.index(task) if task in ORDER else len(ORDER), task)
+
+
+def image(text: str, path: Path) -> list[str]:
+    """A picture of the page."""
+    return [f"![{text}]({path.parent.name}/{path.name})", ""]
+
+
+def bullets(lines: Sequence[str]) -> list[str]:
+    """Sentences as a list."""
+    return [*(f"- {line}" for line in lines), ""] if lines else []
+
+
+HEAD = """\
+# What small models show
+
+Real weights, the publishers' own statements and questions, every number on held-out examples.
+Label 1 is *correct*, an AUROC is the chance that a correct one scores above a wrong one, brackets
+are 95 % intervals over groups ([protocol.md](protocol.md)). Cells are chosen on validation. The
+weights are quantised files, and the rows are named after them: nothing here says what the
+unquantised models would give.
+
+`scripts/real_rows.sh` makes the runs, `scripts/write_results.py` this page; no number is written by
+hand. The rows are on the [leaderboard](../leaderboards/README.md).
+"""
+ROWS = """\
+*Any cell*: p of the best cell of the whole map against shuffled labels. *Best simpler signal*: the
+one that validation chose among token probabilities, text, an encoder's vectors of the text, lengths
+and p(True). *Embedding row*: the probe before the first block, which sees one token and nothing of
+the others. *Random weights*: the same architecture untrained. All of a row stand on the same test
+statements.
+"""
+TRANSFER = """\
+The probe of a task's selected cell on the test statements of every other task; never flipped, so
+that below .5 it ranks the wrong way round. In brackets the cosine of its direction with that of the
+tested task's own probe in the same cell. Last row: one probe of all tasks but the tested one.
+"""
+QUESTIONS = """\
+Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
+this size answer few open questions correctly, so that the test split holds few right answers and
+the intervals are wide. Runs on a file of one's own (`--data`) do not rank.
+"""
+
+
+def head(shelf: Shelf) -> Iterator[str]:
+    """What was run, and the short answer."""
+    yield HEAD
+    yield from tables.models(shelf.rows)
+    yield from ("## In short, what did not work first", "")
+    yield from bullets(words.losses(shelf.rows))
+
+
+def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
+    """Probes on statements: against simpler signals, by depth, by token."""
+    yield from ("## Statements: the probe against what is simpler", "")
+    yield from image(
+        "test AUROC of probe and simpler signals with intervals, a line per task and model",
+        draw_forest(shelf.rows, folder / "forest.png"),
+    )
+    yield ROWS
+    yield from tables.rows(shelf.rows)
+    yield from words.splits(shelf.rows)
+    yield from ("## In which layer", "")
+    yield from words.depths(shelf.rows)
+    by_task = {
+        task: [r for r in shelf.rows if r.record.task.name == task and LAST in r.record.positions]
+        for task in dict.fromkeys(r.record.task.name for r in shelf.rows)
+    }
+    yield from image(
+        "test AUROC by depth at the last token of the statement, a line per model",
+        draw_curves({t: r for t, r in by_task.items() if r}, folder / "curves.png", LAST),
+    )
+    yield from ("## At which token", "")
+    for run in [r for r in shelf.rows if r.record.task.name == WIDE]:
+        path = picture([run], folder / f"{slug(short(run))}-{WIDE}.png")
+        yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
+
+
+def components(shelf: Shelf, folder: Path) -> Iterator[str]:
+    """What the parts of a block hold, and what replacing them changes."""
+    if not shelf.components:
+        return
+    yield from ("## In which part of a block", "")
+    for run in shelf.components:
+        name = slug(f"{short(run)}-{run.record.task.name}")
+        yield from (f"{tables.named(run)}.", "")
+        yield from words.agreement(run)
+        yield from tables.sites(run)
+        targets = {row.target for row in run.record.attribution.agreement}
+        kinds = [("components", {}), ("sublayers", {"top": 6})]
+        kinds += [("attribution", {"score": "attribution", "target": t}) for t in sorted(targets)]
+        for label, options in kinds:
+            kind = "sublayers" if label == "sublayers" else "components"
+            target = (
+                folder
+                / f"{name}-{label}{'-' + options['target'] if 'target' in options else ''}.png"
+            )
+            path = picture([run], target, kind, **options)
+            yield from image(f"{label}, {tables.named(run)}", path)
+
+
+def transfers(shelf: Shelf, folder: Path) -> Iterator[str]:
+    """The probe of each task on the others."""
+    if not (groups := shelf.of_model()):
+        return
+    found = {name: transfer(runs) for name, runs in groups.items()}
+    yield from ("## From one task to another", "", TRANSFER)
+    yield from words.transfers(found)
+    for name, table in found.items():
+        path = picture(groups[name], folder / f"{slug(name)}-transfer.png", "transfer")
+        yield from (f"{name}:", "", *tables.transfer_table(table))
+        yield from image(f"transfer between tasks, {name}", path)
+
+
+def questions(shelf: Shelf, folder: Path) -> Iterator[str]:
+    """Answers of the model's own: does the exact answer's token win?"""
+    if not shelf.asked:
+        return
+    yield from ("## Questions: does the exact answer's token win?", "", QUESTIONS)
+    for run in shelf.asked:
+        name = slug(f"{short(run)}-{run.record.task.name}")
+        yield from words.question(run)
+        path = picture([run], folder / f"{name}.png")
+        yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
+        yield from tables.positions(run)
+
+
+def foot(shelf: Shelf) -> Iterator[str]:
+    """What the page leaves open."""
+    there = {(short(r), r.record.task.name) for r in (*shelf.rows, *shelf.asked)}
+    names = dict.fromkeys(short(r) for r in shelf.rows)
+    tasks = dict.fromkeys(r.record.task.name for r in shelf.rows)
+    absent = [f"{t} ({m})" for m in names for t in tasks if (m, t) not in there]
+    yield from ("## What is not here", "")
+    yield from bullets(
+        [
+            *([f"Not run, for time: {words.said(absent)}."] if absent else []),
+            "Quantised small models on two processor cores: no unquantised row, no model above "
+            "1 B, no component map at the depth of the published one (28 layers).",
+        ]
+    )
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    asked = parser.parse_args()
+    shelf = Shelf.find(asked.runs)
+    if not shelf.rows:
+        parser.error(f"{asked.runs} holds no finished run that could be submitted")
+    folder = asked.page.parent / asked.page.stem
+    make_folder(folder)
+    lines = [
+        *head(shelf),
+        *statements(shelf, folder),
+        *components(shelf, folder),
+        *transfers(shelf, folder),
+        *questions(shelf, folder),
+        *foot(shelf),
+    ]
+    write_atomic(asked.page, ("\n".join(lines).rstrip() + "\n").encode())
+    print(asked.page)
+
+
+if __name__ == "__main__":
+    main()

