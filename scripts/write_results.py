@@ -89,7 +89,7 @@ weights are quantised files, and the rows are named after them: nothing here say
 unquantised models would give.
 
 `scripts/real_rows.sh` makes the runs, `scripts/write_results.py` this page; no number is written by
-hand. The rows are on the [leaderboard](../leaderboards/README.md).
+hand. The rows stand in `leaderboards/` ([leaderboard.md](leaderboard.md)).
 """
 ROWS = """\
 *Any cell*: p of the best cell of the whole map against shuffled labels. *Best simpler signal*: the
