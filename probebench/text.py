@@ -73,7 +73,7 @@ def listed(names: Sequence[str], most: int = NAMED) -> str:
 
 def size(n_bytes: int) -> str:
     """Bytes in the largest decimal unit that leaves one digit before the point."""
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+    for unit, step in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
         if n_bytes >= step:
             return f"{n_bytes / step:.1f} {unit}"
     return f"{n_bytes} B"

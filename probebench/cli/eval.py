@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from probebench.cli.headed import Headed, with_options
+from probebench.cli.values import read_bytes, takes
 from probebench.errors import ProbebenchError, UsageError
 from probebench.job.options import OPTIONS, Options
 
@@ -27,9 +28,7 @@ def _configured(ctx: click.Context, parameter: click.Parameter, value: str | Non
     ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, own)}
 
 
-@with_options(OPTIONS)
-@click.command("eval", cls=Headed)
-@click.option(
+CONFIG = click.option(
     "--config",
     type=click.Path(),
     metavar="FILE",
@@ -38,6 +37,19 @@ def _configured(ctx: click.Context, parameter: click.Parameter, value: str | Non
     callback=_configured,
     help="YAML with options by name, such as a run's run.yaml; what stands here wins.",
 )
+
+
+def _wanted(given: dict[str, Any]) -> list[Options]:
+    """What is asked of each model and task."""
+    models, tasks = given.pop("model"), given.pop("task") or (None,)
+    return [
+        Options.asked({**given, "model": model, "task": task}) for model in models for task in tasks
+    ]
+
+
+@with_options(OPTIONS)
+@click.command("eval", cls=Headed)
+@CONFIG
 @click.option(
     "--dry-run", is_flag=True, help="Show what would run, with one rendered prompt, and stop."
 )
@@ -50,14 +62,11 @@ def eval_command(dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> Non
 
     The same command again goes on where it was stopped, or finds the run finished.
     """
-    models, tasks = given.pop("model"), given.pop("task") or (None,)
-    if given["out"] is not None and len(models) * len(tasks) > 1:
+    if given["out"] is not None and len(given["model"]) * len(given["task"] or (None,)) > 1:
         raise UsageError(
             "--out names one run directory; with several models or tasks leave it out."
         )
-    wanted = [
-        Options.asked({**given, "model": model, "task": task}) for model in models for task in tasks
-    ]
+    wanted = _wanted(given)
     from probebench.job.spans.prepare import is_spans
 
     if len(wanted) == 1 and is_spans(wanted[0]):
@@ -147,3 +156,87 @@ def _dry_runs(wanted: Sequence[Options], as_json: bool) -> None:
         click.echo(json.dumps(facts[0] if len(facts) == 1 else facts, indent=1, ensure_ascii=False))
     if code:
         sys.exit(code)
+
+
+RATES = takes(
+    click.option(
+        "--measured",
+        metavar="RUN",
+        type=click.Path(),
+        help="A finished run on such a device, whose record says how fast it was.",
+    ),
+    click.option(
+        "--read-rate",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="X",
+        help="Tokens a second in passes, by one device, of a model of a billion parameters.",
+    ),
+    click.option(
+        "--write-rate",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="X",
+        help="The same of tokens of answers, as they are generated in batches.",
+    ),
+    click.option(
+        "--device-memory",
+        metavar="BYTES",
+        callback=read_bytes,
+        help="Of one device, such as 80GB: larger models are spread over several.",
+    ),
+    click.option("--devices", type=click.IntRange(min=1), metavar="N", help="That share the work."),
+    click.option(
+        "--disk",
+        metavar="BYTES",
+        callback=read_bytes,
+        help="Free where the runs go, such as 20TB; default: what is free here.",
+    ),
+)
+
+
+@with_options(OPTIONS)
+@click.command("plan", cls=Headed)
+@CONFIG
+@RATES
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, each run by itself.")
+def plan_command(
+    measured: str | None,
+    read_rate: float | None,
+    write_rate: float | None,
+    device_memory: int | None,
+    devices: int | None,
+    disk: int | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Say what runs of several models and tasks would take, and whether the disk holds them.
+
+    Read are configs, tokenizers and the tasks' examples; weights need not be there. Options are
+    those of `eval`; what methods ask for beside answers, hidden states, p(True) and --samples is
+    not counted.
+    """
+    if (read_rate is None) != (write_rate is None) or (measured and read_rate):
+        raise UsageError("Give --measured RUN, or both --read-rate and --write-rate.")
+    from probebench.files import clean_json
+    from probebench.job.place import run_folder
+    from probebench.job.preview.planned_runs import plan_workload
+    from probebench.job.preview.sizes import free_at
+    from probebench.job.preview.workload import Throughput
+    from probebench.record.run import Run
+    from probebench.report.terminal.table import print_table, terminal
+    from probebench.report.terminal.workload import model_table, task_table, totals
+
+    throughput = Throughput.measured(Run.load(measured)) if measured else None
+    if read_rate is not None and write_rate is not None:
+        throughput = Throughput(read_rate, write_rate, "given")
+    wanted = _wanted(given)
+    free = disk if disk is not None else free_at(run_folder(wanted[0], "."))
+    work = plan_workload(wanted, throughput, free=free, device_memory=device_memory)
+    if as_json:
+        click.echo(json.dumps(clean_json(work.facts()), indent=1, ensure_ascii=False))
+    else:
+        for table in (model_table(work), task_table(work)):
+            print_table(table, terminal())
+            click.echo()
+        for line in totals(work, devices):
+            click.echo(line)
+    work.check_disk()

@@ -77,6 +77,7 @@ def main() -> None:
 
 for command in (
     Later("eval", "eval:eval_command", "Ask, probe, and write maps, tables and a record."),
+    Later("plan", "eval:plan_command", "What runs of several models and tasks would take."),
     Later("tasks", "tasks:tasks_group", "What can be asked: list, show, validate, pin."),
     Later("models", "tasks:models_command", "Model families, and the sites that each has."),
     Later("plot", "results:plot_command", "Draw a map of finished runs."),

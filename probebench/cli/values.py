@@ -9,8 +9,8 @@ import click
 
 EMB = -1
 """The row `emb`, as `probebench.types.EMB`, which would import numpy here."""
-
-
+UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+"""Of bytes."""
 Command = Callable[..., Any]
 
 
@@ -83,6 +83,21 @@ def counts(
     if wrong := [part for part in parts if not part.isdigit()]:
         raise click.BadParameter(f"{wrong[0]!r} is not a whole number.")
     return tuple(map(int, parts))
+
+
+def read_bytes(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Bytes such as `80GB`, in decimal units."""
+    if value is None:
+        return None
+    number = value.upper().replace(" ", "").removesuffix("B")
+    unit = next((u for u in UNITS if number.endswith(u)), "")
+    try:
+        found = float(number.removesuffix(unit)) * UNITS.get(unit, 1)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found < 1e18:
+        raise click.BadParameter(f"{value!r} is no number of bytes such as 80GB or 2TB.")
+    return int(found)
 
 
 def echo_checks(checks: Iterable[Any]) -> str:

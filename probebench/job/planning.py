@@ -73,7 +73,7 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
     new = None
     if task is not None and not statements and o.answers is None:
         new = o.max_new_tokens or task.generation.max_new_tokens
-    questions = _questions(o, task, handle, new)
+    questions = read_questions(o, task, handle, new)
     exact = exact_rule(o, None if statements else task, questions)
     reading, fitting = plan_reading(o, handle, positions, layers), _fitting(o)
     beside = _beside(o, handle, statements=statements)
@@ -99,8 +99,10 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
     )
 
 
-def _questions(o: Options, task: Task | None, handle: ModelHandle, new: int | None) -> Questions:
-    """What is asked, or was asked elsewhere."""
+def read_questions(
+    o: Options, task: Task | None, handle: ModelHandle, new: int | None
+) -> Questions:
+    """What is asked, or was asked elsewhere; `new` are the tokens that an answer may have."""
     if o.answers is not None:
         return given_questions(Path(o.answers), task, handle, limit=o.limit)
     assert task is not None  # checked with the options

@@ -41,6 +41,8 @@ QUANTIZERS = (
     "torchao",
 )
 """Libraries that may compute with quantised weights."""
+UNREAD = "not read"
+"""The revision of a folder of which only the shape was asked for."""
 
 
 @contextmanager
@@ -62,8 +64,11 @@ def quiet_libraries() -> Iterator[None]:
 
 
 @speaks_python(*options_of(ModelSpec))
-def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
+def find_model(spec: ModelSpec, *, offline: bool = False, weights: bool = True) -> ModelHandle:
     """Config, tokenizer and identity, without loading weights.
+
+    Without `weights` only its shape is asked for, as on a GPU: they need not be there, and the
+    revision of a folder says nothing of them.
 
     Raises:
         UnknownNameError: neither an embedded name, a folder nor a hub id that could exist; or a
@@ -80,7 +85,7 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     with quiet_libraries():
         commit = found.commit()
         # all that follows is of one commit, and it is the recorded one
-        found = replace(found, revision=commit or found.revision).opened()
+        found = replace(found, revision=commit or found.revision, weights=weights).opened()
         config, notes = as_decoder(found.config())
         # of its text part only, where a model that sees says no more; and asked before a skeleton
         # fills in its own
@@ -95,19 +100,16 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     if file is not None or quantization != "none":
         libraries |= installed(*(QUANTIZERS if file is None else ["gguf"]))
     text = config.get_text_config()
-    auto = "float32"
-    if placement.device.type != "cpu":
-        auto = str(own or ("float32" if file is None else file.dtype))
     identity = ModelIdentity(
         name=spec.shown,
-        revision=commit or (f"sha256:{file.sha256}" if file else folder_hash(Path(spec.source))),
+        revision=commit or _revision(spec, file, weights=weights),
         tokenizer=tokenizer_hash(tokenizer),
         chat_template=template_hash(tokenizer),
         architecture=type(shape).__name__,
         n_layers=text.num_hidden_layers,
         width=text.hidden_size,
         n_parameters=sum(p.numel() for p in shape.parameters()),
-        dtype=(auto if spec.dtype == "auto" else spec.dtype).removeprefix("torch."),
+        dtype=_dtype(spec, own, file, full=weights and placement.device.type == "cpu"),
         attention=str(getattr(shape.config, "_attn_implementation", "eager")),
         device=placement.shown,
         device_map=placement.key,
@@ -122,6 +124,21 @@ def find_model(spec: ModelSpec, *, offline: bool = False) -> ModelHandle:
     return ModelHandle(
         spec, identity, tokenizer, stops, longest, causal, shape, placement, adapter, notes
     )
+
+
+def _revision(spec: ModelSpec, file: gguf.GgufFacts | None, *, weights: bool) -> str:
+    """What stands for a commit where a model's files are of this machine."""
+    if file is not None:
+        return f"sha256:{file.sha256}"
+    return folder_hash(Path(spec.source)) if weights else UNREAD
+
+
+def _dtype(spec: ModelSpec, own: Any, file: gguf.GgufFacts | None, *, full: bool) -> str:
+    """Of the weights in memory; `auto` is the checkpoint's own, or float32 where that is wanted."""
+    if spec.dtype != "auto":
+        return spec.dtype
+    stored = own or ("float32" if file is None else file.dtype)
+    return "float32" if full else str(stored).removeprefix("torch.")
 
 
 def _libraries(spec: ModelSpec, placement: Placement) -> dict[str, str]:

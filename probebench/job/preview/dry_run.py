@@ -3,7 +3,6 @@ before it computes."""
 
 from __future__ import annotations
 
-import shutil
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from probebench.job.options import Options
 from probebench.job.prepare import prepare
 from probebench.job.preview.costs import Costs, costs
 from probebench.job.preview.power import Power, power
+from probebench.job.preview.sizes import free_at
 from probebench.probes.enough import size_note
 from probebench.stages.plan import Plan
 from probebench.states.reader import SiteLayout
@@ -79,7 +79,7 @@ class Preview:
             "bytes": {
                 "disk": cost.disk,
                 "disk_further": dict(cost.further),
-                "disk_free": _free(plan.folder),
+                "disk_free": free_at(plan.folder),
                 "weights": cost.memory.weights,
                 "largest_batch": cost.memory.largest,
                 "largest_batch_of": cost.memory.which,
@@ -180,15 +180,6 @@ def _left_out(plan: Plan) -> list[str]:
     return [_line("left out", "; ".join(said))] if said else []
 
 
-def _free(folder: Path) -> int:
-    """Bytes that are free where a folder is, or would be."""
-    return next(
-        shutil.disk_usage(place).free
-        for place in (folder, *folder.absolute().parents)
-        if place.is_dir()
-    )
-
-
 def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     """Disk, memory and time, and what was assumed."""
     low, mid, high = cost.total
@@ -201,7 +192,7 @@ def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
         _line(
             "disk",
             f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; "
-            f"{_free(folder) / 1e9:,.1f} GB free){further}",
+            f"{free_at(folder) / 1e9:,.1f} GB free){further}",
         ),
         _line(
             "memory",

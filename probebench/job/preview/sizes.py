@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,15 @@ def states_size(
             None if scored is None else sum(scored[i] for i in rows),
         )
         for rows in plan_shards(lengths)
+    )
+
+
+def free_at(folder: Path) -> int:
+    """Bytes that are free where a folder is, or would be."""
+    return next(
+        shutil.disk_usage(place).free
+        for place in (folder, *folder.absolute().parents)
+        if place.is_dir()
     )
 
 

@@ -135,7 +135,7 @@ class Checkpoint(Origin):
                 f"{version('transformers')} does not know. A newer one may: pip install -U "
                 "transformers. (The model brings no code of its own.)"
             )
-        if self.local:
+        if self.local and self.weights:
             check_weights(Path(self.source))
         with self.reading(config=raw):
             return AutoConfig.from_pretrained(

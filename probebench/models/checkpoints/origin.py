@@ -35,6 +35,8 @@ class Origin:
     repository."""
     header: gguf.Header | None = None
     """What that file says of itself, once it has been opened."""
+    weights: bool = True
+    """Have a folder's weights to be there? Not where only the shape is asked for."""
 
     @property
     def where(self) -> dict[str, Any]:
