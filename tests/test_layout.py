@@ -21,6 +21,7 @@ ORDER = (
     "maps",
     "record",
     "stages",
+    "engines",
     "detectors",
     "studies",
     "across",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from probebench.detectors.suite import detectors
+from probebench.engines.mapped import map_facts
 from probebench.files import Lock
 from probebench.job.options import Options
 from probebench.job.place import check_place
@@ -68,6 +69,7 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
     Raises:
         RunError: there can be no result.
     """
+    mapped = map_facts(plan.handle, plan.questions.prompt_ids, runner)
     answers = labelled_answers(plan, runner)
     alone = alone_facts(plan, runner, answers)  # while the model is there
     samples = drawn_samples(plan, runner)
@@ -90,4 +92,6 @@ def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:
         else None
     )
     opinion = opinion_facts(plan, answers, opinions)
-    return Findings(data, result, found.absent, sections, fitted, attribution, alone, opinion)
+    return Findings(
+        data, result, found.absent, sections, fitted, attribution, alone, mapped, opinion
+    )

@@ -69,6 +69,8 @@ class Findings:
     attribution: Attribution | None
     alone: dict[str, Any] | None
     """How the first answers differ from those that the same prompts get alone."""
+    mapped: dict[str, Any] | None
+    """How far the model, where it is spread over devices, is from the model in one piece."""
     opinion: dict[str, Any] | None
     """The record's `second_opinion`."""
 
@@ -221,6 +223,7 @@ def _head(prepared: Prepared, runner: Runner, found: Findings) -> dict[str, Any]
             "budgets": runner.budgets.facts(),
             "max_new_tokens": plan.max_new_tokens,
             "alone": found.alone,
+            **({} if found.mapped is None else {"mapped": found.mapped}),
         },
     }
 

@@ -80,10 +80,17 @@ def _batched(run: Concern) -> Iterator[str]:
             else "plain and --dtype float32, or another --attn-implementation"
         )
         yield (
-            f"{found.differ} of the first {found.examples} answers differ from those that "
-            f"the model gives alone, within {found.tokens} tokens: {why}. Compare with "
-            f"--generation {other}."
+            f"{found.differ} of the first {found.examples} answers are not those that the model "
+            f"gives alone, within {found.tokens} tokens: {why}. Compare with --generation {other}."
         )
+
+
+@concern
+def _spread(run: Concern) -> Iterator[str]:
+    """Nobody knows whether the parts of a model on several devices fit together."""
+    generation = run.record.generation
+    if generation and (found := generation.mapped) and found.why:
+        yield f"That the model's parts fit together (--device-map) was not checked: {found.why}."
 
 
 @concern

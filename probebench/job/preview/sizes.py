@@ -35,6 +35,7 @@ from probebench.models.passes.memory import (
     gpu_free,
     host_budget,
     host_free,
+    weights_size,
 )
 from probebench.probes.fit import fit_cell
 from probebench.probes.kinds import Probe
@@ -112,15 +113,6 @@ def planned_budget(handle: ModelHandle, longest: int) -> Budget:
     free = min(gpu_free().values()) - weights_size(handle) / max(torch.cuda.device_count(), 1)
     tokens = Slope.through(*peaks).tokens(free * SHARE)
     return Budget(2 ** int(math.log2(max(tokens, 1))), MOST_EXAMPLES)
-
-
-def weights_size(handle: ModelHandle) -> int:
-    """Bytes of the weights; of quantised ones as if they were not."""
-    return (
-        handle.identity.n_parameters
-        * int(torch.finfo(getattr(torch, handle.identity.dtype)).bits)
-        // 8
-    )
 
 
 def device_memory(

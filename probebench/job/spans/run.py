@@ -13,6 +13,7 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.detectors.text import fit_text
+from probebench.engines.mapped import map_facts
 from probebench.files import Lock, write_json
 from probebench.job.options import Options
 from probebench.job.record import commit
@@ -56,6 +57,7 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
         models = Models(progress, offline=prepared.options.offline)
         runner = LocalRunner(plan.folder, progress, models)
         try:
+            map_facts(plan.handle, [m.prompt_ids for m in plan.marked], runner)
             done = runner.run(TokenStates(plan))
             vectors = TokenVectors.of(plan, done)
             fits = fit_layers(plan, vectors, progress)

@@ -54,6 +54,15 @@ def host_free() -> int:
     return int(psutil.virtual_memory().available)
 
 
+def weights_size(handle: ModelHandle) -> int:
+    """Bytes of the weights; of quantised ones as if they were not."""
+    return (
+        handle.identity.n_parameters
+        * int(torch.finfo(getattr(torch, handle.identity.dtype)).bits)
+        // 8
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Slope:
     """What a pass costs: a fixed part, and a part for each padded token."""

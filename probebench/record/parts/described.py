@@ -219,6 +219,17 @@ class AloneFacts(Part):
     """The largest difference of log-probabilities up to there."""
 
 
+class MappedFacts(Part):
+    """A model that is spread over devices, held against the same model in one piece."""
+
+    tokens: Count
+    """Of the first prompt, that both gave a probability."""
+    logprob_gap: float | None
+    """The largest difference of their log-probabilities; null where it was not checked."""
+    why: str | None
+    """Why it was not."""
+
+
 class GenerationFacts(Part):
     """How answers were generated."""
 
@@ -230,6 +241,8 @@ class GenerationFacts(Part):
     """Where answers were cut off; null where the model gave none."""
     alone: AloneFacts | None = None
     """Null where the model gave none."""
+    mapped: MappedFacts | None = None
+    """Null where the model was on one device."""
 
 
 class Package(Part):

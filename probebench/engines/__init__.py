@@ -1,0 +1,1 @@
+"""Engines: where the stages of a run are computed."""
