@@ -47,7 +47,7 @@ rows() {
 
 # what docs/results.md shows beside the rows; settings of the protocol are overridden, so these do not rank
 pictures() {
-    one $smol cities_sites --task cities --sites all --attribution --positions -3,-2,-1,statement_last --skip p-true
+    one $smol cities_sites --task cities --sites all --attribution --positions -2,statement_last --skip p-true
     if [ -n "${TRIVIAQA:-}" ]; then
         set -- --task triviaqa --data "$TRIVIAQA" --max-new-tokens 24 --skip p-true
         one $smol triviaqa_kit "$@" --encoder "$models/all-MiniLM-L6-v2"

@@ -20,6 +20,7 @@ from scipy.stats import binomtest
 import probebench.leaderboard.board.entries
 from probebench.errors import UsageError
 from probebench.leaderboard.board.build import build
+from probebench.leaderboard.board.curves import down, layer_curve
 from probebench.leaderboard.board.data import script_text
 from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.models import family_of, safe_slug, size_in_name
@@ -39,6 +40,7 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_interval
 from probebench.metrics.intervals import wilson
+from probebench.record.parts.measured import CellName
 from probebench.report.write.escape import latex, markdown
 
 D3 = ("7.9.2", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1")
@@ -366,6 +368,30 @@ def test_hostile_text_stays_text_in_every_file(built):
             text = path.read_text()
             assert path.suffix == ".csv" or ("<img" not in text and "<script>" not in text), path
             assert "\u2028" not in text or path.suffix in {".html", ".csv"}
+
+
+def test_a_task_page_says_each_run_in_a_sentence_and_draws_it_by_layer(built):
+    run = run_entry("org/one")
+    told = replace(
+        run.detectors[1], difference=0.2, difference_low=0.1, difference_high=0.3, auroc=0.6
+    )
+    run = replace(run, detectors=(run.detectors[0], told))
+    folder = built(run, paper_entry("org/P-7B", 0.8))
+    page = " ".join((folder / "site/tasks/people.html").read_text().split())
+    assert f"It is better than the hardest baseline, {told.label} (0.600)" in page
+    assert page.count('class="curve c0"') == 2  # the line and its key
+    assert "By layer" not in (folder / "site/tasks/triviaqa.html").read_text(), "papers have no map"
+
+
+def test_a_line_by_layer_breaks_where_a_layer_has_no_number():
+    run = run_entry("org/one")
+    at = CellName(site="resid", layer="1", position="-1")
+    line = layer_curve(replace(run, selection=at))
+    own = {c.layer: c.auroc for c in run.cells if c.position == "-1"}
+    assert own["0"] is None and line.path.count("M") == 2
+    assert line.auroc == own["1"] and line.path.startswith(f"M46.0 {down(own['emb']):.1f}")
+    assert layer_curve(replace(run, current=False)) is None
+    assert down(0.1) == down(0.3) > down(0.5) > down(1.0)
 
 
 def test_pages_allow_no_inline_code_and_no_other_server():

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
+from probebench.leaderboard.board.curves import LayerCurve, across, best_curves, down, layer_curve
 from probebench.leaderboard.board.data import map_data, row_data, script, standing_data
 from probebench.leaderboard.board.models import Model, safe_slug
 from probebench.leaderboard.board.rows import TIERS, Board, BoardRow, best_first, hardest_baseline
@@ -32,6 +33,10 @@ FIRST = 50
 """Rows that stand in a page itself, for readers without scripts."""
 
 
+SENTENCES = 8
+"""Runs that are said in words above the table."""
+
+
 class Site:
     """A site being written.
 
@@ -46,6 +51,8 @@ class Site:
         self.out = out
         self.maps: dict[str, list[dict[str, str]]] = {}
         """Slug of a model -> its maps: task, site and key of the data file."""
+        self.curves: dict[str, list[LayerCurve]] = {}
+        """Name of a task -> a line per submission."""
         self.warnings: dict[str, list[str]] = {}
         self.slugs: dict[str, str] = {}
         """Name of a task -> its name in addresses."""
@@ -74,6 +81,8 @@ class Site:
         """Write the maps of a submission, one file per site; called while its cells are in
         memory."""
         model = safe_slug(entry.slug)
+        if (curve := layer_curve(entry)) is not None:
+            self.curves.setdefault(entry.task, []).append(curve)
         if entry.warnings:
             words = (
                 f"{entry.task}: "
@@ -144,6 +153,10 @@ class Site:
             slug=slug,
             card=card,
             first_rows=headline[:FIRST],
+            said=_said(headline, rows),
+            curves=best_curves(self.curves.get(name, ())),
+            across=across,
+            down=down,
         )
         return {
             "name": name,
@@ -174,6 +187,7 @@ class Site:
             model=model,
             maps=maps,
             headline=[(r, hardest_baseline(r, rows)) for r in headline],
+            said=_said(headline, rows),
             warnings=self.warnings.get(model.slug, []),
         )
 
@@ -200,6 +214,14 @@ def _task_cards() -> dict[str, Task]:
         return {task.name: task for task in list_tasks()}
     except ProbebenchError:
         return {}
+
+
+def _said(
+    headline: Sequence[BoardRow], rows: Sequence[BoardRow]
+) -> list[tuple[BoardRow, BoardRow | None]]:
+    """The runs that a page says in a sentence each, with their hardest baselines: the best ones."""
+    runs = [r for r in headline if r.cell and r.current and r.auroc is not None]
+    return [(r, hardest_baseline(r, rows)) for r in sorted(runs, key=best_first)[:SENTENCES]]
 
 
 def _first_group(headline: Sequence[BoardRow]) -> list[BoardRow]:
