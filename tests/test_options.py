@@ -52,6 +52,7 @@ BAD = {
     "exact_answer": ("new_word", "Unknown exact_answer 'new_word'. Did you mean 'new_words'?"),
     "positions": (["frst_answer"], "Unknown position 'frst_answer'. Did you mean 'first_answer'?"),
     "sites": (["rezid"], "Unknown site 'rezid'. Did you mean 'resid'?"),
+    "log_to": (["wandbb"], "Unknown log_to 'wandbb'. Did you mean 'wandb'?"),
     "batching": ("exactly", "Unknown batching 'exactly'. Did you mean 'exact'?"),
     "probe": ("logistik", "Unknown probe 'logistik'. Did you mean 'logistic'?"),
     "solver": ("batch", "Unknown solver 'batch'. Did you mean 'batched'?"),

@@ -99,7 +99,7 @@ for command in (
     Later("runs", "runs:runs_command", "List runs: model, task, state, AUROC and size."),
     Later("clean", "runs:clean_command", "Free what finished runs do not need."),
     Later("cite", "report:cite_command", "Print BibTeX of the suite and of what a run rests on."),
-    Later("export", "report:export_command", "Describe the selected probe for others, as a card."),
+    Later("export", "report:export_command", "Write a run as others keep it, or log it."),
     Later(
         "answers",
         "answers:answers_command",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from probebench.cli.values import split_names
+
+if TYPE_CHECKING:
+    from probebench.record.run import Run
 
 
 @click.command("report")
@@ -69,26 +74,58 @@ def cite_command(runs: tuple[str, ...]) -> None:
 @click.command("export")
 @click.argument("run", type=click.Path(), metavar="RUN")
 @click.option(
-    "--to", "kind", type=click.Choice(["probe-card"]), required=True, help="What to write."
+    "--to",
+    "kind",
+    type=click.Choice(["probe-card", "every-eval-ever", "hub", "trackio", "wandb"]),
+    required=True,
+    help="What to write, or where to log.",
 )
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="A .json or .md file; default: both, in the run.",
+    type=click.Path(),
+    metavar="PATH",
+    help="A folder; of a card a .json or .md file. Default: in the run.",
 )
 @click.option(
     "--licence",
     type=click.Choice(["apache-2.0", "mit", "cc-by-4.0", "cc0"]),
-    help="Under which you give the probe on.",
+    help="Of a card: under which you give the probe on.",
 )
-def export_command(run: str, kind: str, out: str | None, licence: str | None) -> None:
-    """Write a finished run's selected probe as a card that others can read. Unmeasured fields are
-    absent."""
+@click.option("--organization", metavar="NAME", help="Of every-eval-ever: who ran it.")
+@click.option(
+    "--relationship",
+    type=click.Choice(["first_party", "third_party", "collaborative", "other"]),
+    default="third_party",
+    show_default=True,
+    help="Of every-eval-ever: of who ran it to who made the model.",
+)
+@click.option(
+    "--model-id", metavar="ORG/NAME", help="Of every-eval-ever: the model, where it is a folder."
+)
+@click.option("--dataset", metavar="ORG/NAME", help="Of hub: the task's data set there.")
+@click.option("--link", metavar="URL", help="Of hub: where the run can be looked at.")
+def export_command(run: str, kind: str, out: str | None, licence: str | None, **said: Any) -> None:
+    """Write a finished run as others keep it: a card of the selected probe, results for Every Eval
+    Ever or for a model's page on the hub; or log it. Nothing is sent but to a tracker. What was not
+    measured is absent."""
     from probebench.record.run import Run
+
+    opened = Run.load(run)
+    if kind == "probe-card":
+        _card(opened, out, licence)
+        return
+    from pathlib import Path
+
+    from probebench.record.exports.kinds import KINDS, Said
+
+    for path in KINDS[kind](opened, None if out is None else Path(out), Said(**said)):
+        click.echo(str(path))
+
+
+def _card(run: Run, out: str | None, licence: str | None) -> None:
     from probebench.report.probecard.files import write_card
 
-    paths, absent = write_card(Run.load(run), out, licence)
+    paths, absent = write_card(run, out, licence)
     for path in paths:
         click.echo(str(path))
     if absent:

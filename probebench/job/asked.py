@@ -149,5 +149,8 @@ class Asked(TypedDict, total=False):
     out: str | Path | None
     """Run directory; default: runs/<model>/<task>."""
 
+    log_to: str | Sequence[str]
+    """Also put the finished run into wandb or trackio, or both."""
+
     offline: bool
     """Never ask the hub; use what is cached here."""

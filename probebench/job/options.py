@@ -211,6 +211,16 @@ class Options(AnswerOptions):
     out: str | None = option(
         None, "Run directory; default: runs/<model>/<task>.", RUN, path=True, changes="nothing"
     )
+    log_to: tuple[str, ...] = option(
+        (),
+        "Also put the finished run into wandb or trackio, or both.",
+        RUN,
+        more="A run that is found finished is not put there again (docs/exports.md).",
+        examples=("trackio", "wandb"),
+        read="names",
+        check=rules.check_trackers,
+        changes="nothing",
+    )
     offline: bool = option(
         False, "Never ask the hub; use what is cached here.", MODEL, changes="nothing"
     )

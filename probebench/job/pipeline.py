@@ -12,6 +12,7 @@ from probebench.job.place import check_place
 from probebench.job.prepare import Prepared, prepare
 from probebench.job.write import Findings, write_run
 from probebench.progress import Progress
+from probebench.record.exports.trackers import log_run
 from probebench.record.run import Run
 from probebench.scoring.score import score_run
 from probebench.scoring.select import select
@@ -43,12 +44,20 @@ def evaluate(options: Options, progress: Progress | None = None) -> Run:
 
 
 def run_prepared(prepared: Prepared) -> Run:
-    """Run a job that was checked, or find it done.
+    """Run a job that was checked, or find it done; a run that is new is put into the trackers that
+    were asked for.
 
     Raises:
         UsageError: meanwhile its folder holds another run.
-        RunError: the run cannot give a result.
+        RunError: the run cannot give a result, or it is finished and a tracker does not take it.
     """
+    run = _run(prepared)
+    for tracker in () if run.resumed else prepared.options.log_to:
+        log_run(run, tracker)
+    return run
+
+
+def _run(prepared: Prepared) -> Run:
     started, plan = time.time(), prepared.plan
     with Lock(plan.folder):
         if (finished := prepared.finished()) is not None:

@@ -67,6 +67,13 @@ def check_site_names(flag: str, names: tuple[str, ...]) -> None:
     check_sites(names)
 
 
+def check_trackers(flag: str, names: tuple[str, ...]) -> None:
+    """Every one is a tracker that is installed."""
+    from probebench.record.exports.trackers import check_trackers
+
+    check_trackers(flag, names)
+
+
 def check_probe(flag: str, name: str) -> None:
     """A kind of probe, or a factory that can be imported."""
     from probebench.probes.kinds import get_probe

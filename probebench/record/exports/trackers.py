@@ -1,0 +1,85 @@
+"""A run in an experiment tracker: wandb, or trackio, which speaks the same words.
+
+Neither is installed with the suite. Where they send what they are given, and as whom, is theirs to
+know: their own settings hold (`WANDB_MODE`, `WANDB_API_KEY`, `TRACKIO_SPACE_ID` and others).
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any
+
+from probebench.errors import RunError, UnknownNameError
+from probebench.models.optional import need
+from probebench.record.exports.scores import scores
+from probebench.record.run import Run
+
+TRACKERS = ("trackio", "wandb")
+PROJECT = "probebench"
+"""Where runs are put, unless `WANDB_PROJECT` or `TRACKIO_PROJECT` says another."""
+MAP = "heatmap.png"
+
+
+def check_trackers(flag: str, names: tuple[str, ...]) -> None:
+    """Are they known, and there?
+
+    Raises:
+        UsageError: one is not known, or not installed.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UnknownNameError(flag, name, TRACKERS)
+        need(f"{flag} {name}", name)
+
+
+def log_run(run: Run, tracker: str) -> None:
+    """Put a finished run into a tracker: its settings, every number with its interval and n, the
+    selected position layer by layer, and its map.
+
+    Args:
+        run: a finished run.
+        tracker: one of `TRACKERS`.
+
+    Raises:
+        UsageError: the tracker is not installed.
+        RunError: the tracker refuses; the run is finished all the same.
+    """
+    need(f"Logging to {tracker}", tracker)
+    try:
+        _log(run, import_module(tracker), os.environ.get(f"{tracker.upper()}_PROJECT", PROJECT))
+    except Exception as error:  # whatever a tracker raises, it is not the run that failed
+        raise RunError(
+            f"The run in {run.folder} is finished, but {tracker} did not take it: "
+            f"{type(error).__name__}: {error}. To try again: probebench export {run.folder} --to "
+            f"{tracker}"
+        ) from error
+
+
+def _log(run: Run, tracker: Any, project: str) -> None:
+    r = run.record
+    config = {
+        "settings": r.settings.plain(),
+        "model": r.model.plain(),
+        "task": r.task.plain(),
+        "versions": dict(r.versions),
+        "selected": f"{r.selection.site}, layer {r.selection.layer}, {r.selection.position}",
+        "key": r.key,
+        "warnings": list(r.warnings),
+    }
+    tracker.init(project=project, name=f"{r.model.name} on {r.task.name}", config=config)
+    try:
+        curve = run.matrix("auroc", split="validation", site=r.selection.site)
+        for step, value in enumerate(curve[r.selection.position].dropna()):
+            tracker.log({"layer/validation_auroc": float(value)}, step=step)
+        numbers: dict[str, Any] = {}
+        for score in scores(r):
+            at = score.name.replace(".", "/")
+            numbers |= {at: score.value, f"{at}_n": score.n}
+            if score.interval is not None:
+                numbers |= {f"{at}_low": score.interval.low, f"{at}_high": score.interval.high}
+        if (run.folder / MAP).is_file():
+            numbers["map"] = tracker.Image(str(run.folder / MAP))
+        tracker.log(numbers, step=len(curve))
+    finally:
+        tracker.finish()
