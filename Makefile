@@ -27,4 +27,6 @@ install: $(BIN)/.installed
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@# Its checks run on every Python of ours; its own bound is 3.12, and what else it asks for is only for its converters.
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python -c constraints.txt every-eval-ever
 	touch $@
