@@ -19,7 +19,6 @@ from safetensors.numpy import save
 import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, RunError, StatesError, UnknownNameError, UsageError
-from probebench.files import ShardStore
 from probebench.models.loading import ModelSpec, find_model
 from probebench.record.run import Run
 from probebench.states.exchange.export import export
@@ -31,6 +30,7 @@ from probebench.states.importing.importer import import_states
 from probebench.states.importing.numbers import inspect
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import states_bytes
+from probebench.store.shards import ShardStore
 from probebench.types import EMB
 
 N = 100
@@ -191,7 +191,8 @@ def test_wrong_shapes_and_names_are_found(tmp_path):
 
 def test_a_changed_shard_is_named_with_what_was_expected(tmp_path):
     folder, _, _ = made(tmp_path)
-    expected = open_states(folder).shards["1.safetensors"][:16]
+    (told,) = open_states(folder).shards["1.safetensors"]
+    expected = told[:16]
     content = bytearray((folder / "1.safetensors").read_bytes())
     content[-1] ^= 1
     (folder / "1.safetensors").write_bytes(content)

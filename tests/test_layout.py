@@ -31,8 +31,8 @@ ORDER = (
     "cli",
 )
 """The packages, lowest first: each imports from those before it."""
-LOW = ("_version", "errors", "types", "text", "files", "hub", "progress")
-"""Modules at the top of the package that every package may import."""
+LOW = ("_version", "errors", "types", "text", "files", "store", "hub", "progress")
+"""Modules at the top of the package, and one package, that every package may import."""
 HIGH = ("api", "__init__", "cli", "__main__")
 """Those that may import every package, lowest first; `cli` stands among them."""
 FUNCTION, FILE, FOLDER, TOP = 60, 300, 12, 10

@@ -10,8 +10,8 @@ import probebench
 from probebench.across.listing import free, freeable, runs_under, size_of
 from probebench.cli.main import main
 from probebench.errors import BadFileError
-from probebench.files import Lock
 from probebench.record.run import Run
+from probebench.store.lock import Lock
 from probebench.text import size
 
 SMALL = {

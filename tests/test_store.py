@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from probebench.errors import LockedError, RunError
-from probebench.files import Lock, ShardStore, clean_json, write_atomic, write_json
+from probebench.errors import LockedError, RunError, UsageError
+from probebench.files import HOST, clean_json, write_atomic, write_json
+from probebench.store import lock
+from probebench.store.lock import Lock
+from probebench.store.shards import ShardStore, manifests
 
 
 def test_shards_are_found_again(tmp_path):
@@ -81,6 +84,101 @@ def test_second_process_says_so(tmp_path):
         pass
 
 
+def test_several_writers_or_one_alone(tmp_path):
+    with Lock(tmp_path, "1-of-2"), Lock(tmp_path, "2-of-2"):
+        with pytest.raises(LockedError, match="as 1-of-2, one of several"), Lock(tmp_path):
+            pass
+        with pytest.raises(LockedError, match="as 2-of-2. Wait"), Lock(tmp_path, "2-of-2"):
+            pass
+    with Lock(tmp_path), pytest.raises(LockedError, match=f"working in {tmp_path}. Wait"):
+        lock.PATIENCE, before = 0.1, lock.PATIENCE
+        try:
+            with Lock(tmp_path, "1-of-2"):
+                pass
+        finally:
+            lock.PATIENCE = before
+    with Lock(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_writer_that_was_killed_keeps_no_one_out(tmp_path):
+    code = f"""if 1:
+        import os
+        from pathlib import Path
+        from probebench.store.lock import Lock
+        Lock(Path({str(tmp_path)!r}), "gone").__enter__()
+        os._exit(9)"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 9
+    assert (tmp_path / ".lock-gone").exists()
+    with Lock(tmp_path):
+        assert not (tmp_path / ".lock-gone").exists()
+
+
+def test_writers_leave_alone_what_others_write(tmp_path):
+    elsewhere = tmp_path / ".x.bin.other-1.tmp"
+    elsewhere.write_bytes(b"half")
+    with Lock(tmp_path, "a"):
+        assert elsewhere.exists()
+    with Lock(tmp_path):
+        assert not elsewhere.exists()
+
+
+def test_shards_of_several_writers_are_one_list(tmp_path):
+    one, two = (ShardStore(tmp_path, "x", {}, name) for name in ("one", "two"))
+    one.write("0.bin", b"a")
+    two.write("1.bin", b"b")
+    two.write("2.bin", b"c")
+    assert not one.has("1.bin")
+    one.refresh()
+    assert all(one.has(f"{i}.bin") for i in range(3))
+    whole = ShardStore(tmp_path, "x", {})
+    whole.write("3.bin", b"d")
+    names = [path.name for path in manifests(whole.folder)]
+    assert names == ["manifest.jsonl", "manifest-one.jsonl", "manifest-two.jsonl"]
+    assert sorted(ShardStore(tmp_path, "x", {}).shards) == [f"{i}.bin" for i in range(4)]
+    # a writer that begins again goes on with its own list
+    ShardStore(tmp_path, "x", {}, "two").write("4.bin", b"e")
+    assert len(manifests(whole.folder)[2].read_text().splitlines()) == 4
+
+
+def test_a_shard_written_twice_is_there_once_and_whole(tmp_path):
+    """Two machines may round differently: the last content counts, by whichever list names it."""
+    one, two = (ShardStore(tmp_path, "x", {}, name) for name in ("one", "two"))
+    one.write("0.bin", b"a")
+    two.write("0.bin", b"b")
+    again = ShardStore(tmp_path, "x", {})
+    assert list(again.shards) == ["0.bin"]
+    assert (again.has("0.bin"), again.read("0.bin")) == (True, b"b")
+    (again.folder / "0.bin").write_bytes(b"c")
+    assert not again.has("0.bin")
+
+
+def test_a_writer_that_only_looks_writes_nothing(tmp_path):
+    ShardStore(tmp_path, "x", {}, "one")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="letters, digits"):
+        ShardStore(tmp_path, "x", {}, "1/2")
+
+
+def test_a_list_that_cannot_be_written_names_no_shard(tmp_path, monkeypatch):
+    store = ShardStore(tmp_path, "x", {})
+    store.write("0.bin", b"a")
+    replace = Path.replace
+
+    def full(path, target):
+        if target.name == "manifest.jsonl":
+            raise OSError(28, "No space left on device")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        store.write("1.bin", b"b")
+    monkeypatch.undo()
+    store.write("2.bin", b"c")
+    again = ShardStore(tmp_path, "x", {})
+    assert [again.has(f"{i}.bin") for i in range(3)] == [True, False, True]
+
+
 def test_a_run_that_fails_as_another_begins_does_not_stop_it(tmp_path, monkeypatch):
     import filelock
 
@@ -106,7 +204,9 @@ def test_what_a_dead_process_left_half_written_is_removed(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True
     )
-    dead, alive = (tmp_path / f".x.bin.{pid}.tmp" for pid in (int(done.stdout), os.getppid()))
+    dead, alive = (
+        tmp_path / f".x.bin.{HOST}-{pid}.tmp" for pid in (int(done.stdout), os.getppid())
+    )
     for path in (dead, alive):
         path.write_bytes(b"half")
     with Lock(tmp_path):

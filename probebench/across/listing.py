@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from probebench.errors import BadFileError, LockedError
-from probebench.files import MANIFEST, STAGES, Lock
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
+from probebench.store.lock import Lock
+from probebench.store.shards import STAGES, manifests
 
 State = Literal["finished", "unfinished", "unreadable"]
 
@@ -61,7 +62,7 @@ def _places(folder: Path) -> Iterator[Path]:
 
 def _stages(folder: Path) -> list[Path]:
     """Folders of stages in a run directory: those with the list of shards that a stage writes."""
-    return sorted(place.parent for place in (folder / STAGES).glob(f"*/{MANIFEST}"))
+    return [place for place in sorted((folder / STAGES).glob("*")) if manifests(place)]
 
 
 def _listed(folder: Path) -> Listed:

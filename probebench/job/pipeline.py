@@ -6,7 +6,6 @@ import time
 
 from probebench.detectors.suite import detectors
 from probebench.engines.mapped import map_facts
-from probebench.files import Lock
 from probebench.job.options import Options
 from probebench.job.place import check_place
 from probebench.job.prepare import Prepared, prepare
@@ -28,6 +27,7 @@ from probebench.stages.sampling.drawn import drawn_samples
 from probebench.stages.second_judge import model_opinions, opinion_facts
 from probebench.stages.stage import LocalRunner, Runner
 from probebench.stages.states import hidden_states
+from probebench.store.lock import Lock
 from probebench.studies.registry import Scored
 from probebench.studies.resplits import resplits
 from probebench.studies.suite import studies

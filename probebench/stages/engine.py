@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probebench.files import ShardStore
 from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.loading import load_model
 from probebench.models.passes.batches import Budget
 from probebench.models.untrained import untrained
 from probebench.progress import Progress
+from probebench.store.shards import ShardStore
 
 
 class Models:
@@ -89,10 +89,13 @@ class Budgets:
     Args:
         folder: the run directory.
         tell: told after every batch how many examples of the shard at work are through.
+        writer: who keeps them, where several write into this directory at once.
     """
 
-    def __init__(self, folder: Path, tell: Callable[[int], None] | None = None) -> None:
-        self.folder, self.tell = folder, tell
+    def __init__(
+        self, folder: Path, tell: Callable[[int], None] | None = None, writer: str = ""
+    ) -> None:
+        self.folder, self.tell, self.writer = folder, tell, writer
         self._stores: dict[str, ShardStore] = {}
         self._found: dict[str, Budget] = {}
 
@@ -107,7 +110,7 @@ class Budgets:
             find: makes it when there is none; may load the model.
         """
         store = self._stores.setdefault(
-            name, ShardStore(self.folder, "budgets", {"for": name, **inputs})
+            name, ShardStore(self.folder, "budgets", {"for": name, **inputs}, self.writer)
         )
 
         def needed() -> Budget:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from probebench.files import STAGES, Background, ShardStore, content_key, shard_name
+from probebench.files import content_key
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
 from probebench.stages.engine import Budgets, Models, Work
 from probebench.states.extract import plan_shards
+from probebench.store.shards import STAGES, Background, ShardStore, shard_name
 
 T = TypeVar("T")
 X = TypeVar("X")
@@ -163,11 +164,12 @@ class LocalRunner:
         folder: the run directory, locked.
         progress: what it reports to.
         models: where stages find theirs.
+        writer: its name, where several write into this directory at once; as in `ShardStore`.
     """
 
-    def __init__(self, folder: Path, progress: Progress, models: Models) -> None:
-        self.folder, self.progress, self.models = folder, progress, models
-        self.budgets = Budgets(folder, progress.begun)
+    def __init__(self, folder: Path, progress: Progress, models: Models, writer: str = "") -> None:
+        self.folder, self.progress, self.models, self.writer = folder, progress, models, writer
+        self.budgets = Budgets(folder, progress.begun, writer)
 
     def find(self, stage: Stage[T]) -> Finished[T] | None:
         """A stage that is there already; None when a shard of it is missing."""
@@ -185,7 +187,8 @@ class LocalRunner:
         return done
 
     def _look(self, stage: Stage[T]) -> tuple[Finished[T], list[int]]:
-        store, shards = ShardStore(self.folder, stage.name, stage.inputs), stage.shards()
+        store = ShardStore(self.folder, stage.name, stage.inputs, self.writer)
+        shards = stage.shards()
         names = [shard_name(i, stage.suffix) for i in range(len(shards))]
         missing = [i for i, name in enumerate(names) if not store.has(name)]
         return Finished(stage, store, shards), missing

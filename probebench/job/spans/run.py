@@ -14,7 +14,7 @@ import numpy as np
 from probebench._version import __version__
 from probebench.detectors.text import fit_text
 from probebench.engines.mapped import map_facts
-from probebench.files import Lock, write_json
+from probebench.files import write_json
 from probebench.job.options import Options
 from probebench.job.record import commit
 from probebench.job.spans.prepare import PreparedSpans, prepare_spans
@@ -32,6 +32,7 @@ from probebench.stages.stage import LocalRunner
 from probebench.stages.tokens.fits import TokenFits, fit_layers, labels_of
 from probebench.stages.tokens.plan import SpanPlan
 from probebench.stages.tokens.read import TokenStates, TokenVectors
+from probebench.store.lock import Lock
 from probebench.types import SPLITS, Floats, split_index
 
 WINDOW = 80

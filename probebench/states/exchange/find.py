@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from probebench.errors import BadFileError, StatesError
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import NAMES, Shard
+from probebench.store.shards import ENDING, MANIFEST, manifests, read_manifests, sums_of
 from probebench.types import EMB, layer_name
 
 CONVENTION = (
@@ -55,8 +56,9 @@ class Stored:
     """Content key of everything that decides the numbers."""
     inputs: Mapping[str, Any]
     """What the key is of."""
-    shards: Mapping[str, str]
-    """File name -> SHA-256, as the manifest says."""
+    shards: Mapping[str, frozenset[str]]
+    """File name -> SHA-256 of its content, as the manifests say; several where it was written more
+    than once."""
     model: Mapping[str, Any]
     """Name (where known), revision, architecture, ... of the model that made them."""
     absent: Mapping[str, str]
@@ -101,7 +103,7 @@ def find_states(path: str | Path) -> Path:
         BadFileError: there is none, or more than one.
     """
     path = Path(path)
-    if (path / INDEX).is_file() or (path / "manifest.jsonl").is_file():
+    if (path / INDEX).is_file() or manifests(path):
         return path
     if (path / RECORD).is_file():
         run = _read_run(path)
@@ -191,27 +193,20 @@ def states_of(
     return stored
 
 
-def read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """First line of a stage's manifest, and the checksum of each of its files.
+def read_manifest(folder: Path) -> tuple[Mapping[str, Any], dict[str, frozenset[str]]]:
+    """First line of a stage's manifests, and the checksums of each of its files, of which it has
+    one.
 
     Raises:
-        StatesError: it is not there, or its first line cannot be read.
+        StatesError: there is none, or none whose first line can be read.
     """
-    try:
-        lines = (folder / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
-        head = json.loads(lines[0])
-        head["key"], head["inputs"]
-    except (OSError, ValueError, IndexError, KeyError, TypeError) as error:
+    found = list(read_manifests(folder))
+    if not found:
         raise StatesError(
-            f"{folder / 'manifest.jsonl'} is not there or not whole ({error}). Run the same "
-            "command again."
-        ) from None
-    shards = {}
-    for line in lines[1:]:
-        with suppress(json.JSONDecodeError, KeyError):  # a line torn by a kill names no shard
-            entry = json.loads(line)
-            shards[entry["file"]] = entry["sha256"]
-    return head, shards
+            f"{folder / (MANIFEST + ENDING)} is not there or not whole. Run the same command again."
+        )
+    head = found[0].head
+    return head, sums_of([one for one in found if one.head["key"] == head["key"]])
 
 
 def _read_run(folder: Path) -> KeptBy:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, UnknownNameError, UsageError
-from probebench.files import Lock, ShardStore, content_key
+from probebench.files import content_key
 from probebench.models.asking import given_questions
 from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
 from probebench.options.field import options_of
@@ -34,6 +34,8 @@ from probebench.states.importing.store import examples_table, write_shards
 from probebench.states.importing.there import There, find_there, tokenized
 from probebench.states.positions import locate, resolve_positions
 from probebench.states.shards import STATE_DTYPES
+from probebench.store.lock import Lock
+from probebench.store.shards import ShardStore
 
 INSPECTED = 32
 """Answers held against the convention before anything is written."""

@@ -11,7 +11,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError
-from probebench.files import ShardStore
 from probebench.progress import Progress
 from probebench.states.exchange.verify import verify
 from probebench.states.extract import plan_shards
@@ -20,6 +19,7 @@ from probebench.states.importing.there import There
 from probebench.states.positions import present
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import host_dtype, states_bytes, to_bfloat16, widened
+from probebench.store.shards import ShardStore
 from probebench.tasks.given import GivenAnswer
 from probebench.tasks.split import split_examples
 from probebench.types import AnyFloats, layer_name

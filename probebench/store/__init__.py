@@ -1,0 +1,1 @@
+"""What a run directory keeps of its stages, and who may write in it."""
