@@ -5,6 +5,7 @@ Nothing in it is fetched, while building or while reading: no font, script or pi
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ suppress_warnings = ["myst.header"]
 # Blocks of code are commands where they name no language; single backticks in docstrings are code.
 highlight_language = "bash"
 default_role = "code"
+smartquotes = False  # options begin with two dashes
 pygments_style = "friendly"
 pygments_dark_style = "github-dark"
 autodoc_member_order = "bysource"
@@ -52,6 +54,17 @@ html_show_sphinx = True
 html_math_renderer = "mathml"
 
 
+NAMED_BY_FILE = re.compile(r"\[(?:docs/)?[\w/-]+\.md\](?=\([\w./-]+\.md(?:#[\w-]+)?\))")
+"""A link whose words are the name of the page's file, as a reader of the repository wants them."""
+
+
+def named_by_title(app: Sphinx, page: str, *source: object) -> None:
+    """Here such a link has the page's title, or the heading's."""
+    text = source[-1]
+    assert isinstance(text, list)
+    text[0] = NAMED_BY_FILE.sub("[]", text[0])
+
+
 def block_of_math(page: HTML5Translator, node: nodes.math_block) -> None:
     """A formula as MathML, which browsers set by themselves."""
     page.body.append(latex2mathml.tex2mathml(node.astext(), as_block=True))
@@ -66,6 +79,8 @@ def math_in_a_line(page: HTML5Translator, node: nodes.math) -> None:
 
 def setup(app: Sphinx) -> None:
     """What the pages need beside Sphinx itself."""
+    app.connect("source-read", named_by_title)
+    app.connect("include-read", named_by_title)
     app.add_html_math_renderer("mathml", (math_in_a_line, None), (block_of_math, None))
     app.add_directive("commands", made.Commands)
     app.add_directive("registry", made.Registry)

@@ -1,13 +1,19 @@
 """The documents hold together: links lead somewhere, paths exist, the tree and the figure are those
 of the code, and every script starts."""
 
+import ast
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import click
 import pytest
+
+from probebench.cli.main import Later, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -54,6 +60,61 @@ def test_paths_that_a_page_names_exist(name):
     assert not missing
 
 
+SHOWN = re.compile(
+    r"^(?:\$ | {4,})?(?:\S*bin/)?(probebench .+)$|`(probebench [^`]+)`", re.MULTILINE
+)
+"""A command in a block of code, or inside a sentence."""
+ELSEWHERE = {"CHANGELOG.md", "DECISIONS.md"}
+"""What once was; a command in it may have another name today."""
+
+
+def shown():
+    """Every command that a page shows, with the page."""
+    for page in PAGES:
+        if page.name not in ELSEWHERE:
+            text = page.read_text().replace("\\\n", " ")
+            for found in SHOWN.finditer(text):
+                yield page, found[1] or found[2]
+
+
+def words_of(command):
+    """Its words, up to a comment or another command."""
+    words = shlex.split(command, comments=True)[1:]
+    ends = [i for i, w in enumerate(words) if w in ("|", "&&", ">", ";", "||", "&")]
+    return words[: min(ends, default=None)]
+
+
+def misread(command):
+    """Words of a command that the command line does not know."""
+    at, words = main, words_of(command)
+    while isinstance(at, click.Group) and words and words[0] not in ("...", "--help"):
+        if (found := at.commands.get(words[0])) is None:
+            return [words[0]]
+        at, words = found.found() if isinstance(found, Later) else found, words[1:]
+    known = {o: p for p in at.params for o in (*p.opts, *p.secondary_opts)}
+    known |= dict.fromkeys(("-h", "--help", "--version"))
+    wrong = []
+    for word, after in pairwise([*words, ""]):
+        name, _, value = word.partition("=")
+        if word.startswith("--") and name not in known:
+            wrong.append(word)
+        kind = getattr(known.get(name), "type", None)
+        if isinstance(kind, click.Choice) and (said := value or after).islower():
+            wrong += [] if said in kind.choices else [f"{word} {said}"]
+    return wrong
+
+
+def test_commands_that_pages_show_are_taken_by_the_command_line():
+    found = list(shown())
+    assert len(found) > 80
+    assert misread("probebench eval --modell tiny --dtype float31") == [
+        "--modell",
+        "--dtype float31",
+    ]
+    wrong = {(page.name, command): misread(command) for page, command in found}
+    assert {k: v for k, v in wrong.items() if v} == {}
+
+
 def test_readme_is_short_and_begins_with_what_it_is():
     text = (ROOT / "README.md").read_text()
     assert text.count("\n") <= 120
@@ -69,7 +130,12 @@ def test_readme_is_short_and_begins_with_what_it_is():
     assert places == sorted(places)
 
 
-def test_the_summary_in_readme_is_what_a_run_prints():
+@pytest.mark.parametrize(
+    ("page", "row"),
+    [("README.md", "SmolLM2-135M*/cities"), ("docs/start.md", "tiny/people")],
+    ids=["README", "start"],
+)
+def test_the_summary_of_a_page_is_what_a_run_prints(page, row):
     """The headline of the run that stands on the leaderboard."""
     from io import StringIO
 
@@ -78,15 +144,15 @@ def test_the_summary_in_readme_is_what_a_run_prints():
     from probebench.record.run import Run
     from probebench.report.terminal.headline import headline_lines
 
-    shown = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    row = Run.load(next(ROOT.glob("leaderboards/v2/SmolLM2-135M*/cities"))).record
-    record = row.changed(resplits=None)  # the command of README asks for none
+    shown = re.search(r"```text\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)[1]
+    found = Run.load(next(ROOT.glob(f"leaderboards/v2/{row}"))).record
+    record = found.changed(resplits=None)  # the commands of these pages ask for none
     console = Console(width=80, highlight=False, file=StringIO())
     for line in headline_lines(record):
         console.print(line)
     printed = [line.rstrip() for line in console.file.getvalue().splitlines()]
     assert len(printed) > 8
-    assert [line for line in printed if line not in shown] == [], "copy the summary into README.md"
+    assert [line for line in printed if line not in shown] == [], f"copy the summary into {page}"
 
 
 def test_decisions_carry_their_dates():
@@ -132,3 +198,22 @@ def test_the_commands_of_a_fresh_machine():
     assert "SmolLM2-135M-Instruct-Q4_1.gguf --task cities" in said["real"]
     assert "scripts/test" in said["test"] and "scripts/check" in said["check"]
     assert "-W" in said["docs"].split()  # a link that leads nowhere ends it
+
+
+def sentences():
+    """Every text of the package, with … for what is filled in."""
+    for path in (ROOT / "probebench").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_what_the_page_of_symptoms_quotes_is_what_is_said():
+    """Its pieces between … stand in one text of the package, in their order."""
+    quoted = re.findall(r"^> (.+)$", prose(ROOT / "docs/symptoms.md"), re.MULTILINE)
+    said = [re.sub(r"\s+", " ", text) for text in sentences() if " " in text]
+    assert len(quoted) > 40
+    patterns = {q: re.compile(".*".join(map(re.escape, q.split("…")))) for q in quoted}
+    assert [q for q, p in patterns.items() if not any(p.search(text) for text in said)] == []

@@ -635,7 +635,7 @@ def test_a_run_reads_given_states_and_extracts_nothing(finished, elsewhere, tmp_
     assert (source["convention"], source["dtype"]) == ("tl", "float32")
     assert source["key"] == open_states(folder).key
     assert source["model"]["revision"] == run.record["model"]["revision"]
-    assert np.array_equal(other.states().cell(1, "-1"), StatesReader.open(folder).cell(1, "-1"))
+    assert np.array_equal(other.states().cell("1", "-1"), StatesReader.open(folder).cell(1, "-1"))
     assert again(finished, tmp_path, folder, discard_states=True).resumed
     bent = saved(tmp_path / "y.npz", elsewhere, "tl", lambda v, i: (v * 1.5, i))
     changed = brought(finished, bent, "tl", tmp_path / "bent", dtype="float32", check=False).folder

@@ -109,15 +109,18 @@ class StatesReader:
         mask: NDArray[np.bool_] = self.present[:, self.positions.index(position)]
         return mask
 
-    def _row(self, layer: int, site: str) -> int:
+    def _row(self, layer: int | str, site: str) -> int:
         """Where a layer stands along the first axis of a site."""
-        layers = self.site(site).layers
-        if layer not in layers:
-            raise UnknownNameError(f"layer of {site}", layer_name(layer), map(layer_name, layers))
-        return layers.index(layer)
+        names = [layer_name(there) for there in self.site(site).layers]
+        name = layer if isinstance(layer, str) else layer_name(layer)
+        if name not in names:
+            raise UnknownNameError(f"layer of {site}", name, names)
+        return names.index(name)
 
-    def cell(self, layer: int, position: str, site: str = "resid") -> NDArray[np.float32]:
+    def cell(self, layer: int | str, position: str, site: str = "resid") -> NDArray[np.float32]:
         """(example, width) vectors of one cell; zeros where the position is absent.
+
+        A layer may be named as records name it: `"7"`, `"emb"`.
 
         Raises:
             UnknownNameError: a site, layer or position that was not read.
@@ -131,7 +134,7 @@ class StatesReader:
             out[list(rows)] = Shard(file).vectors(site, row, column)[:, : at.widths[row]]
         return out
 
-    def alike(self, layer: int, site: str = "resid") -> dict[str, str]:
+    def alike(self, layer: int | str, site: str = "resid") -> dict[str, str]:
         """Position -> the first one with the same vectors in all examples, to the bit, and the same
         ones absent: mostly itself.
 
