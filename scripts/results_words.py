@@ -17,6 +17,8 @@ from probebench.text import as_float, interval, number
 
 EXACT = "exact_answer"
 """How positions of the exact answer's tokens begin."""
+READ = 0.9
+"""AUROC from which a token of the map of `cities` is said to read well."""
 EASY = 0.9
 """AUROC of text alone from which a task says nothing about a model."""
 
@@ -27,31 +29,56 @@ def said(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def grouped(runs: Sequence[Run]) -> str:
+    """Tasks by model: `cities and facts (SmolLM2-135M); cities (gemma-3-270m)`."""
+    tasks: dict[str, list[str]] = {}
+    for run in runs:
+        tasks.setdefault(short(run), []).append(run.record.task.name)
+    return "; ".join(f"{said(names)} ({model})" for model, names in tasks.items())
+
+
 def losses(runs: Sequence[Run]) -> list[str]:
     """What did not work, first."""
-    by = {what: [] for what in ("better", "worse", "undecided")}
+    by: dict[str, list[Run]] = {what: [] for what in ("better", "worse", "undecided")}
     for run in runs:
-        by[outcome(headline(run.record).difference_95)].append(named(run))
-    flat = [named(r) for r in runs if as_float(chance(r.record).map_p) >= 0.05]
-    easy = [named(r) for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
+        by[outcome(headline(run.record).difference_95)].append(run)
+    flat = [r for r in runs if as_float(chance(r.record).map_p) >= 0.05]
+    easy = [r for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
     lines = []
     if by["worse"]:
-        lines.append(f"The best simpler signal is better than the probe on {said(by['worse'])}.")
+        lines.append(f"The best simpler signal is better than the probe on {grouped(by['worse'])}.")
     if by["undecided"]:
         lines.append(
             f"No difference between the probe and the best simpler signal was found on "
-            f"{len(by['undecided'])} of {len(runs)} rows: {said(by['undecided'])}."
+            f"{len(by['undecided'])} of {len(runs)} rows: {grouped(by['undecided'])}."
         )
     if flat:
         lines.append(
-            f"No cell of the map is above shuffled labels (max-statistic, 5 %) on {said(flat)}."
+            f"No cell of the map is above shuffled labels (max-statistic, 5 %) on {grouped(flat)}."
         )
     if easy:
         lines.append(
-            f"Text alone reaches {number(EASY, 1)} on {said(easy)}: there a probe of any model "
+            f"Text alone reaches {number(EASY, 1)} on {grouped(easy)}: there a probe of any model "
             "reads the text, and its AUROC says nothing about what the model knows."
         )
-    return [*lines, *_untrained(runs), *_won(by["better"], runs)]
+    return [*lines, *_hindsight(runs), *_untrained(runs), *_won(by["better"], runs)]
+
+
+def _hindsight(runs: Sequence[Run]) -> list[str]:
+    """Against the simpler signal that does best on the test split itself."""
+    held = []
+    for run in runs:
+        rivals = [d for d in run.record.detectors if d.kind == "baseline"]
+        hardest = max(rivals, key=lambda d: d.auroc)
+        if outcome(hardest.probe_minus_this_95) != "better":
+            held.append(f"{named(run)}, {hardest.label} {number(hardest.auroc, 2)}")
+    if not held:
+        return []
+    return [
+        "Against the simpler signal that does best on the test statements themselves, which nobody "
+        f"could have chosen, the probe is not found better on {len(held)} of {len(runs)} rows: "
+        f"{'; '.join(held)}."
+    ]
 
 
 def _untrained(runs: Sequence[Run]) -> list[str]:
@@ -62,10 +89,10 @@ def _untrained(runs: Sequence[Run]) -> list[str]:
     return [f"The same probe on the same architecture with random weights reaches {each}."]
 
 
-def _won(won: Sequence[str], runs: Sequence[Run]) -> list[str]:
+def _won(won: Sequence[Run], runs: Sequence[Run]) -> list[str]:
     return [
         f"The probe is better than the best simpler signal, paired on the same test examples, on "
-        f"{len(won)} of {len(runs)} rows: {said(won)}."
+        f"{len(won)} of {len(runs)} rows: {grouped(won)}."
     ]
 
 
@@ -88,6 +115,54 @@ def depths(runs: Sequence[Run]) -> list[str]:
     return [*lines, ""]
 
 
+def onsets(run: Run) -> list[str]:
+    """The first layer at which each token reads well."""
+    matrix = run.matrix("auroc")
+    first = {
+        token: next((layer for layer, v in matrix[token].items() if v >= READ), None)
+        for token in matrix.columns
+    }
+    said_of = [f"`{t}` in layer {layer}" for t, layer in first.items() if layer is not None]
+    never = [f"`{t}`" for t, layer in first.items() if layer is None]
+    if not said_of:
+        return []
+    return [
+        f"{named(run)}: an AUROC of {number(READ, 1)} is first reached at {said(said_of)}"
+        f"{f'; never at {said(never)}' if never else ''}.",
+        "",
+    ]
+
+
+def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], asked: Sequence[Run]) -> list[str]:
+    """Published claims about larger models, held against these runs."""
+    above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
+    lines = [
+        "*True and false statements are linearly separable inside a model* (Marks and Tegmark "
+        f"2024, Bürger et al. 2024): {above} of {len(runs)} rows have a map above shuffled labels."
+    ]
+    pairs = [p for t in tables.values() for p in [_pairs(t)] if not p.empty]
+    if pairs:
+        all_pairs = pd.concat(pairs)
+        free = all_pairs[all_pairs.difference.notna()]
+        lines.append(
+            "*One direction serves several tasks* (the same): in part. "
+            f"{(all_pairs.low > 0.5).sum()} of {len(all_pairs)} transfers are above chance, but "
+            f"{(free.difference_low > 0).sum()} of {len(free)} are better than the best signal "
+            "that needs no labels at all, and a transferred probe is for where there are none."
+        )
+    lines.append(
+        "*The tokens of the exact answer hold the most* (Orgad et al. 2025): "
+        + ("see the questions above." if asked else "open here; no run on questions has finished.")
+    )
+    return lines
+
+
+def _pairs(t: pd.DataFrame) -> pd.DataFrame:
+    """Transfers between different tasks at the source's cell, where defined."""
+    own = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
+    return own[own.auroc.notna()]
+
+
 def splits(runs: Sequence[Run]) -> list[str]:
     """What other splits of the same examples give."""
     lines = [
@@ -106,9 +181,7 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
     """How many probes hold on another task."""
     lines = []
     for name, t in tables.items():
-        pairs = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
-        pairs = pairs[pairs.auroc.notna()]
-        if pairs.empty:
+        if (pairs := _pairs(t)).empty:
             continue
         above, below = (pairs.low > 0.5).sum(), (pairs.high < 0.5).sum()
         clear = pairs[pairs.difference.notna()]

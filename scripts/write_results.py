@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import results_tables as tables
 import results_words as words
 from results_pictures import draw_curves, draw_forest, picture, short
@@ -140,6 +141,7 @@ def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
     )
     yield from ("## At which token", "")
     for run in [r for r in shelf.rows if r.record.task.name == WIDE]:
+        yield from words.onsets(run)
         path = picture([run], folder / f"{slug(short(run))}-{WIDE}.png")
         yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
 
@@ -167,11 +169,11 @@ def components(shelf: Shelf, folder: Path) -> Iterator[str]:
             yield from image(f"{label}, {tables.named(run)}", path)
 
 
-def transfers(shelf: Shelf, folder: Path) -> Iterator[str]:
+def transfers(shelf: Shelf, found: dict[str, pd.DataFrame], folder: Path) -> Iterator[str]:
     """The probe of each task on the others."""
-    if not (groups := shelf.of_model()):
+    if not found:
         return
-    found = {name: transfer(runs) for name, runs in groups.items()}
+    groups = shelf.of_model()
     yield from ("## From one task to another", "", TRANSFER)
     yield from words.transfers(found)
     for name, table in found.items():
@@ -220,12 +222,15 @@ def main() -> None:
         parser.error(f"{asked.runs} holds no finished run that could be submitted")
     folder = asked.page.parent / asked.page.stem
     make_folder(folder)
+    found = {name: transfer(runs) for name, runs in shelf.of_model().items()}
     lines = [
         *head(shelf),
         *statements(shelf, folder),
         *components(shelf, folder),
-        *transfers(shelf, folder),
+        *transfers(shelf, found, folder),
         *questions(shelf, folder),
+        *("## What repeats published claims, and what does not", ""),
+        *bullets(words.claims(shelf.rows, found, shelf.asked)),
         *foot(shelf),
     ]
     write_atomic(asked.page, ("\n".join(lines).rstrip() + "\n").encode())
