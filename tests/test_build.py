@@ -21,7 +21,7 @@ import probebench.leaderboard.board.entries
 from probebench.errors import UsageError
 from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.curves import down, layer_curve
-from probebench.leaderboard.board.data import script_text
+from probebench.leaderboard.board.data import map_data, script_text
 from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.models import family_of, safe_slug, size_in_name
 from probebench.leaderboard.board.pages import HERE
@@ -381,6 +381,14 @@ def test_a_task_page_says_each_run_in_a_sentence_and_draws_it_by_layer(built):
     assert f"It is better than the hardest baseline, {told.label} (0.600)" in page
     assert page.count('class="curve c0"') == 2  # the line and its key
     assert "By layer" not in (folder / "site/tasks/triviaqa.html").read_text(), "papers have no map"
+
+
+def test_a_map_keeps_four_digits():
+    """.9346 is .93 on the page, as on every other map; by way of .935 it would be .94."""
+    run = run_entry("org/one")
+    cell = replace(run.cells[0], auroc=0.9346)
+    shown = map_data(replace(run, cells=(cell, *run.cells[1:])), "resid")["a"][0][0]
+    assert f"{shown / 1e4:.2f}" == "0.93"
 
 
 def test_a_line_by_layer_breaks_where_a_layer_has_no_number():

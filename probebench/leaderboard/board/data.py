@@ -82,8 +82,8 @@ def _codes(values: Iterable[Any]) -> dict[Any, int]:
 
 
 def map_data(entry: Entry, site: str) -> dict[str, Any]:
-    """One map as grids (layer, position) of thousandths; n is one number where it is the same
-    everywhere."""
+    """One map as grids (layer, position) of ten-thousandths, which hardly ever round to other two
+    digits than the numbers themselves; n is one number where it is the same everywhere."""
     cells = {(c.layer, c.position): c for c in entry.cells if c.site == site}
     layers = [layer for layer in entry.layers if any(key[0] == layer for key in cells)]
     positions = [p for p in entry.positions if any(key[1] == p for key in cells)]
@@ -91,7 +91,7 @@ def map_data(entry: Entry, site: str) -> dict[str, Any]:
 
     def grid(field: str) -> list[list[int | None]]:
         return [
-            [None if c is None else _scaled(1e3, getattr(c, field)) for c in row] for row in shown
+            [None if c is None else _scaled(1e4, getattr(c, field)) for c in row] for row in shown
         ]
 
     n = [[None if c is None else c.n for c in row] for row in shown]

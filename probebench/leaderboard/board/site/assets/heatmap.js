@@ -7,7 +7,7 @@ PB.heatmap = (box, map, { label, metric }) => {
     selectivity: { title: "selectivity (AUROC minus shuffled labels)", values: map.s, middle: 0, reach: 0.5, digits: 3 },
   };
   const { title, values, middle, reach, digits } = METRICS[metric];
-  const at = (grid, i, j) => (Array.isArray(grid) ? (PB.known(grid[i][j]) ? grid[i][j] / 1000 : null) : null);
+  const at = (grid, i, j) => (Array.isArray(grid) ? (PB.known(grid[i][j]) ? grid[i][j] / 1e4 : null) : null);
   const n = (i, j) => (Array.isArray(map.n) ? map.n[i][j] : map.n);
   const cells = map.layers.flatMap((layer, i) => map.positions.map((position, j) => ({
     i, j, layer, position, value: at(values, i, j), auroc: at(map.a, i, j), low: at(map.l, i, j), high: at(map.h, i, j), n: n(i, j),
