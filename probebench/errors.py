@@ -14,6 +14,7 @@
         |                       trusted
         |-- MemoryLimitError    the device or the machine is too small for one example
         |-- LockedError         another process works on this run directory
+    |-- UnfinishedError     exit code 75: a part of a run has done its share; 0: the last one has
         `-- TasksError          some tasks of a call failed; what became of each is in it
 """
 
@@ -29,6 +30,8 @@ SHOWN = 40
 """Names that a message lists at most: the layers of most models fit, the tasks of the suite do
 not."""
 
+TRY_AGAIN = 75
+"""The exit code for what will work later: EX_TEMPFAIL of `sysexits.h`."""
 UNDER_WAY: ContextVar[bool] = ContextVar("under_way", default=False)
 """Whether a call is under way whose caller reads the errors."""
 
@@ -106,6 +109,19 @@ class MemoryLimitError(RunError):
 
 class LockedError(RunError):
     """Another process works on this run directory."""
+
+
+class UnfinishedError(RunError):
+    """A part of a run has done its share, and the run is not finished.
+
+    Args:
+        message: what is missing.
+        missing: False where every share is there, and only the end is left to do.
+    """
+
+    def __init__(self, message: str, *, missing: bool = True) -> None:
+        super().__init__(message)
+        self.exit_code = TRY_AGAIN if missing else 0
 
 
 class TasksError(RunError):

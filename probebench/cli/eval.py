@@ -100,7 +100,7 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
     """One task after the other, each with its summary."""
     from rich.console import Console
 
-    from probebench.job.several import outcome_table, prepare_all, run_all, told
+    from probebench.job.several import exit_code, outcome_table, prepare_all, run_all, told
     from probebench.progress import Progress, TerminalProgress
     from probebench.report.terminal.summary import print_summary
     from probebench.report.terminal.table import print_table
@@ -128,7 +128,7 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
     elif len(outcomes) > 1 and not quiet:
         console.print()
         print_table(outcome_table(outcomes), console)
-    if code := max(o.exit_code for o in outcomes):
+    if code := exit_code(outcomes):
         sys.exit(code)
 
 

@@ -152,5 +152,8 @@ class Asked(TypedDict, total=False):
     log_to: str | Sequence[str]
     """Also put the finished run into wandb or trackio, or both."""
 
+    part: str | None
+    """Compute a share of a run on a shared folder: 2/8 is the second of eight."""
+
     offline: bool
     """Never ask the hub; use what is cached here."""

@@ -221,6 +221,15 @@ class Options(AnswerOptions):
         check=rules.check_trackers,
         changes="nothing",
     )
+    part: str | None = option(
+        None,
+        "Compute a share of a run on a shared folder: 2/8 is the second of eight.",
+        RUN,
+        more="What is still missing is said; the call without it finishes (docs/cluster.md).",
+        metavar="I/N",
+        check=rules.check_part,
+        changes="nothing",
+    )
     offline: bool = option(
         False, "Never ask the hub; use what is cached here.", MODEL, changes="nothing"
     )

@@ -6,6 +6,9 @@ import time
 
 from probebench.detectors.suite import detectors
 from probebench.engines.mapped import map_facts
+from probebench.engines.part import Part
+from probebench.engines.parts import PartRunner
+from probebench.errors import UnfinishedError
 from probebench.job.options import Options
 from probebench.job.place import check_place
 from probebench.job.prepare import Prepared, prepare
@@ -51,6 +54,8 @@ def run_prepared(prepared: Prepared) -> Run:
         UsageError: meanwhile its folder holds another run.
         RunError: the run cannot give a result, or it is finished and a tracker does not take it.
     """
+    if prepared.options.part is not None:
+        return run_part(prepared, Part.read(prepared.options.part))
     run = _run(prepared)
     for tracker in () if run.resumed else prepared.options.log_to:
         log_run(run, tracker)
@@ -70,6 +75,32 @@ def _run(prepared: Prepared) -> Run:
             return write_run(prepared, runner, found, started)
         finally:
             models.free()  # before the next task's are loaded
+
+
+def run_part(prepared: Prepared, part: Part) -> Run:
+    """Compute what a part of a run can, beside others; the run, where it is finished.
+
+    Raises:
+        UnfinishedError: the part has done its share; with what is missing.
+        LockedError: another process works as this part, or has the run to itself.
+    """
+    plan, progress = prepared.plan, prepared.progress
+    with Lock(plan.folder, part.writer):
+        if (finished := prepared.finished()) is not None:
+            return finished
+        check_place(prepared.options, plan)
+        models = Models(progress, offline=prepared.options.offline)
+        try:
+            compute(plan, PartRunner(plan.folder, progress, models, part), progress)
+            left = UnfinishedError(
+                "Every shard is there. The same command without --part finishes the run.",
+                missing=False,
+            )
+        except UnfinishedError as error:  # which is no failure: nothing is to be taken away
+            left = error
+        finally:
+            models.free()
+    raise left
 
 
 def compute(plan: Plan, runner: Runner, progress: Progress) -> Findings:

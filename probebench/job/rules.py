@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from probebench.engines.part import Part
 from probebench.errors import UsageError
 from probebench.models.specs import ModelSpec
 from probebench.options.checks import Rule
@@ -58,6 +59,11 @@ def check_positions(flag: str, names: tuple[str, ...]) -> None:
     from probebench.states.positions import resolve_positions
 
     resolve_positions(names)
+
+
+def check_part(flag: str, text: str) -> None:
+    """It is one of several."""
+    Part.read(text)
 
 
 def check_site_names(flag: str, names: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.errors import ProbebenchError, RunError, UsageError
+from probebench.errors import TRY_AGAIN, ProbebenchError, RunError, UnfinishedError, UsageError
 from probebench.job.options import Options
 from probebench.job.pipeline import run_prepared
 from probebench.job.prepare import Prepared, prepare
@@ -120,6 +120,13 @@ def _named(one: Prepared) -> tuple[str, str]:
     return one.plan.handle.identity.name, one.plan.name
 
 
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """Of a command: 0 where all is done. What failed counts more than what only has to be tried
+    again."""
+    codes = {o.exit_code for o in outcomes}
+    return max(codes - {TRY_AGAIN}, default=0) or max(codes, default=0)
+
+
 def told(outcome: Outcome) -> str:
     """A failure in full: the message for a user, or where in the code it happened."""
     if outcome.error is None or isinstance(outcome.error, ProbebenchError):
@@ -144,7 +151,8 @@ def outcome_table(outcomes: Iterable[Outcome]) -> Table:
     for o in outcomes:
         named = [*[escape(o.model)] * several, escape(o.task)]
         if o.run is None:
-            table.add_row(*named, f"failed: {escape(o.reason)}")
+            failed = "" if isinstance(o.error, UnfinishedError) else "failed: "
+            table.add_row(*named, f"{failed}{escape(o.reason)}")
             continue
         r = o.run.record
         c, statements = r.counts.all, r.task.kind == "statements"

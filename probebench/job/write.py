@@ -42,6 +42,8 @@ from probebench.states.positions import POSITIONS
 from probebench.types import LabelledAnswer
 
 ATTRIBUTION, SAMPLES = "attribution.parquet", "samples.parquet"
+WHERE = ("out", "part")
+"""Options that say where a run is computed and kept, and nothing of what it is."""
 CONFIG = "run.yaml"
 """What was asked, for `--config`, but for where it lies."""
 MATRICES = (
@@ -115,7 +117,7 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION, SAMPLES):
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
-    config = as_config(prepared.options.by_argument(), [o for o in OPTIONS if o.name != "out"])
+    config = as_config(prepared.options.by_argument(), [o for o in OPTIONS if o.name not in WHERE])
     write_atomic(folder / CONFIG, config.encode())
     timing = timing_facts(prepared, answers, started)
     run = Run(folder, run.record.changed(files=files, timing=timing))
