@@ -19,13 +19,13 @@ from probebench.store.lock import Lock
 from probebench.store.shards import ShardStore
 
 OPTIONS = {
-    "limit": 120,
-    "layers": (0, 3, 7),
+    "limit": 90,
+    "layers": (0, 3),
     "positions": ("-1", "exact_answer_last"),
     "shuffles": 2,
     "batching": "exact",
     "device": "cpu",
-    "skip": ("text", "ensembles"),
+    "skip": ("p-true", "text", "ensembles"),
 }
 
 
@@ -88,7 +88,7 @@ def test_parts_in_any_order_and_under_another_n_are_the_run(whole, tmp_path, mon
     folder = tmp_path / "run"
     first = part(folder, "3/3")
     assert first.exit_code == 75
-    assert "Of its 8 shards 6 are still missing, by part: 1/3 (3), 2/3 (3)" in str(first)
+    assert "Of its 6 shards 4 are still missing, by part: 1/3 (2), 2/3 (2)" in str(first)
     said = [part(folder, text) for text in ("3/3", "1/3", "2/3", "2/3", "1/2", "2/2", "1/2", "2/2")]
     assert str(said[0]) == str(first)  # it waits for nothing, and has nothing to do
     while said[-1].exit_code:
@@ -113,6 +113,7 @@ def child(folder, text, kill=0):
     def write(self, name, content):
         written.append(name)
         if len(written) == kill:
+            self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / name).write_bytes(content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         store(self, name, content)
@@ -135,7 +136,7 @@ def ended(pid):
 def test_parts_at_once_and_killed_are_the_run(whole, tmp_path, monkeypatch):
     """Two at a time, one of which dies in the middle of a file again and again."""
     folder, codes = tmp_path / "run", []
-    for kill in (2, 5, 1, 3, *[0] * 20):
+    for kill in (2, 5, 1, *[0] * 9):
         pids = [child(folder, "1/2", kill), child(folder, "2/2")]
         codes.append([ended(pid) for pid in pids])
         if codes[-1] == [0, 0]:
