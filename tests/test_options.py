@@ -53,6 +53,7 @@ BAD = {
     "positions": (["frst_answer"], "Unknown position 'frst_answer'. Did you mean 'first_answer'?"),
     "sites": (["rezid"], "Unknown site 'rezid'. Did you mean 'resid'?"),
     "log_to": (["wandbb"], "Unknown log_to 'wandbb'. Did you mean 'wandb'?"),
+    "part": ("9/8", "part must be one of several, from 1/8 to 8/8; got '9/8'."),
     "batching": ("exactly", "Unknown batching 'exactly'. Did you mean 'exact'?"),
     "probe": ("logistik", "Unknown probe 'logistik'. Did you mean 'logistic'?"),
     "solver": ("batch", "Unknown solver 'batch'. Did you mean 'batched'?"),

@@ -27,9 +27,7 @@ class Part:
         found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
         number, of = map(int, found.groups()) if found else (0, 0)
         if not 1 <= number <= of:
-            raise UsageError(
-                f"--part {text} is no part: write which and of how many, from 1/8 to 8/8."
-            )
+            raise UsageError(f"--part must be one of several, from 1/8 to 8/8; got {text!r}.")
         return cls(number, of)
 
     @property

@@ -182,7 +182,7 @@ class LocalRunner:
         work = self._work(stage)
         if missing:
             stage.prepare(work)
-            self._compute(done, missing, work, range(len(done.shards)))
+            self._compute(done, missing, work)
         stage.finish(done, work)
         return done
 
@@ -203,7 +203,7 @@ class LocalRunner:
         return Work(self.models, budget, self.progress.begun)
 
     def _compute(
-        self, done: Finished[T], missing: list[int], work: Work, own: Sequence[int]
+        self, done: Finished[T], missing: list[int], work: Work, own: Sequence[int] | None = None
     ) -> None:
         """One shard is packed and written while the next is computed, so at most two are in memory.
 
@@ -211,10 +211,10 @@ class LocalRunner:
             done: the stage, of which shards are missing.
             missing: those that are computed here.
             work: what it computes with.
-            own: all shards that are computed here or were, which progress counts.
+            own: shards that are computed here or were, which progress counts; None: all.
         """
         stage, shards = done.stage, [list(rows) for rows in done.shards]
-        total = sum(len(shards[i]) for i in own)
+        total = sum(len(shards[i]) for i in (range(len(shards)) if own is None else own))
         kept = total - sum(len(shards[i]) for i in missing)
         found = stage.stream([shards[i] for i in missing], work)
         with (
