@@ -50,9 +50,9 @@ def keep(paths: Sequence[Path], target: Path) -> Path:
     return target
 
 
-def picture(runs: Sequence[Run], target: Path, kind: str = "positions", **options: object) -> Path:
+def picture(runs: Sequence[Run], path: Path, kind: str = "positions", /, **options: object) -> Path:
     """A map of the suite under a name of the page."""
-    return keep(draw(runs, target.parent, kind=kind, formats=("png",), **options), target)
+    return keep(draw(runs, path.parent, kind=kind, formats=("png",), **options), path)
 
 
 def relative_curve(run: Run, position: str) -> pd.DataFrame:

@@ -126,7 +126,7 @@ def positions(run: Run) -> list[str]:
         ["token", "layer", "validation AUROC", "test AUROC", "test n"],
         (
             [
-                f"`{p.position}`",
+                f"`{p.position}`{' (too rare to compete)' if p.barred else ''}",
                 str(p.layer),
                 number(p.validation_auroc, 2),
                 f"{number(p.test_auroc, 2)} {interval(p.test_auroc_95, 2)}",

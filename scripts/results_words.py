@@ -108,9 +108,9 @@ def depths(runs: Sequence[Run]) -> list[str]:
             for r in own
         )
         places = Counter(r.record.selection.position for r in own).most_common()
+        where = f"from {at[0]:.0%} to {at[-1]:.0%}, median" if len(at) > 1 else "at"
         lines.append(
-            f"- {name}: selected cells from {at[0]:.0%} to {at[-1]:.0%} of the depth, median "
-            f"{at[len(at) // 2]:.0%}; tokens {said([f'`{p}` ({n})' for p, n in places])}."
+            f"- {name}: selected cells by depth {where} {at[len(at) // 2]:.0%}; tokens {said([f'`{p}` ({n})' for p, n in places])}."
         )
     return [*lines, ""]
 
@@ -202,26 +202,36 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
 def question(run: Run) -> list[str]:
     """Does the exact answer's token win?"""
     r = run.record
-    found = [p for p in r.by_position if p.validation_auroc is not None and not p.barred]
-    exact = max((p for p in found if EXACT in p.position), key=lambda p: p.validation_auroc or 0)
-    other = max(
-        (p for p in found if EXACT not in p.position), key=lambda p: p.validation_auroc or 0
-    )
     best, counts = headline(r), r.counts
-    won = (exact.validation_auroc or 0) > (other.validation_auroc or 0)
     return [
         f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
-        f"{counts.test.n} with {counts.test.correct} right. By validation the best token is "
-        f"{'one' if won else 'none'} of the exact answer: `{exact.position}`, layer {exact.layer}, "
-        f"has {number(exact.validation_auroc, 2)} on validation and {number(exact.test_auroc, 2)} "
-        f"{interval(exact.test_auroc_95, 2)} on test, `{other.position}` in layer {other.layer} "
-        f"{number(other.validation_auroc, 2)} and {number(other.test_auroc, 2)} "
-        f"{interval(other.test_auroc_95, 2)}. Best simpler signal: {best.signal['label']}, "
+        f"{counts.test.n} with {counts.test.correct} right. {_exact_against_others(run)} "
+        f"The best simpler signal is {best.signal['label']}, "
         f"{number(best.signal['auroc'], 2)}; probe minus it "
         f"{number(best.difference, 2, signed=True)} "
         f"{interval(best.difference_95, 2, signed=True)}.",
         "",
     ]
+
+
+def _exact_against_others(run: Run) -> str:
+    """The best token of the exact answer and the best other one, both by validation."""
+    found = [p for p in run.record.by_position if p.validation_auroc is not None and not p.barred]
+    found.sort(key=lambda p: -as_float(p.validation_auroc))
+    exact = next((p for p in found if p.position.startswith(EXACT)), None)
+    other = next((p for p in found if not p.position.startswith(EXACT)), None)
+    if exact is None or other is None:
+        return "Too few answers have an exact answer for its tokens to compete."
+    won = as_float(exact.validation_auroc) > as_float(other.validation_auroc)
+    told = [
+        f"`{p.position}`, layer {p.layer}, has {number(p.validation_auroc, 2)} on validation and "
+        f"{number(p.test_auroc, 2)} {interval(p.test_auroc_95, 2)} on test"
+        for p in (exact, other)
+    ]
+    return (
+        f"By validation the best token is {'one' if won else 'none'} of the exact answer: "
+        f"{told[0]}; {told[1]}."
+    )
 
 
 def agreement(run: Run) -> list[str]:

@@ -49,7 +49,7 @@ class Shelf:
         """Everything that is finished, in the order of tasks."""
         found = [run for path in folder.glob("*/*") if (run := Run.there(path))]
         found.sort(key=lambda run: (place(run.record.task.name), short(run)))
-        parts = [r for r in found if r.record.attribution]
+        parts = [r for r in found if r.record.attribution and len(r.record.sites) > 1]
         whole = [r for r in found if not r.record.attribution]
         statements = [r for r in whole if r.record.task.kind == "statements"]
         return cls(
