@@ -109,8 +109,9 @@ def depths(runs: Sequence[Run]) -> list[str]:
         )
         places = Counter(r.record.selection.position for r in own).most_common()
         where = f"from {at[0]:.0%} to {at[-1]:.0%}, median" if len(at) > 1 else "at"
+        read = said([f"`{p}` ({n})" for p, n in places])
         lines.append(
-            f"- {name}: selected cells by depth {where} {at[len(at) // 2]:.0%}; tokens {said([f'`{p}` ({n})' for p, n in places])}."
+            f"- {name}: selected cells by depth {where} {at[len(at) // 2]:.0%}; tokens {read}."
         )
     return [*lines, ""]
 
