@@ -4,6 +4,8 @@ everything done and is the run of one process."""
 import json
 import os
 import signal
+import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -174,3 +176,54 @@ def test_a_failure_counts_more_than_a_part_that_is_unfinished():
     assert exit_code(outcomes) == 2
     assert exit_code(outcomes[::2]) == 75
     assert exit_code(outcomes[2:]) == exit_code([]) == 0
+
+
+SCRIPTS = Path(__file__).parent.parent / "scripts" / "slurm"
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_for_slurm_are_the_ones_that_are_shown(script):
+    """SLURM itself is no part of the tests; how the scripts were tried stands in DECISIONS.md."""
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    page = (SCRIPTS.parent.parent / "docs" / "cluster.md").read_text(encoding="utf-8")
+    shown = f"```bash\n{script.read_text(encoding='utf-8')}```" in page
+    assert shown or f"`scripts/slurm/{script.name}`" in page
+
+
+STAND_INS = {
+    "probebench": 'echo "$@" >> said; exit $(head -c 2 code)',
+    "scontrol": 'echo "$@" >> said',
+    "sleep": "exit 0",
+    "sbatch": 'echo "$@" >> said; echo 17',
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "turn", "again"), [(75, 0, True), (75, 100, False), (1, 0, False)]
+)
+def test_a_task_goes_back_into_the_queue_only_where_others_are_behind(tmp_path, code, turn, again):
+    for name, does in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "code").write_text(str(code))
+    slurm = {"SLURM_ARRAY_JOB_ID": 7, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_COUNT": 8}
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_RESTART_COUNT": str(turn)}
+    env |= {name: str(value) for name, value in slurm.items()}
+    words = ["bash", str(SCRIPTS / "part.sh"), "--model", "m"]
+    assert subprocess.run(words, env=env, cwd=tmp_path, check=False).returncode == code
+    said = (tmp_path / "said").read_text().splitlines()
+    assert said[0] == "eval --model m --part 2/8 --offline --quiet"
+    assert said[1:] == (["requeue 7_2"] if again else [])
+
+
+def test_the_last_run_waits_for_the_array(tmp_path):
+    for name, does in STAND_INS.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    words = ["bash", str(SCRIPTS / "submit.sh"), "4", "--task", "my task.yaml"]
+    subprocess.run(words, env=env, cwd=tmp_path, check=True)
+    array, last = (tmp_path / "said").read_text().splitlines()
+    assert array.startswith("--parsable --array=1-4 ")
+    assert "--dependency=afterok:17" in last
+    assert "probebench eval --task my\\ task.yaml" in last
