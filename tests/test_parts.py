@@ -156,6 +156,14 @@ def test_one_process_is_one_part(tmp_path):
         part(tmp_path, "2/2")
 
 
+def test_a_part_that_stops_leaves_folders_into_which_others_are_about_to_write(tmp_path):
+    stage = tmp_path / "stages" / "answers-1"
+    with pytest.raises(KeyboardInterrupt), Lock(tmp_path, Part(1, 2).writer):
+        stage.mkdir(parents=True)
+        raise KeyboardInterrupt
+    assert stage.is_dir()
+
+
 def test_on_the_command_line_a_part_says_what_is_missing(tmp_path):
     words = "eval --model tiny --task people --limit 120 --layers 0 --device cpu --quiet --part"
     found = CliRunner().invoke(main, [*words.split(), "2/2", "--out", str(tmp_path)])

@@ -130,7 +130,8 @@ class Lock:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None:
             self._sweep(leaving=True)
-            self._tidy()
+            if not self.writer:  # else another may be about to write into an empty folder
+                self._tidy()
         if self.writer:
             with suppress(OSError):
                 self.path.unlink()
