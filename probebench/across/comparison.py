@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from probebench.text import interval, number
 from probebench.types import Interval
 
 
@@ -67,6 +68,15 @@ class RunComparison:
     """What the two runs differ in."""
     notes: tuple[str, ...]
     """What a reader must know."""
+
+    def __repr__(self) -> str:
+        """Both numbers and what can be said of their difference."""
+        a, b = (f"{side.label} of {side.folder} {number(side.auroc)}" for side in (self.a, self.b))
+        ends = (self.difference_95.low, self.difference_95.high)
+        return (
+            f"<{a} against {b}: {number(self.difference, signed=True)} "
+            f"{interval(ends, signed=True)}, n = {self.n:,}>"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: intervals as [low, high]."""

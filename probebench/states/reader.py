@@ -48,6 +48,12 @@ class StatesReader:
     present: NDArray[np.bool_]
     """(example, position)."""
 
+    def __repr__(self) -> str:
+        """One line: the rows of its shards are thousands of numbers."""
+        sites = ", ".join(f"{name} x {len(at.layers)} layers" for name, at in self.sites.items())
+        n, positions = len(self.present), len(self.positions)
+        return f"<StatesReader: {n:,} examples x {positions} positions, {sites}>"
+
     @classmethod
     def open(cls, folder: Path) -> StatesReader:
         """The stored states of a finished run.

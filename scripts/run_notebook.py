@@ -1,0 +1,34 @@
+"""Executes docs/notebook.ipynb and keeps what it shows, so that it can be read without running it.
+
+python scripts/run_notebook.py
+"""
+
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebook.ipynb"
+
+
+def executed(folder: Path) -> nbformat.NotebookNode:
+    """The notebook with the outputs of a run of its own; what it writes goes into `folder`."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    client = NotebookClient(
+        notebook, timeout=600, resources={"metadata": {"path": str(folder)}}, record_timing=False
+    )
+    client.execute()
+    for cell in notebook.cells:  # what libraries say on standard error is of the machine at hand
+        if "outputs" in cell:
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    return notebook
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as place:
+        found = executed(Path(place))
+    found.metadata.pop("language_info", None)  # of the Python at hand
+    nbformat.write(found, NOTEBOOK)
