@@ -180,11 +180,6 @@ class HiddenStates:
     positions: tuple[str, ...]
     site: str = "resid"
 
-    def __repr__(self) -> str:
-        """One line: the vectors are millions of numbers."""
-        shape = " x ".join(f"{n:,}" for n in self.values.shape)
-        return f"<HiddenStates of {self.site}: {shape} (example, layer, position, width)>"
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
