@@ -246,3 +246,19 @@ def agreement(run: Run) -> list[str]:
         ),
         "",
     ]
+
+
+def apart(run: Run) -> list[str]:
+    """Is a part read best where replacing it changes most?"""
+    changes, read = run.components("attribution_probe"), run.components("auroc")
+    layer, part = changes.stack().idxmax()
+    first = {name: next((i for i, v in read[name].items() if v >= READ), None) for name in read}
+    reached = [f"`{name}` in layer {i}" for name, i in first.items() if i is not None]
+    lines = [
+        f"Replacing a part by its mean moves the selected probe's decision most at `{part}` of "
+        f"layer {layer} ({number(changes.loc[layer, part], 1)} units of the decision), where a "
+        f"probe on that part reads {number(read.loc[layer, part], 2)} at the last token."
+    ]
+    if reached:
+        lines.append(f"An AUROC of {number(READ, 1)} is first reached by {said(reached)}.")
+    return [*lines, ""]

@@ -155,6 +155,7 @@ def components(shelf: Shelf, folder: Path) -> Iterator[str]:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from (f"{tables.named(run)}.", "")
         yield from words.agreement(run)
+        yield from words.apart(run)
         yield from tables.sites(run)
         targets = {row.target for row in run.record.attribution.agreement}
         kinds = [("components", {}), ("sublayers", {"top": 6})]
