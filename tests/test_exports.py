@@ -4,7 +4,9 @@ that the record does not."""
 import json
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from probebench.cli.main import main
 from probebench.cli.report import export_command
 from probebench.errors import RunError, UsageError
 from probebench.files import write_json
+from probebench.job import pipeline
 from probebench.record.exports.every_eval_ever import (
     RELATIONSHIPS,
     SCHEMA,
@@ -263,6 +266,18 @@ def test_a_tracker_that_is_not_there_is_named_before_anything_is_done(monkeypatc
     done = CliRunner().invoke(main, asked)
     assert done.exit_code == 2 and "pip install wandb" in done.output
     assert not out.exists()
+
+
+def test_a_new_run_is_logged_and_one_that_is_found_is_not(run, monkeypatch):
+    one, logged = run(), []
+    monkeypatch.setattr(pipeline, "log_run", lambda run, tracker: logged.append(tracker))
+    asked = SimpleNamespace(options=SimpleNamespace(part=None, log_to=TRACKERS))
+    for resumed in (False, True):
+        monkeypatch.setattr(
+            pipeline, "_run", lambda asked, found=resumed: replace(one, resumed=found)
+        )
+        pipeline.run_prepared(asked)
+    assert logged == ["trackio", "wandb"]
 
 
 def test_every_form_can_be_asked_for():
