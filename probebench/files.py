@@ -1,24 +1,33 @@
-"""Files: written whole or not at all, and found again by what they hold, never by name alone."""
+"""Files: written whole or not at all, and found again by what they hold, never by name alone.
+
+A place is a path, or the URL of a file system that `fsspec` knows, such as `s3://bucket/runs`. The
+second behaves as a path does (`UPath`), but for what only a local file has: a lock, a memory map, a
+name that can be changed.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from probebench.errors import UsageError, WriteError
+from probebench.errors import UnavailableError, UsageError, WriteError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
+URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
+"""A place elsewhere: protocol and the rest. A drive of Windows has one letter."""
 HOST = socket.gethostname().replace(".", "_")
 """This machine, in the names of files that are being written: several may share a folder."""
 
@@ -28,12 +37,124 @@ def content_key(inputs: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def located(given: str | os.PathLike[str]) -> Path:
+    """A file or folder by its name, without looking for it.
+
+    Args:
+        given: a path or a URL; a place that is known already stays as it is.
+
+    Raises:
+        UsageError: a file system that `fsspec` does not know, or whose package is missing.
+    """
+    found = URL.fullmatch(given) if isinstance(given, str) else None
+    if found is None:
+        return Path(given) if isinstance(given, str | os.PathLike) else given
+    protocol, rest = found.groups()
+    if protocol.lower() in ("file", "local"):
+        return Path(rest)
+    try:
+        from fsspec import get_filesystem_class
+        from upath import UPath
+
+        get_filesystem_class(protocol)
+    except ImportError as error:
+        raise UsageError(
+            f"{given} cannot be used, a package is missing: {error}. `pip install "
+            "'probebench[s3]'` brings what s3:// needs; [remote] brings what all file systems "
+            "need, and each its own."
+        ) from None
+    except ValueError:
+        raise UsageError(
+            f"{given} cannot be used: no file system is known as {protocol}://. Give a folder, or "
+            "a URL such as s3://bucket/runs."
+        ) from None
+    # what others have written since must be seen
+    return cast(Path, UPath(given, use_listings_cache=False))
+
+
+def place(given: str | os.PathLike[str]) -> Path:
+    """A file or folder as its user named it; a place elsewhere can be reached.
+
+    Raises:
+        UsageError: as `located`, or there is no such bucket.
+        UnavailableError: it cannot be reached: no rights, no credentials, no connection.
+    """
+    path = located(given)
+    if not elsewhere(path):
+        return path
+    fs = cast(Any, path).fs
+    for at in (cast(Any, path).path, path.drive or path.anchor):
+        try:
+            fs.ls(at, detail=False)
+            return path
+        except FileNotFoundError:
+            continue  # nothing lies there yet
+        except Exception as error:
+            raise UnavailableError(f"{path} cannot be reached: {_reason(error)}.") from None
+    raise UsageError(
+        f"{path} cannot be used: there is no {path.drive or path.anchor}. Make it first."
+    )
+
+
+def elsewhere(path: Path) -> bool:
+    """Does it lie on another file system than this machine's?"""
+    return not isinstance(path, Path)
+
+
+def _reason(error: Exception) -> str:
+    """What a file system elsewhere says, in one line, with what to do where that is known."""
+    text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, PermissionError):
+        return f"no rights ({text}); the credentials in the environment are not enough for it"
+    if "redential" in type(error).__name__ or "redential" in text:
+        return f"{text}; give them in the environment or in the files that its own tools read"
+    return text
+
+
+def read_range(path: Path, start: int, end: int) -> bytes:
+    """Bytes from `start` up to `end` of a file elsewhere, and no others."""
+    fs = cast(Any, path).fs
+    return bytes(fs.cat_file(cast(Any, path).path, start=start, end=end))
+
+
+def readable(path: Path) -> Path | io.BytesIO:
+    """A file for a library that reads paths: elsewhere its content."""
+    return io.BytesIO(path.read_bytes()) if elsewhere(path) else path
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """How a record names a place: relative to its folder, or whole where there is no way."""
+    if not elsewhere(path) and not elsewhere(folder):
+        return os.path.relpath(path, folder)
+    try:
+        return path.relative_to(folder).as_posix()
+    except (ValueError, TypeError):
+        return str(path) if elsewhere(path) else str(path.absolute())
+
+
+def joined(folder: Path, name: str) -> Path:
+    """The place that `seen_from` named."""
+    return located(name) if URL.fullmatch(name) else folder / name
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder with all it holds."""
+    if elsewhere(folder):
+        cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
+    else:
+        shutil.rmtree(folder)
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write to a temporary name, sync, rename: the file is either there and whole or not there.
+    Elsewhere it is written in one piece, which object stores show once it is whole.
 
     Raises:
         WriteError: the disk is full or not writable.
     """
+    if elsewhere(path):
+        _put(path, content)
+        return
     temporary = path.with_name(f".{path.name}.{HOST}-{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,12 +173,32 @@ def write_atomic(path: Path, content: bytes) -> None:
         ) from None
 
 
+def _put(path: Path, content: bytes) -> None:
+    """Write a file elsewhere; folders are made where the file system has any, buckets never."""
+    fs = cast(Any, path).fs
+    try:
+        try:
+            path.write_bytes(content)
+        except FileNotFoundError:
+            for folder in [p for p in reversed(path.parents) if str(p) != p.anchor][1:]:
+                if not folder.exists():
+                    fs.mkdir(cast(Any, folder).path, create_parents=False)
+            path.write_bytes(content)
+    except Exception as error:
+        raise WriteError(
+            f"Cannot write {path}, {len(content):,} bytes: {_reason(error)}. What was finished is "
+            "kept; once it can be written, run the same command again."
+        ) from None
+
+
 def make_folder(folder: Path) -> None:
-    """Make a folder that a user named, if it is not there.
+    """Make a folder that a user named, if it is not there; elsewhere a file makes its own.
 
     Raises:
         UsageError: it cannot be.
     """
+    if elsewhere(folder):
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -3,14 +3,14 @@ be freed."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from probebench.errors import BadFileError, LockedError
+from probebench.files import joined, remove_tree
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
@@ -54,10 +54,13 @@ def runs_under(folder: Path) -> list[Listed]:
 
 
 def _places(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        if RECORD in files or SPANS in files or _stages(Path(place)):
-            yield Path(place)
-            folders.clear()  # a run holds no other run
+    names = {path.name for path in folder.iterdir()}
+    if RECORD in names or SPANS in names or _stages(folder):
+        yield folder  # a run holds no other run
+        return
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            yield from _places(path)
 
 
 def _stages(folder: Path) -> list[Path]:
@@ -82,7 +85,7 @@ def _listed(folder: Path) -> Listed:
 
 def size_of(place: Path) -> int:
     """Bytes of all files in a folder; links are not followed."""
-    return sum(p.lstat().st_size for p in place.rglob("*") if p.is_file() and not p.is_symlink())
+    return sum(p.stat().st_size for p in place.rglob("*") if p.is_file() and not p.is_symlink())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ def freeable(
         record = next((run.record for run in (own.run, own.inside) if run is not None), None)
         kept = set() if states or own.run is None else _tokens(own.run)
         if record is not None and record.states is not None and not states:
-            kept.add(own.folder / record.states)
+            kept.add(joined(own.folder, record.states))
         found += [
             Freeable(place, size_of(place), own.folder)
             for place in _stages(own.folder)
@@ -139,7 +142,8 @@ def free(found: Sequence[Freeable]) -> list[Path]:
             with Lock(folder):
                 for own in found:
                     if own.run == folder:
-                        shutil.rmtree(own.place, ignore_errors=True)
+                        with suppress(OSError):
+                            remove_tree(own.place)
         except LockedError:
             busy.append(folder)
     return busy

@@ -106,13 +106,13 @@ PLOT = (
 @takes(*PLOT)
 def plot_command(runs: tuple[str, ...], out: str | None, **options: Any) -> None:
     """Draw a map of a finished run, or of several for transfer, without torch."""
-    from pathlib import Path
 
     from probebench.across.draw import draw
+    from probebench.files import place
     from probebench.record.run import Run
 
     loaded = [Run.load(run) for run in runs]
-    for path in draw(loaded, Path(out) if out else loaded[0].folder, **options):
+    for path in draw(loaded, place(out) if out else loaded[0].folder, **options):
         click.echo(str(path))
 
 
@@ -161,11 +161,11 @@ def transfer_command(
     With the tables, matrices and maps it writes; from the stored states, without torch. A run of
     statements on several topics may stand alone: each topic is then held out in turn.
     """
-    from pathlib import Path
 
     from probebench.across.transfer import transfer
     from probebench.across.transfer_map import predicted_by_angle, write_transfer
     from probebench.errors import UnknownNameError
+    from probebench.files import place
     from probebench.maps.style import FORMATS
     from probebench.progress import TerminalProgress
     from probebench.record.run import Run
@@ -176,7 +176,7 @@ def transfer_command(
         raise UnknownNameError("format", unknown[0], FORMATS)
     loaded = [Run.load(run) for run in runs]
     table, record = transfer(loaded, topics=topics, progress=TerminalProgress()), loaded[0].record
-    paths = write_transfer(table, record, Path(out) if out else loaded[0].folder, formats)
+    paths = write_transfer(table, record, place(out) if out else loaded[0].folder, formats)
     if as_json:
         facts = {
             "protocol_version": record["protocol_version"],
@@ -228,10 +228,9 @@ def compare_command(
     For two models, two probes, two sites or two versions; the same run twice with --detector-b
     compares two of its detectors.
     """
-    from pathlib import Path
 
     from probebench.across.compare import compare
-    from probebench.files import write_json
+    from probebench.files import place, write_json
     from probebench.report.terminal.compare import compare_lines
     from probebench.report.terminal.table import terminal
 
@@ -239,7 +238,7 @@ def compare_command(
         a, b, detector=detector, detector_b=detector_b, different_labels=different_labels
     )
     if out:
-        write_json(Path(out), found.to_dict())
+        write_json(place(out), found.to_dict())
     if as_json:
         _print_json(found.to_dict())
         return

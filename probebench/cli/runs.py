@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,10 +21,11 @@ def runs_command(folder: str, as_json: bool) -> None:
     import json
 
     from probebench.across.listing import runs_under
+    from probebench.files import place
     from probebench.report.terminal.table import plain_table, print_table, terminal
     from probebench.text import size
 
-    found = runs_under(Path(folder))
+    found = runs_under(top := place(folder))
     if as_json:
         click.echo(json.dumps([_facts(own) for own in found], indent=1, ensure_ascii=False))
         return
@@ -35,8 +35,8 @@ def runs_command(folder: str, as_json: bool) -> None:
     heads = ("run", "model", "task", "state", "AUROC", "95 %", "n", "size")
     table = plain_table(*heads, right=("AUROC", "n", "size"), folded=0)
     for own in found:
-        place = own.folder.relative_to(folder)
-        table.add_row(str(place), *_row(own), size(own.n_bytes))
+        at = own.folder.relative_to(top)
+        table.add_row(str(at), *_row(own), size(own.n_bytes))
     print_table(table, terminal())
     click.echo(f"{len(found):,} runs, {size(sum(own.n_bytes for own in found))}")
 
@@ -109,16 +109,17 @@ def clean_command(folder: str, states: bool, unfinished: bool, cache: bool, yes:
     import shutil
 
     from probebench.across.listing import free, freeable, runs_under, size_of
+    from probebench.files import place
     from probebench.tasks.sources import cache_folder
     from probebench.text import size
 
-    found = freeable(runs_under(Path(folder)), states=states, unfinished=unfinished)
-    place = cache_folder()
-    kept = size_of(place) if cache and place.is_dir() else 0
+    found = freeable(runs_under(place(folder)), states=states, unfinished=unfinished)
+    downloads = cache_folder()
+    kept = size_of(downloads) if cache and downloads.is_dir() else 0
     for own in found:
         click.echo(f"{size(own.n_bytes):>9}  {own.place}")
     if kept:
-        click.echo(f"{size(kept):>9}  {place}")
+        click.echo(f"{size(kept):>9}  {downloads}")
     total = sum(own.n_bytes for own in found) + kept
     if not total:
         click.echo("Nothing to free.")
@@ -128,7 +129,7 @@ def clean_command(folder: str, states: bool, unfinished: bool, cache: bool, yes:
         return
     busy = free(found)
     if kept:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(downloads, ignore_errors=True)
     for run in busy:
         click.echo(f"left alone, another process works there: {run}")
     left = sum(own.n_bytes for own in found if own.run in busy)

@@ -209,7 +209,12 @@ class Options(AnswerOptions):
         changes="nothing",
     )
     out: str | None = option(
-        None, "Run directory; default: runs/<model>/<task>.", RUN, path=True, changes="nothing"
+        None,
+        "Run directory, or the URL of one; default: runs/<model>/<task>.",
+        RUN,
+        path=True,
+        changes="nothing",
+        more="Such as s3://bucket/runs/x (docs/storage.md).",
     )
     log_to: tuple[str, ...] = option(
         (),

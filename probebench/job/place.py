@@ -11,7 +11,7 @@ from typing import Any
 
 from probebench.detectors.suite import EVERY
 from probebench.errors import UsageError
-from probebench.files import content_key
+from probebench.files import content_key, place
 from probebench.job.options import Options
 from probebench.models.specs import ModelSpec
 from probebench.options.field import own_options
@@ -33,7 +33,7 @@ def run_folder(o: Options, name: str) -> Path:
         name: of the task, or of the file of answers.
     """
     if o.out is not None:
-        return Path(o.out)
+        return place(o.out)
     model = {
         m.name: value
         for m in own_options(ModelSpec)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from probebench.errors import BadFileError, UsageError
-from probebench.files import write_atomic, write_json
+from probebench.files import located, write_atomic, write_json
 from probebench.probes.estimators import HiddenLayer
 from probebench.probes.kinds import linear_map
 from probebench.probes.parts import OneScale
@@ -107,7 +107,7 @@ def paths(stem: Path | str) -> tuple[Path, Path]:
     name = str(stem)
     for ending in (".safetensors", ".json"):
         name = name.removesuffix(ending)
-    return Path(f"{name}.safetensors"), Path(f"{name}.json")
+    return located(f"{name}.safetensors"), located(f"{name}.json")
 
 
 def save_probe(

@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from probebench.errors import BadFileError, UnknownNameError
+from probebench.files import joined, place, readable
 from probebench.options.python import speaks_python
 from probebench.record.inside.kinds import refuse_spans
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
@@ -71,7 +72,7 @@ class Run:
         """
         if isinstance(folder, Run):
             return folder
-        folder = Path(folder)
+        folder = place(folder)
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -91,8 +92,7 @@ class Run:
         if version != SCHEMA_VERSION:
             raise BadFileError(
                 f"{folder / RECORD} has schema version {version!r}; this version of probebench "
-                f"reads {SCHEMA_VERSION}. "
-                "Run the same `probebench eval` again: stages that are finished are kept."
+                f"reads {SCHEMA_VERSION}. Run the same command again: finished stages are kept."
             )
         try:
             return cls(folder, Record.from_plain(record))
@@ -142,13 +142,13 @@ class Run:
     @property
     def has_states(self) -> bool:
         """Are the hidden states still there?"""
-        place = self.record.states
-        return place is not None and (self.folder / place / "index.safetensors").is_file()
+        at = self.record.states
+        return at is not None and (joined(self.folder, at) / "index.safetensors").is_file()
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         try:
-            return pd.read_parquet(path)
+            return pd.read_parquet(readable(path))
         except FileNotFoundError:
             raise BadFileError(
                 f"{self.folder} is not a whole run: it has no {name}. Run `probebench eval` again."
@@ -297,4 +297,4 @@ class Run:
                 f"{self.folder} keeps no hidden states: it was run with --discard-states. Run it "
                 "again without."
             )
-        return StatesReader.open(self.folder / self.record.states)
+        return StatesReader.open(joined(self.folder, self.record.states))

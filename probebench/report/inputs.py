@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from probebench.errors import BadFileError
+from probebench.files import readable
 from probebench.record.run import Run
 
 TABLES = {
@@ -28,7 +29,7 @@ def check_tables(run: Run) -> None:
     for name, columns in TABLES.items():
         path = run.folder / name
         try:
-            known = pyarrow.parquet.read_schema(path).names
+            known = pyarrow.parquet.read_schema(readable(path)).names
         except FileNotFoundError:
             raise BadFileError(
                 f"{run.folder} is not a whole run: it has no {name}. Run `probebench eval` again."
@@ -41,7 +42,7 @@ def check_tables(run: Run) -> None:
 
 def read_columns(run: Run, name: str) -> pd.DataFrame:
     """The columns of a run's table that a report reads."""
-    return pd.read_parquet(run.folder / name, columns=list(TABLES[name]))
+    return pd.read_parquet(readable(run.folder / name), columns=list(TABLES[name]))
 
 
 def read_transfer(path: Path) -> pd.DataFrame:

@@ -8,14 +8,13 @@ that knows where a shard is computed: another engine is another runner, and no s
 
 from __future__ import annotations
 
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from probebench.files import content_key
+from probebench.files import content_key, remove_tree
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
@@ -127,7 +126,7 @@ class Finished(Generic[T]):
 
     def drop(self) -> None:
         """Delete it: what was read from it is of no further use."""
-        shutil.rmtree(self.store.folder)
+        remove_tree(self.store.folder)
 
 
 def drop_all(folder: Path, kinds: Iterable[type[Stage[Any]]]) -> None:
@@ -135,7 +134,7 @@ def drop_all(folder: Path, kinds: Iterable[type[Stage[Any]]]) -> None:
     names = {kind.name for kind in kinds}
     for place in (folder / STAGES).iterdir():
         if place.name.rpartition("-")[0] in names:
-            shutil.rmtree(place)
+            remove_tree(place)
 
 
 def in_order(done: Finished[list[X]]) -> list[X]:

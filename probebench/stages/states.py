@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.files import content_key
+from probebench.files import content_key, seen_from
 from probebench.models.blocks.sites import SitePlan, plan_sites
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.head import Head
@@ -237,7 +236,7 @@ def hidden_states(
         ids = [a.example.id for a in answers]
         identity = asdict(plan.handle.identity)
         stored = given_states(r.given, identity, sequences.content, r.positions, ids)
-        place = os.path.relpath(stored.folder, plan.folder)
+        place = seen_from(plan.folder, stored.folder)
         facts = {"batching": None, "source": source_facts(stored, place)}
         found = StoredStates(stored.reader, sequences, stored.folder, stored.key, place, facts)
         return scored_answers(plan, runner, answers), found
@@ -250,6 +249,6 @@ def hidden_states(
         sequences,
         folder,
         done.store.key,
-        os.path.relpath(folder, plan.folder),
+        seen_from(plan.folder, folder),
         {"batching": r.batching, **json.loads(done.store.read(DEVIATION))},
     )

@@ -4,20 +4,28 @@ cell."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError, UnknownNameError
+from probebench.files import elsewhere, located
 from probebench.states.shards import Shard
 from probebench.types import HiddenStates, layer_name
 
+AT_ONCE = 8
+"""Files elsewhere that are read from at the same time."""
 INDEX = "index.safetensors"
 """Beside the shards: which tokens are present, and the names of sites, layers and positions."""
+
+T = TypeVar("T")
+X = TypeVar("X")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +39,11 @@ class SiteLayout:
     """Width of each layer's vectors; the rest of the last axis, up to the widest layer, is zero."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StatesReader:
     """Reads stored hidden states cell by cell; light enough to be sent to other processes.
 
-    A cell is read as one contiguous slice per shard.
+    A cell is read as one contiguous slice per shard, elsewhere as one range of its bytes.
     """
 
     files: tuple[str, ...]
@@ -54,6 +62,11 @@ class StatesReader:
         n, positions = len(self.present), len(self.positions)
         return f"<StatesReader: {n:,} examples x {positions} positions, {sites}>"
 
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """The files, opened."""
+        return tuple(_each(Shard, self.files, self.files))
+
     @classmethod
     def open(cls, folder: Path) -> StatesReader:
         """The stored states of a finished run.
@@ -61,27 +74,17 @@ class StatesReader:
         Raises:
             StatesError: they are not there or not whole.
         """
-        from safetensors import SafetensorError, safe_open
-
         try:
-            with safe_open(folder / INDEX, framework="numpy") as index:
-                head, present = json.loads(index.metadata()["index"]), index.get_tensor("present")
+            index = Shard(folder / INDEX)
+            head, present = json.loads(index.metadata["index"]), index.raw("present")
             files = tuple(str(folder / name) for name in head["files"])
-            order = [tuple(Shard(file).raw("example").tolist()) for file in files]
+            order = _each(lambda f: tuple(Shard(f).raw("example").tolist()), files, files)
             sites = {
                 name: SiteLayout(tuple(at["layers"]), tuple(at["widths"]))
                 for name, at in head["sites"].items()
             }
-            return cls(files, tuple(order), sites, tuple(head["positions"]), present.astype(bool))
-        except (
-            OSError,
-            SafetensorError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            StatesError,
-        ) as error:
+            return cls(files, tuple(order), sites, tuple(head["positions"]), np.array(present))
+        except (OSError, KeyError, TypeError, ValueError, AttributeError, StatesError) as error:
             raise StatesError(
                 f"The hidden states in {folder} are not there or not whole ({error}). Run the same "
                 "command again to make them."
@@ -136,8 +139,9 @@ class StatesReader:
             raise UnknownNameError("position", position, self.positions)
         column = self.positions.index(position)
         out = np.zeros((len(self.present), at.widths[row]), dtype=np.float32)
-        for file, rows in zip(self.files, self.order, strict=True):
-            out[list(rows)] = Shard(file).vectors(site, row, column)[:, : at.widths[row]]
+        parts = _each(lambda shard: shard.vectors(site, row, column), self.shards, self.files)
+        for part, rows in zip(parts, self.order, strict=True):
+            out[list(rows)] = part[:, : at.widths[row]]
         return out
 
     def alike(self, layer: int | str, site: str = "resid") -> dict[str, str]:
@@ -154,10 +158,10 @@ class StatesReader:
         groups = _parted(
             [list(self.positions)], dict(zip(self.positions, self.present.T, strict=True))
         )
-        for file in self.files:
+        for shard in self.shards:
             if len(groups) == len(self.positions):
                 break
-            vectors = Shard(file).raw(site)[row]  # (position, example, width)
+            vectors = shard.raw(site, row)  # (position, example, width)
             groups = _parted(groups, dict(zip(self.positions, vectors, strict=True)))
         return {name: names[0] for names in groups for name in names}
 
@@ -165,8 +169,8 @@ class StatesReader:
         """All cells of one site at once, in memory; what is stored as bfloat16 comes as float32."""
         at = self.site(site)
         values: NDArray[Any] | None = None
-        for file, rows in zip(self.files, self.order, strict=True):
-            part = Shard(file).vectors(site)
+        for shard, rows in zip(self.shards, self.order, strict=True):
+            part = shard.vectors(site)
             if values is None:
                 values = np.zeros(
                     (len(self.present), *part.shape[:2], part.shape[3]), dtype=part.dtype
@@ -175,6 +179,14 @@ class StatesReader:
         if values is None:
             raise StatesError("These hidden states hold no examples.")
         return HiddenStates(values, self.present, at.layers, self.positions, site)
+
+
+def _each(do: Callable[[T], X], items: Iterable[T], files: Sequence[str]) -> list[X]:
+    """What is read of each shard; elsewhere of several at a time, where most of it is waiting."""
+    if not files or not elsewhere(located(files[0])):
+        return list(map(do, items))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(do, items))
 
 
 def _parted(groups: list[list[str]], held: Mapping[str, NDArray[Any]]) -> list[list[str]]:

@@ -10,21 +10,30 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import StatesError
+from probebench.files import elsewhere, located, read_range
 
 STATE_DTYPES = ("float16", "bfloat16", "float32")
 """What vectors can be stored as."""
 CODES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32"}
 """Name -> what safetensors calls it."""
-HELD = {"F16": np.float16, "BF16": np.uint16, "F32": np.float32, "F64": np.float64, "I64": np.int64}
+HELD: dict[str, type[np.generic]] = {
+    "BOOL": np.bool_,
+    "F16": np.float16,
+    "BF16": np.uint16,
+    "F32": np.float32,
+    "F64": np.float64,
+    "I64": np.int64,
+}
 """What safetensors calls it -> how numpy holds it."""
 NAMES = {code: name for name, code in CODES.items()}
+FIRST = 4096
+"""Bytes of a file elsewhere that are asked for first: most descriptions of tensors are shorter."""
 SCORES = "scores"
 """The tensor of what the model says of the tokens of given answers, read in the same pass."""
 
@@ -153,23 +162,19 @@ def _name(dtype: np.dtype[Any]) -> str:
 
 
 class Shard:
-    """One file of hidden states, read by memory map.
+    """One file of hidden states, read by memory map, or elsewhere by ranges of bytes.
 
     Raises:
         StatesError: a file that is not there, is not safetensors, or is not whole.
     """
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
-        self.file = os.fspath(file)
+        self.path = located(file)
+        self.file = str(self.path)
         try:
-            size = Path(self.file).stat().st_size
-            with Path(self.file).open("rb") as opened:
-                n = int.from_bytes(opened.read(8), "little")
-                if n > size:
-                    raise ValueError("its first bytes say that it is longer than it is")
-                head = json.loads(opened.read(n))
-            head.pop("__metadata__", None)
-            self.start = 8 + n
+            size = self.path.stat().st_size
+            head, self.start = self._head(size)
+            self.metadata: dict[str, str] = head.pop("__metadata__", {})
             self.tensors = {
                 name: (str(t["dtype"]), tuple(t["shape"]), tuple(t["data_offsets"]))
                 for name, t in head.items()
@@ -183,6 +188,22 @@ class Shard:
                 f"The hidden states in {self.file} are not there or not whole ({reason})."
             ) from None
 
+    def _head(self, size: int) -> tuple[dict[str, Any], int]:
+        """The description of its tensors, and where their numbers begin."""
+        if elsewhere(self.path):
+            first = read_range(self.path, 0, min(FIRST, size))
+            n = int.from_bytes(first[:8], "little")
+            if len(first) < 8 + n <= size:
+                first += read_range(self.path, len(first), 8 + n)
+        else:
+            with self.path.open("rb") as opened:
+                first = opened.read(8)
+                n = int.from_bytes(first, "little")
+                first += opened.read(min(n, size))
+        if n > size:
+            raise ValueError("its first bytes say that it is longer than it is")
+        return json.loads(first[8 : 8 + n]), 8 + n
+
     def dtype(self, name: str) -> str:
         """How safetensors calls a tensor's type, such as `BF16`."""
         return self.tensors[name][0]
@@ -191,8 +212,9 @@ class Shard:
         """Of one tensor."""
         return self.tensors[name][1]
 
-    def raw(self, name: str) -> NDArray[Any]:
-        """A tensor as it is in the file; nothing is read until it is looked at.
+    def raw(self, name: str, *at: int) -> NDArray[Any]:
+        """A tensor as it is in the file, or its part at some first indices; nothing is read until
+        it is looked at. Elsewhere that part is read at once, and nothing else.
 
         Raises:
             StatesError: a tensor that is not there, or of a type that hidden states are not stored
@@ -205,17 +227,20 @@ class Shard:
                 else f"has no {name!r}"
             )
             raise StatesError(f"{self.file} {what}. Run the same command again to make it.")
-        code, shape, (begin, end) = self.tensors[name]
-        if end == begin:
-            return np.zeros(shape, dtype=HELD[code])
+        code, whole, (begin, _) = self.tensors[name]
+        shape, dtype = whole[len(at) :], np.dtype(HELD[code])
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        begin += self.start + (int(np.ravel_multi_index(at, whole[: len(at)])) * size if at else 0)
+        if not size:
+            return np.zeros(shape, dtype=dtype)
         try:
-            return np.memmap(
-                self.file, dtype=HELD[code], mode="r", offset=self.start + begin, shape=shape
-            )
+            if elsewhere(self.path):
+                content = read_range(self.path, begin, begin + size)
+                return np.frombuffer(content, dtype).reshape(shape)
+            return np.memmap(self.file, dtype=dtype, mode="r", offset=begin, shape=shape)
         except (OSError, ValueError) as error:
             raise StatesError(f"{self.file} cannot be read: {error}.") from None
 
-    def vectors(self, name: str, *at: int | slice) -> NDArray[Any]:
-        """A part of a tensor as numbers; bfloat16 as float32."""
-        part = self.raw(name)[at] if at else self.raw(name)
-        return widened(np.asarray(part))
+    def vectors(self, name: str, *at: int) -> NDArray[Any]:
+        """A tensor, or its part at some first indices, as numbers; bfloat16 as float32."""
+        return widened(np.asarray(self.raw(name, *at)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probebench.errors import LockedError, RunError
-from probebench.files import FULL, HOST, free_room
+from probebench.files import FULL, HOST, elsewhere, free_room
 from probebench.store.shards import STAGES
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ PATIENCE = 10.0
 class Lock:
     """One process per run directory, or several writers, each under a name of its own; whoever
     comes in between says so and stops.
+
+    Elsewhere nothing can be locked: two runs into one place compute everything twice, and each
+    shard is whole, whoever wrote it last.
 
     A run that fails before it has written anything leaves no folder behind, nor those above it that
     it made.
@@ -41,6 +44,8 @@ class Lock:
         from filelock import FileLock, Timeout
 
         folder = self.path.parent
+        if elsewhere(folder):
+            return self
         self._made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
         self._lock = FileLock(self.path, timeout=0)
         try:
@@ -128,6 +133,8 @@ class Lock:
                 self.path.unlink()
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if elsewhere(self.path):
+            return
         if error is not None:
             self._sweep(leaving=True)
             if not self.writer:  # else another may be about to write into an empty folder

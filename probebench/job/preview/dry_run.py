@@ -183,6 +183,8 @@ def _left_out(plan: Plan) -> list[str]:
 def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     """Disk, memory and time, and what was assumed."""
     low, mid, high = cost.total
+    free = free_at(folder)
+    room = "" if free is None else f"; {free / 1e9:,.1f} GB free"
     span = f" ({_duration(low)} to {_duration(high)})" if _duration(low) != _duration(high) else ""
     parts = ", ".join(f"{name} {_duration(part[1])}" for name, part in cost.seconds.items())
     memory = cost.memory
@@ -191,8 +193,7 @@ def _cost_lines(cost: Costs, folder: Path, device: str) -> list[str]:
     lines = [
         _line(
             "disk",
-            f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB; "
-            f"{free_at(folder) / 1e9:,.1f} GB free){further}",
+            f"{cost.disk:,} bytes of hidden states ({cost.disk / 1e6:,.1f} MB{room}){further}",
         ),
         _line(
             "memory",

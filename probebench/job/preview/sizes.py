@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from probebench.files import elsewhere
 from probebench.job.preview.timing import batches_of
 from probebench.models.handles import ModelHandle
 from probebench.models.passes.bare import first_pass, held, last_step, plain_pass
@@ -79,8 +80,10 @@ def states_size(
     )
 
 
-def free_at(folder: Path) -> int:
-    """Bytes that are free where a folder is, or would be."""
+def free_at(folder: Path) -> int | None:
+    """Bytes that are free where a folder is, or would be; None where that cannot be known."""
+    if elsewhere(folder):
+        return None
     return next(
         shutil.disk_usage(place).free
         for place in (folder, *folder.absolute().parents)

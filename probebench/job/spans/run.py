@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -66,7 +65,7 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
                 decisions = _decisions(plan, vectors, fits)
                 record = _record(prepared, fits, decisions)
                 counter.advance()
-            place = None if prepared.options.discard_states else os.fspath(done.store.folder)
+            place = None if prepared.options.discard_states else str(done.store.folder)
             run = write_spans(prepared, (record, fits, decisions), place)
             if place is None:
                 done.drop()

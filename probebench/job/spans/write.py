@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from probebench._version import __version__
 from probebench.errors import UsageError
-from probebench.files import clean_json, write_atomic
+from probebench.files import clean_json, located, seen_from, write_atomic
 from probebench.job.spans.prepare import PreparedSpans
 from probebench.probes.disk import save_probe
 from probebench.probes.saved import ProbeMeta
@@ -49,7 +48,7 @@ def write_spans(
         write_atomic(plan.folder / name, parquet_bytes(table))
     probe = _save(prepared, fits)
     record["probe"] = {**record["probe"], "file": probe}
-    record["states"] = None if states is None else os.path.relpath(states, plan.folder)
+    record["states"] = None if states is None else seen_from(plan.folder, located(states))
     files = [*tables, *([f"{PROBE}.safetensors", f"{PROBE}.json"] if probe else [])]
     content = clean_json({**record, "files": files})
     return SpanRun(plan.folder, SpanRecord.from_plain(content))

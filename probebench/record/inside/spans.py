@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from probebench.errors import BadFileError
+from probebench.files import joined, place, readable
 from probebench.record.inside.kinds import SPANS
 from probebench.record.parts.described import (
     Data,
@@ -153,10 +154,11 @@ class SpanRun:
         Raises:
             BadFileError: no readable record there.
         """
-        path = Path(folder) / SPANS
+        folder = place(folder)
+        path = folder / SPANS
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(Path(folder), SpanRecord.from_plain(content))
+            return cls(folder, SpanRecord.from_plain(content))
         except ValidationError as error:
             raise BadFileError(f"{path} is not a run's record: {problems(error)[0]}.") from None
         except (OSError, ValueError) as error:
@@ -175,7 +177,7 @@ class SpanRun:
     @property
     def has_states(self) -> bool:
         """Are the vectors still there?"""
-        return self.record.states is not None and (self.folder / self.record.states).is_dir()
+        return self.record.states is not None and joined(self.folder, self.record.states).is_dir()
 
     def __repr__(self) -> str:
         """One line: what was measured, and where it lies."""
@@ -189,14 +191,14 @@ class SpanRun:
     @property
     def tokens(self) -> pd.DataFrame:
         """One row per token that was read: answer, place, characters, label and decisions."""
-        return pd.read_parquet(self.folder / "tokens.parquet")
+        return pd.read_parquet(readable(self.folder / "tokens.parquet"))
 
     @property
     def spans(self) -> pd.DataFrame:
         """One row per labelled span, with its characters and tokens."""
-        return pd.read_parquet(self.folder / "spans.parquet")
+        return pd.read_parquet(readable(self.folder / "spans.parquet"))
 
     @property
     def answers(self) -> pd.DataFrame:
         """Questions and answers with their groups and splits, and whether all tokens were read."""
-        return pd.read_parquet(self.folder / "answers.parquet")
+        return pd.read_parquet(readable(self.folder / "answers.parquet"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import UsageError
-from probebench.files import write_atomic
+from probebench.files import place, write_atomic
 from probebench.record.run import Run
 from probebench.report.probecard.card import probe_card
 from probebench.report.probecard.markdown import to_markdown
@@ -40,7 +40,7 @@ def write_card(
         RunError: the disk is full or not writable.
     """
     card = probe_card(run, licence)
-    paths = [Path(out)] if out else [run.folder / f"{CARD}{ending}" for ending in FORMATS]
+    paths = [place(out)] if out else [run.folder / f"{CARD}{ending}" for ending in FORMATS]
     if paths[0].suffix not in FORMATS:
         raise UsageError(
             f"A probe card is written to a file ending in {' or '.join(FORMATS)}; got {str(out)!r}."

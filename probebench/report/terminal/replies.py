@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from probebench.errors import BadFileError
+from probebench.files import place, readable
 from probebench.record.inside.kinds import refuse_spans
 from probebench.record.run import RECORD
 from probebench.report.terminal.table import NARROWEST
@@ -60,17 +61,18 @@ def read_replies(folder: str | Path) -> list[Reply]:
     Raises:
         BadFileError: there are none that can be read.
     """
-    refuse_spans(Path(folder))
-    path = Path(folder) / "answers.parquet"
+    folder = place(folder)
+    refuse_spans(folder)
+    path = folder / "answers.parquet"
     if not path.is_file():
-        here = "There is no folder" if not Path(folder).is_dir() else "No answers are kept in"
+        here = "There is no folder" if not folder.is_dir() else "No answers are kept in"
         raise BadFileError(
             f"{here} {folder}; give the run directory that `probebench eval` named, once it has "
             "labels."
         )
     try:
-        rows = pd.read_parquet(path).to_dict("records")
-        return [_reply(row, sought=(Path(folder) / RECORD).is_file()) for row in rows]
+        rows = pd.read_parquet(readable(path)).to_dict("records")
+        return [_reply(row, sought=(folder / RECORD).is_file()) for row in rows]
     except (OSError, ValueError, KeyError) as error:  # what arrow cannot read is a ValueError
         raise BadFileError(f"{path} cannot be read: {error}") from None
 

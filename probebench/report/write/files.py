@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from probebench.errors import UnknownNameError, UsageError
-from probebench.files import make_folder, write_atomic
+from probebench.files import make_folder, place, write_atomic
 from probebench.options.python import speaks_python
 from probebench.record.inside.kinds import holds_spans
 from probebench.record.inside.spans import SpanRun
@@ -64,14 +64,14 @@ def write_report(
     inside = _inside(runs)
     loaded = [Run.load(run) for run in runs] if inside is None else []
     alone = inside if inside is not None else loaded[0] if len(loaded) == 1 else None
-    path = Path(out) if out is not None else alone.folder / NAME if alone else Path(NAME)
+    path = place(out) if out is not None else alone.folder / NAME if alone else Path(NAME)
     if path.is_dir():
         path /= NAME
     make_folder(path.parent)
     if inside is not None:
         report = span_report(inside, title, examples)
     else:
-        table = read_transfer(Path(transfer)) if transfer else None
+        table = read_transfer(place(transfer)) if transfer else None
         report = build_report(loaded, title=title, examples=examples, transfer=table)
     written = []
     for kind in dict.fromkeys(formats):
@@ -84,6 +84,6 @@ def write_report(
 def _inside(runs: Sequence[Run | str | Path]) -> SpanRun | None:
     """The one run at tokens inside answers; None where there are others."""
     one = runs[0]
-    if len(runs) > 1 or isinstance(one, Run) or not holds_spans(Path(one)):
+    if len(runs) > 1 or isinstance(one, Run) or not holds_spans(place(one)):
         return None
     return SpanRun.load(one)

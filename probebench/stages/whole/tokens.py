@@ -129,7 +129,7 @@ class Tokens(Stage[NDArray[Any]]):
         width = Shard(done.files[0]).shape(SITE)[-1]
         values = np.empty((int(ends[-1]), width), dtype=host_dtype(self.plan.reading.dtype))
         for file, rows in zip(done.files, done.shards, strict=True):
-            part, first = Shard(file).raw(SITE)[k, 0], 0
+            part, first = Shard(file).raw(SITE, k, 0), 0
             for i in rows:
                 n = int(self.sizes[i])
                 values[ends[i] - n : ends[i]] = part[first : first + n]

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, StatesError
+from probebench.files import joined, located, place, readable
 from probebench.states.reader import INDEX, SiteLayout, StatesReader
 from probebench.states.shards import NAMES, Shard
 from probebench.store.shards import ENDING, MANIFEST, manifests, read_manifests, sums_of
@@ -86,7 +87,7 @@ class Stored:
                 f"{self.folder} says nothing of its examples: {path.name} is not there. Give the "
                 "run directory."
             )
-        table = pd.read_parquet(path, columns=COLUMNS)
+        table = pd.read_parquet(readable(path), columns=COLUMNS)
         if len(table) != len(self.reader.present):
             raise BadFileError(
                 f"{path} has {len(table)} examples, the hidden states have "
@@ -102,7 +103,7 @@ def find_states(path: str | Path) -> Path:
     Raises:
         BadFileError: there is none, or more than one.
     """
-    path = Path(path)
+    path = place(path)
     if (path / INDEX).is_file() or manifests(path):
         return path
     if (path / RECORD).is_file():
@@ -112,7 +113,7 @@ def find_states(path: str | Path) -> Path:
                 f"{path} keeps no hidden states: it was run with --discard-states. Run it again "
                 "without."
             )
-        return path / run.states
+        return joined(path, run.states)
     found = sorted(p.parent for p in path.glob(f"stages/states-*/{INDEX}"))
     if len(found) == 1:
         return found[0]
@@ -134,7 +135,7 @@ def open_states(path: str | Path) -> Stored:
     """
     folder = find_states(path)
     head, shards = read_manifest(folder)
-    run = _run_of(folder, Path(path))
+    run = _run_of(folder, located(path))
     source = folder / SOURCE
     told = json.loads(source.read_text(encoding="utf-8")) if source.is_file() else {}
     inputs = head["inputs"]
@@ -224,10 +225,10 @@ def _read_run(folder: Path) -> KeptBy:
 
 def _run_of(folder: Path, path: Path) -> KeptBy | None:
     """The finished run that names this folder as its states."""
-    for place in (path, *folder.resolve().parents[:2]):
+    for at in (path, *list(folder.resolve().parents)[:2]):
         with suppress(BadFileError):
-            run = _read_run(place)
-            if run.states and (place / run.states).resolve() == folder.resolve():
+            run = _read_run(at)
+            if run.states and joined(at, run.states).resolve() == folder.resolve():
                 return run
     return None
 
@@ -235,7 +236,7 @@ def _run_of(folder: Path, path: Path) -> KeptBy | None:
 def describe(stored: Stored) -> str:
     """What is stored, in lines of eighty columns."""
     reader, model = stored.reader, stored.model
-    size = sum(Path(f).stat().st_size for f in reader.files)
+    size = sum(located(f).stat().st_size for f in reader.files)
     name = f"{model.get('name', 'name not kept')}: {model.get('architecture', '?')}"
     n = len(reader.files)
     rows = [

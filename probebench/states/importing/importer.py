@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, UnknownNameError, UsageError
-from probebench.files import content_key
+from probebench.files import content_key, place
 from probebench.models.asking import given_questions
 from probebench.models.loading import ModelSpec, find_model, load_model, quiet_libraries
 from probebench.options.field import options_of
@@ -114,8 +114,8 @@ def import_states(
     entries, notes = held.entries, [*notes, *held.notes]
     own = {"compared": check, "positions": names, "dtype": dtype, "probebench": __version__}
     about = _about(there, entries, held.compared, notes)
-    with Lock(Path(out)):
-        stage = ShardStore(Path(out), "states", _inputs(there, entries, table) | own)
+    with Lock(place(out)):
+        stage = ShardStore(place(out), "states", _inputs(there, entries, table) | own)
         stage.write(SOURCE, (json.dumps(about, indent=1) + "\n").encode())
         stage.write(EXAMPLES, examples_table(given, seed))
         write_shards(stage, there, entries, table, names, dtype, progress)
