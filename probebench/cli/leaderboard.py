@@ -27,9 +27,10 @@ def submit_command(run: str, root: str) -> None:
     """Write the files of a submission from a finished run, check them, and say what comes next."""
     from pathlib import Path
 
+    from probebench.files import place
     from probebench.leaderboard.submission.steps import next_steps, submit
 
-    done = submit(Path(run), Path(root))
+    done = submit(place(run), Path(root))
     click.echo(next_steps(done))
 
 

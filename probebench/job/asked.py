@@ -147,7 +147,7 @@ class Asked(TypedDict, total=False):
     """Keep the vectors of all answer tokens that pooled probes read."""
 
     out: str | Path | None
-    """Run directory; default: runs/<model>/<task>."""
+    """Run directory, or the URL of one; default: runs/<model>/<task>."""
 
     log_to: str | Sequence[str]
     """Also put the finished run into wandb or trackio, or both."""
