@@ -84,3 +84,4 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("mathml", (math_in_a_line, None), (block_of_math, None))
     app.add_directive("commands", made.Commands)
     app.add_directive("registry", made.Registry)
+    app.add_directive("record", made.RecordParts)

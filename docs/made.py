@@ -1,12 +1,14 @@
-"""Reference pages made while the site is built: the command line, and the names of the registries,
-from the code that answers `--help` and reads the names."""
+"""Reference pages made while the site is built: the command line and the names of the registries,
+from the code that answers `--help` and reads the names, and the record, from its schema."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -98,3 +100,41 @@ class Registry(SphinxDirective):
         registry = getattr(importlib.import_module(module), name)
         lines = [f"| `{name}` | {text} |" for name, text in rows(registry)]
         return self.parse_text_to_nodes("\n".join(["| name | |", "|---|---|", *lines]))
+
+
+SCHEMA = Path(__file__).parent / "record.schema.json"
+Schema = Mapping[str, Any]
+
+
+def kind(schema: Schema) -> str:
+    """What a value of a schema is, in words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return "anything" if name == "JsonValue" else f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(map(kind, schema["anyOf"])))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    of = schema.get("items") or schema.get("additionalProperties")
+    if schema.get("type") in ("array", "object") and isinstance(of, Mapping):
+        return f"{'list' if schema['type'] == 'array' else 'names'} of {kind(of)}"
+    return str(schema.get("type", "anything"))
+
+
+def part(name: str, schema: Schema) -> str:
+    """One part of the record: a line for each field."""
+    lines = [
+        f"- `{field}`: {plain(facts.get('description', ''))} *{kind(facts)}*"
+        for field, facts in schema["properties"].items()
+    ]
+    return "\n".join([f"## {name}", "", plain(schema.get("description", "")), "", *lines])
+
+
+class RecordParts(SphinxDirective):
+    """Every part of the record as a section, the whole first."""
+
+    def run(self) -> list[nodes.Node]:
+        schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+        parts = {"Record": schema} | schema["$defs"]
+        text = "\n\n".join(part(*p) for p in parts.items() if "properties" in p[1])
+        return self.parse_text_to_nodes(text, allow_section_headings=True)

@@ -62,7 +62,8 @@ def test_pages_ask_nobody_for_anything(site):
 
 
 def test_the_reference_is_whole(site):
-    """Every command with its options, the public names, every name of a registry."""
+    """Every command with its options, the public names, every name of a registry, every part of
+    the record."""
     from probebench.cli.main import main
     from probebench.states.positions import POSITIONS
 
@@ -71,6 +72,9 @@ def test_the_reference_is_whole(site):
     assert "--repeat-splits" in commands and "Of the stored vectors" in commands
     names = (site / "reference/names.html").read_text()
     assert [p for p in POSITIONS if f">{p}</span>" not in names] == []
+    record = (site / "reference/record.html").read_text()
+    assert "Content key of everything that decides a number." in record
+    assert 'id="selectionfacts"' in record and 'id="resamples"' not in record
     python = (site / "reference/python.html").read_text()
     assert "probebench.Run.matrix" in python and "LabelError" in python
 
