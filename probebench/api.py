@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from probebench.engines.engine import opened
 from probebench.errors import TasksError, UsageError
 from probebench.job.asked import Asked
 from probebench.job.options import OPTIONS, Options
@@ -83,7 +84,9 @@ def evaluate_all(
     given: Mapping[str, Any] = {**options, "model": model}
     with named_in_python(OPTIONS, given):
         wanted = [Options.asked({**given, "task": task}) for task in tasks]
-        outcomes = list(run_all(prepare_all(wanted, _progress(quiet))))
+        first = Options.asked(given)
+        with opened(first.where, first.model.device) as engine:
+            outcomes = list(run_all(prepare_all(wanted, _progress(quiet), engine.find), engine))
         if failed := [o for o in outcomes if o.error is not None]:
             lines = [
                 f"{len(failed)} of {len(outcomes)} tasks failed.",

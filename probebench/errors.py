@@ -13,6 +13,8 @@
         |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
         |                       trusted
         |-- MemoryLimitError    the device or the machine is too small for one example
+        |-- EngineError         a cluster that cannot be reached, or whose workers fail time and
+        |                       again
         |-- LockedError         another process works on this run directory
     |-- UnfinishedError     exit code 75: a part of a run has done its share; 0: the last one has
         `-- TasksError          some tasks of a call failed; what became of each is in it
@@ -105,6 +107,10 @@ class StatesError(RunError):
 
 class MemoryLimitError(RunError):
     """The device or the machine is too small for one example."""
+
+
+class EngineError(RunError):
+    """A cluster that cannot be reached, or whose workers fail time and again."""
 
 
 class LockedError(RunError):

@@ -43,6 +43,7 @@ from side_by_side import (
     words_of,
 )
 
+from probebench.engines.engine import LocalEngine
 from probebench.job.pipeline import run_prepared
 from probebench.job.prepare import Prepared, prepare
 from probebench.progress import Counter, Progress
@@ -82,7 +83,7 @@ def ours(args: argparse.Namespace, folder: Path) -> None:
     torch.set_num_threads(args.threads)
     progress = Watched()
     prepared = prepare(options_of(args, folder / "run"), progress)
-    run_prepared(prepared)
+    run_prepared(prepared, LocalEngine())
     peak = max([status("VmHWM"), *progress.peaks.values()])
     facts = progress.facts()
     stages = {

@@ -21,6 +21,7 @@ from records import content
 import probebench
 from probebench.cli.headed import Headed, with_options
 from probebench.cli.main import Later, main
+from probebench.engines import spec
 from probebench.errors import TasksError, UnknownNameError, UsageError, outermost
 from probebench.job import rules
 from probebench.job.asked import Asked
@@ -68,6 +69,9 @@ BAD = {
     "detectors": (["al"], "Unknown detectors 'al'. Did you mean 'all'?"),
     "controls": (["random_model"], "Unknown controls 'random_model'. Did you mean 'random-model'?"),
     "skip": (["p_true"], "Unknown skip 'p_true'. Did you mean 'p-true'?"),
+    "engine": ("rey", "Unknown engine 'rey'. Did you mean 'ray'? It must be one of local, ray."),
+    "workers": (0, "workers must be 1 or more; got 0."),
+    "gpus_per_worker": (-1, "gpus_per_worker must be 0 or more; got -1."),
     "states_dtype": ("float8", "Unknown states_dtype 'float8'. Did you mean"),
 }
 """A value that cannot be of every option that checks its value, and what Python says of it."""
@@ -133,10 +137,19 @@ TOGETHER = [
         "with your rights. Read it, and when you trust it, allow it with trust_remote_code=True; "
         "or take eager or sdpa.",
     ),
+    ({"task": "people", "workers": 2}, "workers=2 is of a cluster; add engine='ray'."),
+    (
+        {"task": "people", "engine": "ray", "device": "cuda:1"},
+        "device on a cluster is 'auto', 'cpu' or 'cuda': Ray says which GPU a worker has; got",
+    ),
+    (
+        {"task": "people", "engine": "ray", "part": "1/2"},
+        "part='1/2' shares a run out by itself; leave engine='ray' out.",
+    ),
 ]
 """What does not go together, and what Python says of it."""
-FOREIGN = {"--show-toplevel", "--porcelain", "--merge"}
-"""Options of git and llama.cpp."""
+FOREIGN = {"--show-toplevel", "--porcelain", "--merge", "--head", "--object-store-memory"}
+"""Options of git, llama.cpp and Ray."""
 
 
 def words(given):
@@ -174,7 +187,7 @@ def test_every_option_is_in_help_signature_docstring_record_and_docs(o):
         if o.argument != "task":
             assert f"\n        {o.argument}: " in function.__doc__
     record = Options(ModelSpec("tiny")).recorded()
-    assert o.name in record or o.name in record["model"]
+    assert o.name in {**record, **record["model"], **record["where"]}
     assert f"`{o.argument}`" in (ROOT / "docs" / "options.md").read_text()
 
 
@@ -208,6 +221,7 @@ def test_choices_are_what_the_package_knows():
         "solver": SOLVERS,
         "dtype": specs.DTYPES,
         "quantization": specs.QUANTIZATIONS,
+        "engine": (spec.LOCAL, spec.RAY),
     }
     assert {o.argument: set(o.choices) for o in OPTIONS if o.choices} == {
         name: set(values) for name, values in known.items()
@@ -304,13 +318,14 @@ def test_every_rule_about_options_has_a_case_that_it_refuses():
     refused = set()
     for given, _ in TOGETHER:
         o = Options.asked({"model": "tiny", **given})
-        for asked, of in ((o, rules.RULES), (o.model, specs.RULES)):
+        parts = (o, rules.RULES), (o.model, specs.RULES), (o.where, spec.RULES)
+        for asked, of in parts:
             refused |= {
                 rule
                 for rule in of
                 if rule(**{n: getattr(asked, n) for n in inspect.signature(rule).parameters})
             }
-    assert refused == {*rules.RULES, *specs.RULES}
+    assert refused == {*rules.RULES, *specs.RULES, *spec.RULES}
 
 
 @pytest.mark.parametrize(

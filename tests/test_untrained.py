@@ -4,6 +4,7 @@ tokens and no more."""
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,14 +156,18 @@ def test_an_untrained_model_is_alone_in_memory(monkeypatch):
     held = []
     monkeypatch.setattr(engine, "load_model", lambda handle, **_: ("trained", handle))
     monkeypatch.setattr(engine, "untrained", lambda *given: held.append(set(models._loaded)))
-    models, handle, encoder = engine.Models(Progress()), object(), object()
+    models, handle, encoder = (
+        engine.Models(Progress()),
+        SimpleNamespace(key="model"),
+        SimpleNamespace(key="encoder"),
+    )
     models.get(handle)
     models.get(encoder)
     assert len(models._loaded) == 2, "models of two kinds may be there together"
     models.get(handle, 0)
     assert held == [set()]
     models.get(encoder)
-    assert list(models._loaded) == [(id(encoder), None)]
+    assert list(models._loaded) == [("encoder", None)]
     assert models.get(handle) == ("trained", handle) and len(models._loaded) == 2
 
 

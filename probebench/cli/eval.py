@@ -100,6 +100,7 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
     """One task after the other, each with its summary."""
     from rich.console import Console
 
+    from probebench.engines.engine import opened
     from probebench.job.several import exit_code, outcome_table, prepare_all, run_all, told
     from probebench.progress import Progress, TerminalProgress
     from probebench.report.terminal.summary import print_summary
@@ -108,14 +109,15 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
     console = Console(width=max(min(Console().width, 120), 80), highlight=False)
     progress = Progress() if quiet or as_json else TerminalProgress()
     outcomes = []
-    for outcome in run_all(prepare_all(wanted, progress)):
-        outcomes.append(outcome)
-        if len(wanted) == 1:
-            outcome.result()  # or its error, as a line of its own
-        if outcome.run is None:
-            click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
-        elif not quiet and not as_json:
-            print_summary(outcome.run, console)
+    with opened(wanted[0].where, wanted[0].model.device) as engine:
+        for outcome in run_all(prepare_all(wanted, progress, engine.find), engine):
+            outcomes.append(outcome)
+            if len(wanted) == 1:
+                outcome.result()  # or its error, as a line of its own
+            if outcome.run is None:
+                click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
+            elif not quiet and not as_json:
+                print_summary(outcome.run, console)
     if as_json:
         found = [
             {"model": o.model, "task": o.task, "error": o.reason}

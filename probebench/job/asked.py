@@ -155,5 +155,17 @@ class Asked(TypedDict, total=False):
     part: str | None
     """Compute a share of a run on a shared folder: 2/8 is the second of eight."""
 
+    engine: str
+    """Where it is computed: in this process, or by the workers of a Ray cluster."""
+
+    address: str | None
+    """Of the cluster: auto, host:port or ray://host:port; default: one is started here."""
+
+    workers: int | None
+    """Of the cluster; default: as many as it has room for."""
+
+    gpus_per_worker: int | None
+    """GPUs of each worker; default: 1 where the cluster has any."""
+
     offline: bool
     """Never ask the hub; use what is cached here."""

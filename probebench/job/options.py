@@ -8,9 +8,10 @@ made of these fields.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from probebench.engines.spec import EngineSpec
 from probebench.job import rules
 from probebench.job.answer_options import AnswerOptions
 from probebench.models.specs import MODEL, ModelSpec
@@ -235,6 +236,7 @@ class Options(AnswerOptions):
         check=rules.check_part,
         changes="nothing",
     )
+    where: EngineSpec = field(default_factory=EngineSpec)
     offline: bool = option(
         False, "Never ask the hub; use what is cached here.", MODEL, changes="nothing"
     )
@@ -245,6 +247,7 @@ class Options(AnswerOptions):
         Raises:
             UsageError: a value that cannot be.
         """
+        self.where.check()
         check_options(self, rules.RULES)
 
     @classmethod
@@ -260,7 +263,7 @@ class Options(AnswerOptions):
         for o in own_options(cls):
             if o.type is ModelSpec and o.name in own:
                 own[o.name] = ModelSpec(own[o.name], device=spec.device)
-        return cls(spec, **own)
+        return cls(spec, **own, where=EngineSpec(**held_all(EngineSpec, values)))
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -278,7 +281,7 @@ class Options(AnswerOptions):
     def by_argument(self) -> dict[str, Any]:
         """Every option by its name in Python; further models by theirs."""
         found = {}
-        for asked in (self.model, self):
+        for asked in (self.model, self, self.where):
             for o in own_options(type(asked)):
                 value = getattr(asked, o.name)
                 found[o.argument] = value.name if isinstance(value, ModelSpec) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from probebench.detectors.suite import detectors
+from probebench.engines.engine import Engine, opened
 from probebench.engines.mapped import map_facts
 from probebench.engines.part import Part
 from probebench.engines.parts import PartRunner
@@ -28,7 +29,7 @@ from probebench.stages.plan import Plan
 from probebench.stages.sampling.at_cell import sample_vectors
 from probebench.stages.sampling.drawn import drawn_samples
 from probebench.stages.second_judge import model_opinions, opinion_facts
-from probebench.stages.stage import LocalRunner, Runner
+from probebench.stages.stage import Runner
 from probebench.stages.states import hidden_states
 from probebench.store.lock import Lock
 from probebench.studies.registry import Scored
@@ -43,10 +44,11 @@ def evaluate(options: Options, progress: Progress | None = None) -> Run:
         UsageError: what was asked for is wrong.
         RunError: the run cannot give a result.
     """
-    return run_prepared(prepare(options, progress))
+    with opened(options.where, options.model.device) as engine:
+        return run_prepared(prepare(options, progress, find=engine.find), engine)
 
 
-def run_prepared(prepared: Prepared) -> Run:
+def run_prepared(prepared: Prepared, engine: Engine) -> Run:
     """Run a job that was checked, or find it done; a run that is new is put into the trackers that
     were asked for.
 
@@ -56,25 +58,22 @@ def run_prepared(prepared: Prepared) -> Run:
     """
     if prepared.options.part is not None:
         return run_part(prepared, Part.read(prepared.options.part))
-    run = _run(prepared)
+    run = _run(prepared, engine)
     for tracker in () if run.resumed else prepared.options.log_to:
         log_run(run, tracker)
     return run
 
 
-def _run(prepared: Prepared) -> Run:
+def _run(prepared: Prepared, engine: Engine) -> Run:
     started, plan = time.time(), prepared.plan
     with Lock(plan.folder):
         if (finished := prepared.finished()) is not None:
             return finished
         check_place(prepared.options, plan)  # again: it was not locked before
-        models = Models(prepared.progress, offline=prepared.options.offline)
-        runner = LocalRunner(plan.folder, prepared.progress, models)
-        try:
-            found = compute(plan, runner, prepared.progress)
+        progress, offline = prepared.progress, prepared.options.offline
+        with engine.runner(plan.folder, progress, offline=offline) as runner:
+            found = compute(plan, runner, progress)
             return write_run(prepared, runner, found, started)
-        finally:
-            models.free()  # before the next task's are loaded
 
 
 def run_part(prepared: Prepared, part: Part) -> Run:

@@ -17,7 +17,7 @@ from probebench.models.devices import pick_device
 from probebench.models.generate import pick_generation
 from probebench.models.handles import ModelHandle
 from probebench.models.inference import find_inference
-from probebench.models.loading import find_model
+from probebench.models.loading import Find, find_model
 from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
 from probebench.models.passes.embed import find_encoder
 from probebench.models.passes.padding import alike_key
@@ -43,13 +43,14 @@ SHUFFLES = 100
 """Shuffled-label fits per cell, for probes that are fitted in batches."""
 
 
-def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
+def make_plan(o: Options, task: Task | None, handle: ModelHandle, find: Find = find_model) -> Plan:
     """Resolve what was asked for.
 
     Args:
         o: the options, checked.
         task: theirs; None for answers that carry labels.
         handle: their model.
+        find: finds the further models.
 
     Raises:
         UsageError: the model cannot do what was asked for.
@@ -74,9 +75,9 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle) -> Plan:
     if task is not None and not statements and o.answers is None:
         new = o.max_new_tokens or task.generation.max_new_tokens
     questions = read_questions(o, task, handle, new)
-    exact = exact_rule(o, None if statements else task, questions)
+    exact = exact_rule(o, None if statements else task, questions, find)
     reading, fitting = plan_reading(o, handle, positions, layers), _fitting(o)
-    beside = _beside(o, handle, statements=statements)
+    beside = _beside(o, handle, find, statements=statements)
     asked = answer_inputs(o, task, handle, questions, generation)
     name = task.name if task else Path(o.answers or "").stem
     return Plan(
@@ -117,20 +118,23 @@ def read_questions(
     )
 
 
-def exact_rule(o: Options, task: Task | None, questions: Questions) -> ExactRule:
+def exact_rule(
+    o: Options, task: Task | None, questions: Questions, find: Find = find_model
+) -> ExactRule:
     """Which rule finds the exact answers, and who copies them.
 
     Args:
         o: the options.
         task: the task whose answers are looked at; None for statements and for answers without one.
         questions: with the answers made elsewhere.
+        find: finds the extractor.
 
     Raises:
         UsageError: there is nothing to find, or the extractor generates nothing.
     """
     extractor, asked, given = None, o.exact_answer, questions.given
     if o.extractor_model is not None:
-        extractor = find_model(o.extractor_model, offline=o.offline)
+        extractor = find(o.extractor_model, offline=o.offline)
     if task is None or (given is not None and any(g.exact_given for g in given)):
         if asked or o.extractor_model:
             why = (
@@ -201,15 +205,15 @@ def _fitting(o: Options) -> Fitting:
     )
 
 
-def _beside(o: Options, handle: ModelHandle, *, statements: bool) -> Beside:
+def _beside(o: Options, handle: ModelHandle, find: Find, *, statements: bool) -> Beside:
     """What is reported beside the map, its models found but not loaded."""
     encoder = nli = judge = None
     if o.encoder is not None:
-        encoder = find_encoder(o.encoder, device=o.model.device, offline=o.offline)
+        encoder = find_encoder(o.encoder, device=o.model.device, offline=o.offline, find=find)
     if o.nli is not None:
-        nli = find_inference(o.nli, device=o.model.device, offline=o.offline)
+        nli = find_inference(o.nli, device=o.model.device, offline=o.offline, find=find)
     if o.judge_model is not None and not statements:  # which come with their labels
-        judge = find_model(o.judge_model, offline=o.offline)
+        judge = find(o.judge_model, offline=o.offline)
     return Beside(
         skip=o.skip,
         controls=o.controls,

@@ -12,7 +12,7 @@ from probebench.job.options import Options
 from probebench.job.place import check_place
 from probebench.job.planning import make_plan
 from probebench.models.handles import ModelHandle
-from probebench.models.loading import find_model
+from probebench.models.loading import Find, find_model
 from probebench.progress import Progress
 from probebench.record.run import Run
 from probebench.stages.answers import known_answers
@@ -57,7 +57,10 @@ class Prepared:
 
 
 def prepare(
-    options: Options, progress: Progress | None = None, handle: ModelHandle | None = None
+    options: Options,
+    progress: Progress | None = None,
+    handle: ModelHandle | None = None,
+    find: Find = find_model,
 ) -> Prepared:
     """Read and check everything of a run that needs no weights: every prompt is rendered, nothing
     is written.
@@ -66,6 +69,7 @@ def prepare(
         options: what was asked for.
         progress: what the run will report to.
         handle: the model of the options, where it was found before.
+        find: finds models: on this machine, or on one like those that will load them.
 
     Raises:
         UsageError: what was asked for is wrong, or its folder holds a run with other settings.
@@ -82,7 +86,8 @@ def prepare(
     if task is not None:
         check_rule(task.exact_answer, task.path)
         get_judge(task.judge)
-    plan = make_plan(options, task, handle or find_model(options.model, offline=options.offline))
+    handle = handle or find(options.model, offline=options.offline)
+    plan = make_plan(options, task, handle, find)
     check_place(options, plan)
     check_splits(plan)
     check_sizes(options.train_sizes, plan.splits.count("train"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from probebench.engines.part import Part
+from probebench.engines.spec import LOCAL, EngineSpec
 from probebench.errors import UsageError
 from probebench.models.specs import ModelSpec
 from probebench.options.checks import Rule
@@ -231,6 +232,21 @@ def _sampling_needs_samples(
     return None
 
 
+def _workers_have_their_gpus(where: EngineSpec, model: ModelSpec) -> str | None:
+    if where.engine == LOCAL or not model.device.startswith("cuda:"):
+        return None
+    return (
+        "--device on a cluster is 'auto', 'cpu' or 'cuda': Ray says which GPU a worker has; got "
+        f"{model.device!r}."
+    )
+
+
+def _parts_or_workers(where: EngineSpec, part: str | None) -> str | None:
+    if where.engine == LOCAL or part is None:
+        return None
+    return f"--part {part} shares a run out by itself; leave --engine {where.engine} out."
+
+
 RULES: tuple[Rule, ...] = (
     _something_is_asked,
     _answers_are_of_questions,
@@ -248,4 +264,6 @@ RULES: tuple[Rule, ...] = (
     _tokens_are_read,
     _samples_are_generated,
     _sampling_needs_samples,
+    _workers_have_their_gpus,
+    _parts_or_workers,
 )

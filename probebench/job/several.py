@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from probebench.engines.engine import Engine
 from probebench.errors import TRY_AGAIN, ProbebenchError, RunError, UnfinishedError, UsageError
 from probebench.job.options import Options
 from probebench.job.pipeline import run_prepared
 from probebench.job.prepare import Prepared, prepare
 from probebench.models.handles import ModelHandle
-from probebench.models.loading import ModelSpec, find_model
+from probebench.models.loading import Find, ModelSpec, find_model
 from probebench.progress import Progress
 from probebench.record.run import Run
 from probebench.text import number
@@ -69,8 +70,15 @@ class Outcome:
         return self.error.exit_code if isinstance(self.error, ProbebenchError) else 1
 
 
-def prepare_all(wanted: Sequence[Options], progress: Progress) -> list[Prepared]:
+def prepare_all(
+    wanted: Sequence[Options], progress: Progress, find: Find = find_model
+) -> list[Prepared]:
     """Check every task of a call; labels that come with the data too.
+
+    Args:
+        wanted: what was asked for.
+        progress: what the runs will report to.
+        find: finds models, where they will be loaded.
 
     Raises:
         ProbebenchError: the one that a single task raises; of several, one error that names them
@@ -83,8 +91,8 @@ def prepare_all(wanted: Sequence[Options], progress: Progress) -> list[Prepared]
         try:
             settings.check()
             if settings.model not in handles:
-                handles[settings.model] = find_model(settings.model, offline=settings.offline)
-            prepared = prepare(settings, progress, handles[settings.model])
+                handles[settings.model] = find(settings.model, offline=settings.offline)
+            prepared = prepare(settings, progress, handles[settings.model], find)
             if len(wanted) > 1:  # one alone says it at once anyway, and keeps what it judged
                 prepared.check_known()
             found.append(prepared)
@@ -102,12 +110,12 @@ def prepare_all(wanted: Sequence[Options], progress: Progress) -> list[Prepared]
     )
 
 
-def run_all(prepared: Sequence[Prepared]) -> Iterator[Outcome]:
-    """Run one task after the other; a failure is an outcome like any other. Only Ctrl-C and the
-    like stop what is to follow."""
+def run_all(prepared: Sequence[Prepared], engine: Engine) -> Iterator[Outcome]:
+    """Run one task after the other on one engine; a failure is an outcome like any other. Only
+    Ctrl-C and the like stop what is to follow."""
     for one in prepared:
         try:
-            outcome = Outcome(*_named(one), run_prepared(one))
+            outcome = Outcome(*_named(one), run_prepared(one, engine))
         except (
             Exception
         ) as error:  # a mistake in our own code must not cost the tasks behind it either

@@ -42,7 +42,7 @@ from probebench.states.positions import POSITIONS
 from probebench.types import LabelledAnswer
 
 ATTRIBUTION, SAMPLES = "attribution.parquet", "samples.parquet"
-WHERE = ("out", "part")
+WHERE = ("out", "part", "engine", "address", "workers", "gpus_per_worker")
 """Options that say where a run is computed and kept, and nothing of what it is."""
 CONFIG = "run.yaml"
 """What was asked, for `--config`, but for where it lies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from probebench.files import content_key
 from probebench.models.blocks.sites import base_of
 from probebench.models.checkpoints.adapters import Adapter
 from probebench.models.checkpoints.gguf import GgufFacts
@@ -85,6 +86,12 @@ class ModelHandle:
     adapter: Adapter | None = None
     notes: tuple[str, ...] = ()
     """What a reader of the record should know about the model."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same weights on the same devices, also of a handle that was sent
+        elsewhere."""
+        return content_key({"asked": asdict(self.spec), "found": asdict(self.identity)})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from probebench.errors import UsageError
 from probebench.models.handles import LoadedModel, ModelHandle
-from probebench.models.loading import find_model, quiet_libraries
+from probebench.models.loading import Find, find_model, quiet_libraries
 from probebench.models.passes.batches import Budget, in_batches
 from probebench.models.passes.scored import pad_right
 from probebench.models.specs import ModelSpec
@@ -30,7 +30,9 @@ ENTAILMENT, NEUTRAL, CONTRADICTION = range(3)
 """Columns of probabilities."""
 
 
-def find_inference(name: str, *, device: str = "auto", offline: bool = False) -> ModelHandle:
+def find_inference(
+    name: str, *, device: str = "auto", offline: bool = False, find: Find = find_model
+) -> ModelHandle:
     """A model of natural-language inference by folder or hub id, with its head.
 
     Raises:
@@ -41,7 +43,7 @@ def find_inference(name: str, *, device: str = "auto", offline: bool = False) ->
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    handle = find_model(ModelSpec(name, device=device), offline=offline)
+    handle = find(ModelSpec(name, device=device), offline=offline)
     config, known = handle.skeleton.config, AutoModelForSequenceClassification._model_mapping
     named = any("SequenceClassification" in kind for kind in config.architectures or ())
     if not named or type(config) not in known:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from probebench.errors import MemoryLimitError, UsageError
 from probebench.models.checkpoints import gguf
@@ -43,6 +43,12 @@ QUANTIZERS = (
 """Libraries that may compute with quantised weights."""
 UNREAD = "not read"
 """The revision of a folder of which only the shape was asked for."""
+
+
+class Find(Protocol):
+    """Finds a model: `find_model`, here or on another machine."""
+
+    def __call__(self, spec: ModelSpec, *, offline: bool) -> ModelHandle: ...
 
 
 @contextmanager

@@ -32,7 +32,7 @@ class Models:
 
     def __init__(self, progress: Progress, *, offline: bool = False) -> None:
         self.progress, self.offline = progress, offline
-        self._loaded: dict[tuple[int, int | None], LoadedModel] = {}
+        self._loaded: dict[tuple[str, int | None], LoadedModel] = {}
 
     def get(self, handle: ModelHandle, seed: int | None = None) -> LoadedModel:
         """A model's weights.
@@ -43,7 +43,7 @@ class Models:
                 model is alone in memory, so that two of one size are never there together: others
                 are freed before it is made, and it is freed before another is loaded.
         """
-        key = id(handle), seed
+        key = handle.key, seed
         if key not in self._loaded:
             if any(of is not None for _, of in (key, *self._loaded)):
                 self.free()

@@ -12,6 +12,7 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.detectors.text import fit_text
+from probebench.engines.engine import opened
 from probebench.engines.mapped import map_facts
 from probebench.files import write_json
 from probebench.job.options import Options
@@ -26,8 +27,6 @@ from probebench.progress import Progress
 from probebench.record.inside.kinds import SPANS
 from probebench.record.inside.spans import SPANS_VERSION, SpanRun
 from probebench.scoring.spans import LEVELS, SpanRows, draws_of, rows_of, units_of
-from probebench.stages.engine import Models
-from probebench.stages.stage import LocalRunner
 from probebench.stages.tokens.fits import TokenFits, fit_layers, labels_of
 from probebench.stages.tokens.plan import SpanPlan
 from probebench.stages.tokens.read import TokenStates, TokenVectors
@@ -54,9 +53,11 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
     with Lock(plan.folder):
         if (finished := prepared.finished()) is not None:
             return finished
-        models = Models(progress, offline=prepared.options.offline)
-        runner = LocalRunner(plan.folder, progress, models)
-        try:
+        o = prepared.options
+        with (
+            opened(o.where, o.model.device) as engine,
+            engine.runner(plan.folder, progress, offline=o.offline) as runner,
+        ):
             map_facts(plan.handle, [m.prompt_ids for m in plan.marked], runner)
             done = runner.run(TokenStates(plan))
             vectors = TokenVectors.of(plan, done)
@@ -78,8 +79,6 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
             run = SpanRun(run.folder, run.record.changed(timing=timing))
             write_json(plan.folder / SPANS, run.record.plain())
             return run
-        finally:
-            models.free()
 
 
 def _decisions(plan: SpanPlan, vectors: TokenVectors, fits: TokenFits) -> dict[str, Floats]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from probebench.errors import UsageError
 from probebench.models.handles import LoadedModel, ModelHandle
-from probebench.models.loading import find_model
+from probebench.models.loading import Find, find_model
 from probebench.models.passes.batches import Budget, in_batches
 from probebench.models.passes.scored import pad_right
 from probebench.models.specs import ModelSpec
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def find_encoder(name: str, *, device: str = "auto", offline: bool = False) -> ModelHandle:
+def find_encoder(
+    name: str, *, device: str = "auto", offline: bool = False, find: Find = find_model
+) -> ModelHandle:
     """A text encoder by folder or hub id.
 
     Raises:
@@ -28,7 +30,7 @@ def find_encoder(name: str, *, device: str = "auto", offline: bool = False) -> M
             `find_model`.
         UnavailableError: a hub id that cannot be reached from here.
     """
-    handle = find_model(ModelSpec(name, device=device), offline=offline)
+    handle = find(ModelSpec(name, device=device), offline=offline)
     # the config of an encoder alone may not say so
     if all(hasattr(handle.skeleton, half) for half in ("encoder", "decoder")):
         raise UsageError(

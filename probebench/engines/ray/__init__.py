@@ -1,0 +1,1 @@
+"""Stages computed by the workers of a Ray cluster."""
