@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, place: Path, workers: int) -> tuple[dict[str, 
     if workers:
         import ray
 
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
     folder = place / f"run-{workers}"
     try:
         found = probebench.evaluate(

@@ -13,22 +13,26 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 
 import probebench
 from probebench.engines.spec import EngineSpec
 from probebench.errors import EngineError, StatesError, UsageError
 from probebench.job.options import Options
 from probebench.job.pipeline import evaluate
+from probebench.models.loading import ModelSpec
 from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
 from probebench.stages.engine import Models
 from probebench.stages.stage import LocalRunner, Stage, in_order
 
 ray = pytest.importorskip("ray")
+import ray._private.worker as inside  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from probebench.engines.ray.cluster import Share, connected, shared, stored  # noqa: E402
 from probebench.engines.ray.engine import RayEngine  # noqa: E402
+from probebench.engines.ray.lanes import Lane, Lanes  # noqa: E402
 
 TESTS = Path(__file__).parent
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -348,6 +352,46 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(EngineError, match=r"at 192\.0\.2\.9:6379: nobody answers"):
         connected("192.0.2.9:6379").__enter__()
+
+
+def test_without_an_address_no_cluster_of_others_is_taken(monkeypatch):
+    asked = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: asked.append(given["address"]))
+    monkeypatch.setattr(ray, "shutdown", lambda: asked.append("left"))
+    said = inside.print_to_stdstream
+    with connected(None):
+        assert asked == ["local"] and inside.print_to_stdstream is not said
+    assert asked == ["local", "left"] and inside.print_to_stdstream is said
+
+
+def test_who_cannot_take_part_stops_the_beginning_and_is_left_out_later(monkeypatch):
+    def refused(reference):
+        raise EngineError("other versions")
+
+    monkeypatch.setattr("probebench.engines.ray.lanes.fetched", refused)
+    lanes = Lanes(Share(1, 0), 2, offline=True)
+    lanes.lanes = [Lane("first", None), Lane("second", "joining")]
+    with pytest.raises(EngineError, match="other versions"):
+        lanes.joined("joining")
+    lanes._late = True
+    lanes.joined("joining")
+    assert [lane.actor for lane in lanes.lanes] == ["first"]
+    monkeypatch.setattr(lanes, "_begun", lambda: pytest.fail("another was asked for"))
+    lanes.grow()
+
+
+def test_workers_without_gpus_do_not_take_the_one_of_this_machine(monkeypatch):
+    asked = []
+    monkeypatch.setattr("probebench.engines.ray.engine.pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(
+        "probebench.engines.ray.engine.find_model", lambda spec, **_: asked.append(spec.device)
+    )
+    engine = RayEngine(EngineSpec("ray", gpus_per_worker=0), "auto")
+    engine._share = Share(1, 0)
+    for device in ("auto", "cpu"):
+        engine.find(ModelSpec("tiny", device=device), offline=True)
+    assert asked == ["cpu", "cpu"]
 
 
 def test_an_object_store_that_is_full_is_said(monkeypatch):

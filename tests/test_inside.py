@@ -347,6 +347,8 @@ def test_it_is_listed_as_finished_and_its_vectors_are_kept(run):
 def test_options_that_do_not_apply_and_too_few_answers_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--positions does not apply to a task of kind 'spans'"):
         planned(tmp_path, positions=["-1"])
+    with pytest.raises(UsageError, match="--engine does not apply to a task of kind 'spans'"):
+        planned(tmp_path, engine="ray")
     with pytest.raises(LabelError, match=r"tokens? .*are|No token of the"):
         planned(tmp_path, limit=4)
     with pytest.raises(UsageError, match="runs alone"):

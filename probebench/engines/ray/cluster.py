@@ -99,10 +99,12 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _hush()
     started: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **started)
+        # without an address Ray itself would take a cluster that it finds on this machine
+        ray.init(
+            address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **started
+        )
     except Exception as error:  # each way to fail has an exception of its own
         where = f"at {address}" if address else "on this machine"
         raise EngineError(
@@ -110,19 +112,29 @@ def connected(address: str | None) -> Iterator[None]:
             "leave --address out to use this machine alone."
         ) from None
     try:
-        yield
+        with _hushed():
+            yield
     finally:
         ray.shutdown()
 
 
-def _hush() -> None:
+@contextmanager
+def _hushed() -> Iterator[None]:
     """Keep what the nodes of a cluster say of themselves, such as that one went away, off standard
     output, where `--json` writes; Ray has no setting for it. Whether a run can go on is said by the
     run."""
     import ray._private.worker as inside
 
-    if hasattr(inside, "print_to_stdstream"):
-        inside.print_to_stdstream = lambda *said, **how: None
+    name = "print_to_stdstream"
+    said = getattr(inside, name, None)
+    if said is None:
+        yield
+        return
+    setattr(inside, name, lambda *words, **how: None)
+    try:
+        yield
+    finally:
+        setattr(inside, name, said)
 
 
 def first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from probebench.engines.ray.runner import RayRunner
 from probebench.engines.ray.worker import Place
 from probebench.engines.spec import EngineSpec
 from probebench.files import write_atomic
+from probebench.models.devices import pick_device
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
 from probebench.progress import Progress
@@ -55,8 +57,9 @@ class RayEngine:
     def find(self, spec: ModelSpec, *, offline: bool) -> ModelHandle:
         """A model, found with the GPUs that a worker has; this process may have none."""
         share = self.share()
-        if not share.gpus:
-            return find_model(spec, offline=offline)
+        if not share.gpus:  # nor may a GPU of this machine be taken then
+            alone = spec.device == "auto" and pick_device("auto").type != "cpu"
+            return find_model(replace(spec, device="cpu") if alone else spec, offline=offline)
         import ray
 
         call: Any = ray.remote(find_model)

@@ -69,6 +69,7 @@ class Lanes:
         self.lanes: list[Lane] = []
         self.place: Place | None = None
         self._looked, self._alive, self._began = float("-inf"), clock(), 0
+        self._late, self._refused = False, 0
 
     @property
     def ready(self) -> list[Lane]:
@@ -82,7 +83,7 @@ class Lanes:
 
     def enter(self, place: Place) -> None:
         """Begin a run: every worker has to show that it can take part in it."""
-        self.place = place
+        self.place, self._late, self._refused = place, False, 0
         for lane in self.lanes:
             lane.joining = lane.actor.join.remote(place, versions())
         self._alive = self.clock()
@@ -117,7 +118,7 @@ class Lanes:
             return
         self._looked = now
         wanted = self.workers or max(sum(map(self.share.room, alive())), 1)
-        for _ in range(wanted - len(self.lanes)):
+        for _ in range(wanted - self._refused - len(self.lanes)):
             self.lanes.append(self._begun())
 
     def _begun(self) -> Lane:
@@ -135,16 +136,20 @@ class Lanes:
         return Lane(actor, actor.join.remote(self.place, versions()))
 
     def joined(self, reference: Any) -> None:
-        """A worker has answered whether it can take part.
+        """A worker has answered whether it can take part. One that cannot, and comes when others
+        are at work, goes again, and no other is asked for in its place.
 
         Raises:
-            EngineError: it cannot, or workers go down as often as they begin.
+            EngineError: it cannot, at the beginning; or workers go down as often as they begin.
         """
         lane = next(lane for lane in self.lanes if lane.joining == reference)
         try:
             fetched(reference)
         except ProbebenchError:
-            raise
+            if not (self._late and self.ready):
+                raise
+            self.lose(lane)
+            self._refused += 1
         except Exception as error:
             self.lose(lane)
             self._began += 1
@@ -186,6 +191,7 @@ class Lanes:
         end = self.clock() + GRACE
         while self.joining and self.clock() < end:
             self.wait([])
+        self._late = True
 
     def each(self, call: Callable[[Any], Any]) -> None:
         """Wait until every worker that is there has done something; those that go down with it are

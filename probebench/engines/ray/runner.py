@@ -54,7 +54,8 @@ class RayRunner(LocalRunner):
         if not missing and not ends:
             return done
         with self._sent(stage) as sent:
-            self._prepare(stage, sent)
+            if missing:
+                self._prepare(stage, sent)
             size = self._size(stage, sent) if stage.budget_name else None
             if missing:
                 self._given(done, missing, Given(self.lanes, sent, missing, size))

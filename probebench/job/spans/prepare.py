@@ -108,12 +108,13 @@ def prepare_spans(options: Options) -> PreparedSpans:
         UnavailableError: a model or data set that cannot be reached.
     """
     options.check()
-    for o in own_options(Options):
-        if o.name not in TAKEN and getattr(options, o.name) != o.default:
-            raise UsageError(
-                f"{o.flag} does not apply to a task of kind 'spans', whose labels are inside "
-                "answers. Leave it out."
-            )
+    for asked in (options, options.where):
+        for o in own_options(type(asked)):
+            if o.name not in TAKEN and getattr(asked, o.name) != o.default:
+                raise UsageError(
+                    f"{o.flag} does not apply to a task of kind 'spans', whose labels are inside "
+                    "answers. Leave it out."
+                )
     assert options.task is not None  # the caller found the kind of it
     task = load_task(options.task)
     handle = find_model(options.model, offline=options.offline)

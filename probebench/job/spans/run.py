@@ -12,7 +12,7 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.detectors.text import fit_text
-from probebench.engines.engine import opened
+from probebench.engines.engine import LocalEngine
 from probebench.engines.mapped import map_facts
 from probebench.files import write_json
 from probebench.job.options import Options
@@ -53,11 +53,8 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
     with Lock(plan.folder):
         if (finished := prepared.finished()) is not None:
             return finished
-        o = prepared.options
-        with (
-            opened(o.where, o.model.device) as engine,
-            engine.runner(plan.folder, progress, offline=o.offline) as runner,
-        ):
+        offline = prepared.options.offline
+        with LocalEngine().runner(plan.folder, progress, offline=offline) as runner:
             map_facts(plan.handle, [m.prompt_ids for m in plan.marked], runner)
             done = runner.run(TokenStates(plan))
             vectors = TokenVectors.of(plan, done)
