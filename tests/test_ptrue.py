@@ -117,6 +117,13 @@ def test_batches_and_order_change_nothing(loaded, monkeypatch, narrow):
     assert np.ptp(together[:, 0]) > 1e-3, "the prompts are told apart"
 
 
+def test_progress_counts_examples_and_not_their_prompts(loaded):
+    model, told = loaded("llama"), []
+    asked, letters = prompts(model.tokenizer), letter_tokens(model.tokenizer)
+    choice_scores(model, asked, *letters, Budget(tell=told.append), each=2)
+    assert told == sorted(told) and told[-1] == len(asked) // 2
+
+
 # -- in a run --------------------------------------------------------------------------------------
 
 

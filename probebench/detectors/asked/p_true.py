@@ -65,7 +65,8 @@ class AskedTrue(TableStage):
         pairs = [pairs[i] for i in rows for pairs in self.kinds.values()]
         # an answer may be its own exact answer
         unique = list(dict.fromkeys(ids for pair in pairs if pair for ids in pair))
-        found = choice_scores(work.models.get(self.needs), unique, *letters, work.budget())
+        each = len(unique) / len(rows)
+        found = choice_scores(work.models.get(self.needs), unique, *letters, work.budget(), each)
         scores = dict(zip(unique, found, strict=True))
         return pd.DataFrame([_averages(pair, scores) for pair in pairs])
 

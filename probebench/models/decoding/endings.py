@@ -38,11 +38,14 @@ class Endings:
     Args:
         loaded: the model.
         sequences: token ids, at least one each.
-        budget: what may be in memory at once. It is told how many have been read.
+        budget: what may be in memory at once. It is told how many examples have been read.
+        each: sequences of one example, on average.
     """
 
-    def __init__(self, loaded: LoadedModel, sequences: Sequence[Ids], budget: Budget) -> None:
-        self.loaded, self.sequences, self.budget = loaded, sequences, budget
+    def __init__(
+        self, loaded: LoadedModel, sequences: Sequence[Ids], budget: Budget, each: float = 1.0
+    ) -> None:
+        self.loaded, self.sequences, self.budget, self.each = loaded, sequences, budget, each
         self.found: dict[int, torch.Tensor] = {}
         self.at_once: list[int] = []
         """Sequences that were last in memory together."""
@@ -97,7 +100,7 @@ class Endings:
 
     def _keep(self, which: Sequence[int], states: torch.Tensor) -> None:
         self.found.update(zip(which, states, strict=True))
-        self.budget.reached(len(self.found))
+        self.budget.reached(int(len(self.found) / self.each))
 
 
 class _Fork(NamedTuple):

@@ -23,6 +23,7 @@ def choice_scores(
     first: Sequence[int],
     second: Sequence[int],
     budget: Budget | None = None,
+    each: float = 1.0,
 ) -> Floats:
     """Scores of two sets of next tokens after each prompt.
 
@@ -32,6 +33,7 @@ def choice_scores(
         first: tokens that stand for the first choice; their probabilities are added up.
         second: tokens that stand for the second choice.
         budget: what a batch may hold; None: the fixed one.
+        each: prompts of one example of the shard, on average.
 
     Returns:
         (prompt, 2) probability of the first choice, normalised over the two; and what both have
@@ -45,7 +47,7 @@ def choice_scores(
         return np.zeros((0, 2))
     limit, lengths = budget or Budget(), [len(p) for p in prompts]
     states = until_it_fits(
-        lambda: Endings(loaded, prompts, limit), lengths, "asking for p(True)", limit
+        lambda: Endings(loaded, prompts, limit, each), lengths, "asking for p(True)", limit
     )
     found = []
     with torch.inference_mode():
