@@ -38,6 +38,8 @@ rows() {
             more=
             case $model:$task in $smol:cities | $smol:inventors) more="--control random-model --repeat-splits 20" ;; esac
             case $model:$task in $smol:sp_en_trans | $smol:facts) more="--repeat-splits 20" ;; esac
+            # Gemma's residual stream leaves float16 on these
+            case $model:$task in $gemma:inventors | $gemma:facts | $gemma:element_symb | $gemma:animal_class) more="--states-dtype float32" ;; esac
             # shellcheck disable=SC2086 # options are words
             one "$model" "$task" --task "$task" --encoder "$models/all-MiniLM-L6-v2" $more
         done

@@ -18,6 +18,7 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
 from probebench.leaderboard.board.entries import published_entries, read_entries
 from probebench.leaderboard.check.rerun import rerun
+from probebench.leaderboard.check.rules import check_protocol
 from probebench.leaderboard.submission.names import (
     RESERVED,
     folder_problem,
@@ -119,6 +120,10 @@ REFUSED = {
     "states": (lambda r: r["settings"].update(states="elsewhere"), "--states elsewhere"),
     "positions": (lambda r: r["settings"].update(overrides={"positions": ["-1"]}), "--positions"),
     "seed": (lambda r: r["settings"].update(overrides={"seed": 3}), "--seed 3"),
+    "coarser": (
+        lambda r: r["settings"].update(overrides={"states_dtype": "bfloat16"}),
+        "--states-dtype bfloat16",
+    ),
     "gold": (
         lambda r: r["settings"].update(overrides={"exact_answer": "gold"}),
         "--exact-answer gold",
@@ -161,6 +166,16 @@ def test_every_reason_is_said_at_once(run):
 @pytest.mark.parametrize("name", ["controls", "encoder", "attribution"])
 def test_settings_that_only_add_are_taken(run, name):
     assert not refusals(edit(run, lambda r: r["settings"].update(overrides={name: "x"})))
+
+
+def test_more_digits_of_the_same_vectors_are_taken(run, tmp_path):
+    def finer(r):
+        r["settings"].update(overrides={"states_dtype": "float32"})
+
+    changed = edit(run, finer)
+    assert not refusals(changed)
+    found = read_submission(write_submission(changed, tmp_path))
+    assert not [f for f in check_protocol(found) if "states_dtype" in f.field]
 
 
 def test_a_row_is_not_replaced_by_another_draw(run, tmp_path):

@@ -40,7 +40,7 @@ from probebench.leaderboard.submission.names import (
 )
 from probebench.leaderboard.submission.read import DECISIONS, FILES, RERUN, Decisions, Submission
 from probebench.leaderboard.submission.strict import Finding, shown
-from probebench.leaderboard.submission.submit import ADDITIVE
+from probebench.leaderboard.submission.submit import overridden
 from probebench.states.positions import PUBLISHED, STATEMENTS
 from probebench.types import SPLITS
 
@@ -102,12 +102,8 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
     """Nothing of the protocol overridden, nothing that strangers cannot run again."""
     record = s.record
     positions = STATEMENTS if record["task"]["kind"] == "statements" else PUBLISHED
-    for name in sorted(set(record["settings"]["overrides"]) - ADDITIVE):
-        yield finding(
-            f"settings.overrides.{name}",
-            record["settings"]["overrides"][name],
-            "no setting of the protocol overridden",
-        )
+    for name, value in sorted(overridden(record["settings"]["overrides"]).items()):
+        yield finding(f"settings.overrides.{name}", value, "no setting of the protocol overridden")
     for field, given, expected in (
         ("settings.seed", record["settings"]["seed"], 0),
         ("probe.name", record["probe"]["name"], "logistic"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,17 @@ from probebench.tasks.schema import list_tasks
 
 ADDITIVE = frozenset(o.name for o in OPTIONS if o.changes == "adds")
 """Options that add to a run and change none of its numbers."""
+FINER = {"states_dtype": "float32"}
+"""Settings under which the same vectors are kept with more digits: some models leave float16."""
 FORMAT = 1
 """Of the files of a submission."""
 SETTINGS = ("task", "seed", "probe", "solver", "overrides")
 """What a submission keeps of the settings; the rest names places on somebody's machine."""
+
+
+def overridden(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the overrides of a run, those that keep it from ranking."""
+    return {k: v for k, v in overrides.items() if k not in ADDITIVE and FINER.get(k) != v}
 
 
 def refusals(run: Run) -> list[str]:
@@ -51,7 +58,7 @@ def _protocol(record: Record) -> Iterator[str]:
             f"The run was made under protocol {record.protocol_version}; rows are ranked under "
             f"protocol {PROTOCOL_VERSION}. Run it again."
         )
-    changed = {k: v for k, v in settings.overrides.items() if k not in ADDITIVE}
+    changed = overridden(settings.overrides)
     if (limit := changed.pop("limit", None)) is not None:
         yield f"The run has only a part of the examples: --limit {limit}. Run it without."
     if (data := changed.pop("data", None)) is not None:
