@@ -13,6 +13,7 @@ from results_tables import detector, named
 from probebench.across.transfer_map import predicted_by_angle
 from probebench.record.claims import chance, headline, outcome
 from probebench.record.run import Run
+from probebench.record.tables import default_position
 from probebench.text import as_float, interval, number
 
 EXACT = "exact_answer"
@@ -92,7 +93,7 @@ def _untrained(runs: Sequence[Run]) -> list[str]:
 def _won(won: Sequence[Run], runs: Sequence[Run]) -> list[str]:
     return [
         f"The probe is better than the best simpler signal, paired on the same test examples, on "
-        f"{len(won)} of {len(runs)} rows: {grouped(won)}."
+        f"{len(won)} of {len(runs)} rows{': ' + grouped(won) if won else ''}."
     ]
 
 
@@ -250,14 +251,19 @@ def agreement(run: Run) -> list[str]:
 
 def apart(run: Run) -> list[str]:
     """Is a part read best where replacing it changes most?"""
-    changes, read = run.components("attribution_probe"), run.components("auroc")
-    layer, part = changes.stack().idxmax()
+    measured = run.components("ablation_probe").stack()
+    estimated = run.components("attribution_probe").stack()
+    whole = len(measured) == len(estimated)  # else only some components were replaced
+    changes, read = (measured if whole else estimated), run.components("auroc")
+    layer, part = changes.idxmax()
+    at = default_position(run.record)
     first = {name: next((i for i, v in read[name].items() if v >= READ), None) for name in read}
     reached = [f"`{name}` in layer {i}" for name, i in first.items() if i is not None]
     lines = [
-        f"Replacing a part by its mean moves the selected probe's decision most at `{part}` of "
-        f"layer {layer} ({number(changes.loc[layer, part], 1)} units of the decision), where a "
-        f"probe on that part reads {number(read.loc[layer, part], 2)} at the last token."
+        f"Replacing a part by its mean {'moves' if whole else 'is estimated to move'} the selected "
+        f"probe's decision most at `{part}` of layer {layer} ({number(changes[layer, part], 1)} "
+        f"units of the decision), where a probe on that part reads "
+        f"{number(read.loc[layer, part], 2)} at `{at}`."
     ]
     if reached:
         lines.append(f"An AUROC of {number(READ, 1)} is first reached by {said(reached)}.")

@@ -17,6 +17,7 @@ from records import PROBE, record
 
 from probebench.cli.main import main
 from probebench.cli.report import export_command
+from probebench.engines.engine import LocalEngine
 from probebench.errors import RunError, UsageError
 from probebench.files import write_json
 from probebench.job import pipeline
@@ -182,6 +183,13 @@ def test_the_hub_reads_both_files(run, tmp_path):
     assert card.model_name == "model" and card.eval_results[0].dataset_type == "org/data"
 
 
+def test_the_commit_of_a_data_set_is_not_claimed_of_another(run, tmp_path):
+    entries, index = write_hub(run(**HUB), tmp_path, HubNames("someone/else"))
+    [first, *_] = yaml.safe_load(entries.read_text())
+    assert first["dataset"]["id"] == "someone/else" and "revision" not in first["dataset"]
+    assert "abc" not in entries.read_text() + index.read_text()
+
+
 def test_the_hub_needs_the_name_of_a_data_set(run, tmp_path):
     one = run()
     with pytest.raises(UsageError, match="--dataset org/name"):
@@ -240,7 +248,8 @@ def test_a_tracker_gets_every_number_with_interval_and_n_and_the_layers(run, tra
     assert first[0] == "init" and first[1]["project"] == "probebench"
     assert first[1]["name"] == "org/model on people"
     assert first[1]["config"]["settings"]["seed"] == 0
-    assert [step for step, _ in steps] == [0, 1, 2] and last[0] == "finish"
+    after = one.record.model.n_layers + 1
+    assert [step for step, _ in steps] == [0, 4, after] and last[0] == "finish"
     assert [s["layer/validation_auroc"] for _, s in steps[:2]] == [0.5, 0.8]
     numbers = steps[2][1]
     wanted = {"probe/auroc": 0.8, "probe/auroc_low": 0.75, "probe/auroc_high": 0.85}
@@ -274,9 +283,9 @@ def test_a_new_run_is_logged_and_one_that_is_found_is_not(run, monkeypatch):
     asked = SimpleNamespace(options=SimpleNamespace(part=None, log_to=TRACKERS))
     for resumed in (False, True):
         monkeypatch.setattr(
-            pipeline, "_run", lambda asked, found=resumed: replace(one, resumed=found)
+            pipeline, "_run", lambda asked, engine, found=resumed: replace(one, resumed=found)
         )
-        pipeline.run_prepared(asked)
+        pipeline.run_prepared(asked, LocalEngine())
     assert logged == ["trackio", "wandb"]
 
 

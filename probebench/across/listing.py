@@ -54,13 +54,15 @@ def runs_under(folder: Path) -> list[Listed]:
 
 
 def _places(folder: Path) -> Iterator[Path]:
-    names = {path.name for path in folder.iterdir()}
+    held = list(folder.iterdir())
+    names = {path.name for path in held}
     if RECORD in names or SPANS in names or _stages(folder):
         yield folder  # a run holds no other run
         return
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            yield from _places(path)
+    for path in held:
+        with suppress(OSError):  # a folder that may not be read hides nothing else
+            if path.is_dir() and not path.is_symlink():
+                yield from _places(path)
 
 
 def _stages(folder: Path) -> list[Path]:

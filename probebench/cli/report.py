@@ -114,11 +114,10 @@ def export_command(run: str, kind: str, out: str | None, licence: str | None, **
     if kind == "probe-card":
         _card(opened, out, licence)
         return
-    from pathlib import Path
-
+    from probebench.files import place
     from probebench.record.exports.kinds import KINDS, Said
 
-    for path in KINDS[kind](opened, None if out is None else Path(out), Said(**said)):
+    for path in KINDS[kind](opened, None if out is None else place(out), Said(**said)):
         click.echo(str(path))
 
 

@@ -49,6 +49,11 @@ def write_hub(run: Run, out: Path | None = None, names: HubNames | None = None) 
     """
     r, names = run.record, names or HubNames()
     source = source_of(r)
+    if names.dataset not in (
+        None,
+        source.hub,
+    ):  # another's revision, config and split are not known
+        r, source = r.changed(data=r.data.changed(revision=None)), DataSource(hub=names.dataset)
     if (dataset := names.dataset or source.hub) is None:
         raise UsageError(
             f"The hub files results by data set, and the examples of {r.task.name} are of none "

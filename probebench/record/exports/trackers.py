@@ -7,13 +7,19 @@ know: their own settings hold (`WANDB_MODE`, `WANDB_API_KEY`, `TRACKIO_SPACE_ID`
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from probebench.errors import RunError, UnknownNameError
+from probebench.files import elsewhere
 from probebench.models.optional import need
 from probebench.record.exports.scores import scores
 from probebench.record.run import Run
+from probebench.types import EMB, layer_name
 
 TRACKERS = ("trackio", "wandb")
 PROJECT = "probebench"
@@ -70,16 +76,38 @@ def _log(run: Run, tracker: Any, project: str) -> None:
     tracker.init(project=project, name=f"{r.model.name} on {r.task.name}", config=config)
     try:
         curve = run.matrix("auroc", split="validation", site=r.selection.site)
-        for step, value in enumerate(curve[r.selection.position].dropna()):
-            tracker.log({"layer/validation_auroc": float(value)}, step=step)
+        values = curve[r.selection.position].dropna()
+        for layer, value in values.items():
+            tracker.log({"layer/validation_auroc": float(value)}, step=_step(str(layer)))
         numbers: dict[str, Any] = {}
         for score in scores(r):
             at = score.name.replace(".", "/")
             numbers |= {at: score.value, f"{at}_n": score.n}
             if score.interval is not None:
                 numbers |= {f"{at}_low": score.interval.low, f"{at}_high": score.interval.high}
-        if (run.folder / MAP).is_file():
-            numbers["map"] = tracker.Image(str(run.folder / MAP))
-        tracker.log(numbers, step=len(curve))
+        with _picture(run) as picture:
+            if picture is not None:
+                numbers["map"] = tracker.Image(str(picture))
+            tracker.log(numbers, step=r.model.n_layers + 1)
     finally:
         tracker.finish()
+
+
+def _step(layer: str) -> int:
+    """0 for what comes before block 0, then the blocks."""
+    return 0 if layer == layer_name(EMB) else int(layer) + 1
+
+
+@contextmanager
+def _picture(run: Run) -> Iterator[Path | None]:
+    """The map in a folder of this machine, which trackers read from; None where there is none."""
+    path = run.folder / MAP
+    if not path.is_file():
+        yield None
+    elif not elsewhere(path):
+        yield path
+    else:
+        with TemporaryDirectory() as folder:
+            copy = Path(folder) / MAP
+            copy.write_bytes(path.read_bytes())
+            yield copy

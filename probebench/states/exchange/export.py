@@ -15,7 +15,7 @@ import numpy as np
 
 from probebench._version import __version__
 from probebench.errors import RunError, UnknownNameError, UsageError
-from probebench.files import write_json
+from probebench.files import elsewhere, place, write_json
 from probebench.states.exchange.find import CONVENTION, EXAMPLES, Stored, open_states, parts
 from probebench.states.positions import ALIASES
 from probebench.states.reader import StatesReader
@@ -103,7 +103,11 @@ def export(
     """
     if to not in FORMATS:
         raise UnknownNameError("format", to, FORMATS)
-    stored, out = open_states(path), Path(out)
+    stored, out = open_states(path), place(out)
+    if elsewhere(out):
+        raise UsageError(
+            f"--out must be a folder of this machine; got '{out}'. Copy it from there."
+        )
     chosen, examples = select(stored.reader, sites, layers, positions), stored.examples()
     with new_folder(out) as folder:
         facts = {
