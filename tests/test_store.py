@@ -65,6 +65,25 @@ def test_foreign_manifest_in_the_folder_is_not_believed(tmp_path):
     assert not ShardStore(tmp_path, "x", {}).has("0.bin")
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), PermissionError(13, "no")])
+def test_a_list_that_cannot_be_read_is_not_replaced(tmp_path, monkeypatch, error):
+    stage = ShardStore(tmp_path, "x", {})
+    stage.write("0.bin", b"a")
+    before = stage.manifest.read_bytes()
+
+    def broken(path, **how):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", broken)
+        with pytest.raises(RunError, match=f"Cannot read {stage.manifest}: {error.strerror}"):
+            ShardStore(tmp_path, "x", {})
+    assert stage.manifest.read_bytes() == before
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(RunError, match=r"Cannot read .*0\.bin"):
+        stage.has("0.bin")
+
+
 def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
     import os
 

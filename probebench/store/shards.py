@@ -13,12 +13,12 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from probebench.errors import UsageError, WriteError
+from probebench.errors import RunError, UsageError, WriteError
 from probebench.files import content_key, write_atomic
 
 SCHEMA_VERSION = 1
@@ -42,6 +42,26 @@ def manifest_name(writer: str = "") -> str:
     return f"{MANIFEST}-{writer}{ENDING}" if writer else f"{MANIFEST}{ENDING}"
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Only a file that is not there is missing: one that cannot be read may hold what an hour went
+    into, and nothing may take its place.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        RunError: it cannot be read.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(
+            f"Cannot read {path}: {error.strerror or error}. Nothing was changed; once it can be "
+            "read, run the same command again."
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One list of shards."""
@@ -56,10 +76,11 @@ class Manifest:
         """A manifest as it stands.
 
         Raises:
-            OSError: it cannot be read.
+            FileNotFoundError, RunError: as `reading`.
             ValueError: its first line is not one of a manifest.
         """
-        head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
+        with reading(path):
+            head, *lines = path.read_text(encoding="utf-8").splitlines() or [""]
         told, shards = json.loads(head), {}
         if not (isinstance(told, dict) and {"key", "inputs"} <= told.keys()):
             raise ValueError("its first line has no key")
@@ -79,14 +100,14 @@ def manifests(folder: Path) -> list[Path]:
 
 
 def read_manifests(folder: Path, key: str | None = None) -> Iterator[Manifest]:
-    """Every manifest of a stage that can be read.
+    """Every manifest of a stage.
 
     Args:
         folder: of the stage.
         key: only those of this content key.
     """
     for path in manifests(folder):
-        with suppress(OSError, ValueError):
+        with suppress(FileNotFoundError, ValueError):
             found = Manifest.read(path)
             if key is None or found.head["key"] == key:
                 yield found
@@ -154,7 +175,7 @@ class ShardStore:
         try:
             found = Manifest.read(self.manifest)
             begun = found.head["key"] == self.key
-        except (OSError, ValueError):
+        except (FileNotFoundError, ValueError):
             begun = False
         if begun:
             self._own = dict(found.shards)
@@ -182,7 +203,7 @@ class ShardStore:
         """Is this shard there, whole and unchanged?"""
         try:
             return name in self.shards and digest_of(self.read(name)) in self.shards[name]
-        except OSError:
+        except FileNotFoundError:
             return False
 
     def write(self, name: str, content: bytes) -> None:
@@ -204,7 +225,8 @@ class ShardStore:
 
     def read(self, name: str) -> bytes:
         """One shard's bytes."""
-        return (self.folder / name).read_bytes()
+        with reading(self.folder / name):
+            return (self.folder / name).read_bytes()
 
 
 def digest_of(content: bytes) -> str:
