@@ -134,7 +134,8 @@ def seen_from(folder: Path, path: Path) -> str:
 
 def joined(folder: Path, name: str) -> Path:
     """The place that `seen_from` named."""
-    return located(name) if URL.fullmatch(name) else folder / name
+    whole = URL.fullmatch(name) or Path(name).is_absolute()
+    return located(name) if whole else folder / name
 
 
 def remove_tree(folder: Path) -> None:

@@ -2,6 +2,7 @@
 and on a server that speaks S3."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 pytest.importorskip("upath")
 
 from fsspec.implementations.memory import MemoryFileSystem
+from safetensors.numpy import save
 
 from probebench import files
 from probebench.across.listing import free, freeable, runs_under
@@ -19,6 +21,7 @@ from probebench.errors import UnavailableError, UsageError, WriteError
 from probebench.files import elsewhere, joined, located, place, seen_from, write_atomic
 from probebench.job.preview.sizes import free_at
 from probebench.record.run import Run
+from probebench.stages.tokens.read import TokenVectors
 from probebench.states.reader import StatesReader
 from probebench.store.lock import Lock
 from probebench.store.shards import ShardStore
@@ -45,6 +48,7 @@ def test_paths_and_urls(tmp_path):
     assert joined(tmp_path, "memory://bucket/runs/x") == there
     assert free_at(there) is None
     assert joined(there, "stages/states-1") == there / "stages" / "states-1"
+    assert joined(there, seen_from(there, tmp_path / "states")) == tmp_path / "states"
 
 
 def test_a_file_system_that_cannot_be_used_is_named(monkeypatch):
@@ -105,6 +109,16 @@ def test_nothing_is_locked_and_nothing_deleted_where_it_fails(memory):
     with pytest.raises(ZeroDivisionError), Lock(folder):
         raise ZeroDivisionError
     assert (folder / "stages" / "x-1" / "0.bin").read_bytes() == b"work"
+
+
+def test_tokens_inside_answers_are_read_from_anywhere(memory):
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    scores = np.arange(6, dtype=np.float32).reshape(2, 3)
+    file = located(f"{memory}/0.safetensors")
+    write_atomic(file, save({"values": values, "scores": scores}))
+    found = TokenVectors(SimpleNamespace(files=(file,)), np.array([2, 0, 1]))
+    assert np.array_equal(found.layer(1), values[1][[2, 0, 1]])
+    assert np.array_equal(found.scores(), scores[:, [2, 0, 1]])
 
 
 def plain(run):

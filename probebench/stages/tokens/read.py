@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from probebench.stages.engine import Work
 from probebench.stages.stage import Finished, Stage
 from probebench.stages.tokens.plan import SpanPlan
 from probebench.states.extract import SHARD, Extractor
-from probebench.states.shards import host_dtype, widened
+from probebench.states.shards import Shard, host_dtype, widened
 
 SITE = "resid"
 ROOM = 2**28
@@ -119,22 +118,10 @@ class TokenVectors:
 
     def layer(self, k: int) -> NDArray[np.float32]:
         """(token, width) vectors of the layer that stands at `k`, read alone from each shard."""
-        parts = [_slice(path, k) for path in self.done.files]
+        parts = [Shard(path).raw("values", k) for path in self.done.files]
         return np.asarray(widened(np.concatenate(parts))[self.order], dtype=np.float32)
 
     def scores(self) -> NDArray[np.float64]:
         """(2, token) log-probability and entropy of each token."""
-        from safetensors import safe_open
-
-        parts = []
-        for path in self.done.files:
-            with safe_open(path, "np") as file:
-                parts.append(file.get_tensor("scores"))
+        parts = [Shard(path).raw("scores") for path in self.done.files]
         return np.concatenate(parts, axis=1)[:, self.order].astype(np.float64)
-
-
-def _slice(path: Path, k: int) -> NDArray[Any]:
-    from safetensors import safe_open
-
-    with safe_open(path, "np") as file:
-        return np.asarray(file.get_slice("values")[k])
