@@ -44,9 +44,15 @@ def located(given: str | os.PathLike[str]) -> Path:
         given: a path or a URL; a place that is known already stays as it is.
 
     Raises:
-        UsageError: a file system that `fsspec` does not know, or whose package is missing.
+        UsageError: a file system that `fsspec` does not know, or whose package is missing, or
+            several in a chain.
     """
     found = URL.fullmatch(given) if isinstance(given, str) else None
+    if isinstance(given, str) and "::" in given.partition("://")[0] and "://" in given:
+        raise UsageError(
+            f"{given} cannot be used: file systems in a chain keep copies that nobody else sees. "
+            f"Give {given.rpartition('::')[2]}."
+        )
     if found is None:
         return Path(given) if isinstance(given, str | os.PathLike) else given
     protocol, rest = found.groups()
@@ -138,12 +144,13 @@ def joined(folder: Path, name: str) -> Path:
     return located(name) if whole else folder / name
 
 
-def remove_tree(folder: Path) -> None:
-    """Delete a folder with all it holds."""
-    if elsewhere(folder):
+def remove_tree(folder: Path, *, ignore_errors: bool = False) -> None:
+    """Delete a folder with all it holds, or with all of it that can be deleted."""
+    if not elsewhere(folder):
+        shutil.rmtree(folder, ignore_errors=ignore_errors)
+        return
+    with suppress(*[OSError] * ignore_errors):
         cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
-    else:
-        shutil.rmtree(folder)
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -1,15 +1,17 @@
 """What lies under a folder of runs, what can be freed there, and a run as a notebook shows it."""
 
 import json
+import os
 import shutil
 
 import pytest
 from click.testing import CliRunner
 
 import probebench
-from probebench.across.listing import free, freeable, runs_under, size_of
+from probebench.across.listing import Freeable, free, freeable, runs_under, size_of
 from probebench.cli.main import main
 from probebench.errors import BadFileError
+from probebench.files import write_atomic
 from probebench.record.run import Run
 from probebench.store.lock import Lock
 from probebench.text import size
@@ -74,6 +76,7 @@ def test_the_command_says_model_task_state_size_and_auroc(shelf, made):
     assert facts[str(shelf / "tiny/places")]["test_auroc"] is None
     (shelf / "empty").mkdir()
     assert "No runs" in ran("runs", shelf / "empty").output
+    assert ran("runs", shelf / "tiny/people").output.splitlines()[-1].startswith("1 run, ")
     missing = ran("runs", shelf / "nothing")
     assert missing.exit_code != 0 and "no folder" in missing.output
 
@@ -92,6 +95,22 @@ def test_cleaning_keeps_results_and_states_and_asks_first(shelf):
     assert list((shelf / "tiny/places/stages").iterdir()), "an interrupted run keeps its shards"
     assert "Nothing to free" in ran("clean", shelf, "--yes").output
     assert probebench.evaluate("tiny", "people", out=place, **SMALL).resumed, "still finished"
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path, monkeypatch):
+    for name in "abc":
+        write_atomic(tmp_path / "stages" / "x-1" / name, b"x")
+    unlink = os.unlink
+
+    def held(path, **at):
+        if str(path).endswith(("a", "b")):
+            raise PermissionError(13, "Permission denied")
+        unlink(path, **at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", held)
+        free([Freeable(tmp_path / "stages" / "x-1", 3, tmp_path)])
+    assert sorted(p.name for p in (tmp_path / "stages" / "x-1").iterdir()) == ["a", "b"]
 
 
 def test_states_and_unfinished_runs_go_only_when_named(shelf):

@@ -54,6 +54,8 @@ def test_paths_and_urls(tmp_path):
 def test_a_file_system_that_cannot_be_used_is_named(monkeypatch):
     import fsspec
 
+    with pytest.raises(UsageError, match=r"in a chain .*Give s3://bucket/runs\.$"):
+        located("simplecache::s3://bucket/runs")
     with pytest.raises(UsageError, match="no file system is known as s4://"):
         located("s4://bucket/runs")
 

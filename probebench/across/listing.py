@@ -144,8 +144,7 @@ def free(found: Sequence[Freeable]) -> list[Path]:
             with Lock(folder):
                 for own in found:
                     if own.run == folder:
-                        with suppress(OSError):
-                            remove_tree(own.place)
+                        remove_tree(own.place, ignore_errors=True)
         except LockedError:
             busy.append(folder)
     return busy

@@ -23,7 +23,7 @@ def runs_command(folder: str, as_json: bool) -> None:
     from probebench.across.listing import runs_under
     from probebench.files import place
     from probebench.report.terminal.table import plain_table, print_table, terminal
-    from probebench.text import size
+    from probebench.text import counted, size
 
     found = runs_under(top := place(folder))
     if as_json:
@@ -38,7 +38,7 @@ def runs_command(folder: str, as_json: bool) -> None:
         at = own.folder.relative_to(top)
         table.add_row(str(at), *_row(own), size(own.n_bytes))
     print_table(table, terminal())
-    click.echo(f"{len(found):,} runs, {size(sum(own.n_bytes for own in found))}")
+    click.echo(f"{counted(len(found), 'run')}, {size(sum(own.n_bytes for own in found))}")
 
 
 def _row(own: Listed) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def export(
 
     Raises:
         UnknownNameError: a format, site, layer or position that is not there.
-        UsageError: a folder that is not empty.
+        UsageError: a folder that is not empty, or not of this machine.
         RunError: the disk is full.
     """
     if to not in FORMATS:
