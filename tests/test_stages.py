@@ -14,8 +14,10 @@ import pytest
 from probebench.errors import RunError
 from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
+from probebench.stages import engine
 from probebench.stages.engine import Models
 from probebench.stages.stage import Finished, LocalRunner, Stage, in_order
+from probebench.store.shards import ShardStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,3 +210,12 @@ def test_a_real_stage_is_computed_elsewhere_to_the_same_bytes(tmp_path):
     there = runner.run(Generated(plan))
     assert [a.answer_ids for a in in_order(there)] == [a.answer_ids for a in in_order(here)]
     assert [p.read_bytes() for p in there.files] == [p.read_bytes() for p in here.files]
+
+
+def test_the_list_of_a_budget_is_opened_once(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(engine, "ShardStore", lambda *at: opened.append(at) or ShardStore(*at))
+    budgets = engine.Budgets(tmp_path)
+    for _ in range(2):
+        budgets.get("answers", {"limit": 1}, lambda: None)
+    assert len(opened) == 1

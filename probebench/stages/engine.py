@@ -109,9 +109,10 @@ class Budgets:
             inputs: everything that decides the numbers that are computed with it.
             find: makes it when there is none; may load the model.
         """
-        store = self._stores.setdefault(
-            name, ShardStore(self.folder, "budgets", {"for": name, **inputs}, self.writer)
-        )
+        if name not in self._stores:
+            told = {"for": name, **inputs}
+            self._stores[name] = ShardStore(self.folder, "budgets", told, self.writer)
+        store = self._stores[name]
 
         def needed() -> Budget:
             if name not in self._found:
