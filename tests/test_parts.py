@@ -104,6 +104,17 @@ def test_parts_in_any_order_and_under_another_n_are_the_run(whole, tmp_path, mon
     assert with_part.resumed  # there is nothing to share out any more
 
 
+def test_the_last_run_deletes_what_the_parts_have_kept(tmp_path, monkeypatch):
+    small = {**OPTIONS, "shuffles": 0, "controls": ["random-model"]}
+    monkeypatch.setitem(globals(), "OPTIONS", small)
+    for _ in range(2):  # the second finds the probes, and still leaves the vectors
+        assert "Every shard is there" in str(part(tmp_path, "1/1"))
+        assert list(tmp_path.glob("stages/random-model-states-*"))
+    last(tmp_path, monkeypatch)
+    assert not list(tmp_path.glob("stages/random-model-states-*"))
+    assert list(tmp_path.glob("stages/random-model-probes-*"))
+
+
 def child(folder, text, kill=0):
     """A part in a process of its own; `kill`: at which of its writes it is killed, half-way."""
     pid = os.fork()

@@ -21,6 +21,7 @@ from probebench.stages.stage import Runner, Stage
 from probebench.stages.states import Sequences, StatesStage, Where
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import readable_when
+from probebench.store.shards import STAGES
 from probebench.types import Cell, CellFit, split_index
 
 
@@ -129,4 +130,10 @@ def _fits(job: Job, reading: RandomHidden, cell: Cell, runner: Runner) -> list[C
         own = replace(own, reader=reading.reader(read))
         found = runner.run(RandomFitted(reading.plan, own, reading.key, cells))
         read.drop()
+        return [fit for _, part in found.parts() for fit in part]
+    # parts leave the vectors to the run without `--part`
+    place = reading.plan.folder / STAGES / f"{reading.name}-{reading.key[:16]}"
+    left = runner.find(reading) if place.is_dir() else None
+    if left is not None:
+        left.drop()
     return [fit for _, part in found.parts() for fit in part]

@@ -45,6 +45,11 @@ class PartRunner(LocalRunner):
         super().__init__(folder, progress, models, part.writer)
         self.part = part
 
+    def find(self, stage: Stage[T]) -> Finished[T] | None:
+        """A stage that is there already; None when a shard of it is missing."""
+        done = super().find(stage)
+        return None if done is None else Shared(done.stage, done.store, done.shards)
+
     def run(self, stage: Stage[T]) -> Finished[T]:
         """Every shard of a stage: its own computed, those of others found.
 
