@@ -72,4 +72,17 @@ def test_a_mapped_run_says_in_its_record_how_far_it_was(tmp_path):
         "tiny", "people", out=tmp_path, device_map='{"": "cpu"}', skip=("p-true",), **more
     )
     assert run.record.generation.mapped.logprob_gap == 0.0
-    assert not [w for w in run.record.warnings if "spread over devices" in w]
+    assert not warned(run.record)
+
+
+def warned(record):
+    return [w for w in record.warnings if "fit together (--device-map) was not checked" in w]
+
+
+def test_a_map_that_could_not_be_checked_is_a_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(mapped, "host_free", lambda: 1000)
+    more = {"limit": 120, "layers": (0,), "positions": ("-1",), "shuffles": 0}
+    run = probebench.evaluate(
+        "tiny", "people", out=tmp_path, device_map='{"": "cpu"}', skip=("p-true",), **more
+    )
+    assert len(warned(run.record)) == 1 and "do not fit beside" in warned(run.record)[0]

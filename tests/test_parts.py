@@ -225,7 +225,12 @@ def test_a_task_goes_back_into_the_queue_only_where_others_are_behind(tmp_path, 
         (tmp_path / name).write_text(f"#!/bin/bash\n{does}\n")
         (tmp_path / name).chmod(0o755)
     (tmp_path / "code").write_text(str(code))
-    slurm = {"SLURM_ARRAY_JOB_ID": 7, "SLURM_ARRAY_TASK_ID": 2, "SLURM_ARRAY_TASK_COUNT": 8}
+    slurm = {
+        "SLURM_ARRAY_JOB_ID": 7,
+        "SLURM_ARRAY_TASK_ID": 2,
+        "SLURM_ARRAY_TASK_COUNT": 2,
+        "PARTS": 8,
+    }
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_RESTART_COUNT": str(turn)}
     env |= {name: str(value) for name, value in slurm.items()}
     words = ["bash", str(SCRIPTS / "part.sh"), "--model", "m"]
@@ -243,6 +248,6 @@ def test_the_last_run_waits_for_the_array(tmp_path):
     words = ["bash", str(SCRIPTS / "submit.sh"), "4", "--task", "my task.yaml"]
     subprocess.run(words, env=env, cwd=tmp_path, check=True)
     array, last = (tmp_path / "said").read_text().splitlines()
-    assert array.startswith("--parsable --array=1-4 ")
+    assert array.startswith("--parsable --array=1-4 --export=ALL,PARTS=4 ")
     assert "--dependency=afterok:17" in last
     assert "probebench eval --task my\\ task.yaml" in last

@@ -13,7 +13,7 @@
 again() { scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"; }
 trap again USR1  # two minutes before its time is up: finished shards are kept
 
-probebench eval "$@" --part "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" --offline --quiet &
+probebench eval "$@" --part "$SLURM_ARRAY_TASK_ID/${PARTS:-$SLURM_ARRAY_TASK_COUNT}" --offline --quiet &
 wait $!
 code=$?
 

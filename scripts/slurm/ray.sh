@@ -19,7 +19,11 @@ head=$(on "${nodes[0]}" hostname -I | awk '{print $1}')
 address="$head:$((20000 + SLURM_JOB_ID % 10000))"  # two jobs may share a node
 on "${nodes[0]}" ray start --head --node-ip-address="$head" --port="${address#*:}" \
     --num-cpus="$cpus" --include-dashboard=false --disable-usage-stats --block &
-until ray status --address "$address" > /dev/null 2>&1; do sleep 2; done
+for try in {1..60}; do
+    ray status --address "$address" > /dev/null 2>&1 && break
+    [ "$try" -lt 60 ] || { echo "No Ray cluster came up at $address." >&2; exit 1; }
+    sleep 2
+done
 for node in "${nodes[@]:1}"; do
     on "$node" ray start --address="$address" --num-cpus="$cpus" --disable-usage-stats --block &
 done
