@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from probebench.api import evaluate
 from probebench.cli.eval import eval_command
 from probebench.cli.main import main
+from probebench.engines.spec import EngineSpec
 from probebench.job.options import Options
 from probebench.models.generate import GENERATIONS
 from probebench.models.specs import ModelSpec
@@ -68,7 +69,8 @@ def test_help_lists_the_commands():
 
 def test_command_and_function_take_what_options_hold():
     held = (
-        {f.name for f in fields(Options)} - {"model"}
+        {f.name for f in fields(Options)} - {"model", "where"}
+        | {f.name for f in fields(EngineSpec)}
         | {f.name for f in fields(ModelSpec)} - {"name"}
         | {"model"}
     )
@@ -86,7 +88,7 @@ def test_command_and_function_take_what_options_hold():
             f"--{name} offers other values than the package knows"
         )
     plain = Options(ModelSpec("tiny"))
-    for name in {f.name for f in fields(Options)} - {"model", "task", "judge_model"}:
+    for name in {f.name for f in fields(Options)} - {"model", "where", "task", "judge_model"}:
         assert signature(evaluate).parameters[name].default == getattr(plain, name), name
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from made import make_submission
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = {
@@ -144,8 +145,8 @@ def needs(name):
         if name in found:
             continue
         found.add(name)
-        lines = [line for line in requires(name) or () if "extra ==" not in line]
-        rest += [re.match(r"[\w.-]+", line)[0] for line in lines]
+        asked = [Requirement(line) for line in requires(name) or ()]
+        rest += [r.name for r in asked if r.marker is None or r.marker.evaluate({"extra": ""})]
     return found
 
 
