@@ -14,6 +14,7 @@ import probebench
 from probebench.cli.main import main
 from probebench.engines.part import Part
 from probebench.errors import LockedError, UnfinishedError, UsageError
+from probebench.files import HOST
 from probebench.job.several import Outcome, exit_code
 from probebench.record.run import Run
 from probebench.store.lock import Lock
@@ -126,7 +127,10 @@ def child(folder, text, kill=0):
         written.append(name)
         if len(written) == kill:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / name).write_bytes(content[: len(content) // 2])
+            half = (
+                self.folder / f".{name}.{HOST}-{os.getpid()}.tmp"
+            )  # renamed only when it is whole
+            half.write_bytes(content[: len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         store(self, name, content)
 
