@@ -6,18 +6,19 @@
     |-- UsageError              exit code 2: what was asked for is wrong
     |   |-- UnknownNameError    a name that is not in its list, with the nearest one
     |   `-- BadFileError        a file or one of its rows cannot be read as what it should be
-    |-- RunError                exit code 1: the run cannot give a result
-    |   |-- UnavailableError    a model or data set cannot be reached from here
-    |   |-- WriteError          the disk is full or not writable
-    |   |-- LabelError          one class only, or too few examples of one
-    |   |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
-    |   |                       trusted
-    |   |-- MemoryLimitError    the device or the machine is too small for one example
-    |   |-- EngineError         a cluster that cannot be reached, or whose workers fail time and
-    |   |                       again
-    |   |-- LockedError         another process works on this run directory
-    |   `-- TasksError          some tasks of a call failed; what became of each is in it
-    `-- UnfinishedError     exit code 75: a part of a run has done its share; 0: the last one has
+    `-- RunError                exit code 1: the run cannot give a result
+        |-- UnavailableError    a model or data set cannot be reached from here
+        |-- WriteError          the disk is full or not writable
+        |-- LabelError          one class only, or too few examples of one
+        |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
+        |                       trusted
+        |-- MemoryLimitError    the device or the machine is too small for one example
+        |-- EngineError         a cluster that cannot be reached, or whose workers fail time and
+        |                       again
+        |-- LockedError         another process works on this run directory
+        |-- UnfinishedError     exit code 75: a part of a run has done its share; 0: the last
+        |                       one has
+        `-- TasksError          some tasks of a call failed; what became of each is in it
 """
 
 from __future__ import annotations
