@@ -110,24 +110,21 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Where a model's thinking stands, as indices into prompt + answer; None for what is not
-    there."""
+    """Where a model's thinking stands, as indices into prompt + answer; None for what is absent."""
 
     first: int | None
     """First token of the thoughts; None when there are none between the delimiters."""
     last: int | None
     """Last token before the closing delimiter; None when the answer was cut off while thinking."""
     end: int | None
-    """Last token of the closing delimiter; in the prompt when the template switches thinking
-    off."""
+    """Last token of the closing delimiter; in the prompt when the template switches it off."""
     final: int | None
     """First generated token after thinking: where the final answer begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizedAnswer:
-    """Where things stand in one sequence of prompt and generated ids; all that a position rule may
-    look at."""
+    """Where things stand in one sequence of prompt and generated ids: all that a rule may see."""
 
     n_prompt: int
     n_total: int
@@ -220,8 +217,7 @@ class CellFit:
     decisions: NDArray[np.float64]
     """(example,) real-valued decision of every example of the run, NaN where the cell is absent."""
     C: float
-    """Inverse L2 strength chosen by validation AUROC; NaN when the cell is masked or the probe has
-    no such choice."""
+    """Inverse L2 strength chosen by validation AUROC; NaN in a masked cell, or without a choice."""
     validation_auroc: float
     converged: bool
     iterations: int
@@ -263,8 +259,7 @@ class ScoreMatrix:
     delong_high: NDArray[np.float64]
     """(layer, position) upper end."""
     shuffled: NDArray[np.float64]
-    """(layer, position) mean AUROC of the same probe on shuffled labels; NaN where none were
-    fitted."""
+    """(layer, position) mean AUROC of the same probe on shuffled labels; NaN where none is."""
     p: NDArray[np.float64]
     """(layer, position) one-sided permutation p-value of an AUROC above chance; NaN where none."""
     q: NDArray[np.float64]
@@ -292,6 +287,11 @@ class Detector:
 def layer_name(layer: int) -> str:
     """`emb` or the block index."""
     return "emb" if layer == EMB else str(layer)
+
+
+def layer_number(name: str) -> int:
+    """The layer of such a name."""
+    return EMB if name == "emb" else int(name)
 
 
 def split_index(splits: Sequence[SplitName]) -> dict[SplitName, NDArray[np.int64]]:

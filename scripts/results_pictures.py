@@ -17,9 +17,12 @@ from probebench.maps.colours import SELECTED
 from probebench.maps.style import save_figure, style
 from probebench.record.run import Run
 from probebench.text import defined
+from probebench.types import layer_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from probebench.record.parts.measured import DetectorFacts
 
 COLOURS = ("#08519c", "#1b7837", "#762a83")
 """Of models: none of them is the colour of what was selected."""
@@ -38,6 +41,16 @@ def short(run: Run) -> str:
     name = run.record.model.name.removesuffix(".gguf")
     found = re.match(r".*?-[\d.]+[MB](?=-|$)", name, re.IGNORECASE)
     return found[0] if found else name
+
+
+def detector(run: Run, name: str | None) -> DetectorFacts | None:
+    """A row of the run's table by its name."""
+    return next((d for d in run.record.detectors if d.name == name), None)
+
+
+def depth(run: Run, layer: str) -> float:
+    """Where a layer lies, from the embedding row (0) to the last block (1)."""
+    return (layer_number(layer) + 1) / run.record.model.n_layers
 
 
 def keep(paths: Sequence[Path], target: Path) -> Path:
@@ -59,8 +72,7 @@ def relative_curve(run: Run, position: str) -> pd.DataFrame:
     """Test AUROC with its interval by depth, from the embedding row (0) to the last block (1)."""
     values = {m: run.matrix(m)[position] for m in ("auroc", "auroc_low", "auroc_high")}
     table = pd.DataFrame(values)
-    table["depth"] = [0 if layer == "emb" else int(layer) + 1 for layer in table.index]
-    table["depth"] /= run.record.model.n_layers
+    table["depth"] = [depth(run, layer) for layer in table.index]
     return table
 
 
@@ -114,7 +126,7 @@ def signals(run: Run) -> dict[str, tuple[float, float, float]]:
     best = against.best_baseline.name if against else None
     for key in BESIDE:
         name = best if key == "best" else key
-        row = next((d for d in record.detectors if d.name == name), None)
+        row = detector(run, name)
         if row is not None and all(map(defined, row.auroc_95)):
             found[key] = (row.auroc, *row.auroc_95)
     return found

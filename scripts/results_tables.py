@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
-from results_pictures import short
+from results_pictures import detector, short
 
 from probebench.across.transfer_map import transfer_matrix
 from probebench.record.claims import chance, headline, p_words
-from probebench.record.parts.measured import DetectorFacts
 from probebench.record.run import Run
 from probebench.text import as_float, interval, number
 
@@ -23,11 +22,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def named(run: Run) -> str:
     """Task and model of a run."""
     return f"{run.record.task.name} ({short(run)})"
-
-
-def detector(run: Run, name: str) -> DetectorFacts | None:
-    """A row of the run's table by its name."""
-    return next((d for d in run.record.detectors if d.name == name), None)
 
 
 def scored(run: Run, name: str) -> str:

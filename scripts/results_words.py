@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
-from results_pictures import short
-from results_tables import detector, named
+from results_pictures import depth, detector, short
+from results_tables import named
 
 from probebench.across.transfer_map import predicted_by_angle
 from probebench.record.claims import chance, headline, outcome
@@ -102,12 +102,7 @@ def depths(runs: Sequence[Run]) -> list[str]:
     lines = []
     for name in dict.fromkeys(map(short, runs)):
         own = [r for r in runs if short(r) == name]
-        at = sorted(
-            0
-            if (s := r.record.selection).layer == "emb"
-            else (int(s.layer) + 1) / r.record.model.n_layers
-            for r in own
-        )
+        at = sorted(depth(r, r.record.selection.layer) for r in own)
         places = Counter(r.record.selection.position for r in own).most_common()
         where = f"from {at[0]:.0%} to {at[-1]:.0%}, median" if len(at) > 1 else "at"
         read = said([f"`{p}` ({n})" for p, n in places])

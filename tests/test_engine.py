@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from squares import Squared
 
 import probebench
 from probebench.engines.spec import EngineSpec
@@ -21,10 +22,9 @@ from probebench.errors import EngineError, StatesError, UsageError
 from probebench.job.options import Options
 from probebench.job.pipeline import evaluate
 from probebench.models.loading import ModelSpec
-from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
 from probebench.stages.engine import Models
-from probebench.stages.stage import LocalRunner, Stage, in_order
+from probebench.stages.stage import LocalRunner, in_order
 
 ray = pytest.importorskip("ray")
 import ray._private.worker as inside  # noqa: E402
@@ -38,43 +38,14 @@ TESTS = Path(__file__).parent
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
-@dataclass(frozen=True, eq=False)
-class Squared(Stage[list[int]]):
-    """The square of every number, two to a shard."""
+class Pairs(Squared):
+    """Two to a shard."""
 
-    numbers: tuple[int, ...]
-    name: ClassVar[str] = "squares"
-    title: ClassVar[str] = "Squaring"
-    suffix: ClassVar[str] = "json"
-    budget_name: ClassVar[str] = "squares"
-
-    @property
-    def inputs(self):
-        return {"numbers": self.numbers}
-
-    @property
-    def lengths(self):
-        return self.numbers
-
-    def shards(self):
-        return [list(range(i, i + 2)) for i in range(0, len(self.numbers), 2)]
-
-    def first_budget(self, models):
-        return Budget(77)
-
-    def compute(self, rows, work):
-        work.begun(1)
-        return [self.numbers[i] ** 2 for i in rows]
-
-    def pack(self, found, rows):
-        return json.dumps(found).encode()
-
-    def unpack(self, content):
-        return json.loads(content)
+    a_shard: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Troubled(Squared):
+class Troubled(Pairs):
     """Something happens to the worker that computes the third shard."""
 
     place: Path
@@ -94,7 +65,7 @@ class Troubled(Squared):
 
 
 @dataclass(frozen=True, eq=False)
-class Waiting(Squared):
+class Waiting(Pairs):
     """Says where it is computed, and waits there until it may go on."""
 
     place: Path
@@ -106,7 +77,7 @@ class Waiting(Squared):
 
 
 @dataclass(frozen=True, eq=False)
-class Large(Squared):
+class Large(Pairs):
     """Larger than what a node holds in memory for others."""
 
     ballast: bytes
@@ -155,13 +126,13 @@ def computed(engine, folder, stage, progress=None):
 def expected(tmp_path_factory):
     """What this process computes."""
     runner = LocalRunner(tmp_path_factory.mktemp("here"), Progress(), Models(Progress()))
-    done = runner.run(Squared(NUMBERS))
+    done = runner.run(Pairs(NUMBERS))
     return in_order(done), {path.name: path.read_bytes() for path in done.files}
 
 
 def test_workers_write_the_bytes_that_this_process_would(engine, expected, tmp_path):
     progress = Progress()
-    assert computed(engine, tmp_path, Squared(NUMBERS), progress) == expected
+    assert computed(engine, tmp_path, Pairs(NUMBERS), progress) == expected
     assert progress.done["Squaring"] == len(NUMBERS)
     assert progress.tokens["Squaring"] == sum(NUMBERS)
     [stage] = (tmp_path / "stages").glob("squares-*")
@@ -171,11 +142,11 @@ def test_workers_write_the_bytes_that_this_process_would(engine, expected, tmp_p
 
 
 def test_a_shard_that_is_there_is_not_computed_again(engine, expected, tmp_path):
-    computed(engine, tmp_path, Squared(NUMBERS))
+    computed(engine, tmp_path, Pairs(NUMBERS))
     [shard] = (tmp_path / "stages").glob("squares-*/00002.json")
     shard.write_bytes(b"[0, 0]")
     progress = Progress()
-    assert computed(engine, tmp_path, Squared(NUMBERS), progress) == expected
+    assert computed(engine, tmp_path, Pairs(NUMBERS), progress) == expected
     assert progress.done["Squaring"] == 2
 
 
@@ -190,7 +161,7 @@ def test_a_shard_that_always_crashes_is_named_and_the_others_are_kept(engine, ex
     assert "1 shard took a worker down 3 times" in said and "1 of 6 shards are missing" in said
     assert "shard 2 (answers 4, 5):" in said
     progress = Progress()
-    assert computed(engine, tmp_path, Squared(NUMBERS), progress) == expected
+    assert computed(engine, tmp_path, Pairs(NUMBERS), progress) == expected
     assert progress.done["Squaring"] == 2, "only what crashed is computed again"
 
 
@@ -213,7 +184,7 @@ def test_a_folder_that_workers_do_not_see_is_refused(engine, tmp_path):
         engine.close_workers()
         for mark in tmp_path.glob(".engine-*"):
             mark.unlink()
-        runner.run(Squared(NUMBERS))
+        runner.run(Pairs(NUMBERS))
 
 
 def test_a_node_goes_and_another_joins_while_shards_are_computed(

@@ -5,57 +5,17 @@ import pickle
 import subprocess
 import sys
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
+from squares import Squared
 
 from probebench.errors import RunError
-from probebench.models.passes.batches import Budget
 from probebench.progress import Progress
 from probebench.stages import engine
 from probebench.stages.engine import Models
-from probebench.stages.stage import Finished, LocalRunner, Stage, in_order
+from probebench.stages.stage import Finished, LocalRunner, in_order
 from probebench.store.shards import ShardStore
-
-
-@dataclass(frozen=True, eq=False)
-class Squared(Stage[list[int]]):
-    """The square of every length."""
-
-    numbers: tuple[int, ...]
-    name: ClassVar[str] = "squares"
-    title: ClassVar[str] = "Squaring"
-    suffix: ClassVar[str] = "json"
-    budget_name: ClassVar[str] = "squares"
-
-    @property
-    def inputs(self):
-        return {"numbers": self.numbers}
-
-    @property
-    def lengths(self):
-        return self.numbers
-
-    def shards(self):
-        return [
-            list(range(i, min(i + 3, len(self.numbers)))) for i in range(0, len(self.numbers), 3)
-        ]
-
-    def first_budget(self, models):
-        return Budget(77)
-
-    def compute(self, rows, work):
-        work.begun(len(rows))
-        return [self.numbers[i] ** 2 for i in rows]
-
-    def pack(self, found, rows):
-        return json.dumps(found).encode()
-
-    def unpack(self, content):
-        return json.loads(content)
-
 
 NUMBERS = (5, 1, 4, 2, 3, 9, 8)
 SQUARES = [n**2 for n in NUMBERS]

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from probebench.engines.part import Part
+from probebench.engines.parts import PartRunner
 from probebench.engines.spec import LOCAL, RAY, EngineSpec
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
@@ -35,7 +37,14 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Computes in this process."""
+    """Computes in this process.
+
+    Args:
+        part: which part of a run; None: all of it.
+    """
+
+    def __init__(self, part: Part | None = None) -> None:
+        self.part = part
 
     def find(self, spec: ModelSpec, *, offline: bool) -> ModelHandle:
         return find_model(spec, offline=offline)
@@ -44,7 +53,10 @@ class LocalEngine:
     def runner(self, folder: Path, progress: Progress, *, offline: bool) -> Iterator[Runner]:
         models = Models(progress, offline=offline)
         try:
-            yield LocalRunner(folder, progress, models)
+            if self.part is None:
+                yield LocalRunner(folder, progress, models)
+            else:
+                yield PartRunner(folder, progress, models, self.part)
         finally:
             models.free()  # before the next task's are loaded
 

@@ -58,7 +58,9 @@ class Mapped(Stage[dict[str, Any]]):
         if found["why"] is not None:
             return found
         spread = self._scores(work.models.get(self.handle))
-        alone = replace(self.handle, placement=Placement(_cpu(), None))
+        import torch
+
+        alone = replace(self.handle, placement=Placement(torch.device("cpu"), None))
         whole = self._scores(load_model(alone, offline=work.models.offline))
         gap, most = float(np.max(np.abs(spread - whole))), apart(self.handle.identity.dtype)
         if not gap <= most:  # nor where it is no number
@@ -107,9 +109,3 @@ def map_facts(
         return None
     ((_, found),) = runner.run(Mapped(handle, ids[: TOKENS + 1])).parts()
     return found
-
-
-def _cpu() -> Any:
-    import torch
-
-    return torch.device("cpu")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 from probebench.detectors.suite import detectors
-from probebench.engines.engine import Engine, opened
+from probebench.engines.engine import Engine, LocalEngine, opened
 from probebench.engines.mapped import map_facts
 from probebench.engines.part import Part
-from probebench.engines.parts import PartRunner
 from probebench.errors import UnfinishedError
 from probebench.job.options import Options
 from probebench.job.place import check_place
@@ -22,7 +21,6 @@ from probebench.scoring.select import select
 from probebench.stages.answers import alone_facts
 from probebench.stages.components.attributed import attributed
 from probebench.stages.data import RunData
-from probebench.stages.engine import Models
 from probebench.stages.fits import fits_of, job_of
 from probebench.stages.labelled import labelled_answers
 from probebench.stages.plan import Plan
@@ -83,22 +81,20 @@ def run_part(prepared: Prepared, part: Part) -> Run:
         UnfinishedError: the part has done its share; with what is missing.
         LockedError: another process works as this part, or has the run to itself.
     """
-    plan, progress = prepared.plan, prepared.progress
+    plan, progress, offline = prepared.plan, prepared.progress, prepared.options.offline
     with Lock(plan.folder, part.writer):
         if (finished := prepared.finished()) is not None:
             return finished
         check_place(prepared.options, plan)
-        models = Models(progress, offline=prepared.options.offline)
         try:
-            compute(plan, PartRunner(plan.folder, progress, models, part), progress)
+            with LocalEngine(part).runner(plan.folder, progress, offline=offline) as runner:
+                compute(plan, runner, progress)
             left = UnfinishedError(
                 "Every shard is there. The same command without --part finishes the run.",
                 missing=False,
             )
         except UnfinishedError as error:  # which is no failure: nothing is to be taken away
             left = error
-        finally:
-            models.free()
     raise left
 
 

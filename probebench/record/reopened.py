@@ -21,7 +21,7 @@ from probebench.record.parts.measured import CellName
 from probebench.record.run import PROBE, Run
 from probebench.tasks.examples import normalise
 from probebench.text import as_float
-from probebench.types import EMB, Cell, Floats
+from probebench.types import Cell, Floats, layer_number
 
 Mask = NDArray[np.bool_]
 ONE_MODEL = ("revision", "tokenizer", "chat_template", "dtype", "attention")
@@ -59,7 +59,7 @@ def no_probe(why: str) -> CellProbe:
 
 def cell_of(facts: CellName) -> Cell:
     """The cell that a record names."""
-    return Cell(facts.site, EMB if facts.layer == "emb" else int(facts.layer), facts.position)
+    return Cell(facts.site, layer_number(facts.layer), facts.position)
 
 
 class Reopened:

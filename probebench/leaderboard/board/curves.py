@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.leaderboard.board.models import model_of
+from probebench.types import layer_number
 
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Entry
@@ -47,10 +48,9 @@ def layer_curve(entry: Entry) -> LayerCurve | None:
     own = line.get(chosen.layer)
     if own is None:
         return None
-    last = max((int(layer) for layer in line if layer.isdigit()), default=0)
-    blocks = entry.n_layers or last + 1
+    blocks = entry.n_layers or max(max(map(layer_number, line)) + 1, 1)
     points = [
-        (0.0 if layer == "emb" else (int(layer) + 1) / blocks, line.get(layer))
+        ((layer_number(layer) + 1) / blocks, line.get(layer))
         for layer in entry.layers
         if layer in line
     ]

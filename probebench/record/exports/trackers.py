@@ -19,7 +19,7 @@ from probebench.files import elsewhere
 from probebench.models.optional import need
 from probebench.record.exports.scores import scores
 from probebench.record.run import Run
-from probebench.types import EMB, layer_name
+from probebench.types import layer_number
 
 TRACKERS = ("trackio", "wandb")
 PROJECT = "probebench"
@@ -78,7 +78,7 @@ def _log(run: Run, tracker: Any, project: str) -> None:
         curve = run.matrix("auroc", split="validation", site=r.selection.site)
         values = curve[r.selection.position].dropna()
         for layer, value in values.items():
-            tracker.log({"layer/validation_auroc": float(value)}, step=_step(str(layer)))
+            tracker.log({"layer/validation_auroc": float(value)}, step=layer_number(str(layer)) + 1)
         numbers: dict[str, Any] = {}
         for score in scores(r):
             at = score.name.replace(".", "/")
@@ -91,11 +91,6 @@ def _log(run: Run, tracker: Any, project: str) -> None:
             tracker.log(numbers, step=r.model.n_layers + 1)
     finally:
         tracker.finish()
-
-
-def _step(layer: str) -> int:
-    """0 for what comes before block 0, then the blocks."""
-    return 0 if layer == layer_name(EMB) else int(layer) + 1
 
 
 @contextmanager
