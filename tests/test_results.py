@@ -2,6 +2,7 @@
 weights are held against their sha256."""
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -38,8 +39,6 @@ def test_the_page_says_what_the_rows_say(folder, monkeypatch):
     """A row that changes, or that the page lacks, is seen: `scripts/write_results.py` again."""
     monkeypatch.syspath_prepend(ROOT / "scripts")
     record = (run := Run.load(folder)).record
-    if record.task.kind != "statements":
-        return
     model, s = import_module("results_pictures").short(run), record.selection
     (line,) = re.findall(
         rf"^\| {re.escape(record.task.name)} \| {re.escape(model)} \|.*", PAGE, re.M
@@ -93,9 +92,40 @@ def test_the_script_of_the_rows_asks_for_what_is_there(fetching):
     subprocess.run(["sh", "-n", script], check=True)
     text = script.read_text()
     fetched = {model.name.removesuffix(".gguf") for model in fetching.MODELS.values()}
-    named = set(re.findall(r"^(?:smol|gemma|qwen)=(\S+)$", text, re.M)) | {"all-MiniLM-L6-v2"}
+    named = set(re.findall(r"^(?:smol|gemma|qwen|deep)=(\S+)$", text, re.M)) | {"all-MiniLM-L6-v2"}
     assert named == fetched
-    tasks = set(re.search(r'small="([^"]+)"', text)[1].split()) | {"cities", "larger_than"}
+    lists = dict(re.findall(r'^(small|questions)="([^"]+)"', text, re.M))
+    tasks = {t for words in lists.values() for t in words.split()} | {"counterfact"}
     assert tasks <= {task.name for task in list_tasks()}
+    (due,) = re.findall(r"TASKS:-\$small ([^}]+)", text)
+    assert {*due.split(), *lists["small"].split()} == tasks | {"pictures"}, (
+        "every task has its turn"
+    )
     asked = set(re.findall(r"(?<=[\s\"])--[a-z-]+", text)) - {"--root"}
     assert asked and asked <= {option.flag for option in OPTIONS}
+
+
+def test_the_script_runs_what_is_asked_for_and_says_what_failed(tmp_path):
+    """With a stand-in for Python: which commands it gives, and what becomes of a failure."""
+    calls = tmp_path / "calls"
+    python = tmp_path / "python"
+    python.write_text(
+        f'#!/bin/sh\necho "$@" >> {calls}\ncase "$*" in *"--task facts"*) echo bad; exit 1;; esac\n'
+    )
+    python.chmod(0o755)
+    given = {"PATH": os.environ["PATH"], "PYTHON": str(python), "TASKS": "facts nq_open math"}
+    done = subprocess.run(
+        ["sh", ROOT / "scripts/real_rows.sh", tmp_path / "runs"],
+        env=given,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    runs = [line for line in calls.read_text().splitlines() if " eval " in line]
+    of = [(re.search(r"models/(\w+)", r)[1], re.search(r"--task (\w+)", r)[1]) for r in runs]
+    assert [task for _, task in of] == ["facts"] * 3 + ["nq_open"] * 3 + ["math"]
+    failed = sorted(p.relative_to(tmp_path / "runs") for p in tmp_path.rglob("*.failed"))
+    assert len(failed) == 3 and {p.name for p in failed} == {"facts.log.failed"}
+    assert (tmp_path / "runs" / failed[0]).read_text() == "bad\n" and "bad" in done.stdout
+    last = calls.read_text().splitlines()[-1]
+    assert last.startswith("scripts/write_results.py"), "the page is written all the same"

@@ -19,7 +19,7 @@ import probebench
 from probebench.across.label_free import best_label_free
 from probebench.across.topics import topics_of
 from probebench.across.transfer import OTHERS, transfer
-from probebench.across.transfer_map import predicted_by_angle, transfer_matrix
+from probebench.across.transfer_map import draw_transfer, predicted_by_angle, transfer_matrix
 from probebench.across.union import common_cell, union_probe
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
@@ -41,6 +41,11 @@ STATEMENTS = DATA / "kit" / "statements_azaria_mitchell.jsonl"
 
 def indexed(table):
     return table.set_index(["at", "train_task", "test_task"])
+
+
+def below(ax):
+    """The caption of a map."""
+    return ax.get_figure().get_supxlabel()
 
 
 # -- pairs -----------------------------------------------------------------------------------------
@@ -67,6 +72,15 @@ def test_planted_directions_transfer_as_they_must():
         assert abs(rows.loc[(at, "a", "orthogonal"), "mahalanobis_cosine"]) < 0.3
     assert table[table.kind == "pair"].eval("low <= auroc <= high").all()
     assert predicted_by_angle(table)["mahalanobis_cosine"]["r"] > 0.9
+
+
+def test_a_caption_names_the_one_task_s_file_nowhere_and_grey_where_there_is_grey():
+    runs = [planted("a", {0: 6 * axis(0)}), planted("b", {0: 6 * axis(0)})]
+    table = transfer(runs)
+    whole = below(draw_transfer(table, runs[0].record))
+    assert "Examples:" not in whole and "Grey" not in whole and "Protocol" in whole
+    table.loc[(table.train_task == "a") & (table.test_task == "b"), "auroc"] = np.nan
+    assert "Grey: not defined." in below(draw_transfer(table, runs[0].record))
 
 
 def test_at_the_target_s_cell_the_probe_is_fitted_there_on_the_source():

@@ -12,7 +12,7 @@ from probebench.across.transfer import AT, OTHERS, transfer
 from probebench.files import make_folder, write_atomic
 from probebench.maps.heatmap import plot_transfer
 from probebench.maps.style import save_figure, style
-from probebench.record.captions import caption
+from probebench.record.captions import probe_words, version_words
 from probebench.record.run import Run
 from probebench.record.schema import Record
 
@@ -67,17 +67,19 @@ def draw_transfer(table: pd.DataFrame, record: Record, at: str = "source", **opt
         else "the test task's selected cell, fitted on the train task"
     )
     lines = [
-        f"{record.probe.name} probe of {cell}, test AUROC on the test task, never flipped;",
-        f"n = {int(pairs.n.min())} to {int(pairs.n.max())} per cell; framed: its own task. Grey: "
-        "not defined.",
+        f"{probe_words(record)} of {cell}, test AUROC on the test task, never flipped;",
+        f"n = {int(pairs.n.min())} to {int(pairs.n.max())} per cell; framed: its own task.",
     ]
     if OTHERS in set(table.train_task):
         lines.append("Lowest row: one probe of all tasks but the tested one.")
+    matrix = transfer_matrix(table, at=at)
+    if matrix.isna().to_numpy().any():
+        lines.append("Grey: not defined.")
     settings = {
         "title": f"{record.model.name}: transfer between tasks",
-        "caption": caption(record, lines),
+        "caption": "\n".join([*lines, version_words(record)]),
     }
-    return plot_transfer(transfer_matrix(table, at=at), **{**settings, **options})
+    return plot_transfer(matrix, **{**settings, **options})
 
 
 def write_transfer(

@@ -18,6 +18,8 @@ FEW = 6
 """Rows that all have a tick."""
 LETTERS = 21
 """Letters of a caption per inch."""
+ABOVE = 16
+"""Points between a map and its title where letters stand between them."""
 
 
 def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
@@ -47,12 +49,13 @@ def colour_cells(
     )
 
 
-def label_axes(ax: Axes, x: str, y: str, title: str, caption: str) -> Axes:
-    """Names of both axes, a title above and a caption below, each left out where it is empty."""
+def label_axes(ax: Axes, x: str, y: str, title: str, caption: str, lettered: bool = False) -> Axes:
+    """Names of both axes, a title above (and above the letters of the columns) and a caption below,
+    each left out where it is empty."""
     ax.set_xlabel(x)
     ax.set_ylabel(y)
     if title:
-        ax.set_title(title, fontsize=11, loc="left")
+        ax.set_title(title, fontsize=11, loc="left", pad=ABOVE if lettered else None)
     figure = ax.get_figure(root=True)
     if caption and figure is not None:
         per_line = max(int(figure.get_figwidth() * LETTERS), 40)

@@ -94,7 +94,7 @@ def plot_positions(
             flag(ax, places[cell])
     if selected in places:
         frame(ax, places[selected], SELECTED, 2.2)
-    return label_axes(ax, "Token", "Layer", title, caption)
+    return label_axes(ax, "Token", "Layer", title, caption, bool(letters))
 
 
 def plot_components(

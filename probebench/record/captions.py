@@ -16,12 +16,16 @@ ORIGIN = 80
 
 
 def caption(record: Record, lines: Sequence[str]) -> str:
-    """Small type below a map."""
+    """Small type below the map of a run."""
     own = not (record.settings.get("data") or record.settings.get("answers"))
     data = [clipped(record.data.origin, ORIGIN)] if own and record.data.origin else []
     said = "; ".join([*data, *filter(None, [part_words(record)])])
-    last = f"Protocol {record.protocol_version}, probebench {record.package.version}."
-    return "\n".join([*lines, *([f"Examples: {said}."] if said else []), last])
+    return "\n".join([*lines, *([f"Examples: {said}."] if said else []), version_words(record)])
+
+
+def version_words(record: Record) -> str:
+    """What the numbers were made under."""
+    return f"Protocol {record.protocol_version}, probebench {record.package.version}."
 
 
 def model_words(record: Record) -> str:
