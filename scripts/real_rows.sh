@@ -65,8 +65,9 @@ pictures() {
     parts="--skip p-true --sites all --attribution"
     exact=exact_answer_before_first,exact_answer_first,exact_answer_last
     # shellcheck disable=SC2086 # options are words
-    for model in $smol $deep; do
+    for model in $smol $gemma $qwen $deep; do
         one $model cities_sites --task cities $parts --positions -2,statement_last
+        [ $model = $deep ] || one $model sp_en_trans_sites --task sp_en_trans $parts --positions -2,statement_last
     done
     [ -n "${QA:-}" ] || return 0
     short="--max-new-tokens 24 --skip p-true"

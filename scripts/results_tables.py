@@ -54,11 +54,11 @@ def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
 def row(run: Run) -> list[str]:
     """A line of the table of statements."""
     r = run.record
-    s, best = r.selection, headline(r)
+    s, best, scored_by_all = r.selection, headline(r), r.detectors[0].n
     return [
         r.task.name,
         short(run),
-        f"{s.n_test:,}",
+        f"{best.n:,}{f' ({scored_by_all:,})' if scored_by_all != best.n else ''}",
         f"{s.layer} of {r.model.n_layers}, {s.position}",
         f"**{number(s.test_auroc, 2)}** {interval(s.test_auroc_95, 2)}",
         p_words(chance(r).map_p),

@@ -70,13 +70,13 @@ def _hindsight(runs: Sequence[Run]) -> list[str]:
         rivals = [d for d in run.record.detectors if d.kind == "baseline"]
         hardest = max(rivals, key=lambda d: d.auroc)
         if outcome(hardest.probe_minus_this_95) != "better":
-            held.append(f"{named(run)}, {hardest.label} {number(hardest.auroc, 2)}")
+            held.append(run)
     if not held:
         return []
     return [
         "Against the simpler signal that does best on the test statements themselves, which nobody "
         f"could have chosen, the probe is not found better on {len(held)} of {len(runs)} rows: "
-        f"{'; '.join(held)}."
+        f"{grouped(held)}."
     ]
 
 
@@ -145,7 +145,28 @@ def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], exact: str) -> 
             f"{(free.difference_low > 0).sum()} of {len(free)} are better than the best signal "
             "that needs no labels at all, and a transferred probe is for where there are none."
         )
+    if turned := _negations(tables):
+        lines.append(
+            "*A truth direction holds for negated statements* (doubted by Levinstein and Herrmann "
+            f"2024; two directions in Bürger et al. 2024): {turned}."
+        )
     return [*lines, f"*The tokens of the exact answer hold the most* (Orgad et al. 2025): {exact}"]
+
+
+def _negations(tables: dict[str, pd.DataFrame]) -> str:
+    """How a probe of statements orders their negations, and the other way round."""
+    found = []
+    for model, t in tables.items():
+        pairs = _pairs(t)
+        for row in pairs[pairs.test_task == "neg_" + pairs.train_task].itertuples():
+            back = pairs[(pairs.train_task == row.test_task) & (pairs.test_task == row.train_task)]
+            told = [
+                f"from {r.train_task} to {r.test_task} {number(r.auroc, 2)} "
+                f"{interval((r.low, r.high), 2)}"
+                for r in (row, *back.itertuples())
+            ]
+            found.append(f"{said(told)} ({model})")
+    return "; ".join(found)
 
 
 def _pairs(t: pd.DataFrame) -> pd.DataFrame:
@@ -188,6 +209,25 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
             f"target's covariance {r['mahalanobis_cosine']}."
         )
     return [*lines, ""] if lines else []
+
+
+def parts(runs: Sequence[Run]) -> list[str]:
+    """Which part of a block is read best, and whether the residual stream holds it all."""
+    best, beyond = Counter[str](), []
+    for run in runs:
+        found = {name: s.best for name, s in run.record.sites.items() if s.best and name != "resid"}
+        name, cell = max(found.items(), key=lambda item: as_float(item[1].validation_auroc))
+        best[name] += 1
+        stream = run.record.selection
+        if as_float(cell.test_auroc) > as_float(stream.test_auroc_95[1]):
+            beyond.append(named(run))
+    told = said([f"`{name}` ({n})" for name, n in best.most_common()])
+    return [
+        f"- The part with the highest validation AUROC: {told}, of {len(runs)} runs.",
+        f"- Its test AUROC lies above the interval of the residual stream's selected cell in "
+        f"{len(beyond)} of {len(runs)} runs{': ' + said(beyond) if beyond else ''}.",
+        "",
+    ]
 
 
 def agreement(run: Run) -> list[str]:

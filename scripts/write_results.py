@@ -29,7 +29,7 @@ from probebench.text import slug
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 WIDE, LAST = "cities", "statement_last"
-"""The task of the map, and the token of the layer curves."""
+"""The task of statements whose maps are shown, and the token of the layer curves."""
 
 ORDER = (
     "cities neg_cities sp_en_trans inventors facts element_symb animal_class larger_than "
@@ -108,7 +108,8 @@ ROWS = """\
 one that validation chose among token probabilities, text, an encoder's vectors of the text, lengths
 and p(True). *Embedding row*: the probe before the first block, which sees one token and nothing of
 the others. *Random weights*: the same architecture untrained. All of a row stand on the same test
-statements.
+examples; a second n, in brackets, is of those that every signal scores, where they are fewer: the
+columns from *text only* on are over these.
 """
 TRANSFER = """\
 The probe of a task's selected cell on the test statements of every other task; never flipped, so
@@ -162,12 +163,15 @@ def components(shelf: Shelf, folder: Path) -> Iterator[str]:
     if not shelf.components:
         return
     yield from ("## In which part of a block", "")
+    yield from words.parts(shelf.components)
     for run in shelf.components:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from (f"{tables.named(run)}.", "")
         yield from words.agreement(run)
         yield from words.apart(run)
         yield from tables.sites(run)
+        if run.record.task.kind == "statements" and run.record.task.name != WIDE:
+            continue
         targets = {row.target for row in run.record.attribution.agreement}
         kinds = [("components", {}), ("sublayers", {"top": 6})]
         kinds += [("attribution", {"score": "attribution", "target": t}) for t in sorted(targets)]

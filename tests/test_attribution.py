@@ -1,16 +1,20 @@
 """What replacing a component by its mean changes: measured against hooks of the test's own, and
 estimated, exactly where the rest of the model is linear."""
 
+from collections import Counter
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import FAMILIES
 
-from probebench.models.blocks.sites import COMPONENTS, plan_sites
+from probebench.models.blocks.sites import COMPONENTS, find_blocks, plan_sites
 from probebench.models.handles import LoadedModel
 from probebench.states.attribution.changes import changes
 from probebench.states.attribution.means import KINDS, Means, component_means
+from probebench.states.attribution.resumed import Resumed
 from probebench.states.attribution.summary import agreements, attribution_of, effects
 from probebench.states.attribution.targets import ProbeTarget
 from probebench.types import Answer, Cell, Example, LabelledAnswer, TokenizedAnswer
@@ -156,6 +160,56 @@ def test_a_probe_inside_a_block_is_reached_from_within_it(loaded, sandwich, kind
     assert measured.loc[own].abs().max() > 1e-3
     behind = pd.IndexSlice["probe", ["mlp.up", "mlp.down"], 1]
     assert (estimated.loc[behind] == 0).all() and (measured.loc[behind] == 0).all()
+
+
+@contextmanager
+def inside(blocks, seen):
+    """Meanwhile `seen(layer)` is called whenever the MLP of a block has run."""
+    hooks = [
+        block.mlp.register_forward_hook(lambda module, args, output, i=i: seen(i))
+        for i, block in enumerate(blocks)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize("kind", [*FAMILIES, "sandwich"])
+@pytest.mark.parametrize("cell", [Cell("resid", 1, "-1"), Cell("attn.o", 0, "-1")])
+def test_passes_that_begin_at_a_block_end_as_whole_ones(loaded, sandwich, kind, cell, monkeypatch):
+    model = sandwich if kind == "sandwich" else loaded(kind)
+    answers, plan = answers_for(model), plan_of(model)
+    means, runs = component_means(model, plan, answers), []
+    with inside(find_blocks(model.model, LAYERS), runs.append):
+        resumed = changes(model, plan, means, answers, probe_of(cell), exact=True)
+        few = Counter(runs)
+        monkeypatch.setattr(Resumed, "holds", lambda self, whole: False)
+        whole = changes(model, plan, means, answers, probe_of(cell), exact=True)
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+    per_layer = len(plan.taps) // LAYERS
+    assert few == {0: 1 + per_layer, 1: 1 + 2 * per_layer, 2: 2 + 3 * per_layer}
+    assert Counter(runs) - few == dict.fromkeys(range(LAYERS), 1 + 3 * per_layer)
+
+
+def test_blocks_that_take_more_than_the_stream_are_all_run(loaded):
+    """Keys of an earlier block, say, as some models share them."""
+    model, shared = loaded("llama"), {}
+
+    def share(layer):
+        return shared.update(keys=1) if layer == 0 else shared.pop("keys") if layer == 2 else None
+
+    with inside(find_blocks(model.model, LAYERS), share):
+        measured = changes(
+            model,
+            plan_of(model),
+            component_means(model, plan_of(model), answers_for(model)),
+            answers_for(model),
+            None,
+            exact=True,
+        )
+    assert measured[measured.layer == 2].change.abs().max() > 0
 
 
 def test_a_norm_behind_a_component_hides_nothing(sandwich):

@@ -28,6 +28,7 @@ from probebench.models.blocks.taps import Tap
 from probebench.models.handles import LoadedModel
 from probebench.models.passes.batches import halving, plan_batches
 from probebench.states.attribution.means import BATCH_TOKENS, Key, Means, kinds_of
+from probebench.states.attribution.resumed import Resumed
 from probebench.states.attribution.targets import PROBE, Batch, ProbeTarget, Targets, Value
 from probebench.types import LabelledAnswer
 
@@ -74,7 +75,9 @@ def changes(
         batch = Batch.of([answers[i] for i in rows], loaded)
         swap = Swap(plan.taps, means, kinds_of(batch))
         measured = (
-            _measured(swap, batch, targets) if exact else _estimated(swap, batch, targets, blocks)
+            _measured(swap, batch, targets, blocks)
+            if exact
+            else _estimated(swap, batch, targets, blocks)
         )
         found = [
             (name, *key, rows[i], float(change))
@@ -117,20 +120,27 @@ class Swap:
         return tap.module.register_forward_hook(hook)
 
 
-def _measured(swap: Swap, batch: Batch, targets: Targets) -> Iterator[tuple[str, Key, Value]]:
-    """Changes of one batch, by a pass for each component."""
+def _measured(
+    swap: Swap, batch: Batch, targets: Targets, blocks: Sequence[nn.Module]
+) -> Iterator[tuple[str, Key, Value]]:
+    """Changes of one batch, by a pass for each component that begins at its block."""
     import torch
 
     with torch.inference_mode():
-        before = targets(batch)
+        resumed, before = Resumed.after(blocks, lambda: targets(batch))
+        skips = resumed.holds(lambda: targets(batch))
         for key in swap.taps:
+            layer = key[1]
             hook = swap.set(key)
             try:
-                after = targets(batch)
+                with resumed.at(layer if skips else 0):
+                    after = targets(batch)
             finally:
                 hook.remove()
-            for name, value in after.items():
-                yield name, key, Value(value.rows, value.values - before[name].values)
+            for name, value in before.items():
+                reached = name != PROBE or layer <= targets.last
+                change = after[name].values - value.values if reached else 0 * value.values
+                yield name, key, Value(value.rows, change)
 
 
 def _estimated(

@@ -76,6 +76,8 @@ class Targets:
         n_layers = loaded.handle.identity.n_layers
         plan = cell and plan_sites(loaded.base, n_layers, [cell.site], [cell.layer])
         self.taps = tuple(plan.taps.values()) if plan else ()
+        self.last = cell.layer if cell else n_layers
+        """The last block that the probe's decision depends on."""
 
     def __call__(self, batch: Batch) -> dict[str, Value]:
         """Both targets of a batch, those that some answer has."""
