@@ -2,6 +2,7 @@
 
     python scripts/bench_attribution.py                             # the embedded model, `people`
     python scripts/bench_attribution.py MODEL --task cities --n 8   # a real one, on statements
+    python scripts/bench_attribution.py --repeat 5                  # what it costs, too
 
 Mean ablation is measured for `--n` answers, and each score is taken of the same ones: gradient x
 activation (zero as the baseline, absolute values per token, as of protocol 1), gradient x (mean -
@@ -20,10 +21,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -39,6 +43,7 @@ from probebench.stages.labelled import labelled_answers
 from probebench.stages.stage import LocalRunner
 from probebench.states.attribution.changes import COLUMNS, changes
 from probebench.states.attribution.means import Means, component_means, kinds_of
+from probebench.states.attribution.resumed import Resumed
 from probebench.states.attribution.summary import agreements
 from probebench.states.attribution.targets import Batch, ProbeTarget, Targets
 from probebench.types import EMB, Cell, LabelledAnswer
@@ -161,19 +166,38 @@ def _with_end(answer: LabelledAnswer) -> LabelledAnswer:
     return replace(answer, tokens=replace(answer.tokens, exact=(last - 1, last)))
 
 
+def beside_whole_passes(measure: Callable[[], object], times: int) -> str:
+    """Processor time of passes that begin at a component's block, and of whole ones, in turn."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(times):
+        for resumed, seconds in took.items():
+            refused = patch.object(Resumed, "holds", return_value=False)
+            with nullcontext() if resumed else refused:
+                started = time.process_time()
+                measure()
+                seconds.append(time.process_time() - started)
+    own, whole = (median(seconds) for seconds in took.values())
+    ratios = sorted(w / o for o, w in zip(*took.values(), strict=True))
+    return (
+        f"measured in {own:.1f} s, {whole:.1f} s with every block run each time: "
+        f"{median(ratios):.2f} times [{ratios[0]:.2f}, {ratios[-1]:.2f}], medians of {times}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="tiny")
     parser.add_argument("--task", default="people")
     parser.add_argument("--limit", type=int, default=128, help="answers that means are over")
     parser.add_argument("--n", type=int, default=16, help="answers that are looked at")
+    parser.add_argument("--repeat", type=int, default=0, help="also time it, so many times")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         b = bench_of(args, Path(name))
-    started = time.perf_counter()
     common = (b.loaded, b.plan, b.means, b.answers, b.probe)
     measured = changes(*common, exact=True)
-    print(f"measured in {time.perf_counter() - started:.0f} s", flush=True)
+    if args.repeat:
+        print(beside_whole_passes(lambda: changes(*common, exact=True), args.repeat), flush=True)
     scores = {**b.scored(), OURS: changes(*common, exact=False)}
     reached = scores["mean, 1 step"][["target", "site", "layer"]].drop_duplicates()
     measured = measured.merge(reached, on=["target", "site", "layer"])

@@ -38,7 +38,9 @@ one() {
     rm -f "$log.failed"
     { $probebench eval --model "$models/$model.gguf" --device cpu --out "$runs/$model/$folder" "$@" 2>&1 \
         || touch "$log.failed"; } | tee "$log"
-    if [ -e "$log.failed" ]; then tail -n 1 "$log" > "$log.failed"; fi
+    if [ -e "$log.failed" ]; then
+        { grep -m 1 -E '^(probebench|Error): ' "$log" || tail -n 1 "$log"; } | sed 's/^[A-Za-z]*: //' > "$log.failed"
+    fi
 }
 
 # fits MODEL TASK: into a day of two cores; questions take the two larger models longer

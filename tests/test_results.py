@@ -110,7 +110,7 @@ def test_the_script_runs_what_is_asked_for_and_says_what_failed(tmp_path):
     calls = tmp_path / "calls"
     python = tmp_path / "python"
     python.write_text(
-        f'#!/bin/sh\necho "$@" >> {calls}\ncase "$*" in *"--task facts"*) echo bad; exit 1;; esac\n'
+        f'#!/bin/sh\necho "$@" >> {calls}\ncase "$*" in *"--task facts"*) echo going; echo probebench: bad; echo more; exit 1;; esac\n'
     )
     python.chmod(0o755)
     given = {"PATH": os.environ["PATH"], "PYTHON": str(python), "TASKS": "facts nq_open math"}
