@@ -65,7 +65,7 @@ class Resumed:
                 whole()
         except BESIDE_THE_STREAM:
             return False
-        return torch.equal(_stream(outputs[0]), _stream(self.outputs[last]))
+        return bool(torch.equal(_stream(outputs[0]), _stream(self.outputs[last])))
 
 
 @contextmanager
