@@ -484,6 +484,18 @@ def test_the_strip_has_values_and_a_key():
     assert key == ["MLP, selected", "attention, selected", "not selected"]
 
 
+@pytest.mark.parametrize("columns", [1, 7])
+def test_a_long_title_stands_on_its_picture(columns):
+    table = pd.DataFrame(0.7, index=list(map(str, range(4))), columns=list("abcdefg")[:columns])
+    ax = plot_components(
+        table, title="Some-Model-1.5B-Instruct-Q4_K_M.gguf on cities: " + "so " * 20
+    )
+    figure = ax.get_figure()
+    figure.canvas.draw()
+    title = ax._left_title.get_window_extent()
+    assert title.x1 <= figure.bbox.x1
+
+
 def test_a_caption_names_what_is_on_the_picture(run):
     said = words_of(run.plot()).replace("\n", " ")
     p = run.record.controls.permutation.max_statistic_p

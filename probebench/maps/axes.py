@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 FEW = 6
 """Rows that all have a tick."""
-LETTERS = 21
-"""Letters of a caption per inch."""
+TITLE, CAPTION = 11, 6
+"""Their sizes in points."""
+LETTERS = 126
+"""Letters per inch of a type of one point."""
+BESIDE = 0.7
+"""Inches to the left of a title."""
 ABOVE = 16
 """Points between a map and its title where letters stand between them."""
 
@@ -54,14 +58,26 @@ def label_axes(ax: Axes, x: str, y: str, title: str, caption: str, lettered: boo
     each left out where it is empty."""
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    if title:
-        ax.set_title(title, fontsize=11, loc="left", pad=ABOVE if lettered else None)
     figure = ax.get_figure(root=True)
-    if caption and figure is not None:
-        per_line = max(int(figure.get_figwidth() * LETTERS), 40)
-        lines = [part for line in caption.splitlines() for part in textwrap.wrap(line, per_line)]
-        figure.supxlabel("\n".join(lines), fontsize=6, x=0.01, ha="left")
+    if figure is None:
+        return ax
+    width = figure.get_figwidth()
+    if title:
+        lines = _wrapped(title, width - BESIDE, TITLE)
+        ax.set_title(lines, fontsize=TITLE, loc="left", pad=ABOVE if lettered else None)
+    if caption:
+        figure.supxlabel(_wrapped(caption, width, CAPTION), fontsize=CAPTION, x=0.01, ha="left")
     return ax
+
+
+def _wrapped(text: str, inches: float, size: float) -> str:
+    """Text in lines that a picture of this width holds."""
+    per_line = max(int(inches * LETTERS / size), 16)
+    return "\n".join(
+        part
+        for line in text.splitlines()
+        for part in textwrap.wrap(line, per_line, break_on_hyphens=False)
+    )
 
 
 def layer_ticks(ax: Axes, rows: Sequence[Any], every: int) -> None:
