@@ -24,7 +24,7 @@ gemma=gemma-3-270m-Q4_K_M
 qwen=Qwen2.5-Coder-0.5B-Instruct-Q4_K_M
 deep=Qwen2.5-Coder-1.5B-Instruct-Q4_K_M
 encoder=$models/all-MiniLM-L6-v2
-small="cities neg_cities sp_en_trans inventors facts element_symb animal_class larger_than common_claim azaria_mitchell"
+small="cities neg_cities sp_en_trans neg_sp_en_trans inventors neg_inventors facts neg_facts element_symb animal_class larger_than common_claim azaria_mitchell"
 statements="$small counterfact"
 questions="nq_open winobias math winogrande movies mnli"
 named=${MODELS:-$smol $gemma $qwen}
@@ -56,7 +56,7 @@ row() {
         $smol:cities | $smol:inventors) more="--control random-model --repeat-splits 20" ;;
         $smol:sp_en_trans | $smol:facts) more="--repeat-splits 20" ;;
         # Gemma's residual stream leaves float16 on these
-        $gemma:inventors | $gemma:facts | $gemma:element_symb | $gemma:animal_class) more="--states-dtype float32" ;;
+        $gemma:*inventors | $gemma:*facts | $gemma:element_symb | $gemma:animal_class) more="--states-dtype float32" ;;
     esac
     # shellcheck disable=SC2086 # options are words
     one "$1" "$2" --task "$2" --encoder "$encoder" $more

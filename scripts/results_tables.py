@@ -113,6 +113,26 @@ def transfer_table(t: pd.DataFrame) -> list[str]:
     )
 
 
+def negations(t: pd.DataFrame) -> list[str]:
+    """Probes of statements on their negations, and the other way round."""
+    return table(
+        ["model", "probe of", "on", "AUROC", "own task's probe", "cosine", "whitened", "n"],
+        (
+            [
+                r.model,
+                r.train_task,
+                r.test_task,
+                f"**{number(r.auroc, 2)}** {interval((r.low, r.high), 2)}",
+                number(r.own_auroc, 2),
+                number(r.cosine, 2),
+                number(r.mahalanobis_cosine, 2),
+                f"{r.n:,}",
+            ]
+            for r in t.itertuples()
+        ),
+    )
+
+
 def positions(run: Run) -> list[str]:
     """The best layer of each token, best validation AUROC first."""
     best = sorted(run.record.by_position, key=lambda p: -as_float(p.validation_auroc))

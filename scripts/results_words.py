@@ -36,7 +36,7 @@ def grouped(runs: Sequence[Run]) -> str:
     return "; ".join(f"{said(names)} ({model})" for model, names in tasks.items())
 
 
-def losses(runs: Sequence[Run]) -> list[str]:
+def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
     """What did not work, first."""
     by: dict[str, list[Run]] = {what: [] for what in ("better", "worse", "undecided")}
     for run in runs:
@@ -44,6 +44,11 @@ def losses(runs: Sequence[Run]) -> list[str]:
     flat = [r for r in runs if as_float(chance(r.record).map_p) >= 0.05]
     easy = [r for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
     lines = []
+    if turned := _turned(negated):
+        lines.append(
+            f"What these probes read is not truth alone: {turned}. Each is scored where it was "
+            "never trained; a statement and its negation differ in a word."
+        )
     if by["worse"]:
         lines.append(f"The best simpler signal is better than the probe on {grouped(by['worse'])}.")
     if by["undecided"]:
@@ -128,7 +133,9 @@ def onsets(run: Run) -> list[str]:
     ]
 
 
-def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], exact: str) -> list[str]:
+def claims(
+    runs: Sequence[Run], tables: dict[str, pd.DataFrame], negated: pd.DataFrame, exact: str
+) -> list[str]:
     """Published claims about larger models, held against these runs."""
     above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
     lines = [
@@ -145,28 +152,31 @@ def claims(runs: Sequence[Run], tables: dict[str, pd.DataFrame], exact: str) -> 
             f"{(free.difference_low > 0).sum()} of {len(free)} are better than the best signal "
             "that needs no labels at all, and a transferred probe is for where there are none."
         )
-    if turned := _negations(tables):
+    if not negated.empty:
         lines.append(
-            "*A truth direction holds for negated statements* (doubted by Levinstein and Herrmann "
-            f"2024; two directions in Bürger et al. 2024): {turned}."
+            "*Probes of truth fail on negated statements* (Levinstein and Herrmann 2024; Bürger et "
+            f"al. 2024 find two directions): {(negated.low <= 0.5).sum()} of {len(negated)} do "
+            f"not order them right, and {(negated.high < 0.5).sum()} turn the order round."
         )
     return [*lines, f"*The tokens of the exact answer hold the most* (Orgad et al. 2025): {exact}"]
 
 
-def _negations(tables: dict[str, pd.DataFrame]) -> str:
-    """How a probe of statements orders their negations, and the other way round."""
-    found = []
-    for model, t in tables.items():
-        pairs = _pairs(t)
-        for row in pairs[pairs.test_task == "neg_" + pairs.train_task].itertuples():
-            back = pairs[(pairs.train_task == row.test_task) & (pairs.test_task == row.train_task)]
-            told = [
-                f"from {r.train_task} to {r.test_task} {number(r.auroc, 2)} "
-                f"{interval((r.low, r.high), 2)}"
-                for r in (row, *back.itertuples())
-            ]
-            found.append(f"{said(told)} ({model})")
-    return "; ".join(found)
+def _turned(negated: pd.DataFrame) -> str:
+    """Which probes order a statement's negation, or what it negates, the wrong way round."""
+    if negated.empty:
+        return ""
+    below = negated[negated.high < 0.5]
+    each = [
+        f"{r.train_task} to {r.test_task} {number(r.auroc, 2)} {interval((r.low, r.high), 2)} "
+        f"({r.model})"
+        for r in below.itertuples()
+    ]
+    told = f" ({'; '.join(each)})" if each else ""
+    return (
+        f"{len(below)} of {len(negated)} probes order the negations of their statements, or the "
+        f"statements that theirs negate, the wrong way round with their whole interval{told}, "
+        f"{(negated.low > 0.5).sum()} the right way"
+    )
 
 
 def _pairs(t: pd.DataFrame) -> pd.DataFrame:

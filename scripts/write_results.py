@@ -31,9 +31,12 @@ PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 WIDE, LAST = "cities", "statement_last"
 """The task of statements whose maps are shown, and the token of the layer curves."""
 
+NEGATED = "neg_"
+"""How the names of tasks of negated statements begin."""
 ORDER = (
-    "cities neg_cities sp_en_trans inventors facts element_symb animal_class larger_than "
-    "common_claim azaria_mitchell counterfact nq_open winobias math winogrande movies mnli"
+    "cities neg_cities sp_en_trans neg_sp_en_trans inventors neg_inventors facts neg_facts "
+    "element_symb animal_class larger_than common_claim azaria_mitchell counterfact "
+    "nq_open winobias math winogrande movies mnli"
 ).split()
 """Tasks as tables have them: those that scripts/real_rows.sh asks for, statements before
 questions."""
@@ -70,10 +73,24 @@ class Shelf:
         return [*self.rows, *(run for run in self.asked if not refusals(run))]
 
     def of_model(self) -> dict[str, list[Run]]:
-        """The rows by model, of models that have several with hidden states."""
-        names = dict.fromkeys(map(short, self.rows))
-        by = {n: [r for r in self.rows if short(r) == n and r.has_states] for n in names}
+        """The rows by model, without those of negated statements, of models that have several with
+        hidden states."""
+        by: dict[str, list[Run]] = {}
+        for run in self.rows:
+            if run.has_states and not run.record.task.name.startswith(NEGATED):
+                by.setdefault(short(run), []).append(run)
         return {name: runs for name, runs in by.items() if len(runs) > 1}
+
+    def negated(self) -> pd.DataFrame:
+        """Transfer between the statements of a task and their negations, both ways."""
+        found = []
+        named = {(short(r), r.record.task.name): r for r in self.rows if r.has_states}
+        for (model, task), run in named.items():
+            if (other := named.get((model, NEGATED + task))) is not None:
+                t = transfer([run, other])
+                apart = (t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)
+                found.append(t[apart].assign(model=model))
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 
 
 def place(task: str) -> tuple[int, str]:
@@ -116,19 +133,26 @@ The probe of a task's selected cell on the test statements of every other task; 
 that below .5 it ranks the wrong way round. In brackets the cosine of its direction with that of the
 tested task's own probe in the same cell. Last row: one probe of all tasks but the tested one.
 """
+NEGATIONS = """\
+*The city of Krasnodar is in Russia* and *The city of Krasnodar is not in Russia*: whoever reads
+truth calls one of them true, whoever reads whether city and country belong together calls both
+alike. A probe that is carried over unchanged then has an AUROC above .5, or below it. *Whitened*:
+the cosine of the two tasks' own directions under the covariance of the tested vectors.
+"""
 QUESTIONS = """\
 Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
 this size answer few open questions correctly, so that the test split holds few right answers and
-the intervals are wide. Runs on a file of one's own (`--data`) do not rank.
+the intervals are wide. Tokens counted from the end may be the exact answer's where answers are
+short. Runs on a file of one's own (`--data`) do not rank.
 """
 
 
-def head(shelf: Shelf) -> Iterator[str]:
+def head(shelf: Shelf, negated: pd.DataFrame) -> Iterator[str]:
     """What was run, and the short answer."""
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
-    yield from bullets(words.losses(shelf.rows))
+    yield from bullets(words.losses(shelf.rows, negated))
 
 
 def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
@@ -183,6 +207,14 @@ def components(shelf: Shelf, folder: Path) -> Iterator[str]:
             )
             path = picture([run], target, kind, **options)
             yield from image(f"{label}, {tables.named(run)}", path)
+
+
+def negations(negated: pd.DataFrame) -> Iterator[str]:
+    """The probe of statements on their negations."""
+    if negated.empty:
+        return
+    yield from ("## From statements to their negations", "", NEGATIONS)
+    yield from tables.negations(negated)
 
 
 def transfers(shelf: Shelf, found: dict[str, pd.DataFrame], folder: Path) -> Iterator[str]:
@@ -251,15 +283,17 @@ def main() -> None:
     folder = asked.page.parent / asked.page.stem
     make_folder(folder)
     found = {name: transfer(runs) for name, runs in shelf.of_model().items()}
+    negated = shelf.negated()
     contests = [c for run in shelf.asked if run.has_states and (c := answers.Contest.of(run))]
     lines = [
-        *head(shelf),
+        *head(shelf, negated),
         *statements(shelf, folder),
         *components(shelf, folder),
+        *negations(negated),
         *transfers(shelf, found, folder),
         *questions(shelf, contests, folder),
         *("## What repeats published claims, and what does not", ""),
-        *bullets(words.claims(shelf.rows, found, answers.claim(shelf.asked, contests))),
+        *bullets(words.claims(shelf.rows, found, negated, answers.claim(shelf.asked, contests))),
         *foot(shelf, asked.runs),
     ]
     write_atomic(asked.page, ("\n".join(lines).rstrip() + "\n").encode())
