@@ -79,7 +79,7 @@ def _hindsight(runs: Sequence[Run]) -> list[str]:
     if not held:
         return []
     return [
-        "Against the simpler signal that does best on the test statements themselves, which nobody "
+        "Against the simpler signal that does best on the test examples themselves, which nobody "
         f"could have chosen, the probe is not found better on {len(held)} of {len(runs)} rows: "
         f"{grouped(held)}."
     ]

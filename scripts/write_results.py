@@ -152,7 +152,7 @@ def head(shelf: Shelf, negated: pd.DataFrame) -> Iterator[str]:
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
-    yield from bullets(words.losses(shelf.rows, negated))
+    yield from bullets(words.losses(shelf.ranked, negated))
 
 
 def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
