@@ -27,25 +27,26 @@ encoder=$models/all-MiniLM-L6-v2
 small="cities neg_cities sp_en_trans neg_sp_en_trans inventors neg_inventors facts neg_facts element_symb animal_class larger_than common_claim azaria_mitchell"
 statements="$small counterfact"
 questions="nq_open winobias math winogrande movies mnli"
-named=${MODELS:-$smol $gemma $qwen}
+named=${MODELS:-$smol $gemma $qwen $deep}
 tasks=${TASKS:-$small nq_open winobias pictures counterfact math winogrande movies mnli}
 
 # one MODEL FOLDER OPTIONS: a run that fails is said, here and on the page, and does not stop the others
 one() {
+    case " $named " in *" $1 "*) ;; *) return 0 ;; esac
     model=$1 folder=$2 log=$runs/$1/$2.log
     shift 2
     mkdir -p "$runs/$model"
     rm -f "$log.failed"
     { $probebench eval --model "$models/$model.gguf" --device cpu --out "$runs/$model/$folder" "$@" 2>&1 \
-        || touch "$log.failed"; } | tee "$log"
-    if [ -e "$log.failed" ]; then
-        { grep -m 1 -E '^(probebench|Error): ' "$log" || tail -n 1 "$log"; } | sed 's/^[A-Za-z]*: //' > "$log.failed"
+        || echo "exit status $?" > "$log.failed"; } | tee "$log"
+    if [ -e "$log.failed" ] && said=$(grep -E '^(probebench|Error): ' "$log"); then
+        echo "$said" | tail -n 1 | sed 's/^[A-Za-z]*: //' > "$log.failed"
     fi
 }
 
-# fits MODEL TASK: into a day of two cores; questions take the two larger models longer
+# fits MODEL TASK: into a day of two cores; questions take larger models longer, and the deepest is there for pictures
 fits() {
-    case $1:$2 in $smol:* | *:nq_open | *:winobias) return 0 ;; esac
+    case $1:$2 in $smol:*) return 0 ;; $deep:*) return 1 ;; *:nq_open | *:winobias) return 0 ;; esac
     case " $statements " in *" $2 "*) return 0 ;; esac
     return 1
 }
@@ -87,6 +88,14 @@ pictures() {
     }
 }
 
+known() { # WORD LIST WHAT
+    case " $2 " in *" $1 "*) return 0 ;; esac
+    echo "real_rows.sh: no $3 $1; there are $2" >&2
+    exit 2
+}
+for model in $named; do known "$model" "$smol $gemma $qwen $deep" model; done
+for task in $tasks; do known "$task" "$statements $questions pictures" task; done
+
 if [ -z "${SKIP_RUNS:-}" ]; then
     mkdir -p "$runs"
     $python scripts/fetch_models.py "$models"
@@ -95,13 +104,13 @@ if [ -z "${SKIP_RUNS:-}" ]; then
             pictures
         else
             for model in $named; do
-                if fits "$model" "$task"; then row "$model" "$task"; fi
+                if fits "$model" "$task"; then row "$model" "$task"; else echo "left out: $model on $task"; fi
             done
         fi
     done
 fi
 
-for model in $smol $gemma $qwen; do
+for model in $smol $gemma $qwen $deep; do
     for task in $statements $questions; do
         run=$runs/$model/$task
         [ -f "$run/record.json" ] || continue

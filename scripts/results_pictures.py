@@ -38,7 +38,12 @@ BESIDE = {
 
 def short(run: Run) -> str:
     """A model's name up to its size: `SmolLM2-135M`."""
-    name = run.record.model.name.removesuffix(".gguf")
+    return short_name(run.record.model.name)
+
+
+def short_name(name: str) -> str:
+    """That of a file or a folder."""
+    name = name.removesuffix(".gguf")
     found = re.match(r".*?-[\d.]+[MB](?=-|$)", name, re.IGNORECASE)
     return found[0] if found else name
 

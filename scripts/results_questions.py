@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results_tables import named
+from results_words import said
 
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
@@ -19,13 +20,14 @@ from probebench.text import as_float, interval, number
 from probebench.types import Cell, Floats, layer_number
 
 EXACT = "exact_answer"
-"""How positions of the exact answer's tokens begin."""
+"""How positions at the exact answer begin: its first and last token and those beside them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """The best token of the exact answer against the best other one, each with its best layer, all
-    by validation; scored on the test answers that have both."""
+    """The best token at the exact answer (its first, its last, those beside them) against the best
+    other one, each with its best layer, all by validation; scored on the test answers that have
+    both."""
 
     run: Run
     exact: PositionBest
@@ -37,17 +39,19 @@ class Contest:
 
     @classmethod
     def of(cls, run: Run) -> Contest | None:
-        """None where no token of the exact answer could compete."""
+        """None without hidden states, or where one of both is not there to compete."""
         found = [
-            p for p in run.record.by_position if p.validation_auroc is not None and not p.barred
+            (p, Cell("resid", layer_number(p.layer), p.position))
+            for p in run.record.by_position
+            if p.layer is not None and p.validation_auroc is not None and not p.barred
         ]
-        found.sort(key=lambda p: -as_float(p.validation_auroc))
-        exact = next((p for p in found if p.position.startswith(EXACT)), None)
-        other = next((p for p in found if not p.position.startswith(EXACT)), None)
-        if exact is None or other is None:
+        found.sort(key=lambda pair: -as_float(pair[0].validation_auroc))
+        at_exact = [pair for pair in found if pair[0].position.startswith(EXACT)]
+        others = [pair for pair in found if not pair[0].position.startswith(EXACT)]
+        if not (run.has_states and at_exact and others):
             return None
         task = Reopened(run)
-        cells = [Cell("resid", layer_number(as_layer(p)), p.position) for p in (exact, other)]
+        (exact, other), cells = zip(at_exact[0], others[0], strict=True)
         test = (task.split == "test") & task.there(cells[0]) & task.there(cells[1])
         a, b = (
             decisions(task, cell, p)[test] for cell, p in zip(cells, (exact, other), strict=True)
@@ -73,17 +77,11 @@ class Contest:
             for p in (self.exact, self.other)
         ]
         return (
-            f"The best token of the exact answer, {told[0]}; the best other token, {told[1]}; on "
+            f"The best token at the exact answer, {told[0]}; the best other token, {told[1]}; on "
             f"the {self.n:,} test answers that have both the difference is "
             f"{number(self.difference, 2, signed=True)} "
             f"{interval(self.difference_95, 2, signed=True)}."
         )
-
-
-def as_layer(best: PositionBest) -> str:
-    """The layer of a position that has one."""
-    assert best.layer is not None
-    return best.layer
 
 
 def decisions(task: Reopened, cell: Cell, best: PositionBest) -> Floats:
@@ -99,16 +97,20 @@ def question(run: Run, contest: Contest | None) -> list[str]:
     told = (
         contest.words
         if contest
-        else "Too few answers have an exact answer for its tokens to compete."
+        else "Tokens at the exact answer and others cannot be compared: not both could compete."
     )
+    hardest = max((d for d in r.detectors if d.kind == "baseline"), key=lambda d: d.auroc)
     return [
         f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
         f"{counts.test.n} with {counts.test.correct} right; any cell against shuffled labels "
         f"{p_words(chance(r).map_p)}. {told} "
-        f"The best simpler signal is {best.signal['label']}, "
+        f"The simpler signal that validation chose is {best.signal['label']}, "
         f"{number(best.signal['auroc'], 2)}; probe minus it "
         f"{number(best.difference, 2, signed=True)} "
-        f"{interval(best.difference_95, 2, signed=True)}.",
+        f"{interval(best.difference_95, 2, signed=True)}. The one that does best on test is "
+        f"{hardest.label}, {number(hardest.auroc, 2)}; probe minus it "
+        f"{number(hardest.probe_minus_this, 2, signed=True)} "
+        f"{interval(hardest.probe_minus_this_95, 2, signed=True)}.",
         "",
     ]
 
@@ -117,22 +119,24 @@ def claim(asked: Sequence[Run], contests: Sequence[Contest]) -> str:
     """Does the exact answer's token win?"""
     if not contests:
         return (
-            f"open here; of {len(asked)} runs on questions none has enough exact answers."
+            f"open here; in none of {len(asked)} runs on questions could they be compared."
             if asked
             else "open here; no run on questions has finished."
         )
-    by = {what: [c for c in contests if c.outcome == what] for what in ("better", "worse")}
     first = sum(
         as_float(c.exact.validation_auroc) > as_float(c.other.validation_auroc) for c in contests
     )
-    said = [
-        f"on {'; '.join(named(c.run) for c in found)} it is {what} than the best other token, "
-        "paired on the same test answers"
-        for what, found in by.items()
-        if found
+    by = {
+        what: [named(c.run) for c in contests if c.outcome == what]
+        for what in ("better", "worse", "undecided")
+    }
+    told = [
+        f"{what} on {len(names)}{f' ({said(names)})' if what != 'undecided' else ''}"
+        for what, names in by.items()
+        if names
     ]
-    held = "; ".join(said) if said else "no difference is found, paired on the same test answers"
     return (
-        f"by validation one of them is the best token in {first} of {len(contests)} runs on "
-        f"questions; {held}."
+        f"validation prefers one at or beside it in {first} of the {len(contests)} runs on "
+        f"questions that can be compared; against the best other token, paired on the same test "
+        f"answers, it is {', '.join(told)}."
     )

@@ -19,9 +19,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(r)} |" for r in (columns, ["---"] * len(columns), *rows)] + [""]
 
 
+def task_words(run: Run) -> str:
+    """The task of a run, and whether its examples were a file of one's own."""
+    return f"{run.record.task.name}{', own file' if run.record.settings.get('data') else ''}"
+
+
 def named(run: Run) -> str:
     """Task and model of a run."""
-    return f"{run.record.task.name} ({short(run)})"
+    return f"{task_words(run)} ({short(run)})"
 
 
 def scored(run: Run, name: str) -> str:
@@ -54,13 +59,13 @@ def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
 def row(run: Run) -> list[str]:
     """A line of the table of statements."""
     r = run.record
-    s, best, scored_by_all = r.selection, headline(r), r.detectors[0].n
+    best, scored_by_all = headline(r), r.detectors[0].n
     return [
-        r.task.name,
+        task_words(run),
         short(run),
         f"{best.n:,}{f' ({scored_by_all:,})' if scored_by_all != best.n else ''}",
-        f"{s.layer} of {r.model.n_layers}, {s.position}",
-        f"**{number(s.test_auroc, 2)}** {interval(s.test_auroc_95, 2)}",
+        f"{best.cell.layer} of {r.model.n_layers}, {best.cell.position}",
+        f"**{number(best.auroc, 2)}** {interval(best.auroc_95, 2)}",
         p_words(chance(r).map_p),
         f"{best.signal['label']} {number(best.signal['auroc'], 2)}",
         f"{number(best.difference, 2, signed=True)} {interval(best.difference_95, 2, signed=True)}",

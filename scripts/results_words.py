@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 import pandas as pd
 from results_pictures import depth, detector, short
+from results_runs import between
 from results_tables import named
 
 from probebench.across.transfer_map import predicted_by_angle
 from probebench.record.claims import chance, headline, outcome
 from probebench.record.run import Run
-from probebench.record.tables import default_position
+from probebench.record.tables import default_position, same_token_letters
 from probebench.text import as_float, interval, number
 
 READ = 0.9
@@ -37,7 +39,7 @@ def grouped(runs: Sequence[Run]) -> str:
 
 
 def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
-    """What did not work, first."""
+    """What did not work, first; `negated` are transfers to negated statements and back."""
     by: dict[str, list[Run]] = {what: [] for what in ("better", "worse", "undecided")}
     for run in runs:
         by[outcome(headline(run.record).difference_95)].append(run)
@@ -62,8 +64,8 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
         )
     if easy:
         lines.append(
-            f"Text alone reaches {number(EASY, 1)} on {grouped(easy)}: there a probe of any model "
-            "reads the text, and its AUROC says nothing about what the model knows."
+            f"Text alone reaches {number(EASY, 1)} on {grouped(easy)}: there what a probe "
+            "reads of the model cannot be told from what stands in the text."
         )
     return [*lines, *_hindsight(runs), *_untrained(runs), *_won(by["better"], runs)]
 
@@ -109,15 +111,22 @@ def depths(runs: Sequence[Run]) -> list[str]:
         places = Counter(r.record.selection.position for r in own).most_common()
         where = f"from {at[0]:.0%} to {at[-1]:.0%}, median" if len(at) > 1 else "at"
         read = said([f"`{p}` ({n})" for p, n in places])
-        lines.append(
-            f"- {name}: selected cells by depth {where} {at[len(at) // 2]:.0%}; tokens {read}."
-        )
+        lines.append(f"- {name}: selected cells by depth {where} {median(at):.0%}; tokens {read}.")
     return [*lines, ""]
+
+
+def _before(letters: dict[str, str], token: str) -> set[str]:
+    """Letters of the columns before this one."""
+    names = list(letters)
+    return {letters[name] for name in names[: names.index(token)]}
 
 
 def onsets(run: Run) -> list[str]:
     """The first layer at which each token reads well."""
     matrix = run.matrix("auroc")
+    one = same_token_letters(run.record, list(matrix.columns))
+    again = [f"`{token}`" for token, letter in one.items() if letter in _before(one, token)]
+    matrix = matrix.drop(columns=[name.strip("`") for name in again])
     first = {
         token: next((layer for layer, v in matrix[token].items() if v >= READ), None)
         for token in matrix.columns
@@ -127,8 +136,9 @@ def onsets(run: Run) -> list[str]:
     if not said_of:
         return []
     return [
-        f"{named(run)}: an AUROC of {number(READ, 1)} is first reached at {said(said_of)}"
-        f"{f'; never at {said(never)}' if never else ''}.",
+        f"{named(run)}: a test AUROC of {number(READ, 1)} is first reached at {said(said_of)}"
+        f"{f'; never at {said(never)}' if never else ''}."
+        f"{f' Of one token with another: {said(again)}.' if again else ''}",
         "",
     ]
 
@@ -138,51 +148,43 @@ def claims(
 ) -> list[str]:
     """Published claims about larger models, held against these runs."""
     above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
+    better = sum(outcome(headline(r.record).difference_95) == "better" for r in runs)
     lines = [
         "*True and false statements are linearly separable inside a model* (Marks and Tegmark "
-        f"2024, Bürger et al. 2024): {above} of {len(runs)} rows have a map above shuffled labels."
+        f"2024, Bürger et al. 2024): {above} of {len(runs)} maps lie above shuffled labels, as "
+        f"a cue in the text would too; {better} probes are better than the best simpler signal."
     ]
-    pairs = [p for t in tables.values() for p in [_pairs(t)] if not p.empty]
+    pairs = [p for t in tables.values() for p in [between(t)] if not p.empty]
     if pairs:
         all_pairs = pd.concat(pairs)
         free = all_pairs[all_pairs.difference.notna()]
         lines.append(
-            "*One direction serves several tasks* (the same): in part. "
-            f"{(all_pairs.low > 0.5).sum()} of {len(all_pairs)} transfers are above chance, but "
+            "*One direction serves several tasks* (the same): "
+            f"{(all_pairs.low > 0.5).sum()} of {len(all_pairs)} transfers lie above chance with "
+            f"their whole interval (of so many, {0.025 * len(all_pairs):.0f} would by luck), "
             f"{(free.difference_low > 0).sum()} of {len(free)} are better than the best signal "
-            "that needs no labels at all, and a transferred probe is for where there are none."
+            "that needs no labels at all; a transferred probe is for where there are none."
         )
     if not negated.empty:
         lines.append(
             "*Probes of truth fail on negated statements* (Levinstein and Herrmann 2024; Bürger et "
-            f"al. 2024 find two directions): {(negated.low <= 0.5).sum()} of {len(negated)} do "
-            f"not order them right, and {(negated.high < 0.5).sum()} turn the order round."
+            f"al. 2024 find two directions): {(negated.low > 0.5).sum()} of {len(negated)} are "
+            f"found to order them right, {(negated.high < 0.5).sum()} turn the order round."
         )
     return [*lines, f"*The tokens of the exact answer hold the most* (Orgad et al. 2025): {exact}"]
 
 
 def _turned(negated: pd.DataFrame) -> str:
-    """Which probes order a statement's negation, or what it negates, the wrong way round."""
-    if negated.empty:
+    """Which probes order a statement's negation, or what it negates, the wrong way round; empty
+    where none does."""
+    if negated.empty or (below := negated[negated.high < 0.5]).empty:
         return ""
-    below = negated[negated.high < 0.5]
-    each = [
-        f"{r.train_task} to {r.test_task} {number(r.auroc, 2)} {interval((r.low, r.high), 2)} "
-        f"({r.model})"
-        for r in below.itertuples()
-    ]
-    told = f" ({'; '.join(each)})" if each else ""
     return (
         f"{len(below)} of {len(negated)} probes order the negations of their statements, or the "
-        f"statements that theirs negate, the wrong way round with their whole interval{told}, "
+        f"statements that theirs negate, the wrong way round with their whole interval "
+        f"(AUROC {number(below.auroc.min(), 2)} to {number(below.auroc.max(), 2)}), "
         f"{(negated.low > 0.5).sum()} the right way"
     )
-
-
-def _pairs(t: pd.DataFrame) -> pd.DataFrame:
-    """Transfers between different tasks at the source's cell, where defined."""
-    own = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
-    return own[own.auroc.notna()]
 
 
 def splits(runs: Sequence[Run]) -> list[str]:
@@ -203,7 +205,7 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
     """How many probes hold on another task."""
     lines = []
     for name, t in tables.items():
-        if (pairs := _pairs(t)).empty:
+        if (pairs := between(t)).empty:
             continue
         above, below = (pairs.low > 0.5).sum(), (pairs.high < 0.5).sum()
         clear = pairs[pairs.difference.notna()]
@@ -213,7 +215,7 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
         lines.append(
             f"- {name}: of {len(pairs)} pairs of different tasks {above} lie above .5 with their "
             f"whole interval, {below} below it; median {number(pairs.auroc.median(), 2)} where the "
-            f"tasks' own probes have {number(pairs.own_auroc.median(), 2)}. Against the target's "
+            f"targets' own probes have {number(pairs.own_auroc.median(), 2)}. Against the target's "
             f"best signal without labels: better in {beats}, worse in {loses} of {len(clear)}. "
             f"AUROC against the cosine of the two directions: r = {r['cosine']}, with the "
             f"target's covariance {r['mahalanobis_cosine']}."
@@ -221,22 +223,17 @@ def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def parts(runs: Sequence[Run]) -> list[str]:
-    """Which part of a block is read best, and whether the residual stream holds it all."""
-    best, beyond = Counter[str](), []
-    for run in runs:
-        found = {name: s.best for name, s in run.record.sites.items() if s.best and name != "resid"}
-        name, cell = max(found.items(), key=lambda item: as_float(item[1].validation_auroc))
-        best[name] += 1
-        stream = run.record.selection
-        if as_float(cell.test_auroc) > as_float(stream.test_auroc_95[1]):
-            beyond.append(named(run))
-    told = said([f"`{name}` ({n})" for name, n in best.most_common()])
+def parts(run: Run) -> list[str]:
+    """How far the parts of a block are from the residual stream."""
+    best = [s.best for name, s in run.record.sites.items() if s.best and name != "resid"]
+    if not best:
+        return []
+    at = sorted(as_float(cell.test_auroc) for cell in best)
     return [
-        f"- The part with the highest validation AUROC: {told}, of {len(runs)} runs.",
-        f"- Its test AUROC lies above the interval of the residual stream's selected cell in "
-        f"{len(beyond)} of {len(runs)} runs{': ' + said(beyond) if beyond else ''}.",
-        "",
+        f"- The best cells of its {len(best)} parts, by validation, have test AUROCs from "
+        f"{number(at[0], 3)} to {number(at[-1], 3)}, the residual stream's has "
+        f"{number(run.record.selection.test_auroc, 3)} "
+        f"{interval(run.record.selection.test_auroc_95, 3)}."
     ]
 
 
@@ -246,7 +243,8 @@ def agreement(run: Run) -> list[str]:
     return [
         *(
             f"- {row.target}: estimates and measured changes have a rank correlation of "
-            f"{number(row.spearman, 2)} {interval(row.spearman_95, 2)}, n = {row.n}."
+            f"{number(row.spearman, 2)} {interval(row.spearman_95, 2)} over "
+            f"{row.n_components} parts of layers, on {row.n} answers."
             for row in (found.agreement if found else ())
         ),
         "",
@@ -263,12 +261,19 @@ def apart(run: Run) -> list[str]:
     at = default_position(run.record)
     first = {name: next((i for i, v in read[name].items() if v >= READ), None) for name in read}
     reached = [f"`{name}` in layer {i}" for name, i in first.items() if i is not None]
+    n = next((row.n for row in run.record.attribution.agreement if row.target == "probe"), 0)
+    beside = (
+        f"measured on {n} answers; estimated on all: {number(estimated[layer, part], 1)}"
+        if whole
+        else "estimated"
+    )
     lines = [
-        f"Replacing a part by its mean {'moves' if whole else 'is estimated to move'} the selected "
-        f"probe's decision most at `{part}` of layer {layer} ({number(changes[layer, part], 1)} "
-        f"units of the decision), where a probe on that part reads "
-        f"{number(read.loc[layer, part], 2)} at `{at}`."
+        f"Replacing a part by its mean changes the selected probe's decision most at `{part}` of "
+        f"layer {layer}, by {number(changes[layer, part], 1)} units on average ({beside}); a probe "
+        f"on that part has a test AUROC of {number(read.loc[layer, part], 2)} at `{at}`."
     ]
     if reached:
-        lines.append(f"An AUROC of {number(READ, 1)} is first reached by {said(reached)}.")
+        lines.append(
+            f"At `{at}` a test AUROC of {number(READ, 1)} is first reached by {said(reached)}."
+        )
     return [*lines, ""]

@@ -12,90 +12,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import results_questions as answers
 import results_tables as tables
 import results_words as words
-from results_pictures import draw_curves, draw_forest, picture, short
+from results_pictures import draw_curves, draw_forest, picture, short, short_name
+from results_runs import ORDER, Shelf, affirmed
 
 from probebench.across.transfer import transfer
 from probebench.files import make_folder, write_atomic
-from probebench.leaderboard.submission.submit import refusals
-from probebench.record.run import Run
-from probebench.text import slug
+from probebench.record.run import RECORD
+from probebench.text import number, slug
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 WIDE, LAST = "cities", "statement_last"
 """The task of statements whose maps are shown, and the token of the layer curves."""
-
-NEGATED = "neg_"
-"""How the names of tasks of negated statements begin."""
-ORDER = (
-    "cities neg_cities sp_en_trans neg_sp_en_trans inventors neg_inventors facts neg_facts "
-    "element_symb animal_class larger_than common_claim azaria_mitchell counterfact "
-    "nq_open winobias math winogrande movies mnli"
-).split()
-"""Tasks as tables have them: those that scripts/real_rows.sh asks for, statements before
-questions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """The finished runs below a folder, by what they are for."""
-
-    rows: tuple[Run, ...]
-    """Of statements and under the protocol: what ranks."""
-    asked: tuple[Run, ...]
-    """Of questions, all tokens read."""
-    components: tuple[Run, ...]
-    """With all sites."""
-
-    @classmethod
-    def find(cls, folder: Path) -> Shelf:
-        """Everything that is finished, in the order of tasks."""
-        found = [run for path in folder.glob("*/*") if (run := Run.there(path))]
-        found.sort(key=lambda run: (place(run.record.task.name), short(run)))
-        parts = [r for r in found if r.record.attribution and len(r.record.sites) > 1]
-        whole = [r for r in found if not r.record.attribution]
-        statements = [r for r in whole if r.record.task.kind == "statements"]
-        return cls(
-            tuple(r for r in statements if not refusals(r)),
-            tuple(r for r in whole if r.record.task.kind != "statements"),
-            tuple(parts),
-        )
-
-    @property
-    def ranked(self) -> list[Run]:
-        """The rows of the leaderboard, statements before questions."""
-        return [*self.rows, *(run for run in self.asked if not refusals(run))]
-
-    def of_model(self) -> dict[str, list[Run]]:
-        """The rows by model, without those of negated statements, of models that have several with
-        hidden states."""
-        by: dict[str, list[Run]] = {}
-        for run in self.rows:
-            if run.has_states and not run.record.task.name.startswith(NEGATED):
-                by.setdefault(short(run), []).append(run)
-        return {name: runs for name, runs in by.items() if len(runs) > 1}
-
-    def negated(self) -> pd.DataFrame:
-        """Transfer between the statements of a task and their negations, both ways."""
-        found = []
-        named = {(short(r), r.record.task.name): r for r in self.rows if r.has_states}
-        for (model, task), run in named.items():
-            if (other := named.get((model, NEGATED + task))) is not None:
-                t = transfer([run, other])
-                apart = (t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)
-                found.append(t[apart].assign(model=model))
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
-
-
-def place(task: str) -> tuple[int, str]:
-    """Where a task stands in tables."""
-    return (ORDER.index(task) if task in ORDER else len(ORDER), task)
 
 
 def image(text: str, path: Path) -> list[str]:
@@ -111,22 +44,23 @@ def bullets(lines: Sequence[str]) -> list[str]:
 HEAD = """\
 # What small models show
 
-Real weights, the publishers' own statements and questions, every number on held-out examples.
-Label 1 is *correct*, an AUROC is the chance that a correct one scores above a wrong one, brackets
-are 95 % intervals over groups ([protocol.md](protocol.md)). Cells are chosen on validation. The
-weights are quantised files, and the rows are named after them: nothing here says what the
-unquantised models would give.
+Real weights on the publishers' own statements and questions, but where a row says *own file*;
+every test AUROC is of held-out examples. Label 1 is *correct*, an AUROC is the chance that a
+correct one scores above a wrong one, brackets are 95 % intervals over groups
+([protocol.md](protocol.md)). Cells are chosen on validation. The weights are quantised files, and
+the rows are named after them: nothing here says what the unquantised models would give. Parameters
+are those loaded; a file that holds the output matrix by itself has them twice.
 
 `scripts/real_rows.sh` makes the runs, `scripts/write_results.py` this page; no number is written by
 hand. The rows stand in `leaderboards/` ([leaderboard.md](leaderboard.md)).
 """
 ROWS = """\
-*Any cell*: p of the best cell of the whole map against shuffled labels. *Best simpler signal*: the
-one that validation chose among token probabilities, text, an encoder's vectors of the text, lengths
-and p(True). *Embedding row*: the probe before the first block, which sees one token and nothing of
-the others. *Random weights*: the same architecture untrained. All of a row stand on the same test
-examples; a second n, in brackets, is of those that every signal scores, where they are fewer: the
-columns from *text only* on are over these.
+*Any cell*: p of the best cell of the whole map against 100 maps of shuffled labels, at least 1/101.
+*Best simpler signal*: the one that validation chose among token probabilities, text, an encoder's
+vectors of the text, lengths and p(True). *Embedding row*: the probe before the first block, which
+sees one token and nothing of the others. *Random weights*: the same architecture untrained. All of
+a row stand on the same test examples; a second n, in brackets, is of those that every signal
+scores, where they are fewer: the columns from *text only* on are over these.
 """
 TRANSFER = """\
 The probe of a task's selected cell on the test statements of every other task; never flipped, so
@@ -136,8 +70,9 @@ tested task's own probe in the same cell. Last row: one probe of all tasks but t
 NEGATIONS = """\
 *The city of Krasnodar is in Russia* and *The city of Krasnodar is not in Russia*: whoever reads
 truth calls one of them true, whoever reads whether city and country belong together calls both
-alike. A probe that is carried over unchanged then has an AUROC above .5, or below it. *Whitened*:
-the cosine of the two tasks' own directions under the covariance of the tested vectors.
+alike. Carried over unchanged, a probe of the first has an AUROC above .5, one of the second below
+it. *Whitened*: the cosine of the two tasks' own directions under the covariance of the tested
+vectors.
 """
 QUESTIONS = """\
 Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
@@ -152,7 +87,7 @@ def head(shelf: Shelf, negated: pd.DataFrame) -> Iterator[str]:
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
-    yield from bullets(words.losses(shelf.ranked, negated))
+    yield from bullets(words.losses(affirmed(shelf.ranked), negated))
 
 
 def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
@@ -166,7 +101,7 @@ def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
     yield from tables.rows(shelf.rows)
     yield from words.splits(shelf.rows)
     yield from ("## In which layer", "")
-    yield from words.depths(shelf.rows)
+    yield from words.depths(affirmed(shelf.rows))
     by_task = {
         task: [r for r in shelf.rows if r.record.task.name == task and LAST in r.record.positions]
         for task in dict.fromkeys(r.record.task.name for r in shelf.rows)
@@ -187,10 +122,10 @@ def components(shelf: Shelf, folder: Path) -> Iterator[str]:
     if not shelf.components:
         return
     yield from ("## In which part of a block", "")
-    yield from words.parts(shelf.components)
     for run in shelf.components:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from (f"{tables.named(run)}.", "")
+        yield from words.parts(run)
         yield from words.agreement(run)
         yield from words.apart(run)
         yield from tables.sites(run)
@@ -252,21 +187,22 @@ def foot(shelf: Shelf, folder: Path) -> Iterator[str]:
     """What the page leaves open."""
     there = {(short(r), r.record.task.name) for r in (*shelf.rows, *shelf.asked)}
     failed = {
-        (path.parent.name, path.name.removesuffix(".log.failed")): path.read_text().strip()
+        (short_name(path.parent.name), task): path.read_text().strip()
         for path in sorted(folder.glob("*/*.log.failed"))
+        if not (path.parent / (task := path.name.removesuffix(".log.failed")) / RECORD).exists()
     }
     lines = [f"{task} ({model}) gave no result: {why}" for (model, task), why in failed.items()]
     for name in dict.fromkeys(short(r) for r in shelf.rows):
-        tried = {task for model, task in failed if model.startswith(name)}
-        absent = [t for t in ORDER if (name, t) not in there and t not in tried]
+        absent = [t for t in ORDER if (name, t) not in there and (name, t) not in failed]
         if absent:
-            lines.append(f"{name}, for time: {words.said(absent)}.")
+            lines.append(f"Not run or not finished, {name}: {words.said(absent)}.")
+    largest = max(run.record.model.n_parameters for run in shelf.ranked) / 1e9
     yield from ("## What is not here", "")
     yield from bullets(
         [
             *lines,
-            "Quantised small models on two processor cores: no unquantised row, and no row of a "
-            "model above 1 B.",
+            "Small models on two processor cores: no row of a model above "
+            f"{number(largest, 1)} billion parameters.",
         ]
     )
 
@@ -284,7 +220,7 @@ def main() -> None:
     make_folder(folder)
     found = {name: transfer(runs) for name, runs in shelf.of_model().items()}
     negated = shelf.negated()
-    contests = [c for run in shelf.asked if run.has_states and (c := answers.Contest.of(run))]
+    contests = [c for run in shelf.asked if (c := answers.Contest.of(run))]
     lines = [
         *head(shelf, negated),
         *statements(shelf, folder),
@@ -293,7 +229,9 @@ def main() -> None:
         *transfers(shelf, found, folder),
         *questions(shelf, contests, folder),
         *("## What repeats published claims, and what does not", ""),
-        *bullets(words.claims(shelf.rows, found, negated, answers.claim(shelf.asked, contests))),
+        *bullets(
+            words.claims(affirmed(shelf.rows), found, negated, answers.claim(shelf.asked, contests))
+        ),
         *foot(shelf, asked.runs),
     ]
     write_atomic(asked.page, ("\n".join(lines).rstrip() + "\n").encode())

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import FAMILIES
 
+from probebench.models.blocks.forwards import forwards
 from probebench.models.blocks.sites import COMPONENTS, find_blocks, plan_sites
 from probebench.models.handles import LoadedModel
 from probebench.states.attribution.changes import changes
@@ -17,7 +18,7 @@ from probebench.states.attribution.means import KINDS, Means, component_means
 from probebench.states.attribution.resumed import Resumed
 from probebench.states.attribution.summary import agreements, attribution_of, effects
 from probebench.states.attribution.targets import ProbeTarget
-from probebench.types import Answer, Cell, Example, LabelledAnswer, TokenizedAnswer
+from probebench.types import EMB, Answer, Cell, Example, LabelledAnswer, TokenizedAnswer
 
 NONE = np.zeros(0, dtype=np.float32)
 LAYERS = 3
@@ -188,17 +189,22 @@ def test_passes_that_begin_at_a_block_end_as_whole_ones(loaded, sandwich, kind, 
         monkeypatch.setattr(Resumed, "holds", lambda self, whole: False)
         whole = changes(model, plan, means, answers, probe_of(cell), exact=True)
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+    once = 2  # the whole pass, and each block by itself
     per_layer = len(plan.taps) // LAYERS
-    assert few == {0: 1 + per_layer, 1: 1 + 2 * per_layer, 2: 2 + 3 * per_layer}
-    assert Counter(runs) - few == dict.fromkeys(range(LAYERS), 1 + 3 * per_layer)
+    assert few == {layer: once + (layer + 1) * per_layer for layer in range(LAYERS)}
+    assert Counter(runs) - few == dict.fromkeys(range(LAYERS), 1 + LAYERS * per_layer)
 
 
-def test_blocks_that_take_more_than_the_stream_are_all_run(loaded):
-    """Keys of an earlier block, say, as some models share them."""
+@pytest.mark.parametrize("reader", [1, 2])
+def test_blocks_that_take_more_than_the_stream_are_all_run(loaded, reader):
+    """Keys of an earlier block, say, as some models share them; the last block may need none."""
     model, shared = loaded("llama"), {}
 
     def share(layer):
-        return shared.update(keys=1) if layer == 0 else shared.pop("keys") if layer == 2 else None
+        if layer == reader:
+            shared.pop("keys")
+        elif layer == 0:
+            shared["keys"] = 1
 
     with inside(find_blocks(model.model, LAYERS), share):
         measured = changes(
@@ -210,6 +216,30 @@ def test_blocks_that_take_more_than_the_stream_are_all_run(loaded):
             exact=True,
         )
     assert measured[measured.layer == 2].change.abs().max() > 0
+    assert not any("forward" in vars(block) for block in find_blocks(model.model, LAYERS))
+
+
+def test_a_block_that_stands_in_the_model_twice_is_never_left_out():
+    block = torch.nn.Linear(2, 2)
+    looped = torch.nn.Sequential(block, block)
+    resumed, _ = Resumed.after([block], lambda: looped(torch.ones(1, 2)))
+    assert not resumed.holds(lambda: looped(torch.ones(1, 2)))
+
+
+def test_a_forward_of_a_module_s_own_is_put_back_after_an_error():
+    one, two = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    own = two.forward = lambda x: x + 1
+    with pytest.raises(ValueError, match="stop"), forwards([(one, len), (two, len)]):
+        assert one.forward is len
+        raise ValueError("stop")
+    assert "forward" not in vars(one) and two.forward is own
+
+
+def test_no_component_reaches_a_probe_of_the_embeddings(loaded):
+    measured, _ = both(
+        loaded("llama"), answers_for(loaded("llama")), probe_of(Cell("resid", EMB, "-1"))
+    )
+    assert (measured.loc["probe"] == 0).all() and (measured.loc["logprob"] != 0).any()
 
 
 def test_a_norm_behind_a_component_hides_nothing(sandwich):

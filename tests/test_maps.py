@@ -484,16 +484,26 @@ def test_the_strip_has_values_and_a_key():
     assert key == ["MLP, selected", "attention, selected", "not selected"]
 
 
+LONG = "Some-Model-1.5B-Instruct-Q4_K_M.gguf on cities: " + "so " * 20
+
+
 @pytest.mark.parametrize("columns", [1, 7])
 def test_a_long_title_stands_on_its_picture(columns):
     table = pd.DataFrame(0.7, index=list(map(str, range(4))), columns=list("abcdefg")[:columns])
-    ax = plot_components(
-        table, title="Some-Model-1.5B-Instruct-Q4_K_M.gguf on cities: " + "so " * 20
-    )
+    ax = plot_components(table, title=LONG)
     figure = ax.get_figure()
     figure.canvas.draw()
-    title = ax._left_title.get_window_extent()
-    assert title.x1 <= figure.bbox.x1
+    assert ax._left_title.get_window_extent().x1 <= figure.bbox.x1
+
+
+def test_a_long_title_ends_before_the_next_picture():
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    table = pd.DataFrame(0.7, index=list(map(str, range(4))), columns=list("abcdefg"))
+    plot_components(table, ax=left, title=LONG)
+    figure.canvas.draw()
+    assert left._left_title.get_window_extent().x1 <= right.get_window_extent().x0
 
 
 def test_a_caption_names_what_is_on_the_picture(run):

@@ -109,12 +109,20 @@ def test_the_script_runs_what_is_asked_for_and_says_what_failed(tmp_path):
     """With a stand-in for Python: which commands it gives, and what becomes of a failure."""
     calls = tmp_path / "calls"
     python = tmp_path / "python"
-    fails = "echo going; echo probebench: bad; echo more; exit 1"
+    fails = "echo probebench: note; echo probebench: bad; echo more; exit 1"
     python.write_text(
         f'#!/bin/sh\necho "$@" >> {calls}\ncase "$*" in *"--task facts"*) {fails};; esac\n'
     )
     python.chmod(0o755)
     given = {"PATH": os.environ["PATH"], "PYTHON": str(python), "TASKS": "facts nq_open math"}
+    typo = subprocess.run(
+        ["sh", ROOT / "scripts/real_rows.sh", tmp_path / "runs"],
+        env={**given, "TASKS": "fact"},
+        capture_output=True,
+        text=True,
+    )
+    assert typo.returncode == 2 and "no task fact; there are cities" in typo.stderr
+    assert not calls.exists()
     done = subprocess.run(
         ["sh", ROOT / "scripts/real_rows.sh", tmp_path / "runs"],
         env=given,

@@ -63,11 +63,18 @@ def label_axes(ax: Axes, x: str, y: str, title: str, caption: str, lettered: boo
         return ax
     width = figure.get_figwidth()
     if title:
-        lines = _wrapped(title, width - BESIDE, TITLE)
+        beside = [other for other in figure.axes if other is not ax and _wide(other)]
+        room = width * ax.get_position().width if beside else width - BESIDE
+        lines = _wrapped(title, room, TITLE)
         ax.set_title(lines, fontsize=TITLE, loc="left", pad=ABOVE if lettered else None)
     if caption:
         figure.supxlabel(_wrapped(caption, width, CAPTION), fontsize=CAPTION, x=0.01, ha="left")
     return ax
+
+
+def _wide(ax: Axes) -> bool:
+    """Is this more than the bar of a map's colours?"""
+    return bool(ax.get_position().width > 0.1)
 
 
 def _wrapped(text: str, inches: float, size: float) -> str:

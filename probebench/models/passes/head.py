@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import RunError
+from probebench.models.blocks.forwards import forwards
 from probebench.models.handles import LoadedModel
 
 if TYPE_CHECKING:
@@ -92,29 +93,16 @@ class _Told:
 
 @contextmanager
 def _instead(loaded: LoadedModel, told: Any) -> Iterator[list[bool]]:
-    """The base returns `told` meanwhile; the list is filled when it is asked.
-
-    A forward that is an attribute of the module itself, as devices that are spread have it, is put
-    back.
-    """
+    """The base returns `told` meanwhile; the list is filled when it is asked."""
     model: Any = loaded.model
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else loaded.base
     # OPT asks the decoder inside its base, and models with pictures the base around their decoder
     modules = [m for m in {id(m): m for m in (loaded.base, decoder)}.values() if m is not model]
-    before = [vars(m).get("forward") for m in modules]
     asked: list[bool] = []
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         asked.append(True)
         return told
 
-    try:
-        for module in modules:
-            module.forward = forward
+    with forwards([(module, forward) for module in modules]):
         yield asked
-    finally:
-        for module, own in zip(modules, before, strict=True):
-            if own is None:
-                del module.forward
-            else:
-                module.forward = own

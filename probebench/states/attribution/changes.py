@@ -139,8 +139,8 @@ def _measured(
                 hook.remove()
             for name, value in before.items():
                 reached = name != PROBE or layer <= targets.last
-                change = after[name].values - value.values if reached else 0 * value.values
-                yield name, key, Value(value.rows, change)
+                now = after[name].values if reached else value.values
+                yield name, key, Value(value.rows, now - value.values)
 
 
 def _estimated(

@@ -3,18 +3,18 @@ changes nothing before it, so that over all blocks half of the work is spared.""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from probebench.models.blocks.forwards import forwards
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 T = TypeVar("T")
-BESIDE_THE_STREAM = (AttributeError, IndexError, KeyError, TypeError)
-"""What a block raises that wants more of those before it than the stream, such as their keys."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,40 +32,38 @@ class Resumed:
             found = whole()
         return cls(blocks, outputs), found
 
-    @contextmanager
-    def at(self, layer: int) -> Iterator[None]:
-        """Meanwhile a pass begins at this block: those before it all give what the last of them
-        gave, and nothing inside them is run."""
-        given = _copy(self.outputs[layer - 1]) if layer else None
+    def at(self, layer: int) -> AbstractContextManager[None]:
+        """Meanwhile a pass begins at this block: those before it give what they gave, and nothing
+        inside them is run."""
+        return self._without(range(layer))
 
-        def stand_in(*args: Any, **kwargs: Any) -> Any:
-            return given
+    def _without(self, layers: Iterable[int]) -> AbstractContextManager[None]:
+        def standing_in(output: Any) -> Callable[..., Any]:
+            return lambda *args, **kwargs: _copy(output)
 
-        before = self.blocks[:layer]
-        own = [vars(block).get("forward") for block in before]  # that of a device map
-        for block in before:
-            block.forward = stand_in
-        try:
-            yield
-        finally:
-            for block, forward in zip(before, own, strict=True):
-                if forward is None:
-                    del block.forward
-                else:
-                    block.forward = forward
+        return forwards([(self.blocks[i], standing_in(self.outputs[i])) for i in layers])
 
     def holds(self, whole: Callable[[], object]) -> bool:
-        """Does a pass that begins at the last block give there what the whole one gave? It does not
-        where blocks take more from those before them than the stream."""
+        """Does every block give what it gave when no other is run? It does not, or raises, where
+        blocks take more from those before them than the stream, such as their keys, or where a
+        block stands in the model twice."""
         import torch
 
-        last = len(self.blocks) - 1
-        try:
-            with self.at(last), _outputs(self.blocks[last:]) as outputs:
-                whole()
-        except BESIDE_THE_STREAM:
+        if len({id(block) for block in self.blocks}) < len(self.outputs):
             return False
-        return bool(torch.equal(_stream(outputs[0]), _stream(self.outputs[last])))
+        n = len(self.blocks)
+        for layer in reversed(range(n)):  # what a block leaves behind comes too late for later ones
+            others = [i for i in range(n) if i != layer]
+            try:
+                with self._without(others), _outputs([self.blocks[layer]]) as outputs:
+                    whole()
+            except (torch.OutOfMemoryError, MemoryError):
+                raise
+            except Exception:  # whatever a block says that lacks something of an earlier one
+                return False
+            if not torch.equal(_stream(outputs[0]), _stream(self.outputs[layer])):
+                return False
+        return True
 
 
 @contextmanager
