@@ -12,7 +12,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from test_maps import answers_in
 
+import probebench
 from probebench.job.options import OPTIONS
 from probebench.record.run import Run
 from probebench.tasks.schema import list_tasks
@@ -138,3 +140,37 @@ def test_the_script_runs_what_is_asked_for_and_says_what_failed(tmp_path):
     assert (tmp_path / "runs" / failed[0]).read_text() == "bad\n" and "bad" in done.stdout
     last = calls.read_text().splitlines()[-1]
     assert last.startswith("scripts/write_results.py"), "the page is written all the same"
+
+
+@pytest.fixture(scope="module")
+def asked(model_folder, tmp_path_factory):
+    """A run on answers that reads a token of the exact answer and another."""
+    folder = tmp_path_factory.mktemp("asked")
+    return probebench.evaluate(
+        str(model_folder("llama")),
+        answers=answers_in(folder, 240),
+        positions=("exact_answer_last", "-1"),
+        out=folder / "run",
+        device="cpu",
+        shuffles=0,
+        skip=("p-true", "ensembles"),
+    )
+
+
+def test_tokens_are_compared_on_the_test_answers_that_have_both(asked, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    answers = import_module("results_questions")
+    contest = answers.Contest.of(asked)
+    exact, last = (
+        next(p for p in asked.record.by_position if p.position == name)
+        for name in ("exact_answer_last", "-1")
+    )
+    assert contest.exact == exact and contest.other == last
+    assert contest.n == exact.n_test == last.n_test, "here every answer has both"
+    assert contest.difference == pytest.approx(exact.test_auroc - last.test_auroc, abs=1e-9)
+    low, high = contest.difference_95
+    assert low < contest.difference < high
+    assert answers.claim([asked], [contest]).endswith(f"it is {contest.outcome} on 1.")
+    assert "in none of 1 runs" in answers.claim([asked], [])
+    monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
+    assert answers.Contest.of(asked) is None
