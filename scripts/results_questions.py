@@ -99,6 +99,12 @@ def question(run: Run, contest: Contest | None) -> list[str]:
         if contest
         else "Tokens at the exact answer and others cannot be compared: not both could compete."
     )
+    found = r.exact_answer
+    if found and found.holds_answer and found.holds_answer.of:
+        told += (
+            f" Exact answers are found by `{found.rule}`; of {found.holds_answer.of:,} right "
+            f"answers {found.holds_answer.n:,} have an accepted one in it."
+        )
     hardest = max((d for d in r.detectors if d.kind == "baseline"), key=lambda d: d.auroc)
     return [
         f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
