@@ -101,6 +101,7 @@ def cluster():
         paths = [str(TESTS.parent), str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_local_fs_capacity_threshold", "1")  # whatever is free here
         found = Cluster(initialize_head=True, head_node_args=NODE)
         found.add_node(**NODE)
         with connected(found.address):
