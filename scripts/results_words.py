@@ -125,20 +125,21 @@ def onsets(run: Run) -> list[str]:
     """The first layer at which each token reads well."""
     matrix = run.matrix("auroc")
     one = same_token_letters(run.record, list(matrix.columns))
-    again = [f"`{token}`" for token, letter in one.items() if letter in _before(one, token)]
-    matrix = matrix.drop(columns=[name.strip("`") for name in again])
+    again = [token for token, letter in one.items() if letter in _before(one, token)]
+    matrix = matrix.drop(columns=again)
     first = {
         token: next((layer for layer, v in matrix[token].items() if v >= READ), None)
         for token in matrix.columns
     }
     said_of = [f"`{t}` in layer {layer}" for t, layer in first.items() if layer is not None]
     never = [f"`{t}`" for t, layer in first.items() if layer is None]
+    same = [f"`{t}`" for t in again]
     if not said_of:
         return []
     return [
         f"{named(run)}: a test AUROC of {number(READ, 1)} is first reached at {said(said_of)}"
         f"{f'; never at {said(never)}' if never else ''}."
-        f"{f' Of one token with another: {said(again)}.' if again else ''}",
+        f"{f' Of one token with another: {said(same)}.' if same else ''}",
         "",
     ]
 
