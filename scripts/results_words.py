@@ -4,12 +4,12 @@ is nothing to say. Used by `scripts/write_results.py`."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 import pandas as pd
 from results_pictures import depth, detector, short
-from results_runs import between
 from results_tables import named
 
 from probebench.across.transfer_map import predicted_by_angle
@@ -145,7 +145,7 @@ def onsets(run: Run) -> list[str]:
 
 
 def claims(
-    runs: Sequence[Run], tables: dict[str, pd.DataFrame], negated: pd.DataFrame, exact: str
+    runs: Sequence[Run], transfers: Sequence[Mapping[str, Any]], negated: pd.DataFrame, exact: str
 ) -> list[str]:
     """Published claims about larger models, held against these runs."""
     above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
@@ -155,16 +155,14 @@ def claims(
         f"2024, Bürger et al. 2024): {above} of {len(runs)} maps lie above shuffled labels, as "
         f"a cue in the text would too; {better} probes are better than the best simpler signal."
     ]
-    pairs = [p for t in tables.values() for p in [between(t)] if not p.empty]
-    if pairs:
-        all_pairs = pd.concat(pairs)
-        free = all_pairs[all_pairs.difference.notna()]
+    if transfers:
+        of = {k: sum(t[k] for t in transfers) for k in ("pairs", "above", "free", "better")}
         lines.append(
-            "*One direction serves several tasks* (the same): "
-            f"{(all_pairs.low > 0.5).sum()} of {len(all_pairs)} transfers lie above chance with "
-            f"their whole interval (of so many, {0.025 * len(all_pairs):.0f} would by luck), "
-            f"{(free.difference_low > 0).sum()} of {len(free)} are better than the best signal "
-            "that needs no labels at all; a transferred probe is for where there are none."
+            f"*One direction serves several tasks* (the same): {of['above']} of {of['pairs']} "
+            "transfers lie above chance with their whole interval (of so many, "
+            f"{0.025 * of['pairs']:.0f} would by luck), {of['better']} of {of['free']} are better "
+            "than the best signal that needs no labels at all; a transferred probe is for where "
+            "there are none."
         )
     if not negated.empty:
         lines.append(
@@ -202,26 +200,37 @@ def splits(runs: Sequence[Run]) -> list[str]:
     )
 
 
-def transfers(tables: dict[str, pd.DataFrame]) -> list[str]:
-    """How many probes hold on another task."""
-    lines = []
-    for name, t in tables.items():
-        if (pairs := between(t)).empty:
-            continue
-        above, below = (pairs.low > 0.5).sum(), (pairs.high < 0.5).sum()
-        clear = pairs[pairs.difference.notna()]
-        beats, loses = (clear.difference_low > 0).sum(), (clear.difference_high < 0).sum()
-        angle = predicted_by_angle(t)
-        r = {k: f"{number(v['r'], 2)} over {v['pairs']} pairs" for k, v in angle.items()}
-        lines.append(
-            f"- {name}: of {len(pairs)} pairs of different tasks {above} lie above .5 with their "
-            f"whole interval, {below} below it; median {number(pairs.auroc.median(), 2)} where the "
-            f"targets' own probes have {number(pairs.own_auroc.median(), 2)}. Against the target's "
-            f"best signal without labels: better in {beats}, worse in {loses} of {len(clear)}. "
-            f"AUROC against the cosine of the two directions: r = {r['cosine']}, with the "
-            f"target's covariance {r['mahalanobis_cosine']}."
-        )
-    return [*lines, ""] if lines else []
+def between(t: pd.DataFrame) -> pd.DataFrame:
+    """Transfers between different tasks at the source's cell, where defined."""
+    own = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
+    return own[own.auroc.notna()]
+
+
+def transferred(model: str, t: pd.DataFrame) -> dict[str, Any]:
+    """How many probes of a model hold on another task: counts of pairs, and a sentence."""
+    pairs = between(t)
+    free = pairs[pairs.difference.notna()]
+    of = {
+        "pairs": len(pairs),
+        "above": int((pairs.low > 0.5).sum()),
+        "below": int((pairs.high < 0.5).sum()),
+        "free": len(free),
+        "better": int((free.difference_low > 0).sum()),
+        "worse": int((free.difference_high < 0).sum()),
+    }
+    r = {
+        name: f"{number(v['r'], 2)} over {v['pairs']} pairs"
+        for name, v in predicted_by_angle(t).items()
+    }
+    sentence = (
+        f"{model}: of {of['pairs']} pairs of different tasks {of['above']} lie above .5 with their "
+        f"whole interval, {of['below']} below it; median {number(pairs.auroc.median(), 2)} where "
+        f"the targets' own probes have {number(pairs.own_auroc.median(), 2)}. Against the target's "
+        f"best signal without labels: better in {of['better']}, worse in {of['worse']} of "
+        f"{of['free']}. AUROC against the cosine of the two directions: r = {r['cosine']}, with "
+        f"the target's covariance {r['mahalanobis_cosine']}."
+    )
+    return {**of, "sentence": sentence}
 
 
 def parts(run: Run) -> list[str]:

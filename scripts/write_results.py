@@ -1,10 +1,12 @@
 """Write docs/results.md and its pictures from finished runs of real models, as scripts/real_rows.sh
 lays them out: RUNS/<model>/<folder>.
 
-    python scripts/write_results.py RUNS [--page docs/results.md]
+    python scripts/write_results.py [RUNS]
 
-Rows are the runs that could be submitted; of the others, those with components and those of
-questions are shown as pictures. Run it again when more runs have finished: no sentence holds a
+Rows are the leaderboard's submissions. Of the runs, those that could not be submitted leave their
+record and tables in docs/results/runs/, and what only hidden states tell goes into
+docs/results/found.json. The page is written from these three, so that runs may be made a few at a
+time, on several machines, and deleted; without RUNS it is only written again. No sentence holds a
 number of its own, and what is not there is not spoken of.
 """
 
@@ -14,19 +16,18 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
 import results_questions as answers
 import results_tables as tables
 import results_words as words
-from results_pictures import draw_curves, draw_forest, picture, short, short_name
-from results_runs import ORDER, Shelf, affirmed
+from results_found import Found
+from results_pictures import draw_curves, draw_forest, picture, short
+from results_runs import ORDER, ROOT, Shelf, affirmed, finished, keep, unranked
 
-from probebench.across.transfer import transfer
-from probebench.files import make_folder, write_atomic
-from probebench.record.run import RECORD
+from probebench.files import write_atomic
 from probebench.text import number, slug
 
-PAGE = Path(__file__).parent.parent / "docs" / "results.md"
+PAGE = ROOT / "docs" / "results.md"
+PICTURES = PAGE.with_suffix("")
 WIDE, LAST = "cities", "statement_last"
 """The task of statements whose maps are shown, and the token of the layer curves."""
 
@@ -83,20 +84,20 @@ short. Runs on a file of one's own (`--data`) do not rank.
 """
 
 
-def head(shelf: Shelf, negated: pd.DataFrame) -> Iterator[str]:
+def head(shelf: Shelf, found: Found) -> Iterator[str]:
     """What was run, and the short answer."""
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
-    yield from bullets(words.losses(affirmed(shelf.ranked), negated))
+    yield from bullets(words.losses(affirmed(shelf.ranked), found.negated))
 
 
-def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
+def statements(shelf: Shelf) -> Iterator[str]:
     """Probes on statements: against simpler signals, by depth, by token."""
     yield from ("## Statements: the probe against what is simpler", "")
     yield from image(
         "test AUROC of probe and simpler signals with intervals, a line per task and model",
-        draw_forest(shelf.rows, folder / "forest.png"),
+        draw_forest(shelf.rows, PICTURES / "forest.png"),
     )
     yield ROWS
     yield from tables.rows(shelf.rows)
@@ -109,16 +110,16 @@ def statements(shelf: Shelf, folder: Path) -> Iterator[str]:
     }
     yield from image(
         "test AUROC by depth at the last token of the statement, a line per model",
-        draw_curves({t: r for t, r in by_task.items() if r}, folder / "curves.png", LAST),
+        draw_curves({t: r for t, r in by_task.items() if r}, PICTURES / "curves.png", LAST),
     )
     yield from ("## At which token", "")
     for run in [r for r in shelf.rows if r.record.task.name == WIDE]:
         yield from words.onsets(run)
-        path = picture([run], folder / f"{slug(short(run))}-{WIDE}.png")
+        path = picture([run], PICTURES / f"{slug(short(run))}-{WIDE}.png")
         yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
 
 
-def components(shelf: Shelf, folder: Path) -> Iterator[str]:
+def components(shelf: Shelf) -> Iterator[str]:
     """What the parts of a block hold, and what replacing them changes."""
     if not shelf.components:
         return
@@ -138,63 +139,58 @@ def components(shelf: Shelf, folder: Path) -> Iterator[str]:
         for label, options in kinds:
             kind = "sublayers" if label == "sublayers" else "components"
             target = (
-                folder
+                PICTURES
                 / f"{name}-{label}{'-' + options['target'] if 'target' in options else ''}.png"
             )
             path = picture([run], target, kind, **options)
             yield from image(f"{label}, {tables.named(run)}", path)
 
 
-def negations(negated: pd.DataFrame) -> Iterator[str]:
+def negations(found: Found) -> Iterator[str]:
     """The probe of statements on their negations."""
-    if negated.empty:
+    if not found.negations:
         return
     yield from ("## From statements to their negations", "", NEGATIONS)
-    yield from tables.negations(negated)
+    yield from tables.negations(found.negated)
 
 
-def transfers(shelf: Shelf, found: dict[str, pd.DataFrame], folder: Path) -> Iterator[str]:
+def transfers(found: Found) -> Iterator[str]:
     """The probe of each task on the others."""
-    if not found:
+    if not found.transfers:
         return
-    groups = shelf.of_model()
     yield from ("## From one task to another", "", TRANSFER)
-    yield from words.transfers(found)
-    for name, table in found.items():
-        path = picture(groups[name], folder / f"{slug(name)}-transfer.png", "transfer")
-        yield from (f"{name}:", "", *tables.transfer_table(table))
-        yield from image(f"transfer between tasks, {name}", path)
+    yield from bullets([of["sentence"] for of in found.transfers.values()])
+    for model, of in found.transfers.items():
+        yield from (f"{model}:", "", *of["table"])
+        path = PICTURES / f"{slug(model)}-transfer.png"
+        yield from image(f"transfer between tasks, {model}", path)
 
 
-def questions(shelf: Shelf, contests: Sequence[answers.Contest], folder: Path) -> Iterator[str]:
+def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     """Answers of the model's own: does the exact answer's token win?"""
     if not shelf.asked:
         return
     yield from ("## Questions: does the exact answer's token win?", "", QUESTIONS)
     yield from image(
         "test AUROC of probe and simpler signals with intervals, a line per set of questions",
-        draw_forest(shelf.asked, folder / "forest-questions.png"),
+        draw_forest(shelf.asked, PICTURES / "forest-questions.png"),
     )
     yield from tables.rows(shelf.asked)
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
-        yield from answers.question(run, next((c for c in contests if c.run is run), None))
-        path = picture([run], folder / f"{name}.png")
+        yield from answers.question(run, found.contests.get(tables.named(run)))
+        path = picture([run], PICTURES / f"{name}.png")
         yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
         yield from tables.positions(run)
 
 
-def foot(shelf: Shelf, folder: Path) -> Iterator[str]:
+def foot(shelf: Shelf, found: Found) -> Iterator[str]:
     """What the page leaves open."""
-    there = {(short(r), r.record.task.name) for r in (*shelf.rows, *shelf.asked)}
-    failed = {
-        (short_name(path.parent.name), task): path.read_text().strip()
-        for path in sorted(folder.glob("*/*.log.failed"))
-        if not (path.parent / (task := path.name.removesuffix(".log.failed")) / RECORD).exists()
-    }
-    lines = [f"{task} ({model}) gave no result: {why}" for (model, task), why in failed.items()]
+    there = {tables.named(r) for r in shelf.ranked}
+    failed = {of: why for of, why in found.failed.items() if of not in there}
+    lines = [f"{of} gave no result: {why}" for of, why in failed.items()]
     for name in dict.fromkeys(short(r) for r in shelf.rows):
-        absent = [t for t in ORDER if (name, t) not in there and (name, t) not in failed]
+        absent = [t for t in ORDER if f"{t} ({name})" not in there | failed.keys()]
         if absent:
             lines.append(f"Not run or not finished, {name}: {words.said(absent)}.")
     largest = max(run.record.model.n_parameters for run in shelf.ranked) / 1e9
@@ -211,32 +207,40 @@ def foot(shelf: Shelf, folder: Path) -> Iterator[str]:
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=Path)
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("runs", type=Path, nargs="?")
     asked = parser.parse_args()
-    shelf = Shelf.find(asked.runs)
-    if not shelf.rows:
-        parser.error(f"{asked.runs} holds no finished run that could be submitted")
-    folder = asked.page.parent / asked.page.stem
-    make_folder(folder)
-    found = {name: transfer(runs) for name, runs in shelf.of_model().items()}
-    negated = shelf.negated()
-    contests = [c for run in shelf.asked if (c := answers.Contest.of(run))]
+    found = Found.load()
+    if asked.runs:
+        runs = finished(asked.runs)
+        if not runs:
+            parser.error(f"{asked.runs} holds no finished run")
+        for run in filter(unranked, runs):
+            keep(run)
+        found.add(runs, PICTURES)
+        found.add_failures(asked.runs)
+        found.save()
+    shelf = Shelf.find()
+    contests = {tables.named(r): found.contests.get(tables.named(r)) for r in shelf.asked}
     lines = [
-        *head(shelf, negated),
-        *statements(shelf, folder),
-        *components(shelf, folder),
-        *negations(negated),
-        *transfers(shelf, found, folder),
-        *questions(shelf, contests, folder),
+        *head(shelf, found),
+        *statements(shelf),
+        *components(shelf),
+        *negations(found),
+        *transfers(found),
+        *questions(shelf, found),
         *("## What repeats published claims, and what does not", ""),
         *bullets(
-            words.claims(affirmed(shelf.rows), found, negated, answers.claim(shelf.asked, contests))
+            words.claims(
+                affirmed(shelf.rows),
+                list(found.transfers.values()),
+                found.negated,
+                answers.claim(contests),
+            )
         ),
-        *foot(shelf, asked.runs),
+        *foot(shelf, found),
     ]
-    write_atomic(asked.page, ("\n".join(lines).rstrip() + "\n").encode())
-    print(asked.page)
+    write_atomic(PAGE, ("\n".join(lines).rstrip() + "\n").encode())
+    print(PAGE)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,16 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from planted import Planted, axis, planted
 from test_maps import answers_in
 
 import probebench
 from probebench.job.options import OPTIONS
 from probebench.record.run import Run
 from probebench.tasks.schema import list_tasks
-from probebench.text import interval, number
+from probebench.text import interval, number, slug
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/results.md").read_text()
@@ -170,7 +172,98 @@ def test_tokens_are_compared_on_the_test_answers_that_have_both(asked, monkeypat
     assert contest.difference == pytest.approx(exact.test_auroc - last.test_auroc, abs=1e-9)
     low, high = contest.difference_95
     assert low < contest.difference < high
-    assert answers.claim([asked], [contest]).endswith(f"it is {contest.outcome} on 1.")
-    assert "in none of 1 runs" in answers.claim([asked], [])
+    kept = contest.kept()
+    assert answers.claim({"own": kept, "none": None}).endswith(f"it is {contest.outcome} on 1.")
+    assert kept["preferred"] == (exact.validation_auroc > last.validation_auroc)
+    assert "in none of 1 runs" in answers.claim({"none": None})
+    assert kept["words"] in "".join(answers.question(asked, kept))
     monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
     assert answers.Contest.of(asked) is None
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The modules of the scripts, by name."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return import_module
+
+
+def test_a_row_is_drawn_from_its_submission(scripts):
+    """The map of a submission is that of the run: numbers of its table, and the same selection."""
+    folder = next(p for p in ROWS if p.name == "cities")
+    row = scripts("results_runs").Kept.load(folder)
+    s, matrix = row.record.selection, row.matrix("auroc")
+    assert matrix.loc[s.layer, s.position] == pytest.approx(s.test_auroc, abs=1e-9)
+    assert row.matrix("auroc", split="validation").max(axis=None) >= s.validation_auroc - 1e-9
+    assert list(matrix.columns) == list(row.record.positions)
+    assert row.plot("positions").get_figure() is not None
+
+
+def test_what_is_kept_of_a_run_names_no_place_and_shows_the_same(asked, scripts, tmp_path):
+    runs = scripts("results_runs")
+    assert runs.unranked(asked)
+    kept = runs.Kept.load(runs.keep(asked, tmp_path))
+    pd.testing.assert_frame_equal(kept.matrix("auroc"), asked.matrix("auroc"))
+    assert kept.attribution is None
+    assert sorted(p.name for p in kept.folder.iterdir()) == ["record.json", "scores.parquet"]
+    text = (kept.folder / "record.json").read_text()
+    assert (
+        str(asked.folder.parent) not in text and asked.record.settings["model"]["name"] not in text
+    )
+    tables = scripts("results_tables")
+    assert tables.task_words(kept).endswith(", own file")
+    shelf = runs.Shelf.find(ROOT / "leaderboards/v2", tmp_path)
+    assert [r.folder for r in shelf.asked if r not in shelf.ranked] == [kept.folder]
+
+
+def test_findings_stay_when_the_states_are_gone(asked, scripts, tmp_path, monkeypatch):
+    found = scripts("results_found")
+    first = found.Found()
+    first.add([asked], tmp_path)
+    first.save(tmp_path / "found.json")
+    again = found.Found.load(tmp_path / "found.json")
+    assert again == first and list(again.contests) == [scripts("results_tables").named(asked)]
+    monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
+    again.add([asked], tmp_path)
+    assert again == first
+    assert found.Found.load(tmp_path / "none.json") == found.Found()
+
+
+def test_a_run_that_failed_is_remembered(scripts, tmp_path):
+    found = scripts("results_found").Found()
+    (tmp_path / "SmolLM2-135M-x").mkdir()
+    for name in ("facts", "cities_sites"):
+        (tmp_path / f"SmolLM2-135M-x/{name}.log.failed").write_text("all answers are wrong\n")
+    found.add_failures(tmp_path)
+    assert found.failed == {"facts (SmolLM2-135M)": "all answers are wrong"}
+
+
+def test_transfers_of_more_tasks_are_not_lost_to_fewer(scripts, monkeypatch, tmp_path):
+    found = scripts("results_found")
+    monkeypatch.setattr(found, "refusals", lambda run: [])
+    monkeypatch.setattr(Planted, "has_states", property(lambda run: True))
+
+    def statements(name, sign=1):
+        run = planted(name, {0: sign * 6 * axis(0)})
+        run.record["attribution"], run.record["task"]["kind"] = None, "statements"
+        return run
+
+    every = [statements("a"), statements("b"), statements("neg_a", -1)]
+    kept = found.Found()
+    kept.add(every, tmp_path)
+    (model,) = kept.transfers
+    assert kept.transfers[model]["tasks"] == ["a", "b"], "negations are no further evidence"
+    assert kept.transfers[model]["pairs"] == kept.transfers[model]["above"] == 2
+    assert [(r["train_task"], r["test_task"]) for r in kept.negations] == [
+        ("a", "neg_a"),
+        ("neg_a", "a"),
+    ]
+    assert all(r["high"] < 0.5 for r in kept.negations)
+    assert [p.name for p in tmp_path.iterdir()] == [f"{slug(model)}-transfer.png"]
+    before = found.asdict(kept)
+    kept.add([every[0], statements("c")], tmp_path)
+    assert found.asdict(kept) == before, "b is not among them"
+    kept.add([*every, statements("c")], tmp_path)
+    assert kept.transfers[model]["tasks"] == ["a", "b", "c"] and len(kept.negations) == 2
+    kept.save(tmp_path / "found.json")
+    assert found.Found.load(tmp_path / "found.json") == kept
