@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from probebench.models.blocks.outputs import states_in, with_states
 from probebench.models.blocks.sites import SitePlan, find_blocks
 from probebench.models.blocks.taps import Tap
 from probebench.models.handles import LoadedModel
@@ -108,14 +109,13 @@ class Swap:
         tap, kinds = self.taps[key], self.kinds
 
         def hook(module: Any, args: Any, output: Any) -> Any:
-            whole = output[0] if isinstance(output, tuple) else output
+            whole = states_in(output)
             flat = whole.clone().reshape(*kinds.shape, whole.shape[-1])
             places = tap.take(torch.arange(whole.shape[-1], device=whole.device))
             there = (kinds >= 0).to(flat.device)[..., None]
             instead = self.means.at(key, kinds, flat)
             flat[..., places] = torch.where(there, instead, flat[..., places])
-            changed = flat.reshape(whole.shape)
-            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+            return with_states(output, flat.reshape(whole.shape))
 
         return tap.module.register_forward_hook(hook)
 
@@ -190,7 +190,7 @@ def _again(
     args, kwargs = given
     with targets.reading() as read:
         output = block(*map(_own, args), **{k: _own(v) for k, v in kwargs.items()})
-    return output[0] if isinstance(output, tuple) else output, targets.decision(batch, read)
+    return states_in(output), targets.decision(batch, read)
 
 
 def _dot(change: torch.Tensor, gradient: torch.Tensor | None, batch: Batch) -> torch.Tensor:
@@ -221,9 +221,8 @@ def _keep(block: nn.Module, given: list[Given], outputs: list[torch.Tensor]) -> 
         given.append((tuple(map(_own, args)), {k: _own(v) for k, v in kwargs.items()}))
 
     def after(module: Any, args: Any, output: Any) -> Any:
-        whole = isinstance(output, tuple)
-        outputs.append(output[0] if whole else output)
-        return (outputs[-1].clone(), *output[1:]) if whole else outputs[-1].clone()
+        outputs.append(states_in(output))
+        return with_states(output, outputs[-1].clone())
 
     return [
         block.register_forward_pre_hook(before, with_kwargs=True),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from probebench.models.blocks.forwards import forwards
+from probebench.models.blocks.outputs import states_in, with_states
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Resumed:
                 raise
             except Exception:  # whatever a block says that lacks something of an earlier one
                 return False
-            if not torch.equal(_stream(outputs[0]), _stream(self.outputs[layer])):
+            if not torch.equal(states_in(outputs[0]), states_in(self.outputs[layer])):
                 return False
         return True
 
@@ -82,12 +82,6 @@ def _outputs(blocks: Sequence[nn.Module]) -> Iterator[list[Any]]:
             hook.remove()
 
 
-def _stream(output: Any) -> torch.Tensor:
-    """The hidden states among what a block gave."""
-    return output[0] if isinstance(output, tuple) else output
-
-
 def _copy(output: Any) -> Any:
     """What a block gave, of its own memory: some models change it in place."""
-    own = _stream(output).detach().clone()
-    return (own, *output[1:]) if isinstance(output, tuple) else own
+    return with_states(output, states_in(output).detach().clone())

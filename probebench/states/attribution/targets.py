@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.models.blocks.outputs import states_in
 from probebench.models.blocks.sites import plan_sites
 from probebench.models.blocks.taps import Tap
 from probebench.models.handles import LoadedModel
@@ -141,7 +142,7 @@ def _read(tap: Tap, read: list[torch.Tensor]) -> Any:
     """Keep the vectors that the probe reads, in the graph where there is one."""
 
     def after(module: Any, args: Any, output: Any) -> None:
-        read.append(tap.take(output[0] if isinstance(output, tuple) else output).clone())
+        read.append(tap.take(states_in(output)).clone())
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         read.append(tap.take(args[0] if args else kwargs["hidden_states"]).clone())
