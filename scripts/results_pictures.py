@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
     from probebench.record.parts.measured import DetectorFacts
 
-COLOURS = ("#08519c", "#1b7837", "#762a83")
-"""Of models: none of them is the colour of what was selected."""
+LINES = (("#08519c", "-"), ("#1b7837", "--"), ("#333333", "-."))
+"""Colour and dashes of models: neither the orange of what was selected nor the violet of what is
+below chance."""
 BESIDE = {
     "probe": ("probe", SELECTED, "o"),
     "best": ("best simpler signal", "#08519c", "s"),
     "text": ("text only (TF-IDF)", "#666666", "^"),
     "text_embedding": ("text embedding", "#666666", "v"),
-    "probe_random_model": ("same probe, random weights", "#762a83", "D"),
+    "probe_random_model": ("same probe, random weights", "#1b7837", "D"),
 }
 """Signals of the forest: label, colour, marker."""
 
@@ -93,7 +94,8 @@ def draw_curves(by_task: dict[str, list[Run]], target: Path, position: str) -> P
         for ax, (task, runs) in zip(axes.flat, by_task.items(), strict=False):
             ax.axhline(0.5, color="#888888", linewidth=0.8, linestyle=":")
             for run in runs:
-                curve, colour = relative_curve(run, position), COLOURS[names.index(short(run)) % 3]
+                curve = relative_curve(run, position)
+                colour, dashes = LINES[names.index(short(run)) % len(LINES)]
                 ax.fill_between(
                     curve.depth,
                     curve.auroc_low,
@@ -102,7 +104,7 @@ def draw_curves(by_task: dict[str, list[Run]], target: Path, position: str) -> P
                     alpha=0.12,
                     linewidth=0,
                 )
-                ax.plot(curve.depth, curve.auroc, color=colour, linewidth=1.4, label=short(run))
+                ax.plot(curve.depth, curve.auroc, dashes, c=colour, lw=1.4, label=short(run))
             ax.set(title=task, ylim=(0.2, 1.02), xlim=(0, 1), xticks=[0, 0.5, 1])
             _calm(ax)
         for ax in axes.flat[len(by_task) :]:
@@ -125,13 +127,15 @@ def draw_curves(by_task: dict[str, list[Run]], target: Path, position: str) -> P
 
 
 def signals(run: Run) -> dict[str, tuple[float, float, float]]:
-    """AUROC and interval ends of the signals of the forest, on the examples of the run's table."""
+    """AUROC and interval ends of the signals of the forest, on the examples of the run's table; the
+    best simpler signal stands there once."""
     record, found = run.record, {}
     against = record.readable and (record.readable.after or record.readable.before)
     best = against.best_baseline.name if against else None
     for key in BESIDE:
-        name = best if key == "best" else key
-        row = detector(run, name)
+        row = detector(run, best if key == "best" else key)
+        if row is not None and key == best:
+            continue
         if row is not None and all(map(defined, row.auroc_95)):
             found[key] = (row.auroc, *row.auroc_95)
     return found

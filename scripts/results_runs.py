@@ -2,7 +2,7 @@
 `scripts/write_results.py`.
 
 Rows are read from the leaderboard's submissions. Runs that cannot be submitted, with components or
-on a file of one's own, leave their record and tables in docs/results/runs/.
+on a file of one's own, leave their record and tables in docs/results/kept/.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from probebench.text import slug
 
 ROOT = Path(__file__).parent.parent
 BOARD = ROOT / "leaderboards" / f"v{PROTOCOL_VERSION}"
-KEPT = ROOT / "docs" / "results" / "runs"
+KEPT = ROOT / "docs" / "results" / "kept"
 NEGATED = "neg_"
 """How the names of tasks of negated statements begin."""
 TABLES = ("scores.parquet", "attribution.parquet")

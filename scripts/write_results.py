@@ -4,7 +4,7 @@ lays them out: RUNS/<model>/<folder>.
     python scripts/write_results.py [RUNS]
 
 Rows are the leaderboard's submissions. Of the runs, those that could not be submitted leave their
-record and tables in docs/results/runs/, and what only hidden states tell goes into
+record and tables in docs/results/kept/, and what only hidden states tell goes into
 docs/results/found.json. The page is written from these three, so that runs may be made a few at a
 time, on several machines, and deleted; without RUNS it is only written again. No sentence holds a
 number of its own, and what is not there is not spoken of.
@@ -24,7 +24,7 @@ from results_pictures import draw_curves, draw_forest, picture, short
 from results_runs import ORDER, ROOT, Shelf, affirmed, finished, keep, unranked
 
 from probebench.files import write_atomic
-from probebench.text import number, slug
+from probebench.text import slug
 
 PAGE = ROOT / "docs" / "results.md"
 PICTURES = PAGE.with_suffix("")
@@ -193,13 +193,13 @@ def foot(shelf: Shelf, found: Found) -> Iterator[str]:
         absent = [t for t in ORDER if f"{t} ({name})" not in there | failed.keys()]
         if absent:
             lines.append(f"Not run or not finished, {name}: {words.said(absent)}.")
-    largest = max(run.record.model.n_parameters for run in shelf.ranked) / 1e9
+    largest = max(run.record.model.n_parameters for run in shelf.ranked) / 1e6
     yield from ("## What is not here", "")
     yield from bullets(
         [
             *lines,
             "Small models on two processor cores: no row of a model above "
-            f"{number(largest, 1)} billion parameters.",
+            f"{largest:,.0f} million parameters.",
         ]
     )
 
@@ -239,7 +239,11 @@ def main() -> None:
         ),
         *foot(shelf, found),
     ]
-    write_atomic(PAGE, ("\n".join(lines).rstrip() + "\n").encode())
+    text = "\n".join(lines).rstrip() + "\n"
+    write_atomic(PAGE, text.encode())
+    for path in PICTURES.glob("*.png"):
+        if f"({PICTURES.name}/{path.name})" not in text:
+            path.unlink()
     print(PAGE)
 
 

@@ -34,6 +34,22 @@ def fetching(monkeypatch):
     del sys.modules["fetch_models"]
 
 
+@pytest.fixture
+def scripts(monkeypatch):
+    """The modules of the scripts, by name."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return import_module
+
+
+def test_the_page_shows_every_picture_and_every_run_that_is_kept(scripts):
+    """What it no longer shows is deleted, and a page that lost a part is seen."""
+    pictures = {p.name for p in (ROOT / "docs/results").glob("*.png")}
+    assert pictures == set(re.findall(r"\(results/([^)]+\.png)\)", PAGE))
+    runs, tables = scripts("results_runs"), scripts("results_tables")
+    kept = [tables.named(run) for run in runs.ordered(runs.KEPT)]
+    assert kept and [name for name in kept if f"\n{name}" not in PAGE] == []
+
+
 def test_there_are_rows_of_real_models():
     assert ROWS
 
@@ -179,13 +195,6 @@ def test_tokens_are_compared_on_the_test_answers_that_have_both(asked, monkeypat
     assert kept["words"] in "".join(answers.question(asked, kept))
     monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
     assert answers.Contest.of(asked) is None
-
-
-@pytest.fixture
-def scripts(monkeypatch):
-    """The modules of the scripts, by name."""
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    return import_module
 
 
 def test_a_row_is_drawn_from_its_submission(scripts):
