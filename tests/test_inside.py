@@ -273,6 +273,9 @@ def test_a_run_says_what_its_tables_say(run):
     assert r.counts["test"].tokens_right == int((test.label == 1).sum())
     groups = run.answers.groupby("group").split.nunique()
     assert (groups == 1).all()
+    auroc = r.row("probe", "token").auroc
+    told = f"tiny on lives: layer {r.selected}, test AUROC by token {auroc:.3f}"
+    assert (repr(r), repr(run)) == (f"<SpanRecord of {told}>", f"<SpanRun {told}; {run.folder}>")
 
 
 def test_the_probe_on_disk_gives_the_decisions(run):

@@ -1,6 +1,7 @@
 """The record is typed, read whole, written again byte by byte, and never changed."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from pydantic import ValidationError
 from records import content, record
 
 from probebench.errors import BadFileError
+from probebench.record.parts.measured import FalseAlarms
+from probebench.record.parts.part import LONGEST, Part
 from probebench.record.run import Run
 from probebench.record.schema import Record
 
@@ -31,6 +34,39 @@ def test_a_record_is_read_like_its_json_and_by_attributes():
     assert found.get("files", "none") == "none"
     assert list(found) == list(content())
     assert found == content(warnings=["one"])
+
+
+def parts_in(value):
+    """A part and all that it holds, with the lists and objects between."""
+    inner = value.values() if hasattr(value, "values") else value
+    if isinstance(value, Mapping | tuple | list):
+        yield value
+        for one in inner:
+            yield from parts_in(one)
+
+
+@pytest.mark.parametrize("path", HERE, ids=lambda path: path.parent.name)
+def test_a_record_and_its_parts_show_themselves_in_a_short_line(path):
+    run = Run.load(path.parent)
+    r, auroc = run.record, f"test AUROC {run.record.selection.test_auroc:.3f}"
+    assert all(words in repr(r) for words in (r.model.name, r.task.name, auroc))
+    assert len(repr(r)) < 150 and str(r) == repr(r)
+    found = [part for part in parts_in(r) if isinstance(part, Part) and part is not r]
+    lines = list(map(repr, found))
+    assert len(lines) > 50 and str(r.detectors[0]) == repr(r.detectors[0])
+    assert max(map(len, lines)) <= LONGEST and not any("\n" in line for line in lines)
+    assert len(repr(r.detectors)) <= (LONGEST + 2) * len(r.detectors)
+    told = f"<DetectorFacts: name='probe', auroc={r.detectors[0].auroc:.4g}, n="
+    assert repr(r.detectors[0]).startswith(told)
+
+
+def test_what_a_part_does_not_show_stands_as_dots_or_as_a_name():
+    assert repr(FalseAlarms.from_plain({"value": 0.25, "low": None, "high": 0.5})) == (
+        "<FalseAlarms: value=0.25, high=0.5>"
+    )
+    assert repr(record().counts) == "<SplitCounts: all, train, validation, test>"
+    long = record().task.changed(name="x" * 500)
+    assert len(repr(long)) <= LONGEST and "xxx...," in repr(long)
 
 
 def test_a_record_is_never_changed():

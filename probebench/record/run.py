@@ -102,15 +102,8 @@ class Run:
             ) from None
 
     def __repr__(self) -> str:
-        """One line: what was measured, and where it lies. The record itself is thousands of
-        lines."""
-        cell, auroc = self.record.selection, self.record.selection.test_auroc
-        found = (
-            ""
-            if auroc is None
-            else f": layer {cell.layer}, {cell.position}, test AUROC {auroc:.3f}"
-        )
-        return f"<Run {self.record.model.name} on {self.record.task.name}{found}; {self.folder}>"
+        """One line: what was measured, and where it lies."""
+        return f"<Run {self.record.headline}; {self.folder}>"
 
     def _repr_html_(self) -> str:
         """For notebooks: figures and map."""

@@ -145,3 +145,20 @@ class Record(Part):
     timing: Timing | None = None
     submission: SubmissionFacts | None = None
     """Only in a row of the leaderboard."""
+
+    @property
+    def headline(self) -> str:
+        """Model, task, selected cell and its test AUROC."""
+        cell, auroc = self.selection, self.selection.test_auroc
+        found = (
+            ""
+            if auroc is None
+            else f": layer {cell.layer}, {cell.position}, test AUROC {auroc:.3f}"
+        )
+        return f"{self.model.name} on {self.task.name}{found}"
+
+    def __repr__(self) -> str:
+        """One line, where the record itself is thousands."""
+        return f"<Record of {self.headline}>"
+
+    __str__ = __repr__

@@ -137,6 +137,19 @@ class SpanRecord(Part):
                 return row
         raise KeyError((detector, level))
 
+    @property
+    def headline(self) -> str:
+        """Model, task, selected layer and its test AUROC by token."""
+        auroc = self.row("probe", "token").auroc
+        found = "" if auroc is None else f", test AUROC by token {auroc:.3f}"
+        return f"{self.model.name} on {self.task.name}: layer {self.selected}{found}"
+
+    def __repr__(self) -> str:
+        """One line, where the record itself is hundreds."""
+        return f"<SpanRecord of {self.headline}>"
+
+    __str__ = __repr__
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpanRun:
@@ -181,12 +194,7 @@ class SpanRun:
 
     def __repr__(self) -> str:
         """One line: what was measured, and where it lies."""
-        r = self.record
-        auroc = r.row("probe", "token").auroc
-        found = "" if auroc is None else f", test AUROC by token {auroc:.3f}"
-        return (
-            f"<SpanRun {r.model.name} on {r.task.name}: layer {r.selected}{found}; {self.folder}>"
-        )
+        return f"<SpanRun {self.record.headline}; {self.folder}>"
 
     @property
     def tokens(self) -> pd.DataFrame:

@@ -30,6 +30,12 @@ NOTHING = "nothing"
 """What is given where a key is missing."""
 RANKED = "ranked"
 """Context of a validation that also asks what only a row of the leaderboard must keep."""
+LONGEST = 100
+"""Characters of the line that a part shows itself as. A tuple is as long as its parts' lines."""
+SINGLE = (str, int, float)
+"""What such a line has room for."""
+TELLING = ("name", "layer", "position", "test_auroc", "auroc", "value", "n")
+"""Fields that stand first in it."""
 
 
 class Part(BaseModel, Mapping[str, Any]):
@@ -109,6 +115,32 @@ class Part(BaseModel, Mapping[str, Any]):
         return dict(self.items()) | dict(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        """One line of at most `LONGEST` characters: single values, the telling ones first, then the
+        names of what holds more; dots for what has no room."""
+        held = {name: value for name in self if (value := getattr(self, name)) is not None}
+        ordered = sorted(held, key=lambda name: (not isinstance(held[name], SINGLE), _told(name)))
+        line, left_out = type(self).__name__, ""
+        for name in ordered:
+            word = f", {name}{_shown(held[name])}"
+            if len(line + word) + len("<, ...>") > LONGEST:
+                left_out = ", ..."
+            else:
+                line += word
+        return f"<{line}{left_out}>".replace(",", ":", 1)
+
+    __str__ = __repr__
+
+
+def _told(name: str) -> int:
+    return TELLING.index(name) if name in TELLING else len(TELLING)
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, SINGLE):
+        return ""
+    return f"={value:.4g}" if isinstance(value, float) else f"={clipped(repr(value), 40)}"
 
 
 def _plain(value: Any) -> Any:
