@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import shutil
+from itertools import pairwise
 
 import pytest
 from click.testing import CliRunner
+from records import record
 
 import probebench
 from probebench.across.listing import Freeable, free, freeable, runs_under, size_of
@@ -44,8 +47,8 @@ def shelf(made, tmp_path):
     return tmp_path
 
 
-def ran(*words, answer=None):
-    return CliRunner().invoke(main, [*map(str, words)], input=answer)
+def ran(*words, answer=None, env=None):
+    return CliRunner().invoke(main, [*map(str, words)], input=answer, env=env)
 
 
 def test_every_run_is_found_with_its_state_and_size(shelf):
@@ -79,6 +82,35 @@ def test_the_command_says_model_task_state_size_and_auroc(shelf, made):
     assert ran("runs", shelf / "tiny/people").output.splitlines()[-1].startswith("1 run, ")
     missing = ran("runs", shelf / "nothing")
     assert missing.exit_code != 0 and "no folder" in missing.output
+
+
+@pytest.fixture
+def named(tmp_path):
+    """A run with long names, the words of its row, and its numbers."""
+    model, task = "SmolLM2-135M-Instruct-Q4_1.gguf", "azaria_mitchell"
+    selection = {"test_auroc": 0.678, "test_auroc_95": [0.65, 0.71], "n_test": 1309}
+    made = record(model={"name": model}, task={"name": task}, selection=selection)
+    folder = tmp_path / "SmolLM2-135M-Instruct-Q4_1" / task
+    write_atomic(folder / "record.json", json.dumps(made.plain()).encode())
+    words = [f"{folder.parent.name}/{task}", model, task, "finished, no states"]
+    return tmp_path, words, ["0.678", "[0.65, 0.71]", "1,309", size(size_of(folder))]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_list_of_runs_folds_words_and_cuts_nothing(named, width):
+    top, words, numbers = named
+    head, *lines, _ = ran("runs", top, env={"COLUMNS": str(width)}).output.splitlines()
+    assert max(map(len, lines)) <= width and (len(lines) == 1) == (width == 200)
+    starts = [head.index(name) for name in ("run", "model", "task", "state", "AUROC")]
+    columns = [" ".join(line[a:b] for line in lines) for a, b in pairwise(starts)]
+    assert [column.replace(" ", "") for column in columns] == [w.replace(" ", "") for w in words]
+    assert re.sub(" +", " ", lines[0][starts[-1] :]) == " ".join(numbers)
+
+
+def test_a_list_of_runs_in_a_pipe_has_a_line_for_each(named):
+    top, words, numbers = named
+    _, *lines, _ = ran("runs", top, env={"COLUMNS": None}).output.splitlines()
+    assert [re.split(" {2,}", line) for line in lines] == [[*words, *numbers]]
 
 
 def test_cleaning_keeps_results_and_states_and_asks_first(shelf):

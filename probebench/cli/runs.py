@@ -9,6 +9,9 @@ import click
 if TYPE_CHECKING:
     from probebench.across.listing import Listed
 
+ROOMY = 100
+"""Columns from which on a list of runs has two blanks between two of its own."""
+
 
 @click.command("runs")
 @click.argument("folder", type=click.Path(), default="runs")
@@ -22,7 +25,7 @@ def runs_command(folder: str, as_json: bool) -> None:
 
     from probebench.across.listing import runs_under
     from probebench.files import place
-    from probebench.report.terminal.table import plain_table, print_table, terminal
+    from probebench.report.terminal.table import plain_table, print_table, wide_terminal
     from probebench.text import counted, size
 
     found = runs_under(top := place(folder))
@@ -33,11 +36,13 @@ def runs_command(folder: str, as_json: bool) -> None:
         click.echo(f"No runs under {folder}.")
         return
     heads = ("run", "model", "task", "state", "AUROC", "95 %", "n", "size")
-    table = plain_table(*heads, right=("AUROC", "n", "size"), folded=0)
+    console = wide_terminal()
+    gap = 2 if console.width >= ROOMY else 1
+    table = plain_table(*heads, right=("AUROC", "n", "size"), gap=gap, folded=range(4))
     for own in found:
         at = own.folder.relative_to(top)
         table.add_row(str(at), *_row(own), size(own.n_bytes))
-    print_table(table, terminal())
+    print_table(table, console)
     click.echo(f"{counted(len(found), 'run')}, {size(sum(own.n_bytes for own in found))}")
 
 

@@ -93,7 +93,7 @@ def models_command() -> None:
     from probebench.report.terminal.table import plain_table, print_table, terminal
 
     shown = [site for site in SITES if site != "resid"]
-    types = plain_table("family", "model types of transformers", folded=1)
+    types = plain_table("family", "model types of transformers", folded=(1,))
     sites = plain_table("family", *(site.replace(".", "\n") for site in shown))
     for family in known_families():
         types.add_row(family.name, ", ".join(family.model_types))

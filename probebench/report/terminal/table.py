@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import textwrap
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 WIDEST, NARROWEST = 120, 80
 """Columns that are used of a terminal at most, and of a narrower one or none."""
 
+ENDLESS = 10_000
+"""Columns of a pipe, where nobody looks at the width."""
+
 
 def terminal() -> Console:
     """The console that commands print to."""
@@ -22,8 +26,22 @@ def terminal() -> Console:
     return Console(width=max(min(Console().width, WIDEST), NARROWEST), highlight=False)
 
 
+def wide_terminal() -> Console:
+    """One for tables whose every word is asked for: all of the terminal's columns, and a line for
+    each row in a pipe, unless `COLUMNS` says how wide."""
+    from rich.console import Console
+
+    own = Console()
+    piped = not own.is_terminal and "COLUMNS" not in os.environ
+    return Console(width=ENDLESS if piped else max(own.width, NARROWEST), highlight=False)
+
+
 def plain_table(
-    *columns: str, right: Collection[str] = (), title: str = "", gap: int = 2, folded: int = 0
+    *columns: str,
+    right: Collection[str] = (),
+    title: str = "",
+    gap: int = 2,
+    folded: Collection[int] = (0,),
 ) -> Table:
     """An empty table.
 
@@ -32,7 +50,8 @@ def plain_table(
         right: heads of columns of numbers, which stand right.
         title: above it.
         gap: blanks between two columns.
-        folded: index of the column of long text, which takes several lines where it has to.
+        folded: indices of columns of long text, which take several lines where they have to; others
+            are cut only where these have given all they can.
     """
     from rich.table import Table
 
@@ -50,8 +69,8 @@ def plain_table(
         table.add_column(
             name,
             justify="right" if name in right else "left",
-            no_wrap=i != folded,
-            overflow="fold" if i == folded else "ellipsis",
+            no_wrap=i not in folded,
+            overflow="fold" if i in folded else "ellipsis",
         )
     return table
 

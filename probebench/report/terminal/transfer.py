@@ -79,7 +79,7 @@ def _matrix(table: pd.DataFrame, at: str, width: int) -> list[str]:
     for start in range(0, len(numbered), per_block):
         columns = list(numbered)[start : start + per_block]
         heads = [numbered[c] for c in columns]
-        block = plain_table("", "", *heads, right=heads, gap=3, folded=1)
+        block = plain_table("", "", *heads, right=heads, gap=3, folded=(1,))
         for name in matrix.index:
             values = [_narrow(matrix.loc[name, c]) for c in columns]
             block.add_row(numbered.get(name, ""), name, *values)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def model_table(work: Workload) -> Table:
     """A row for each model, of all its tasks."""
     heads = ("model", "parameters", "memory", "devices", "read", "written", "hours", "states")
-    table = plain_table(*heads, right=heads[1:], folded=0)
+    table = plain_table(*heads, right=heads[1:])
     for model in work.models:
         own = [run for run in work.runs if run.model == model]
         read, written, hours, states = _sums(own)
@@ -40,7 +40,7 @@ def model_table(work: Workload) -> Table:
 def task_table(work: Workload) -> Table:
     """A row for each task, of all models."""
     heads = ("task", "examples", "read", "written", "hours", "states")
-    table = plain_table(*heads, right=heads[1:], folded=0)
+    table = plain_table(*heads, right=heads[1:])
     for task in dict.fromkeys(run.task for run in work.runs):
         own = [run for run in work.runs if run.task == task]
         table.add_row(task, f"{max(run.examples for run in own):,}", *_sums(own))
