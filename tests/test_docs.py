@@ -61,7 +61,8 @@ def test_paths_that_a_page_names_exist(name):
 
 
 SHOWN = re.compile(
-    r"^(?:\$ | {4,})?(?:\S*bin/)?(probebench .+)$|`(probebench [^`]+)`", re.MULTILINE
+    r"^(?:\$ | {4,})?(?:[A-Z_]+=\S+ )*(?:\S*bin/)?(probebench .+)$|`(probebench [^`]+)`",
+    re.MULTILINE,
 )
 """A command in a block of code, or inside a sentence."""
 ELSEWHERE = {"CHANGELOG.md", "DECISIONS.md"}
@@ -217,3 +218,11 @@ def test_what_the_page_of_symptoms_quotes_is_what_is_said():
     assert len(quoted) > 40
     patterns = {q: re.compile(".*".join(map(re.escape, q.split("…")))) for q in quoted}
     assert [q for q, p in patterns.items() if not any(p.search(text) for text in said)] == []
+
+
+def test_every_symptom_has_a_command():
+    """Set in, as in the other documents: what shows the cause, or mends it."""
+    parts = re.split(r"^### ", (ROOT / "docs/symptoms.md").read_text(), flags=re.MULTILINE)[1:]
+    commands = re.compile(r"^ {4}(?:[A-Z_]+=\S+ )*(?:probebench|pip|git|hf) \S", re.MULTILINE)
+    assert len(parts) > 40
+    assert [part.splitlines()[0] for part in parts if not commands.search(part)] == []
