@@ -226,3 +226,27 @@ def test_every_symptom_has_a_command():
     commands = re.compile(r"^ {4}(?:[A-Z_]+=\S+ )*(?:probebench|pip|git|hf) \S", re.MULTILINE)
     assert len(parts) > 40
     assert [part.splitlines()[0] for part in parts if not commands.search(part)] == []
+
+
+ASKED = re.compile(
+    r"""(f?"[^"]+")(?= (?:not )?in os\.environ)|"""
+    r"""os\.(?:environ(?:\.\w+\(|\[)|getenv\()(f?"[^"]+"|\w+)"""
+)
+"""An environment variable that code asks for or sets: its name, as the code has it."""
+
+
+def test_every_environment_variable_stands_in_the_table():
+    from probebench.engines.ray.cluster import QUIET
+    from probebench.record.exports.trackers import TRACKERS
+
+    made = {
+        'f"{tracker.upper()}_PROJECT"': [f"{name.upper()}_PROJECT" for name in TRACKERS],
+        "name": list(QUIET),
+    }
+    code = "\n".join(path.read_text() for path in (ROOT / "probebench").rglob("*.py"))
+    found = ["".join(names) for names in ASKED.findall(code)]
+    assert len(found) == len(re.findall(r"os\.(?:environ|getenv)\b", code))
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", prose(ROOT / "docs/usage.md"), re.MULTILINE)
+    table = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    names = {name for word in found for name in made.get(word, [word.strip('"')])}
+    assert len(names) > 6 and names - table == set()

@@ -234,3 +234,21 @@ def test_nothing_that_a_stranger_brings_is_run(checked):
         "repos/$(touch ../hacked)/issues/7; touch ../hacked/comments",
     ]
     assert asked[4:] == ["-F", "body=@comment.md", "--silent"]
+
+
+def test_the_lowest_versions_are_installed_and_tried():
+    runs = [s["run"] for s in WORKFLOWS["ci"]["jobs"]["lowest"]["steps"] if "run" in s]
+    assert runs[0] == "pip install -c constraints-lowest.txt -e '.[dev]'"
+    tried = runs[1].split()[3:]
+    assert {Path(name).stem.removeprefix("test_") for name in tried} == {
+        "solver",
+        "extract",
+        "generate",
+        "decoding",
+        "fit",
+    }
+    assert [name for name in tried if not (ROOT / name).is_file()] == []
+    pinned = re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints-lowest.txt").read_text(), re.M)
+    asked = {canonical(r.name): r for r in map(Requirement, requires("probebench"))}
+    assert {"torch", "transformers"} <= {name for name, _ in pinned}
+    assert [name for name, v in pinned if name in asked and v not in asked[name].specifier] == []
