@@ -43,6 +43,15 @@ def interval(ends: Sequence[float | None] | None, digits: int = 3, *, signed: bo
     return f"[{low}, {high}]"
 
 
+def enough(ends: Sequence[float | None]) -> int:
+    """Digits that show an interval: two, three where an end lies within a hundredth of zero, and at
+    most four until ends that differ no longer look alike."""
+    known = {end for end in ends if defined(end)}
+    least = 3 if any(abs(end) < 0.01 for end in known) else 2
+    told = (n for n in range(least, 4) if len({number(end, n) for end in known}) == len(known))
+    return next(told, 4)
+
+
 def extremes(counts: Iterable[int]) -> str:
     """One count, or the lowest and the highest of several: `540` or `210-540`; 0 for none."""
     known = sorted(map(int, counts)) or [0]

@@ -3,11 +3,16 @@ pages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+import probebench.leaderboard.board.entries
+from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.entries import DetectorRow, Entry, task_hashes
 from probebench.leaderboard.submission.read import CellRow, Decisions
 from probebench.metrics.auroc import auroc
@@ -211,3 +216,16 @@ def paper_entry(
         rerun=None,
         folder=None,
     )
+
+
+def build_site(folder: Path, entries: Iterable[Entry]) -> Path:
+    """Tables and site of these entries: `leaderboards` and `site` in the folder."""
+    (folder / "leaderboards").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            probebench.leaderboard.board.entries,
+            "read_entries",
+            lambda root, published=True: iter(entries),
+        )
+        build(folder / "leaderboards", folder / "site")
+    return folder

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows_made import HOSTILE, decisions, detector, paper_entry, run_entry
+from rows_made import HOSTILE, build_site, decisions, detector, paper_entry, run_entry
 from scipy.stats import binomtest
 
-import probebench.leaderboard.board.entries
 from probebench.errors import UsageError
 from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.curves import down, layer_curve
@@ -34,7 +33,7 @@ from probebench.leaderboard.board.ranks import (
     rank_groups,
     standard_error,
 )
-from probebench.leaderboard.board.rows import hardest_baseline
+from probebench.leaderboard.board.rows import hardest_baselines
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
@@ -294,20 +293,9 @@ def test_families_and_sizes_in_names():
 
 
 @pytest.fixture
-def built(tmp_path, monkeypatch):
+def built(tmp_path):
     """Builds a site from given entries."""
-
-    def make(*entries):
-        monkeypatch.setattr(
-            probebench.leaderboard.board.entries,
-            "read_entries",
-            lambda root, published=True: iter(entries),
-        )
-        (tmp_path / "leaderboards").mkdir(exist_ok=True)
-        build(tmp_path / "leaderboards", tmp_path / "site")
-        return tmp_path
-
-    return make
+    return lambda *entries: build_site(tmp_path, entries)
 
 
 def test_build_writes_every_page_and_the_same_csv_twice(built):
@@ -503,6 +491,5 @@ def test_the_hardest_baseline_is_of_the_same_run():
             for r in rows
             if (r.model.slug, r.task, r.kind) == (row.model.slug, row.task, "baseline")
         ]
-        assert own and hardest_baseline(row, rows).auroc == max(own)
-    alone = [r for r in rows if r.kind != "baseline"]
-    assert hardest_baseline(alone[0], alone) is None
+        assert own and hardest_baselines(rows)[row.run].auroc == max(own)
+    assert hardest_baselines(r for r in rows if r.kind != "baseline") == {}

@@ -33,7 +33,12 @@ class Terms(NamedTuple):
 
 def terms(record: Record) -> Terms:
     """What is judged, and what the two labels are called."""
-    if record.task.kind == "statements":
+    return terms_of(record.task.kind)
+
+
+def terms_of(kind: str) -> Terms:
+    """What the examples of a kind of task, and their two labels, are called."""
+    if kind == "statements":
         return Terms("statements", "true", "false")
     return Terms("answers", "correct", "wrong")
 

@@ -24,7 +24,7 @@ def build(root: Path, out: Path, *, published: bool = True) -> Board:
     `tables/<task>.csv` below `root`.
 
     Args:
-        root: the folder `leaderboards/`, with submissions in `v1/<model>/<task>/`.
+        root: the folder `leaderboards/`, with submissions in `v<protocol>/<model>/<task>/`.
         out: folder of the site; new, empty, or built by an earlier call.
         published: with figures from papers.
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from probebench.leaderboard.board.models import Model
 from probebench.leaderboard.board.rows import TIERS, BoardRow, Standing
 
@@ -36,6 +38,25 @@ def standing_data(s: Standing) -> list[Any]:
     ]
 
 
+def partners(rows: Iterable[BoardRow]) -> dict[str, str]:
+    """Slug of a model -> the other model with which it shares most tasks, the model with the most
+    such tasks first; runs and published figures are shared with their own kind only."""
+    known: dict[str, set[tuple[str, bool]]] = {}
+    for r in rows:
+        if r.headline and r.current and r.auroc is not None:
+            known.setdefault(r.model.slug, set()).add((r.task, r.protocol is None))
+    models, places = list(known), _codes(key for keys in known.values() for key in sorted(keys))
+    has = np.zeros((len(models), len(places)), dtype=np.float32)
+    for i, model in enumerate(models):
+        has[i, [places[key] for key in known[model]]] = 1
+    shared = has @ has.T
+    np.fill_diagonal(shared, -1)
+    if len(models) < 2:
+        return {}
+    order = np.argsort(-shared.max(axis=1), kind="stable")
+    return {models[i]: models[int(shared[i].argmax())] for i in order}
+
+
 def _scaled(by: float, value: float | None) -> int | None:
     return None if value is None else round(value * by)
 
@@ -63,6 +84,9 @@ def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, An
             "a": [_scaled(1e4, r.auroc) for r in rows],
             "l": [_scaled(1e4, r.low) for r in rows],
             "h": [_scaled(1e4, r.high) for r in rows],
+            "b": [_scaled(1e4, r.difference) for r in rows],
+            "bl": [_scaled(1e4, r.difference_low) for r in rows],
+            "bh": [_scaled(1e4, r.difference_high) for r in rows],
             "e": [_scaled(1e4, r.spread) for r in rows],
             "y": [_scaled(1e4, r.splits_sd) for r in rows],
             "z": [r.splits for r in rows],

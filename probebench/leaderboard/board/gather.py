@@ -16,7 +16,6 @@ from probebench.leaderboard.board.rows import HEADLINE, Board, BoardRow, row_ord
 from probebench.metrics.bootstrap import Sides
 from probebench.metrics.delong import Z95
 from probebench.metrics.intervals import least_variance
-from probebench.record.words import cell_words
 
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Decisions, DetectorRow, Entry
@@ -85,7 +84,6 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         half = Z95 * float(np.hypot(d.spread, PRINTED))
         low, high = max(0.0, d.auroc - half), min(1.0, d.auroc + half)
     probe = d.name == "probe"
-    cell = cell_words(entry.selection) if entry.selection and probe else None
     over = entry.splits if probe else None
     return BoardRow(
         model,
@@ -108,7 +106,7 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         d.name in HEADLINE,
         d.spread,
         d.source or entry.source,
-        cell,
+        entry.selection if probe else None,
         rank,
         rivals,
         over.n if over else 0,

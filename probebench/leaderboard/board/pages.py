@@ -16,10 +16,28 @@ from typing import TYPE_CHECKING, Any
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
 from probebench.leaderboard.board.curves import LayerCurve, across, best_curves, down, layer_curve
-from probebench.leaderboard.board.data import map_data, row_data, script, standing_data
+from probebench.leaderboard.board.data import map_data, partners, row_data, script, standing_data
 from probebench.leaderboard.board.models import Model, safe_slug
-from probebench.leaderboard.board.rows import TIERS, Board, BoardRow, best_first, hardest_baseline
+from probebench.leaderboard.board.rows import (
+    TIERS,
+    Board,
+    BoardRow,
+    Run,
+    best_first,
+    hardest_baselines,
+)
+from probebench.leaderboard.board.said import (
+    ends,
+    figure,
+    glossary,
+    said,
+    stream_words,
+    tally,
+    token_words,
+    widest_margin_first,
+)
 from probebench.leaderboard.board.texts import to_csv
+from probebench.models.blocks.layouts import SITES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,10 +49,8 @@ MARK = ".probebench-site"
 """A file that says: everything here was built, and may be replaced."""
 FIRST = 50
 """Rows that stand in a page itself, for readers without scripts."""
-
-
 SENTENCES = 8
-"""Runs that are said in words above the table."""
+"""Runs that are said in words at once; the others unfold."""
 
 
 class Site:
@@ -56,6 +72,10 @@ class Site:
         self.warnings: dict[str, list[str]] = {}
         self.slugs: dict[str, str] = {}
         """Name of a task -> its name in addresses."""
+        self.cards = _task_cards()
+        self.kinds = {name: card.kind for name, card in self.cards.items()}
+        self.hardest: dict[Run, BoardRow] = {}
+        """Of each run, the baseline that is hardest to beat."""
         self.environment = _environment()
         if out.exists() and (
             not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())
@@ -111,12 +131,14 @@ class Site:
         for row in board.rows:
             of_task[row.task].append(row)
             of_model[row.model.slug].append(row)
-        cards = _task_cards()
-        overview = [self._task(name, rows, cards.get(name)) for name, rows in of_task.items()]
+        self.hardest = hardest_baselines(board.rows)
+        overview = [self._task(name, rows) for name, rows in of_task.items()]
         for model in board.models:
             self._model(model, of_model[model.slug])
         standings = board.standings()
-        self.put("index", {"tiers": TIERS, "standings": [standing_data(s) for s in standings]})
+        pairs = list(partners(board.rows).items())
+        models = [standing_data(s) for s in standings]
+        self.put("index", {"tiers": TIERS, "standings": models, "partners": pairs})
         self._page(
             "index.html",
             "index.html",
@@ -124,10 +146,11 @@ class Site:
             standings=standings,
             duels=board.duels(),
             n_models=len(board.models),
-            n_rows=len(board.rows),
+            n_measured=board.measured,
+            tally=tally(said(board.rows, self.hardest, self.kinds)),
         )
         self._page("compare.html", "compare.html")
-        self._page("about.html", "about.html")
+        self._page("about.html", "about.html", sites=SITES, positions=glossary())
 
     def _page(self, path: str, template: str, **values: Any) -> None:
         """One page from its template."""
@@ -140,7 +163,7 @@ class Site:
         text = self.environment.get_template(template).render(**common, **values)
         (self.out / path).write_text(text, encoding="utf-8")
 
-    def _task(self, name: str, rows: Sequence[BoardRow], card: Task | None) -> dict[str, Any]:
+    def _task(self, name: str, rows: Sequence[BoardRow]) -> dict[str, Any]:
         """Page, data and table of one task; what the overview says of it."""
         slug, headline = self.slugs[name], [r for r in rows if r.headline]
         self.put(f"tasks/{slug}", {"name": name, **row_data(rows, self.slugs)})
@@ -151,9 +174,10 @@ class Site:
             "task.html",
             name=name,
             slug=slug,
-            card=card,
+            card=self.cards.get(name),
             first_rows=headline[:FIRST],
-            said=_said(headline, rows),
+            published=any(r.protocol is None for r in rows),
+            said=said(headline, self.hardest, self.kinds),
             curves=best_curves(self.curves.get(name, ())),
             across=across,
             down=down,
@@ -161,9 +185,11 @@ class Site:
         return {
             "name": name,
             "slug": slug,
-            "kind": card.kind if card else None,
+            "kind": self.kinds.get(name),
             "n_models": len({r.model.slug for r in headline}),
-            "first": _first_group(headline),
+            "runs": (runs := _first_group(headline, published=False)),
+            "papers": _first_group(headline, published=True),
+            "baseline": self.hardest.get(runs[0].run) if runs else None,
         }
 
     def _model(self, model: Model, rows: Sequence[BoardRow]) -> None:
@@ -171,10 +197,13 @@ class Site:
         rows = sorted(
             rows, key=lambda r: (r.task, r.protocol is None, not r.current, *best_first(r))
         )
-        headline = sorted(
-            (r for r in rows if r.headline), key=lambda r: (not r.current, *best_first(r))
+        headline = [r for r in rows if r.headline]
+        told = sorted(said(headline, self.hardest, self.kinds), key=widest_margin_first)
+        runs = [s.run for s in told]
+        order = [r.task for r in runs]
+        others = sorted(
+            (r for r in headline if r not in runs), key=lambda r: (not r.current, *best_first(r))
         )
-        order = [r.task for r in headline]
         maps = sorted(
             self.maps.get(model.slug, []),
             key=lambda m: order.index(m["task"]) if m["task"] in order else len(order),
@@ -186,8 +215,8 @@ class Site:
             "model.html",
             model=model,
             maps=maps,
-            headline=[(r, hardest_baseline(r, rows)) for r in headline],
-            said=_said(headline, rows),
+            headline=[(r, self.hardest.get(r.run)) for r in (*runs, *others)],
+            said=told,
             warnings=self.warnings.get(model.slug, []),
         )
 
@@ -203,6 +232,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= {
+        "ends": ends,
+        "number": figure,
+        "stream_words": stream_words,
+        "token_words": token_words,
+        "tally": tally,
+        "SENTENCES": SENTENCES,
+    }
     environment.globals["m"] = environment.get_template("macros.html").module
     return environment
 
@@ -216,19 +253,7 @@ def _task_cards() -> dict[str, Task]:
         return {}
 
 
-def _said(
-    headline: Sequence[BoardRow], rows: Sequence[BoardRow]
-) -> list[tuple[BoardRow, BoardRow | None]]:
-    """The runs that a page says in a sentence each, with their hardest baselines: the best ones."""
-    runs = [r for r in headline if r.cell and r.current and r.auroc is not None]
-    return [(r, hardest_baseline(r, rows)) for r in sorted(runs, key=best_first)[:SENTENCES]]
-
-
-def _first_group(headline: Sequence[BoardRow]) -> list[BoardRow]:
-    """The first group among runs, or among published figures where there are no runs; a row without
-    rivals stands alone."""
-    for published in (False, True):
-        pool = [r for r in headline if (r.protocol is None) is published and r.current]
-        if pool:
-            return [r for r in pool if r.rank == 1] or (pool if len(pool) == 1 else [])
-    return []
+def _first_group(headline: Sequence[BoardRow], *, published: bool) -> list[BoardRow]:
+    """The first group among runs, or among published figures; a row without rivals stands alone."""
+    pool = [r for r in headline if (r.protocol is None) is published and r.current]
+    return [r for r in pool if r.rank == 1] or (pool if len(pool) == 1 else [])

@@ -3,17 +3,20 @@ file and the site are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probebench.leaderboard.board.models import Model
 from probebench.metrics.intervals import wilson
+from probebench.record.parts.measured import CellName
 from probebench.types import Interval
 
 HEADLINE = ("probe", "probe@exact_answer_last")
 """The probe each source reports first: a run's selected cell, the paper's probe on the end of the
 exact answer."""
 TIERS = ("rerun", "recomputed", "published")
+Run = tuple[str, int | None, int | None, str]
+"""Task, its version, protocol and model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class BoardRow:
     spread: float | None
     """Published figures only: what the paper prints after the plus-minus sign."""
     source: str | None
-    cell: str | None
-    """Where the selected probe reads: site, layer and position."""
+    cell: CellName | None
+    """Where the selected probe reads."""
     rank: int | None = None
     """Rank group among rows of the same pool and detector, 1 = best; None where there is nothing to
     compare with."""
@@ -57,6 +60,11 @@ class BoardRow:
     splits_mean: float | None = None
     splits_sd: float | None = None
     """Standard deviation over them."""
+
+    @property
+    def run(self) -> Run:
+        """What the rows of one run share."""
+        return (self.task, self.version, self.protocol, self.model.slug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,11 @@ class Board:
     rows: tuple[BoardRow, ...]
     models: tuple[Model, ...]
     tasks: tuple[str, ...]
+
+    @property
+    def measured(self) -> int:
+        """Rows with a number that a run measured."""
+        return sum(r.protocol is not None and r.auroc is not None for r in self.rows)
 
     def of_task(self, task: str) -> list[BoardRow]:
         """Rows of one task, best first: ranked runs, then published figures, then rows of old
@@ -154,17 +167,13 @@ class Board:
         ]
 
 
-def hardest_baseline(row: BoardRow, rows: Sequence[BoardRow]) -> BoardRow | None:
-    """Of a headline row, the baseline of the same run that has the highest AUROC."""
-    run = (row.task, row.version, row.protocol, row.model.slug)
-    own = [
-        r
-        for r in rows
-        if r.kind == "baseline"
-        and (r.task, r.version, r.protocol, r.model.slug) == run
-        and r.auroc is not None
-    ]
-    return min(own, key=best_first, default=None)
+def hardest_baselines(rows: Iterable[BoardRow]) -> dict[Run, BoardRow]:
+    """Of each run, the baseline that has the highest AUROC."""
+    found: dict[Run, BoardRow] = {}
+    for row in sorted(rows, key=best_first):
+        if row.kind == "baseline" and row.auroc is not None:
+            found.setdefault(row.run, row)
+    return found
 
 
 def row_order(row: BoardRow) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from probebench._version import __version__
 from probebench.leaderboard.board.rows import Board, BoardRow, Standing
 from probebench.report.write.escape import latex as tex
 from probebench.report.write.escape import markdown as md
+from probebench.text import counted
 
 SHOWN = 20
 """Rows per table of the Markdown file; the CSV file has all."""
@@ -95,14 +96,14 @@ def to_markdown(board: Board) -> str:
         "# Leaderboard",
         "",
         f"Built by `probebench leaderboard build` (probebench {__version__}) from the submissions "
-        "in `v1/` and published figures;",
+        f"in {_folders(board)} and published figures;",
         "do not edit. `leaderboard.csv` has the headline rows, `tables/` every detector, "
         "`leaderboard.tex` the table for papers.",
-        f"{len(board.models)} models, {len(board.tasks)} tasks, {len(board.rows):,} measured "
-        "detectors.",
+        f"{counted(len(board.models), 'model')}, {counted(len(board.tasks), 'task')}, "
+        f"{counted(board.measured, 'measured detector')}, and what papers print.",
         "",
-        "AUROC of *correct*, 95 % intervals. Rows of one group do not differ significantly from "
-        "its leader; a `P` marks groups of",
+        "AUROC of *correct* (of statements *true*), 95 % intervals. Rows of one group do not "
+        "differ significantly from its leader; a `P` marks groups of",
         "published figures, which follow their paper's protocol and are ranked only among "
         "themselves. There is no composite score:",
         "see [docs/leaderboard.md](../docs/leaderboard.md).",
@@ -134,6 +135,12 @@ def to_markdown(board: Board) -> str:
         lines += [f"| {' | '.join(_markdown_cells(r))} |" for r in rows[:SHOWN]]
         lines += _more(len(rows))
     return "\n".join([*lines, ""])
+
+
+def _folders(board: Board) -> str:
+    """Where submissions lie: a folder for each version of the protocol."""
+    versions = sorted({r.protocol for r in board.rows if r.protocol is not None})
+    return " and ".join(f"`v{version}/`" for version in versions) or "this folder"
 
 
 def _more(n: int) -> list[str]:

@@ -1,0 +1,116 @@
+"""What the pages say of a run in a sentence: where its probe reads, and what that beats."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from probebench.leaderboard.board.rows import BoardRow, Run, best_first
+from probebench.models.blocks.layouts import SITES
+from probebench.record.parts.measured import CellName
+from probebench.record.words import Terms, terms_of
+from probebench.states.positions import POSITIONS
+from probebench.text import enough, interval, number
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A run's selected probe beside the baseline that is hardest to beat."""
+
+    run: BoardRow
+    baseline: BoardRow | None
+    """The one with the highest test AUROC; None where the run has none."""
+    terms: Terms
+
+    @property
+    def margin(self) -> float | None:
+        """Lower end of the probe's paired difference to that baseline."""
+        return None if self.baseline is None else self.baseline.difference_low
+
+    @property
+    def verdict(self) -> str | None:
+        """`better`, `level` or `worse` than the baseline, by that interval; None without one."""
+        b = self.baseline
+        if b is None or b.difference_low is None or b.difference_high is None:
+            return None
+        return "better" if b.difference_low > 0 else "worse" if b.difference_high < 0 else "level"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many runs beat their hardest baseline."""
+
+    better: int
+    level: int
+    worse: int
+
+    @property
+    def n(self) -> int:
+        """Runs with an interval."""
+        return self.better + self.level + self.worse
+
+
+def said(
+    rows: Sequence[BoardRow], hardest: Mapping[Run, BoardRow], kinds: Mapping[str, str]
+) -> list[Said]:
+    """All measured runs of the current version of their task, best first.
+
+    Args:
+        rows: any rows; those of a selected probe are taken.
+        hardest: as `hardest_baselines` gives them.
+        kinds: name of a task -> its kind, which says what the two labels are called.
+    """
+    runs = [r for r in rows if r.headline and r.cell and r.current and r.auroc is not None]
+    return [
+        Said(r, hardest.get(r.run), terms_of(kinds.get(r.task, "")))
+        for r in sorted(runs, key=best_first)
+    ]
+
+
+def widest_margin_first(s: Said) -> tuple[float, float]:
+    """Sort key: lower end of the difference to the hardest baseline downwards, then AUROC; runs
+    without such a difference last."""
+    return (float("inf") if s.margin is None else -s.margin, *best_first(s.run))
+
+
+def tally(runs: Sequence[Said]) -> Tally:
+    """The verdicts, counted."""
+    verdicts = [s.verdict for s in runs]
+    return Tally(*map(verdicts.count, ("better", "level", "worse")))
+
+
+def stream_words(cell: CellName, n_layers: int | None) -> str:
+    """Site and layer for a reader; blocks count from 0."""
+    if cell.layer == "emb":
+        return "the residual stream before block 0"
+    among = f" of 0–{n_layers - 1}" if n_layers else ""
+    if cell.site == "resid":
+        return f"the residual stream after block {cell.layer}{among}"
+    return f"{SITES.get(cell.site, cell.site)} ({cell.site}) in block {cell.layer}{among}"
+
+
+def token_words(position: str) -> str:
+    """What a position's name stands for, in a few words; nothing where the name says it."""
+    known = POSITIONS.get(position)
+    first = re.split(r"[,;.]", known.meaning)[0] if known else ""
+    return first[:1].lower() + first[1:]
+
+
+def glossary() -> list[tuple[str, str]]:
+    """Names of positions and their meanings; those counted from the end share a line."""
+    named = [(p.name, p.meaning) for p in POSITIONS.values() if not p.name.startswith("-")]
+    ends = [name for name in POSITIONS if name.startswith("-")]
+    counted = f"{ends[0]} ... {ends[-1]}"
+    words = "Token counted from the end of the sequence, the stop token included: -1 is the last."
+    return [*named, (counted, words)]
+
+
+def figure(value: float | None, *, signed: bool = False) -> str:
+    """A number of a page, with a minus sign that is as wide as the plus."""
+    return number(value, signed=signed).replace("-", "−")
+
+
+def ends(low: float, high: float, *, signed: bool = False) -> str:
+    """An interval of a page."""
+    return interval((low, high), enough((low, high)), signed=signed).replace("-", "−")

@@ -1,0 +1,146 @@
+"""What the leaderboard's pages say of runs in words, and which of them."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from rows_made import build_site, paper_entry, run_entry
+
+from probebench.leaderboard.board.data import partners
+from probebench.leaderboard.board.gather import gather
+from probebench.leaderboard.board.said import (
+    said,
+    stream_words,
+    tally,
+    token_words,
+    widest_margin_first,
+)
+from probebench.models.blocks.layouts import SITES
+from probebench.record.parts.measured import CellName
+from probebench.states.positions import POSITIONS
+from probebench.text import enough, interval
+
+
+def with_margin(entry, low, high):
+    """The entry, its probe so far from its baseline."""
+    probe, length = entry.detectors
+    there = replace(length, difference=(low + high) / 2, difference_low=low, difference_high=high)
+    return replace(entry, detectors=(probe, there))
+
+
+def page(folder, path):
+    """A page on one line."""
+    return " ".join((folder / "site" / path).read_text().split())
+
+
+def test_every_run_is_said_and_those_beyond_eight_unfold(tmp_path):
+    """Runs in which nothing was found are not left out for their AUROC."""
+    many = [run_entry(f"m{i}", strength=3 - i / 5, seed=i) for i in range(10)]
+    many[-1] = with_margin(many[-1], -0.1, 0.1)
+    text = page(build_site(tmp_path, many), "tasks/people.html")
+    assert text.count("<li><b>") == 10
+    at_once, unfolded = text.split("<details><summary>2 more models</summary>")
+    assert at_once.count("<li><b>") == 8
+    assert "No difference was found to" in unfolded and "No difference" not in at_once
+    words = "Of 10 models, the probe is better than the hardest baseline on 9; no difference was "
+    assert words + "found on 1; it is worse on 0." in text
+
+
+def test_a_sentence_says_layer_and_token_in_words(tmp_path):
+    folder = build_site(tmp_path, [run_entry("one"), run_entry("two", "cities")])
+    where = (
+        "a probe of the residual stream after block 1 of 0–2, at <code>exact_answer_last</code> "
+        "(last token of the exact answer), tells"
+    )
+    assert f"{where} correct from wrong" in page(folder, "tasks/people.html")
+    assert f"{where} true from false" in page(folder, "tasks/cities.html")
+
+
+def test_other_layers_in_words():
+    emb = CellName(site="resid", layer="emb", position="-1")
+    heads = CellName(site="attn.heads", layer="3", position="-1")
+    assert stream_words(emb, 4) == "the residual stream before block 0"
+    assert stream_words(heads, None) == f"{SITES['attn.heads']} (attn.heads) in block 3"
+    assert token_words("no such token") == ""
+
+
+def test_every_site_and_token_is_explained(tmp_path):
+    text = page(build_site(tmp_path, [run_entry("one")]), "about.html")
+    for name in (*SITES, *(p for p in POSITIONS if not p.startswith("-")), "-8 ... -1"):
+        assert f"<code>{name}</code>" in text, name
+
+
+def test_a_task_with_runs_and_published_figures_shows_both(tmp_path):
+    entries = [run_entry("own/one", "winobias"), paper_entry("org/P-7B", 0.91, task="winobias")]
+    folder = build_site(tmp_path, [*entries, run_entry("own/one", "people")])
+    row = re.search(r"<tr><th[^>]*><a href=\"tasks/winobias.*?</tr>", page(folder, "index.html"))[0]
+    auroc = next(d.auroc for d in entries[0].detectors)
+    assert row.index(f"{auroc:.3f}") < row.index("0.91")
+    assert row.index("own/<wbr>one") < row.index("org/<wbr>P-7B") < row.rindex("published")
+    assert "about.html#published" in page(folder, "tasks/winobias.html")
+    assert "about.html#published" not in page(folder, "tasks/people.html")
+
+
+def test_the_overview_has_the_difference_to_the_hardest_baseline(tmp_path):
+    folder = build_site(tmp_path, [with_margin(run_entry("one"), -0.002, 0.005)])
+    cells = re.findall(r"<td class=\"pair\">(.*?)</td>", page(folder, "index.html"))
+    assert "[−0.002, +0.005]" in cells[1]
+    assert "Of 1 run, the probe is better than the hardest baseline on 0; no difference" in page(
+        folder, "index.html"
+    )
+
+
+def test_a_model_page_begins_with_the_widest_margin(tmp_path):
+    """Not with the highest AUROC, which the text alone may reach too."""
+    known = with_margin(run_entry("m", "people", strength=4, seed=1), -0.01, 0.01)
+    found = with_margin(run_entry("m", "places", strength=1, seed=2), 0.1, 0.3)
+    rows = gather([known, found]).rows
+    hardest = {r.run: r for r in rows if r.kind == "baseline"}
+    told = sorted(said(rows, hardest, {}), key=widest_margin_first)
+    assert [s.run.task for s in told] == ["places", "people"]
+    assert (t := tally(told)).better == t.level == 1 and t.worse == 0
+    folder = build_site(tmp_path, [known, found])
+    text = page(folder, "models/m.html")
+    assert text.index("<b>places") < text.index("<b>people") < text.index('id="map"')
+    assert text.index('id="map"') < text.index("<table")
+    script = (folder / "site/data/models/m.js").read_text()
+    data = json.loads(json.loads(script[script.index(", ") + 2 : -3]))
+    assert [m["task"] for m in data["maps"]] == ["places", "people"]
+
+
+def test_readme_names_the_folders_there_are_and_counts_what_was_measured(tmp_path):
+    runs = [run_entry("one", protocol_version=2), run_entry("two", protocol_version=3)]
+    folder = build_site(tmp_path, [*runs, paper_entry("org/P-7B", 0.8)])
+    text = (folder / "leaderboards/README.md").read_text()
+    assert "in `v2/` and `v3/` and published figures" in text
+    assert "3 models, 2 tasks, 4 measured detectors, and what papers print." in text
+    assert "4 measured detectors." in page(folder, "index.html")
+
+
+def test_partners_share_most_tasks():
+    entries = [
+        run_entry("a", "people"),
+        paper_entry("p", 0.8, task="people"),
+        *(run_entry(m, t) for m in ("c", "b") for t in ("people", "places")),
+        paper_entry("q", 0.8, task="people"),
+    ]
+    found = partners(gather(entries).rows)
+    assert next(iter(found.items())) in {("b", "c"), ("c", "b")}
+    assert found["p"] == "q", "a figure of a paper is not held against a run"
+    assert partners(gather(entries[:1]).rows) == {}
+
+
+@pytest.mark.parametrize(
+    ("ends", "shown"),
+    [
+        ((0.12, 0.34), "[0.12, 0.34]"),
+        ((-0.002, 0.05), "[-0.002, +0.050]"),
+        ((0.996, 0.999), "[+0.996, +0.999]"),
+        ((0.0002, 0.0004), "[+0.0002, +0.0004]"),
+        ((-0.00001, 0.2), "[0.000, +0.200]"),
+        ((0.5, 0.5), "[+0.50, +0.50]"),
+    ],
+)
+def test_an_interval_has_the_digits_that_show_it(ends, shown):
+    assert interval(ends, enough(ends), signed="+" in shown) == shown
