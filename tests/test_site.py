@@ -1,6 +1,7 @@
 """The built site in a real browser: from a disk and from a server, by mouse, keyboard and phone."""
 
 import os
+import re
 import shutil
 import threading
 from dataclasses import replace
@@ -8,10 +9,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from rows_made import HOSTILE, paper_entry, run_entry
+from rows_made import HOSTILE, build_site, paper_entry, run_entry
 
-import probebench.leaderboard.board.entries
-from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.models import safe_slug
 
 CHROMIUM = (
@@ -59,14 +58,7 @@ def site(tmp_path_factory):
         run_entry("org/model-01", "places", seed=6, tier="rerun"),
     ]
     entries += [paper_entry("org/Paper-7B", 0.85), paper_entry("org/Other-8B", 0.7)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            probebench.leaderboard.board.entries,
-            "read_entries",
-            lambda root, published=True: iter(entries),
-        )
-        build(folder, folder / "site")
-    return folder / "site"
+    return build_site(folder, entries) / "site"
 
 
 @pytest.fixture(scope="module")
@@ -318,20 +310,72 @@ def test_a_phone_shows_an_auroc_without_scrolling_sideways(visit, path):
     assert figure["x"] >= 0 and figure["x"] + figure["width"] <= 390
 
 
-def test_the_hardest_baseline_stands_before_the_best_map(visit):
+def test_the_sentences_and_the_best_map_stand_before_the_tables(visit):
     page = visit("models/org__model-00.html")
-    first = page.locator("section").first
-    assert first.locator("h2").inner_text() == "What its probes read"
-    assert first.locator("tbody tr").count() == 2, "people and places"
-    values = [
-        float(text.split()[0]) for text in first.locator("tbody td:nth-child(2)").all_inner_texts()
+    assert texts(page, "section h2") == [
+        "What its probes read",
+        "Maps",
+        "Task by task",
+        "All detectors",
     ]
-    assert values == sorted(values, reverse=True)
-    task = first.locator("tbody th").first.inner_text().strip()
-    assert page.locator("select[name=map] option").first.inner_text().startswith(f"{task},")
+    tasks = texts(page, "[aria-labelledby=tasks-h] tbody th")
+    assert sorted(tasks) == ["people", "places"] and tasks == texts(page, ".said b")
+    assert page.locator("select[name=map] option").first.inner_text().startswith(f"{tasks[0]},")
+
+
+def test_the_difference_to_the_probe_stands_beside_other_detectors(visit):
+    page = visit("tasks/people.html")
+    heads = "#rows thead th:visible"
+    assert "Probe − this" not in texts(page, heads), "the probe has none to itself"
+    page.select_option("#rows select[name=detector]", "length")
+    assert texts(page, heads)[4] == "Probe − this"
+    assert set(texts(page, f"{ROWS} td:nth-child(5)")) == {"+0.300 [+0.20, +0.40]"}
+
+
+def test_a_phone_sees_which_detector_a_figure_is_of(visit):
+    page = visit("models/org__model-00.html", width=390)
+    for cell in ("th", "td:nth-child(2)", "td:nth-child(3) .num"):
+        box = page.locator(f"{ROWS} >> nth=1 >> {cell}").first.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390, cell
+    assert page.locator(f"{ROWS} >> nth=1 >> td:nth-child(2)").inner_text() == "length (shorter)"
+
+
+def test_a_phone_shows_probe_minus_baseline_in_rows_no_taller_than_they_need(visit):
+    page = visit("index.html", width=390)
+    rows = page.locator("[aria-labelledby=tasks-h] tbody tr")
+    cell = rows.first.locator("td.pair >> nth=1")
+    box, row = cell.bounding_box(), rows.first.bounding_box()
+    assert cell.inner_text().split() == ["+0.300", "[+0.20,", "+0.40]"]
+    assert box["x"] + box["width"] <= 390 and row["height"] < 70
+    shadow = page.locator("main .scroll").first.evaluate("e => getComputedStyle(e).backgroundImage")
+    assert shadow.count("linear-gradient") == 4
+
+
+def test_a_colour_has_one_meaning(visit):
+    """The outline of the selected cell is no other thing's, and no curve is violet, which on maps
+    is below chance."""
+    colour = "(e) => getComputedStyle(e).stroke"
+    page = visit("models/org__model-03.html")
+    outline, under = (
+        page.locator(f".outline{kind}").evaluate(colour) for kind in (":not(.under)", ".under")
+    )
+    ground = page.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundColor")
+    assert under == ground, "light on a dark cell, so that the outline is seen on every colour"
+    page = visit("tasks/people.html")
+    curves = [page.locator(f"path.c{i}").first.evaluate(colour) for i in range(4)]
+    assert len({outline, *curves}) == 5
+    for curve in curves:
+        red, green, blue = (int(n) for n in re.findall(r"\d+", curve)[:3])
+        assert not (red > green and blue > green), curve
 
 
 def test_two_models_side_by_side(visit):
+    page = visit("compare.html")
+    page.wait_for_selector("#compare tbody tr")
+    assert len(texts(page, "#compare tbody th")) == 2, "the two models that share most tasks"
+    page = visit("compare.html#a=org__Paper-7B")
+    page.wait_for_selector("#compare tbody tr")
+    assert "b=org__Other-8B" in page.url
     page = visit("compare.html#a=org__model-00&b=org__model-01")
     page.wait_for_selector("#compare tbody tr")
     assert texts(page, "#compare thead th") == [

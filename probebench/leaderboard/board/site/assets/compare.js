@@ -3,16 +3,19 @@
 (() => {
   const index = PB.get("index"), place = document.getElementById("compare");
   if (!index || !place) return;
-  const models = index.standings.map(([name, slug]) => ({ name, slug })).sort((a, b) => a.name.localeCompare(b.name));
+  const models = [...new Map(index.standings.map(([name, slug]) => [slug, { name, slug }])).values()].sort((a, b) => a.name.localeCompare(b.name));
   const asked = new URLSearchParams(location.hash.slice(1));
-  const pick = (title, wanted, fallback) => {
+  // Whoever is not asked for is the model that shares most tasks with the other one, at first the two that share most of all.
+  const known = (slug) => models.some((m) => m.slug === slug);
+  const partners = new Map(index.partners), [first] = index.partners[0] ?? [models[0].slug];
+  const pick = (title, wanted, other) => {
     const select = PB.el("select", {}, ...models.map((m) => PB.el("option", { value: m.slug }, m.name)));
-    select.value = models.some((m) => m.slug === wanted) ? wanted : models[Math.min(fallback, models.length - 1)].slug;
+    select.value = known(wanted) ? wanted : partners.get(other) ?? first;
     select.addEventListener("change", draw);
     return [PB.el("label", { class: "grow" }, title, select), select];
   };
-  const [labelA, a] = pick("First model", asked.get("a"), 0);
-  const [labelB, b] = pick("Second model", asked.get("b"), models[0].slug === a.value ? 1 : 0);
+  const [labelA, a] = pick("First model", known(asked.get("a")) ? asked.get("a") : partners.has(asked.get("b")) ? null : first, asked.get("b"));
+  const [labelB, b] = pick("Second model", asked.get("b"), a.value);
   const detector = PB.el("select", {});
   detector.addEventListener("change", draw);
   const result = PB.el("div", {});
@@ -52,7 +55,7 @@
       const known = [x.low, x.high, y.low, y.high].every(PB.known);
       const half = known ? spread(x, y) : null;
       const [low, high] = known ? [difference - half, difference + half] : [null, null];
-      const words = known ? `[${PB.signed(low)}, ${PB.signed(high)}]` : "";
+      const words = PB.span(low, high);
       const clear = known && (low > 0 || high < 0);
       return PB.el("tr", {}, PB.el("th", { scope: "row" }, PB.taskLink(x.task, x.taskSlug), " ", PB.tag(x.published ? "published" : x.tier)), 
         PB.el("td", {}, PB.el("div", { class: "figure" }, PB.el("span", { class: clear ? "clear" : null }, PB.el("span", { class: "num" }, PB.signed(difference)), " ", PB.el("span", { class: "interval" }, words)),

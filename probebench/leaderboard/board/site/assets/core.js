@@ -47,8 +47,16 @@ const PB = (() => {
 
   const known = (value) => value !== null && value !== undefined;
   const figure = (value) => (known(value) ? value.toFixed(3) : "absent");
-  const interval = (low, high) => (known(low) && known(high) ? `[${low.toFixed(2)}, ${high.toFixed(2)}]` : "");
-  const signed = (value, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
+  // Digits that show an interval: three where an end lies within a hundredth of zero, at most four until ends that differ show it.
+  const enough = (low, high) => {
+    const least = Math.abs(low) < 0.01 || Math.abs(high) < 0.01 ? 3 : 2;
+    return low === high ? least : [least, 3].find((n) => low.toFixed(n) !== high.toFixed(n)) ?? 4;
+  };
+  // What rounds to zero has no sign.
+  const signed = (value, digits = 3) => { const text = Math.abs(value).toFixed(digits); return Number(text) ? (value < 0 ? "−" : "+") + text : text; };
+  const within = (low, high, say) => (known(low) && known(high) ? `[${say(low, enough(low, high))}, ${say(high, enough(low, high))}]` : "");
+  const interval = (low, high) => within(low, high, (value, digits) => value.toFixed(digits));
+  const span = (low, high) => within(low, high, signed);
   const count = (n) => (known(n) ? n.toLocaleString("en") : "not stated");
   const size = (n) => (!known(n) ? "unknown" : n >= 1e9 ? `${+(n / 1e9).toPrecision(3)} B` : `${+(n / 1e6).toPrecision(3)} M`);
   // A line may break after the owner of a model, and between the words of a name.
@@ -75,6 +83,7 @@ const PB = (() => {
       task: data.tasks[c.k[i]][0], taskSlug: data.tasks[c.k[i]][1],
       detector: data.detectors[c.d[i]][0], label: data.detectors[c.d[i]][1], when: data.detectors[c.d[i]][2],
       auroc: known(c.a[i]) ? c.a[i] / 1e4 : null, low: known(c.l[i]) ? c.l[i] / 1e4 : null, high: known(c.h[i]) ? c.h[i] / 1e4 : null,
+      difference: known(c.b[i]) ? c.b[i] / 1e4 : null, differenceLow: known(c.bl[i]) ? c.bl[i] / 1e4 : null, differenceHigh: known(c.bh[i]) ? c.bh[i] / 1e4 : null,
       spread: known(c.e[i]) ? c.e[i] / 1e4 : null, splitsSd: known(c.y[i]) ? c.y[i] / 1e4 : null, splits: c.z[i], n: c.n[i], rank: c.g[i], tier: data.tiers[c.t[i]], published: data.tiers[c.t[i]] === "published", version: c.v[i], headline: c.x[i] === 1,
       current: c.o[i] === 0, source: known(c.s[i]) ? data.sources[c.s[i]] : null,
     }));
@@ -83,6 +92,13 @@ const PB = (() => {
   function rank(row) {
     if (!known(row.rank)) return el("span", { class: "absent", title: row.current ? "nothing to compare with" : "an older version of the task, not ranked" }, "–");
     return el("span", { class: row.rank === 1 ? "rank first" : "rank" }, `${row.published ? "P" : ""}${row.rank}`);
+  }
+
+  // The run's probe minus this detector, on the same examples.
+  function difference(row) {
+    if (!known(row.difference)) return el("span", { class: "absent" }, "–");
+    const clear = known(row.differenceLow) && (row.differenceLow > 0 || row.differenceHigh < 0);
+    return el("span", { class: clear ? "clear" : null }, el("span", { class: "num" }, signed(row.difference)), " ", el("span", { class: "interval" }, span(row.differenceLow, row.differenceHigh)));
   }
 
   function auroc(row, scale) {
@@ -99,5 +115,5 @@ const PB = (() => {
   }
 
   const dark = () => getComputedStyle(document.documentElement).getPropertyValue("--dark").trim() === "1";
-  return { put, load, el, known, figure, interval, signed, count, size, modelLink, taskLink, tag, glyph, records, rank, auroc, aurocScale, dark, get: (key) => store.get(key) };
+  return { put, load, el, known, figure, interval, signed, span, count, size, modelLink, taskLink, tag, glyph, records, rank, difference, auroc, aurocScale, dark, get: (key) => store.get(key) };
 })();

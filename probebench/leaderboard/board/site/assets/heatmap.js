@@ -15,13 +15,13 @@ PB.heatmap = (box, map, { label, metric }) => {
   })));
   const layerWord = (layer) => (layer === "emb" ? "embedding" : `layer ${layer}`);
   const words = (c) => {
-    const figure = PB.known(c.auroc) ? `test AUROC ${PB.figure(c.auroc)}, 95 % interval ${c.low === null ? "absent" : `${c.low.toFixed(2)} to ${c.high.toFixed(2)}`}` : `absent${c.why ? `: ${c.why}` : ""}`;
+    const figure = PB.known(c.auroc) ? `test AUROC ${PB.figure(c.auroc)}, 95 % interval ${PB.interval(c.low, c.high).slice(1, -1).replace(",", " to") || "absent"}` : `absent${c.why ? `: ${c.why}` : ""}`;
     const extra = metric === "auroc" || !PB.known(c.value) ? "" : `, ${title} ${c.value.toFixed(digits)}`;
     return `${layerWord(c.layer)}, ${c.position}: ${figure}${extra}, n ${PB.count(c.n)}${c.selected ? ", selected on validation" : ""}`;
   };
 
   const few = map.layers.length <= 16, written = map.layers.length <= 48, w = 44, h = few ? 24 : written ? 16 : 11;
-  const margin = { left: 46, top: 6, right: 90, bottom: 138 };
+  const margin = { left: 46, top: 6, right: 90, bottom: 24 + 4.6 * d3.max(map.positions, (p) => p.length) };
   const width = margin.left + w * map.positions.length + margin.right, height = margin.top + h * map.layers.length + margin.bottom;
   const ends = PB.dark() ? ["#cdbdf7", "#5d4893", "#232a33", "#35618f", "#8cc2ff"] : ["#3f007d", "#a79ad3", "#f6f4ef", "#7fb0d9", "#0d3f77"];
   const ramp = d3.piecewise(d3.interpolateLab, ends);
@@ -57,7 +57,7 @@ PB.heatmap = (box, map, { label, metric }) => {
     }
   });
   const chosen = cells.find((c) => c.selected);
-  if (chosen) plot.append("rect").attr("class", "outline").attr("x", chosen.j * w - 1).attr("y", chosen.i * h - 1).attr("width", w + 1).attr("height", h + 1);
+  for (const kind of chosen ? ["outline under", "outline"] : []) plot.append("rect").attr("class", kind).attr("x", chosen.j * w - 1).attr("y", chosen.i * h - 1).attr("width", w + 1).attr("height", h + 1);
 
   const ring = plot.append("rect").attr("class", "ring").attr("width", w + 3).attr("height", h + 3).attr("visibility", "hidden");
 

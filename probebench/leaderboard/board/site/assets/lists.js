@@ -17,15 +17,17 @@
     if (withModel) filters.push(families(rows), sizes);
     if (withTask) filters.unshift({ name: "task", title: "Task", all: "all tasks", of: (r) => r.task });
     if (rows.some((r) => !r.current)) filters.push({ name: "version", title: "Version", all: "all versions", values: [["current", "current"]], test: (r) => r.current });
+    const group = { title: "Group", value: (r) => r.rank, show: PB.rank };
+    const figure = { title: "AUROC", down: true, value: (r) => r.auroc, show: (r) => PB.auroc(r, scale) };
+    const detector = { title: "Detector", words: true, value: (r) => r.label, show: (r) => r.label };
     const columns = [
-      { title: "Group", value: (r) => r.rank, show: PB.rank },
-      withModel ? { title: "Model", head: true, value: (r) => r.model, show: (r) => PB.modelLink(r.model, r.slug) } : null,
-      withTask ? { title: "Task", head: true, value: (r) => r.task, show: (r) => PB.taskLink(r.task, r.taskSlug) } : null,
-      { title: "AUROC", down: true, value: (r) => r.auroc, show: (r) => PB.auroc(r, scale) },
-      { title: "Detector", words: true, value: (r) => r.label, show: (r) => r.label },
+      ...(withModel ? [group, { title: "Model", head: true, value: (r) => r.model, show: (r) => PB.modelLink(r.model, r.slug) }, figure, detector] : []),
+      ...(withTask ? [{ title: "Task", head: true, short: true, value: (r) => r.task, show: (r) => PB.taskLink(r.task, r.taskSlug) }, detector, figure] : []),
+      { title: "Probe − this", optional: true, down: true, value: (r) => r.difference, show: PB.difference },
+      ...(withTask ? [group] : []),
       { title: "n", right: true, down: true, value: (r) => r.n, show: (r) => (PB.known(r.n) ? PB.el("span", { class: "num" }, PB.count(r.n)) : PB.el("span", { class: "absent line" }, "not stated")) },
       { title: "Tier", value: (r) => r.tier, show: (r) => PB.el("span", { title: r.source }, PB.tag(r.tier), r.current ? null : PB.el("span", { class: "tag old" }, `version ${r.version}`)) },
-    ].filter(Boolean);
+    ];
     PB.table(box, {
       columns, rows, filters, initial: withTask ? {} : { detector: "headline" },
       search: (r) => `${withModel ? r.model : r.task} ${r.label}`,

@@ -13,7 +13,7 @@ PB.table = (box, { columns, rows, filters = [], search = null, page = 50, initia
   const table = PB.el("table", {}, PB.el("caption", { class: "hidden" }, label), PB.el("thead", {}, PB.el("tr", {}, ...heads)), body);
   const before = PB.el("button", { type: "button", onclick: () => turn(-1) }, "Previous");
   const after = PB.el("button", { type: "button", onclick: () => turn(1) }, "Next");
-  let shown = [];
+  let shown = [], live = columns;  // an optional column goes where no row has a value for it
 
   if (search) {
     const input = PB.el("input", { type: "search", placeholder: "Name", autocomplete: "off", spellcheck: "false" });
@@ -61,6 +61,8 @@ PB.table = (box, { columns, rows, filters = [], search = null, page = 50, initia
       const arrow = head.querySelector(".arrow");
       if (arrow) arrow.textContent = mine ? (state.down ? " ↓" : " ↑") : "";
     });
+    live = columns.filter((column) => !column.optional || shown.some((row) => PB.known(column.value(row))));
+    heads.forEach((head, i) => { head.hidden = !live.includes(columns[i]); });
     draw();
   }
 
@@ -73,10 +75,10 @@ PB.table = (box, { columns, rows, filters = [], search = null, page = 50, initia
       const now = grouped && !state.sort ? grouped(row) : null;
       const edge = i > 0 && now !== key;
       key = now;
-      return PB.el("tr", { class: edge ? "edge" : null }, ...columns.map((column) =>
-        PB.el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: column.right ? "right" : column.words ? "words" : null }, column.show(row))));
+      return PB.el("tr", { class: edge ? "edge" : null }, ...live.map((column) =>
+        PB.el(column.head ? "th" : "td", { scope: column.head ? "row" : null, class: ["right", "words", "short"].find((name) => column[name]) ?? null }, column.show(row))));
     }));
-    if (!part.length) body.append(PB.el("tr", {}, PB.el("td", { colspan: columns.length, class: "absent" }, "No row matches. Loosen a filter.")));
+    if (!part.length) body.append(PB.el("tr", {}, PB.el("td", { colspan: live.length, class: "absent" }, "No row matches. Loosen a filter.")));
     const end = from + part.length;
     status.textContent = shown.length ? `${(from + 1).toLocaleString("en")}–${end.toLocaleString("en")} of ${shown.length.toLocaleString("en")} rows` : "0 rows";
     before.disabled = state.page === 0;
