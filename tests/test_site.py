@@ -359,7 +359,7 @@ def test_a_colour_has_one_meaning(visit):
     outline, under = (
         page.locator(f".outline{kind}").evaluate(colour) for kind in (":not(.under)", ".under")
     )
-    ground = page.evaluate("getComputedStyle(document.querySelector('.scroll')).backgroundColor")
+    ground = page.locator("#rows .scroll").evaluate("e => getComputedStyle(e).backgroundColor")
     assert under == ground, "light on a dark cell, so that the outline is seen on every colour"
     page = visit("tasks/people.html")
     curves = [page.locator(f"path.c{i}").first.evaluate(colour) for i in range(4)]
