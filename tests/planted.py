@@ -185,6 +185,7 @@ def planted(
     record = {
         "model": dict(model),
         "settings": {"seed": 0, "width": None},
+        "data": {"test_is": None},
         "probe": {"name": "logistic", "solver": "batched"},
         "task": {
             "name": name,

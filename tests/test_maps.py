@@ -9,10 +9,11 @@ import probebench
 from probebench.across.draw import draw
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
+from probebench.maps.colours import below_chance
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.models.blocks.layouts import COMPONENTS
-from probebench.record.maps import components_map
+from probebench.record.maps import components_map, positions_map
 from probebench.record.run import Run
 from probebench.record.tables import sublayers_table
 from probebench.report.sections.maps import component_figures
@@ -35,6 +36,15 @@ def run(model_folder, tmp_path_factory):
         out=folder / "run",
         device="cpu",
     )
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """No picture is left open."""
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
 
 
 def answers_in(folder, n=240):
@@ -139,9 +149,6 @@ def test_published_depths_have_the_published_shapes_and_ticks(tmp_path, n_layers
     # the text's own baseline
     text = next(d["auroc"] for d in run.record["detectors"] if d["name"] == "text")
     assert abs(float(run.matrix("auroc").loc["0":].mean().mean()) - text) < 0.15
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
 
 
 def test_selected_sublayers_are_the_best_by_validation(run):
@@ -212,11 +219,11 @@ def test_changes_above_one_are_written_as_they_are():
 
 
 def test_a_report_and_the_warnings_go_by_the_same_bar(run):
-    for ranks, word in ((True, "estimated"), (False, "measured, since estimates rank otherwise")):
+    for ranks, word in ((True, "estimated"), (False, "Measured, since estimates rank otherwise")):
         told = judged(run, ranks=ranks, spearman=0.9 if ranks else 0.31)
         drawn = [figure.caption for figure, _ in component_figures(told)]
         own = [caption for caption in drawn if "replaced by its mean" in caption]
-        assert len(own) == 2 and all(f"its mean, {word}" in caption for caption in own)
+        assert len(own) == 2 and all(word in caption for caption in own)
         concerns = list(_estimates(Concern(told.record, [], None)))
         assert len(concerns) == (0 if ranks else 2)
         assert all("0.31" in sentence for sentence in concerns)
@@ -382,9 +389,6 @@ def test_narrowed_maps(run):
     assert tick_labels(ax.xaxis) == ["-1"]
     assert ax.get_title(loc="left") == "mine"
     assert ax.collections[0].get_clim() == (0.4, 0.9)
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
 
 
 def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
@@ -409,7 +413,7 @@ def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
         components = pd.DataFrame(
             np.linspace(0.4, 0.8, 14).reshape(2, 7), index=["0", "1"], columns=list(COMPONENTS)
         )
-        assert plot_components(components, ax=axes[0, 1]).collections[0].get_clim() == (0.4, 0.8)
+        assert plot_components(components, ax=axes[0, 1]).collections[0].get_clim() == (0.4, 1.0)
         strip = pd.DataFrame(
             {
                 "sublayer": [1, 2],
@@ -453,9 +457,38 @@ def test_below_chance_has_a_colour_of_its_own():
     assert chance.min() > 0.95 and below[0] > above[0]
 
 
+def test_what_is_printed_as_below_chance_shows_and_nothing_else():
+    """.4951 is printed as .50: no violet, no colours below .5, no word of it; .48 is violet, though
+    a ramp from white would hardly leave it."""
+    for low, printed in ((0.4951, ".50"), (0.4949, ".49"), (0.48, ".48")):
+        matrix = pd.DataFrame([[low, 0.9]], index=["0"], columns=["a", "b"])
+        below = printed != ".50"
+        assert below_chance(matrix) == below
+        for plot in (plot_positions, plot_transfer, plot_components):
+            ax = plot(matrix)
+            assert printed in {t.get_text() for t in ax.texts}
+            assert ax.collections[0].get_clim() == (0.4 if below else 0.5, 1.0)
+            shade = colours_of(ax)[0]
+            assert (shade.min() < 0.95) == below and (shade[0] < shade[2] - 0.02) == below
+    assert not below_chance(matrix * np.nan)
+
+
+def test_every_caption_says_what_is_violet(run):
+    scores = run.scores
+    cells = scores.detector == "cell"
+    for value, said in ((0.42, True), (0.62, False)):
+        planted = scores.assign(value=scores.value.mask(cells, value))
+        for ax in (
+            positions_map(run.record, planted),
+            components_map(run.record, planted, None)[0],
+        ):
+            assert ("Violet: below chance." in words_of(ax)) == said
+
+
 def test_components_are_centred_on_chance_and_amounts_on_nothing():
     high = pd.DataFrame({"attn.q": [0.7, 0.8]}, index=["0", "1"])
-    assert plot_components(high).collections[0].get_clim() == (0.5, 0.8)
+    assert plot_components(high).collections[0].get_clim() == (0.5, 1.0), "as all maps of AUROC"
+    assert plot_components(high, vmax=0.9).collections[0].get_clim() == (0.5, 0.9)
     assert plot_components(high, middle=None).collections[0].get_clim() == (0.0, 0.8)
     _, dark = colours_of(plot_components(high, middle=None))
     assert dark.argmax() == 1, "green"
@@ -513,7 +546,7 @@ def test_a_caption_names_what_is_on_the_picture(run):
     assert (run.record.data.origin or "a file") in said or "(--" in said
     matrix = run.matrix()
     assert ("Grey" in said) == bool(matrix.isna().to_numpy().any())
-    assert ("Violet" in said) == bool((matrix < 0.5).to_numpy().any())
+    assert ("Violet" in said) == below_chance(matrix)
 
 
 def test_a_site_that_is_not_there_is_nan_with_a_reason_everywhere(model_folder, tmp_path):

@@ -335,7 +335,7 @@ def test_a_judge_is_named_where_it_was_asked(common):
 
 
 def test_limit_and_data_stand_in_every_view(common, monkeypatch):
-    from probebench.record.maps import caption
+    from probebench.record.shown.captions import caption
 
     monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
     record = common.record.plain()

@@ -77,10 +77,24 @@ def test_planted_directions_transfer_as_they_must():
 def test_a_caption_names_the_one_task_s_file_nowhere_and_grey_where_there_is_grey():
     runs = [planted("a", {0: 6 * axis(0)}), planted("b", {0: 6 * axis(0)})]
     table = transfer(runs)
-    whole = below(draw_transfer(table, runs[0].record))
-    assert "Examples:" not in whole and "Grey" not in whole and "Protocol" in whole
+    records = [run.record for run in runs]
+    whole = below(draw_transfer(table, records))
+    assert "Examples" not in whole and "Grey" not in whole and "Protocol" in whole
     table.loc[(table.train_task == "a") & (table.test_task == "b"), "auroc"] = np.nan
-    assert "Grey: not defined." in below(draw_transfer(table, runs[0].record))
+    assert "Grey: not defined." in below(draw_transfer(table, records))
+
+
+def test_a_caption_names_limits_and_what_is_below_chance():
+    runs = [planted("a", {0: 6 * axis(0)}), planted("b", {0: -6 * axis(0)})]
+    table, records = transfer(runs), [run.record for run in runs]
+    assert "Violet: below chance." in below(draw_transfer(table, records))
+    records[0]["settings"]["limit"] = 300
+    said = below(draw_transfer(table.assign(auroc=0.7), records))
+    assert "Violet" not in said
+    assert "Examples of a: 300 examples at most (--limit)." in said
+    records[1]["settings"]["limit"] = 300
+    said = below(draw_transfer(table, records))
+    assert "Examples of each task: 300 examples at most (--limit)." in said
 
 
 def test_at_the_target_s_cell_the_probe_is_fitted_there_on_the_source():

@@ -10,11 +10,12 @@ import pandas as pd
 
 from probebench.across.transfer import AT, OTHERS, transfer
 from probebench.files import make_folder, write_atomic
+from probebench.maps.colours import below_chance
 from probebench.maps.heatmap import plot_transfer
 from probebench.maps.style import save_figure, style
-from probebench.record.captions import probe_words, version_words
 from probebench.record.run import Run
 from probebench.record.schema import Record
+from probebench.record.shown.captions import VIOLET, parts_words, probe_words, version_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,11 +56,21 @@ def predicted_by_angle(table: pd.DataFrame) -> dict[str, Any]:
 def transfer_map(runs: Sequence[Run], **options: Any) -> tuple[Axes, pd.DataFrame]:
     """The train x test map of a set of runs of one model, and its numbers as a long table."""
     table = transfer(runs)
-    return draw_transfer(table, runs[0].record, **options), table
+    return draw_transfer(table, [run.record for run in runs], **options), table
 
 
-def draw_transfer(table: pd.DataFrame, record: Record, at: str = "source", **options: Any) -> Axes:
-    """The map of a table of `transfer`, at the cells of the train tasks or of the test tasks."""
+def draw_transfer(
+    table: pd.DataFrame, records: Sequence[Record], at: str = "source", **options: Any
+) -> Axes:
+    """The map of a table of `transfer`, at the cells of the train tasks or of the test tasks.
+
+    Args:
+        table: of `transfer`.
+        records: of the runs it is made of.
+        at: `source` or `target`.
+        **options: of `plot_transfer`.
+    """
+    record = records[0]
     pairs = table[(table.kind == "pair") & (table["at"] == at)]
     cell = (
         "the train task's selected cell"
@@ -67,7 +78,7 @@ def draw_transfer(table: pd.DataFrame, record: Record, at: str = "source", **opt
         else "the test task's selected cell, fitted on the train task"
     )
     lines = [
-        f"{probe_words(record)} of {cell}, test AUROC on the test task, never flipped;",
+        f"Test AUROC on the test task of the {probe_words(record)} of {cell}, never flipped;",
         f"n = {int(pairs.n.min())} to {int(pairs.n.max())} per cell; framed: its own task.",
     ]
     if OTHERS in set(table.train_task):
@@ -75,15 +86,20 @@ def draw_transfer(table: pd.DataFrame, record: Record, at: str = "source", **opt
     matrix = transfer_matrix(table, at=at)
     if matrix.isna().to_numpy().any():
         lines.append("Grey: not defined.")
+    if below_chance(matrix):
+        lines.append(VIOLET)
     settings = {
         "title": f"{record.model.name}: transfer between tasks",
-        "caption": "\n".join([*lines, version_words(record)]),
+        "caption": "\n".join([*lines, *parts_words(records), version_words(record)]),
     }
     return plot_transfer(matrix, **{**settings, **options})
 
 
 def write_transfer(
-    table: pd.DataFrame, record: Record, folder: Path, formats: Sequence[str] = ("png", "svg")
+    table: pd.DataFrame,
+    records: Sequence[Record],
+    folder: Path,
+    formats: Sequence[str] = ("png", "svg"),
 ) -> list[Path]:
     """Write the long table, its matrices as csv, and the two maps; of topics alone, the table only.
 
@@ -104,5 +120,5 @@ def write_transfer(
     for at in AT if several else ():
         with style("publication"):
             name = "transfer" if at == "source" else "transfer_target"
-            paths += save_figure(draw_transfer(table, record, at), folder, name, formats)
+            paths += save_figure(draw_transfer(table, records, at), folder, name, formats)
     return paths

@@ -176,7 +176,8 @@ def transfer_command(
         raise UnknownNameError("format", unknown[0], FORMATS)
     loaded = [Run.load(run) for run in runs]
     table, record = transfer(loaded, topics=topics, progress=TerminalProgress()), loaded[0].record
-    paths = write_transfer(table, record, place(out) if out else loaded[0].folder, formats)
+    records = [run.record for run in loaded]
+    paths = write_transfer(table, records, place(out) if out else loaded[0].folder, formats)
     if as_json:
         facts = {
             "protocol_version": record["protocol_version"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from probebench.maps.colours import RED, Scale, palette
+from probebench.maps.colours import Scale, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,10 @@ LETTERS = 126
 """Letters per inch of a type of one point."""
 BESIDE = 0.7
 """Inches to the left of a title."""
+GAP = 0.3
+"""Columns between a map and the strip beside it."""
+LINE = 8
+"""Points that a number in a strip takes."""
 ABOVE = 16
 """Points between a map and its title where letters stand between them."""
 
@@ -154,10 +158,54 @@ def mark_columns(
             ax.text(j + 0.5, -0.05, letters[name], ha="center", va="bottom", fontsize=6.5)
 
 
-def flag(ax: Axes, at: tuple[int, int]) -> None:
+def flag(ax: Axes, at: tuple[int, int], ink: str) -> None:
     """An exclamation mark in the upper right corner of one cell, given as column and row."""
     x, y = at[0] + 0.97, at[1] + 0.03
-    ax.text(x, y, "!", ha="right", va="top", fontsize=7, color=RED, weight="bold")
+    ax.text(x, y, "!", ha="right", va="top", fontsize=7, color=ink, weight="bold")
+
+
+def side_strip(ax: Axes, best: pd.Series, scale: Scale, selected: int | None) -> None:
+    """A column of its own at the right edge, one value of each row, in the map's colours; numbers
+    in as many rows as there is room for, of the selected, the first and the last row before
+    others."""
+    import matplotlib.pyplot as plt
+
+    figure, mesh, rows = ax.get_figure(root=True), ax.collections[0], len(best)
+    assert figure is not None  # a map is always drawn on a figure
+    at = ax.get_xlim()[1] + GAP
+    values = best.to_numpy(dtype=float)
+    ax.pcolormesh(
+        [at, at + 1], np.arange(rows + 1), values[:, None], cmap=mesh.cmap, norm=mesh.norm
+    )
+    face = figure.get_facecolor()
+    ax.add_patch(plt.Rectangle((at - GAP, 0), GAP, rows, color=face, linewidth=0, zorder=3))
+    ax.set_xlim(0, at + 1)
+    points = 72 * figure.get_figheight() * ax.get_position().height / rows
+    first = [i for i in (selected, 0, rows - 1) if i is not None]
+    for i in thinned(rows, int(np.ceil(LINE / points)), first):
+        if np.isfinite(values[i]):
+            write(ax, (at + 0.5, i + 0.5), two_digits(values[i]), 6.5, scale.ink(values[i]))
+    name = textwrap.fill(str(best.name), 10)
+    place = {"xy": (at + 0.5, 0), "xycoords": ax.get_xaxis_transform()}
+    ax.annotate(
+        name,
+        **place,
+        xytext=(0, -5),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=6.5,
+    )
+
+
+def thinned(rows: int, apart: int, first: Sequence[int]) -> list[int]:
+    """Rows no two of which are nearer than so many: some before all others, as far as they are not
+    too near each other themselves."""
+    chosen: list[int] = []
+    for row in [*first, *range(0, rows, apart)]:
+        if all(abs(row - other) >= apart for other in chosen):
+            chosen.append(row)
+    return sorted(chosen)
 
 
 def block_edges(positions: Sequence[str]) -> list[int]:

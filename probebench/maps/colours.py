@@ -12,6 +12,14 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 CHANCE = 0.5
+NARROW = 0.01
+"""Between ends of colours that would else be one."""
+STEPS = 1000
+"""Colours of a scale."""
+HALF_DIGIT = 0.005
+"""What is nearer to a number is printed as that number."""
+PALE = 0.12
+"""Where violet begins, as a part of its ramp."""
 SELECTED, BLUE, RED = "#d95f02", "#2f6fb3", "#c0392b"
 """Orange is the selected cell and nothing else."""
 
@@ -74,10 +82,21 @@ def ramp(colours: tuple[str, ...]) -> Colormap:
     return LinearSegmentedColormap.from_list("ramp", list(colours))
 
 
+def least(values: pd.DataFrame) -> float:
+    """The smallest value in the two digits that a map prints; chance where there is none."""
+    known = values.to_numpy(dtype=float)
+    return min((round(v, 2) for v in known[np.isfinite(known)].tolist()), default=CHANCE)
+
+
+def below_chance(values: pd.DataFrame) -> bool:
+    """Is one of them printed as less than chance?"""
+    return least(values) < CHANCE
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """What a value is drawn in: the page's own colour at the middle, ever stronger towards both
-    ends, and equally strong at the same distance on either side."""
+    ends, and about equally strong at the same distance on either side."""
 
     low: float
     high: float
@@ -85,13 +104,24 @@ class Scale:
 
     @classmethod
     def of_aurocs(cls, matrix: pd.DataFrame, low: float | None, high: float | None) -> Self:
-        """From chance to 1, and down to the tenth below the least value where one is below chance;
-        or between ends of one's own."""
-        values = matrix.to_numpy(dtype=float)
-        least = float(np.min(values[np.isfinite(values)], initial=CHANCE))
+        """From chance to 1, and down to the tenth below the least value where one is printed as
+        below chance; or between ends of one's own."""
         if low is None:
-            low = CHANCE if least >= CHANCE else float(np.floor(least * 10) / 10)
-        return cls(low, 1.0 if high is None else high, max(low, CHANCE))
+            low = float(np.floor(min(least(matrix), CHANCE) * 10) / 10)
+        high = 1.0 if high is None else high
+        return cls(low, max(high, low + NARROW), max(low, CHANCE))
+
+    @classmethod
+    def around(
+        cls, matrix: pd.DataFrame, middle: float, low: float | None, high: float | None
+    ) -> Self:
+        """From the smallest to the largest value, the middle among them; or between ends of one's
+        own."""
+        values = matrix.to_numpy(dtype=float)
+        finite = values[np.isfinite(values)]
+        low = float(np.min(finite, initial=middle)) if low is None else low
+        high = float(np.max(finite, initial=middle)) if high is None else high
+        return cls(low, high, middle) if low < high else cls(low, low + NARROW, low)
 
     @property
     def reach(self) -> float:
@@ -100,12 +130,19 @@ class Scale:
 
     @property
     def colours(self) -> Any:
-        """From low to high: violet below the middle and blue above it."""
+        """From low to high: blue above the middle, and violet from the first value below it that is
+        printed as such, already pale violet there: in a ramp from white .48 would look like .50."""
         from matplotlib.colors import ListedColormap
 
-        away = (np.linspace(self.low, self.high, 256) - self.middle) / self.reach
+        values = np.linspace(self.low, self.high, STEPS)
+        away = (values - self.middle) / self.reach
         above, below = ramp(palette().above), ramp(palette().below)
-        return ListedColormap([above(a) if a >= 0 else below(-a) for a in away])
+        return ListedColormap(
+            [
+                above(max(a, 0)) if v >= self.middle - HALF_DIGIT else below(PALE - (1 - PALE) * a)
+                for v, a in zip(values, away, strict=True)
+            ]
+        )
 
     def ink(self, value: float) -> str:
         """What is written on its colour."""

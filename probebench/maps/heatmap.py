@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.maps.axes import (
+    GAP,
     axes_of,
     block_edges,
     colour_cells,
@@ -22,17 +23,39 @@ from probebench.maps.axes import (
     label_axes,
     layer_ticks,
     mark_columns,
+    side_strip,
     two_digits,
     write,
     write_values,
 )
-from probebench.maps.colours import BLUE, RED, SELECTED, Scale, palette, ramp
+from probebench.maps.colours import BLUE, CHANCE, RED, SELECTED, Scale, palette, ramp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TALL, WIDE = 40, 16
-"""Rows and columns of maps that have their numbers written in them."""
+"""Rows and columns of maps that have their numbers written in them, and rows that make a picture
+taller."""
+
+
+def numbered(matrix: pd.DataFrame) -> bool:
+    """Has a map of this table its numbers in its cells? Larger ones have a strip beside them."""
+    return len(matrix.index) <= TALL and len(matrix.columns) <= WIDE
+
+
+def _size(matrix: pd.DataFrame, column: float, row: float, below: float) -> tuple[float, float]:
+    """Inches of a picture, of whose columns and rows these are the inches."""
+    columns = matrix.shape[1] + (0 if numbered(matrix) else 1 + GAP)
+    return 2.2 + column * columns, below + max(row * min(matrix.shape[0], TALL), 2.0)
+
+
+def _beside(
+    ax: Axes, matrix: pd.DataFrame, best: pd.Series | None, scale: Scale, row: int | None = None
+) -> None:
+    """The strip of a map that has no numbers."""
+    if not numbered(matrix):
+        highest = matrix.max(axis=1).rename("highest")
+        side_strip(ax, highest if best is None else best, scale, row)
 
 
 def plot_positions(
@@ -49,6 +72,7 @@ def plot_positions(
     flagged: Collection[tuple[str, str]] = (),
     pale: Collection[str] = (),
     letters: Mapping[str, str] | None = None,
+    best: pd.Series | None = None,
 ) -> Axes:
     """Layer x position map in the published style: layers downwards, white at chance to dark blue,
     violet below chance, absent cells grey.
@@ -69,11 +93,13 @@ def plot_positions(
         flagged: (layer, position) of cells to mark with an exclamation mark: fits not converged.
         pale: positions whose names are pale: they are never selected.
         letters: of some positions a letter above the column: those of one letter are one token.
+        best: of each layer the number in the strip beside a map of more than 40 rows or 16 columns,
+            and under its name what it is; the highest when None.
     """
     scale = Scale.of_aurocs(matrix, vmin, vmax)
-    ax = axes_of(ax, (2.2 + 0.46 * matrix.shape[1], 2.2 + max(0.22 * matrix.shape[0], 2.0)))
+    ax = axes_of(ax, _size(matrix, 0.46, 0.22, 2.2))
     colour_cells(ax, matrix, scale, label)
-    if matrix.shape[0] <= TALL and matrix.shape[1] <= WIDE:
+    if numbered(matrix):
         write_values(ax, matrix, scale.ink)
     layer_ticks(ax, matrix.index, every=2)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
@@ -91,9 +117,10 @@ def plot_positions(
     }
     for cell in flagged:
         if cell in places:
-            flag(ax, places[cell])
+            flag(ax, places[cell], scale.ink(float(matrix.at[cell])))
     if selected in places:
         frame(ax, places[selected], SELECTED, 2.2)
+    _beside(ax, matrix, best, scale, places[selected][1] if selected in places else None)
     return label_axes(ax, "Token", "Layer", title, caption, bool(letters))
 
 
@@ -107,8 +134,9 @@ def plot_components(
     title: str = "",
     caption: str = "",
     label: str = "Test AUROC",
-    middle: float | None = 0.5,
+    middle: float | None = CHANCE,
     note: str = "",
+    best: pd.Series | None = None,
 ) -> Axes:
     """Layer x component map: violet below, white at, blue above the middle; amounts without one
     from white to green; absent cells grey.
@@ -117,24 +145,25 @@ def plot_components(
         matrix: layers down, components (`attn.q`, ...) across, NaN where a layer does not have one.
         widths: of each component, its width in words, written below its name.
         ax: where to draw; a new figure when None.
-        vmin: lower end of the colours; when None the smallest, or the middle.
-        vmax: upper end of the colours; when None the largest.
+        vmin: lower end of the colours; when None that of other maps of AUROC, or of other numbers
+            the smallest, or the middle.
+        vmax: upper end of the colours; when None 1.0, or of other numbers the largest.
         title: above the map; says which quantity is drawn.
         caption: in small type below it.
         label: what the colours mean.
-        middle: of the colours: chance, or the share that all would have; None for amounts from 0
-            on.
+        middle: of the colours: chance for AUROCs, or the share that all would have; None for
+            amounts from 0 on.
         note: written across the map, where nothing is drawn.
+        best: as of `plot_positions`.
     """
-    values = matrix.to_numpy(dtype=float)
-    finite = values[np.isfinite(values)]
-    white = 0.0 if middle is None else middle
-    low = vmin if vmin is not None else float(np.min(finite, initial=white))
-    high = vmax if vmax is not None else float(np.max(finite, initial=white))
-    scale = Scale(low, high, white) if low < high else Scale(low, low + 0.01, low)
-    ax = axes_of(ax, (2.2 + 0.72 * matrix.shape[1], 2.4 + max(0.2 * matrix.shape[0], 2.0)))
+    scale = (
+        Scale.of_aurocs(matrix, vmin, vmax)
+        if middle == CHANCE
+        else Scale.around(matrix, middle or 0.0, vmin, vmax)
+    )
+    ax = axes_of(ax, _size(matrix, 0.72, 0.2, 2.4))
     colour_cells(ax, matrix, scale, label, ramp(palette().amounts) if middle is None else None)
-    if matrix.shape[0] <= TALL:
+    if numbered(matrix):
         write_values(ax, matrix, scale.ink)
     layer_ticks(ax, matrix.index, every=3)
     names = [
@@ -142,7 +171,9 @@ def plot_components(
         for name in matrix.columns
     ]
     ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=0, fontsize=7.5)
-    if note:
+    if not note:
+        _beside(ax, matrix, best, scale)
+    else:
         ax.text(0.5, 0.5, note, transform=ax.transAxes, ha="center", va="center", fontsize=9)
     return label_axes(ax, "Component", "Layer", title, caption)
 
@@ -160,18 +191,20 @@ def plot_sublayers(
         title: above the strip.
         caption: in small type below it; says the rule of selection and the numbering.
     """
+    import matplotlib as mpl
     import matplotlib.pyplot as plt
 
     n = int((strip["sublayer"].max() + 1) // 2)
     width = max(6.0, 1.2 + 0.34 * n)
     ax, grey = axes_of(ax, (width, 1.4 + 2 * (width - 0.8) / n)), palette().grey
+    face = mpl.rcParams["figure.facecolor"]
     for row in strip.itertuples():
         x, y = (row.sublayer - 1) // 2, 1 if row.kind == "ATT" else 0
         colour = (BLUE if row.kind == "MLP" else RED) if row.selected else grey
         there, ink = np.isfinite(row.auroc), "white" if row.selected else palette().near
         ax.add_patch(
             plt.Rectangle(
-                (x, y), 1, 1, facecolor=colour, edgecolor="white", hatch=None if there else "////"
+                (x, y), 1, 1, facecolor=colour, edgecolor=face, hatch=None if there else "////"
             )
         )
         write(ax, (x + 0.5, y + (0.34 if there else 0.5)), str(row.sublayer), 7.5, ink)

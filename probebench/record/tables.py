@@ -81,12 +81,23 @@ def plain_position(name: str, known: Sequence[str]) -> str:
     return plain
 
 
+def best_of_layers(test: pd.DataFrame, validation: pd.DataFrame) -> pd.Series:
+    """Of each layer the test value of the column that is highest on validation, the first of
+    equals: the highest on test would be a maximum of noise. NaN where none is known."""
+    known = validation.reindex_like(test).where(test.notna())
+    best = [
+        float(test.at[layer, row.idxmax()]) if row.notna().any() else np.nan
+        for layer, row in known.iterrows()
+    ]
+    return pd.Series(best, test.index, dtype=float, name="best by validation")
+
+
 def components_table(
-    record: Record, scores: pd.DataFrame, position: str, column: str = "value"
+    record: Record, scores: pd.DataFrame, position: str, column: str = "value", split: str = "test"
 ) -> pd.DataFrame:
     """Layers down, the seven components across: one column of the scores at one position."""
     position = plain_position(position, record.positions)
-    own = cells(scores)
+    own = cells(scores, split)
     return _by_component(record, own[own.position == position], column)
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from probebench.errors import UsageError
-from probebench.maps.colours import CHANCE
-from probebench.record.captions import n_words
 from probebench.record.parts.measured import PositionBest, SelectionFacts
 from probebench.record.run import Run
 from probebench.record.schema import Record
-from probebench.record.tables import TARGETS, attribution_table, cells, default_position
-from probebench.record.words import agreement_words, ranked, terms
+from probebench.record.shown.components import shown_components, shown_effects
+from probebench.record.shown.positions import shown_positions
+from probebench.record.shown.sublayers import shown_sublayers
+from probebench.record.tables import TARGETS, default_position
+from probebench.record.words import agreement_words, ranked
 from probebench.report.blocks import INTERVAL, Column, Figure, N, Number, Row, Table, TableCell
-from probebench.report.format import between, count, interval, number
-from probebench.text import extremes
+from probebench.report.format import between, count, number
 
 POSITIONS = (
     Column("Position"),
@@ -34,26 +34,25 @@ POSITIONS = (
 
 def positions_figure(run: Run) -> tuple[Figure, Table]:
     """The layer x position map of the selected cell's site, and its numbers."""
-    s, words = run.record["selection"], terms(run.record)
-    site = s.site
-    matrix = run.matrix("auroc", site=site)
-    n = n_words(run.record, cells(run.scores)[lambda t: t.site == site])
-    grey = " Grey: too few such tokens." if matrix.isna().to_numpy().any() else ""
-    below = " Violet: below chance." if (matrix < CHANCE).to_numpy().any() else ""
+    s = run.record["selection"]
+    shown = shown_positions(run.record, run.scores, s.site)
     caption = (
-        f"Test AUROC of one probe per layer (down) and token position (across), site {site}; "
-        f"positive class: {words.right}. Framed: the cell chosen on validation, layer {s.layer}, "
-        f"{s.position}, {number(s.test_auroc)} {interval(s.test_auroc_95)}, n = {s.n_test:,}. Each "
-        f"cell is over the test {words.what} that have its token ({n}).{grey}{below} "
-        "Each cell is unbiased; the highest of them all is not."
+        f"{_one_line(shown.caption)} Each cell is over the test examples that have its token, and "
+        "unbiased; the highest of them all is not."
     )
     alt = (
-        f"Heatmap of test AUROC, {spread(matrix, 'layer', 'position')} Chosen on validation: "
+        f"Heatmap of test AUROC, {spread(shown.matrix, 'layer', 'position')} Chosen on validation: "
         f"layer {s.layer}, {s.position}, {number(s.test_auroc)}, n = {s.n_test:,}."
     )
-    plot = partial(run.plot, "positions", site=site, title="", caption="")
-    title = f"Test AUROC by layer and position, site {site}"
-    return Figure(caption, alt, plot, wide=True), matrix_table(matrix, "map", title, "Layer")
+    plot = partial(run.plot, "positions", site=s.site, title="", caption="")
+    title = f"Test AUROC by layer and position, site {s.site}"
+    table = matrix_table(shown.matrix, "map", title, "Layer")
+    return Figure(caption, alt, plot, wide=True), table
+
+
+def _one_line(caption: str) -> str:
+    """The small type of a picture as the sentences beside it."""
+    return " ".join(caption.splitlines())
 
 
 def component_figures(run: Run) -> list[tuple[Figure, Table]]:
@@ -69,27 +68,23 @@ def component_figures(run: Run) -> list[tuple[Figure, Table]]:
 
 
 def _components(run: Run, position: str) -> tuple[Figure, Table]:
-    matrix = run.components(position=position)
-    n = n_words(run.record, cells(run.scores)[lambda t: t.position == position])
-    caption = f"Test AUROC of one probe per layer and component at {position}, {n}." + (
-        " Grey: not there in this layer, or not read." if matrix.isna().to_numpy().any() else ""
-    )
-    alt = f"Heatmap of test AUROC, {spread(matrix, 'layer', 'component')}"
-    figure = Figure(caption, alt, partial(run.plot, "components", title="", caption=""), wide=True)
+    shown = shown_components(run.record, run.scores, position)
+    alt = f"Heatmap of test AUROC, {spread(shown.matrix, 'layer', 'component')}"
+    plot = partial(run.plot, "components", title="", caption="")
+    figure = Figure(_one_line(shown.caption), alt, plot, wide=True)
     title = f"Test AUROC by layer and component at {position}"
-    return figure, matrix_table(matrix, "components", title, "Layer")
+    return figure, matrix_table(shown.matrix, "components", title, "Layer")
 
 
 def _sublayers(run: Run, position: str) -> tuple[Figure, Table]:
-    strip = run.sublayers(position=position)
+    shown = shown_sublayers(run.record, run.scores, position)
+    strip = shown.table
     chosen = ", ".join(
         f"{row.kind} {row.sublayer} ({number(row.auroc)})"
         for row in strip[strip.selected].itertuples()
     )
     figure = Figure(
-        f"Sublayers with the highest validation AUROC at {position}, n = "
-        f"{extremes(strip.n[strip.n > 0])} test examples: attention of layer l is number 2l + 1, "
-        "its MLP 2l + 2. Below each its test AUROC.",
+        _one_line(shown.caption),
         f"Strip of {len(strip)} sublayers; selected, with test AUROC: {chosen}.",
         partial(run.plot, "sublayers", title="", caption=""),
         wide=True,
@@ -116,19 +111,22 @@ def _attribution(run: Run, target: str) -> tuple[Figure, Table]:
     record, words = run.record, TARGETS[target]
     old = record.attribution is None
     score = "attribution" if old or ranked(record, target) else "ablation"
-    matrix, n = attribution_table(record, run.attribution, target, score)
+    shown = shown_effects(record, run.attribution, target, score)
+    caption = _one_line(shown.caption)
     if old:
         title = f"Share of gradient x activation of {words}, by an earlier version"
     else:
         how = "estimated" if score == "attribution" else "measured, since estimates rank otherwise"
         title = f"Mean absolute change of {words} when a component is replaced by its mean, {how}"
+    if not old and score == "ablation":
+        caption += f" Measured, since estimates rank otherwise. {agreement_words(record, target)}"
     figure = Figure(
-        f"{title}; n = {n} test answers. {agreement_words(record, target)}".strip(),
-        f"Heatmap of {score}, {spread(matrix, 'layer', 'component')}",
+        caption.strip(),
+        f"Heatmap of {score}, {spread(shown.matrix, 'layer', 'component')}",
         partial(run.plot, "components", score=score, target=target, title="", caption=""),
         wide=True,
     )
-    return figure, matrix_table(matrix, f"attribution-{target}", title, "Layer")
+    return figure, matrix_table(shown.matrix, f"attribution-{target}", title, "Layer")
 
 
 def matrix_table(matrix: pd.DataFrame, name: str, caption: str, corner: str) -> Table:

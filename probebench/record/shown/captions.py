@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from probebench.record.claims import p_words
 from probebench.record.parts.measured import TestedCell
 from probebench.record.schema import Record
 from probebench.record.words import part_words, terms
@@ -13,6 +14,9 @@ from probebench.text import clipped, extremes, interval, number
 
 ORIGIN = 80
 """Letters of a source that a caption shows."""
+VIOLET = "Violet: below chance."
+BEST = "Right: of each layer the test AUROC of its best {} by validation."
+LARGEST = "Right: the largest of each layer."
 
 
 def caption(record: Record, lines: Sequence[str]) -> str:
@@ -21,6 +25,16 @@ def caption(record: Record, lines: Sequence[str]) -> str:
     data = [clipped(record.data.origin, ORIGIN)] if own and record.data.origin else []
     said = "; ".join([*data, *filter(None, [part_words(record)])])
     return "\n".join([*lines, *([f"Examples: {said}."] if said else []), version_words(record)])
+
+
+def parts_words(records: Sequence[Record]) -> list[str]:
+    """Which examples runs of several tasks are about, where they are not all of their tasks'
+    own."""
+    said = {record.task.name: part_words(record) for record in records}
+    if len(set(said.values())) == 1:
+        return [f"Examples of each task: {words}." for words in set(said.values()) if words]
+    named = [f"{name}: {words}" for name, words in said.items() if words]
+    return [f"Examples of {'; of '.join(named)}."]
 
 
 def version_words(record: Record) -> str:
@@ -58,8 +72,24 @@ def chance_words(record: Record, site: str) -> list[str]:
     found = record.controls.permutation
     if found.site != site or found.max_statistic_p is None:
         return []
-    p = number(found.max_statistic_p)
-    return [f"Best cell against the best of {found.shuffles:,} maps of shuffled labels: p = {p}."]
+    p = p_words(found.max_statistic_p)
+    return [f"Best cell against the best of {found.shuffles:,} maps of shuffled labels: {p}."]
+
+
+def smallest_words(record: Record, shown: pd.DataFrame) -> list[str]:
+    """Whether any of the cells of a map beats shuffled labels; nothing where none were fitted.
+
+    The record holds the best of whole shuffled maps for the selected cell's site only, so this
+    corrects by their number.
+    """
+    p, shuffles = shown.p.dropna(), record.controls.permutation.shuffles
+    if p.empty:
+        return []
+    least = p_words(min(1.0, len(p) * float(p.min())))
+    return [
+        f"Against {shuffles:,} shuffles of the labels: {least} for the whole map (the smallest p "
+        f"of {len(p):,} cells times their number, Bonferroni)."
+    ]
 
 
 def width_words(record: Record) -> str:

@@ -1,0 +1,1 @@
+"""What each map of a finished run shows, and the small type below it."""
