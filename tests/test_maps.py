@@ -9,13 +9,15 @@ import probebench
 from probebench.across.draw import draw
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.maps.colours import below_chance
+from probebench.maps.axes import GAP, thinned, two_digits
+from probebench.maps.colours import LIGHT, below_chance
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.models.blocks.layouts import COMPONENTS
+from probebench.record.claims import p_words
 from probebench.record.maps import components_map, positions_map
 from probebench.record.run import Run
-from probebench.record.tables import sublayers_table
+from probebench.record.tables import best_of_layers, sublayers_table
 from probebench.report.sections.maps import component_figures
 from probebench.states.exchange.export import export
 from probebench.states.exchange.verify import verify
@@ -503,8 +505,64 @@ def test_tall_maps_carry_numbers_and_both_ends_have_a_tick():
     assert {".30", ".90"} <= {t.get_text() for t in ax.texts}
     ticks = tick_labels(ax.yaxis)
     assert ticks[:3] == ["emb", "3", "4"] and ticks[-2:] == ["28", "29"]
-    taller = pd.DataFrame(np.full((90, 1), 0.6), index=map(str, range(90)), columns=["-1"])
-    assert not plot_positions(taller).texts
+
+
+@pytest.mark.parametrize("plot", [plot_positions, plot_components])
+def test_maps_too_tall_for_numbers_have_a_strip_of_each_layers_best(plot):
+    rows = list(map(str, range(80)))
+    values = np.linspace(0.5, 0.9, 80)
+    matrix = pd.DataFrame({"a": values, "b": values - 0.1}, index=rows)
+    best = pd.Series(values - 0.05, rows, name="best by validation")
+    ax = plot(matrix, best=best)
+    said = [t for t in ax.texts if t.get_text().startswith(".")]
+    assert [t.get_text() for t in said] == [two_digits(v) for v in best]
+    assert {t.get_position()[0] for t in said} == {2 + GAP + 0.5}, "beside the map"
+    assert "best by\nvalidation" in [t.get_text() for t in ax.texts]
+    assert not set(words_of(plot(matrix.head(40), best=best)).split()) & {"best", "validation"}
+    assert {".90", "highest"} <= {t.get_text() for t in plot(matrix).texts}
+    assert ".86" in {t.get_text() for t in plot(matrix.T.reindex(range(17)).T.fillna(0.86)).texts}
+
+
+def test_numbers_of_a_strip_do_not_collide():
+    assert thinned(6, 1, [3, 0, 5]) == list(range(6))
+    assert thinned(10, 3, [5, 0, 9]) == [0, 5, 9]
+    assert thinned(10, 3, [8, 0, 9]) == [0, 3, 8], "the selected row comes first"
+    rows = ["emb", *map(str, range(199))]
+    ax = plot_positions(pd.DataFrame({"-1": 0.7}, index=rows), ("101", "-1"))
+    shown = sorted(t.get_position()[1] for t in ax.texts if t.get_text() == ".70")
+    assert {0.5, 102.5, 199.5} <= set(shown), "first, selected and last"
+    assert min(np.diff(shown)) > 1
+
+
+def test_the_best_of_a_layer_is_chosen_on_validation():
+    test = pd.DataFrame([[0.9, 0.6, 0.7], [0.8, np.nan, 0.7], [0.5, 0.5, 0.5]], columns=list("abc"))
+    validation = pd.DataFrame([[0.6, 0.8, 0.8], [0.5, 0.9, 0.6], [np.nan] * 3], columns=list("abc"))
+    best = best_of_layers(test, validation)
+    assert best[0] == 0.6 and best[1] == 0.7 and np.isnan(best[2])
+
+
+def test_a_fit_that_did_not_converge_has_no_colour_of_its_own():
+    matrix = pd.DataFrame([[0.51, 0.99]], index=["0"], columns=["a", "b"])
+    ax = plot_positions(matrix, flagged=[("0", "a"), ("0", "b")])
+    marks = [t for t in ax.texts if t.get_text() == "!"]
+    assert [t.get_color() for t in marks] == [LIGHT.near, LIGHT.far], "as the numbers"
+
+
+def test_the_strip_of_sublayers_has_edges_of_its_page():
+    rows = pd.DataFrame({"sublayer": [1], "kind": ["ATT"], "selected": [True], "auroc": [0.7]})
+    for name in ("publication", "screen"):
+        with style(name):
+            ax = plot_sublayers(rows)
+            assert ax.patches[0].get_edgecolor() == ax.figure.get_facecolor()
+
+
+def test_a_map_of_components_names_its_p(run):
+    own = run.scores[lambda t: t.site.isin(COMPONENTS) & (t.position == "exact_answer_last")]
+    p = min(1.0, own.p.count() * own.p.min())
+    said = words_of(run.plot("components")).replace("\n", " ")
+    assert f"shuffles of the labels: {p_words(p)} for the whole map" in said
+    unknown, _ = components_map(run.record, run.scores.assign(p=np.nan), None)
+    assert "shuffles" not in words_of(unknown)
 
 
 def test_the_strip_has_values_and_a_key():

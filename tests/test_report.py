@@ -191,6 +191,21 @@ def test_style_is_the_one_that_the_policy_allows(whole):
         assert need in style
 
 
+def test_pictures_let_the_shadow_of_what_lies_beyond_through(whole):
+    style = re.search(r"<style>(.*?)</style>", whole, re.DOTALL).group(1)
+    blended = dict(re.findall(r"figure \.(light|dark) \{ mix-blend-mode: (\w+); \}", style))
+    assert blended == {"light": "multiply", "dark": "lighten"}, "both are opaque"
+
+
+def test_the_words_below_a_picture_are_those_of_the_report(run, whole):
+    """What stands in small type below a map as a file stands below it in the report too."""
+    words = " ".join("".join(read(whole).words).split())
+    small = run.plot().get_figure().get_supxlabel()
+    assert "Examples: answers of hostile_task.jsonl (--answers)." in small
+    for line in " ".join(small.split()).split(". "):
+        assert line in words
+
+
 def test_foreign_texts_stay_texts(run, undrawn, tmp_path):
     paths = write_report([run], tmp_path / "r.html", formats=("html", "md", "tex"))
     html, md, tex = (path.read_text(encoding="utf-8") for path in paths)
