@@ -93,8 +93,7 @@ def plot_positions(
         flagged: (layer, position) of cells to mark with an exclamation mark: fits not converged.
         pale: positions whose names are pale: they are never selected.
         letters: of some positions a letter above the column: those of one letter are one token.
-        best: of each layer the number in the strip beside a map of more than 40 rows or 16 columns,
-            and under its name what it is; the highest when None.
+        best: of each layer what stands beside a map too large for numbers; None: the highest.
     """
     scale = Scale.of_aurocs(matrix, vmin, vmax)
     ax = axes_of(ax, _size(matrix, 0.46, 0.22, 2.2))
@@ -104,10 +103,7 @@ def plot_positions(
     layer_ticks(ax, matrix.index, every=2)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     mark_columns(ax, list(matrix.columns), pale, letters or {})
-    if "emb" in matrix.index:
-        ax.axhline(list(matrix.index).index("emb") + 1, color=palette().pale, linewidth=0.8)
-    for edge in block_edges(matrix.columns):
-        ax.axvline(edge, color=palette().pale, linewidth=0.8, linestyle=":")
+    _part(ax, matrix)
     if hatched is not None:
         hatch(ax, hatched.reindex(index=matrix.index, columns=matrix.columns, fill_value=False))
     places = {
@@ -122,6 +118,14 @@ def plot_positions(
         frame(ax, places[selected], SELECTED, 2.2)
     _beside(ax, matrix, best, scale, places[selected][1] if selected in places else None)
     return label_axes(ax, "Token", "Layer", title, caption, bool(letters))
+
+
+def _part(ax: Axes, matrix: pd.DataFrame) -> None:
+    """Lines between the embedding row and the layers, and between blocks of positions."""
+    if "emb" in matrix.index:
+        ax.axhline(list(matrix.index).index("emb") + 1, color=palette().pale, linewidth=0.8)
+    for edge in block_edges(matrix.columns):
+        ax.axvline(edge, color=palette().pale, linewidth=0.8, linestyle=":")
 
 
 def plot_components(
@@ -154,7 +158,8 @@ def plot_components(
         middle: of the colours: chance for AUROCs, or the share that all would have; None for
             amounts from 0 on.
         note: written across the map, where nothing is drawn.
-        best: as of `plot_positions`.
+        best: of each layer what stands beside a map too large for numbers, under its name; None:
+            the highest.
     """
     scale = (
         Scale.of_aurocs(matrix, vmin, vmax)
