@@ -524,14 +524,16 @@ def test_maps_too_tall_for_numbers_have_a_strip_of_each_layers_best(plot):
 
 
 def test_numbers_of_a_strip_do_not_collide():
-    assert thinned(6, 1, [3, 0, 5]) == list(range(6))
-    assert thinned(10, 3, [5, 0, 9]) == [0, 5, 9]
-    assert thinned(10, 3, [8, 0, 9]) == [0, 3, 8], "the selected row comes first"
+    assert thinned([3, 0, 5, *range(6)], 1) == list(range(6))
+    assert thinned([5, 0, 9, 3, 6], 3) == [0, 5, 9]
+    assert thinned([8, 0, 9, 3, 6], 3) == [0, 3, 8], "the selected row comes first"
     rows = ["emb", *map(str, range(199))]
     ax = plot_positions(pd.DataFrame({"-1": 0.7}, index=rows), ("101", "-1"))
     shown = sorted(t.get_position()[1] for t in ax.texts if t.get_text() == ".70")
     assert {0.5, 102.5, 199.5} <= set(shown), "first, selected and last"
     assert min(np.diff(shown)) > 1
+    assert tick_labels(ax.yaxis)[:: len(ax.get_yticks()) - 1] == ["emb", "198"]
+    assert min(np.diff(ax.get_yticks())) > 1
 
 
 def test_the_best_of_a_layer_is_chosen_on_validation():

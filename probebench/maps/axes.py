@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ BESIDE = 0.7
 GAP = 0.3
 """Columns between a map and the strip beside it."""
 LINE = 8
-"""Points that a number in a strip takes."""
+"""Points that a line of type takes."""
 ABOVE = 16
 """Points between a map and its title where letters stand between them."""
 
@@ -92,12 +92,13 @@ def _wrapped(text: str, inches: float, size: float) -> str:
 
 
 def layer_ticks(ax: Axes, rows: Sequence[Any], every: int) -> None:
-    """Ticks at the embedding row, the first and the last layer, and at every so many between."""
+    """Ticks at the embedding row, the first and the last layer, and at every so many between, as
+    far as there is room."""
     names = list(map(str, rows))
     every, last = every if len(names) > FEW else 1, len(names) - 1
     first = next((i for i, name in enumerate(names) if name.isdigit()), 0)
     steps = {i for i, name in enumerate(names) if not name.isdigit() or int(name) % every == 0}
-    ticks = sorted(steps | {first, last})
+    ticks = thinned([0, last, *sorted(steps | {first, last})], apart(ax, len(names)))
     ax.set_yticks([i + 0.5 for i in ticks], [names[i] for i in ticks], rotation=0)
 
 
@@ -180,9 +181,9 @@ def side_strip(ax: Axes, best: pd.Series, scale: Scale, selected: int | None) ->
     face = figure.get_facecolor()
     ax.add_patch(plt.Rectangle((at - GAP, 0), GAP, rows, color=face, linewidth=0, zorder=3))
     ax.set_xlim(0, at + 1)
-    points = 72 * figure.get_figheight() * ax.get_position().height / rows
+    steps = apart(ax, rows)
     first = [i for i in (selected, 0, rows - 1) if i is not None]
-    for i in thinned(rows, int(np.ceil(LINE / points)), first):
+    for i in thinned([*first, *range(0, rows, steps)], steps):
         if np.isfinite(values[i]):
             write(ax, (at + 0.5, i + 0.5), two_digits(values[i]), 6.5, scale.ink(values[i]))
     name = textwrap.fill(str(best.name), 10)
@@ -198,12 +199,18 @@ def side_strip(ax: Axes, best: pd.Series, scale: Scale, selected: int | None) ->
     )
 
 
-def thinned(rows: int, apart: int, first: Sequence[int]) -> list[int]:
-    """Rows no two of which are nearer than so many: some before all others, as far as they are not
-    too near each other themselves."""
+def apart(ax: Axes, rows: int) -> int:
+    """Of so many rows of a map, every how many can have a line of type."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # a map is always drawn on a figure
+    return int(np.ceil(LINE * rows / (72 * figure.get_figheight() * ax.get_position().height)))
+
+
+def thinned(rows: Iterable[int], steps: int) -> list[int]:
+    """Those rows that are no nearer than so many to one that comes before them, in order."""
     chosen: list[int] = []
-    for row in [*first, *range(0, rows, apart)]:
-        if all(abs(row - other) >= apart for other in chosen):
+    for row in rows:
+        if all(abs(row - other) >= steps for other in chosen):
             chosen.append(row)
     return sorted(chosen)
 
