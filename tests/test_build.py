@@ -197,6 +197,18 @@ def test_protocols_are_not_mixed():
     assert all(r.rank is None and r.rivals == 1 for r in rows)
 
 
+def test_a_model_says_what_each_of_its_types_was_for():
+    """The page of a model had the type of whichever run came first."""
+    entries = [
+        run_entry("one", task=task, dtype=dtype)
+        for task, dtype in (("c", "bfloat16"), ("a", "float32"), ("b", "float32"))
+    ]
+    (model,) = gather(entries).models
+    assert model.dtype == "float32; bfloat16 on c"
+    assert {row.model for row in gather(entries).rows} == {model}
+    assert gather(entries[:1]).models[0].dtype == "bfloat16"
+
+
 def test_standings_count_contested_tasks_only():
     entries = [
         run_entry("a", "people", strength=3, seed=1),

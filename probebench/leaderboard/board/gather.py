@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.detectors import suite
-from probebench.leaderboard.board.models import Model, model_of
+from probebench.leaderboard.board.models import Model, computed_in, model_of
 from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
 from probebench.leaderboard.board.rows import HEADLINE, Board, BoardRow, row_order
 from probebench.metrics.bootstrap import Sides
@@ -36,9 +36,12 @@ def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entr
     """
     pools: dict[tuple[object, ...], list[Entry]] = {}
     models: dict[str, Model] = {}
+    types: dict[str, dict[str, list[str]]] = {}
     for entry in entries:
         seen(entry)
         models.setdefault(entry.slug, model_of(entry))
+        if entry.dtype:
+            types.setdefault(entry.slug, {}).setdefault(entry.dtype, []).append(entry.task)
         key = (
             entry.task,
             entry.protocol_version,
@@ -47,6 +50,8 @@ def gather(entries: Iterable[Entry], seen: Callable[[Entry], None] = lambda entr
             entry.current,
         )
         pools.setdefault(key, []).append(dataclasses.replace(entry, cells=()))
+    for name, by in types.items():
+        models[name] = dataclasses.replace(models[name], dtype=computed_in(by))
     rows = [row for pool in pools.values() for row in rank_pool(pool, models)]
     rows.sort(key=lambda r: (r.task, row_order(r)))
     return Board(tuple(rows), tuple(models.values()), tuple(sorted({r.task for r in rows})))

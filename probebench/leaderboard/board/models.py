@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from probebench.text import listed
 
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Entry
@@ -34,6 +37,7 @@ class Model:
     n_layers: int | None = None
     width: int | None = None
     dtype: str | None = None
+    """What it was computed in; of several types the usual one, and what was computed in another."""
     revision: str | None = None
 
 
@@ -52,6 +56,16 @@ def model_of(entry: Entry) -> Model:
         entry.dtype,
         entry.revision,
     )
+
+
+def computed_in(tasks: Mapping[str, Sequence[str]]) -> str:
+    """The types of a model's runs in words.
+
+    Args:
+        tasks: by type.
+    """
+    usual, *others = sorted(tasks, key=lambda dtype: (-len(tasks[dtype]), dtype))
+    return "; ".join([usual, *(f"{dtype} on {listed(sorted(tasks[dtype]))}" for dtype in others)])
 
 
 def family_of(name: str, architecture: str | None) -> str:
