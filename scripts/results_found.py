@@ -74,7 +74,7 @@ class Found:
     def add(self, runs: Sequence[Run], pictures: Path) -> None:
         """Measure what finished runs with hidden states allow.
 
-        What was measured on more tasks of a model than are there now stays.
+        What was measured on as many tasks of a model, or more, stays unless all of them are there.
         """
         there = [run for run in runs if run.has_states and not run.record.attribution]
         for run in there:
@@ -88,7 +88,7 @@ class Found:
         for (model, _), own in alike.items():
             names = [run.record.task.name for run in own]
             before = self.transfers.get(model, {"tasks": []})["tasks"]
-            if len(own) > 1 and set(before) <= set(names):
+            if len(own) > 1 and (set(before) <= set(names) or len(names) > len(before)):
                 table = transfer(own)
                 self.transfers[model] = {
                     "tasks": names,
@@ -98,9 +98,9 @@ class Found:
                 picture(own, pictures / f"{slug(model)}-transfer.png", "transfer")
 
     def _negations(self, runs: Sequence[Run]) -> None:
-        named = {(short(r), r.record.model.dtype, r.record.task.name): r for r in runs}
-        for (model, dtype, task), run in named.items():
-            if (other := named.get((model, dtype, NEGATED + task))) is None:
+        there = {(short(r), r.record.model.dtype, r.record.task.name): r for r in runs}
+        for (model, dtype, task), run in there.items():
+            if (other := there.get((model, dtype, NEGATED + task))) is None:
                 continue
             rows = between(transfer([run, other])).assign(model=model)[NEGATIONS]
             new = json.loads(rows.to_json(orient="records"))

@@ -86,7 +86,14 @@ def keep(run: Run, folder: Path = KEPT) -> Path:
         (folder / name).unlink(missing_ok=True)
         if name in run.record.files:
             shutil.copy(run.folder / name, folder / name)
-    write_json(folder / RECORD, submitted_record(run.record))
+    record, own = submitted_record(run.record), run.record.settings
+    files = own.get("data")
+    names = [Path(file).name for file in ([files] if isinstance(files, str) else files or ())]
+    for told in (record["settings"], record["settings"]["overrides"]):
+        if "data" in told or told is record["settings"]:
+            told["data"] = names or None
+    record["settings"]["limit"] = own.get("limit")
+    write_json(folder / RECORD, record)
     return folder
 
 
@@ -105,8 +112,8 @@ class Shelf:
 
     @classmethod
     def find(cls, board: Path = BOARD, kept: Path = KEPT) -> Shelf:
-        """Everything that is kept, in the order of tasks."""
-        ranked = [r for r in ordered(board) if r.record.model.gguf]
+        """Everything that is kept, in the order of tasks: of the board, what is not the demo's."""
+        ranked = [r for r in ordered(board) if r.record.model.name != "tiny"]
         rest = ordered(kept)
         asked = [r for r in (*ranked, *rest) if r.record.task.kind != "statements"]
         return cls(
@@ -130,8 +137,9 @@ def finished(folder: Path) -> list[Run]:
 
 
 def unranked(run: Run) -> bool:
-    """Is this a run that only the page shows?"""
-    return bool(refusals(run))
+    """Is this a run that only the page shows: of components, or of questions?"""
+    shown = run.record.attribution or run.record.task.kind != "statements"
+    return bool(shown and refusals(run))
 
 
 def affirmed(runs: Sequence[Run]) -> list[Run]:

@@ -9,6 +9,7 @@ import pandas as pd
 from results_pictures import detector, short
 
 from probebench.across.transfer_map import transfer_matrix
+from probebench.leaderboard.board.models import computed_in
 from probebench.record.claims import chance, headline, p_words
 from probebench.record.run import Run
 from probebench.text import as_float, interval, number
@@ -59,14 +60,11 @@ def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
 
 
 def computed(runs: Sequence[Run]) -> str:
-    """The type that a model's runs were computed in; of several the usual one, and what was
-    computed in another."""
+    """The types that a model's runs were computed in."""
     by: dict[str, list[str]] = {}
     for run in runs:
         by.setdefault(run.record.model.dtype, []).append(task_words(run))
-    usual, *others = sorted(by, key=lambda dtype: -len(by[dtype]))
-    rest = [f"{', '.join(dict.fromkeys(by[dtype]))} in {dtype}" for dtype in others]
-    return "; ".join([usual, *rest])
+    return computed_in(by)
 
 
 def row(run: Run) -> list[str]:

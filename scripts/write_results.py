@@ -65,9 +65,10 @@ a row stand on the same test examples; a second n, in brackets, is of those that
 scores, where they are fewer: the columns from *text only* on are over these.
 """
 TRANSFER = """\
-The probe of a task's selected cell on the test statements of every other task; never flipped, so
-that below .5 it ranks the wrong way round. In brackets the cosine of its direction with that of the
-tested task's own probe in the same cell. Last row: one probe of all tasks but the tested one.
+The probe of a task's selected cell on the test statements of the other tasks of the table; never
+flipped, so that below .5 it ranks the wrong way round. In brackets the cosine of its direction with
+that of the tested task's own probe in the same cell. Last row: one probe of all tasks but the
+tested one.
 """
 NEGATIONS = """\
 *The city of Krasnodar is in Russia* and *The city of Krasnodar is not in Russia*: whoever reads

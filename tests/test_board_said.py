@@ -113,7 +113,7 @@ def test_readme_names_the_folders_there_are_and_counts_what_was_measured(tmp_pat
     runs = [run_entry("one", protocol_version=2), run_entry("two", protocol_version=3)]
     folder = build_site(tmp_path, [*runs, paper_entry("org/P-7B", 0.8)])
     text = (folder / "leaderboards/README.md").read_text()
-    assert "in `v2/` and `v3/` and published figures" in text
+    assert "in `v2/`, `v3/` and published figures" in text
     assert "3 models, 2 tasks, 4 measured detectors, and what papers print." in text
     assert "4 measured detectors." in page(folder, "index.html")
 

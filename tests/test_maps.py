@@ -562,7 +562,7 @@ def test_a_map_of_components_names_its_p(run):
     own = run.scores[lambda t: t.site.isin(COMPONENTS) & (t.position == "exact_answer_last")]
     p = min(1.0, own.p.count() * own.p.min())
     said = words_of(run.plot("components")).replace("\n", " ")
-    assert f"shuffles of the labels: {p_words(p)} for the whole map" in said
+    assert f"shuffles of the labels, Student's t: {p_words(p)} for the best of" in said
     unknown, _ = components_map(run.record, run.scores.assign(p=np.nan), None)
     assert "shuffles" not in words_of(unknown)
 

@@ -225,6 +225,23 @@ def test_what_is_kept_of_a_run_names_no_place_and_shows_the_same(asked, scripts,
     assert [r.folder for r in shelf.asked if r not in shelf.ranked] == [kept.folder]
 
 
+def test_no_kept_record_names_a_place():
+    for path in (ROOT / "docs/results/kept").glob("*/*/record.json"):
+        found = re.findall(r'"(?:/|[A-Z]:\\\\)[^"]+"', path.read_text())
+        assert found == [], path
+
+
+def test_a_file_and_a_limit_of_one_s_own_are_kept_by_name(scripts, asked, tmp_path):
+    settings = {**asked.record.settings, "data": [str(tmp_path / "mine.jsonl")], "limit": 7}
+    settings["overrides"] = {"data": str(tmp_path / "mine.jsonl"), "limit": 7}
+    plain = {**asked.record.plain(), "settings": settings}
+    run = Run(asked.folder, type(asked.record).from_plain(plain))
+    kept = scripts("results_runs").keep(run, tmp_path)
+    own = Run.load(kept).record.settings
+    assert own.get("data") == ["mine.jsonl"] and own.get("limit") == 7
+    assert str(tmp_path) not in (kept / "record.json").read_text()
+
+
 def test_findings_stay_when_the_states_are_gone(asked, scripts, tmp_path, monkeypatch):
     found = scripts("results_found")
     first = found.Found()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 CHANCE = 0.5
 NARROW = 0.01
 """Between ends of colours that would else be one."""
-STEPS = 1000
-"""Colours of a scale."""
+STEPS = 20_000
+"""Colours of a scale: so many that the one that changes at a printed digit changes there."""
 HALF_DIGIT = 0.005
 """What is nearer to a number is printed as that number."""
 PALE = 0.12
@@ -134,15 +134,12 @@ class Scale:
         printed as such, already pale violet there: in a ramp from white .48 would look like .50."""
         from matplotlib.colors import ListedColormap
 
-        values = np.linspace(self.low, self.high, STEPS)
+        values = self.low + (self.high - self.low) * (np.arange(STEPS) + 0.5) / STEPS
         away = (values - self.middle) / self.reach
-        above, below = ramp(palette().above), ramp(palette().below)
-        return ListedColormap(
-            [
-                above(max(a, 0)) if v >= self.middle - HALF_DIGIT else below(PALE - (1 - PALE) * a)
-                for v, a in zip(values, away, strict=True)
-            ]
-        )
+        above = ramp(palette().above)(np.maximum(away, 0))
+        below = ramp(palette().below)(PALE - (1 - PALE) * np.minimum(away, 0))
+        lower = values < self.middle - HALF_DIGIT
+        return ListedColormap(np.where(lower[:, None], below, above))
 
     def ink(self, value: float) -> str:
         """What is written on its colour."""

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from probebench.text import listed
-
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Entry
 
@@ -64,8 +62,9 @@ def computed_in(tasks: Mapping[str, Sequence[str]]) -> str:
     Args:
         tasks: by type.
     """
-    usual, *others = sorted(tasks, key=lambda dtype: (-len(tasks[dtype]), dtype))
-    return "; ".join([usual, *(f"{dtype} on {listed(sorted(tasks[dtype]))}" for dtype in others)])
+    of = {dtype: sorted(set(names)) for dtype, names in tasks.items()}
+    usual, *others = sorted(of, key=lambda dtype: (-len(of[dtype]), dtype))
+    return "; ".join([usual, *(f"{dtype} on {', '.join(of[dtype])}" for dtype in others)])
 
 
 def family_of(name: str, architecture: str | None) -> str:

@@ -51,6 +51,8 @@ FIRST = 50
 """Rows that stand in a page itself, for readers without scripts."""
 SENTENCES = 8
 """Runs that are said in words at once; the others unfold."""
+MOST = 200
+"""Runs that are said in words at all: a sentence is half a kilobyte of a page."""
 
 
 class Site:
@@ -239,6 +241,7 @@ def _environment() -> Environment:
         "token_words": token_words,
         "tally": tally,
         "SENTENCES": SENTENCES,
+        "MOST": MOST,
     }
     environment.globals["m"] = environment.get_template("macros.html").module
     return environment

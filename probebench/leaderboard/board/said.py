@@ -54,7 +54,8 @@ class Tally:
 def said(
     rows: Sequence[BoardRow], hardest: Mapping[Run, BoardRow], kinds: Mapping[str, str]
 ) -> list[Said]:
-    """All measured runs of the current version of their task, best first.
+    """All measured runs of the current version of their task, each model's under its newest
+    protocol, best first.
 
     Args:
         rows: any rows; those of a selected probe are taken.
@@ -62,9 +63,10 @@ def said(
         kinds: name of a task -> its kind, which says what the two labels are called.
     """
     runs = [r for r in rows if r.headline and r.cell and r.current and r.auroc is not None]
+    newest = {(r.task, r.model.slug): r for r in sorted(runs, key=lambda r: r.protocol or 0)}
     return [
         Said(r, hardest.get(r.run), terms_of(kinds.get(r.task, "")))
-        for r in sorted(runs, key=best_first)
+        for r in sorted(newest.values(), key=best_first)
     ]
 
 
@@ -91,7 +93,7 @@ def stream_words(cell: CellName, n_layers: int | None) -> str:
 
 
 def token_words(position: str) -> str:
-    """What a position's name stands for, in a few words; nothing where the name says it."""
+    """What a position's name stands for, in a few words; nothing for one that is none of ours."""
     known = POSITIONS.get(position)
     first = re.split(r"[,;.]", known.meaning)[0] if known else ""
     return first[:1].lower() + first[1:]

@@ -140,7 +140,7 @@ def to_markdown(board: Board) -> str:
 def _folders(board: Board) -> str:
     """Where submissions lie: a folder for each version of the protocol."""
     versions = sorted({r.protocol for r in board.rows if r.protocol is not None})
-    return " and ".join(f"`v{version}/`" for version in versions) or "this folder"
+    return ", ".join(f"`v{version}/`" for version in versions) or "this folder"
 
 
 def _more(n: int) -> list[str]:

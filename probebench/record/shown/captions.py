@@ -87,8 +87,8 @@ def smallest_words(record: Record, shown: pd.DataFrame) -> list[str]:
         return []
     least = p_words(min(1.0, len(p) * float(p.min())))
     return [
-        f"Against {shuffles:,} shuffles of the labels: {least} for the whole map (the smallest p "
-        f"of {len(p):,} cells times their number, Bonferroni)."
+        f"{shuffles:,} shuffles of the labels, Student's t: {least} for the best of {len(p):,} "
+        "cells (smallest p times their number, Bonferroni)."
     ]
 
 

@@ -50,7 +50,7 @@ const PB = (() => {
   // Digits that show an interval: three where an end lies within a hundredth of zero, at most four until ends that differ show it.
   const enough = (low, high) => {
     const least = Math.abs(low) < 0.01 || Math.abs(high) < 0.01 ? 3 : 2;
-    return low === high ? least : [least, 3].find((n) => low.toFixed(n) !== high.toFixed(n)) ?? 4;
+    return low === high ? least : [least, 3].find((n) => signed(low, n) !== signed(high, n)) ?? 4;
   };
   // What rounds to zero has no sign.
   const signed = (value, digits = 3) => { const text = Math.abs(value).toFixed(digits); return Number(text) ? (value < 0 ? "−" : "+") + text : text; };

@@ -47,6 +47,8 @@ PB.table = (box, { columns, rows, filters = [], search = null, page = 50, initia
       const value = state.picked.get(f.name);
       return value === "" || (f.test ? f.test(row, value) : f.of(row) === value);
     }) && words.every((w) => search(row).toLowerCase().includes(w)));
+    live = columns.filter((column) => !column.optional || shown.some((row) => PB.known(column.value(row))));
+    if (state.sort && !live.includes(state.sort)) state.sort = null;  // its head is gone
     if (state.sort) {
       const { value } = state.sort, sign = state.down ? -1 : 1;
       shown.sort((a, b) => {
@@ -61,7 +63,6 @@ PB.table = (box, { columns, rows, filters = [], search = null, page = 50, initia
       const arrow = head.querySelector(".arrow");
       if (arrow) arrow.textContent = mine ? (state.down ? " ↓" : " ↑") : "";
     });
-    live = columns.filter((column) => !column.optional || shown.some((row) => PB.known(column.value(row))));
     heads.forEach((head, i) => { head.hidden = !live.includes(columns[i]); });
     draw();
   }
