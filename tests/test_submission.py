@@ -31,6 +31,7 @@ from probebench.leaderboard.submission.submit import (
     cells_csv,
     compact,
     decisions_bytes,
+    only_adds,
     refusals,
     write_submission,
 )
@@ -183,6 +184,28 @@ def test_a_row_is_not_replaced_by_another_draw(run, tmp_path):
     other = run_directory(tmp_path / "other", seed=1)
     with pytest.raises(BadFileError, match="holds another run"):
         write_submission(Run.load(other), tmp_path)
+
+
+def test_a_row_is_taken_again_where_the_run_only_adds_to_it(run):
+    old = Run.load(run).record
+
+    def made(change):
+        plain = old.plain()
+        plain["key"] = "0" * 64
+        change(plain)
+        return type(old).from_plain(plain)
+
+    def worse(plain):
+        own = next(d for d in plain["detectors"] if d["kind"] == "baseline")
+        own["auroc"] -= 0.01
+
+    assert only_adds(old, old) and only_adds(made(lambda plain: None), old)
+    assert only_adds(made(lambda p: p["detectors"].append({**p["detectors"][0], "name": "x"})), old)
+    assert not only_adds(made(lambda p: p["detectors"].pop()), old), "one is gone"
+    assert not only_adds(made(worse), old), "a baseline is lower"
+    assert not only_adds(made(lambda p: p["selection"].update(test_auroc=0.99)), old)
+    assert not only_adds(made(lambda p: p["selection"].update(layer="emb")), old)
+    assert not only_adds(made(lambda p: p["data"].update(sha256="1" * 64)), old)
 
 
 def test_decisions_of_ten_thousand_examples_stay_below_two_megabytes():

@@ -30,11 +30,14 @@ from probebench.record.run import Run
 from probebench.record.schema import PROTOCOL_VERSION, Record
 from probebench.scoring.comparison import SHUFFLED
 from probebench.tasks.schema import list_tasks
+from probebench.text import as_float
 
 ADDITIVE = frozenset(o.name for o in OPTIONS if o.changes == "adds")
 """Options that add to a run and change none of its numbers."""
 FINER = {"states_dtype": "float32"}
 """Settings under which the same vectors are kept with more digits: some models leave float16."""
+REPEATED = 0.001
+"""How far an AUROC may be off when a run is made again elsewhere: less than is printed."""
 FORMAT = 1
 """Of the files of a submission."""
 SETTINGS = ("task", "seed", "probe", "solver", "overrides")
@@ -144,7 +147,7 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
     record = run.record
     folder = root / f"v{record.protocol_version}" / model_folder(record.model)
     folder /= task_folder(record.task.name, record.task.version or 0)
-    if (folder / RECORD).exists() and Run.load(folder).record.key != record.key:
+    if (folder / RECORD).exists() and not only_adds(record, Run.load(folder).record):
         raise BadFileError(
             f"{folder} holds another run of this model and task. A row is not replaced by a better "
             "draw; docs/leaderboard.md says how a wrong one is corrected."
@@ -153,6 +156,25 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
     write_atomic(folder / CELLS, cells_csv(run.scores).encode())
     write_json(folder / RECORD, submitted_record(record))
     return folder
+
+
+def only_adds(new: Record, old: Record) -> bool:
+    """Is it the run of a row, or that run with more beside it, such as `--repeat-splits`: the same
+    examples, cell and figures, and every detector that was there?"""
+    if new.key == old.key:
+        return True
+    found, a, b = {d.name: d for d in new.detectors}, new.selection, old.selection
+    return (
+        (new.data.sha256, new.task.hash, new.counts) == (old.data.sha256, old.task.hash, old.counts)
+        and (a.site, a.layer, a.position) == (b.site, b.layer, b.position)
+        and abs(as_float(a.test_auroc) - as_float(b.test_auroc)) <= REPEATED
+        and all(
+            (own := found.get(d.name)) is not None
+            and own.n == d.n
+            and abs(own.auroc - d.auroc) <= REPEATED
+            for d in old.detectors
+        )
+    )
 
 
 def submitted_record(record: Record) -> dict[str, Any]:
