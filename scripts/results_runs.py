@@ -89,10 +89,11 @@ def keep(run: Run, folder: Path = KEPT) -> Path:
     record, own = submitted_record(run.record), run.record.settings
     files = own.get("data")
     names = [Path(file).name for file in ([files] if isinstance(files, str) else files or ())]
-    for told in (record["settings"], record["settings"]["overrides"]):
-        if "data" in told or told is record["settings"]:
-            told["data"] = names or None
-    record["settings"]["limit"] = own.get("limit")
+    told = {"data": names or None, "limit": own.get("limit")}
+    overrides = record["settings"]["overrides"]
+    if "data" in overrides:
+        overrides = {**overrides, "data": told["data"]}
+    record["settings"] |= {**told, "overrides": overrides}
     write_json(folder / RECORD, record)
     return folder
 
@@ -127,13 +128,18 @@ class Shelf:
 def ordered(folder: Path) -> list[Run]:
     """What is kept below a folder, in the order of tasks."""
     found = [Kept.load(path.parent) for path in folder.glob(f"*/*/{RECORD}")]
-    return sorted(found, key=lambda run: (place(run.record.task.name), short(run)))
+    return in_order(found)
 
 
 def finished(folder: Path) -> list[Run]:
     """Finished runs as scripts/real_rows.sh lays them out, in the order of tasks."""
     found = [run for path in folder.glob("*/*") if (run := Run.there(path))]
-    return sorted(found, key=lambda run: (place(run.record.task.name), short(run)))
+    return in_order(found)
+
+
+def in_order(runs: Sequence[Run]) -> list[Run]:
+    """By task, then by model."""
+    return sorted(runs, key=lambda run: (place(run.record.task.name), short(run)))
 
 
 def unranked(run: Run) -> bool:

@@ -99,7 +99,7 @@ def test_a_model_page_begins_with_the_widest_margin(tmp_path):
     hardest = {r.run: r for r in rows if r.kind == "baseline"}
     told = sorted(said(rows, hardest, {}), key=widest_margin_first)
     assert [s.run.task for s in told] == ["places", "people"]
-    assert (t := tally(told)).better == t.level == 1 and t.worse == 0
+    assert (t := tally(told)).better == t.undecided == 1 and t.worse == 0
     folder = build_site(tmp_path, [known, found])
     text = page(folder, "models/m.html")
     assert text.index("<b>places") < text.index("<b>people") < text.index('id="map"')

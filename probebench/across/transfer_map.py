@@ -10,12 +10,16 @@ import pandas as pd
 
 from probebench.across.transfer import AT, OTHERS, transfer
 from probebench.files import make_folder, write_atomic
-from probebench.maps.colours import below_chance
 from probebench.maps.heatmap import plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.record.run import Run
 from probebench.record.schema import Record
-from probebench.record.shown.captions import VIOLET, parts_words, probe_words, version_words
+from probebench.record.shown.captions import (
+    parts_words,
+    probe_words,
+    undefined_words,
+    version_words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,10 +88,7 @@ def draw_transfer(
     if OTHERS in set(table.train_task):
         lines.append("Lowest row: one probe of all tasks but the tested one.")
     matrix = transfer_matrix(table, at=at)
-    if matrix.isna().to_numpy().any():
-        lines.append("Grey: not defined.")
-    if below_chance(matrix):
-        lines.append(VIOLET)
+    lines += undefined_words(matrix)
     settings = {
         "title": f"{record.model.name}: transfer between tasks",
         "caption": "\n".join([*lines, *parts_words(records), version_words(record)]),

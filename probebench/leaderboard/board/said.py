@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from probebench.leaderboard.board.rows import BoardRow, Run, best_first
 from probebench.models.blocks.layouts import SITES
+from probebench.record.claims import outcome
 from probebench.record.parts.measured import CellName
 from probebench.record.words import Terms, terms_of
 from probebench.states.positions import POSITIONS
@@ -30,11 +31,12 @@ class Said:
 
     @property
     def verdict(self) -> str | None:
-        """`better`, `level` or `worse` than the baseline, by that interval; None without one."""
+        """`better` or `worse` than the baseline by that interval, or `undecided`; None without
+        one."""
         b = self.baseline
         if b is None or b.difference_low is None or b.difference_high is None:
             return None
-        return "better" if b.difference_low > 0 else "worse" if b.difference_high < 0 else "level"
+        return outcome((b.difference_low, b.difference_high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,13 @@ class Tally:
     """How many runs beat their hardest baseline."""
 
     better: int
-    level: int
+    undecided: int
     worse: int
 
     @property
     def n(self) -> int:
         """Runs with an interval."""
-        return self.better + self.level + self.worse
+        return self.better + self.undecided + self.worse
 
 
 def said(
@@ -79,7 +81,7 @@ def widest_margin_first(s: Said) -> tuple[float, float]:
 def tally(runs: Sequence[Said]) -> Tally:
     """The verdicts, counted."""
     verdicts = [s.verdict for s in runs]
-    return Tally(*map(verdicts.count, ("better", "level", "worse")))
+    return Tally(*map(verdicts.count, ("better", "undecided", "worse")))
 
 
 def stream_words(cell: CellName, n_layers: int | None) -> str:
@@ -102,8 +104,8 @@ def token_words(position: str) -> str:
 def glossary() -> list[tuple[str, str]]:
     """Names of positions and their meanings; those counted from the end share a line."""
     named = [(p.name, p.meaning) for p in POSITIONS.values() if not p.name.startswith("-")]
-    ends = [name for name in POSITIONS if name.startswith("-")]
-    counted = f"{ends[0]} ... {ends[-1]}"
+    first, *_, last = [name for name in POSITIONS if name.startswith("-")]
+    counted = f"{first} ... {last}"
     words = "Token counted from the end of the sequence, the stop token included: -1 is the last."
     return [*named, (counted, words)]
 

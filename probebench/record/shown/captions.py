@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from probebench.maps.colours import below_chance
 from probebench.record.claims import p_words
 from probebench.record.parts.measured import TestedCell
 from probebench.record.schema import Record
@@ -35,6 +36,12 @@ def parts_words(records: Sequence[Record]) -> list[str]:
         return [f"Examples of each task: {words}." for words in set(said.values()) if words]
     named = [f"{name}: {words}" for name, words in said.items() if words]
     return [f"Examples of {'; of '.join(named)}."]
+
+
+def undefined_words(matrix: pd.DataFrame) -> list[str]:
+    """What grey and violet mean on a map of transfer, of those that are on it."""
+    grey = ["Grey: not defined."] if matrix.isna().to_numpy().any() else []
+    return [*grey, *([VIOLET] if below_chance(matrix) else [])]
 
 
 def version_words(record: Record) -> str:

@@ -7,11 +7,10 @@ from functools import partial
 
 import pandas as pd
 
-from probebench.maps.colours import below_chance
 from probebench.maps.heatmap import plot_transfer
 from probebench.record.claims import headline
 from probebench.record.run import Run
-from probebench.record.shown.captions import VIOLET
+from probebench.record.shown.captions import undefined_words
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -87,12 +86,8 @@ def transfer_section(matrix: pd.DataFrame) -> Section:
     )
     if n := matrix.attrs.get("n"):
         caption += f" n = {n[0]:,} to {n[1]:,} test examples per cell; transfer.csv has each."
-    if matrix.isna().to_numpy().any():
-        caption += " Grey: not defined."
-    if below_chance(matrix):
-        caption += f" {VIOLET}"
     figure = Figure(
-        caption,
+        " ".join([caption, *undefined_words(matrix)]),
         f"Heatmap of test AUROC, {spread(matrix, 'train task', 'test task')}",
         partial(plot_transfer, matrix),
         wide=True,
