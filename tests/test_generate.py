@@ -184,15 +184,16 @@ def test_what_lives_at_once_is_counted_with_and_without_numbers(loaded):
 
 def test_the_budget_of_a_cpu_shrinks_with_free_memory_only(loaded):
     from probebench.models.passes.bare import counted, first_pass
-    from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
+    from probebench.models.passes.batches import HOST_EXAMPLES, HOST_TOKENS
     from probebench.models.passes.memory import host_budget
 
     handle = loaded("llama").handle
-    assert host_budget(handle, 40, 2**40) == Budget(BATCH_TOKENS, MAX_BATCH)
-    whole = BATCH_TOKENS // 40
-    assert counted(handle, first_pass(whole, 40))[0] < 2**26  # what it takes to be sure uncounted
+    assert host_budget(handle, 40, 2**40) == Budget(HOST_TOKENS, HOST_EXAMPLES)
+    whole = HOST_TOKENS // 40
+    assert counted(handle, first_pass(whole, 40))[0] < 2**27  # what it takes to be sure uncounted
     small = host_budget(handle, 40, 2**21)
-    assert 40 < small.tokens < BATCH_TOKENS
+    assert 40 < small.tokens < HOST_TOKENS
+    assert small == host_budget(handle, 40, 2**21 + 2**14)  # a power of two
     rows = small.tokens // 40
     assert counted(handle, first_pass(rows, 40))[0] <= 2**20
     assert host_budget(handle, 40, 0).tokens == 1  # one example at a time

@@ -26,7 +26,12 @@ from probebench.stages.states import hidden_states
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_disk_is_exact_and_memory_within_a_fifth(tmp_path, dtype, monkeypatch):
     settings = Options(
-        ModelSpec("tiny", device="cpu"), "people", limit=300, states_dtype=dtype, out=str(tmp_path)
+        ModelSpec("tiny", device="cpu"),
+        "people",
+        limit=300,
+        max_new_tokens=8,  # what is said is of answers that are as long as they may be
+        states_dtype=dtype,
+        out=str(tmp_path),
     )
     loads = []
     monkeypatch.setattr(

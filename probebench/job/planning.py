@@ -18,7 +18,7 @@ from probebench.models.generate import pick_generation
 from probebench.models.handles import ModelHandle
 from probebench.models.inference import find_inference
 from probebench.models.loading import Find, find_model
-from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH
+from probebench.models.passes.batches import HOST_EXAMPLES, HOST_TOKENS
 from probebench.models.passes.embed import find_encoder
 from probebench.models.passes.padding import alike_key
 from probebench.models.untrained import check_untrained
@@ -251,7 +251,7 @@ def answer_inputs(
         "task": task.hash if task else None,
         "data": questions.facts["sha256"],
         "prompts": content_key({"ids": questions.prompt_ids}),
-        "batching": [BATCH_TOKENS, MAX_BATCH, SHARD],
+        "batching": [HOST_TOKENS, HOST_EXAMPLES, SHARD],
         "generation": generation,
         **alike_key(handle.skeleton.config),
         "given": questions.given is not None,

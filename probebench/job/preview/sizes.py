@@ -24,20 +24,25 @@ import torch
 
 from probebench.files import elsewhere
 from probebench.job.preview.timing import batches_of
+from probebench.models.decoding.columns import SLACK
+from probebench.models.decoding.continuous import READ_AT_ONCE
 from probebench.models.handles import ModelHandle
-from probebench.models.passes.bare import first_pass, held, last_step, plain_pass
+from probebench.models.passes.bare import Pass, first_pass, held, last_step, plain_pass
 from probebench.models.passes.batches import Budget
 from probebench.models.passes.head import chunk_rows
 from probebench.models.passes.memory import (
     MOST_EXAMPLES,
+    MOST_TOKENS,
     PROBE_ROWS,
     SHARE,
     Slope,
     gpu_free,
     host_budget,
     host_free,
+    power_of_two,
     weights_size,
 )
+from probebench.models.passes.padding import known_alike
 from probebench.probes.fit import fit_cell
 from probebench.probes.kinds import Probe
 from probebench.probes.labels import Labels
@@ -115,7 +120,7 @@ def planned_budget(handle: ModelHandle, longest: int) -> Budget:
     peaks = [(n * longest, peak) for n, peak in zip(PROBE_ROWS, found, strict=True)]
     free = min(gpu_free().values()) - weights_size(handle) / max(torch.cuda.device_count(), 1)
     tokens = Slope.through(*peaks).tokens(free * SHARE)
-    return Budget(2 ** int(math.log2(max(tokens, 1))), MOST_EXAMPLES)
+    return Budget(power_of_two(min(tokens, MOST_TOKENS)), MOST_EXAMPLES)
 
 
 def device_memory(
@@ -142,12 +147,34 @@ def device_memory(
     wanted = [plain_pass(rows, longest, chunk, _vocabulary(handle))]
     if new:
         rows, longest = max(batches_of(whole, budget), key=lambda b: b[0] * b[1])
-        wide = _vocabulary(handle)
-        wanted += [first_pass(rows, longest - new, wide), last_step(rows, longest, wide)]
+        wide, prompt = _vocabulary(handle), longest - new
+        wanted.append(last_step(rows, longest, wide))
+        wanted += _first_passes(handle, rows, prompt, new)
     reading, *answering = held(handle, *wanted)
     if max(answering, default=0) > reading:
         return Memory(weights_size(handle), max(answering), "generating answers")
     return Memory(weights_size(handle), reading, "reading hidden states")
+
+
+def _first_passes(handle: ModelHandle, rows: int, prompt: int, new: int) -> list[Pass]:
+    """Reading the prompts of a batch: at once, or, on a CPU where prompts of any length go
+    together, in groups, whose cache is copied behind that of the rows which are there already."""
+    wide, group = _vocabulary(handle), min(max(READ_AT_ONCE // prompt, 1), rows)
+    on_gpu = handle.placement.device.type == "cuda"
+    if on_gpu or known_alike(handle.skeleton.config) != "any":
+        return [first_pass(rows, prompt, wide)]
+    there = last_step(rows, prompt + max(new, SLACK) + 1).before
+    read = last_step(group, prompt + 1).before
+    assert there is not None and read is not None  # they make caches
+
+    def both(model: Any, n: int) -> Any:
+        return there(model, n), read(model, group)
+
+    found = [first_pass(group, prompt, wide), Pass(rows, lambda *_: None, both)]
+    if beside := min(group, rows - group):
+        one = first_pass(beside, prompt, wide)
+        found.append(Pass(rows, lambda model, _, cache: one.run(model, beside, cache), there))
+    return found
 
 
 def _vocabulary(handle: ModelHandle) -> int:

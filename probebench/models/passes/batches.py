@@ -18,6 +18,9 @@ BATCH_TOKENS = 8192
 """Prompt and answer tokens of one batch, padding included, where memory is not asked."""
 MAX_BATCH = 128
 """Examples of one batch, where memory is not asked."""
+HOST_TOKENS, HOST_EXAMPLES = 2**16, 256
+"""The same of answers on a CPU that has the memory. A step of decoding reads all weights, whether
+for twenty rows or for two hundred (scripts/bench_batches.py)."""
 T = TypeVar("T")
 E = TypeVar("E")
 R = TypeVar("R", covariant=True)

@@ -3,7 +3,6 @@ batch that fits into it."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from probebench.models.handles import LoadedModel, ModelHandle
 from probebench.models.passes.bare import cached_pass, counted, first_pass
-from probebench.models.passes.batches import BATCH_TOKENS, MAX_BATCH, Budget, attempt
+from probebench.models.passes.batches import HOST_EXAMPLES, HOST_TOKENS, Budget, attempt
 
 SHARE = 0.7
 """Of the free memory that a batch may take; the rest is for what a probe pass cannot show, such as
@@ -85,9 +84,8 @@ def probe_budget(loaded: LoadedModel, longest: int) -> Budget:
     """What a batch may hold whose sequences have up to `longest` tokens.
 
     A pass over whole sequences with a cache holds more at once than decoding them token by token.
-    On a GPU two small ones are measured, and the budget is what fits into its free memory, rounded
-    down to a power of two. On a CPU, where larger batches gain nothing, they are counted, and the
-    budget is the fixed one unless it does not fit.
+    On a GPU two small ones are measured, on a CPU they are counted, and the budget is what fits
+    into its free memory, rounded down to a power of two.
     """
     if loaded.device.type != "cuda":
         return host_budget(loaded.handle, longest, host_free())
@@ -103,23 +101,27 @@ def probe_budget(loaded: LoadedModel, longest: int) -> Budget:
         Slope.through(*((n, p[i]) for n, p in peaks)).tokens(room * SHARE)
         for i, room in gpu_free().items()
     ]
-    tokens = 2 ** int(math.log2(max(min(fits), 1)))
-    return Budget(min(tokens, MOST_TOKENS), MOST_EXAMPLES)
+    return Budget(power_of_two(min(*fits, MOST_TOKENS)), MOST_EXAMPLES)
+
+
+def power_of_two(tokens: int) -> int:
+    """Rounded down, so that a little less free memory finds the same budget; at least 1."""
+    return 1 << max(tokens.bit_length() - 1, 0)
 
 
 def host_budget(handle: ModelHandle, longest: int, free: int) -> Budget:
-    """The fixed budget, or less where `free` bytes are too few for it."""
+    """What a CPU gains from, or less where `free` bytes are too few for it."""
     text: Any = handle.skeleton.config.get_text_config()
     inner = getattr(text, "intermediate_size", 0) or 0  # Gemma 3n lists one of each layer
     wide = max(*(inner if isinstance(inner, (list, tuple)) else [inner]), 4 * text.hidden_size)
     # more than any pass holds: keys and values of every layer, a few copies of a block's widest
     # values, scores of the last token
     generous = (
-        8 * BATCH_TOKENS * (text.num_hidden_layers * text.hidden_size + 8 * wide)
-        + 32 * MAX_BATCH * text.vocab_size
+        8 * HOST_TOKENS * (text.num_hidden_layers * text.hidden_size + 8 * wide)
+        + 32 * HOST_EXAMPLES * text.vocab_size
     )
     if generous < free * HOST_SHARE:
-        return Budget()
+        return Budget(HOST_TOKENS, HOST_EXAMPLES)
     try:
         peaks = list(
             zip(
@@ -132,6 +134,5 @@ def host_budget(handle: ModelHandle, longest: int, free: int) -> Budget:
         Exception
     ):  # an architecture that looks at its numbers cannot be counted without any; halving is left
         return Budget()
-    return Budget(
-        max(min(Slope.through(*peaks).tokens(free * HOST_SHARE), BATCH_TOKENS), 1), MAX_BATCH
-    )
+    fits = Slope.through(*peaks).tokens(free * HOST_SHARE)
+    return Budget(power_of_two(min(fits, HOST_TOKENS)), HOST_EXAMPLES)
