@@ -163,6 +163,11 @@ class LabelledAnswer:
         """Did the answer end because it was as long as it may be?"""
         return not (self.answer.stopped or self.ended)
 
+    @property
+    def empty(self) -> bool:
+        """Did it end before anything was said?"""
+        return not self.answer.text.strip()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HiddenStates:

@@ -260,6 +260,11 @@ def made(labels, splits=None, *, stopped=True, text="Blue."):
         ),
         ([1] * 9 + [0] * 60, {"text": "I don't know."}, ["60 of them refusals", "wrong, refusal"]),
         ([1] * 9 + [0] * 60, {"brought": True}, ["--answers FILE with more rows"]),
+        (
+            [1] * 9 + [0] * 60,
+            {"text": " "},
+            ["0 cut off at 9 tokens, 60 empty", "a prompt that this model answers"],
+        ),
     ],
 )
 def test_a_refusal_says_how_many_and_what_was_said(labels, options, wanted):

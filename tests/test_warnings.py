@@ -190,6 +190,7 @@ FAULTS = {
         "1425 of 1500 answers are correct",
     ),
     "cut off": ({"counts.all.not_stopped": 400}, "400 of 1500 answers ran into max_new_tokens"),
+    "empty": ({"counts.all.empty": 400}, "400 of 1500 answers are empty and count as wrong"),
     "exact answers": (
         {"counts.all.exact_found.wrong": {"rate": 0.8}},
         "found in 100% of correct and 80% of wrong",

@@ -75,6 +75,7 @@ def _count(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:
         "groups": len({a.example.group for a in answers}),
         "refused": sum(a.refused for a in answers),
         "not_stopped": sum(a.cut_off for a in answers),
+        "empty": sum(a.empty for a in answers),
         "thinking": sum(
             bool(a.tokens.thinking and a.tokens.thinking.first is not None) for a in answers
         ),

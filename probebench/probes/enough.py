@@ -120,6 +120,8 @@ def _counted(answers: Sequence[LabelledAnswer], asked: Circumstances) -> str:
         details.append(f"{sum(a.refused for a in answers)} of them refusals")
     limit = f" at {asked.max_new_tokens} tokens" if asked.max_new_tokens else ""
     details.append(f"{sum(cut_off(a, asked) for a in answers)} cut off{limit}")
+    if empty := sum(a.empty for a in answers):
+        details.append(f"{empty} empty")
     return f"{right} correct and {len(answers) - right} wrong answers ({', '.join(details)})"
 
 
@@ -148,6 +150,11 @@ def _way(
         and asked.max_new_tokens
     ):
         return f"{what}or room for whole answers: most were cut off (--max-new-tokens N)."
+    if 2 * sum(a.empty for a in answers) > n and not asked.brought:
+        return (
+            f"{what}or a prompt that this model answers: most answers are empty, because the first "
+            "thing that it wrote ends an answer (`stop` of the task file, or the model's own end)."
+        )
     if asked.statements or asked.brought:
         rows = (
             "rows of both classes" if min(right, n - right) == 0 else "more rows of the rarer class"

@@ -157,8 +157,7 @@ def _confounded(run: Concern) -> Iterator[str]:
                 f"n = {part.n})."
             )
     if flag and flag.flag:
-        rate = flag.all.rate
-        seen = "" if rate is None else f" (an accepted one in {rate:.0%} of prompts)"
+        seen = f" (an accepted one in {flag.all.rate:.0%} of prompts)" if flag.all.rate else ""
         yield f"The answer stands in the prompt{seen}: the probe may read whether it was copied."
 
 
@@ -169,14 +168,15 @@ def _names(features: Sequence[str]) -> str:
 
 @concern
 def _classes(run: Concern) -> Iterator[str]:
-    """Balance, answers cut off, and exact answers found more often in one class."""
+    """Balance, answers cut off or empty, and exact answers found more often in one class."""
     every = run.record.counts.all
     if not BALANCED[0] <= as_float(every.accuracy) <= BALANCED[1]:
         yield f"Classes are unbalanced: {every.correct} of {every.n} answers are correct."
-    if every.not_stopped > 0.1 * every.n and run.record.task.kind != "statements":
-        yield (
-            f"{every.not_stopped} of {every.n} answers ran into max_new_tokens and were cut off."
-        )
+    cut = 0 if run.record.task.kind == "statements" else every.not_stopped
+    if cut > 0.1 * every.n:
+        yield f"{cut} of {every.n} answers ran into max_new_tokens and were cut off."
+    if every.empty > 0.1 * every.n:
+        yield f"{every.empty} of {every.n} answers are empty and count as wrong."
     found = every.exact_found
     rates = [as_float(found[c].rate if found else None) for c in ("correct", "wrong")]
     if abs(rates[0] - rates[1]) > RATE_APART:

@@ -3,11 +3,13 @@ file and the site are made from."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from probebench.leaderboard.board.models import Model
 from probebench.metrics.intervals import wilson
+from probebench.record.claims import Outcome, outcome
 from probebench.record.parts.measured import CellName
 from probebench.types import Interval
 
@@ -145,7 +147,7 @@ class Board:
     def duels(self) -> list[Duel]:
         """The probe against every other detector with paired intervals, in the order of first
         appearance."""
-        counts: dict[str, list[int]] = {}
+        counts: dict[str, Counter[Outcome]] = {}
         labels: dict[str, str] = {}
         for row in self.rows:
             if (
@@ -159,11 +161,18 @@ class Board:
                 # an ensemble of cells is no simpler than the probe, and a control is no signal
                 continue
             labels.setdefault(row.detector, row.label)
-            count = counts.setdefault(row.detector, [0, 0, 0])
-            count[0 if row.difference_low > 0 else 2 if row.difference_high < 0 else 1] += 1
+            found = outcome((row.difference_low, row.difference_high))
+            counts.setdefault(row.detector, Counter())[found] += 1
         return [
-            Duel(name, labels[name], better, level, worse, wilson(better, better + level + worse))
-            for name, (better, level, worse) in counts.items()
+            Duel(
+                name,
+                labels[name],
+                count["better"],
+                count["undecided"],
+                count["worse"],
+                wilson(count["better"], count.total()),
+            )
+            for name, count in counts.items()
         ]
 
 

@@ -64,6 +64,8 @@ class Counts(Part):
     refused: Count
     not_stopped: Count
     """Answers without a stop token."""
+    empty: Count = 0
+    """Answers that ended before anything was said."""
     thinking: Count = 0
     exact_found: FoundByClass | None = None
 

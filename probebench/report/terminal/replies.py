@@ -118,12 +118,14 @@ def reply_lines(replies: Sequence[Reply], limit: int | None = None) -> Iterator[
         yield "No answers of this kind."
         return
     right, cut = sum(r.label for r in replies), sum(r.cut_off for r in replies)
+    empty = sum(not r.answer.strip() for r in replies)
     if replies[0].statement:
         yield f"{len(replies):,} statements: {right:,} true, {len(replies) - right:,} false."
     else:
         yield (
             f"{len(replies):,} answers: {right:,} correct, {len(replies) - right:,} wrong "
-            f"({sum(r.refused for r in replies):,} refusals, {cut:,} cut off)."
+            f"({sum(r.refused for r in replies):,} refusals, {cut:,} cut off"
+            f"{f', {empty:,} empty' if empty else ''})."
         )
     for i, r in enumerate(replies[:limit], start=1):
         yield ""

@@ -55,10 +55,8 @@
       const known = [x.low, x.high, y.low, y.high].every(PB.known);
       const half = known ? spread(x, y) : null;
       const [low, high] = known ? [difference - half, difference + half] : [null, null];
-      const words = PB.span(low, high);
-      const clear = known && (low > 0 || high < 0);
       return PB.el("tr", {}, PB.el("th", { scope: "row" }, PB.taskLink(x.task, x.taskSlug), " ", PB.tag(x.published ? "published" : x.tier)), 
-        PB.el("td", {}, PB.el("div", { class: "figure" }, PB.el("span", { class: clear ? "clear" : null }, PB.el("span", { class: "num" }, PB.signed(difference)), " ", PB.el("span", { class: "interval" }, words)),
+        PB.el("td", {}, PB.el("div", { class: "figure" }, PB.paired(difference, low, high),
           PB.glyph(around, difference, low, high, 0))),
         PB.el("td", {}, ...figure(x)), PB.el("td", {}, ...figure(y)));
     });

@@ -95,10 +95,12 @@ const PB = (() => {
   }
 
   // The run's probe minus this detector, on the same examples.
-  function difference(row) {
-    if (!known(row.difference)) return el("span", { class: "absent" }, "–");
-    const clear = known(row.differenceLow) && (row.differenceLow > 0 || row.differenceHigh < 0);
-    return el("span", { class: clear ? "clear" : null }, el("span", { class: "num" }, signed(row.difference)), " ", el("span", { class: "interval" }, span(row.differenceLow, row.differenceHigh)));
+  const difference = (row) => known(row.difference) ? paired(row.difference, row.differenceLow, row.differenceHigh) : el("span", { class: "absent" }, "–");
+
+  // A difference with its interval, strong where that leaves zero out.
+  function paired(value, low, high) {
+    const clear = known(low) && known(high) && (low > 0 || high < 0);
+    return el("span", { class: clear ? "clear" : null }, el("span", { class: "num" }, signed(value)), " ", el("span", { class: "interval" }, span(low, high)));
   }
 
   function auroc(row, scale) {
@@ -115,5 +117,5 @@ const PB = (() => {
   }
 
   const dark = () => getComputedStyle(document.documentElement).getPropertyValue("--dark").trim() === "1";
-  return { put, load, el, known, figure, interval, signed, span, count, size, modelLink, taskLink, tag, glyph, records, rank, difference, auroc, aurocScale, dark, get: (key) => store.get(key) };
+  return { put, load, el, known, figure, interval, signed, count, size, modelLink, taskLink, tag, glyph, records, rank, difference, paired, auroc, aurocScale, dark, get: (key) => store.get(key) };
 })();
