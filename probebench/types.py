@@ -3,7 +3,7 @@ never a number."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -297,9 +297,3 @@ def layer_name(layer: int) -> str:
 def layer_number(name: str) -> int:
     """The layer of such a name."""
     return EMB if name == "emb" else int(name)
-
-
-def split_index(splits: Sequence[SplitName]) -> dict[SplitName, NDArray[np.int64]]:
-    """Example indices of each split."""
-    names = np.asarray(splits)
-    return {name: np.flatnonzero(names == name) for name in SPLITS}

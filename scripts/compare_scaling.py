@@ -17,9 +17,10 @@ from sklearn.linear_model import LogisticRegression
 
 from probebench.metrics.auroc import auroc
 from probebench.probes.kinds import C_GRID
+from probebench.probes.labels import split_index
 from probebench.record.run import Run
 from probebench.states.reader import StatesReader
-from probebench.types import EMB, split_index
+from probebench.types import EMB
 
 
 def fit(X: np.ndarray, y: np.ndarray, rows: dict, one_scale: bool) -> tuple[float, float]:

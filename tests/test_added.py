@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from probebench.probes.labels import split_index
 from probebench.scoring.added import added, partial_correlations
 from probebench.scoring.comparison import evaluate_detectors
 from probebench.tasks.split import split_of
-from probebench.types import Detector, split_index
+from probebench.types import Detector
 
 N = 3000
 GROUPS = [f"g{i // 2}" for i in range(N)]

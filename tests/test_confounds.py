@@ -7,14 +7,14 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from probebench.metrics.auroc import auroc
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.studies.confounds.features import Features, features
 from probebench.studies.confounds.prompt import answer_in_prompt
 from probebench.studies.confounds.regress import expanded, residual
 from probebench.studies.confounds.strata import strata, within
 from probebench.studies.confounds.study import linear, model_of
 from probebench.tasks.split import split_of
-from probebench.types import Answer, Example, LabelledAnswer, TokenizedAnswer, split_index
+from probebench.types import Answer, Example, LabelledAnswer, TokenizedAnswer
 
 N = 3000
 RNG = np.random.default_rng(0)

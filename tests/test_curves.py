@@ -7,10 +7,10 @@ from probebench.errors import UsageError
 from probebench.metrics.auroc import auroc
 from probebench.probes.fit import Job, fit_cell
 from probebench.probes.kinds import get_probe
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.studies.curves import check_sizes, learning_curve, nested
 from probebench.tasks.split import split_of
-from probebench.types import Cell, split_index
+from probebench.types import Cell
 
 N, WIDTH = 2400, 40
 CELL = Cell("resid", 1, "-1")

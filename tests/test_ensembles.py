@@ -10,10 +10,10 @@ from probebench.detectors import suite
 from probebench.detectors.ensembles import candidates, present_mean
 from probebench.metrics.auroc import auroc
 from probebench.metrics.ranking import alarm_threshold
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.states.positions import PUBLISHED as POSITIONS_15
 from probebench.tasks.split import split_of
-from probebench.types import EMB, Cell, CellFit, split_index
+from probebench.types import EMB, Cell, CellFit
 
 N = 3000
 GROUPS = tuple(f"g{i // 2}" for i in range(N))

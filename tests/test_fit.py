@@ -9,13 +9,13 @@ from probebench.metrics.auroc import auroc
 from probebench.probes.choose import choose, first_best, fit_features
 from probebench.probes.fit import Job, fit_cell, fit_cells, project
 from probebench.probes.kinds import C_GRID, PROBES, Probe, get_probe
-from probebench.probes.labels import Labels, why_masked
+from probebench.probes.labels import Labels, split_index, why_masked
 from probebench.probes.many_fits import decide
 from probebench.scoring.select import select
 from probebench.states.reader import SiteLayout, StatesReader
 from probebench.states.shards import states_bytes
 from probebench.tasks.split import split_of
-from probebench.types import EMB, Cell, split_index
+from probebench.types import EMB, Cell
 
 N, WIDTH = 900, 12
 POSITIONS = ("last_q", "exact_answer_last", "-1")

@@ -13,10 +13,9 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import bootstrap_interval
 from probebench.probes.fit import Job, fit_cell
 from probebench.probes.kinds import get_probe
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.studies.noise import attenuation, label_noise
 from probebench.tasks.split import split_of
-from probebench.types import split_index
 
 N = 6000
 

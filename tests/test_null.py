@@ -9,9 +9,9 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
 from probebench.probes.fit import fit_cell
 from probebench.probes.kinds import get_probe
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.tasks.split import split_of
-from probebench.types import Cell, split_index
+from probebench.types import Cell
 
 N, WIDTH, CELLS, MAPS, SHUFFLES = 240, 5, 6, 200, 39
 GROUPS = tuple(f"g{i // 2}" for i in range(N))

@@ -9,7 +9,7 @@ import pytest
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.scoring.matrix import score_matrix
 from probebench.scoring.select import select
 from probebench.states.positions import POSITIONS, PUBLISHED
@@ -23,7 +23,7 @@ from probebench.studies.readable import (
     split_auroc,
 )
 from probebench.tasks.split import split_of
-from probebench.types import EMB, Cell, CellFit, Detector, split_index
+from probebench.types import EMB, Cell, CellFit, Detector
 
 N = 2000
 GROUPS = tuple(f"g{i // 2}" for i in range(N))

@@ -9,12 +9,12 @@ from probebench.files import clean_json
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.probes.choose import with_bars
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.scoring.comparison import SHUFFLED, detector_facts, evaluate_detectors
 from probebench.scoring.matrix import score_matrix
 from probebench.scoring.select import select
 from probebench.tasks.split import split_of
-from probebench.types import EMB, Cell, CellFit, Detector, split_index
+from probebench.types import EMB, Cell, CellFit, Detector
 
 N = 600
 GROUPS = [f"g{i // 2}" for i in range(N)]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from probebench.detectors.registry import Description, Need, Scores, detector
 from probebench.metrics.auroc import auroc
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.probes.stacking import FOLDS, stack
 from probebench.states.positions import POSITIONS
-from probebench.types import EMB, CellFit, Floats, When, split_index
+from probebench.types import EMB, CellFit, Floats, When
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData

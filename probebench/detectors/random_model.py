@@ -13,6 +13,7 @@ from probebench.detectors.registry import Description, Scores, detector
 from probebench.metrics.auroc import auroc
 from probebench.models.blocks.sites import plan_sites
 from probebench.probes.fit import Job
+from probebench.probes.labels import split_index
 from probebench.scoring.select import cell_facts, select
 from probebench.stages.data import RunData
 from probebench.stages.engine import Work
@@ -22,7 +23,7 @@ from probebench.stages.states import Sequences, StatesStage, Where
 from probebench.states.extract import Extractor, site_layouts
 from probebench.states.positions import readable_when
 from probebench.store.shards import STAGES
-from probebench.types import Cell, CellFit, split_index
+from probebench.types import Cell, CellFit
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ import numpy as np
 
 from probebench.detectors.registry import Description, Input, Need, Scores, detector
 from probebench.detectors.relations import Relation, at_most, between, constant, counts, equal_to
-from probebench.types import Floats, LabelledAnswer, split_index
+from probebench.probes.labels import split_index
+from probebench.types import Floats, LabelledAnswer
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData

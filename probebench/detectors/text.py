@@ -10,8 +10,8 @@ import numpy as np
 
 from probebench.detectors.registry import Description, Need, Scores, detector
 from probebench.probes.choose import fit_features
-from probebench.probes.labels import Labels
-from probebench.types import Floats, LabelledAnswer, split_index
+from probebench.probes.labels import Labels, split_index
+from probebench.types import Floats, LabelledAnswer
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.auroc import auroc
-from probebench.probes.labels import Labels
-from probebench.types import CellFit, Floats, SplitName, split_index
+from probebench.probes.labels import Labels, split_index
+from probebench.types import CellFit, Floats, SplitName
 
 COVERAGE, CLASS_COVERAGE = 0.9, 0.75
 """Parts of the validation examples, of all and of each class, that a cell must score to be chosen

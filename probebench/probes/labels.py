@@ -3,13 +3,13 @@ few."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.types import SplitName, split_index
+from probebench.types import SPLITS, SplitName
 
 MIN_CLASS = 20
 """Examples of each class that a cell needs in all; and at least one in every split."""
@@ -108,3 +108,9 @@ def why_no_probe(X: NDArray[np.float32], there: NDArray[np.bool_], labels: Label
     if reason := why_masked(labels, there):
         return reason
     return "" if np.isfinite(X[there]).all() else "vectors that are not finite"
+
+
+def split_index(splits: Sequence[SplitName]) -> dict[SplitName, NDArray[np.int64]]:
+    """Example indices of each split."""
+    names = np.asarray(splits)
+    return {name: np.flatnonzero(names == name) for name in SPLITS}

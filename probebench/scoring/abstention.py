@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import bootstrap_interval
+from probebench.probes.labels import split_index
 from probebench.scoring.best import best_on_common
 from probebench.scoring.comparison import Comparison, ends
-from probebench.types import Detector, Floats, SplitName, split_index
+from probebench.types import Detector, Floats, SplitName
 
 LEVELS = (0.05, 0.1, 0.2, 0.3)
 """Parts of the answers given that may be wrong."""

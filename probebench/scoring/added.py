@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import bootstrap_interval
 from probebench.metrics.paired import paired
+from probebench.probes.labels import split_index
 from probebench.probes.stacking import stack
 from probebench.scoring.best import best_on_common
 from probebench.scoring.comparison import DetectorScore, ends
-from probebench.types import Detector, Floats, SplitName, split_index
+from probebench.types import Detector, Floats, SplitName
 
 Ints = NDArray[np.integer]
 

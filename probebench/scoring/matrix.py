@@ -13,8 +13,8 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_many
 from probebench.metrics.intervals import auroc_intervals
 from probebench.metrics.permutation import fdr_once, max_statistic_p, permutation_p
-from probebench.probes.labels import Labels
-from probebench.types import EMB, Cell, CellFit, Floats, ScoreMatrix, SplitName, split_index
+from probebench.probes.labels import Labels, split_index
+from probebench.types import EMB, Cell, CellFit, Floats, ScoreMatrix, SplitName
 
 
 def best_of_shuffled(fits: Sequence[CellFit], site: str, test: ScoreMatrix) -> float:

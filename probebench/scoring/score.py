@@ -11,11 +11,12 @@ import numpy as np
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.probes.fit import Job
+from probebench.probes.labels import split_index
 from probebench.probes.many_fits import fits_of
 from probebench.scoring.comparison import SHUFFLED, Comparison, evaluate_detectors
 from probebench.scoring.matrix import best_of_shuffled, score_matrix
 from probebench.scoring.select import best_of, cell_facts
-from probebench.types import CellFit, Detector, ScoreMatrix, SplitName, split_index
+from probebench.types import CellFit, Detector, ScoreMatrix, SplitName
 
 REPEATS = 20
 """Repeats of the shuffled-label control at the selected cell."""

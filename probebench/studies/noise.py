@@ -14,12 +14,12 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval
 from probebench.probes.fit import Job, fit_cell
-from probebench.probes.labels import why_masked
+from probebench.probes.labels import split_index, why_masked
 from probebench.scoring.comparison import ends
 from probebench.stages.second_judge import second_labels
 from probebench.studies.registry import Scored, study
 from probebench.tasks.opinion import agreement
-from probebench.types import CellFit, Floats, Interval, split_index
+from probebench.types import CellFit, Floats, Interval
 
 LEAST = 0.05
 """Where 1 - a - b falls below this, labels say next to nothing of the other judge's, and nothing is

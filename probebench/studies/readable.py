@@ -14,7 +14,7 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.paired import paired
 from probebench.metrics.power import POWER
 from probebench.probes.choose import best_cell
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.scoring.best import best_on_common, common_examples
 from probebench.scoring.comparison import ends
 from probebench.scoring.matrix import tested
@@ -22,7 +22,7 @@ from probebench.scoring.score import Result
 from probebench.scoring.select import cell_facts
 from probebench.states.positions import readable_when
 from probebench.studies.registry import Scored, study
-from probebench.types import EMB, CellFit, Detector, When, split_index
+from probebench.types import EMB, CellFit, Detector, When
 
 PAPER = ("last_q", "exact_answer_last", "exact_answer_after_last", "-2", "-1")
 """Positions in the tables of Orgad et al. (2025), arXiv:2410.02707, in map order."""

@@ -23,10 +23,10 @@ from probebench.detectors.registry import (
 )
 from probebench.detectors.relations import between
 from probebench.detectors.signals import words as own_tokens
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.stages.sampling.samples import Samples
 from probebench.tasks.exact.rules import GOLD
-from probebench.types import LabelledAnswer, Span, split_index
+from probebench.types import LabelledAnswer, Span
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData

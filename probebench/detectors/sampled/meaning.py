@@ -20,7 +20,8 @@ from probebench.detectors.sampled.clusters import (
 from probebench.detectors.sampled.encoded import similarities
 from probebench.detectors.sampled.likelihood import drawn, drawn_row, mean_logprob
 from probebench.probes.choose import choose
-from probebench.types import Floats, split_index
+from probebench.probes.labels import split_index
+from probebench.types import Floats
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData

@@ -12,11 +12,11 @@ from probebench.detectors.signals import words
 from probebench.errors import RunError
 from probebench.metrics.auroc import auroc
 from probebench.probes.choose import choose
-from probebench.probes.labels import Labels, why_masked
+from probebench.probes.labels import Labels, split_index, why_masked
 from probebench.stages.data import RunData
 from probebench.stages.plan import Plan
 from probebench.states.shards import host_dtype
-from probebench.types import EMB, Float32s, Floats, SplitName, split_index
+from probebench.types import EMB, Float32s, Floats, SplitName
 
 SITE = "resid"
 LAST, BEFORE, STATEMENT = "-1", "-2", "statement_last"

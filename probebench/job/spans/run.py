@@ -23,6 +23,7 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.intervals import auroc_interval
 from probebench.models.devices import hardware
 from probebench.probes.kinds import get_probe
+from probebench.probes.labels import split_index
 from probebench.progress import Progress
 from probebench.record.inside.kinds import SPANS
 from probebench.record.inside.spans import SPANS_VERSION, SpanRun
@@ -31,7 +32,7 @@ from probebench.stages.tokens.fits import TokenFits, fit_layers, labels_of
 from probebench.stages.tokens.plan import SpanPlan
 from probebench.stages.tokens.read import TokenStates, TokenVectors
 from probebench.store.lock import Lock
-from probebench.types import SPLITS, Floats, split_index
+from probebench.types import SPLITS, Floats
 
 WINDOW = 80
 """Characters up to a token's last one that the text baseline sees."""

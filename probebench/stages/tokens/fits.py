@@ -12,13 +12,13 @@ from probebench.errors import LabelError
 from probebench.metrics.calibration import Platt, fit_platt
 from probebench.probes.choose import best_cell
 from probebench.probes.fit import fit_cell
-from probebench.probes.labels import MIN_CLASS, Labels
+from probebench.probes.labels import MIN_CLASS, Labels, split_index
 from probebench.probes.many_fits import decide, fit_last
 from probebench.progress import Progress
 from probebench.stages.tokens.plan import SpanPlan
 from probebench.stages.tokens.read import SITE, TokenVectors
 from probebench.text import counted
-from probebench.types import EMB, SPLITS, Cell, CellFit, Floats, split_index
+from probebench.types import EMB, SPLITS, Cell, CellFit, Floats
 
 TOKEN = "token"
 """The one column of such a run: the token itself."""

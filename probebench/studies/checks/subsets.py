@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.paired import paired
 from probebench.metrics.strata import stratified_auroc
+from probebench.probes.labels import split_index
 from probebench.scoring.comparison import ends
 from probebench.stages.data import RunData
 from probebench.studies.readable import best_baseline
 from probebench.studies.registry import Concern, Scored, concern, study
 from probebench.text import clipped, interval, number
-from probebench.types import Detector, split_index
+from probebench.types import Detector
 
 MOST = 0.5
 """Part of a class from which on one answer is said to make it up."""

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.paired import paired
+from probebench.probes.labels import split_index
 from probebench.scoring.best import best_on_common
 from probebench.scoring.comparison import ends
 from probebench.studies.registry import Concern, Scored, concern, study
 from probebench.text import interval, number
-from probebench.types import Floats, split_index
+from probebench.types import Floats
 
 BAR = 0.8
 """Cosine above which two texts are near twins."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.studies.confounds.regress import expanded
 from probebench.tasks.judging.options import earliest_option
-from probebench.types import Floats, LabelledAnswer, split_index
+from probebench.types import Floats, LabelledAnswer
 
 SOURCES = (
     "source",

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.strata import stratified_auroc
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.scoring.comparison import ends
 from probebench.studies.confounds.features import chosen_options
-from probebench.types import Floats, LabelledAnswer, split_index
+from probebench.types import Floats, LabelledAnswer
 
 PIECES = 10
 """Strata of a number: deciles of train, fewer where values repeat."""

@@ -12,7 +12,7 @@ from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval, difference_interval
 from probebench.probes.choose import fit_features
-from probebench.probes.labels import Labels
+from probebench.probes.labels import Labels, split_index
 from probebench.scoring.comparison import ends
 from probebench.scoring.score import Result
 from probebench.studies.confounds.features import Features, features
@@ -20,7 +20,7 @@ from probebench.studies.confounds.prompt import answer_in_prompt
 from probebench.studies.confounds.regress import residual
 from probebench.studies.confounds.strata import strata, within
 from probebench.studies.registry import Scored, study
-from probebench.types import Floats, split_index
+from probebench.types import Floats
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
