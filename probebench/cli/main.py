@@ -14,6 +14,7 @@ from probebench._version import __version__
 from probebench.errors import ProbebenchError, outermost
 
 KEPT = "Finished shards are kept; the same command goes on from there."
+"""Of a run; other commands have nothing to go on from."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -58,12 +59,11 @@ class Commands(click.Group):
         except ProbebenchError as error:
             click.echo(f"probebench: {error}", err=True)
             ctx.exit(error.exit_code)
-        except Terminated:
-            click.echo(f"probebench: stopped by SIGTERM. {KEPT}", err=True)
-            ctx.exit(143)
-        except KeyboardInterrupt:
-            click.echo(f"probebench: stopped. {KEPT}", err=True)
-            ctx.exit(130)
+        except KeyboardInterrupt as stop:
+            by = " by SIGTERM" if isinstance(stop, Terminated) else ""
+            kept = f" {KEPT}" if ctx.invoked_subcommand == "eval" else ""
+            click.echo(f"probebench: stopped{by}.{kept}", err=True)
+            ctx.exit(143 if by else 130)
         finally:
             if own:
                 signal.signal(signal.SIGTERM, before)
