@@ -115,7 +115,7 @@ class Memory:
 def planned_budget(handle: ModelHandle, longest: int) -> Budget:
     """The budget that a run would find; on a GPU by counting, where the run measures."""
     if handle.placement.device.type != "cuda":
-        return host_budget(handle, longest, host_free())
+        return host_budget(handle, longest, host_free() - weights_size(handle))
     found = held(handle, *(first_pass(n, longest, _vocabulary(handle)) for n in PROBE_ROWS))
     peaks = [(n * longest, peak) for n, peak in zip(PROBE_ROWS, found, strict=True)]
     free = min(gpu_free().values()) - weights_size(handle) / max(torch.cuda.device_count(), 1)
