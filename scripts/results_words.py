@@ -3,7 +3,7 @@ is nothing to say. Used by `scripts/write_results.py`."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -40,9 +40,9 @@ def grouped(runs: Sequence[Run]) -> str:
 
 def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
     """What did not work, first; `negated` are transfers to negated statements and back."""
-    by: dict[str, list[Run]] = {what: [] for what in ("better", "worse", "undecided")}
+    by = defaultdict[str, list[Run]](list)
     for run in runs:
-        by[outcome(headline(run.record).difference_95)].append(run)
+        by[headline(run.record).outcome].append(run)
     flat = [r for r in runs if as_float(chance(r.record).map_p) >= 0.05]
     easy = [r for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
     lines = []
@@ -57,6 +57,11 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
         lines.append(
             f"No difference between the probe and the best simpler signal was found on "
             f"{len(by['undecided'])} of {len(runs)} rows: {grouped(by['undecided'])}."
+        )
+    if by["chance"]:
+        lines.append(
+            "The best simpler signal ranks the wrong way round, and the probe is not above 0.5 "
+            f"either, on {grouped(by['chance'])}."
         )
     if flat:
         lines.append(
@@ -149,7 +154,7 @@ def claims(
 ) -> list[str]:
     """Published claims about larger models, held against these runs."""
     above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
-    better = sum(outcome(headline(r.record).difference_95) == "better" for r in runs)
+    better = sum(headline(r.record).outcome == "better" for r in runs)
     lines = [
         "*True and false statements are linearly separable inside a model* (Marks and Tegmark "
         f"2024, Bürger et al. 2024): {above} of {len(runs)} maps lie above shuffled labels, as "

@@ -289,6 +289,11 @@ def test_the_headline_states_negative_results(run):
 
     assert said(0.02, 0.2)[0] == "better"
     assert "negative" not in said(0.02, 0.2)[1]
+    low = {**probe, "auroc": 0.55, "auroc_95": [0.4, 0.7]}
+    row = {**rival, "auroc": 0.3, "probe_minus_this": 0.25, "probe_minus_this_95": [0.02, 0.4]}
+    both = changed(run, readable=None, detectors=[low, row]).record
+    assert headline(both).outcome == "chance"  # a constant would be as much better
+    assert "the signal is lower and the probe itself is not above 0.5" in " ".join(sentences(both))
     assert said(-0.02, 0.2)[0] == "undecided"
     assert "a negative result, the two are not distinguishable" in said(-0.02, 0.2)[1]
     assert said(-0.2, -0.02)[0] == "worse"

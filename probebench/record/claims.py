@@ -19,7 +19,7 @@ from probebench.record.schema import Record
 from probebench.text import defined, number
 
 Ends = Sequence[float | None]
-Outcome = Literal["better", "worse", "undecided", "alone"]
+Outcome = Literal["better", "worse", "undecided", "chance", "alone"]
 Verdict = Literal["above", "level", "below", "unknown"]
 ALPHA = 0.05
 NO_RIVALS = ("majority",)
@@ -48,10 +48,12 @@ class Against:
 
     @property
     def outcome(self) -> Outcome:
-        """What the paired interval allows to say."""
+        """What the paired interval allows to say; `chance` where the signal is lower only because
+        it ranks the wrong way round: a constant, which has 0.5, is a simpler signal too."""
         if self.signal is None:
             return "alone"
-        return outcome(self.difference_95)
+        found, low = outcome(self.difference_95), self.auroc_95[0]
+        return "chance" if found == "better" and not (defined(low) and low > 0.5) else found
 
 
 def outcome(difference_95: Ends) -> Outcome:

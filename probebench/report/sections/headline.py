@@ -22,6 +22,7 @@ OUTCOMES: dict[Outcome, str] = {
     "better": "better",
     "worse": "worse",
     "undecided": "not distinguishable",
+    "chance": "lower, the probe at chance",
     "alone": "nothing to compare with",
 }
 
@@ -92,6 +93,8 @@ def _claim(h: Against, what: str) -> str:
         return f"the probe is better on these {h.n:,} {what}"
     if h.outcome == "worse":
         return f"a negative result, the simpler signal is better on these {h.n:,} {what}"
+    if h.outcome == "chance":
+        return "a negative result, the signal is lower and the probe itself is not above 0.5"
     return f"a negative result, the two are not distinguishable on these {h.n:,} {what}"
 
 
