@@ -31,11 +31,14 @@ def said(names: Sequence[str]) -> str:
 
 
 def grouped(runs: Sequence[Run]) -> str:
-    """Tasks by model: `cities and facts (SmolLM2-135M); cities (gemma-3-270m)`."""
+    """Tasks by models: `cities and facts (SmolLM2-135M); cities (gemma-3-270m and tiny)`."""
     tasks: dict[str, list[str]] = {}
     for run in runs:
         tasks.setdefault(short(run), []).append(run.record.task.name)
-    return "; ".join(f"{said(names)} ({model})" for model, names in tasks.items())
+    models: dict[tuple[str, ...], list[str]] = {}
+    for model, names in tasks.items():
+        models.setdefault(tuple(names), []).append(model)
+    return "; ".join(f"{said(names)} ({said(some)})" for names, some in models.items())
 
 
 def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
