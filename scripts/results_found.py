@@ -66,10 +66,13 @@ class Found:
         write_json(path, asdict(self))
 
     def add_failures(self, folder: Path) -> None:
-        """What scripts/real_rows.sh left where a run failed."""
+        """What scripts/real_rows.sh left where a run failed, by the words of the page."""
         for path in sorted(folder.glob(f"*/*{FAILED}")):
-            if (task := path.name.removesuffix(FAILED)) in ORDER:
-                self.failed[f"{task} ({short_name(path.parent.name)})"] = path.read_text().strip()
+            task = path.name.removesuffix(FAILED)
+            own = task.removesuffix("_kit")
+            if own != task or task in ORDER:
+                name = task if own == task else f"{own}, own file"
+                self.failed[f"{name} ({short_name(path.parent.name)})"] = path.read_text().strip()
 
     def add(self, runs: Sequence[Run], pictures: Path) -> None:
         """Measure what finished runs with hidden states allow.

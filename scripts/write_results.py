@@ -187,7 +187,7 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
 
 def foot(shelf: Shelf, found: Found) -> Iterator[str]:
     """What the page leaves open."""
-    there = {tables.named(r) for r in shelf.ranked}
+    there = {tables.named(r) for r in (*shelf.ranked, *shelf.asked)}
     failed = {of: why for of, why in found.failed.items() if of not in there}
     lines = [f"{of} gave no result: {why}" for of, why in failed.items()]
     for name in dict.fromkeys(short(r) for r in shelf.rows):

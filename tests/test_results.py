@@ -258,10 +258,13 @@ def test_findings_stay_when_the_states_are_gone(asked, scripts, tmp_path, monkey
 def test_a_run_that_failed_is_remembered(scripts, tmp_path):
     found = scripts("results_found").Found()
     (tmp_path / "SmolLM2-135M-x").mkdir()
-    for name in ("facts", "cities_sites"):
+    for name in ("facts", "cities_sites", "gsm8k_kit"):
         (tmp_path / f"SmolLM2-135M-x/{name}.log.failed").write_text("all answers are wrong\n")
     found.add_failures(tmp_path)
-    assert found.failed == {"facts (SmolLM2-135M)": "all answers are wrong"}
+    assert found.failed == {
+        "facts (SmolLM2-135M)": "all answers are wrong",
+        "gsm8k, own file (SmolLM2-135M)": "all answers are wrong",
+    }
 
 
 def test_transfers_of_more_tasks_are_not_lost_to_fewer(scripts, monkeypatch, tmp_path):
