@@ -31,7 +31,7 @@ def said(names: Sequence[str]) -> str:
 
 
 def grouped(runs: Sequence[Run]) -> str:
-    """Tasks by models: `cities and facts (SmolLM2-135M); cities (gemma-3-270m and tiny)`."""
+    """Tasks by models: `cities and facts (SmolLM2-135M); inventors (gemma-3-270m and others)`."""
     tasks: dict[str, list[str]] = {}
     for run in runs:
         tasks.setdefault(short(run), []).append(run.record.task.name)

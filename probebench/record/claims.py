@@ -48,8 +48,8 @@ class Against:
 
     @property
     def outcome(self) -> Outcome:
-        """What the paired interval allows to say; `chance` where the signal is lower only because
-        it ranks the wrong way round: a constant, which has 0.5, is a simpler signal too."""
+        """What the paired interval allows to say; `chance` where the signal is lower but a constant
+        would not be: it is a simpler signal too, and the probe minus it is the AUROC minus 0.5."""
         if self.signal is None:
             return "alone"
         found, low = outcome(self.difference_95), self.auroc_95[0]

@@ -142,14 +142,12 @@ def device_memory(
     """
     whole = [n + new for n in prompts]
     rows, longest = max(batches_of(whole, Budget()), key=lambda b: b[0] * b[1])
-    tokens = math.ceil(rows * sum(scored) / max(len(scored), 1))
-    chunk = min(tokens, chunk_rows(_vocabulary(handle)))
-    wanted = [plain_pass(rows, longest, chunk, _vocabulary(handle))]
+    tokens, wide = math.ceil(rows * sum(scored) / max(len(scored), 1)), _vocabulary(handle)
+    wanted = [plain_pass(rows, longest, min(tokens, chunk_rows(wide)), wide)]
     if new:
         rows, longest = max(batches_of(whole, budget), key=lambda b: b[0] * b[1])
-        wide, prompt = _vocabulary(handle), longest - new
         wanted.append(last_step(rows, longest, wide))
-        wanted += _first_passes(handle, rows, prompt, new)
+        wanted += _first_passes(handle, rows, longest - new, new)
     reading, *answering = held(handle, *wanted)
     if max(answering, default=0) > reading:
         return Memory(weights_size(handle), max(answering), "generating answers")

@@ -22,7 +22,7 @@ OUTCOMES: dict[Outcome, str] = {
     "better": "better",
     "worse": "worse",
     "undecided": "not distinguishable",
-    "chance": "lower, the probe at chance",
+    "chance": "lower, the probe not above 0.5",
     "alone": "nothing to compare with",
 }
 
