@@ -145,12 +145,17 @@ def test_no_prompts_have_no_answers():
     assert generate(loaded_of("llama"), [], 3, frozenset()) == []
 
 
-def test_progress_is_told_answer_by_answer():
+def test_progress_is_told_token_by_token():
+    """Of answers begun together none ends for long: a rate from those that ended would be far
+    off."""
     told = []
     model = loaded_of("llama")
     wanted = [Request("", ids) for ids in prompts((8,) * 6)]
     generate(model, wanted, 3, frozenset(), budget=Budget(largest=2, tell=told.append))
-    assert told == [2, 4, 6]
+    assert told == [1, 2, 3, 4, 5, 6], "two at once: a token of three, two of three, all"
+    told.clear()
+    generate(model, wanted, 1, frozenset(), budget=Budget(largest=2, tell=told.append))
+    assert told == [6], "all end with the token that reading gives"
 
 
 def test_guided_replies_are_those_of_each_alone():

@@ -93,6 +93,7 @@ class Decoder:
                     )
                     if ended:
                         self.running = [self.running[i] for i in self.rows.drop(ended)]
+                self._tell()
         return [self.replies[i] for i in range(len(self.prompts) * self.each)]
 
     def _asked(self, prompt: int) -> list[range]:
@@ -174,9 +175,13 @@ class Decoder:
         for k in ended:
             row = rows[k]
             self.replies[row.index] = Reply(row.ids, np.array(row.scores, dtype=np.float32).T)
-        if ended:
-            self.budget.reached(len(self.replies) // self.each)
         return ended
+
+    def _tell(self) -> None:
+        """Say how many are through. One at work counts by the tokens it has of those it may have:
+        where all of a shard are begun at once, none ends for long and then most do."""
+        begun = sum(len(row.ids) for row in self.running) / self.ends.limit
+        self.budget.reached(int((len(self.replies) + begun) / self.each))
 
     def _numbers(self, answer: int) -> Stream | None:
         """What the tokens of an answer are drawn by."""
