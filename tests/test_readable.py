@@ -140,6 +140,24 @@ def test_baselines_are_chosen_on_the_same_examples():
     assert found["validation_auroc"] == split_auroc(partial.decisions, LABELS, "validation")
 
 
+def test_a_baseline_of_some_answers_does_not_decide_on_which_all_are_judged():
+    """Every right answer names an option and half of the wrong ones do: on those that do, a signal
+    that tells them from the others says nothing, and one at chance was chosen before it."""
+    y, rng = LABELS.y, np.random.default_rng(22)
+    named = (y == 1) | (np.arange(N) % 2 == 0)
+    all_over = Detector("all over", "all over", 2.0 * named + rng.normal(size=N))
+    weak = Detector("weak", "weak", 0.2 * y + rng.normal(size=N))
+    some = Detector("some", "some", np.where(named, 0.2 * y + rng.normal(size=N), np.nan))
+    rows = ROWS["validation"]
+    assert (np.isfinite(some.decisions[rows])).mean() > 0.5
+    assert auroc(y[rows][named[rows]], weak.decisions[rows][named[rows]]) > auroc(
+        y[rows][named[rows]], all_over.decisions[rows][named[rows]]
+    )
+    chosen = best_baseline([some, weak, all_over], LABELS, "after")
+    assert chosen.detector.name == "all over" and chosen.n == len(rows)
+    assert best_baseline([some], LABELS, "after") is None
+
+
 def test_only_examples_of_the_cell_choose_its_baseline():
     y, rng, half = LABELS.y, np.random.default_rng(21), np.arange(N) % 2 == 0
     here = Detector("here", "here", y * np.where(half, 2.0, -2.0) + rng.normal(size=N))

@@ -14,8 +14,8 @@ from probebench.probes.labels import Labels, split_index
 from probebench.types import CellFit, Floats, SplitName
 
 COVERAGE, CLASS_COVERAGE = 0.9, 0.75
-"""Parts of the validation examples, of all and of each class, that a cell must score to be chosen
-before others (scripts/simulate_selection.py)."""
+"""Parts of the validation examples, of all and of each class, that a cell or a baseline must score
+to be chosen before others (scripts/simulate_selection.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +92,31 @@ def with_bars(fits: Sequence[CellFit], labels: Labels) -> list[CellFit]:
 
 def _why_barred(y: NDArray[np.integer], there: NDArray[np.bool_]) -> str:
     """Why a cell with scores for some validation examples does not compete; empty when it does."""
+    if (short := too_few(y, there)) is None:
+        return ""
+    own, least, name = short
+    return (
+        f"{int(own.sum())} of {len(own)} {name}validation examples have this token; "
+        f"{least:.0%} are needed to be selected"
+    )
+
+
+def too_few(
+    y: NDArray[np.integer], there: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], float, str] | None:
+    """The part of the examples of which too few are there for a choice: which of it are, the share
+    that is needed, and its name; None where all have enough.
+
+    Args:
+        y: (example,) 1 = correct.
+        there: (example,) those that something has a score for.
+    """
     parts = (
         (there, COVERAGE, ""),
         (there[y == 1], CLASS_COVERAGE, "correct "),
         (there[y == 0], CLASS_COVERAGE, "wrong "),
     )
-    for own, least, name in parts:
-        if own.sum() < least * len(own):
-            return (
-                f"{int(own.sum())} of {len(own)} {name}validation examples have this token; "
-                f"{least:.0%} are needed to be selected"
-            )
-    return ""
+    return next((part for part in parts if part[0].sum() < part[1] * len(part[0])), None)
 
 
 def fit_features(

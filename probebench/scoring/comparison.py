@@ -20,13 +20,14 @@ from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_difference, delong_interval
 from probebench.metrics.intervals import Side, area_difference, area_interval
 from probebench.probes.labels import split_index
-from probebench.scoring.best import LEAST
 from probebench.scoring.measures import Metric, Sample, all_metrics, calibration_facts, metric_facts
 from probebench.types import Detector, DetectorKind, Floats, Interval, SplitName, When
 
 NEARLY_ALL = 0.9
 """Part of the probe's test examples that a detector must score to decide which examples all others
 are compared on."""
+LEAST = 0.5
+"""Part of them that a detector must score to stand in the table at all."""
 UNDEFINED = Interval(float("nan"), float("nan"))
 SHUFFLED = "shuffled_labels_"
 """Detectors whose names begin so are repeats of a control; they stand in the predictions and not in

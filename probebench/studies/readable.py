@@ -136,9 +136,10 @@ def best_baseline(
         return None
     rows = split_index(labels.splits)["validation"]
     rows = rows if scored is None else rows[scored[rows]]
-    decisions = np.array([d.decisions[rows] for d in usable])
-    best = best_on_common(labels.y[rows], decisions)
-    return None if best is None else Chosen(usable[best], int(common_examples(decisions)[1].sum()))
+    y, decisions = labels.y[rows], np.array([d.decisions[rows] for d in usable])
+    if (best := best_on_common(y, decisions)) is None:
+        return None
+    return Chosen(usable[best], int(common_examples(y, decisions)[1].sum()))
 
 
 def split_auroc(decisions: NDArray[np.float64], labels: Labels, split: str) -> float:
