@@ -236,11 +236,21 @@ def clean_json(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write strict JSON: an undefined number is null."""
-    write_atomic(
-        path,
-        (
-            json.dumps(clean_json(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-        ).encode(),
-    )
+def write_json(path: Path, content: Mapping[str, Any], *, lines: bool = False) -> None:
+    """Write strict JSON: an undefined number is null.
+
+    With `lines` each entry of the top level is one line, without the spaces of an indented file.
+    """
+    plain = clean_json(content)
+    if lines:
+        entries = (
+            f"{_json(key)}:{_json(value, separators=(',', ':'))}" for key, value in plain.items()
+        )
+        text = "{\n" + ",\n".join(entries) + "\n}"
+    else:
+        text = _json(plain, indent=1)
+    write_atomic(path, f"{text}\n".encode())
+
+
+def _json(value: Any, **layout: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, **layout)

@@ -94,7 +94,7 @@ def keep(run: Run, folder: Path = KEPT) -> Path:
     if "data" in overrides:
         overrides = {**overrides, "data": told["data"]}
     record["settings"] |= {**told, "overrides": overrides}
-    write_json(folder / RECORD, record)
+    write_json(folder / RECORD, record, lines=True)
     return folder
 
 

@@ -16,7 +16,8 @@ from probebench.detectors import suite as detectors_suite
 from probebench.files import clean_json, write_atomic, write_json
 from probebench.job.record import shuffled_facts
 from probebench.leaderboard.check.task_data import suite, task_data
-from probebench.leaderboard.submission.submit import FORMAT, cells_csv, decisions_bytes
+from probebench.leaderboard.submission.submit import FORMAT
+from probebench.leaderboard.submission.tables import cells_csv, decisions_bytes
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_interval

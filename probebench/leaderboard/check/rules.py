@@ -126,12 +126,10 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
 def check_counts(s: Submission) -> Iterator[Finding]:
     """Numbers of examples, right answers and groups, of each split and of all."""
     counts, d = s.record["counts"], s.decisions
-    for name in ("n", "correct", "groups", "refused", "not_stopped"):
-        total = sum(counts[split][name] for split in SPLITS)
-        if counts["all"][name] != total:
-            yield finding(
-                f"counts.all.{name}", counts["all"][name], f"{total}, the sum over the splits"
-            )
+    for name in ("n", "correct", "groups", "refused", "not_stopped", "empty"):
+        whole, *parts = (counts[split].get(name, 0) for split in ("all", *SPLITS))
+        if whole != sum(parts):
+            yield finding(f"counts.all.{name}", whole, f"{sum(parts)}, the sum over the splits")
     for split in ("validation", "test"):
         rows = d.split == split
         found = {

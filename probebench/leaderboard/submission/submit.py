@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from probebench.errors import BadFileError, UsageError
 from probebench.files import write_atomic, write_json
 from probebench.job.options import OPTIONS
 from probebench.leaderboard.submission.names import model_folder, task_folder
-from probebench.leaderboard.submission.read import (
-    CELL_COLUMNS,
-    CELLS,
-    DECISIONS,
-    DETECTOR_MARK,
-    RECORD,
-    SHUFFLED_MARK,
-    TEXTS,
-)
+from probebench.leaderboard.submission.read import CELLS, DECISIONS, RECORD
+from probebench.leaderboard.submission.tables import cells_csv, decisions_bytes
 from probebench.options.python import speaks_python
 from probebench.record.run import Run
 from probebench.record.schema import PROTOCOL_VERSION, Record
-from probebench.scoring.comparison import SHUFFLED
 from probebench.tasks.schema import list_tasks
 from probebench.text import as_float
 
@@ -154,7 +140,7 @@ def write_submission(run: Run, root: Path, *, exact: bool = False) -> Path:
         )
     write_atomic(folder / DECISIONS, decisions_bytes(run.predictions, exact=exact))
     write_atomic(folder / CELLS, cells_csv(run.scores).encode())
-    write_json(folder / RECORD, submitted_record(record))
+    write_json(folder / RECORD, submitted_record(record), lines=True)
     return folder
 
 
@@ -178,118 +164,9 @@ def only_adds(new: Record, old: Record) -> bool:
 
 
 def submitted_record(record: Record) -> dict[str, Any]:
-    """The run's record without what names places on a machine, and with the format of the
-    submission."""
-    kept = {
-        k: v
-        for k, v in record.plain().items()
-        if k not in ("states", "files", "settings", "extraction")
-    }
+    """The run's record without what names places on a machine and the thresholds for abstaining, a
+    third of it that no page shows and the decisions give; and with the format of the submission."""
+    left_out = ("states", "files", "settings", "extraction", "abstention")
+    kept = {k: v for k, v in record.plain().items() if k not in left_out}
     settings = {name: record.settings.get(name) for name in SETTINGS}
     return {**kept, "settings": settings, "submission": {"format": FORMAT}}
-
-
-def decisions_bytes(predictions: pd.DataFrame, *, exact: bool = False) -> bytes:
-    """`decisions.parquet`: one row per validation and test example, one column per detector.
-
-    Groups become codes in the order of their names: the resamples stay the same, and no question is
-        published. Numbers are
-    single precision wherever that leaves the order and the ties of a detector's decisions as they
-    were.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    first = predictions["detector"].iloc[0]
-    base = predictions[predictions["detector"] == first].sort_values("id", ignore_index=True)
-    test = (base["split"] == "test").to_numpy()
-    columns: dict[str, Any] = {
-        "id": pa.array(base["id"].astype(str).tolist(), pa.string()),
-        "group": pa.array(
-            np.unique(base["group"].to_numpy(dtype=str), return_inverse=True)[1].astype(np.int32)
-        ),
-        "split": pa.array(base["split"].astype(str).tolist(), pa.string()),
-        "label": pa.array(base["label"].to_numpy(dtype=np.int8)),
-        "scored": pa.array(base["scored"].to_numpy(dtype=bool)),
-    }
-    fine: dict[str, str] = {}
-    repeated = ["split"]
-    for name, part in predictions.groupby("detector", sort=False):
-        values = part.set_index("id")["decision"].reindex(base["id"]).to_numpy(dtype=np.float64)
-        shuffled = str(name).startswith(SHUFFLED)
-        column = (
-            f"{SHUFFLED_MARK}{str(name).removeprefix(SHUFFLED)}"
-            if shuffled
-            else f"{DETECTOR_MARK}{name}"
-        )
-        kept = np.where(test, values, np.nan) if shuffled else values
-        columns[column] = pa.array(kept if exact else compact(kept), from_pandas=True)
-        if len(np.unique(values)) < len(values) / 4:
-            repeated.append(column)
-        else:
-            fine[column] = "BYTE_STREAM_SPLIT"
-    buffer = io.BytesIO()
-    pq.write_table(
-        pa.table(columns),
-        buffer,
-        compression="zstd",
-        compression_level=15,
-        use_dictionary=repeated,
-        column_encoding=fine,
-        store_schema=False,
-        row_group_size=len(base),
-    )
-    return buffer.getvalue()
-
-
-def compact(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
-    """Decisions in single precision where that leaves their order and ties as they were, else as
-    they are."""
-    with np.errstate(over="ignore", under="ignore"):
-        small = values.astype(np.float32)
-    there = np.isfinite(values)
-    if not np.isfinite(small[there]).all():
-        return values
-    order = np.argsort(values[there], kind="stable")
-    wide, narrow = values[there][order], small[there][order]
-    return small if np.array_equal(wide[1:] > wide[:-1], narrow[1:] > narrow[:-1]) else values
-
-
-def cells_csv(scores: pd.DataFrame) -> str:
-    """`cells.csv`: one row per cell, an empty field where a number is undefined."""
-    cells = scores[(scores["detector"] == "cell") & (scores["metric"] == "auroc")]
-    by_split = {
-        name: part.set_index(["site", "layer", "position"])
-        for name, part in cells.groupby("split", sort=False)
-    }
-    test, validation = by_split["test"], by_split["validation"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CELL_COLUMNS)
-    for at, row in test.iterrows():
-        other = validation.loc[at]
-        numbers = (
-            row["value"],
-            row["low"],
-            row["high"],
-            other["n"],
-            other["value"],
-            row["selectivity"],
-            row["p"],
-            row["q"],
-        )
-        words = [_word(v) for v in numbers]
-        texts = [text if isinstance(text := row.get(c), str) else "" for c in TEXTS]
-        writer.writerow([*at, int(row["n"]), *words, *texts])
-    return out.getvalue()
-
-
-def _word(value: Any) -> str:
-    """A number with twelve digits; an empty field when undefined."""
-    return (
-        ""
-        if value is None or not math.isfinite(value)
-        else str(int(value))
-        if float(value).is_integer()
-        else f"{value:.12g}"
-    )
