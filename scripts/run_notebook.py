@@ -24,7 +24,15 @@ def executed(folder: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:  # what libraries say on standard error is of the machine at hand
         if "outputs" in cell:
             cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+            for output in cell.outputs:
+                once(output.get("data", {}))
     return notebook
+
+
+def once(shown: dict[str, str]) -> None:
+    """Drop a picture that the HTML beside it, which every viewer prefers, holds too."""
+    if "data:image/png" in shown.get("text/html", ""):
+        shown.pop("image/png", None)
 
 
 if __name__ == "__main__":
