@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from probebench.types import Cell, Floats, layer_number
 
 EXACT = "exact_answer"
 """How positions at the exact answer begin: its first and last token and those beside them."""
+FORM = "lengths, whether an exact answer was found and where, what was chosen, refusals, source"
+"""Of answers, as a record's `confounds` have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,7 @@ def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
     """What was answered, and which token is read best (`Contest.kept`)."""
     r = run.record
     best, counts = headline(r), r.counts
-    told = (
-        contest["words"]
-        if contest
-        else "Tokens at the exact answer and others cannot be compared: not both could compete."
-    )
+    told = contest["words"] if contest else _apart(run)
     found = r.exact_answer
     if found and found.holds_answer and found.holds_answer.of:
         told += (
@@ -114,7 +112,7 @@ def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
     hardest = max((d for d in r.detectors if d.kind == "baseline"), key=lambda d: d.auroc)
     return [
         f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
-        f"{counts.test.n} with {counts.test.correct} right; any cell against shuffled labels "
+        f"{counts.test.n:,} with {counts.test.correct:,} right; any cell against shuffled labels "
         f"{p_words(chance(r).map_p)}. {told} "
         f"The simpler signal that validation chose is {best.signal['label']}, "
         f"{number(best.signal['auroc'], 2)}; probe minus it "
@@ -122,9 +120,39 @@ def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
         f"{interval(best.difference_95, 2, signed=True)}. The one that does best on test is "
         f"{hardest.label}, {number(hardest.auroc, 2)}; probe minus it "
         f"{number(hardest.probe_minus_this, 2, signed=True)} "
-        f"{interval(hardest.probe_minus_this_95, 2, signed=True)}.",
+        f"{interval(hardest.probe_minus_this_95, 2, signed=True)}.{_form(run)}",
         "",
     ]
+
+
+def _apart(run: Run) -> str:
+    """Why the exact answer's tokens and others are not compared."""
+    why = next((w for p, w in run.record.selection.barred.items() if p.startswith(EXACT)), None)
+    because = why or "not both could compete"
+    return f"Tokens at the exact answer and others cannot be compared: {because}."
+
+
+def _form(run: Run) -> str:
+    """What the answer's form alone gives, and what of the probe it leaves."""
+    c = run.record.confounds
+    if not (c and c.linear and c.residual):
+        return ""
+    return (
+        f" A linear model of the answers' form alone has {number(c.linear.auroc, 2)}; with that "
+        f"form regressed out the probe has {number(c.residual.auroc, 2)} "
+        f"{interval(c.residual.auroc_95, 2)}."
+    )
+
+
+def formal(runs: Sequence[Run]) -> list[str]:
+    """Probes that lie above chance, and of which the answer's form leaves nothing."""
+    found = []
+    for run in runs:
+        own, c = run.record.selection.test_auroc_95, run.record.confounds
+        left = c.residual.auroc_95[0] if c and c.residual else None
+        if left is not None and left <= 0.5 < as_float(own[0]):
+            found.append(f"{named(run)}.{_form(run)}")
+    return [f"The probe reads the form of answers ({FORM}) on {line}" for line in found]
 
 
 def claim(contests: Mapping[str, Mapping[str, Any] | None]) -> str:

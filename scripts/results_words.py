@@ -41,7 +41,7 @@ def grouped(runs: Sequence[Run]) -> str:
     return "; ".join(f"{said(names)} ({said(some)})" for names, some in models.items())
 
 
-def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
+def losses(runs: Sequence[Run], negated: pd.DataFrame, formal: Sequence[str]) -> list[str]:
     """What did not work, first; `negated` are transfers to negated statements and back."""
     by = defaultdict[str, list[Run]](list)
     for run in runs:
@@ -54,6 +54,7 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame) -> list[str]:
             f"What these probes read is not truth alone: {turned}. Each is scored where it was "
             "never trained; a statement and its negation differ in a word."
         )
+    lines += formal
     if by["worse"]:
         lines.append(f"The best simpler signal is better than the probe on {grouped(by['worse'])}.")
     if by["undecided"]:

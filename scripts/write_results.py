@@ -81,8 +81,11 @@ QUESTIONS = """\
 Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
 this size answer few open questions correctly, so that the test split holds few right answers and
 the intervals are wide. Tokens counted from the end may be the exact answer's where answers are
-short. Runs on a file of one's own (`--data`) do not rank.
+short. Runs on a file of one's own (`--data`) do not rank. A map is drawn where test holds {few}
+right and {few} wrong answers: with fewer, its colours are mostly chance. The *form* of answers is
+what can be known without reading the model: {form}.
 """
+FEW = 20
 
 
 def head(shelf: Shelf, found: Found) -> Iterator[str]:
@@ -90,7 +93,9 @@ def head(shelf: Shelf, found: Found) -> Iterator[str]:
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
-    yield from bullets(words.losses(affirmed(shelf.ranked), found.negated))
+    yield from bullets(
+        words.losses(affirmed(shelf.ranked), found.negated, answers.formal(shelf.ranked))
+    )
 
 
 def statements(shelf: Shelf) -> Iterator[str]:
@@ -171,7 +176,11 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     """Answers of the model's own: does the exact answer's token win?"""
     if not shelf.asked:
         return
-    yield from ("## Questions: does the exact answer's token win?", "", QUESTIONS)
+    yield from (
+        "## Questions: does the exact answer's token win?",
+        "",
+        QUESTIONS.format(few=FEW, form=answers.FORM),
+    )
     yield from image(
         "test AUROC of probe and simpler signals with intervals, a line per set of questions",
         draw_forest(shelf.asked, PICTURES / "forest-questions.png"),
@@ -180,8 +189,10 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from answers.question(run, found.contests.get(tables.named(run)))
-        path = picture([run], PICTURES / f"{name}.png")
-        yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
+        test = run.record.counts.test
+        if min(test.correct, test.n - test.correct) >= FEW:
+            path = picture([run], PICTURES / f"{name}.png")
+            yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
         yield from tables.positions(run)
 
 
