@@ -41,7 +41,7 @@ class Progress:
         """Note how many units of the part at work are through; they count when the part is finished
         and saved."""
         if self._running is not None:
-            self._running.begun = n
+            self._running.begin(n)
 
     def count_tokens(self, name: str, n: int) -> None:
         """Note tokens that went through the model in a stage."""
@@ -68,9 +68,16 @@ class _Tally:
         self.n = 0
         self.begun = 0
         """Units of a part that is not finished."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called after every change."""
 
     def advance(self, n: int = 1) -> None:
         self.n, self.begun = self.n + n, 0
+        self.changed()
+
+    def begin(self, n: int) -> None:
+        self.begun = n
+        self.changed()
 
     @property
     def reached(self) -> int:
@@ -159,7 +166,16 @@ class TerminalProgress(Progress):
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=Console(stderr=True)) as bars:
-            yield _Bar(bars, bars.add_task("", total=total, completed=done, rate=""), tally, unit)
+            task = bars.add_task("", total=total, completed=done, rate="")
+            started = self.clock()
+
+            def changed() -> None:
+                n = tally.reached
+                rate = per(unit, n, self.clock() - started) if n > 1 else ""
+                bars.update(task, completed=done + n, rate=rate)
+
+            tally.changed = changed
+            yield tally
 
 
 def _print(line: str) -> None:
@@ -209,18 +225,3 @@ def lasted(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-class _Bar:
-    def __init__(self, bars: object, task: object, tally: _Tally, unit: str) -> None:
-        self.bars, self.task, self.tally, self.unit = bars, task, tally, unit
-        self.started = time.perf_counter()
-
-    def advance(self, n: int = 1) -> None:
-        self.tally.advance(n)
-        rate = (
-            per(self.unit, self.tally.n, time.perf_counter() - self.started)
-            if self.tally.n > 1
-            else ""
-        )
-        self.bars.update(self.task, advance=n, rate=rate)  # type: ignore[attr-defined]

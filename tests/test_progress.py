@@ -1,5 +1,6 @@
 """What a log file shows of a long job, and what ends one from outside."""
 
+import io
 import re
 import signal
 import subprocess
@@ -63,6 +64,18 @@ def test_a_stage_shows_a_line_at_its_start_every_while_and_at_its_end(capsys):
     ]
     assert not re.search(r"[\r\x1b]", shown)
     assert held["progress"].done == {"Generating answers": 50}
+
+
+def test_a_bar_moves_inside_a_part(monkeypatch):
+    """A part may be 256 answers that end together after minutes."""
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", screen)
+    progress = TerminalProgress(clock=iter(range(0, 100, 4)).__next__)
+    with progress.stage("Generating answers", 100, "answers", done=40):
+        progress.begun(8)
+    assert "48/100 answers 2.0/s" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", screen.getvalue())
+    assert progress.done == {"Generating answers": 0}
 
 
 def test_the_end_of_a_stage_does_not_wait_for_the_next_line(capsys):
