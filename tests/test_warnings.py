@@ -11,7 +11,8 @@ from records import merged
 from probebench.record.schema import Record
 from probebench.scoring.comparison import evaluate_detectors
 from probebench.studies import warnings as concerns
-from probebench.studies.registry import CONCERNS
+from probebench.studies.checks import selection
+from probebench.studies.registry import CONCERNS, Concern
 from probebench.tasks.split import split_of
 from probebench.types import Cell, CellFit, Detector
 
@@ -207,7 +208,7 @@ FAULTS = {
     ),
     "into the prompt": (
         {"positions_present.-8.in_prompt": 7},
-        "Position -8 reaches into the prompt in 7 of 1500",
+        "Position -8 reaches into the prompt in 7 of 1,500",
     ),
     "no signal": ({"controls.permutation.max_statistic_p": 0.3}, "p = 0.30"),
     "no null": ({"controls.permutation.max_statistic_p": None}, "too little to shuffle"),
@@ -244,6 +245,21 @@ def test_a_planted_fault_is_named_and_nothing_else(name):
         put(record, path, value)
     (only,) = warnings(record, [fit()], comparison())
     assert words in only
+
+
+def test_what_is_said_of_a_signal_or_a_column_is_said_once():
+    record, table = clean(), comparison(text=noisy(2, 1))
+    assert sum("'text'" in w for w in warnings(record, [fit()], table)) == 1
+    side = record["readable"][record["selection"]["readable"]]
+    put(side, "best_baseline", side["best_baseline"] | {"name": "text", "label": "text"})
+    put(side, "difference_95", [-0.1, 0.1])
+    (said,) = (w for w in warnings(record, [fit()], table) if "'text'" in w)
+    assert "the best baseline, 'text'" in said
+    why = "6 of 10 validation examples have this token; 90% are needed to be selected"
+    barred = {"exact_answer_first": why, "exact_answer_last": why}
+    whole = Record.from_plain(merged(WHOLE, {"selection": {"barred": barred}}))
+    (rare,) = selection._rare(Concern(whole, [fit()], comparison()))
+    assert rare.endswith(f"rare: exact_answer_first, exact_answer_last: {why}.")
 
 
 def test_faults_of_fits_and_detectors():

@@ -96,7 +96,7 @@ def _why_barred(y: NDArray[np.integer], there: NDArray[np.bool_]) -> str:
         return ""
     own, least, name = short
     return (
-        f"{int(own.sum())} of {len(own)} {name}validation examples have this token; "
+        f"{int(own.sum()):,} of {len(own):,} {name}validation examples have this token; "
         f"{least:.0%} are needed to be selected"
     )
 

@@ -11,7 +11,7 @@ from probebench.detectors import suite
 from probebench.models.passes.agreement import disagreement
 from probebench.record.claims import ALPHA, against_of, chance, coverage, outcome
 from probebench.record.schema import Record
-from probebench.scoring.comparison import Comparison, ends
+from probebench.scoring.comparison import Comparison
 from probebench.studies.registry import CONCERNS, Concern, concern
 from probebench.tasks.local.notes import data_notes
 from probebench.text import as_float, defined, interval, number
@@ -41,7 +41,7 @@ def _beaten(run: Concern) -> Iterator[str]:
     own, signal = against_of(found), found.best_baseline.label
     d, least = as_float(found.difference), as_float(found.detectable_difference)
     gap = f"{d:+.3f} {interval(own.difference_95, signed=True)}"
-    figures = f"probe minus baseline is {gap} over the {own.n} test examples that both score"
+    figures = f"probe minus baseline is {gap} over the {own.n:,} test examples that both score"
     weak = np.isfinite(least) and abs(d) < least
     power = f"; a difference of {least:.3f} would be found 4 times out of 5" if weak else ""
     if own.outcome == "worse":
@@ -63,8 +63,8 @@ def _sample(run: Concern) -> Iterator[str]:
     """The selected cell's token is absent from part of the test examples."""
     if partly := coverage(run.record):
         yield (
-            f"The selected cell's token exists in {partly[0]} of {partly[1]} test examples: its "
-            "numbers are over these, and cells of other positions are over others."
+            f"The selected cell's token exists in {partly[0]:,} of {partly[1]:,} test examples: "
+            "its numbers are over these, and cells of other positions are over others."
         )
 
 
@@ -98,27 +98,27 @@ def _simple(run: Concern) -> Iterator[str]:
     """The text alone, or the token's own embedding, does nearly as well."""
     scores = {s.name: s for s in run.comparison.scores}
     probe = run.comparison.scores[0]
+    told = getattr(run.record.readable, run.record.selection.readable or "", None)  # in `_beaten`
     for name in (*suite.of_text(), "probe_emb"):
         if (s := scores.get(name)) is None:
             continue
-        found = outcome((s.difference_interval.low, s.difference_interval.high))
-        gap = (
-            f"difference {s.difference:+.3f} "
-            f"{interval(ends(s.difference_interval), signed=True)}, n = {s.n}"
-        )
-        if found == "worse":
+        apart = (s.difference_interval.low, s.difference_interval.high)
+        gap = f"difference {s.difference:+.3f} {interval(apart, signed=True)}, n = {s.n:,}"
+        if told and name == told.best_baseline.name:
+            pass
+        elif outcome(apart) == "worse":
             yield f"'{s.label}' beats the probe ({gap})."
-        elif found == "undecided" and np.isfinite(s.difference):
+        elif outcome(apart) == "undecided" and np.isfinite(s.difference):
             yield f"The probe is not distinguishable from '{s.label}' ({gap})."
         elif s.auroc >= probe.interval.low:
             yield (
                 f"'{s.label}' ({s.auroc:.3f}) lies within the probe's 95 % interval, from "
-                f"{probe.interval.low:.3f} (n = {s.n})."
+                f"{probe.interval.low:.3f} (n = {s.n:,})."
             )
         if s.interval.high < 0.5:
             yield (
-                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n}): twins with "
-                "flipped labels may cross the split."
+                f"'{s.label}' lies significantly below 0.5 ({s.auroc:.3f}, n = {s.n:,}): twins "
+                "with flipped labels may cross the split."
             )
     if "text_embedding" not in scores:
         yield (
@@ -139,14 +139,14 @@ def _confounded(run: Concern) -> Iterator[str]:
         yield (
             f"A linear model of {_names(found.features)} {said} the probe (AUROC "
             f"{number(linear.auroc)}, difference {number(linear.probe_minus_this, signed=True)} "
-            f"{interval(linear.probe_minus_this_95, signed=True)}, n = {linear.n})."
+            f"{interval(linear.probe_minus_this_95, signed=True)}, n = {linear.n:,})."
         )
     above = chance(run.record).verdict == "above"  # else there was nothing to explain
     if left and (as_float(left.auroc_95[0]) <= 0.5 or left.auroc == 0.5) and above:
         yield (
             f"With {_names(found.features)} regressed out, the probe's AUROC goes from "
             f"{number(left.probe_auroc)} to {number(left.auroc)}, an interval that reaches 0.5 "
-            f"(n = {left.n})."
+            f"(n = {left.n:,})."
         )
     for part in found.within if above else ():
         if defined(part.auroc_95[0]) and as_float(part.auroc_95[0]) <= 0.5:
@@ -154,7 +154,7 @@ def _confounded(run: Concern) -> Iterator[str]:
             yield (
                 f"Among answers alike in {kind}, the probe's AUROC is {number(part.auroc)} "
                 f"{interval(part.auroc_95)}, an interval that reaches 0.5 ({part.n_pairs:,} pairs, "
-                f"n = {part.n})."
+                f"n = {part.n:,})."
             )
     if flag and flag.flag:
         seen = f" (an accepted one in {flag.all.rate:.0%} of prompts)" if flag.all.rate else ""
@@ -192,7 +192,7 @@ def _places(run: Concern) -> Iterator[str]:
     for name, facts in run.record.positions_present.items():
         if facts.in_prompt:
             yield (
-                f"Position {name} reaches into the prompt in {facts.in_prompt} of {facts.n} "
+                f"Position {name} reaches into the prompt in {facts.in_prompt:,} of {facts.n:,} "
                 "answers."
             )
 

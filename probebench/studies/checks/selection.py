@@ -13,7 +13,8 @@ def _rare(run: Concern) -> Iterator[str]:
     """Columns that did not compete, and what would have won."""
     selection = run.record.selection
     if barred := selection.barred:
-        columns = "; ".join(f"{position}: {why}" for position, why in barred.items())
+        alike = {why: [p for p, w in barred.items() if w == why] for why in barred.values()}
+        columns = "; ".join(f"{', '.join(names)}: {why}" for why, names in alike.items())
         other = selection.would_win
         won = (
             f" One of them would have had the highest validation AUROC: layer {other.layer}, "
