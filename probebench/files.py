@@ -243,14 +243,13 @@ def write_json(path: Path, content: Mapping[str, Any], *, lines: bool = False) -
     """
     plain = clean_json(content)
     if lines:
-        entries = (
-            f"{_json(key)}:{_json(value, separators=(',', ':'))}" for key, value in plain.items()
-        )
+        entries = (f"{compact_json(key)}:{compact_json(value)}" for key, value in plain.items())
         text = "{\n" + ",\n".join(entries) + "\n}"
     else:
-        text = _json(plain, indent=1)
+        text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
     write_atomic(path, f"{text}\n".encode())
 
 
-def _json(value: Any, **layout: Any) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=False, **layout)
+def compact_json(value: Any) -> str:
+    """Strict JSON in one line, without spaces."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

@@ -150,8 +150,8 @@ def formal(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         own, c = run.record.selection.test_auroc_95, run.record.confounds
         left = c.residual.auroc_95[0] if c and c.residual else None
-        if left is not None and left <= 0.5 < as_float(own[0]):
-            found.append(f"{named(run)}.{_form(run)}")
+        if left is not None and left <= 0.5 < as_float(own[0]) and (told := _form(run)):
+            found.append(f"{named(run)}.{told}")
     return [f"The probe reads the form of answers ({FORM}) on {line}" for line in found]
 
 

@@ -81,6 +81,13 @@ def against_of(facts: AgainstFacts) -> Against:
     )
 
 
+def of_its_time(record: Record) -> AgainstFacts | None:
+    """The selected cell beside the best baseline that can be read by then; None where the record
+    has none."""
+    found: AgainstFacts | None = getattr(record.readable, record.selection.readable or "", None)
+    return found
+
+
 def headline(record: Record) -> Against:
     """The selected probe and the best simpler signal: the comparison that the first sentences of a
     run are about.
@@ -90,8 +97,7 @@ def headline(record: Record) -> Against:
     harder comparison, on the examples of its table.
     """
     chosen, probe = record.selection, record.detectors[0]
-    facts = getattr(record.readable, chosen.readable or "", None)
-    if facts is not None:
+    if (facts := of_its_time(record)) is not None:
         return against_of(facts)
     rivals = [d for d in record.detectors if d.kind == "baseline" and d.name not in NO_RIVALS]
     best = max(rivals, key=lambda d: d.auroc, default=None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from probebench.detectors import suite
 from probebench.models.passes.agreement import disagreement
-from probebench.record.claims import ALPHA, against_of, chance, coverage, outcome
+from probebench.record.claims import ALPHA, against_of, chance, coverage, of_its_time, outcome
 from probebench.record.schema import Record
 from probebench.scoring.comparison import Comparison
 from probebench.studies.registry import CONCERNS, Concern, concern
@@ -35,8 +35,7 @@ def warnings(record: Record, fits: Sequence[CellFit], comparison: Comparison) ->
 @concern
 def _beaten(run: Concern) -> Iterator[str]:
     """A baseline of the same time is better, or the test split cannot tell."""
-    found = getattr(run.record.readable, run.record.selection.readable or "", None)
-    if found is None:
+    if (found := of_its_time(run.record)) is None:
         return
     own, signal = against_of(found), found.best_baseline.label
     d, least = as_float(found.difference), as_float(found.detectable_difference)
@@ -98,17 +97,18 @@ def _simple(run: Concern) -> Iterator[str]:
     """The text alone, or the token's own embedding, does nearly as well."""
     scores = {s.name: s for s in run.comparison.scores}
     probe = run.comparison.scores[0]
-    told = getattr(run.record.readable, run.record.selection.readable or "", None)  # in `_beaten`
+    told = of_its_time(run.record)  # by `_beaten`
     for name in (*suite.of_text(), "probe_emb"):
         if (s := scores.get(name)) is None:
             continue
         apart = (s.difference_interval.low, s.difference_interval.high)
+        found = outcome(apart)
         gap = f"difference {s.difference:+.3f} {interval(apart, signed=True)}, n = {s.n:,}"
         if told and name == told.best_baseline.name:
             pass
-        elif outcome(apart) == "worse":
+        elif found == "worse":
             yield f"'{s.label}' beats the probe ({gap})."
-        elif outcome(apart) == "undecided" and np.isfinite(s.difference):
+        elif found == "undecided" and np.isfinite(s.difference):
             yield f"The probe is not distinguishable from '{s.label}' ({gap})."
         elif s.auroc >= probe.interval.low:
             yield (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probebench.files import compact_json
 from probebench.leaderboard.board.models import Model
 from probebench.leaderboard.board.rows import TIERS, BoardRow, Standing
 
@@ -136,11 +137,6 @@ def map_data(entry: Entry, site: str) -> dict[str, Any]:
     }
 
 
-def _json_text(content: Any) -> str:
-    """Strict, compact JSON."""
-    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-
-
 def script_text(text: str) -> str:
     """A text as a JavaScript string that is safe in a script file and inside a script element."""
     return json.dumps(text, ensure_ascii=False).translate(UNSAFE)
@@ -148,4 +144,4 @@ def script_text(text: str) -> str:
 
 def script(key: str, content: Mapping[str, Any]) -> str:
     """A data file: a call with a JSON text, so that no submitted text is ever code."""
-    return f"PB.put({script_text(key)}, {script_text(_json_text(content))});\n"
+    return f"PB.put({script_text(key)}, {script_text(compact_json(content))});\n"

@@ -123,10 +123,8 @@ def _check_added(given: Any, expected: Any) -> Iterator[Finding]:
     the decisions."""
     p = expected.pop("difference_p", None) if isinstance(expected, dict) else None
     yield from differences("added", given, expected, REFITTED)
-    if p is not None and isinstance(given, Mapping):
-        yield from differences(
-            "added.difference_p", given.get("difference_p", "nothing"), p, P_SHARE * p
-        )
+    if p is not None:
+        yield from differences("added", given, {"difference_p": p}, P_SHARE * p)
 
 
 def _plain(found: Mapping[str, Any] | None) -> Any:
