@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -29,8 +29,9 @@ from probebench.stages.stage import LocalRunner, in_order
 ray = pytest.importorskip("ray")
 import ray._private.worker as inside  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
+from ray.core.generated.common_pb2 import ActorDiedErrorContext  # noqa: E402
 
-from probebench.engines.ray.cluster import Share, connected, shared, stored  # noqa: E402
+from probebench.engines.ray.cluster import Share, connected, first_line, shared, stored  # noqa: E402
 from probebench.engines.ray.engine import RayEngine  # noqa: E402
 from probebench.engines.ray.lanes import Lane, Lanes  # noqa: E402
 
@@ -233,8 +234,12 @@ def held(folder):
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """The run as this process computes it."""
-    folder = tmp_path_factory.mktemp("own") / "run"
-    probebench.evaluate("tiny", "people", out=folder, **ASKED)
+    folder, threads = tmp_path_factory.mktemp("own") / "run", torch.get_num_threads()
+    torch.set_num_threads(1)  # as each worker has one core: sums of two differ in the last bit
+    try:
+        probebench.evaluate("tiny", "people", out=folder, **ASKED)
+    finally:
+        torch.set_num_threads(threads)
     return held(folder)
 
 
@@ -288,10 +293,11 @@ def test_a_killed_driver_leaves_what_was_written_and_says_nothing_of_ray(
     words += ["--limit", "120", "--layers", "3,6", "--batching", "exact", "--json"]
     words += ["--states-dtype", "float32", "--skip", "p-true,shuffles", "--out", "run"]
     words += ["--engine", "ray", "--address", cluster.address, "--workers", "2"]
-    first = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL)
-    until(lambda: list(tmp_path.glob("run/stages/states-*/*.safetensors")))
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL) as first:
+        states = "run/stages/states-*/*.safetensors"
+        until(lambda: list(tmp_path.glob(states)) or first.poll() is not None)
+        assert first.poll() is None, "it ended by itself"
+        first.send_signal(signal.SIGKILL)
     answers = {p: p.stat().st_mtime_ns for p in tmp_path.glob("run/stages/answers-*/0*")}
     again = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
@@ -351,6 +357,35 @@ def test_who_cannot_take_part_stops_the_beginning_and_is_left_out_later(monkeypa
     assert [lane.actor for lane in lanes.lanes] == ["first"]
     monkeypatch.setattr(lanes, "_begun", lambda: pytest.fail("another was asked for"))
     lanes.grow()
+
+
+def test_workers_that_nodes_took_along_are_asked_for_again(monkeypatch):
+    """A node that is cut off is given workers until the cluster knows of it; three in a row were
+    enough to end a run."""
+
+    def died(reference):
+        raise ray.exceptions.ActorDiedError
+
+    monkeypatch.setattr("probebench.engines.ray.lanes.fetched", died)
+    monkeypatch.setattr("probebench.engines.ray.lanes.node_ids", lambda: frozenset("ab"))
+    lanes = Lanes(Share(1, 0), 2, offline=True)
+    for _ in range(9):
+        lanes.lanes = [Lane("first", None), Lane("second", "joining", among=frozenset("abc"))]
+        lanes.joined("joining")
+        assert [lane.actor for lane in lanes.lanes] == ["first"]
+    for left in range(5, -1, -1):
+        lanes.lanes = [Lane("first", None), Lane("second", "joining", among=frozenset("ab"))]
+        with pytest.raises(EngineError, match="cannot begin") if not left else nullcontext():
+            lanes.joined("joining")
+
+
+def test_a_worker_that_died_is_told_with_the_reason():
+    context = ActorDiedErrorContext(
+        class_name="Worker", actor_id=bytes(16), pid=7, error_message="Its node has died."
+    )
+    assert first_line(ray.exceptions.ActorDiedError(context)) == "Its node has died."
+    assert first_line(ray.exceptions.ActorDiedError()).startswith("The actor died")
+    assert first_line(ValueError("one\ntwo")) == "one."
 
 
 def test_workers_without_gpus_do_not_take_the_one_of_this_machine(monkeypatch):

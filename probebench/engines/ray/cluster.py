@@ -81,6 +81,14 @@ def alive() -> list[Resources]:
     return [node["Resources"] for node in nodes() if node["Alive"]]
 
 
+def node_ids() -> frozenset[str]:
+    """Which nodes are there now. One that was cut off is held to be there for some seconds."""
+    import ray
+
+    nodes: Any = ray.nodes
+    return frozenset(node["NodeID"] for node in nodes() if node["Alive"])
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """A cluster, reached or started. One that this process is connected to already is taken as it
@@ -138,9 +146,14 @@ def _hushed() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says first, as a sentence; of one in our own code, with its kind."""
+    """What an error says first, as a sentence; of one in our own code, with its kind; of a worker
+    that died, why: Ray says that below the names of what died, which it sets in."""
+    import ray
+
     inner = cause(error)
-    said = next(iter(str(inner).strip().splitlines()), "").rstrip(" .:")
+    lines = [line for line in str(inner).strip().splitlines() if not line.startswith("\t")]
+    why = 1 if isinstance(inner, ray.exceptions.ActorDiedError) else 0
+    said = next(iter(lines[why:] or lines), "").rstrip(" .:")
     kind = "" if inner is error else type(inner).__name__
     return f"{': '.join(filter(None, [kind, said])) or type(error).__name__}."
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from probebench.engines.ray.cluster import Share, alive, fetched, first_line
+from probebench.engines.ray.cluster import Share, alive, fetched, first_line, node_ids
 from probebench.engines.ray.worker import Place, Worker
 from probebench.errors import EngineError, ProbebenchError
 from probebench.record.versions import versions
@@ -39,6 +39,8 @@ class Lane:
     asked: Any = None
     """The reference of the question how far it is."""
     through: int = 0
+    among: frozenset[str] = frozenset()
+    """The nodes that were there when it was asked for."""
 
     @property
     def free(self) -> bool:
@@ -133,14 +135,15 @@ class Lanes:
             scheduling_strategy="SPREAD",
         ).remote(self.share.cpus, self.offline)
         assert self.place is not None  # workers begin within a run
-        return Lane(actor, actor.join.remote(self.place, versions()))
+        return Lane(actor, actor.join.remote(self.place, versions()), among=node_ids())
 
     def joined(self, reference: Any) -> None:
         """A worker has answered whether it can take part. One that cannot, and comes when others
         are at work, goes again, and no other is asked for in its place.
 
         Raises:
-            EngineError: it cannot, at the beginning; or workers go down as often as they begin.
+            EngineError: it cannot, at the beginning; or workers go down as often as they begin,
+                and not because a node went away that they may have been given to.
         """
         lane = next(lane for lane in self.lanes if lane.joining == reference)
         try:
@@ -151,10 +154,10 @@ class Lanes:
             self.lose(lane)
             self._refused += 1
         except Exception as error:
-            self.lose(lane)
-            self._began += 1
-            if self._began >= TRIES * max(len(self.lanes), 1):
+            self._began += lane.among <= node_ids()
+            if self._began >= TRIES * len(self.lanes):
                 raise EngineError(f"Workers cannot begin: {first_line(error)}") from None
+            self.lose(lane)
         else:
             lane.joining, self._began = None, 0
 
