@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -295,9 +294,11 @@ def test_a_killed_driver_leaves_what_was_written_and_says_nothing_of_ray(
     words += ["--engine", "ray", "--address", cluster.address, "--workers", "2"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL) as first:
         states = "run/stages/states-*/*.safetensors"
-        until(lambda: list(tmp_path.glob(states)) or first.poll() is not None)
-        assert first.poll() is None, "it ended by itself"
-        first.send_signal(signal.SIGKILL)
+        try:
+            until(lambda: list(tmp_path.glob(states)) or first.poll() is not None)
+            assert first.poll() is None, "it ended by itself"
+        finally:
+            first.kill()
     answers = {p: p.stat().st_mtime_ns for p in tmp_path.glob("run/stages/answers-*/0*")}
     again = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
