@@ -27,8 +27,10 @@ BOARD = ROOT / "leaderboards" / f"v{PROTOCOL_VERSION}"
 KEPT = ROOT / "docs" / "results" / "kept"
 NEGATED = "neg_"
 """How the names of tasks of negated statements begin."""
-TABLES = ("scores.parquet", "attribution.parquet")
-"""What is kept of a run beside its record."""
+SCORES, ATTRIBUTION = "scores.parquet", "attribution.parquet"
+"""What is kept of a run beside its record: of the scores, those of cells."""
+UNSEEN = ["delong_low", "delong_high", "shuffled", "C", "iterations"]
+"""Columns of theirs that no map shows."""
 ORDER = (
     "cities neg_cities sp_en_trans neg_sp_en_trans inventors neg_inventors facts neg_facts "
     "element_symb animal_class larger_than common_claim azaria_mitchell counterfact "
@@ -73,7 +75,7 @@ class Kept(Run):
     @property
     def attribution(self) -> pd.DataFrame | None:
         """What replacing a component changes; None where it was not measured."""
-        path = self.folder / TABLES[1]
+        path = self.folder / ATTRIBUTION
         return pd.read_parquet(path) if path.exists() else None
 
 
@@ -82,10 +84,15 @@ def keep(run: Run, folder: Path = KEPT) -> Path:
     nothing that names a place on a machine."""
     folder = folder / slug(short(run)) / run.folder.name
     make_folder(folder)
-    for name in TABLES:
-        (folder / name).unlink(missing_ok=True)
-        if name in run.record.files:
-            shutil.copy(run.folder / name, folder / name)
+    s = run.scores
+    cells = s[(s["detector"] == "cell") & (s["metric"] == "auroc")].drop(columns=UNSEEN)
+    single = dict.fromkeys(cells.select_dtypes("float64").drop(columns="value"), "float32")
+    cells.astype(single).to_parquet(
+        folder / SCORES, index=False, compression="zstd", compression_level=19
+    )
+    (folder / ATTRIBUTION).unlink(missing_ok=True)
+    if ATTRIBUTION in run.record.files:
+        shutil.copy(run.folder / ATTRIBUTION, folder / ATTRIBUTION)
     record, own = submitted_record(run.record), run.record.settings
     files = own.get("data")
     names = [Path(file).name for file in ([files] if isinstance(files, str) else files or ())]
