@@ -236,6 +236,15 @@ def clean_json(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def with_digits(value: Any, digits: int) -> Any:
+    """The same content with every real number to so many significant digits."""
+    if isinstance(value, Mapping):
+        return {k: with_digits(v, digits) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_digits(v, digits) for v in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+
+
 def write_json(path: Path, content: Mapping[str, Any], *, lines: bool = False) -> None:
     """Write strict JSON: an undefined number is null.
 

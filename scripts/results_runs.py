@@ -80,8 +80,8 @@ class Kept(Run):
 
 
 def keep(run: Run, folder: Path = KEPT) -> Path:
-    """Copy what the page needs of a run that cannot be submitted: no answers, no hidden states,
-    nothing that names a place on a machine."""
+    """Copy what the page needs of a run that cannot be submitted: no answers, no hidden states, of
+    detectors their AUROC alone, nothing that names a place on a machine."""
     folder = folder / slug(short(run)) / run.folder.name
     make_folder(folder)
     s = run.scores
@@ -101,6 +101,7 @@ def keep(run: Run, folder: Path = KEPT) -> Path:
     if "data" in overrides:
         overrides = {**overrides, "data": told["data"]}
     record["settings"] |= {**told, "overrides": overrides}
+    record["detectors"] = [{**d, "metrics": {}} for d in record["detectors"]]
     write_json(folder / RECORD, record, lines=True)
     return folder
 

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
+from probebench.files import with_digits
 from probebench.leaderboard.board.entries import published_entries, read_entries
 from probebench.leaderboard.check.recompute import check_detectors
 from probebench.leaderboard.check.rerun import rerun
@@ -101,9 +102,17 @@ def test_what_is_written_is_what_the_run_said(run, tmp_path):
     groups = before[before.detector == "probe"].set_index("id").group.reindex(s.decisions.id)
     order = sorted(set(groups))
     assert [order.index(g) for g in groups] == s.decisions.group.tolist()
-    assert not set(order) & set(
-        (tmp_path / "v2/org__model/people/record.json").read_text().split('"')
-    )
+    text = (tmp_path / "v2/org__model/people/record.json").read_text()
+    assert not set(order) & set(text.split('"'))
+    said, kept = Run.load(run).record, json.loads(text)
+    assert kept["selection"]["test_auroc"] == float(f"{said.selection.test_auroc:.10g}")
+    assert with_digits([{"a": 1 / 3}, 10**12 + 1, -2e-15 / 3, None, "0.33333"], 3) == [
+        {"a": 0.333},
+        10**12 + 1,
+        -6.67e-16,
+        None,
+        "0.33333",
+    ]
 
 
 REFUSED = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UsageError
-from probebench.files import write_atomic, write_json
+from probebench.files import with_digits, write_atomic, write_json
 from probebench.job.options import OPTIONS
 from probebench.leaderboard.submission.names import model_folder, task_folder
 from probebench.leaderboard.submission.read import CELLS, DECISIONS, RECORD
@@ -24,6 +24,8 @@ FINER = {"states_dtype": "float32"}
 """Settings under which the same vectors are kept with more digits: some models leave float16."""
 REPEATED = 0.005
 """How far an AUROC may be off when a run is made again on another processor."""
+DIGITS = 10
+"""Of a number in a submitted record: those that the decisions give are checked to 1e-6."""
 FORMAT = 1
 """Of the files of a submission."""
 SETTINGS = ("task", "seed", "probe", "solver", "overrides")
@@ -165,8 +167,11 @@ def only_adds(new: Record, old: Record) -> bool:
 
 def submitted_record(record: Record) -> dict[str, Any]:
     """The run's record without what names places on a machine and the thresholds for abstaining, a
-    third of it that no page shows and the decisions give; and with the format of the submission."""
+    third of it that no page shows and the decisions give; with the format of the submission, and
+    numbers to `DIGITS` digits."""
     left_out = ("states", "files", "settings", "extraction", "abstention")
     kept = {k: v for k, v in record.plain().items() if k not in left_out}
     settings = {name: record.settings.get(name) for name in SETTINGS}
-    return {**kept, "settings": settings, "submission": {"format": FORMAT}}
+    whole = {**kept, "settings": settings, "submission": {"format": FORMAT}}
+    submitted: dict[str, Any] = with_digits(whole, DIGITS)
+    return submitted
