@@ -3,6 +3,7 @@ side, layer curves and a forest of AUROCs. Written by `scripts/write_results.py`
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,19 +65,22 @@ def keep(paths: Sequence[Path], target: Path) -> Path:
     """Give the one picture that was drawn its name, and leave nothing else behind."""
     for path in paths:
         if path.suffix == ".png":
-            path.replace(target)
-            small(target)
+            target.write_bytes(fewer_colours(path.read_bytes()))
+            if path != target:
+                path.unlink()
         elif path != target:
             path.unlink(missing_ok=True)
     return target
 
 
-def small(path: Path) -> None:
-    """A picture in 256 colours, in a third of the bytes: every version of it stays in the
+def fewer_colours(picture: bytes) -> bytes:
+    """A PNG in 256 colours, in a third of the bytes: every version of it stays in the
     repository."""
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(picture)) as image:
         few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    out = io.BytesIO()
+    few.save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
 def picture(runs: Sequence[Run], path: Path, kind: str = "positions", /, **options: object) -> Path:

@@ -3,12 +3,15 @@
 python scripts/run_notebook.py
 """
 
+import base64
 import tempfile
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from results_pictures import fewer_colours
 
+EMBEDDED = "data:image/png;base64,"
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebook.ipynb"
 
 
@@ -30,9 +33,14 @@ def executed(folder: Path) -> nbformat.NotebookNode:
 
 
 def once(shown: dict[str, str]) -> None:
-    """Drop a picture that the HTML beside it, which every viewer prefers, holds too."""
-    if "data:image/png" in shown.get("text/html", ""):
+    """Drop a picture that the HTML beside it, which every viewer prefers, holds too, and keep that
+    one small."""
+    if EMBEDDED in shown.get("text/html", ""):
         shown.pop("image/png", None)
+        before, _, rest = shown["text/html"].partition(EMBEDDED)
+        picture, end, after = rest.partition('"')
+        few = base64.b64encode(fewer_colours(base64.b64decode(picture))).decode()
+        shown["text/html"] = f"{before}{EMBEDDED}{few}{end}{after}"
 
 
 if __name__ == "__main__":

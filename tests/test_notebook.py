@@ -10,9 +10,12 @@ nbformat = pytest.importorskip("nbformat")
 for name in ("nbclient", "ipykernel"):
     pytest.importorskip(name)
 ROOT = Path(__file__).parent.parent
-spec = importlib.util.spec_from_file_location("notebook", ROOT / "scripts/run_notebook.py")
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("run_notebook")
 
 
 def shown(notebook):
@@ -25,7 +28,9 @@ def shown(notebook):
     return found
 
 
-def test_the_notebook_runs_and_shows_a_map_a_detector_and_a_comparison(tmp_path, monkeypatch):
+def test_the_notebook_runs_and_shows_a_map_a_detector_and_a_comparison(
+    script, tmp_path, monkeypatch
+):
     path = f"{ROOT}:{Path(importlib.util.find_spec('records').origin).parent}"
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
@@ -43,6 +48,7 @@ def test_the_notebook_runs_and_shows_a_map_a_detector_and_a_comparison(tmp_path,
     )
 
 
-def test_what_the_notebook_keeps_names_no_place_on_a_machine():
+def test_what_the_notebook_keeps_names_no_place_on_a_machine_and_is_small(script):
     text = script.NOTEBOOK.read_text()
     assert "/home/" not in text and "/tmp/" not in text and "site-packages" not in text
+    assert text.count(script.EMBEDDED) == 2 and len(text) < 150_000
