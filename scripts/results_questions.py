@@ -24,6 +24,8 @@ EXACT = "exact_answer"
 """How positions at the exact answer begin: its first and last token and those beside them."""
 FORM = "lengths, whether an exact answer was found and where, what was chosen, refusals, source"
 """Of answers, as a record's `confounds` have it."""
+FEW = 20
+"""Right or wrong answers in test below which little can be said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,28 @@ def _form(run: Run) -> str:
         f"form regressed out the probe has {number(c.residual.auroc, 2)} "
         f"{interval(c.residual.auroc_95, 2)}."
     )
+
+
+def rarer(run: Run) -> int:
+    """Test answers of the class that has fewer."""
+    test = run.record.counts.test
+    return min(test.correct, test.n - test.correct)
+
+
+def few(runs: Sequence[Run]) -> list[str]:
+    """Runs whose test split holds too few of one class to say much."""
+    found = [f"{rarer(r)} of {r.record.counts.test.n:,} on {named(r)}" for r in runs if thin(r)]
+    if not found:
+        return []
+    return [
+        f"The rarer of right and wrong has fewer than {FEW} test answers, so that little can be "
+        f"told: {said(found)}."
+    ]
+
+
+def thin(run: Run) -> bool:
+    """Are the colours of its map mostly chance?"""
+    return rarer(run) < FEW
 
 
 def formal(runs: Sequence[Run]) -> list[str]:

@@ -41,8 +41,9 @@ def grouped(runs: Sequence[Run]) -> str:
     return "; ".join(f"{said(names)} ({said(some)})" for names, some in models.items())
 
 
-def losses(runs: Sequence[Run], negated: pd.DataFrame, formal: Sequence[str]) -> list[str]:
-    """What did not work, first; `negated` are transfers to negated statements and back."""
+def losses(runs: Sequence[Run], negated: pd.DataFrame, limits: Sequence[str]) -> list[str]:
+    """What did not work, first; `negated` are transfers to negated statements and back, `limits`
+    say what else rows do not show."""
     by = defaultdict[str, list[Run]](list)
     for run in runs:
         by[headline(run.record).outcome].append(run)
@@ -54,7 +55,7 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame, formal: Sequence[str]) ->
             f"What these probes read is not truth alone: {turned}. Each is scored where it was "
             "never trained; a statement and its negation differ in a word."
         )
-    lines += formal
+    lines += limits
     if by["worse"]:
         lines.append(f"The best simpler signal is better than the probe on {grouped(by['worse'])}.")
     if by["undecided"]:

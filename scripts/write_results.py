@@ -85,7 +85,6 @@ short. Runs on a file of one's own (`--data`) do not rank. A map is drawn where 
 right and {few} wrong answers: with fewer, its colours are mostly chance. The *form* of answers is
 what can be known without reading the model: {form}.
 """
-FEW = 20
 
 
 def head(shelf: Shelf, found: Found) -> Iterator[str]:
@@ -93,9 +92,9 @@ def head(shelf: Shelf, found: Found) -> Iterator[str]:
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
-    yield from bullets(
-        words.losses(affirmed(shelf.ranked), found.negated, answers.formal(shelf.ranked))
-    )
+    ranked = affirmed(shelf.ranked)
+    limits = [*answers.formal(ranked), *answers.few(ranked)]
+    yield from bullets(words.losses(ranked, found.negated, limits))
 
 
 def statements(shelf: Shelf) -> Iterator[str]:
@@ -179,7 +178,7 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     yield from (
         "## Questions: does the exact answer's token win?",
         "",
-        QUESTIONS.format(few=FEW, form=answers.FORM),
+        QUESTIONS.format(few=answers.FEW, form=answers.FORM),
     )
     yield from image(
         "test AUROC of probe and simpler signals with intervals, a line per set of questions",
@@ -189,8 +188,7 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from answers.question(run, found.contests.get(tables.named(run)))
-        test = run.record.counts.test
-        if min(test.correct, test.n - test.correct) >= FEW:
+        if not answers.thin(run):
             path = picture([run], PICTURES / f"{name}.png")
             yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
         yield from tables.positions(run)

@@ -41,6 +41,21 @@ def scripts(monkeypatch):
     return import_module
 
 
+def test_runs_with_few_right_or_wrong_answers_are_named_and_have_no_map(
+    scripts, asked, monkeypatch
+):
+    answers = scripts("results_questions")
+    counts = asked.record.counts.test
+    rare = min(counts.correct, counts.n - counts.correct)
+    for few, named in ((rare, 0), (rare + 1, 1)):
+        with monkeypatch.context() as patch:
+            patch.setattr(answers, "FEW", few)
+            assert answers.thin(asked) == bool(named) and len(answers.few([asked])) == named
+    [line] = answers.few(scripts("results_runs").Shelf.find().ranked)
+    assert "4 of 3,487 on movies (SmolLM2-135M)" in line and f"\n- {line}\n" in PAGE
+    assert "movies.png" not in PAGE
+
+
 def test_the_page_shows_every_picture_and_every_run_that_is_kept(scripts):
     """What it no longer shows is deleted, and a page that lost a part is seen."""
     pictures = {p.name for p in (ROOT / "docs/results").glob("*.png")}
