@@ -187,8 +187,8 @@ FAULTS = {
         "in 98% of prompts",
     ),
     "unbalanced": (
-        {"counts.all.accuracy": 0.95, "counts.all.correct": 1425},
-        "1425 of 1500 answers are correct",
+        {"counts.all.accuracy": 0.95, "counts.all.correct": 1425, "counts.test.correct": 290},
+        "1425 of 1500 answers are right, 290 in test",
     ),
     "cut off": ({"counts.all.not_stopped": 400}, "400 of 1500 answers ran into max_new_tokens"),
     "empty": ({"counts.all.empty": 400}, "400 of 1500 answers are empty and count as wrong"),

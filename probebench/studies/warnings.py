@@ -98,13 +98,11 @@ def _simple(run: Concern) -> Iterator[str]:
     scores = {s.name: s for s in run.comparison.scores}
     probe = run.comparison.scores[0]
     told = of_its_time(run.record)  # by `_beaten`
-    for name in (*suite.of_text(), "probe_emb"):
-        if (s := scores.get(name)) is None:
-            continue
+    for s in filter(None, map(scores.get, (*suite.of_text(), "probe_emb"))):
         apart = (s.difference_interval.low, s.difference_interval.high)
         found = outcome(apart)
         gap = f"difference {s.difference:+.3f} {interval(apart, signed=True)}, n = {s.n:,}"
-        if told and name == told.best_baseline.name:
+        if told and s.name == told.best_baseline.name:
             pass
         elif found == "worse":
             yield f"'{s.label}' beats the probe ({gap})."
@@ -171,7 +169,8 @@ def _classes(run: Concern) -> Iterator[str]:
     """Balance, answers cut off or empty, and exact answers found more often in one class."""
     every = run.record.counts.all
     if not BALANCED[0] <= as_float(every.accuracy) <= BALANCED[1]:
-        yield f"Classes are unbalanced: {every.correct} of {every.n} answers are correct."
+        here = run.record.counts.test.correct
+        yield f"Unbalanced classes: {every.correct} of {every.n} answers are right, {here} in test."
     cut = 0 if run.record.task.kind == "statements" else every.not_stopped
     if cut > 0.1 * every.n:
         yield f"{cut} of {every.n} answers ran into max_new_tokens and were cut off."
