@@ -13,7 +13,7 @@ from results_words import said
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
-from probebench.record.claims import chance, headline, outcome, p_words
+from probebench.record.claims import ALPHA, chance, headline, outcome, p_words
 from probebench.record.parts.measured import PositionBest
 from probebench.record.reopened import Reopened
 from probebench.record.run import Run
@@ -154,7 +154,9 @@ def rarer(run: Run) -> int:
 
 def few(runs: Sequence[Run]) -> list[str]:
     """Runs whose test split holds too few of one class to say much."""
-    found = [f"{rarer(r)} of {r.record.counts.test.n:,} on {named(r)}" for r in runs if thin(r)]
+    found = [
+        f"{rarer(r)} of {r.record.counts.test.n:,} on {named(r)}" for r in runs if rarer(r) < FEW
+    ]
     if not found:
         return []
     return [
@@ -163,9 +165,9 @@ def few(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def thin(run: Run) -> bool:
-    """Are the colours of its map mostly chance?"""
-    return rarer(run) < FEW
+def shows(run: Run) -> bool:
+    """Is something to be seen on its map, whose colours are else mostly chance?"""
+    return rarer(run) >= FEW and as_float(chance(run.record).map_p) < ALPHA
 
 
 def formal(runs: Sequence[Run]) -> list[str]:

@@ -82,8 +82,8 @@ Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact 
 this size answer few open questions correctly, so that the test split holds few right answers and
 the intervals are wide. Tokens counted from the end may be the exact answer's where answers are
 short. Runs on a file of one's own (`--data`) do not rank. A map is drawn where test holds {few}
-right and {few} wrong answers: with fewer, its colours are mostly chance. The *form* of answers is
-what can be known without reading the model: {form}.
+right and {few} wrong answers and a cell lies above shuffled labels: else its colours are mostly
+chance. The *form* of answers is what can be known without reading the model: {form}.
 """
 
 
@@ -188,7 +188,7 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from answers.question(run, found.contests.get(tables.named(run)))
-        if not answers.thin(run):
+        if answers.shows(run):
             path = picture([run], PICTURES / f"{name}.png")
             yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
         yield from tables.positions(run)
