@@ -165,9 +165,10 @@ def few(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def shows(run: Run) -> bool:
-    """Is something to be seen on its map, whose colours are else mostly chance?"""
-    return rarer(run) >= FEW and as_float(chance(run.record).map_p) < ALPHA
+def shows(run: Run, contest: Mapping[str, Any] | None) -> bool:
+    """Can its map say where the exact answer is read, and not mostly chance?"""
+    enough = rarer(run) >= FEW and as_float(chance(run.record).map_p) < ALPHA
+    return enough and contest is not None
 
 
 def formal(runs: Sequence[Run]) -> list[str]:

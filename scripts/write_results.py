@@ -81,9 +81,10 @@ QUESTIONS = """\
 Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
 this size answer few open questions correctly, so that the test split holds few right answers and
 the intervals are wide. Tokens counted from the end may be the exact answer's where answers are
-short. Runs on a file of one's own (`--data`) do not rank. A map is drawn where test holds {few}
-right and {few} wrong answers and a cell lies above shuffled labels: else its colours are mostly
-chance. The *form* of answers is what can be known without reading the model: {form}.
+short. Runs on a file of one's own (`--data`) do not rank. A map stands here where tokens at the
+exact answer and others can be compared, test holds {few} right and {few} wrong answers and a cell
+lies above shuffled labels: else its colours are mostly chance. The leaderboard's site draws those
+of all rows. The *form* of answers is what can be known without reading the model: {form}.
 """
 
 
@@ -187,8 +188,9 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
     yield from tables.rows(shelf.asked)
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
-        yield from answers.question(run, found.contests.get(tables.named(run)))
-        if answers.shows(run):
+        contest = found.contests.get(tables.named(run))
+        yield from answers.question(run, contest)
+        if answers.shows(run, contest):
             path = picture([run], PICTURES / f"{name}.png")
             yield from image(f"test AUROC by layer and token, {tables.named(run)}", path)
         yield from tables.positions(run)

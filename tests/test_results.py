@@ -51,13 +51,14 @@ def test_runs_with_few_right_or_wrong_answers_are_named_and_have_no_map(
         with monkeypatch.context() as patch:
             patch.setattr(answers, "FEW", few)
             assert len(answers.few([asked])) == named
-            assert not answers.shows(asked), "no labels were shuffled"
+            assert not answers.shows(asked, {}), "no labels were shuffled"
     [line] = answers.few(scripts("results_runs").Shelf.find().ranked)
     assert "4 of 3,487 on movies (SmolLM2-135M)" in line and f"\n- {line}\n" in PAGE
     assert "movies.png" not in PAGE and "truthfulqa.png" not in PAGE
     by_name = {r.record.task.name: r for r in scripts("results_runs").Shelf.find().asked}
-    assert answers.shows(by_name["winobias"]) and not answers.shows(by_name["movies"])
-    assert not answers.shows(by_name["truthfulqa"]), "no cell lies above shuffled labels"
+    assert answers.shows(by_name["winobias"], {}) and not answers.shows(by_name["winobias"], None)
+    assert not answers.shows(by_name["movies"], {})
+    assert not answers.shows(by_name["truthfulqa"], {}), "no cell lies above shuffled labels"
 
 
 def test_the_page_shows_every_picture_and_every_run_that_is_kept(scripts):

@@ -62,8 +62,8 @@ def decisions_bytes(predictions: pd.DataFrame, *, exact: bool = False) -> bytes:
     pq.write_table(
         pa.table(columns),
         buffer,
-        compression="zstd",
-        compression_level=15,
+        compression="brotli",  # a twentieth less than zstd; a second for ten thousand examples
+        compression_level=11,
         use_dictionary=repeated,
         column_encoding=fine,
         store_schema=False,
