@@ -66,9 +66,7 @@ def keep(paths: Sequence[Path], target: Path) -> Path:
     for path in paths:
         if path.suffix == ".png":
             target.write_bytes(fewer_colours(path.read_bytes()))
-            if path != target:
-                path.unlink()
-        elif path != target:
+        if path != target:
             path.unlink(missing_ok=True)
     return target
 

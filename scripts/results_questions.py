@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results_tables import named
+from results_tables import above_shuffled, named
 from results_words import said
 
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
-from probebench.record.claims import ALPHA, chance, headline, outcome, p_words
+from probebench.record.claims import chance, headline, outcome, p_words
 from probebench.record.parts.measured import PositionBest
 from probebench.record.reopened import Reopened
 from probebench.record.run import Run
@@ -167,8 +167,7 @@ def few(runs: Sequence[Run]) -> list[str]:
 
 def shows(run: Run, contest: Mapping[str, Any] | None) -> bool:
     """Can its map say where the exact answer is read, and not mostly chance?"""
-    enough = rarer(run) >= FEW and as_float(chance(run.record).map_p) < ALPHA
-    return enough and contest is not None
+    return contest is not None and rarer(run) >= FEW and above_shuffled(run)
 
 
 def formal(runs: Sequence[Run]) -> list[str]:

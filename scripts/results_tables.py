@@ -10,7 +10,7 @@ from results_pictures import detector, short
 
 from probebench.across.transfer_map import transfer_matrix
 from probebench.leaderboard.board.models import computed_in
-from probebench.record.claims import chance, headline, p_words
+from probebench.record.claims import ALPHA, chance, headline, p_words
 from probebench.record.run import Run
 from probebench.text import as_float, interval, number
 
@@ -29,6 +29,11 @@ def task_words(run: Run) -> str:
 def named(run: Run) -> str:
     """Task and model of a run."""
     return f"{task_words(run)} ({short(run)})"
+
+
+def above_shuffled(run: Run) -> bool:
+    """Does a cell of its map lie above shuffled labels (max-statistic)?"""
+    return as_float(chance(run.record).map_p) < ALPHA
 
 
 def scored(run: Run, name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 from results_pictures import depth, detector, short
-from results_tables import named
+from results_tables import above_shuffled, named
 
 from probebench.across.transfer_map import predicted_by_angle
 from probebench.record.claims import chance, headline, outcome
@@ -158,7 +158,7 @@ def claims(
     runs: Sequence[Run], transfers: Sequence[Mapping[str, Any]], negated: pd.DataFrame, exact: str
 ) -> list[str]:
     """Published claims about larger models, held against these runs."""
-    above = sum(as_float(chance(r.record).map_p) < 0.05 for r in runs)
+    above = sum(map(above_shuffled, runs))
     better = sum(headline(r.record).outcome == "better" for r in runs)
     lines = [
         "*True and false statements are linearly separable inside a model* (Marks and Tegmark "

@@ -232,9 +232,7 @@ def test_what_is_kept_of_a_run_names_no_place_and_shows_the_same(asked, scripts,
     runs = scripts("results_runs")
     assert runs.unranked(asked)
     kept = runs.Kept.load(runs.keep(asked, tmp_path))
-    pd.testing.assert_frame_equal(
-        kept.matrix("auroc"), asked.matrix("auroc"), check_dtype=False, rtol=1e-6
-    )
+    pd.testing.assert_frame_equal(kept.matrix("auroc"), asked.matrix("auroc"))
     assert kept.attribution is None
     assert sorted(p.name for p in kept.folder.iterdir()) == ["record.json", "scores.parquet"]
     text = (kept.folder / "record.json").read_text()

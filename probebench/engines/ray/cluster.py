@@ -75,18 +75,20 @@ def shared(
 
 def alive() -> list[Resources]:
     """What each node has that is there now."""
-    import ray
-
-    nodes: Any = ray.nodes
-    return [node["Resources"] for node in nodes() if node["Alive"]]
+    return [node["Resources"] for node in _nodes()]
 
 
 def node_ids() -> frozenset[str]:
     """Which nodes are there now. One that was cut off is held to be there for some seconds."""
+    return frozenset(node["NodeID"] for node in _nodes())
+
+
+def _nodes() -> Iterator[Mapping[str, Any]]:
+    """What Ray says of each node that is there now."""
     import ray
 
     nodes: Any = ray.nodes
-    return frozenset(node["NodeID"] for node in nodes() if node["Alive"])
+    return (node for node in nodes() if node["Alive"])
 
 
 @contextmanager
