@@ -17,6 +17,7 @@ from probebench.leaderboard.board.said import (
     widest_margin_first,
 )
 from probebench.models.blocks.layouts import SITES
+from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName
 from probebench.states.positions import POSITIONS
 from probebench.text import enough, interval
@@ -55,6 +56,21 @@ def test_a_sentence_says_layer_and_token_in_words(tmp_path):
     )
     assert f"{where} correct from wrong" in page(folder, "tasks/people.html")
     assert f"{where} true from false" in page(folder, "tasks/cities.html")
+
+
+def test_a_sentence_says_what_is_left_without_the_form_of_the_answers(tmp_path):
+    """A probe that reads the form of answers has its AUROC from there."""
+    facts = {"n": 90, "n_correct": 30, "probe_auroc": 0.8, "auroc": 0.512, "r2": 0.4}
+    facts |= {"auroc_95": (0.45, 0.57), "probe_minus_this": 0.29}
+    left = Residual(**facts, probe_minus_this_95=(0.2, 0.4), fitted_on="train")
+    runs = [run_entry("one"), run_entry("two"), run_entry("three", "cities")]
+    folder = build_site(tmp_path, [replace(runs[0], residual=left), runs[1], runs[2]])
+    text = page(folder, "tasks/people.html")
+    words = "the form of the answers</a> regressed out: "
+    assert text.count(words) == 1 and ">0.512</span>" in text.split(words)[1][:60]
+    assert "[0.45, 0.57]" in text.split(words)[1][:140]
+    statements = page(build_site(tmp_path, [replace(runs[2], residual=left)]), "tasks/cities.html")
+    assert words not in statements, "a statement has no answer"
 
 
 def test_other_layers_in_words():

@@ -27,6 +27,7 @@ from probebench.leaderboard.submission.read import (
     read_decisions,
 )
 from probebench.leaderboard.submission.strict import Broken, read_json
+from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName, DetectorFacts
 from probebench.record.parts.resplits import SplitSpread
 from probebench.record.published import TEST_AUROC, figures
@@ -103,6 +104,8 @@ class Entry:
     folder: Path | None
     splits: SplitSpread | None = None
     """What other splits gave, where the run asked for some."""
+    residual: Residual | None = None
+    """The probe with its confounds regressed out, where the run could do that."""
 
     @property
     def ranked(self) -> bool:
@@ -207,6 +210,7 @@ def read_entry(folder: Path) -> Entry:
         rerun=rerun,
         folder=folder,
         splits=record.resplits.spread if record.resplits else None,
+        residual=record.confounds.residual if record.confounds else None,
     )
 
 

@@ -117,6 +117,7 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         over.n if over else 0,
         over.mean if over else None,
         over.sd if over else None,
+        entry.residual if probe else None,
     )
 
 

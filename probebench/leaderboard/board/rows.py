@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from probebench.leaderboard.board.models import Model
 from probebench.metrics.intervals import wilson
 from probebench.record.claims import Outcome, outcome
+from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName
 from probebench.types import Interval
 
@@ -62,6 +63,8 @@ class BoardRow:
     splits_mean: float | None = None
     splits_sd: float | None = None
     """Standard deviation over them."""
+    residual: Residual | None = None
+    """Of the selected probe: with its confounds regressed out."""
 
     @property
     def run(self) -> Run:
