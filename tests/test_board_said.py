@@ -52,10 +52,24 @@ def test_a_sentence_says_layer_and_token_in_words(tmp_path):
     folder = build_site(tmp_path, [run_entry("one"), run_entry("two", "cities")])
     where = (
         "a probe of the residual stream after block 1 of 0–2, at <code>exact_answer_last</code> "
-        "(last token of the exact answer), tells"
+        "(last token of the exact answer), has AUROC"
     )
-    assert f"{where} correct from wrong" in page(folder, "tasks/people.html")
-    assert f"{where} true from false" in page(folder, "tasks/cities.html")
+    for task, classes in (("people", "correct against wrong"), ("cities", "true against false")):
+        text = page(folder, f"tasks/{task}.html")
+        assert where in text and f"for {classes}, " in text.split(where)[1][:200]
+
+
+def test_a_sentence_says_how_many_are_right_and_whether_anything_is_read(tmp_path):
+    """An AUROC of .68 over 3,487 answers says nothing where 4 of them are right."""
+    run = run_entry("one")
+    probe, length = run.detectors
+    rare = replace(run, detectors=(replace(probe, n=3487, n_correct=4), length))
+    words = "No cell of its map is above shuffled labels"
+    text = page(build_site(tmp_path, [replace(rare, map_p=0.475)]), "tasks/people.html")
+    assert "3,487 test examples, 4 of them correct." in text
+    assert f"{words} (p = 0.475)." in text
+    text = page(build_site(tmp_path, [replace(rare, map_p=0.01)]), "tasks/people.html")
+    assert words not in text
 
 
 def test_a_sentence_says_what_is_left_without_the_form_of_the_answers(tmp_path):

@@ -27,6 +27,7 @@ from probebench.leaderboard.submission.read import (
     read_decisions,
 )
 from probebench.leaderboard.submission.strict import Broken, read_json
+from probebench.record.claims import chance
 from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName, DetectorFacts
 from probebench.record.parts.resplits import SplitSpread
@@ -106,11 +107,12 @@ class Entry:
     """What other splits gave, where the run asked for some."""
     residual: Residual | None = None
     """The probe with its confounds regressed out, where the run could do that."""
+    map_p: float | None = None
+    """Of the best cell of the map against maps of shuffled labels."""
 
     @property
     def ranked(self) -> bool:
-        """Only runs of the current version of a task are ranked, each protocol version by
-        itself."""
+        """Only runs of a task's current version are, each protocol version by itself."""
         return self.tier != "published" and self.current
 
     def detector(self, name: str) -> DetectorRow | None:
@@ -211,6 +213,7 @@ def read_entry(folder: Path) -> Entry:
         folder=folder,
         splits=record.resplits.spread if record.resplits else None,
         residual=record.confounds.residual if record.confounds else None,
+        map_p=chance(record).map_p,
     )
 
 

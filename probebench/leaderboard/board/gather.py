@@ -118,6 +118,8 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         over.mean if over else None,
         over.sd if over else None,
         entry.residual if probe else None,
+        entry.map_p if probe else None,
+        d.n_correct,
     )
 
 

@@ -38,6 +38,7 @@ from probebench.leaderboard.board.said import (
 )
 from probebench.leaderboard.board.texts import to_csv
 from probebench.models.blocks.layouts import SITES
+from probebench.record.claims import p_words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -237,6 +238,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "ends": ends,
         "number": figure,
+        "p_words": p_words,
         "stream_words": stream_words,
         "token_words": token_words,
         "tally": tally,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from probebench.leaderboard.board.models import Model
 from probebench.metrics.intervals import wilson
-from probebench.record.claims import Outcome, outcome
+from probebench.record.claims import ALPHA, Outcome, outcome
 from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName
 from probebench.types import Interval
@@ -65,6 +65,15 @@ class BoardRow:
     """Standard deviation over them."""
     residual: Residual | None = None
     """Of the selected probe: with its confounds regressed out."""
+    map_p: float | None = None
+    """Of the selected probe: of its whole map against shuffled labels."""
+    n_correct: int | None = None
+    """Of the `n` examples, those of the positive class."""
+
+    @property
+    def nothing_read(self) -> bool:
+        """Is no cell of its map above shuffled labels?"""
+        return self.map_p is not None and self.map_p >= ALPHA
 
     @property
     def run(self) -> Run:

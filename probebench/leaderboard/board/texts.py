@@ -112,7 +112,10 @@ def to_markdown(board: Board) -> str:
         "",
         "How many of the tasks on which models can be compared have the model's headline probe in "
         "the first group, with the 95 %",
-        "interval of that share. Published figures are counted by themselves, below the runs.",
+        "interval of that share as if tasks were independent; those that share statements are not. "
+        "In a group stand all models that do not",
+        "differ significantly from its leader: on a small task most do. Published figures are "
+        "counted by themselves, below the runs.",
         "",
         "| model | first group | tasks | tier |",
         "|---|---|---|---|",
