@@ -79,6 +79,8 @@ def evaluate_all(
             are on disk.
     """
     check_names(options, FURTHER)
+    if isinstance(tasks, str | Path):
+        raise UsageError(f"`tasks` is a list; one of them alone is [{str(tasks)!r}].")
     if options.get("out") is not None and len(tasks) > 1:
         raise UsageError("`out` names one run directory; with several tasks leave it out.")
     given: Mapping[str, Any] = {**options, "model": model}

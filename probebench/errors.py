@@ -91,6 +91,14 @@ class RunError(ProbebenchError):
     """The run cannot give a result."""
 
 
+class NotLoggedError(RunError):
+    """A run is finished, and a tracker did not take it."""
+
+    def __init__(self, message: str, run: Any) -> None:
+        super().__init__(message)
+        self.run = run
+
+
 class UnavailableError(RunError):
     """A model or data set cannot be reached from here."""
 

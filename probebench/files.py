@@ -176,9 +176,18 @@ def write_atomic(path: Path, content: bytes) -> None:
             temporary.unlink()
         raise WriteError(
             f"Cannot write {path}, {len(content):,} bytes: "
-            f"{error.strerror or error}{free_room(path, error)}. Nothing half-written was "
-            f"kept; free space and run the same command again."
+            f"{error.strerror or error}{free_room(path, error)}. Nothing half-written was kept; "
+            f"{_mend(error)}."
         ) from None
+
+
+def _mend(error: OSError) -> str:
+    """What to do where a file could not be written."""
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return "a part of the path is a file: name another folder"
+    if error.errno in FULL:
+        return "free space and run the same command again"
+    return "put that right and run the same command again"
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -212,6 +212,7 @@ def _make_run(
         },
         "by_position": [_best(rows, position) for position in PUBLISHED],
         "warnings": ["An invented run."],
+        **_studies(facts, counts),
     }
     values = rows.rename(columns={"test_auroc": "value", "n_test": "n"}).assign(split="test")
     other = rows.rename(columns={"validation_auroc": "value", "n_validation": "n"}).assign(
@@ -235,6 +236,43 @@ def _make_run(
         detector="cell", metric="auroc"
     )
     return predictions, clean_json(record), scores
+
+
+def _studies(facts, counts):
+    """What every run measures beside its table, of this one's probe and examples."""
+    n, correct, probe = facts["n_test"], counts["test"]["correct"], facts["test_auroc"]
+    classes = {"all": n, "correct": correct, "wrong": n - correct}
+    found = {name: {"n": of, "of": of, "rate": 1.0} for name, of in classes.items()}
+    counts["test"]["exact_found"] = found
+    beside = {
+        "n": n,
+        "n_correct": correct,
+        "probe_auroc": probe,
+        "auroc": 0.55,
+        "auroc_95": [0.5, 0.6],
+        "probe_minus_this": probe - 0.55,
+        "probe_minus_this_95": [probe - 0.65, probe - 0.45],
+    }
+    return {
+        "labels": {"judged": counts["all"]["n"], "given": 0},
+        "near_twins": {
+            "bar": 0.8,
+            "n_test": n,
+            "n": 54,
+            "share": 54 / n,
+            "by_split": {"train": 54},
+            "examples": [],
+            "without": {"n": n - 60, "n_correct": correct - 20},
+        },
+        "confounds": {
+            "features": ["question_tokens"],
+            "left_out": {},
+            "linear": {**beside, "C": 0.1},
+            "residual": {**beside, "fitted_on": "train", "r2": 0.1},
+            "text_embedding": {"auroc": None, "reason": "no encoder was given"},
+            "answer_in_prompt": None,
+        },
+    }
 
 
 def _beside(layer, position, name, probe, decisions, y, test, groups):

@@ -57,6 +57,15 @@ def test_a_file_asks_what_the_command_line_would(file, tmp_path):
         ("limit: many", "'many' is not a valid integer"),
         ("limit: 0", "--limit must be 1 or more; got 0."),
         ("solver: fast", "batched"),
+        ("limit: many", "It stands in"),
+        ("limit: true", "'true' is not a valid integer"),
+        ("limit: [1, 2]", "limit takes one value; got 2"),
+        ("positions: [{a: 1}]", "positions takes words or numbers"),
+        ("quiet: [a]", "quiet is a flag, true or false; got ['a']"),
+        ("offline: 3", "offline is a flag, true or false; got '3'"),
+        ("limit: 30\nlimit: 40", "line 2: limit stands there twice"),
+        ("max_new_tokens: 3\nmax-new-tokens: 4", "gives max-new-tokens twice"),
+        ("a:\n  - b\n c: d", "line 3 is not YAML"),
     ],
 )
 def test_a_bad_file_says_what_is_wrong_with_it(tmp_path, text, said):
@@ -64,6 +73,32 @@ def test_a_bad_file_says_what_is_wrong_with_it(tmp_path, text, said):
     path.write_text(text)
     done = ran("--config", path, "--model", "tiny", "--task", "people", "--dry-run")
     assert done.exit_code != 0 and said in " ".join(done.output.split())
+
+
+def test_words_are_taken_as_they_stand(tmp_path):
+    """A short commit of digits is no octal number, and flags have the names of the command line."""
+    path = tmp_path / "a.yaml"
+    path.write_text(
+        "revision: 0012\nseed: 3\njson: true\nquiet: No\nlimit:\ndata: ~\n"
+        "device_map: {model.embed: 0, rest: cpu}\n"
+    )
+    assert read_config(path, OPTIONS, {"json": "as_json", "quiet": "quiet"}) == {
+        "revision": "0012",
+        "seed": "3",
+        "as_json": True,
+        "quiet": False,
+        "device_map": '{"model.embed": 0, "rest": "cpu"}',
+    }
+
+
+def test_files_are_written_by_their_whole_path(tmp_path, monkeypatch):
+    """What a run leaves behind asks for the same from any folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "q.jsonl").write_text("{}")
+    asked = Options(ModelSpec("tiny"), "people", data=("q.jsonl", "not_there.jsonl"))
+    held = yaml.safe_load(as_config(asked.by_argument(), OPTIONS))
+    assert held["data"] == [str(tmp_path / "q.jsonl"), "not_there.jsonl"]
+    assert held["model"] == "tiny"
 
 
 def test_a_file_that_is_not_there():

@@ -18,7 +18,7 @@ from records import PROBE, record
 from probebench.cli.main import main
 from probebench.cli.report import export_command
 from probebench.engines.engine import LocalEngine
-from probebench.errors import RunError, UsageError
+from probebench.errors import NotLoggedError, RunError, UsageError
 from probebench.files import write_json
 from probebench.job import pipeline
 from probebench.record.exports.every_eval_ever import (
@@ -30,7 +30,7 @@ from probebench.record.exports.every_eval_ever import (
 from probebench.record.exports.hub import HubNames, write_hub
 from probebench.record.exports.kinds import KINDS
 from probebench.record.exports.scores import scores
-from probebench.record.exports.trackers import TRACKERS, log_run
+from probebench.record.exports.trackers import TRACKERS, log_run, log_to_all
 from probebench.record.run import Run
 from probebench.tasks.schema import load_task
 
@@ -183,6 +183,37 @@ def test_the_hub_reads_both_files(run, tmp_path):
     assert card.model_name == "model" and card.eval_results[0].dataset_type == "org/data"
 
 
+def test_the_hub_is_told_of_a_part_and_of_other_settings(run, tmp_path):
+    """A number of 200 questions of one's own is no number of the task."""
+    whole = run(**HUB)
+    entries, _ = write_hub(whole, tmp_path / "whole")
+    assert "overridden" not in entries.read_text() and "--limit" not in entries.read_text()
+    settings = whole.record.settings.plain()
+    settings |= {"data": ["/home/me/q.jsonl"], "limit": 200}
+    settings["overrides"] = {"data": "/home/me/q.jsonl", "limit": 200, "layers": [0, 3]}
+    one = replace(whole, record=whole.record.changed(settings=settings))
+    entries, index = write_hub(one, tmp_path)
+    for text in (entries.read_text(), index.read_text()):
+        said = " ".join(text.split())
+        assert said.count("questions of q.jsonl (--data); 200 examples at most (--limit)") == 2
+        assert said.count("overridden: --layers 0,3") == 2 and "/home/me" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to", "hub", "--dataset", "ab"], "--dataset must be ORG/NAME"),
+        (["--to", "hub", "--dataset", "a/b", "--link", "a page"], "--link must be a whole address"),
+        (["--to", "hub", "--organization", "me"], "--organization is of --to every-eval-ever"),
+        (["--to", "every-eval-ever", "--organization", " "], "--organization must be a name"),
+        (["--to", "probe-card", "--dataset", "a/b"], "--dataset is of --to hub"),
+    ],
+)
+def test_what_is_said_for_another_form_or_cannot_be_is_refused(run, words, said):
+    done = CliRunner().invoke(main, ["export", str(run().folder), *words])
+    assert done.exit_code == 2 and said in done.output
+
+
 def test_the_commit_of_a_data_set_is_not_claimed_of_another(run, tmp_path):
     entries, index = write_hub(run(**HUB), tmp_path, HubNames("someone/else"))
     [first, *_] = yaml.safe_load(entries.read_text())
@@ -268,6 +299,29 @@ def test_a_tracker_that_refuses_says_that_the_run_is_finished(run, tracker, tmp_
         KINDS["wandb"](one, tmp_path, None)
 
 
+def test_a_tracker_that_refuses_keeps_the_run_from_no_other(run, tracker):
+    one = run()
+    cells(one.folder)
+    tracker("wandb", "def init(**named): raise SystemExit(3)")
+    tracker("trackio")
+    with pytest.raises(NotLoggedError, match=r"is finished, but wandb .*SystemExit") as refused:
+        log_to_all(one, ["wandb", "trackio"])
+    assert refused.value.run is one and sys.modules["trackio"].said[-1][0] == "finish"
+    log_to_all(one, ["trackio"])
+
+
+def test_a_run_that_is_not_logged_is_shown_and_the_command_fails(tracker, tmp_path):
+    """Its numbers are there; and the same command again says that it does not log them."""
+    tracker("wandb", "def init(**named): raise ValueError('no key')")
+    words = ["eval", "--model", "tiny", "--task", "people", "--limit", "120", "--layers", "0"]
+    words += ["--positions", "-1", "--shuffles", "0", "--skip", "text,p-true,ensembles"]
+    words += ["--log-to", "wandb", "--out", str(tmp_path / "run")]
+    first, again = (CliRunner().invoke(main, words) for _ in range(2))
+    assert first.exit_code == 1 and "no key" in first.stderr and "test AUROC there" in first.stdout
+    assert again.exit_code == 0 and "is not logged again" in again.stderr
+    assert f"probebench export {tmp_path / 'run'} --to wandb" in again.stderr
+
+
 def test_a_tracker_that_is_not_there_is_named_before_anything_is_done(monkeypatch, tmp_path):
     monkeypatch.setattr("probebench.models.optional.find_spec", lambda name: None)
     out = tmp_path / "out"
@@ -279,7 +333,7 @@ def test_a_tracker_that_is_not_there_is_named_before_anything_is_done(monkeypatc
 
 def test_a_new_run_is_logged_and_one_that_is_found_is_not(run, monkeypatch):
     one, logged = run(), []
-    monkeypatch.setattr(pipeline, "log_run", lambda run, tracker: logged.append(tracker))
+    monkeypatch.setattr(pipeline, "log_to_all", lambda run, trackers: logged.extend(trackers))
     asked = SimpleNamespace(options=SimpleNamespace(part=None, log_to=TRACKERS))
     for resumed in (False, True):
         monkeypatch.setattr(

@@ -15,8 +15,8 @@ import pytest
 from made import make_submission
 from test_baselines import answer, detectors, many
 
-from probebench.leaderboard.check.detector_rules import check_names, check_signals
-from probebench.leaderboard.check.rules import check_counts, check_protocol
+from probebench.leaderboard.check.rules.detectors import check_names, check_signals
+from probebench.leaderboard.check.rules.every import check_counts, check_protocol
 from probebench.leaderboard.check.submission import Checked, check
 from probebench.leaderboard.check.suspicious import example_digests, suspicious
 from probebench.leaderboard.check.validate import Together, validate

@@ -66,6 +66,34 @@ def test_every_run_is_found_with_its_state_and_size(shelf):
         runs_under(shelf / "nothing")
 
 
+def test_a_run_that_lacks_a_file_is_not_finished(shelf):
+    """What it is mended from stays, and the list says what to do."""
+    (shelf / "tiny/people/predictions.parquet").unlink()
+    [own] = runs_under(shelf / "tiny/people")
+    assert own.state == "incomplete" and own.run is not None
+    said = " ".join(ran("runs", shelf, env={"COLUMNS": "200"}).output.split())
+    assert "incomplete" in said and "tiny/people: predictions.parquet missing; the same" in said
+    assert "other/north: " in said and "schema version" in said
+    assert freeable([own], states=True) == [] and freeable([own], unfinished=True)
+
+
+def test_names_of_others_are_shown_as_they_are(tmp_path):
+    """No markup, nothing that a terminal obeys, and no line's end."""
+    for name in ("a[red]b", "[yellow]", "x\x1b[31m", "two\nlines"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").write_text("{}")
+    done = ran("runs", tmp_path, env={"COLUMNS": "120"}).output
+    assert "a[red]b" in done and "[yellow]" in done and "\x1b" not in done
+    assert "two\N{REPLACEMENT CHARACTER}lines" in done
+
+
+def test_a_record_that_is_no_file_is_not_waited_for(tmp_path):
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run/record.json")
+    [own] = runs_under(tmp_path)
+    assert own.state == "unreadable" and "is no file" in own.why
+
+
 def test_the_command_says_model_task_state_size_and_auroc(shelf, made):
     said = ran("runs", shelf)
     assert said.exit_code == 0

@@ -11,8 +11,8 @@ from probebench.detectors.suite import SKIPPED
 from probebench.errors import UnknownNameError, UsageError
 from probebench.job.options import Options
 from probebench.job.rules import skips
-from probebench.leaderboard.check.detector_rules import check_baselines
-from probebench.leaderboard.check.rules import check_protocol
+from probebench.leaderboard.check.rules.detectors import check_baselines
+from probebench.leaderboard.check.rules.every import check_protocol
 from probebench.leaderboard.submission.read import read_submission
 from probebench.leaderboard.submission.submit import refusals
 from probebench.models.specs import ModelSpec

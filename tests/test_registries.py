@@ -16,7 +16,7 @@ from probebench.detectors import suite
 from probebench.detectors.registry import DETECTORS
 from probebench.errors import UnknownNameError
 from probebench.job.rules import skips
-from probebench.leaderboard.check.detector_rules import check_baselines, check_names, check_signals
+from probebench.leaderboard.check.rules.detectors import check_baselines, check_names, check_signals
 from probebench.models.blocks.layouts import LLAMA, SITES
 from probebench.probes.kinds import PROBES, get_probe
 from probebench.report.content import build_report

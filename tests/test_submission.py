@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from made import hashed, make_run, make_submission
 from scipy.stats import rankdata
 
+import probebench
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
 from probebench.files import with_digits
 from probebench.leaderboard.board.entries import published_entries, read_entries
 from probebench.leaderboard.check.recompute import check_detectors
 from probebench.leaderboard.check.rerun import rerun
-from probebench.leaderboard.check.rules import check_protocol
+from probebench.leaderboard.check.rules.every import check_protocol
 from probebench.leaderboard.submission.names import (
     RESERVED,
     folder_problem,
@@ -489,3 +490,30 @@ def test_decisions_are_read_without_torch(tmp_path):
     )
     assert done.stdout.strip() == "False"
     assert len(read_decisions(folder).id) == 1032
+
+
+@pytest.mark.parametrize("damage", ["no parquet", "other decisions"])
+def test_a_row_whose_decisions_say_something_else_is_not_built(run, tmp_path, damage):
+    """What stands on the board as recomputed has decisions that give its number."""
+    root = tmp_path / "leaderboards"
+    folder = write_submission(Run.load(run), root)
+    if damage == "no parquet":
+        (folder / "decisions.parquet").write_text("hello")
+    else:
+        table = pd.read_parquet(folder / "decisions.parquet")
+        table["d:probe"] = -table["d:probe"]
+        table.to_parquet(folder / "decisions.parquet")
+    done = CliRunner().invoke(
+        main, ["leaderboard", "build", "--root", str(root), "--out", str(tmp_path / "site")]
+    )
+    assert done.exit_code == 2 and "org__model/people" in done.output
+    assert not (root / "README.md").exists()
+
+
+def test_names_of_tasks_are_a_list_and_a_run_is_a_folder():
+    """One name is a text, and its letters are no tasks."""
+    with pytest.raises(UsageError, match=r"`tasks` is a list; one of them alone is \['people'\]"):
+        probebench.evaluate_all("tiny", "people")
+    for folder in (None, 5):
+        with pytest.raises(UsageError, match=f"opened by its folder; got {folder}"):
+            Run.load(folder)

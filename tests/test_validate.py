@@ -19,7 +19,7 @@ from made import make_submission
 
 from probebench.leaderboard.check import recompute
 from probebench.leaderboard.check.comment import comment
-from probebench.leaderboard.check.map_rules import check_mentions, check_readable
+from probebench.leaderboard.check.rules.maps import check_mentions, check_readable
 from probebench.leaderboard.check.submission import check
 from probebench.leaderboard.check.validate import run_checks, validate
 from probebench.leaderboard.submission import columns
@@ -298,6 +298,28 @@ RECORDS = {
         put({"extra": {"name": "text", "auroc": 0.99}}, "studies"),
         "extra.auroc",
     ),
+    "a share beside its counts": (put(0.5, "near_twins", "share"), "near_twins.share"),
+    "more near twins than texts": (put(5400, "near_twins", "n"), "near_twins"),
+    "near twins of other texts": (put(7, "near_twins", "n_test"), "near_twins.n_test"),
+    "a rate beside its counts": (
+        put(0.2, "counts", "test", "exact_found", "all", "rate"),
+        "counts.test.exact_found.all.rate",
+    ),
+    "labels of other answers": (put(5, "labels", "judged"), "labels.judged"),
+    "a study taken out": (put(None, "near_twins"), "near_twins"),
+    "confounds taken out": (put(None, "confounds"), "confounds"),
+    "the probe beside its confounds": (
+        put(0.99, "confounds", "residual", "probe_auroc"),
+        "confounds.residual.probe_auroc",
+    ),
+    "another difference than theirs": (
+        put(0.4, "confounds", "linear", "probe_minus_this"),
+        "confounds.linear.probe_minus_this",
+    ),
+    "an interval beside its number": (
+        put([0.1, 0.2], "confounds", "residual", "auroc_95"),
+        "confounds.residual.auroc_95",
+    ),
     "a key that no record has": (put(1, "extra"), "extra"),
     "endless text": (put("x" * 5000, "warnings", 0), "warnings"),
     "half a surrogate pair": (put("\ud800", "warnings", 0), "warnings"),
@@ -363,6 +385,7 @@ CELLS = {
         "selection.test_auroc",
     ),
     "the embedding row": (lambda t: other(t, "auroc", "emb", "0.66"), "emb -1, auroc"),
+    "outside its own interval": (lambda t: other(t, "auroc", "0", "0.95"), "0 -1, auroc"),
 }
 
 
@@ -695,6 +718,16 @@ def test_the_command(valid, tmp_path):
     )
     assert done.exit_code == 1 and "detectors[0] (probe).auroc: given 0.9, expected" in done.output
     assert "`detectors[0] (probe).auroc`" in out.read_text()
+
+
+def test_a_folder_without_submissions_is_no_success(tmp_path):
+    """A wrong path in CI must not be green."""
+    from probebench.cli.main import main
+
+    for given in (tmp_path, tmp_path / "runs"):
+        given.mkdir(exist_ok=True)
+        done = CliRunner().invoke(main, ["leaderboard", "validate", str(given), "--workers", "0"])
+        assert done.exit_code == 2 and "holds no submission" in done.output
 
 
 def test_strangers_words_cannot_leave_their_place():

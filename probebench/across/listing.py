@@ -17,7 +17,7 @@ from probebench.record.run import RECORD, Run
 from probebench.store.lock import Lock
 from probebench.store.shards import STAGES, manifests
 
-State = Literal["finished", "unfinished", "unreadable"]
+State = Literal["finished", "incomplete", "unfinished", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +29,7 @@ class Listed:
     run: Run | None
     """None where there is no record that can be read."""
     why: str
-    """Why a record cannot be read; else empty."""
+    """Why a record cannot be read, or which files are not there; else empty."""
     n_bytes: int
     inside: SpanRun | None = None
     """A finished run at tokens inside answers."""
@@ -80,9 +80,13 @@ def _listed(folder: Path) -> Listed:
     if not (folder / RECORD).exists():
         return Listed(folder, "unfinished", None, "", size)
     try:
-        return Listed(folder, "finished", Run.load(folder), "", size)
+        run = Run.load(folder)
     except BadFileError as error:
         return Listed(folder, "unreadable", None, str(error), size)
+    if missing := [name for name in run.record.files if not (folder / name).is_file()]:
+        why = f"{', '.join(missing)} missing; the same eval command makes it whole."
+        return Listed(folder, "incomplete", run, why, size)
+    return Listed(folder, "finished", run, "", size)
 
 
 def size_of(place: Path) -> int:
@@ -109,11 +113,13 @@ def freeable(
         listed: the runs.
         states: also the hidden states of finished runs, without which probes, transfer and
             comparisons of sites are gone, and the answer tokens that they were asked to keep.
-        unfinished: also what unfinished runs would go on from.
+        unfinished: also what unfinished runs, and those that lack files, would go on from.
     """
     found = []
     for own in listed:
-        if own.state == "unreadable" or (own.state == "unfinished" and not unfinished):
+        if own.state == "unreadable" or (
+            own.state in ("unfinished", "incomplete") and not unfinished
+        ):
             continue
         record = next((run.record for run in (own.run, own.inside) if run is not None), None)
         kept = set() if states or own.run is None else _tokens(own.run)

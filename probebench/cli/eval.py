@@ -6,14 +6,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from probebench.cli.headed import Headed, with_options
+from probebench.cli.headed import FILE, Headed, with_options
 from probebench.cli.values import read_bytes, takes
 from probebench.errors import ProbebenchError, UsageError
 from probebench.job.options import OPTIONS, Options
+
+if TYPE_CHECKING:
+    from probebench.record.run import Run
 
 
 def _configured(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -24,8 +27,14 @@ def _configured(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
     from probebench.options.config import read_config
 
-    own = [p.name for p in ctx.command.params if p.name and p.name != parameter.name]
-    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, own)}
+    known = {o.argument for o in OPTIONS}
+    flags = {
+        p.opts[0].removeprefix("--").replace("-", "_"): p.name
+        for p in ctx.command.params
+        if p.name and p.name not in known and p is not parameter
+    }
+    ctx.meta[FILE] = value
+    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, flags)}
 
 
 CONFIG = click.option(
@@ -114,10 +123,12 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
             outcomes.append(outcome)
             if len(wanted) == 1:
                 outcome.result()  # or its error, as a line of its own
-            if outcome.run is None:
-                click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
-            elif not quiet and not as_json:
+            if outcome.run is not None and not quiet and not as_json:
                 print_summary(outcome.run, console)
+            if outcome.error is not None:
+                click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
+            elif outcome.run is not None and outcome.run.resumed and wanted[0].log_to:
+                click.echo(_not_again(outcome.run, wanted[0].log_to), err=True)
     if as_json:
         found = [
             {"model": o.model, "task": o.task, "error": o.reason}
@@ -132,6 +143,12 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
         print_table(outcome_table(outcomes), console)
     if code := exit_code(outcomes):
         sys.exit(code)
+
+
+def _not_again(run: Run, trackers: Sequence[str]) -> str:
+    """A run that is found finished was put into trackers when it was new, or never."""
+    by_hand = ", ".join(f"probebench export {run.folder} --to {tracker}" for tracker in trackers)
+    return f"probebench: {run.folder} was finished already and is not logged again: {by_hand}"
 
 
 def _dry_runs(wanted: Sequence[Options], as_json: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from probebench.cli.values import counts, layers, several, split_names
 from probebench.options.field import Option, Read
@@ -20,6 +21,8 @@ READERS: dict[Read, Callable[..., Any] | None] = {
     "layers": layers(emb=False),
 }
 """What reads a value from the command line."""
+FILE = "probebench.config"
+"""Where a context keeps which file gave its default values."""
 NUMBERS: dict[Any, Any] = {int: click.INT, float: click.FLOAT}
 
 
@@ -34,6 +37,17 @@ class HeadedOption(click.Option):
 class Headed(click.Command):
     """A command whose options are listed under their headings, the last of which has those that
     name none."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """A value that a file gave and that cannot be names the file."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            name = error.param.name if error.param else None
+            if name and ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP:
+                said = f"{error.message} It stands in {ctx.meta[FILE]}."
+                raise click.BadParameter(said, ctx, error.param, error.param_hint) from None
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each option once."""

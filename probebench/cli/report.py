@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from probebench.cli.values import split_names
 
@@ -104,12 +105,16 @@ def cite_command(runs: tuple[str, ...]) -> None:
 )
 @click.option("--dataset", metavar="ORG/NAME", help="Of hub: the task's data set there.")
 @click.option("--link", metavar="URL", help="Of hub: where the run can be looked at.")
-def export_command(run: str, kind: str, out: str | None, licence: str | None, **said: Any) -> None:
+@click.pass_context
+def export_command(
+    ctx: click.Context, /, run: str, kind: str, out: str | None, licence: str | None, **said: Any
+) -> None:
     """Write a finished run as others keep it: a card of the selected probe, results for Every Eval
     Ever or for a model's page on the hub; or log it. Nothing is sent but to a tracker. What was not
     measured is absent."""
     from probebench.record.run import Run
 
+    _check_said(ctx, kind)
     opened = Run.load(run)
     if kind == "probe-card":
         _card(opened, out, licence)
@@ -119,6 +124,45 @@ def export_command(run: str, kind: str, out: str | None, licence: str | None, **
 
     for path in KINDS[kind](opened, None if out is None else place(out), Said(**said)):
         click.echo(str(path))
+
+
+OF_KINDS = {
+    "licence": "probe-card",
+    "organization": "every-eval-ever",
+    "relationship": "every-eval-ever",
+    "model_id": "every-eval-ever",
+    "dataset": "hub",
+    "link": "hub",
+}
+"""Which form takes an option."""
+FORMS = {
+    "model_id": (r"[\w.-]+/[\w.-]+", "ORG/NAME, as on the hub"),
+    "dataset": (r"[\w.-]+/[\w.-]+", "ORG/NAME, as on the hub"),
+    "link": (r"https?://\S+", "a whole address, such as https://example.org/run"),
+    "organization": (r".*\S.*", "a name"),
+}
+"""What a value looks like, as a pattern and in words."""
+
+
+def _check_said(ctx: click.Context, kind: str) -> None:
+    """What was said is of this form, and can be what it says.
+
+    Raises:
+        UsageError: it is of another form, or cannot.
+    """
+    import re
+
+    from probebench.errors import UsageError
+
+    for name, own in OF_KINDS.items():
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        flag, value = f"--{name.replace('_', '-')}", ctx.params[name]
+        if own != kind:
+            raise UsageError(f"{flag} is of --to {own}; --to {kind} says nothing of it.")
+        pattern, due = FORMS.get(name, (".*", ""))
+        if not re.fullmatch(pattern, value):
+            raise UsageError(f"{flag} must be {due}; got {value!r}.")
 
 
 def _card(run: Run, out: str | None, licence: str | None) -> None:

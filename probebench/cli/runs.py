@@ -25,7 +25,7 @@ def runs_command(folder: str, as_json: bool) -> None:
 
     from probebench.across.listing import runs_under
     from probebench.files import place
-    from probebench.report.terminal.table import plain_table, print_table, wide_terminal
+    from probebench.report.terminal.table import literal, plain_table, print_table, wide_terminal
     from probebench.text import counted, size
 
     found = runs_under(top := place(folder))
@@ -41,8 +41,11 @@ def runs_command(folder: str, as_json: bool) -> None:
     table = plain_table(*heads, right=("AUROC", "n", "size"), gap=gap, folded=range(4))
     for own in found:
         at = own.folder.relative_to(top)
-        table.add_row(str(at), *_row(own), size(own.n_bytes))
+        table.add_row(*literal(str(at), *_row(own), size(own.n_bytes)))
     print_table(table, console)
+    for own in found:
+        if own.why:
+            click.echo(f"{own.folder.relative_to(top)}: {own.why}".replace("\n", " "))
     click.echo(f"{counted(len(found), 'run')}, {size(sum(own.n_bytes for own in found))}")
 
 

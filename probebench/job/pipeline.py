@@ -14,7 +14,7 @@ from probebench.job.place import check_place
 from probebench.job.prepare import Prepared, prepare
 from probebench.job.write import Findings, write_run
 from probebench.progress import Progress
-from probebench.record.exports.trackers import log_run
+from probebench.record.exports.trackers import log_to_all
 from probebench.record.run import Run
 from probebench.scoring.score import score_run
 from probebench.scoring.select import select
@@ -52,13 +52,14 @@ def run_prepared(prepared: Prepared, engine: Engine) -> Run:
 
     Raises:
         UsageError: meanwhile its folder holds another run.
-        RunError: the run cannot give a result, or it is finished and a tracker does not take it.
+        RunError: the run cannot give a result.
+        NotLoggedError: it is finished, and a tracker does not take it.
     """
     if prepared.options.part is not None:
         return run_part(prepared, Part.read(prepared.options.part))
     run = _run(prepared, engine)
-    for tracker in () if run.resumed else prepared.options.log_to:
-        log_run(run, tracker)
+    if not run.resumed:
+        log_to_all(run, prepared.options.log_to)
     return run
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.engines.engine import Engine
-from probebench.errors import TRY_AGAIN, ProbebenchError, RunError, UnfinishedError, UsageError
+from probebench.errors import (
+    TRY_AGAIN,
+    NotLoggedError,
+    ProbebenchError,
+    RunError,
+    UnfinishedError,
+    UsageError,
+)
 from probebench.job.options import Options
 from probebench.job.pipeline import run_prepared
 from probebench.job.prepare import Prepared, prepare
@@ -32,8 +39,9 @@ class Outcome:
     run: Run | None
     """None when it failed."""
     error: Exception | None = None
-    """Why it failed: one of `probebench.errors`, or anything else that is a mistake in the code and
-    not in what was asked."""
+    """Why it failed, or of a finished run why a tracker did not take it: one of
+    `probebench.errors`, or anything else that is a mistake in the code and not in what was
+    asked."""
 
     @property
     def name(self) -> str:
@@ -116,6 +124,8 @@ def run_all(prepared: Sequence[Prepared], engine: Engine) -> Iterator[Outcome]:
     for one in prepared:
         try:
             outcome = Outcome(*_named(one), run_prepared(one, engine))
+        except NotLoggedError as error:
+            outcome = Outcome(*_named(one), error.run, error)
         except (
             Exception
         ) as error:  # a mistake in our own code must not cost the tasks behind it either
@@ -166,7 +176,7 @@ def outcome_table(outcomes: Iterable[Outcome]) -> Table:
         c, statements = r.counts.all, r.task.kind == "statements"
         table.add_row(
             *named,
-            "found finished" if o.run.resumed else "done",
+            "found finished" if o.run.resumed else "done, not logged" if o.error else "done",
             f"{c.n:,}",
             f"{c.accuracy:.1%}",
             "-" if statements else f"{c.not_stopped:,}",

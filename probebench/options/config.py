@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,54 +13,111 @@ from probebench.options.field import Option
 
 LISTED = ("names", "counts", "layers")
 """Lists that the command line writes as one word with commas."""
+YES, NO = ("true", "yes", "on"), ("false", "no", "off")
+UNSET = ("", "~", "null")
+"""What YAML writes for nothing."""
 
 
 def read_config(
-    path: Path, options: Sequence[Option], further: Sequence[str] = ()
+    path: Path, options: Sequence[Option], further: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """What a file gives, by argument, as the command line would have it.
 
     Args:
-        path: YAML, a mapping of options by name: `max_new_tokens: 64`, or `max-new-tokens`.
+        path: YAML, a mapping of options by name: `max_new_tokens: 64`, or `max-new-tokens`. Words
+            are taken as they stand: `revision: 0012` is no number.
         options: those that there are.
-        further: other arguments that the command takes.
+        further: flags that the command has beside them, by name: their arguments.
 
     Raises:
-        BadFileError: it cannot be read, or is no mapping.
+        BadFileError: it cannot be read, is no mapping, gives an option twice, or one a value that
+            none can have.
         UnknownNameError: an option that there is not.
     """
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadFileError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0]
-        raise BadFileError(f"{path} is not YAML: {first}.") from None
-    if not isinstance(found, Mapping) or not found:
-        raise BadFileError(f"{path} holds no options; write one to a line, such as `model: tiny`.")
     known = {o.argument: o for o in options}
-    flags = {o.flag.removeprefix("--").replace("-", "_"): o.argument for o in options}
-    given = {}
-    for key, value in found.items():
-        word = str(key).replace("-", "_")
-        name = flags.get(word, word)
-        if name not in known and name not in further:
-            raise UnknownNameError(f"option of {path}:", str(key), [*known, *further])
-        if value is not None:
-            given[name] = _on_the_command_line(known.get(name), value)
+    names = {**{n: n for n in known}, **{_plain(o.flag): o.argument for o in options}}
+    names |= further or {}
+    given: dict[str, Any] = {}
+    for key, value in _loaded(path).items():
+        if (word := _plain(key)) not in names:
+            raise UnknownNameError(f"option of {path}:", key, [*known, *(further or {})])
+        if (name := names[word]) in given:
+            raise BadFileError(f"{path} gives {key} twice; which one holds cannot be known.")
+        if value not in UNSET:
+            given[name] = _on_the_command_line(path, key, known.get(name), value)
     return given
 
 
-def _on_the_command_line(option: Option | None, value: Any) -> Any:
+def _plain(word: str) -> str:
+    """An option's name as a name of Python."""
+    return word.removeprefix("--").replace("-", "_")
+
+
+def _loaded(path: Path) -> dict[str, Any]:
+    """The mapping of a file, its words as they stand."""
+    import yaml
+
+    class Words(yaml.BaseLoader):  # type: ignore[misc] # yaml has no types
+        """No word means anything yet, and no name stands there twice."""
+
+    def mapping(loader: Words, node: yaml.MappingNode) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise BadFileError(f"{path}, line {line}: {key.value} stands there twice.")
+            seen.add(key.value)
+        return dict(loader.construct_mapping(node, deep=True))
+
+    Words.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=Words)
+    except OSError as error:
+        raise BadFileError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise BadFileError(f"{path} is not YAML: {error}.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        why = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise BadFileError(f"{path}{where} is not YAML: {why}.") from None
+    if not found:
+        raise BadFileError(f"{path} holds no options; write one to a line, such as `model: tiny`.")
+    if not isinstance(found, dict):
+        raise BadFileError(
+            f"{path} holds no options by name; write one to a line, such as `model: tiny`."
+        )
+    return {str(key): value for key, value in found.items()}
+
+
+def _on_the_command_line(path: Path, key: str, option: Option | None, value: Any) -> Any:
     """A value of the file as words of the command line."""
-    if option is None or isinstance(value, bool):
-        return value
-    many = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if option is None or option.types == (bool,):
+        word = value.lower() if isinstance(value, str) else ""
+        if word not in (*YES, *NO):
+            raise BadFileError(f"{path}: {key} is a flag, true or false; got {value!r}.")
+        return word in YES
+    if isinstance(value, dict):
+        return json.dumps(_resolved(value))
+    many = value if isinstance(value, list) else [value]
+    if any(not isinstance(v, str) for v in many):
+        raise BadFileError(f"{path}: {key} takes words or numbers; got {value!r}.")
     if option.read == "repeated":
-        return [str(v) for v in many]
-    return ",".join(map(str, many)) if option.read in LISTED else str(value)
+        return many
+    if option.read in LISTED:
+        return ",".join(many)
+    if isinstance(value, list):
+        raise BadFileError(f"{path}: {key} takes one value; got {len(value)}.")
+    return value
+
+
+def _resolved(value: Any) -> Any:
+    """Words of a mapping as the numbers and truths that YAML takes them for."""
+    import yaml
+
+    if isinstance(value, dict):
+        return {key: _resolved(inner) for key, inner in value.items()}
+    return [_resolved(v) for v in value] if isinstance(value, list) else yaml.safe_load(value)
 
 
 def as_config(asked: Any, options: Sequence[Option]) -> str:
@@ -70,9 +129,17 @@ def as_config(asked: Any, options: Sequence[Option]) -> str:
     """
     import yaml
 
-    held = {
-        o.argument: list(value) if isinstance(value, tuple) else value
-        for o in options
-        if (value := asked[o.argument]) != o.default
-    }
+    held: dict[str, Any] = {}
+    for o in options:
+        if (value := asked[o.argument]) == o.default:
+            continue
+        if o.path:
+            value = tuple(map(_whole, value)) if isinstance(value, tuple) else _whole(value)
+        held[o.argument] = list(value) if isinstance(value, tuple) else value
     return str(yaml.safe_dump(held, sort_keys=False, allow_unicode=True, width=100))
+
+
+def _whole(value: Any) -> Any:
+    """A file or folder of this machine by its whole path, so that it is found from anywhere."""
+    there = isinstance(value, str) and (os.sep in value or Path(value).is_file())
+    return str(Path(value).absolute()) if there and Path(value).exists() else value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pydantic import ValidationError
 
-from probebench.errors import BadFileError, UnknownNameError
+from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.files import joined, place, readable
 from probebench.options.python import speaks_python
 from probebench.record.inside.kinds import refuse_spans
@@ -72,7 +72,11 @@ class Run:
         """
         if isinstance(folder, Run):
             return folder
+        if not (isinstance(folder, str) or hasattr(folder, "joinpath")):
+            raise UsageError(f"A run is opened by its folder; got {folder!r}.")
         folder = place(folder)
+        if (at := folder / RECORD).exists() and not at.is_file():
+            raise BadFileError(f"{at} is no file.")
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:

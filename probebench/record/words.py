@@ -64,6 +64,17 @@ def part_words(record: Record) -> str:
     return "; ".join(said)
 
 
+def overridden_words(record: Record) -> str:
+    """Settings of the protocol that were overridden, as on the command line, but for those that
+    `part_words` says; else nothing."""
+    told = []
+    for name, value in record.settings.overrides.items():
+        if name not in ("data", "answers", "limit"):
+            many = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+            told.append(f"--{name.replace('_', '-')} {many}")
+    return " ".join(told)
+
+
 def labels_words(record: Record) -> str:
     """Where the labels come from: a judge that was asked, or whoever gave them."""
     task, facts = record.task, record.labels

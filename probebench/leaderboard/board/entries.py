@@ -1,8 +1,7 @@
 """Rows of the leaderboard, from submissions and from papers, in one form for tables and pages.
 
-Three tiers. `published`: figures that a paper prints, with their table. `recomputed`: a submission
-whose numbers were computed again from its decisions before it was merged. `rerun`: maintainers
-repeated the run and got the same within the interval.
+Three tiers. `published`: figures that a paper prints. `recomputed`: a submission whose numbers were
+computed again from its decisions. `rerun`: maintainers repeated the run and got the same.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from probebench.leaderboard.submission.read import (
     RERUN,
     CellRow,
     Decisions,
+    check_headline,
     find_submissions,
     fingerprint,
     read_cells,
@@ -35,7 +35,6 @@ from probebench.record.published import TEST_AUROC, figures
 from probebench.record.schema import Record
 from probebench.tasks.schema import list_tasks
 
-__all__ = ["CellRow", "Decisions", "DetectorRow", "Entry", "read_entries"]
 Tier = Literal["published", "recomputed", "rerun"]
 
 
@@ -171,10 +170,11 @@ def read_entry(folder: Path) -> Entry:
     """One submission.
 
     Raises:
-        Broken: a file that cannot be read.
+        Broken: a file that cannot be read, or decisions that are not the record's.
     """
     record = Record.from_plain(read_json(folder, RECORD))
     model, task = record.model, record.task
+    check_headline(folder, record.detectors[0].auroc)
     rerun = read_json(folder, RERUN) if (folder / RERUN).exists() else None
     repeated = (
         rerun is not None

@@ -18,7 +18,8 @@ from probebench.metrics.delong import Z95
 from probebench.metrics.intervals import least_variance
 
 if TYPE_CHECKING:
-    from probebench.leaderboard.board.entries import Decisions, DetectorRow, Entry
+    from probebench.leaderboard.board.entries import DetectorRow, Entry
+    from probebench.leaderboard.submission.read import Decisions
 
 RANKED_CLASS = 10
 """Test answers of each class from which on a detector is ranked (scripts/simulate_ranks.py)."""

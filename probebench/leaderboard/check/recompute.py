@@ -11,7 +11,7 @@ from probebench.errors import LabelError
 from probebench.files import clean_json
 from probebench.job.record import shuffled_facts
 from probebench.leaderboard.check.shape import finding, is_real
-from probebench.leaderboard.submission.read import DECISIONS, Decisions, Submission
+from probebench.leaderboard.submission.read import DECISIONS, NEAR, Decisions, Submission
 from probebench.leaderboard.submission.strict import Finding
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
@@ -22,7 +22,7 @@ from probebench.scoring.comparison import detector_facts, ends, evaluate_detecto
 from probebench.scoring.resplit import TESTED, spread, spread_facts
 from probebench.types import SplitName
 
-TOLERANCE = 1e-6
+TOLERANCE = NEAR
 REFITTED = 1e-5
 """The same of what is fitted again: a stack in single precision moves with the order of the rows,
 and pairs of nearly equal decisions change places."""

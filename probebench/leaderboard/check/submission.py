@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from probebench.leaderboard.check.rules import RULES
+from probebench.leaderboard.check.rules.every import RULES
 from probebench.leaderboard.check.shape import check_shape
 from probebench.leaderboard.check.suspicious import example_digests, probe_digest, suspicious
 from probebench.leaderboard.check.task_data import suite, task_data

@@ -33,9 +33,13 @@ OTHERS = 64 * 2**20
 """Bytes of a file beside the submissions, which `leaderboard build` writes."""
 
 
-def resolve(path: Path) -> tuple[Path, list[Path]]:
+def resolve(path: Path, *, empty: bool = False) -> tuple[Path, list[Path]]:
     """The leaderboard's folder and the submissions that a path names: the whole, one model's, or
     one.
+
+    Args:
+        path: as its user named it.
+        empty: the whole may hold none.
 
     Raises:
         BadFileError: there is nothing.
@@ -47,9 +51,10 @@ def resolve(path: Path) -> tuple[Path, list[Path]]:
     folders = (
         [f for f in find_submissions(root) if path in (f, *f.parents)] if root.is_dir() else []
     )
-    if not folders and not (path.is_dir() and path == root):
+    if not folders and not (empty and path.is_dir() and path == root):
         raise BadFileError(
-            f"{path} holds no submission: a submission is a folder leaderboards/v2/<model>/<task>."
+            f"{path} holds no submission: a submission is a folder leaderboards/v2/<model>/<task>, "
+            "written by `probebench leaderboard submit RUN`."
         )
     return root, folders
 
@@ -65,7 +70,7 @@ def validate(path: Path, base: Path | None = None, workers: int = 2) -> Iterator
     Raises:
         BadFileError: there is nothing to check.
     """
-    root, folders = resolve(path)
+    root, folders = resolve(path, empty=base is not None)  # with a base, each row is missed
     if base is not None and root.is_symlink():
         yield Checked(
             root.name, (Finding("folder", "path", "a link", "the folder of the submissions"),)

@@ -28,6 +28,7 @@ from probebench.leaderboard.submission.strict import (
     read_csv,
     read_json,
 )
+from probebench.metrics.auroc import auroc
 from probebench.types import Detector, Floats
 
 RECORD, CELLS, DECISIONS, RERUN = "record.json", "cells.csv", "decisions.parquet", "rerun.json"
@@ -64,6 +65,8 @@ DETECTOR_MARK, SHUFFLED_MARK = "d:", "s:"
 shuffled-label control."""
 FURTHER = re.compile(rf"{DETECTOR_MARK}{DETECTOR.pattern}|{SHUFFLED_MARK}\d{{1,3}}")
 ID_LENGTH = 200
+NEAR = 1e-6
+"""How far a number may be from what the decisions give."""
 VERSION_FOLDER = re.compile(r"v([1-9]\d{0,3})")
 
 
@@ -248,6 +251,21 @@ def read_decisions(folder: Path) -> Decisions:
         },
         shuffled=shuffled,
     )
+
+
+def check_headline(folder: Path, value: float) -> None:
+    """Do the decisions give the probe's AUROC that the record begins with? `leaderboard validate`
+    computes all the rest again.
+
+    Raises:
+        Broken: they cannot be read, or do not.
+    """
+    d = read_decisions(folder)
+    probe = d.values.get("probe", np.full(len(d.id), np.nan))
+    rows = (d.split == "test") & d.scored & np.isfinite(probe)
+    own = auroc(d.label[rows], probe[rows])
+    if not abs(own - value) <= NEAR:
+        raise broken(RECORD, "detectors[0].auroc", value, f"{own!r}, computed from {DECISIONS}")
 
 
 def find_submissions(root: Path) -> Iterator[Path]:

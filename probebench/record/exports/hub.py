@@ -18,6 +18,7 @@ from probebench.record.exports.scores import ACCURACY, AUROC, METRICS, Score, sc
 from probebench.record.exports.source import DataSource, source_of
 from probebench.record.run import Run
 from probebench.record.schema import Record
+from probebench.record.words import overridden_words, part_words
 from probebench.text import interval
 
 SHOWN = (AUROC, ACCURACY)
@@ -128,4 +129,6 @@ def _notes(r: Record, score: Score) -> str:
         )
     else:
         words.insert(0, f"share of right answers by the judge {r.task.judge}")
+    other = overridden_words(r)
+    words += [w for w in (part_words(r), other and f"overridden: {other}") if w]
     return f"{'; '.join(words)}; probebench {r.package.version}"

@@ -7,14 +7,14 @@ know: their own settings hold (`WANDB_MODE`, `WANDB_API_KEY`, `TRACKIO_SPACE_ID`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from probebench.errors import RunError, UnknownNameError
+from probebench.errors import NotLoggedError, RunError, UnknownNameError
 from probebench.files import elsewhere
 from probebench.models.optional import need
 from probebench.record.exports.scores import scores
@@ -54,12 +54,29 @@ def log_run(run: Run, tracker: str) -> None:
     need(f"Logging to {tracker}", tracker)
     try:
         _log(run, import_module(tracker), os.environ.get(f"{tracker.upper()}_PROJECT", PROJECT))
-    except Exception as error:  # whatever a tracker raises, it is not the run that failed
+    # whatever a tracker raises, it is not the run that failed
+    except (Exception, SystemExit) as error:
         raise RunError(
             f"The run in {run.folder} is finished, but {tracker} did not take it: "
             f"{type(error).__name__}: {error}. To try again: probebench export {run.folder} --to "
             f"{tracker}"
         ) from error
+
+
+def log_to_all(run: Run, trackers: Sequence[str]) -> None:
+    """Put a finished run into every tracker; one that refuses keeps no other from it.
+
+    Raises:
+        NotLoggedError: trackers refuse, with what each said.
+    """
+    refused = []
+    for tracker in trackers:
+        try:
+            log_run(run, tracker)
+        except RunError as error:
+            refused.append(str(error))
+    if refused:
+        raise NotLoggedError("\n".join(refused), run)
 
 
 def _log(run: Run, tracker: Any, project: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 WIDEST, NARROWEST = 120, 80
 """Columns that are used of a terminal at most, and of a narrower one or none."""
@@ -73,6 +74,16 @@ def plain_table(
             overflow="fold" if i in folded else "ellipsis",
         )
     return table
+
+
+def literal(*cells: str) -> list[Text]:
+    """Cells of names that are others': no markup, nothing that a terminal obeys, no line's end."""
+    from rich.text import Text
+
+    return [
+        Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cell))
+        for cell in cells
+    ]
 
 
 def print_table(table: Table, console: Console) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 from probebench.detectors import suite
 from probebench.detectors.registry import Input
 from probebench.detectors.relations import Relation
-from probebench.leaderboard.check.map_rules import SITE, better
 from probebench.leaderboard.check.recompute import TOLERANCE
+from probebench.leaderboard.check.rules.maps import SITE, better
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.names import DETECTOR
 from probebench.leaderboard.submission.read import CELLS, DECISIONS, DETECTOR_MARK, Submission

@@ -8,20 +8,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from probebench.errors import BadFileError
-from probebench.leaderboard.check.detector_rules import (
-    check_baselines,
-    check_embedding,
-    check_names,
-    check_signals,
-)
-from probebench.leaderboard.check.map_rules import (
-    check_map,
-    check_mentions,
-    check_permutation,
-    check_positions,
-    check_readable,
-    check_selection,
-)
 from probebench.leaderboard.check.recompute import (
     TOLERANCE,
     check_detectors,
@@ -30,6 +16,21 @@ from probebench.leaderboard.check.recompute import (
     check_shuffled,
     differences,
 )
+from probebench.leaderboard.check.rules.detectors import (
+    check_baselines,
+    check_embedding,
+    check_names,
+    check_signals,
+)
+from probebench.leaderboard.check.rules.maps import (
+    check_map,
+    check_mentions,
+    check_permutation,
+    check_positions,
+    check_readable,
+    check_selection,
+)
+from probebench.leaderboard.check.rules.studies import check_cells, check_parts, check_studies
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.check.task_data import TaskData, suite, task_data
 from probebench.leaderboard.submission.names import (
@@ -242,5 +243,8 @@ RULES: tuple[Rule, ...] = (
     check_resplits,
     check_readable,
     check_mentions,
+    check_cells,
+    check_parts,
+    check_studies,
 )
 """In the order of their messages."""
