@@ -222,6 +222,9 @@ def test_a_row_is_taken_again_where_the_run_only_adds_to_it(run):
 
     assert only_adds(old, old) and only_adds(made(lambda plain: None), old)
     assert only_adds(made(lambda p: p["detectors"].append({**p["detectors"][0], "name": "x"})), old)
+    row = type(old).from_plain(with_digits(old.plain(), 3))
+    assert row != old and only_adds(made(lambda plain: None), row), "a row has fewer digits"
+    assert not only_adds(made(lambda p: p["counts"]["test"].update(correct=7)), row)
     assert not only_adds(made(lambda p: p["detectors"].pop()), old), "one is gone"
     assert not only_adds(made(worse), old), "a baseline is lower"
     assert not only_adds(made(lambda p: p["selection"].update(test_auroc=0.99)), old)
