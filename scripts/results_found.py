@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from results_claims import between, transferred
 from results_pictures import picture, short, short_name
 from results_questions import Contest
 from results_runs import KEPT, NEGATED, ORDER, affirmed, place
 from results_tables import named, transfer_table
-from results_words import between, transferred
 
 from probebench.across.transfer import transfer
 from probebench.files import write_json

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import hex2color
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from probebench.across.draw import draw
-from probebench.maps.colours import SELECTED
+from probebench.maps.colours import LIGHT, SELECTED, ramp
 from probebench.maps.style import save_figure, style
 from probebench.record.run import Run
 from probebench.text import defined
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from probebench.record.parts.measured import DetectorFacts
 
+ALIKE = 24
+"""How far of 255 a colour may move in any channel when a picture gets fewer."""
 LINES = (("#08519c", "-"), ("#1b7837", "--"), ("#333333", "-."))
 """Colour and dashes of models: neither the orange of what was selected nor the violet of what is
 below chance."""
@@ -72,13 +76,40 @@ def keep(paths: Sequence[Path], target: Path) -> Path:
 
 
 def fewer_colours(picture: bytes) -> bytes:
-    """A PNG in 256 colours, in a third of the bytes: every version of it stays in the
-    repository."""
+    """A PNG in 256 colours, in a third of the bytes: every version of it stays in the repository.
+
+    Where colours that mean something would become others, those of the scales are among the 256.
+    """
     with Image.open(io.BytesIO(picture)) as image:
-        few = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        whole = image.convert("RGB")
+    few = whole.quantize(256, dither=Image.Dither.NONE)
+    if _loses_selected(whole, few):
+        few = _with_scales(whole)
     out = io.BytesIO()
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
+
+
+def _loses_selected(whole: Image.Image, few: Image.Image) -> bool:
+    """Is the orange of the selected cell another colour once there are few?"""
+    before, after = (np.asarray(i.convert("RGB"), dtype=np.int16) for i in (whole, few))
+    orange = np.rint(255 * np.array(hex2color(SELECTED)))
+    at = (before == orange).all(axis=-1)
+    return bool(at.any() and np.abs(after[at] - orange).max() > ALIKE)
+
+
+def _with_scales(whole: Image.Image) -> Image.Image:
+    """Each pixel in the nearest of the scales' colours and of the picture's own most frequent."""
+    scales = [ramp(c)(np.linspace(0, 1, 25))[:, :3] for c in (LIGHT.above, LIGHT.below)]
+    meant = np.rint(255 * np.vstack([hex2color(SELECTED), *scales])).astype(np.uint8)
+    own = whole.quantize(256 - len(meant), dither=Image.Dither.NONE).getpalette()
+    colours = np.vstack([meant, np.reshape(own[: 3 * (256 - len(meant))], (-1, 3))])
+    pixels = np.asarray(whole)
+    there, place = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
+    nearest = cKDTree(colours).query(there)[1]
+    few = Image.fromarray(nearest[place].reshape(pixels.shape[:2]).astype(np.uint8), mode="P")
+    few.putpalette(colours.astype(np.uint8).tobytes())
+    return few
 
 
 def picture(runs: Sequence[Run], path: Path, kind: str = "positions", /, **options: object) -> Path:

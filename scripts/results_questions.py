@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results_tables import above_shuffled, named
+from results_pictures import short
+from results_tables import above_shuffled, named, task_words
 from results_words import said
 
 from probebench.metrics.auroc import auroc
@@ -146,23 +147,37 @@ def _form(run: Run) -> str:
     )
 
 
-def rarer(run: Run) -> int:
-    """Test answers of the class that has fewer."""
-    test = run.record.counts.test
-    return min(test.correct, test.n - test.correct)
+def rarer(run: Run, split: str = "test") -> int:
+    """Answers of the class that has fewer."""
+    of = getattr(run.record.counts, split)
+    return min(of.correct, of.n - of.correct)
 
 
 def few(runs: Sequence[Run]) -> list[str]:
-    """Runs whose test split holds too few of one class to say much."""
-    found = [
-        f"{rarer(r)} of {r.record.counts.test.n:,} on {named(r)}" for r in runs if rarer(r) < FEW
-    ]
-    if not found:
-        return []
-    return [
-        f"The rarer of right and wrong has fewer than {FEW} test answers, so that little can be "
-        f"told: {said(found)}."
-    ]
+    """Runs whose splits hold too few of one class to say much."""
+    test, validation = _rare(runs, "test"), _rare(runs, "validation")
+    lines = []
+    if test:
+        lines.append(
+            f"The rarer of right and wrong has fewer than {FEW} test answers, so that little can "
+            f"be told: {test}."
+        )
+    if validation:
+        lines.append(
+            f"It has fewer than {FEW} in validation, which chooses cell and simpler signal: "
+            f"{validation}."
+        )
+    return lines
+
+
+def _rare(runs: Sequence[Run], split: str) -> str:
+    """How many answers the rarer class has, where they are few: a task once for its models."""
+    by: dict[str, list[str]] = {}
+    for run in runs:
+        if (n := rarer(run, split)) < FEW:
+            of = getattr(run.record.counts, split).n
+            by.setdefault(f"{n:,} of {of:,} on {task_words(run)}", []).append(short(run))
+    return said([f"{what} ({said(models)})" for what, models in by.items()]) if by else ""
 
 
 def shows(run: Run, contest: Mapping[str, Any] | None) -> bool:
@@ -181,30 +196,46 @@ def formal(runs: Sequence[Run]) -> list[str]:
     return [f"The probe reads the form of answers ({FORM}) on {line}" for line in found]
 
 
-def claim(contests: Mapping[str, Mapping[str, Any] | None]) -> str:
+def claim(runs: Sequence[Run], contests: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Does the exact answer's token win?
 
     Args:
+        runs: on questions.
         contests: by the name of every run on questions; None where the two cannot be compared.
     """
-    held = {name: c for name, c in contests.items() if c}
+    if not contests:
+        return "open here; no run on questions has finished."
+    held = [run for run in runs if shows(run, contests[named(run)])]
     if not held:
-        return (
-            f"open here; in none of {len(contests)} runs on questions could they be compared."
-            if contests
-            else "open here; no run on questions has finished."
-        )
+        return f"open here; of {len(runs)} runs on questions none can say."
+    own = {named(run): contests[named(run)] for run in held}
     by = {
-        what: [name for name, c in held.items() if c["outcome"] == what]
+        what: [name for name, c in own.items() if c["outcome"] == what]
         for what in ("better", "worse", "undecided")
     }
-    told = [
-        f"{what} on {len(names)}{f' ({said(names)})' if what != 'undecided' else ''}"
-        for what, names in by.items()
-        if names
-    ]
+    told = [f"{what} on {len(names)} ({said(names)})" for what, names in by.items() if names]
+    shares = [(s, named(r)) for r in held if (s := _held(r)) is not None]
+    found = ", ".join(f"{share:.0%} on {name}" for share, name in sorted(shares))
+    preferred = sum(c["preferred"] for c in own.values())
+    luck = sum(map(_luck, held))
     return (
-        f"validation prefers one at or beside it in {sum(c['preferred'] for c in held.values())} "
-        f"of the {len(held)} runs on questions that can be compared; against the best other token, "
-        f"paired on the same test answers, it is {', '.join(told)}."
+        f"of {len(runs)} runs on questions {len(held)} can say ({FEW} right and {FEW} wrong test "
+        "answers, a map above shuffled labels, both kinds of token there to compete). Against the "
+        f"best other token, paired on the same test answers, it is {', '.join(told)}. Validation "
+        f"prefers one at or beside it in {preferred}; among as many tokens {luck:.1f} would be by "
+        "luck. What is found as the exact answer is often none: of right answers an accepted one "
+        f"stands in it in {found}."
     )
+
+
+def _held(run: Run) -> float | None:
+    """Share of right answers whose exact answer holds an accepted one."""
+    found = run.record.exact_answer
+    there = found and found.holds_answer
+    return there.n / there.of if there and there.of else None
+
+
+def _luck(run: Run) -> float:
+    """Share of the competing tokens that are at or beside the exact answer."""
+    there = [p for p in run.record.by_position if p.validation_auroc is not None and not p.barred]
+    return sum(p.position.startswith(EXACT) for p in there) / len(there)

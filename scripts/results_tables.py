@@ -75,7 +75,7 @@ def computed(runs: Sequence[Run]) -> str:
 def row(run: Run) -> list[str]:
     """A line of the table of statements."""
     r = run.record
-    best, scored_by_all = headline(r), r.detectors[0].n
+    best, scored_by_all, added = headline(r), r.detectors[0].n, r.added
     return [
         task_words(run),
         short(run),
@@ -83,12 +83,46 @@ def row(run: Run) -> list[str]:
         f"{best.cell.layer} of {r.model.n_layers}, {best.cell.position}",
         f"**{number(best.auroc, 2)}** {interval(best.auroc_95, 2)}",
         p_words(chance(r).map_p),
-        f"{best.signal['label']} {number(best.signal['auroc'], 2)}",
-        f"{number(best.difference, 2, signed=True)} {interval(best.difference_95, 2, signed=True)}",
+        f"{best.signal['label']} {number(best.signal['auroc'], 2)}{_same(run, best.signal.name)}",
+        _apart(best.difference, best.difference_95),
+        _apart(added.difference, added.difference_95) if added else "",
         scored(run, "text"),
         scored(run, "text_embedding"),
         scored(run, "probe_emb"),
         scored(run, "probe_random_model"),
+    ]
+
+
+def _apart(difference: float | None, ends: Sequence[float | None]) -> str:
+    """A difference with its interval."""
+    return f"{number(difference, 2, signed=True)} {interval(ends, 2, signed=True)}"
+
+
+def _same(run: Run, name: str) -> str:
+    """Says of a signal that it is the same for all examples."""
+    found = detector(run, name)
+    return " (the same for all)" if found and found.auroc_95 == (0.5, 0.5) else ""
+
+
+def turned(runs: Sequence[Run]) -> list[str]:
+    """On which rows a signal that ranks the wrong way round would, turned round, be a harder rival
+    than the best simpler signal."""
+    told = []
+    for run in runs:
+        below = [d for d in run.record.detectors if d.kind == "baseline"]
+        lowest = min(below, key=lambda d: d.auroc)
+        if as_float(lowest.auroc_95[1]) < 0.5 and 1 - lowest.auroc > as_float(
+            headline(run.record).signal["auroc"]
+        ):
+            told.append(f"{named(run)} ({lowest.label} {number(lowest.auroc, 2)})")
+    if not told:
+        return []
+    return [
+        "The sign of a simpler signal is fixed beforehand, a probe learns its own. On these rows a "
+        "signal ranks the wrong way round with its whole interval and would, turned round, be a "
+        f"harder rival than the best one: {', '.join(told)}. There *probe minus it* says too much; "
+        "*added to all* does not, since it fits signs.",
+        "",
     ]
 
 
@@ -104,6 +138,7 @@ def rows(runs: Sequence[Run]) -> list[str]:
             "any cell",
             "best simpler signal",
             "probe minus it",
+            "added to all",
             "text only",
             "text embedding",
             "embedding row",

@@ -4,24 +4,30 @@ is nothing to say. Used by `scripts/write_results.py`."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from results_pictures import depth, detector, short
 from results_tables import above_shuffled, named
 
-from probebench.across.transfer_map import predicted_by_angle
-from probebench.record.claims import chance, headline, outcome
+from probebench.leaderboard.board.ranks import holm
+from probebench.record.claims import chance, headline, of_its_time, outcome
 from probebench.record.run import Run
-from probebench.record.tables import default_position, same_token_letters
+from probebench.record.tables import same_token_letters
 from probebench.text import as_float, interval, number
 
 READ = 0.9
 """AUROC from which a token of the map of `cities` is said to read well."""
 EASY = 0.9
 """AUROC of text alone from which a task says nothing about a model."""
+LEAK = 0.05
+"""How far above 0.5 the whole interval of shuffled labels must lie to be spoken of."""
+LEVEL = 0.02
+"""How far below the selected cell's validation AUROC a layer counts as as good."""
+TWINS = 0.2
+"""Share of near twins from which they are spoken of."""
 
 
 def said(names: Sequence[str]) -> str:
@@ -41,6 +47,11 @@ def grouped(runs: Sequence[Run]) -> str:
     return "; ".join(f"{said(names)} ({said(some)})" for names, some in models.items())
 
 
+def solved_by_text(runs: Sequence[Run]) -> list[Run]:
+    """Those whose text alone tells right from wrong."""
+    return [r for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
+
+
 def losses(runs: Sequence[Run], negated: pd.DataFrame, limits: Sequence[str]) -> list[str]:
     """What did not work, first; `negated` are transfers to negated statements and back, `limits`
     say what else rows do not show."""
@@ -48,7 +59,7 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame, limits: Sequence[str]) ->
     for run in runs:
         by[headline(run.record).outcome].append(run)
     flat = [r for r in runs if as_float(chance(r.record).map_p) >= 0.05]
-    easy = [r for r in runs if (d := detector(r, "text")) and d.auroc >= EASY]
+    easy = solved_by_text(runs)
     lines = []
     if turned := _turned(negated):
         lines.append(
@@ -77,7 +88,8 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame, limits: Sequence[str]) ->
             f"Text alone reaches {number(EASY, 1)} on {grouped(easy)}: there what a probe "
             "reads of the model cannot be told from what stands in the text."
         )
-    return [*lines, *_hindsight(runs), *_untrained(runs), *_won(by["better"], runs)]
+    more = (_hindsight, _twins, _ensembles, _leaks, _untrained)
+    return [*lines, *(line for of in more for line in of(runs)), *_won(by["better"], runs)]
 
 
 def _hindsight(runs: Sequence[Run]) -> list[str]:
@@ -106,14 +118,54 @@ def _untrained(runs: Sequence[Run]) -> list[str]:
 
 
 def _won(won: Sequence[Run], runs: Sequence[Run]) -> list[str]:
+    """On how many rows the probe is better, also where they are looked at together."""
+    tested = [(r, f.difference_p) for r in runs if (f := of_its_time(r.record))]
+    tested = [(r, p) for r, p in tested if p is not None]
+    left = holm(np.array([p for _, p in tested]))
+    held = [r for (r, _), is_left in zip(tested, left, strict=True) if is_left and r in won]
+    adds = [r for r in won if (a := r.record.added) and as_float(a.difference_95[0]) > 0]
     return [
         f"The probe is better than the best simpler signal, paired on the same test examples, on "
-        f"{len(won)} of {len(runs)} rows{': ' + grouped(won) if won else ''}."
+        f"{len(won)} of {len(runs)} rows{': ' + grouped(won) if won else ''}. Models share the "
+        f"test examples of a task; {len(held)} of these rows are left when all {len(tested)} are "
+        f"tested together (Holm, 5 %), and on {len(adds)} the probe also adds to all simpler "
+        "signals taken together."
+    ]
+
+
+def _ensembles(runs: Sequence[Run]) -> list[str]:
+    """Where several cells together hold more than the one that was selected."""
+    more = []
+    for run in runs:
+        several = [d for d in run.record.detectors if d.kind == "ensemble"]
+        if any(outcome(d.probe_minus_this_95) == "worse" for d in several):
+            more.append(run)
+    if not more:
+        return []
+    return [
+        "One cell is not all that a model holds: the mean or the stack of probes of several cells "
+        f"is better than the selected one on {len(more)} of {len(runs)} rows: {grouped(more)}."
+    ]
+
+
+def _leaks(runs: Sequence[Run]) -> list[str]:
+    """Where a probe of shuffled labels is above 0.5 too."""
+    means = [(r, r.record.controls.shuffled_labels) for r in runs]
+    found = [(r, m) for r, m in means if m and as_float(m.mean_auroc_95[0]) > 0.5 + LEAK]
+    if not found:
+        return []
+    each = said([f"{number(m.mean_auroc, 2)} on {named(r)}" for r, m in found])
+    return [
+        f"Labels that were shuffled between groups of one size still give probes of {each} on "
+        "average, as happens where the size of a group goes with its labels. *Any cell* allows for "
+        "that, a comparison with 0.5 does not."
     ]
 
 
 def depths(runs: Sequence[Run]) -> list[str]:
-    """Where the selected cells lie."""
+    """Where the selected cells lie, where there is something to select."""
+    solved = solved_by_text(runs)
+    runs = [r for r in runs if above_shuffled(r) and r not in solved]
     lines = []
     for name in dict.fromkeys(map(short, runs)):
         own = [r for r in runs if short(r) == name]
@@ -121,8 +173,46 @@ def depths(runs: Sequence[Run]) -> list[str]:
         places = Counter(r.record.selection.position for r in own).most_common()
         where = f"from {at[0]:.0%} to {at[-1]:.0%}, median" if len(at) > 1 else "at"
         read = said([f"`{p}` ({n})" for p, n in places])
-        lines.append(f"- {name}: selected cells by depth {where} {median(at):.0%}; tokens {read}.")
+        reach = median(map(_reach, own))
+        lines.append(
+            f"- {name}: selected cells by depth {where} {median(at):.0%}; tokens {read}. Layers "
+            f"within {number(LEVEL, 2)} of the selected one's validation AUROC reach over "
+            f"{reach:.0%} of the depth (median over tasks)."
+        )
     return [*lines, ""]
+
+
+def _reach(run: Run) -> float:
+    """Over what share of the depth the cells reach whose validation AUROC is about the selected
+    cell's."""
+    best = as_float(run.record.selection.validation_auroc)
+    good = run.matrix(split="validation").max(axis="columns") >= best - LEVEL
+    at = [depth(run, str(layer)) for layer in good.index[good]]
+    return max(at) - min(at)
+
+
+def _twins(runs: Sequence[Run]) -> list[str]:
+    """What is left where much of the test split nearly stands in train or validation too."""
+    many = [(r, f) for r in runs if (f := r.record.near_twins) and as_float(f.share) >= TWINS]
+    if not many:
+        return []
+    told, gone = [], []
+    for run, found in many:
+        rest = found.without
+        if rest.probe_auroc is None:
+            gone.append(run)
+            continue
+        told.append(
+            f"{number(rest.probe_auroc, 2)} {interval(rest.probe_auroc_95, 2)}, "
+            f"{number(rest.difference, 2, signed=True)} "
+            f"{interval(rest.difference_95, 2, signed=True)} to the signal, on {named(run)} "
+            f"({found.share:.0%})"
+        )
+    nothing = [f"nothing is left on {grouped(gone)}"] if gone else []
+    return [
+        f"More than {TWINS:.0%} of the test texts have a near twin in train or validation on "
+        f"{len(many)} rows. Without them: {'; '.join([*told, *nothing])}."
+    ]
 
 
 def _before(letters: dict[str, str], token: str) -> set[str]:
@@ -154,35 +244,6 @@ def onsets(run: Run) -> list[str]:
     ]
 
 
-def claims(
-    runs: Sequence[Run], transfers: Sequence[Mapping[str, Any]], negated: pd.DataFrame, exact: str
-) -> list[str]:
-    """Published claims about larger models, held against these runs."""
-    above = sum(map(above_shuffled, runs))
-    better = sum(headline(r.record).outcome == "better" for r in runs)
-    lines = [
-        "*True and false statements are linearly separable inside a model* (Marks and Tegmark "
-        f"2024, Bürger et al. 2024): {above} of {len(runs)} maps lie above shuffled labels, as "
-        f"a cue in the text would too; {better} probes are better than the best simpler signal."
-    ]
-    if transfers:
-        of = {k: sum(t[k] for t in transfers) for k in ("pairs", "above", "free", "better")}
-        lines.append(
-            f"*One direction serves several tasks* (the same): {of['above']} of {of['pairs']} "
-            "transfers lie above chance with their whole interval (of so many, "
-            f"{0.025 * of['pairs']:.0f} would by luck), {of['better']} of {of['free']} are better "
-            "than the best signal that needs no labels at all; a transferred probe is for where "
-            "there are none."
-        )
-    if not negated.empty:
-        lines.append(
-            "*Probes of truth fail on negated statements* (Levinstein and Herrmann 2024; Bürger et "
-            f"al. 2024 find two directions): {(negated.low > 0.5).sum()} of {len(negated)} are "
-            f"found to order them right, {(negated.high < 0.5).sum()} turn the order round."
-        )
-    return [*lines, f"*The tokens of the exact answer hold the most* (Orgad et al. 2025): {exact}"]
-
-
 def _turned(negated: pd.DataFrame) -> str:
     """Which probes order a statement's negation, or what it negates, the wrong way round; empty
     where none does."""
@@ -200,7 +261,8 @@ def splits(runs: Sequence[Run]) -> list[str]:
     """What other splits of the same examples give."""
     lines = [
         f"- {named(run)}: {number(run.record.selection.test_auroc)} here; {found.spread.n} other "
-        f"splits mean {number(found.spread.mean)}, sd {number(found.spread.sd)}, "
+        f"splits mean {number(found.spread.mean)} {interval(found.spread.mean_95, 2)}, sd "
+        f"{number(found.spread.sd)}, "
         f"{number(found.spread.min)} to {number(found.spread.max)}; this cell in {found.own_cell}."
         for run in runs
         if (found := run.record.resplits)
@@ -208,92 +270,3 @@ def splits(runs: Sequence[Run]) -> list[str]:
     return (
         ["Other splits of the same examples (`--repeat-splits`):", "", *lines, ""] if lines else []
     )
-
-
-def between(t: pd.DataFrame) -> pd.DataFrame:
-    """Transfers between different tasks at the source's cell, where defined."""
-    own = t[(t.kind == "pair") & (t["at"] == "source") & (t.train_task != t.test_task)]
-    return own[own.auroc.notna()]
-
-
-def transferred(model: str, t: pd.DataFrame) -> dict[str, Any]:
-    """How many probes of a model hold on another task: counts of pairs, and a sentence."""
-    pairs = between(t)
-    free = pairs[pairs.difference.notna()]
-    of = {
-        "pairs": len(pairs),
-        "above": int((pairs.low > 0.5).sum()),
-        "below": int((pairs.high < 0.5).sum()),
-        "free": len(free),
-        "better": int((free.difference_low > 0).sum()),
-        "worse": int((free.difference_high < 0).sum()),
-    }
-    r = {
-        name: f"{number(v['r'], 2)} over {v['pairs']} pairs"
-        for name, v in predicted_by_angle(t).items()
-    }
-    sentence = (
-        f"{model}: of {of['pairs']} pairs of different tasks {of['above']} lie above .5 with their "
-        f"whole interval, {of['below']} below it; median {number(pairs.auroc.median(), 2)} where "
-        f"the targets' own probes have {number(pairs.own_auroc.median(), 2)}. Against the target's "
-        f"best signal without labels: better in {of['better']}, worse in {of['worse']} of "
-        f"{of['free']}. AUROC against the cosine of the two directions: r = {r['cosine']}, with "
-        f"the target's covariance {r['mahalanobis_cosine']}."
-    )
-    return {**of, "sentence": sentence}
-
-
-def parts(run: Run) -> list[str]:
-    """How far the parts of a block are from the residual stream."""
-    best = [s.best for name, s in run.record.sites.items() if s.best and name != "resid"]
-    if not best:
-        return []
-    at = sorted(as_float(cell.test_auroc) for cell in best)
-    return [
-        f"- The best cells of its {len(best)} parts, by validation, have test AUROCs from "
-        f"{number(at[0], 3)} to {number(at[-1], 3)}, the residual stream's has "
-        f"{number(run.record.selection.test_auroc, 3)} "
-        f"{interval(run.record.selection.test_auroc_95, 3)}."
-    ]
-
-
-def agreement(run: Run) -> list[str]:
-    """Do estimates rank components as replacing them does?"""
-    found = run.record.attribution
-    return [
-        *(
-            f"- {row.target}: estimates and measured changes have a rank correlation of "
-            f"{number(row.spearman, 2)} {interval(row.spearman_95, 2)} over "
-            f"{row.n_components} parts of layers, on {row.n} answers."
-            for row in (found.agreement if found else ())
-        ),
-        "",
-    ]
-
-
-def apart(run: Run) -> list[str]:
-    """Is a part read best where replacing it changes most?"""
-    measured = run.components("ablation_probe").stack()
-    estimated = run.components("attribution_probe").stack()
-    whole = len(measured) == len(estimated)  # else only some components were replaced
-    changes, read = (measured if whole else estimated), run.components("auroc")
-    layer, part = changes.idxmax()
-    at = default_position(run.record)
-    first = {name: next((i for i, v in read[name].items() if v >= READ), None) for name in read}
-    reached = [f"`{name}` in layer {i}" for name, i in first.items() if i is not None]
-    n = next((row.n for row in run.record.attribution.agreement if row.target == "probe"), 0)
-    beside = (
-        f"measured on {n} answers; estimated on all: {number(estimated[layer, part], 1)}"
-        if whole
-        else "estimated"
-    )
-    lines = [
-        f"Replacing a part by its mean changes the selected probe's decision most at `{part}` of "
-        f"layer {layer}, by {number(changes[layer, part], 1)} units on average ({beside}); a probe "
-        f"on that part has a test AUROC of {number(read.loc[layer, part], 2)} at `{at}`."
-    ]
-    if reached:
-        lines.append(
-            f"At `{at}` a test AUROC of {number(READ, 1)} is first reached by {said(reached)}."
-        )
-    return [*lines, ""]

@@ -16,6 +16,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import results_claims as published
+import results_parts as inside
 import results_questions as answers
 import results_tables as tables
 import results_words as words
@@ -59,10 +61,12 @@ hand. The rows stand in `leaderboards/` ([leaderboard.md](leaderboard.md)).
 ROWS = """\
 *Any cell*: p of the best cell of the whole map against 100 maps of shuffled labels, at least 1/101.
 *Best simpler signal*: the one that validation chose among token probabilities, text, an encoder's
-vectors of the text, lengths and p(True). *Embedding row*: the probe before the first block, which
-sees one token and nothing of the others. *Random weights*: the same architecture untrained. All of
-a row stand on the same test examples; a second n, in brackets, is of those that every signal
-scores, where they are fewer: the columns from *text only* on are over these.
+vectors of the text, lengths and p(True). *Added to all*: AUROC of one model of all these signals
+and the probe, fitted on validation, minus that of one without the probe. *Embedding row*: the
+probe before the first block, which sees one token and nothing of the others. *Random weights*: the
+same architecture untrained. All of a row stand on the same test examples; a second n, in brackets,
+is of those that every signal scores, where they are fewer: the columns from *added to all* on, the
+picture and the leaderboard are over these. Layers count from 0, and *emb* stands before the first.
 """
 TRANSFER = """\
 The probe of a task's selected cell on the test statements of the other tasks of the table; never
@@ -81,10 +85,11 @@ QUESTIONS = """\
 Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
 this size answer few open questions correctly, so that the test split holds few right answers and
 the intervals are wide. Tokens counted from the end may be the exact answer's where answers are
-short. Runs on a file of one's own (`--data`) do not rank. A map stands here where tokens at the
-exact answer and others can be compared, test holds {few} right and {few} wrong answers and a cell
-lies above shuffled labels: else its colours are mostly chance. The leaderboard's site draws those
-of all rows. The *form* of answers is what can be known without reading the model: {form}.
+short. An *own file* (`--data`) holds questions of the published set of its name; such runs do not
+rank. A map stands here where tokens at the exact answer and others can be compared, test holds
+{few} right and {few} wrong answers and a cell lies above shuffled labels: else its colours are
+mostly chance. The leaderboard's site draws those of all rows. The *form* of answers is what can be
+known without reading the model: {form}.
 """
 
 
@@ -107,6 +112,7 @@ def statements(shelf: Shelf) -> Iterator[str]:
     )
     yield ROWS
     yield from tables.rows(shelf.rows)
+    yield from tables.turned(shelf.rows)
     yield from words.splits(shelf.rows)
     yield from ("## In which layer", "")
     yield from words.depths(affirmed(shelf.rows))
@@ -133,9 +139,9 @@ def components(shelf: Shelf) -> Iterator[str]:
     for run in shelf.components:
         name = slug(f"{short(run)}-{run.record.task.name}")
         yield from (f"{tables.named(run)}.", "")
-        yield from words.parts(run)
-        yield from words.agreement(run)
-        yield from words.apart(run)
+        yield from inside.parts(run)
+        yield from inside.agreement(run)
+        yield from inside.apart(run)
         yield from tables.sites(run)
         if run.record.task.kind == "statements" and run.record.task.name != WIDE:
             continue
@@ -160,12 +166,15 @@ def negations(found: Found) -> Iterator[str]:
     yield from tables.negations(found.negated)
 
 
-def transfers(found: Found) -> Iterator[str]:
+def transfers(shelf: Shelf, found: Found) -> Iterator[str]:
     """The probe of each task on the others."""
     if not found.transfers:
         return
     yield from ("## From one task to another", "", TRANSFER)
+    solved = dict.fromkeys(r.record.task.name for r in words.solved_by_text(shelf.rows))
     yield from bullets([of["sentence"] for of in found.transfers.values()])
+    if told := published.medians(found.transfers, list(solved)):
+        yield from (told, "")
     for model, of in found.transfers.items():
         yield from (f"{model}:", "", *of["table"])
         path = PICTURES / f"{slug(model)}-transfer.png"
@@ -186,6 +195,7 @@ def questions(shelf: Shelf, found: Found) -> Iterator[str]:
         draw_forest(shelf.asked, PICTURES / "forest-questions.png"),
     )
     yield from tables.rows(shelf.asked)
+    yield from tables.turned(shelf.asked)
     for run in shelf.asked:
         name = slug(f"{short(run)}-{run.record.task.name}")
         contest = found.contests.get(tables.named(run))
@@ -238,15 +248,15 @@ def main() -> None:
         *statements(shelf),
         *components(shelf),
         *negations(found),
-        *transfers(found),
+        *transfers(shelf, found),
         *questions(shelf, found),
         *("## What repeats published claims, and what does not", ""),
         *bullets(
-            words.claims(
+            published.claims(
                 affirmed(shelf.rows),
                 list(found.transfers.values()),
                 found.negated,
-                answers.claim(contests),
+                answers.claim(shelf.asked, contests),
             )
         ),
         *foot(shelf, found),

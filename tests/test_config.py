@@ -149,7 +149,7 @@ def completed(monkeypatch, words):
     monkeypatch.setenv("COMP_WORDS", f"probebench {words}")
     monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
     done = CliRunner().invoke(main, [], prog_name="probebench")
-    return [line.split(",")[1] for line in done.output.splitlines() if "," in line]
+    return [line.split(",", 1)[1] for line in done.output.splitlines() if "," in line]
 
 
 def test_a_shell_completes_commands_options_and_choices(monkeypatch):
@@ -157,3 +157,7 @@ def test_a_shell_completes_commands_options_and_choices(monkeypatch):
     assert completed(monkeypatch, "eval --posit") == ["--positions"]
     assert completed(monkeypatch, "plot --map comp") == ["components"]
     assert completed(monkeypatch, "eval --batching e") == ["exact"]
+    assert {"cities", "common_claim"} <= set(completed(monkeypatch, "eval --task c"))
+    assert completed(monkeypatch, "eval --log-to w") == ["wandb"]
+    assert completed(monkeypatch, "eval --positions last_q,sec") == ["last_q,second_answer"]
+    assert completed(monkeypatch, "eval --skip text-e") == ["text-embedding"]

@@ -45,15 +45,15 @@ def test_runs_with_few_right_or_wrong_answers_are_named_and_have_no_map(
     scripts, asked, monkeypatch
 ):
     answers = scripts("results_questions")
-    counts = asked.record.counts.test
-    rare = min(counts.correct, counts.n - counts.correct)
-    for few, named in ((rare, 0), (rare + 1, 1)):
+    rare = {split: answers.rarer(asked, split) for split in ("test", "validation")}
+    for few in {r + more for r in rare.values() for more in (0, 1)}:
         with monkeypatch.context() as patch:
             patch.setattr(answers, "FEW", few)
-            assert len(answers.few([asked])) == named
+            assert len(answers.few([asked])) == sum(r < few for r in rare.values())
             assert not answers.shows(asked, {}), "no labels were shuffled"
-    [line] = answers.few(scripts("results_runs").Shelf.find().ranked)
-    assert "4 of 3,487 on movies (SmolLM2-135M)" in line and f"\n- {line}\n" in PAGE
+    test, validation = answers.few(scripts("results_runs").Shelf.find().ranked)
+    assert "4 of 3,487 on movies (SmolLM2-135M)" in test and f"\n- {test}\n" in PAGE
+    assert "5 of 3,594 on movies (SmolLM2-135M)" in validation and f"\n- {validation}\n" in PAGE
     assert "movies.png" not in PAGE and "truthfulqa.png" not in PAGE
     by_name = {r.record.task.name: r for r in scripts("results_runs").Shelf.find().asked}
     assert answers.shows(by_name["winobias"], {}) and not answers.shows(by_name["winobias"], None)
@@ -209,9 +209,18 @@ def test_tokens_are_compared_on_the_test_answers_that_have_both(asked, monkeypat
     low, high = contest.difference_95
     assert low < contest.difference < high
     kept = contest.kept()
-    assert answers.claim({"own": kept, "none": None}).endswith(f"it is {contest.outcome} on 1.")
     assert kept["preferred"] == (exact.validation_auroc > last.validation_auroc)
-    assert "in none of 1 runs" in answers.claim({"none": None})
+    own = {import_module("results_tables").named(asked): kept}
+    assert "of 1 runs on questions none can say" in answers.claim([asked], own), "no shuffled map"
+    assert "no run" in answers.claim([], {})
+    with monkeypatch.context() as patch:
+        patch.setattr(answers, "shows", lambda run, contest: contest is not None)
+        said = answers.claim([asked], own)
+    assert f"it is {contest.outcome} on 1 ({next(iter(own))})" in said
+    names = [p.position for p in asked.record.by_position if not p.barred]
+    luck = sum(name.startswith("exact_answer") for name in names) / len(names)
+    assert f"prefers one at or beside it in {kept['preferred']:d}; " in said
+    assert f"among as many tokens {luck:.1f} would be by luck" in said
     assert kept["words"] in "".join(answers.question(asked, kept))
     monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
     assert answers.Contest.of(asked) is None

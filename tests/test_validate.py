@@ -385,6 +385,7 @@ CELLS = {
         "selection.test_auroc",
     ),
     "the embedding row": (lambda t: other(t, "auroc", "emb", "0.66"), "emb -1, auroc"),
+    "a p above one": (lambda t: other(t, "p", "0", "2.5"), "line 17, p"),
     "outside its own interval": (lambda t: other(t, "auroc", "0", "0.95"), "0 -1, auroc"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from probebench.cli.values import counts, layers, several, split_names
 from probebench.options.field import Option, Read
@@ -26,12 +27,50 @@ FILE = "probebench.config"
 NUMBERS: dict[Any, Any] = {int: click.INT, float: click.FLOAT}
 
 
-class HeadedOption(click.Option):
-    """An option that knows its heading."""
+def _tasks() -> Iterable[str]:
+    from probebench.tasks.schema import list_tasks
 
-    def __init__(self, *words: Any, group: str = "The run", **more: Any) -> None:
+    return (task.name for task in list_tasks())
+
+
+def _positions() -> Iterable[str]:
+    from probebench.states.positions import POSITIONS
+
+    return POSITIONS
+
+
+def _sites() -> Iterable[str]:
+    from probebench.models.blocks.layouts import SITES
+
+    return SITES
+
+
+def _skips() -> Iterable[str]:
+    from probebench.job.rules import skips
+
+    return skips()
+
+
+OFFERED = {"task": _tasks, "positions": _positions, "sites": _sites, "skip": _skips}
+"""Names that a shell completes beside the examples of an option, looked up when it asks."""
+
+
+class HeadedOption(click.Option):
+    """An option that knows its heading, and the names that a shell completes."""
+
+    def __init__(
+        self, *words: Any, group: str = "The run", offered: Iterable[str] = (), **more: Any
+    ) -> None:
         super().__init__(*words, **more)
         self.group = group
+        self.offered = tuple(offered)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Of a list with commas, its last name."""
+        known = [*(OFFERED[self.name]() if self.name in OFFERED else ()), *self.offered]
+        begun, comma, last = incomplete.rpartition(",")
+        found = [f"{begun}{comma}{name}" for name in known if name.startswith(last)]
+        return [CompletionItem(name) for name in found] or super().shell_complete(ctx, incomplete)
 
 
 class Headed(click.Command):
@@ -75,6 +114,7 @@ def click_option(option: Option) -> HeadedOption:
     """An option as click has it; its value is None where it was not given, unless it is a flag."""
     words: dict[str, Any] = {
         "group": option.group,
+        "offered": option.examples,
         "help": help_words(option),
         "required": option.required,
     }

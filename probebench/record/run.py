@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +111,11 @@ class Run:
         return f"<Run {self.record.headline}; {self.folder}>"
 
     def _repr_html_(self) -> str:
-        """For notebooks: figures and map."""
-        return as_html(self.record, self.folder, self._repr_png_())
+        """For notebooks: figures and map; where files are gone, a line that says so."""
+        try:
+            return as_html(self.record, self.folder, self._repr_png_())
+        except BadFileError as error:
+            return f"<p>{escape(repr(self))}<br>{escape(str(error))}</p>"
 
     def _repr_png_(self) -> bytes:
         """For notebooks: the map."""
@@ -119,8 +123,7 @@ class Run:
 
     @classmethod
     def there(cls, folder: Path) -> Run | None:
-        """The finished run of this folder, whichever it is; None where there is none that can be
-        read."""
+        """The finished run of this folder, whichever it is; None where none can be read."""
         try:
             return cls.load(folder)
         except BadFileError:

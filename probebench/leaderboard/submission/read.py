@@ -180,6 +180,9 @@ def read_cells(folder: Path) -> tuple[CellRow, ...]:
                 )
         numbers = [c for c in CELL_COLUMNS[3:] if c not in TEXTS]
         values = {c: number(CELLS, f"line {i + 2}, {c}", r[c]) for c in numbers}
+        for c in ("p", "q"):
+            if (share := values[c]) is not None and not 0 <= share <= 1:
+                raise broken(CELLS, f"line {i + 2}, {c}", share, "a number from 0 to 1")
         counts = {
             c: _count(f"line {i + 2}, {c}", values.pop(c)) for c in ("n_test", "n_validation")
         }
