@@ -91,7 +91,7 @@ def evaluate_all(
             outcomes = list(run_all(prepare_all(wanted, _progress(quiet), engine.find), engine))
         if failed := [o for o in outcomes if o.error is not None]:
             lines = [
-                f"{len(failed)} of {len(outcomes)} tasks failed.",
+                f"{len(failed)} of {len(outcomes)} tasks failed or were not logged.",
                 *(f"  {o.task}: {o.reason}" for o in failed),
             ]
             raise TasksError("\n".join(lines), outcomes)

@@ -8,6 +8,7 @@
     |   `-- BadFileError        a file or one of its rows cannot be read as what it should be
     `-- RunError                exit code 1: the run cannot give a result
         |-- UnavailableError    a model or data set cannot be reached from here
+        |-- NotLoggedError      a run is finished, and a tracker did not take it
         |-- WriteError          the disk is full or not writable
         |-- LabelError          one class only, or too few examples of one
         |-- StatesError         hidden states that are not numbers, or stored ones that cannot be
@@ -141,7 +142,7 @@ class UnfinishedError(RunError):
 
 
 class TasksError(RunError):
-    """Some tasks of a call failed; the others are done."""
+    """Some tasks of a call failed or were not logged; the others are done."""
 
     def __init__(self, message: str, outcomes: Sequence[Any]) -> None:
         super().__init__(message)

@@ -6,13 +6,14 @@
 #     MODELS=... TASKS=... scripts/real_rows.sh    # only these (words of the lists below); `TASKS=pictures`: no row
 #
 # One run after another, each on one thread: set OMP_NUM_THREADS for more. On one core of two the statement tasks of a model
-# take 1 to 2 hours; SmolLM2 takes half an hour for winobias and 1 to 2 hours for each other task of questions. What is finished
-# is found finished; what was stopped goes on. counterfact and all questions but nq_open are computed in bfloat16, which the
-# models were published in: in float32 they take about twice as long. Runs keep their hidden states, which transfer between tasks
-# reads, 1 MB an example at most; once the page is written they may be deleted (write_results.py says what stays), so that rows
-# can be added a few at a time. Weights and encoder come as packages of the Python index (scripts/fetch_models.py), statements
-# and questions from their publishers, each held against its sha256. QA names a folder with questions and answers of one's own,
-# triviaqa.jsonl and others, for what does not rank.
+# take 1 to 2 hours and half an hour to one for counterfact; SmolLM2 takes half an hour for winobias and 1 to 3 hours for each
+# other task of questions. What is finished is found finished; what was stopped goes on. counterfact and all questions but
+# nq_open of the two smaller models are computed in bfloat16, which the models were published in: in float32 they take about
+# twice as long. Runs keep their hidden states, which transfer between tasks reads, 1 MB an example at most; once the page is
+# written they may be deleted (write_results.py says what stays), so that rows can be added a few at a time. Weights and encoder
+# come as packages of the Python index (scripts/fetch_models.py), statements and questions from their publishers, each held
+# against its sha256. QA names a folder with questions and answers of one's own, triviaqa.jsonl and others, for what does not
+# rank.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/real}
@@ -55,7 +56,7 @@ fits() {
 
 row() {
     more=
-    case $2 in counterfact | winobias | math | winogrande | movies | mnli) more="--dtype bfloat16" ;; esac
+    case $1:$2 in *:counterfact | *:winobias | *:math | *:winogrande | *:movies | *:mnli | $qwen:nq_open) more="--dtype bfloat16" ;; esac
     case $1:$2 in
         $smol:cities | $smol:inventors) more="--control random-model --repeat-splits 20" ;;
         $smol:sp_en_trans | $smol:facts) more="--repeat-splits 20" ;;

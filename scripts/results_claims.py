@@ -73,6 +73,7 @@ def _between_others(table: Sequence[str], left_out: Sequence[str]) -> list[float
         for train, *cells in rows
         for test, cell in zip(tasks, cells, strict=True)
         if train in tasks and train != test and not {train, test} & {*left_out}
+        if cell[:1].isdigit()  # else it is not defined
     ]
 
 

@@ -53,7 +53,7 @@ def apart(run: Run) -> list[str]:
         "Replacing a part by its mean changes the selected probe's decision most at "
         f"{_place(first)}, by {_change(first)} of log-odds on average, then at "
         f"{said([f'{_place(o)} ({_change(o)})' for o in others])}, {how}"
-        f"{'' if _differ(first, others[0]) else ': the first two cannot be told apart'}. "
+        f"{'' if _differ(first, others[0]) else ': the first two lie within two standard errors'}. "
         f"A probe on the first has a test AUROC of "
         f"{number(read.loc[str(first.layer), first.site], 2)} at `{at}`."
     ]
@@ -88,5 +88,6 @@ def _change(row: object) -> str:
 
 
 def _differ(first: object, second: object) -> bool:
-    """Are two changes more than two standard errors of their difference apart?"""
+    """Are two changes more than two standard errors of their difference apart, taken as
+    independent?"""
     return first.mean_abs - second.mean_abs > 2 * (first.se**2 + second.se**2) ** 0.5

@@ -78,7 +78,8 @@ def keep(paths: Sequence[Path], target: Path) -> Path:
 def fewer_colours(picture: bytes) -> bytes:
     """A PNG in 256 colours, in a third of the bytes: every version of it stays in the repository.
 
-    Where colours that mean something would become others, those of the scales are among the 256.
+    Where the orange of the selected cell would become another colour, that and the colours of the
+    scales are among the 256.
     """
     with Image.open(io.BytesIO(picture)) as image:
         whole = image.convert("RGB")

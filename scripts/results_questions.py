@@ -164,8 +164,8 @@ def few(runs: Sequence[Run]) -> list[str]:
         )
     if validation:
         lines.append(
-            f"It has fewer than {FEW} in validation, which chooses cell and simpler signal: "
-            f"{validation}."
+            f"The rarer of right and wrong has fewer than {FEW} in validation, which chooses cell "
+            f"and simpler signal: {validation}."
         )
     return lines
 
@@ -223,8 +223,12 @@ def claim(runs: Sequence[Run], contests: Mapping[str, Mapping[str, Any] | None])
         "answers, a map above shuffled labels, both kinds of token there to compete). Against the "
         f"best other token, paired on the same test answers, it is {', '.join(told)}. Validation "
         f"prefers one at or beside it in {preferred}; among as many tokens {luck:.1f} would be by "
-        "luck. What is found as the exact answer is often none: of right answers an accepted one "
-        f"stands in it in {found}."
+        "luck."
+    ) + (
+        " What is found as the exact answer is often none: of right answers an accepted one stands "
+        f"in it in {found}."
+        if found
+        else ""
     )
 
 

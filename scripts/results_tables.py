@@ -9,8 +9,10 @@ import pandas as pd
 from results_pictures import detector, short
 
 from probebench.across.transfer_map import transfer_matrix
+from probebench.detectors import suite
 from probebench.leaderboard.board.models import computed_in
 from probebench.record.claims import ALPHA, chance, headline, p_words
+from probebench.record.parts.measured import DetectorFacts
 from probebench.record.run import Run
 from probebench.text import as_float, interval, number
 
@@ -104,13 +106,17 @@ def _same(run: Run, name: str) -> str:
     return " (the same for all)" if found and found.auroc_95 == (0.5, 0.5) else ""
 
 
+def _unfitted(d: DetectorFacts) -> bool:
+    """Is it a signal that is fitted to no label, so that its sign is fixed?"""
+    return d.kind == "baseline" and suite.known()[d.name].label_free
+
+
 def turned(runs: Sequence[Run]) -> list[str]:
     """On which rows a signal that ranks the wrong way round would, turned round, be a harder rival
     than the best simpler signal."""
     told = []
     for run in runs:
-        below = [d for d in run.record.detectors if d.kind == "baseline"]
-        lowest = min(below, key=lambda d: d.auroc)
+        lowest = min(filter(_unfitted, run.record.detectors), key=lambda d: d.auroc)
         if as_float(lowest.auroc_95[1]) < 0.5 and 1 - lowest.auroc > as_float(
             headline(run.record).signal["auroc"]
         ):
@@ -118,9 +124,10 @@ def turned(runs: Sequence[Run]) -> list[str]:
     if not told:
         return []
     return [
-        "The sign of a simpler signal is fixed beforehand, a probe learns its own. On these rows a "
-        "signal ranks the wrong way round with its whole interval and would, turned round, be a "
-        f"harder rival than the best one: {', '.join(told)}. There *probe minus it* says too much; "
+        "The sign of a signal that is fitted to no label is fixed beforehand, a probe learns its "
+        "own. On these rows the lowest such signal, picked on test, ranks the wrong way round with "
+        "its whole interval and would, turned round, be a harder rival than the best one: "
+        f"{', '.join(told)}. There *probe minus it* says too much; "
         "*added to all* does not, since it fits signs.",
         "",
     ]

@@ -188,7 +188,7 @@ def _reach(run: Run) -> float:
     best = as_float(run.record.selection.validation_auroc)
     good = run.matrix(split="validation").max(axis="columns") >= best - LEVEL
     at = [depth(run, str(layer)) for layer in good.index[good]]
-    return max(at) - min(at)
+    return max(at) - min(at) if at else 0.0
 
 
 def _twins(runs: Sequence[Run]) -> list[str]:
@@ -210,7 +210,7 @@ def _twins(runs: Sequence[Run]) -> list[str]:
         )
     nothing = [f"nothing is left on {grouped(gone)}"] if gone else []
     return [
-        f"More than {TWINS:.0%} of the test texts have a near twin in train or validation on "
+        f"At least {TWINS:.0%} of the test texts have a near twin in train or validation on "
         f"{len(many)} rows. Without them: {'; '.join([*told, *nothing])}."
     ]
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from probebench.cli.main import main
 from probebench.job.options import OPTIONS, Options
+from probebench.job.place import run_folder
 from probebench.models.specs import ModelSpec
 from probebench.options.config import as_config, read_config
 
@@ -66,6 +67,7 @@ def test_a_file_asks_what_the_command_line_would(file, tmp_path):
         ("limit: 30\nlimit: 40", "line 2: limit stands there twice"),
         ("max_new_tokens: 3\nmax-new-tokens: 4", "gives max-new-tokens twice"),
         ("a:\n  - b\n c: d", "line 3 is not YAML"),
+        ("? [a]\n: 1", "line 1: an option's name is a word"),
     ],
 )
 def test_a_bad_file_says_what_is_wrong_with_it(tmp_path, text, said):
@@ -80,25 +82,36 @@ def test_words_are_taken_as_they_stand(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(
         "revision: 0012\nseed: 3\njson: true\nquiet: No\nlimit:\ndata: ~\n"
-        "device_map: {model.embed: 0, rest: cpu}\n"
+        "device_map: {model.embed: 0, rest: cpu, odd: '@0', day: 2020-01-01}\n"
     )
-    assert read_config(path, OPTIONS, {"json": "as_json", "quiet": "quiet"}) == {
+    assert read_config(path, OPTIONS, {"json": ("as_json", True), "quiet": ("quiet", True)}) == {
         "revision": "0012",
         "seed": "3",
         "as_json": True,
         "quiet": False,
-        "device_map": '{"model.embed": 0, "rest": "cpu"}',
+        "device_map": '{"model.embed": 0, "rest": "cpu", "odd": "@0", "day": "2020-01-01"}',
     }
 
 
-def test_files_are_written_by_their_whole_path(tmp_path, monkeypatch):
-    """What a run leaves behind asks for the same from any folder."""
+def test_what_a_run_leaves_behind_names_the_same_folder(tmp_path, monkeypatch):
+    """Else the same command would compute all of it again elsewhere."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "q.jsonl").write_text("{}")
-    asked = Options(ModelSpec("tiny"), "people", data=("q.jsonl", "not_there.jsonl"))
-    held = yaml.safe_load(as_config(asked.by_argument(), OPTIONS))
-    assert held["data"] == [str(tmp_path / "q.jsonl"), "not_there.jsonl"]
-    assert held["model"] == "tiny"
+    asked = Options(ModelSpec("tiny"), "people", data=("q.jsonl",), limit=90)
+    (tmp_path / "run.yaml").write_text(as_config(asked.by_argument(), OPTIONS))
+    given = read_config(tmp_path / "run.yaml", OPTIONS)
+    given |= {"model": given["model"][0], "task": given["task"][0], "limit": int(given["limit"])}
+    again = Options.asked(given)
+    assert run_folder(again, "people") == run_folder(asked, "people")
+
+
+def test_what_a_command_has_beside_its_options_may_stand_in_a_file(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("devices: 2\njson: true\n")
+    further = {"devices": ("devices", False), "json": ("as_json", True)}
+    assert read_config(path, OPTIONS, further) == {"devices": "2", "as_json": True}
+    plan = ["plan", "--config", str(path), "--model", "tiny", "--task", "people"]
+    assert "is a flag" not in CliRunner().invoke(main, plan).output
 
 
 def test_a_file_that_is_not_there():

@@ -191,12 +191,16 @@ def test_the_hub_is_told_of_a_part_and_of_other_settings(run, tmp_path):
     settings = whole.record.settings.plain()
     settings |= {"data": ["/home/me/q.jsonl"], "limit": 200}
     settings["overrides"] = {"data": "/home/me/q.jsonl", "limit": 200, "layers": [0, 3]}
+    settings["overrides"] |= {"thinking": False, "extractor_model": {"name": "/home/me/copier"}}
     one = replace(whole, record=whole.record.changed(settings=settings))
     entries, index = write_hub(one, tmp_path)
     for text in (entries.read_text(), index.read_text()):
         said = " ".join(text.split())
         assert said.count("questions of q.jsonl (--data); 200 examples at most (--limit)") == 2
-        assert said.count("overridden: --layers 0,3") == 2 and "/home/me" not in said
+        assert (
+            said.count("--layers 0,3 --no-thinking --extractor-model copier") == 2
+            and "/home/me" not in said
+        )
 
 
 @pytest.mark.parametrize(

@@ -79,12 +79,13 @@ def test_a_run_that_lacks_a_file_is_not_finished(shelf):
 
 def test_names_of_others_are_shown_as_they_are(tmp_path):
     """No markup, nothing that a terminal obeys, and no line's end."""
-    for name in ("a[red]b", "[yellow]", "x\x1b[31m", "two\nlines"):
+    for name in ("a[red]b", "[yellow]", "x\x1b[31m", "y\x1b]0;t\x07", "two\nlines", "z\udcff"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "record.json").write_text("{}")
-    done = ran("runs", tmp_path, env={"COLUMNS": "120"}).output
-    assert "a[red]b" in done and "[yellow]" in done and "\x1b" not in done
-    assert "two\N{REPLACEMENT CHARACTER}lines" in done
+    done = CliRunner().invoke(main, ["runs", str(tmp_path)], env={"COLUMNS": "120"}, color=True)
+    assert done.exit_code == 0 and "a[red]b" in done.output and "[yellow]" in done.output
+    assert not {"\x07", "\udcff"} & set(done.output) and "\x1b]" not in done.output
+    assert "x\x1b" not in done.output and "two\N{REPLACEMENT CHARACTER}lines" in done.output
 
 
 def test_a_record_that_is_no_file_is_not_waited_for(tmp_path):

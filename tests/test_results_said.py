@@ -34,7 +34,7 @@ def decisions(run):
 
 
 def test_wins_are_counted_together_and_beside_all_signals(scripts, shelf):
-    """Of 35 comparisons at 5 % some win by luck, and a win over one signal is none over all."""
+    """Of so many comparisons some win by luck, and a win over one signal is none over all."""
     runs, claims = scripts("results_runs"), import_module("probebench.record.claims")
     ranked = runs.affirmed(shelf.ranked)
     ps = {id(r): claims.of_its_time(r.record).difference_p for r in ranked}
@@ -55,6 +55,7 @@ def test_signals_that_rank_the_wrong_way_round_are_named(scripts, shelf):
     """On negations likely is false: 1 - .08 is a harder rival than the .5 of a constant."""
     tables = scripts("results_tables")
     [said] = [x for x in PAGE.splitlines() if x.startswith("The sign of") and "neg_" in x]
+    assert "text only" not in said, "it is fitted, and learns its signs"
     run = next(r for r in shelf.rows if tables.named(r) == "neg_sp_en_trans (gemma-3-270m)")
     own = decisions(run)
     lowest = roc_auc_score(own.label, own["d:logprob_sum"])

@@ -306,6 +306,12 @@ RECORDS = {
         "counts.test.exact_found.all.rate",
     ),
     "labels of other answers": (put(5, "labels", "judged"), "labels.judged"),
+    "no texts to have twins": (put(0, "near_twins", "n_test"), "near_twins"),
+    "confounds of other examples": (put(7, "confounds", "linear", "n"), "confounds.linear.n"),
+    "half an interval in a study of one's own": (
+        put({"x": {"a": 1, "a_95": [1]}, "probe": 1}, "studies"),
+        "studies",
+    ),
     "a study taken out": (put(None, "near_twins"), "near_twins"),
     "confounds taken out": (put(None, "confounds"), "confounds"),
     "the probe beside its confounds": (

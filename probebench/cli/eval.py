@@ -28,13 +28,13 @@ def _configured(ctx: click.Context, parameter: click.Parameter, value: str | Non
     from probebench.options.config import read_config
 
     known = {o.argument for o in OPTIONS}
-    flags = {
-        p.opts[0].removeprefix("--").replace("-", "_"): p.name
+    further = {
+        p.opts[0].removeprefix("--").replace("-", "_"): (p.name, getattr(p, "is_flag", False))
         for p in ctx.command.params
         if p.name and p.name not in known and p is not parameter
     }
     ctx.meta[FILE] = value
-    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, flags)}
+    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, further)}
 
 
 CONFIG = click.option(
@@ -127,7 +127,7 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
                 print_summary(outcome.run, console)
             if outcome.error is not None:
                 click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
-            elif outcome.run is not None and outcome.run.resumed and wanted[0].log_to:
+            elif not quiet and outcome.run and outcome.run.resumed and wanted[0].log_to:
                 click.echo(_not_again(outcome.run, wanted[0].log_to), err=True)
     if as_json:
         found = [

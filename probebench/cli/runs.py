@@ -25,7 +25,13 @@ def runs_command(folder: str, as_json: bool) -> None:
 
     from probebench.across.listing import runs_under
     from probebench.files import place
-    from probebench.report.terminal.table import literal, plain_table, print_table, wide_terminal
+    from probebench.report.terminal.table import (
+        literal,
+        plain,
+        plain_table,
+        print_table,
+        wide_terminal,
+    )
     from probebench.text import counted, size
 
     found = runs_under(top := place(folder))
@@ -45,7 +51,7 @@ def runs_command(folder: str, as_json: bool) -> None:
     print_table(table, console)
     for own in found:
         if own.why:
-            click.echo(f"{own.folder.relative_to(top)}: {own.why}".replace("\n", " "))
+            click.echo(plain(f"{own.folder.relative_to(top)}: {own.why}"))
     click.echo(f"{counted(len(found), 'run')}, {size(sum(own.n_bytes for own in found))}")
 
 

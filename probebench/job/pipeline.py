@@ -41,6 +41,7 @@ def evaluate(options: Options, progress: Progress | None = None) -> Run:
     Raises:
         UsageError: what was asked for is wrong.
         RunError: the run cannot give a result.
+        NotLoggedError: it is finished, and a tracker does not take it.
     """
     with opened(options.where, options.model.device) as engine:
         return run_prepared(prepare(options, progress, find=engine.find), engine)

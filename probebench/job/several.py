@@ -72,7 +72,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """Of the command, if this were all: 0 when there is a run."""
+        """Of the command, if this were all: 0 when there is a run that trackers took."""
         if self.error is None:
             return 0
         return self.error.exit_code if isinstance(self.error, ProbebenchError) else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ UNSET = ("", "~", "null")
 
 
 def read_config(
-    path: Path, options: Sequence[Option], further: Mapping[str, str] | None = None
+    path: Path, options: Sequence[Option], further: Mapping[str, tuple[str, bool]] | None = None
 ) -> dict[str, Any]:
     """What a file gives, by argument, as the command line would have it.
 
@@ -27,7 +26,7 @@ def read_config(
         path: YAML, a mapping of options by name: `max_new_tokens: 64`, or `max-new-tokens`. Words
             are taken as they stand: `revision: 0012` is no number.
         options: those that there are.
-        further: flags that the command has beside them, by name: their arguments.
+        further: what the command has beside them, by name: its argument, and whether it is a flag.
 
     Raises:
         BadFileError: it cannot be read, is no mapping, gives an option twice, or one a value that
@@ -36,7 +35,9 @@ def read_config(
     """
     known = {o.argument: o for o in options}
     names = {**{n: n for n in known}, **{_plain(o.flag): o.argument for o in options}}
-    names |= further or {}
+    names |= {word: argument for word, (argument, _) in (further or {}).items()}
+    flags = {o.argument for o in options if o.types == (bool,)}
+    flags |= {argument for argument, is_flag in (further or {}).values() if is_flag}
     given: dict[str, Any] = {}
     for key, value in _loaded(path).items():
         if (word := _plain(key)) not in names:
@@ -44,7 +45,12 @@ def read_config(
         if (name := names[word]) in given:
             raise BadFileError(f"{path} gives {key} twice; which one holds cannot be known.")
         if value not in UNSET:
-            given[name] = _on_the_command_line(path, key, known.get(name), value)
+            where = f"{path}: {key}"
+            given[name] = (
+                _flag(where, value)
+                if name in flags
+                else _on_the_command_line(where, known.get(name), value)
+            )
     return given
 
 
@@ -58,13 +64,15 @@ def _loaded(path: Path) -> dict[str, Any]:
     import yaml
 
     class Words(yaml.BaseLoader):  # type: ignore[misc] # yaml has no types
-        """No word means anything yet, and no name stands there twice."""
+        """No word means anything yet."""
 
     def mapping(loader: Words, node: yaml.MappingNode) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise BadFileError(f"{path}, line {line}: an option's name is a word.")
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise BadFileError(f"{path}, line {line}: {key.value} stands there twice.")
             seen.add(key.value)
         return dict(loader.construct_mapping(node, deep=True))
@@ -90,34 +98,39 @@ def _loaded(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
-def _on_the_command_line(path: Path, key: str, option: Option | None, value: Any) -> Any:
+def _flag(where: str, value: Any) -> bool:
+    """True or false, as YAML writes them."""
+    word = value.lower() if isinstance(value, str) else ""
+    if word not in (*YES, *NO):
+        raise BadFileError(f"{where} is a flag, true or false; got {value!r}.")
+    return word in YES
+
+
+def _on_the_command_line(where: str, option: Option | None, value: Any) -> Any:
     """A value of the file as words of the command line."""
-    if option is None or option.types == (bool,):
-        word = value.lower() if isinstance(value, str) else ""
-        if word not in (*YES, *NO):
-            raise BadFileError(f"{path}: {key} is a flag, true or false; got {value!r}.")
-        return word in YES
     if isinstance(value, dict):
         return json.dumps(_resolved(value))
     many = value if isinstance(value, list) else [value]
     if any(not isinstance(v, str) for v in many):
-        raise BadFileError(f"{path}: {key} takes words or numbers; got {value!r}.")
-    if option.read == "repeated":
+        raise BadFileError(f"{where} takes words or numbers; got {value!r}.")
+    if option is not None and option.read == "repeated":
         return many
-    if option.read in LISTED:
+    if option is not None and option.read in LISTED:
         return ",".join(many)
     if isinstance(value, list):
-        raise BadFileError(f"{path}: {key} takes one value; got {len(value)}.")
+        raise BadFileError(f"{where} takes one value; got {len(value)}.")
     return value
 
 
 def _resolved(value: Any) -> Any:
-    """Words of a mapping as the numbers and truths that YAML takes them for."""
-    import yaml
-
+    """A mapping whose whole numbers and truths are such."""
     if isinstance(value, dict):
         return {key: _resolved(inner) for key, inner in value.items()}
-    return [_resolved(v) for v in value] if isinstance(value, list) else yaml.safe_load(value)
+    if isinstance(value, list):
+        return [_resolved(inner) for inner in value]
+    if value.lower() in (*YES, *NO):
+        return value.lower() in YES
+    return int(value) if value.isascii() and value.isdigit() else value
 
 
 def as_config(asked: Any, options: Sequence[Option]) -> str:
@@ -129,17 +142,9 @@ def as_config(asked: Any, options: Sequence[Option]) -> str:
     """
     import yaml
 
-    held: dict[str, Any] = {}
-    for o in options:
-        if (value := asked[o.argument]) == o.default:
-            continue
-        if o.path:
-            value = tuple(map(_whole, value)) if isinstance(value, tuple) else _whole(value)
-        held[o.argument] = list(value) if isinstance(value, tuple) else value
+    held = {
+        o.argument: list(value) if isinstance(value, tuple) else value
+        for o in options
+        if (value := asked[o.argument]) != o.default
+    }
     return str(yaml.safe_dump(held, sort_keys=False, allow_unicode=True, width=100))
-
-
-def _whole(value: Any) -> Any:
-    """A file or folder of this machine by its whole path, so that it is found from anywhere."""
-    there = isinstance(value, str) and (os.sep in value or Path(value).is_file())
-    return str(Path(value).absolute()) if there and Path(value).exists() else value

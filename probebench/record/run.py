@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -73,12 +74,12 @@ class Run:
         """
         if isinstance(folder, Run):
             return folder
-        if not (isinstance(folder, str) or hasattr(folder, "joinpath")):
+        if not (isinstance(folder, str | os.PathLike) or hasattr(folder, "joinpath")):
             raise UsageError(f"A run is opened by its folder; got {folder!r}.")
         folder = place(folder)
-        if (at := folder / RECORD).exists() and not at.is_file():
-            raise BadFileError(f"{at} is no file.")
         try:
+            if (at := folder / RECORD).exists() and not at.is_file():
+                raise BadFileError(f"{at} is no file: a pipe or a folder stands there.")
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
             refuse_spans(folder)
@@ -241,8 +242,7 @@ class Run:
 
     @speaks_python()
     def plot(self, map: str = "positions", **options: Any) -> Axes:
-        """One of the run's maps: `positions`, `components` or `sublayers`; options as in
-        `probebench.record.maps`."""
+        """A map: `positions`, `components`, `sublayers`; options as in `probebench.record.maps`."""
         return self.plot_with_table(map, **options)[0]
 
     @speaks_python()

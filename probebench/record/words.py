@@ -3,8 +3,9 @@ from."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from probebench.record.schema import Record
 from probebench.text import interval, listed, number
@@ -66,13 +67,26 @@ def part_words(record: Record) -> str:
 
 def overridden_words(record: Record) -> str:
     """Settings of the protocol that were overridden, as on the command line, but for those that
-    `part_words` says; else nothing."""
+    `part_words` says; files and folders by their last name. Else nothing."""
     told = []
     for name, value in record.settings.overrides.items():
-        if name not in ("data", "answers", "limit"):
-            many = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-            told.append(f"--{name.replace('_', '-')} {many}")
+        if name in ("data", "answers", "limit"):
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            told.append(f"--{'' if value else 'no-'}{flag}")
+        else:
+            told.append(f"--{flag} {_value_words(value)}")
     return " ".join(told)
+
+
+def _value_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    if isinstance(value, list | tuple):
+        return ",".join(map(_value_words, value))
+    text = str(value)
+    return PurePath(text).name if PurePath(text).is_absolute() else text
 
 
 def labels_words(record: Record) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from probebench.errors import NotLoggedError, RunError, UnknownNameError
+from probebench.errors import NotLoggedError, ProbebenchError, RunError, UnknownNameError
 from probebench.files import elsewhere
 from probebench.models.optional import need
 from probebench.record.exports.scores import scores
@@ -73,7 +73,7 @@ def log_to_all(run: Run, trackers: Sequence[str]) -> None:
     for tracker in trackers:
         try:
             log_run(run, tracker)
-        except RunError as error:
+        except ProbebenchError as error:
             refused.append(str(error))
     if refused:
         raise NotLoggedError("\n".join(refused), run)

@@ -76,14 +76,16 @@ def plain_table(
     return table
 
 
+def plain(text: str) -> str:
+    """Words of others on one line, with nothing that a terminal obeys."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def literal(*cells: str) -> list[Text]:
-    """Cells of names that are others': no markup, nothing that a terminal obeys, no line's end."""
+    """Cells of names that are others': `plain`, and no markup."""
     from rich.text import Text
 
-    return [
-        Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cell))
-        for cell in cells
-    ]
+    return [Text(plain(cell)) for cell in cells]
 
 
 def print_table(table: Table, console: Console) -> None:

@@ -1,5 +1,5 @@
-"""The rules that a submission must keep, one function each. Shapes were checked before: a rule may
-rely on types and lengths."""
+"""All rules that a submission must keep, one function each, and those on its place, task, protocol,
+counts, examples and cells. Shapes were checked before: a rule may rely on types and lengths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from probebench.leaderboard.check.rules.maps import (
     check_readable,
     check_selection,
 )
-from probebench.leaderboard.check.rules.studies import check_cells, check_parts, check_studies
+from probebench.leaderboard.check.rules.studies import check_parts, check_studies
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.check.task_data import TaskData, suite, task_data
 from probebench.leaderboard.submission.names import (
@@ -39,7 +39,14 @@ from probebench.leaderboard.submission.names import (
     model_problem,
     task_folder,
 )
-from probebench.leaderboard.submission.read import DECISIONS, FILES, RERUN, Decisions, Submission
+from probebench.leaderboard.submission.read import (
+    CELLS,
+    DECISIONS,
+    FILES,
+    RERUN,
+    Decisions,
+    Submission,
+)
 from probebench.leaderboard.submission.strict import Finding, shown
 from probebench.leaderboard.submission.submit import overridden
 from probebench.states.positions import PUBLISHED, STATEMENTS
@@ -221,6 +228,16 @@ def _check_ids(d: Decisions, data: TaskData, too_long: int) -> Iterator[Finding]
             f"{shown(wrong[0])} ({len(wrong)} in all)",
             "the label that the task gives",
         )
+
+
+def check_cells(s: Submission) -> Iterator[Finding]:
+    """An interval of a cell holds its AUROC."""
+    for c in s.cells:
+        if c.auroc is None or c.low is None or c.high is None:
+            continue
+        if not c.low - TOLERANCE <= c.auroc <= c.high + TOLERANCE:
+            at = f"{c.site} {c.layer} {c.position}, auroc"
+            yield Finding(CELLS, at, shown(c.auroc), f"between {c.low!r} and {c.high!r}")
 
 
 RULES: tuple[Rule, ...] = (

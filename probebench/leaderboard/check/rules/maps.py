@@ -104,8 +104,6 @@ def _check_cell(c: CellRow, n_test: int, n_validation: int) -> Iterator[Finding]
         ("auroc_low", c.low, 1),
         ("auroc_high", c.high, 1),
         ("validation_auroc", c.validation_auroc, 1),
-        ("p", c.p, 1),
-        ("q", c.q, 1),
     ):
         if value is not None and not 0 <= value <= high:
             yield Finding(CELLS, f"{where}, {field}", shown(value), f"from 0 to {high}")
