@@ -308,10 +308,6 @@ RECORDS = {
     "labels of other answers": (put(5, "labels", "judged"), "labels.judged"),
     "no texts to have twins": (put(0, "near_twins", "n_test"), "near_twins"),
     "confounds of other examples": (put(7, "confounds", "linear", "n"), "confounds.linear.n"),
-    "half an interval in a study of one's own": (
-        put({"x": {"a": 1, "a_95": [1]}, "probe": 1}, "studies"),
-        "studies",
-    ),
     "a study taken out": (put(None, "near_twins"), "near_twins"),
     "confounds taken out": (put(None, "confounds"), "confounds"),
     "the probe beside its confounds": (
@@ -620,6 +616,11 @@ def test_map_and_record_that_agree_on_what_no_decision_says(folder):
         ),
     )
     assert [f.field for f in check(folder).failures] == ["selection.validation_auroc"]
+
+
+def test_what_a_study_of_one_s_own_calls_an_interval_is_its_own(folder):
+    change(folder, put({"x": {"a": 1, "a_95": [1], "n": 1, "of": 2, "rate": 3}}, "studies"))
+    assert check(folder).ok
 
 
 def test_a_valid_submission(valid):
