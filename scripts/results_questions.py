@@ -196,6 +196,28 @@ def formal(runs: Sequence[Run]) -> list[str]:
     return [f"The probe reads the form of answers ({FORM}) on {line}" for line in found]
 
 
+def outdone(runs: Sequence[Run]) -> list[str]:
+    """Rows on which a linear model of the answers' form does more than the best simpler signal."""
+    told = []
+    for run in runs:
+        c, signal = run.record.confounds, headline(run.record).signal
+        if not (c and c.linear and signal) or run.record.task.kind == "statements":
+            continue
+        form = c.linear
+        if as_float(form.auroc) > as_float(signal["auroc"]):
+            told.append(
+                f"{named(run)} ({number(form.auroc, 2)} to {number(signal['auroc'], 2)}; probe "
+                f"minus form {number(form.probe_minus_this, 2, signed=True)} "
+                f"{interval(form.probe_minus_this_95, 2, signed=True)})"
+            )
+    if not told:
+        return []
+    return [
+        "A linear model of the answers' form, which is fitted as the probe is and is none of the "
+        f"simpler signals, does more than the best of them on {said(told)}."
+    ]
+
+
 def claim(runs: Sequence[Run], contests: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Does the exact answer's token win?
 

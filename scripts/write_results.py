@@ -99,7 +99,7 @@ def head(shelf: Shelf, found: Found) -> Iterator[str]:
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
     yield from ("## In short, what did not work first", "")
     ranked = affirmed(shelf.ranked)
-    limits = [*answers.formal(ranked), *answers.few(ranked)]
+    limits = [*answers.formal(ranked), *answers.outdone(ranked), *answers.few(ranked)]
     yield from bullets(words.losses(ranked, found.negated, limits))
 
 
