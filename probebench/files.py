@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -151,6 +151,11 @@ def remove_tree(folder: Path, *, ignore_errors: bool = False) -> None:
         return
     with suppress(*[OSError] * ignore_errors):
         cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
+
+
+def missing(folder: Path, names: Iterable[str]) -> list[str]:
+    """Of files that should lie in a folder, those that do not."""
+    return [name for name in names if not (folder / name).is_file()]
 
 
 def write_atomic(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from results_questions import FEW, rarer
-from results_words import READ, said
+from results_words import READ, first_layers, said
 
 from probebench.record.run import Run
 from probebench.record.tables import default_position
@@ -59,7 +59,7 @@ def apart(run: Run) -> list[str]:
     ]
     if whole:
         lines.append(_of_estimates(estimated, measured))
-    reached = {name: next((i for i, v in read[name].items() if v >= READ), None) for name in read}
+    reached = first_layers(read)
     told = [f"`{name}` in layer {i}" for name, i in reached.items() if i is not None]
     if told and rarer(run) >= FEW:
         lines.append(

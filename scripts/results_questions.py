@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from results_pictures import short
-from results_tables import above_shuffled, named, task_words
+from results_tables import above_shuffled, difference, named, task_words
 from results_words import said
 
 from probebench.metrics.auroc import auroc
@@ -85,8 +85,7 @@ class Contest:
         return (
             f"The best token at the exact answer, {told[0]}; the best other token, {told[1]}; on "
             f"the {self.n:,} test answers that have both the difference is "
-            f"{number(self.difference, 2, signed=True)} "
-            f"{interval(self.difference_95, 2, signed=True)}."
+            f"{difference(self.difference, self.difference_95)}."
         )
 
     def kept(self) -> dict[str, Any]:
@@ -119,11 +118,9 @@ def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
         f"{p_words(chance(r).map_p)}. {told} "
         f"The simpler signal that validation chose is {best.signal['label']}, "
         f"{number(best.signal['auroc'], 2)}; probe minus it "
-        f"{number(best.difference, 2, signed=True)} "
-        f"{interval(best.difference_95, 2, signed=True)}. The one that does best on test is "
+        f"{difference(best.difference, best.difference_95)}. The one that does best on test is "
         f"{hardest.label}, {number(hardest.auroc, 2)}; probe minus it "
-        f"{number(hardest.probe_minus_this, 2, signed=True)} "
-        f"{interval(hardest.probe_minus_this_95, 2, signed=True)}.{_form(run)}",
+        f"{difference(hardest.probe_minus_this, hardest.probe_minus_this_95)}.{_form(run)}",
         "",
     ]
 
@@ -207,8 +204,7 @@ def outdone(runs: Sequence[Run]) -> list[str]:
         if as_float(form.auroc) > as_float(signal["auroc"]):
             told.append(
                 f"{named(run)} ({number(form.auroc, 2)} to {number(signal['auroc'], 2)}; probe "
-                f"minus form {number(form.probe_minus_this, 2, signed=True)} "
-                f"{interval(form.probe_minus_this_95, 2, signed=True)})"
+                f"minus form {difference(form.probe_minus_this, form.probe_minus_this_95)})"
             )
     if not told:
         return []

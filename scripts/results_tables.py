@@ -86,8 +86,8 @@ def row(run: Run) -> list[str]:
         f"**{number(best.auroc, 2)}** {interval(best.auroc_95, 2)}",
         p_words(chance(r).map_p),
         f"{best.signal['label']} {number(best.signal['auroc'], 2)}{_same(run, best.signal.name)}",
-        _apart(best.difference, best.difference_95),
-        _apart(added.difference, added.difference_95) if added else "",
+        difference(best.difference, best.difference_95),
+        difference(added.difference, added.difference_95) if added else "",
         scored(run, "text"),
         scored(run, "text_embedding"),
         scored(run, "probe_emb"),
@@ -95,7 +95,7 @@ def row(run: Run) -> list[str]:
     ]
 
 
-def _apart(difference: float | None, ends: Sequence[float | None]) -> str:
+def difference(difference: float | None, ends: Sequence[float | None]) -> str:
     """A difference with its interval."""
     return f"{number(difference, 2, signed=True)} {interval(ends, 2, signed=True)}"
 

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 from results_pictures import depth, detector, short
-from results_tables import above_shuffled, named
+from results_tables import above_shuffled, difference, named
 
 from probebench.leaderboard.board.ranks import holm
 from probebench.record.claims import chance, headline, of_its_time, outcome
@@ -204,8 +204,7 @@ def _twins(runs: Sequence[Run]) -> list[str]:
             continue
         told.append(
             f"{number(rest.probe_auroc, 2)} {interval(rest.probe_auroc_95, 2)}, "
-            f"{number(rest.difference, 2, signed=True)} "
-            f"{interval(rest.difference_95, 2, signed=True)} to the signal, on {named(run)} "
+            f"{difference(rest.difference, rest.difference_95)} to the signal, on {named(run)} "
             f"({found.share:.0%})"
         )
     nothing = [f"nothing is left on {grouped(gone)}"] if gone else []
@@ -221,16 +220,21 @@ def _before(letters: dict[str, str], token: str) -> set[str]:
     return {letters[name] for name in names[: names.index(token)]}
 
 
+def first_layers(matrix: pd.DataFrame) -> dict[str, str | None]:
+    """Column -> the first layer from which it reads well; None where none does."""
+    return {
+        name: next((layer for layer, v in matrix[name].items() if v >= READ), None)
+        for name in matrix
+    }
+
+
 def onsets(run: Run) -> list[str]:
     """The first layer at which each token reads well."""
     matrix = run.matrix("auroc")
     one = same_token_letters(run.record, list(matrix.columns))
     again = [token for token, letter in one.items() if letter in _before(one, token)]
     matrix = matrix.drop(columns=again)
-    first = {
-        token: next((layer for layer, v in matrix[token].items() if v >= READ), None)
-        for token in matrix.columns
-    }
+    first = first_layers(matrix)
     said_of = [f"`{t}` in layer {layer}" for t, layer in first.items() if layer is not None]
     never = [f"`{t}`" for t, layer in first.items() if layer is None]
     same = [f"`{t}`" for t in again]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from probebench.errors import BadFileError, LockedError
-from probebench.files import joined, remove_tree
+from probebench.files import joined, missing, remove_tree
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
@@ -83,8 +83,8 @@ def _listed(folder: Path) -> Listed:
         run = Run.load(folder)
     except BadFileError as error:
         return Listed(folder, "unreadable", None, str(error), size)
-    if missing := [name for name in run.record.files if not (folder / name).is_file()]:
-        why = f"{', '.join(missing)} missing; the same eval command makes it whole."
+    if absent := missing(folder, run.record.files):
+        why = f"{', '.join(absent)} missing; the same eval command makes it whole."
         return Listed(folder, "incomplete", run, why, size)
     return Listed(folder, "finished", run, "", size)
 

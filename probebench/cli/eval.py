@@ -29,7 +29,7 @@ def _configured(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
     known = {o.argument for o in OPTIONS}
     further = {
-        p.opts[0].removeprefix("--").replace("-", "_"): (p.name, getattr(p, "is_flag", False))
+        p.opts[0]: (p.name, getattr(p, "is_flag", False))
         for p in ctx.command.params
         if p.name and p.name not in known and p is not parameter
     }

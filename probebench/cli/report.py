@@ -135,9 +135,10 @@ OF_KINDS = {
     "link": "hub",
 }
 """Which form takes an option."""
+ON_THE_HUB = (r"[\w.-]+/[\w.-]+", "ORG/NAME, as on the hub")
 FORMS = {
-    "model_id": (r"[\w.-]+/[\w.-]+", "ORG/NAME, as on the hub"),
-    "dataset": (r"[\w.-]+/[\w.-]+", "ORG/NAME, as on the hub"),
+    "model_id": ON_THE_HUB,
+    "dataset": ON_THE_HUB,
     "link": (r"https?://\S+", "a whole address, such as https://example.org/run"),
     "organization": (r".*\S.*", "a name"),
 }

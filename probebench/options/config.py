@@ -34,14 +34,15 @@ def read_config(
         UnknownNameError: an option that there is not.
     """
     known = {o.argument: o for o in options}
+    beside = {_plain(word): found for word, found in (further or {}).items()}
     names = {**{n: n for n in known}, **{_plain(o.flag): o.argument for o in options}}
-    names |= {word: argument for word, (argument, _) in (further or {}).items()}
+    names |= {word: argument for word, (argument, _) in beside.items()}
     flags = {o.argument for o in options if o.types == (bool,)}
-    flags |= {argument for argument, is_flag in (further or {}).values() if is_flag}
+    flags |= {argument for argument, is_flag in beside.values() if is_flag}
     given: dict[str, Any] = {}
     for key, value in _loaded(path).items():
         if (word := _plain(key)) not in names:
-            raise UnknownNameError(f"option of {path}:", key, [*known, *(further or {})])
+            raise UnknownNameError(f"option of {path}:", key, [*known, *beside])
         if (name := names[word]) in given:
             raise BadFileError(f"{path} gives {key} twice; which one holds cannot be known.")
         if value not in UNSET:
@@ -95,7 +96,7 @@ def _loaded(path: Path) -> dict[str, Any]:
         raise BadFileError(
             f"{path} holds no options by name; write one to a line, such as `model: tiny`."
         )
-    return {str(key): value for key, value in found.items()}
+    return found
 
 
 def _flag(where: str, value: Any) -> bool:
@@ -113,9 +114,10 @@ def _on_the_command_line(where: str, option: Option | None, value: Any) -> Any:
     many = value if isinstance(value, list) else [value]
     if any(not isinstance(v, str) for v in many):
         raise BadFileError(f"{where} takes words or numbers; got {value!r}.")
-    if option is not None and option.read == "repeated":
+    read = option.read if option else "value"
+    if read == "repeated":
         return many
-    if option is not None and option.read in LISTED:
+    if read in LISTED:
         return ",".join(many)
     if isinstance(value, list):
         raise BadFileError(f"{where} takes one value; got {len(value)}.")

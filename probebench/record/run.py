@@ -13,7 +13,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from probebench.errors import BadFileError, UnknownNameError, UsageError
-from probebench.files import joined, place, readable
+from probebench.files import joined, missing, place, readable
 from probebench.options.python import speaks_python
 from probebench.record.inside.kinds import refuse_spans
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
@@ -135,10 +135,9 @@ class Run:
         """The finished run with this content key, if it is there with all its files."""
         if (run := cls.there(folder)) is None:
             return None
-        whole = run.record.key == key and all(
-            (folder / name).is_file() for name in run.record.files or ["?"]
-        )
-        return cls(folder, run.record, resumed=True) if whole else None
+        r = run.record
+        whole = r.key == key and r.files and not missing(folder, r.files)
+        return cls(folder, r, resumed=True) if whole else None
 
     @property
     def has_states(self) -> bool:

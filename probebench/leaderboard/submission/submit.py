@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UsageError
-from probebench.files import with_digits, write_atomic, write_json
+from probebench.files import missing, with_digits, write_atomic, write_json
 from probebench.job.options import OPTIONS
 from probebench.leaderboard.submission.names import model_folder, task_folder
 from probebench.leaderboard.submission.read import CELLS, DECISIONS, RECORD
@@ -97,13 +97,9 @@ def _source(record: Record) -> Iterator[str]:
 
 
 def _whole(run: Run) -> Iterator[str]:
-    missing = [
-        n
-        for n in ("predictions.parquet", "scores.parquet", *run.record.files)
-        if not (run.folder / n).is_file()
-    ]
-    if missing:
-        names = ", ".join(dict.fromkeys(missing))
+    due = ("predictions.parquet", "scores.parquet", *run.record.files)
+    if absent := missing(run.folder, due):
+        names = ", ".join(dict.fromkeys(absent))
         yield (
             f"The run is partial: {names} missing in {run.folder}. The same eval command makes it "
             "whole."

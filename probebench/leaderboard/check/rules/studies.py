@@ -66,12 +66,13 @@ def check_studies(s: Submission) -> Iterator[Finding]:
         yield finding(name, record.get(name), "what every run under the protocol measures")
     if absent:
         return
-    twins, counts, chosen = record["near_twins"], record["counts"], record["selection"]
+    twins, labels = record["near_twins"], record["labels"]
+    counts, chosen = record["counts"], record["selection"]
     n, rest = counts["test"]["n"], twins["n_test"] - twins["n"]
     due = {
         "near_twins.n_test": (twins["n_test"], n),
         "near_twins.share": (twins["share"], twins["n"] / n if n else None),
-        "labels.judged": (record["labels"]["judged"], counts["all"]["n"] - _given(record)),
+        "labels.judged": (labels["judged"], counts["all"]["n"] - (labels.get("given") or 0)),
     }
     for name in ("linear", "residual", "residual_validation"):
         if found := record["confounds"].get(name):
@@ -83,8 +84,3 @@ def check_studies(s: Submission) -> Iterator[Finding]:
             yield finding(field, given, f"{right!r}, as the rest of the record has it")
     if rest < 0 or twins["without"]["n"] > rest:
         yield finding("near_twins.without.n", twins["without"]["n"], f"at most {max(rest, 0):,}")
-
-
-def _given(record: Mapping[str, Any]) -> int:
-    given = record["labels"].get("given")
-    return given if isinstance(given, int) else 0
