@@ -634,6 +634,22 @@ def test_command_writes_into_the_run(run, undrawn, tmp_path):
     assert done.output.split() == [str(folder / f"report.{end}") for end in ("html", "md", "tex")]
 
 
+@pytest.mark.parametrize(
+    ("out", "formats", "written"),
+    [
+        ("page.md", None, ["page.md"]),
+        ("page.tex", ("html", "tex"), ["page.html", "page.tex"]),
+        ("Qwen2.5", None, ["Qwen2.5.html"]),
+        ("Qwen2.5.html", ("md",), ["Qwen2.5.md"]),
+        ("notes.txt", None, ["notes.txt.html"]),
+    ],
+)
+def test_a_page_keeps_the_name_that_it_was_given(run, undrawn, tmp_path, out, formats, written):
+    paths = write_report([run], tmp_path / out, formats=formats, examples=0)
+    assert [path.name for path in paths] == written
+    assert all(path.stat().st_size for path in paths)
+
+
 def test_reports_need_no_torch(run, tmp_path):
     code = (
         "import sys\n"

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 @click.option(
     "--formats",
     callback=split_names,
-    default="html",
-    show_default=True,
     metavar="A,B",
-    help="Of html, md and tex; named like the page.",
+    help="Of html, md and tex, named like the page; default: the ending of --out, else html.",
 )
 @click.option("--title", help="Instead of model and task.")
 @click.option(
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
 def report_command(
     runs: tuple[str, ...],
     out: str | None,
-    formats: tuple[str, ...],
+    formats: tuple[str, ...] | None,
     title: str | None,
     examples: int,
     transfer: str | None,

@@ -29,7 +29,7 @@ def write_report(
     runs: Sequence[Run | str | Path],
     out: str | Path | None = None,
     *,
-    formats: Sequence[str] = ("html",),
+    formats: Sequence[str] | None = None,
     title: str | None = None,
     examples: int = 3,
     transfer: str | Path | None = None,
@@ -38,9 +38,9 @@ def write_report(
 
     Args:
         runs: finished runs, or their directories.
-        out: name of the page; the other formats stand beside it with their own endings. Default:
-            `report.html` in the run's directory, for several runs in the current folder.
-        formats: of `html`, `md` and `tex`.
+        out: name of the page, with or without one of the three endings; each format has its own.
+            Default: `report` in the run's directory, for several runs in the current folder.
+        formats: of `html`, `md` and `tex`. Default: the one that `out` ends in, else `html`.
         title: instead of model and task.
         examples: how many answers in each of the four lists of examples; 0 for none.
         transfer: a table of train task by test task, as `probebench transfer` writes it.
@@ -56,9 +56,9 @@ def write_report(
         raise UsageError("A report needs a finished run: probebench report RUN [RUN ...].")
     if examples < 0:
         raise UsageError(f"--examples takes a number from 0 on; got {examples}.")
-    if not formats:
+    if formats is not None and not formats:
         raise UsageError(f"No format given. Name at least one of {', '.join(FORMATS)}.")
-    for kind in formats:
+    for kind in formats or ():
         if kind not in FORMATS:
             raise UnknownNameError("format", kind, FORMATS)
     inside = _inside(runs)
@@ -74,8 +74,10 @@ def write_report(
         table = read_transfer(place(transfer)) if transfer else None
         report = build_report(loaded, title=title, examples=examples, transfer=table)
     written = []
-    for kind in dict.fromkeys(formats):
-        target = path.with_suffix(f".{kind}")
+    named = path.suffix[1:] if path.suffix[1:] in FORMATS else None
+    stem = path.with_suffix("") if named else path
+    for kind in dict.fromkeys(formats or [named or "html"]):
+        target = stem.with_name(f"{stem.name}.{kind}")
         write_atomic(target, FORMATS[kind](report).encode())
         written.append(target)
     return written
