@@ -21,7 +21,7 @@ from probebench.errors import UsageError
 from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.curves import down, layer_curve
 from probebench.leaderboard.board.data import map_data, script_text
-from probebench.leaderboard.board.gather import gather
+from probebench.leaderboard.board.gather import PAIRED, gather
 from probebench.leaderboard.board.models import family_of, safe_slug, size_in_name
 from probebench.leaderboard.board.pages import HERE
 from probebench.leaderboard.board.ranks import (
@@ -72,6 +72,24 @@ def test_standard_errors_are_those_of_the_cluster_bootstrap(measured):
     assert difference_se([first, second])[0, 1] == pytest.approx((ra - rb).std(), rel=0.06)
     # pairing is worth something here
     assert difference_se([first, second])[0, 1] < 0.6 * np.hypot(first.se, second.se)
+
+
+def test_every_two_runs_of_a_task_are_compared_by_question(measured):
+    y, a, b, group = measured
+    entries = [
+        replace(
+            run_entry(name),
+            detectors=(detector("probe", "probe", y, score),),
+            carried=decisions({"probe": score}, y, group),
+        )
+        for name, score in (("one", a), ("two", b))
+    ]
+    one, two = gather(entries).rows
+    bare = difference_se([estimate(y, a, group), estimate(y, b, group)])[0, 1]
+    assert one.paired_se == {two.model.slug: pytest.approx(bare)}
+    assert two.paired_se == {one.model.slug: pytest.approx(bare)}
+    many = gather([run_entry(f"m{i}", n=60) for i in range(PAIRED + 1)]).rows
+    assert not any(r.paired_se for r in many), "no square of thousands"
 
 
 def test_of_single_examples_it_is_delong(measured):

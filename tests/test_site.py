@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from rows_made import HOSTILE, build_site, paper_entry, run_entry
 
+from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.models import safe_slug
 
 CHROMIUM = (
@@ -27,6 +28,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 ROWS = "#rows tbody tr"
+
+
+def places_entries():
+    return [
+        run_entry("org/model-00", "places", seed=5),
+        run_entry("org/model-01", "places", seed=6, tier="rerun"),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +61,7 @@ def site(tmp_path_factory):
     entries += [
         replace(bad, detectors=(replace(bad.detectors[0], label=HOSTILE), bad.detectors[1]))
     ]
-    entries += [
-        run_entry("org/model-00", "places", seed=5),
-        run_entry("org/model-01", "places", seed=6, tier="rerun"),
-    ]
+    entries += places_entries()
     entries += [paper_entry("org/Paper-7B", 0.85), paper_entry("org/Other-8B", 0.7)]
     return build_site(folder, entries) / "site"
 
@@ -387,6 +392,16 @@ def test_two_models_side_by_side(visit):
         "org/model-01",
     ]
     assert [t.split()[0] for t in texts(page, "#compare tbody th")] == ["people", "places"]
+    people, places = texts(page, "#compare tbody td:nth-child(2)")
+    assert "as if independent" in people, "too many models to hold a number for every two"
+    assert "as if independent" not in places
+    low, high = (float(t) for t in re.findall(r"\d\.\d+", places)[1:])
+    half = 1.96 * next(
+        r.paired_se["org__model-01"]
+        for r in gather(places_entries()).rows
+        if r.detector == "probe" and r.model.slug == "org__model-00"
+    )
+    assert (high + low) / 2 == pytest.approx(half, abs=0.006), "the interval holds 0"
     page.select_option("#compare select >> nth=1", "org__Paper-7B")
     page.wait_for_selector("text=No task has this detector for both models.")
     page.select_option("#compare select >> nth=0", "org__Other-8B")

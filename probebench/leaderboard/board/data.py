@@ -102,6 +102,11 @@ def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, An
     }
 
 
+def paired_data(rows: Sequence[BoardRow]) -> list[dict[str, int]]:
+    """Of each row the standard errors of its differences to other models, in millionths."""
+    return [{slug: round(1e6 * se) for slug, se in r.paired_se.items()} for r in rows]
+
+
 def _codes(values: Iterable[Any]) -> dict[Any, int]:
     return {value: i for i, value in enumerate(dict.fromkeys(values))}
 

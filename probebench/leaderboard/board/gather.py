@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from probebench.detectors import suite
 from probebench.leaderboard.board.models import Model, computed_in, model_of
-from probebench.leaderboard.board.ranks import Estimate, influence, rank_groups, standard_error
+from probebench.leaderboard.board.ranks import (
+    Estimate,
+    difference_se,
+    influence,
+    rank_groups,
+    standard_error,
+)
 from probebench.leaderboard.board.rows import HEADLINE, Board, BoardRow, row_order
 from probebench.metrics.bootstrap import Sides
 from probebench.metrics.delong import Z95
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 
 RANKED_CLASS = 10
 """Test answers of each class from which on a detector is ranked (scripts/simulate_ranks.py)."""
+PAIRED = 50
+"""Runs of one task up to which every two are compared on the site: they are a square of numbers."""
 PRINTED = 0.01 / 12**0.5
 """Standard deviation that rounding to two decimals adds to a printed figure."""
 
@@ -65,26 +73,47 @@ def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[BoardRow]
         if len(pool) > 1 and pool[0].protocol_version is not None
         else [{} for _ in pool]
     )
-    ranks: dict[tuple[int, str], tuple[int | None, int]] = {}
+    ranks: dict[tuple[int, str], tuple[int | None, int, Mapping[str, float]]] = {}
     names = dict.fromkeys(d.name for entry in pool for d in entry.detectors)
     for name in names if pool[0].current else ():
         if suite.constant(name):
             continue  # 0.5 by construction: there is nothing to rank
         there = [(i, d) for i, entry in enumerate(pool) if (d := entry.detector(name)) is not None]
-        groups = rank_groups([_estimate(d, influences[i].get(name)) for i, d in there])
+        estimates = [_estimate(d, influences[i].get(name)) for i, d in there]
+        groups = rank_groups(estimates)
         rivals = sum(g is not None for g in groups)
+        paired = _paired([pool[i].slug for i, _ in there], estimates)
         ranks |= {
-            (i, name): (g if rivals > 1 else None, rivals)
-            for (i, _), g in zip(there, groups, strict=True)
+            (i, name): (g if rivals > 1 else None, rivals, se)
+            for (i, _), g, se in zip(there, groups, paired, strict=True)
         }
     return [
-        _row(entry, d, models[entry.slug], *ranks.get((i, d.name), (None, 0)))
+        _row(entry, d, models[entry.slug], *ranks.get((i, d.name), (None, 0, {})))
         for i, entry in enumerate(pool)
         for d in entry.detectors
     ]
 
 
-def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: int) -> BoardRow:
+def _paired(slugs: Sequence[str], estimates: Sequence[Estimate]) -> list[dict[str, float]]:
+    """For each estimate the standard error of its difference to each other one, by that one's
+    model, where both have decisions per example."""
+    there = [i for i, e in enumerate(estimates) if e.influence is not None]
+    found: list[dict[str, float]] = [{} for _ in estimates]
+    if 1 < len(there) <= PAIRED:
+        se = difference_se([estimates[i] for i in there])
+        for row, i in enumerate(there):
+            found[i] = {slugs[j]: float(se[row, k]) for k, j in enumerate(there) if j != i}
+    return found
+
+
+def _row(
+    entry: Entry,
+    d: DetectorRow,
+    model: Model,
+    rank: int | None,
+    rivals: int,
+    paired_se: Mapping[str, float],
+) -> BoardRow:
     low, high = d.low, d.high
     if low is None and high is None and d.spread is not None and d.auroc is not None:
         half = Z95 * float(np.hypot(d.spread, PRINTED))
@@ -121,6 +150,7 @@ def _row(entry: Entry, d: DetectorRow, model: Model, rank: int | None, rivals: i
         entry.residual if probe else None,
         entry.map_p if probe else None,
         d.n_correct,
+        paired_se,
     )
 
 

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
 from probebench.leaderboard.board.curves import LayerCurve, across, best_curves, down, layer_curve
-from probebench.leaderboard.board.data import map_data, partners, row_data, script, standing_data
+from probebench.leaderboard.board.data import (
+    map_data,
+    paired_data,
+    partners,
+    row_data,
+    script,
+    standing_data,
+)
 from probebench.leaderboard.board.models import Model, safe_slug
 from probebench.leaderboard.board.rows import (
     TIERS,
@@ -212,7 +219,7 @@ class Site:
             key=lambda m: order.index(m["task"]) if m["task"] in order else len(order),
         )
         data = {"name": model.name, "maps": maps, **row_data(rows, self.slugs)}
-        self.put(f"models/{model.slug}", data)
+        self.put(f"models/{model.slug}", {**data, "paired": paired_data(rows)})
         self._page(
             f"models/{model.slug}.html",
             "model.html",

@@ -4,8 +4,8 @@ file and the site are made from."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from probebench.leaderboard.board.models import Model
 from probebench.metrics.intervals import wilson
@@ -69,6 +69,9 @@ class BoardRow:
     """Of the selected probe: of its whole map against shuffled labels."""
     n_correct: int | None = None
     """Of the `n` examples, those of the positive class."""
+    paired_se: Mapping[str, float] = field(default_factory=dict)
+    """Slug of another model -> standard error of the difference of this detector's two AUROCs,
+    paired by question."""
 
     @property
     def nothing_read(self) -> bool:

@@ -3,6 +3,7 @@
 (() => {
   const index = PB.get("index"), place = document.getElementById("compare");
   if (!index || !place) return;
+  const Z95 = 1.959964;
   const models = [...new Map(index.standings.map(([name, slug]) => [slug, { name, slug }])).values()].sort((a, b) => a.name.localeCompare(b.name));
   const asked = new URLSearchParams(location.hash.slice(1));
   // Whoever is not asked for is the model that shares most tasks with the other one, at first the two that share most of all.
@@ -46,18 +47,18 @@
     note.textContent = shared.length ? `${shared.length} figure${shared.length === 1 ? "" : "s"} on the same task under the same kind of protocol.` : "No task has this detector for both models.";
     if (!shared.length) { result.replaceChildren(); return; }
     const scale = PB.aurocScale(shared.flat(), 190);
-    const spread = (x, y) => [x.low, x.high, y.low, y.high].every(PB.known) ? Math.hypot(x.high - x.low, y.high - y.low) / 2 : 0;
-    const reach = Math.max(0.1, d3.max(shared, ([x, y]) => Math.abs(x.auroc - y.auroc) + spread(x, y)));
+    // Half a 95 % interval of the difference: paired by question, else as if the two were independent; null where neither is known.
+    const pairedSe = (x) => Object.hasOwn(one.paired[x.order], b.value) ? one.paired[x.order][b.value] / 1e6 : null;
+    const half = (x, y) => PB.known(pairedSe(x)) ? Z95 * pairedSe(x) : [x.low, x.high, y.low, y.high].every(PB.known) ? Math.hypot(x.high - x.low, y.high - y.low) / 2 : null;
+    const reach = Math.max(0.1, d3.max(shared, ([x, y]) => Math.abs(x.auroc - y.auroc) + (half(x, y) ?? 0)));
     const around = d3.scaleLinear([-reach, reach], [4, 150]).clamp(true);
     const figure = (row) => [PB.auroc(row, scale), PB.known(row.n) ? PB.el("div", { class: "interval" }, `n = ${PB.count(row.n)}`) : null];
     const rows = shared.map(([x, y]) => {
-      const difference = x.auroc - y.auroc;
-      const known = [x.low, x.high, y.low, y.high].every(PB.known);
-      const half = known ? spread(x, y) : null;
-      const [low, high] = known ? [difference - half, difference + half] : [null, null];
+      const difference = x.auroc - y.auroc, reaches = half(x, y);
+      const [low, high] = PB.known(reaches) ? [difference - reaches, difference + reaches] : [null, null];
       return PB.el("tr", {}, PB.el("th", { scope: "row" }, PB.taskLink(x.task, x.taskSlug), " ", PB.tag(x.published ? "published" : x.tier)), 
         PB.el("td", {}, PB.el("div", { class: "figure" }, PB.paired(difference, low, high),
-          PB.glyph(around, difference, low, high, 0))),
+          PB.glyph(around, difference, low, high, 0)), PB.known(reaches) && !PB.known(pairedSe(x)) ? PB.el("div", { class: "interval" }, "as if independent") : null),
         PB.el("td", {}, ...figure(x)), PB.el("td", {}, ...figure(y)));
     });
     const head = ["Task", "First minus second", PB.modelLink(one.name, a.value), PB.modelLink(two.name, b.value)].map((title) => PB.el("th", { scope: "col" }, title));
