@@ -227,16 +227,26 @@ def test_a_model_says_what_each_of_its_types_was_for():
     assert gather(entries[:1]).models[0].dtype == "bfloat16"
 
 
-def test_standings_count_contested_tasks_only():
+def test_standings_count_the_tasks_that_tell_models_apart():
     entries = [
         run_entry("a", "people", strength=3, seed=1),
         run_entry("b", "people", strength=0.2, seed=2),
         run_entry("a", "places", seed=3),
+        run_entry("a", "cities", n=40, seed=4),
+        run_entry("b", "cities", n=40, seed=5),
+        run_entry("c", "facts", n=40, seed=6),
+        run_entry("d", "facts", n=40, seed=7),
     ]
     by = {s.model.name: s for s in gather(entries).standings()}
-    assert (by["a"].first, by["a"].contested, by["a"].tasks) == (1, 1, 2)
-    assert (by["b"].first, by["b"].contested) == (0, 1)
+    assert [(s.first, s.decided, s.undecided, s.tasks) for _, s in sorted(by.items())] == [
+        (1, 1, 1, 3),
+        (0, 1, 1, 2),
+        (0, 0, 1, 1),
+        (0, 0, 1, 1),
+    ]
     assert by["a"].share == wilson(1, 1)
+    assert by["c"].nothing_decided == "nobody differs"
+    assert "| a | 1 of 1 [0.21, 1.00] | 1 | 3 | recomputed |" in to_markdown(gather(entries))
 
 
 def test_duels_count_paired_intervals():
@@ -483,7 +493,7 @@ def test_runs_and_published_figures_of_a_model_are_never_counted_together():
         paper_entry("org/M-7B", 0.7),
         paper_entry("org/O-7B", 0.9),
     ]
-    found = [(s.model.name, s.tiers, s.first, s.contested) for s in gather(entries).standings()]
+    found = [(s.model.name, s.tiers, s.first, s.decided) for s in gather(entries).standings()]
     assert found == [
         ("org/M-7B", ("recomputed",), 1, 1),
         ("org/N-7B", ("recomputed",), 0, 1),

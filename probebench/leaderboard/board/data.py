@@ -34,7 +34,8 @@ def standing_data(s: Standing) -> list[Any]:
         [TIERS.index(t) for t in s.tiers],
         s.tasks,
         s.first,
-        s.contested,
+        s.decided,
+        s.undecided,
         *ends,
     ]
 

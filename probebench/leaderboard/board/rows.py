@@ -93,10 +93,17 @@ class Standing:
     tasks: int
     """Tasks with a row of this model."""
     first: int
-    contested: int
-    """Tasks on which at least two models are ranked with each other: only there can one be
-    first."""
+    decided: int
+    """Tasks that tell models apart: some model differs significantly from the first group's leader.
+    Elsewhere all are in the first group, however little was measured."""
+    undecided: int
+    """Tasks on which this model has rivals and no model differs from the leader."""
     share: Interval
+
+    @property
+    def nothing_decided(self) -> str:
+        """Why there is no share."""
+        return "nobody differs" if self.undecided else "no rival yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +149,26 @@ class Board:
         for row in self.rows:
             if row.headline:
                 mine[row.model.slug].append(row)
+        apart = {_pool(r) for r in self.rows if r.headline and r.rank is not None and r.rank > 1}
         table = []
         pools = ((model, published) for published in (False, True) for model in self.models)
         for model, published in pools:
             rows = [r for r in mine[model.slug] if (r.protocol is None) is published]
             if not rows:
                 continue
-            contested = [r for r in rows if r.rank is not None]
-            first = sum(r.rank == 1 for r in contested)
-            tiers = tuple(t for t in TIERS if any(r.tier == t for r in rows))
-            share = wilson(first, len(contested))
+            ranked = [r for r in rows if r.rank is not None]
+            decided = [r for r in ranked if _pool(r) in apart]
+            first = sum(r.rank == 1 for r in decided)
             table.append(
-                Standing(model, tiers, len({r.task for r in rows}), first, len(contested), share)
+                Standing(
+                    model,
+                    tiers=tuple(t for t in TIERS if any(r.tier == t for r in rows)),
+                    tasks=len({r.task for r in rows}),
+                    first=first,
+                    decided=len(decided),
+                    undecided=len(ranked) - len(decided),
+                    share=wilson(first, len(decided)),
+                )
             )
         return sorted(
             table, key=lambda s: ("published" in s.tiers, -s.first, -s.share.low, s.model.name)
@@ -189,6 +204,11 @@ class Board:
             )
             for name, count in counts.items()
         ]
+
+
+def _pool(row: BoardRow) -> tuple[str, int | None]:
+    """What headline rows are ranked among: only a task's current version is."""
+    return row.task, row.protocol
 
 
 def hardest_baselines(rows: Iterable[BoardRow]) -> dict[Run, BoardRow]:

@@ -110,19 +110,19 @@ def to_markdown(board: Board) -> str:
         "",
         "## Models",
         "",
-        "How many of the tasks on which models can be compared have the model's headline probe in "
-        "the first group, with the 95 %",
-        "interval of that share as if tasks were independent; those that share statements are not. "
-        "In a group stand all models that do not",
-        "differ significantly from its leader: on a small task most do. Published figures are "
-        "counted by themselves, below the runs.",
+        "How many of the tasks that tell models apart have the model's headline probe in the first "
+        "group, with the 95 % interval of that",
+        "share as if tasks were independent; those that share statements are not. On the others no "
+        "model differs significantly from the",
+        "leader, as on most small tasks. Published figures are counted by themselves, below the "
+        "runs.",
         "",
-        "| model | first group | tasks | tier |",
-        "|---|---|---|---|",
+        "| model | first group | nobody differs | tasks | tier |",
+        "|---|---|---|---|---|",
     ]
     standings = board.standings()
     lines += [
-        f"| {md(s.model.name)} | {_share(s)} | {s.tasks} | {', '.join(s.tiers)} |"
+        f"| {md(s.model.name)} | {_share(s)} | {s.undecided} | {s.tasks} | {', '.join(s.tiers)} |"
         for s in standings[:SHOWN]
     ]
     lines += _more(len(standings))
@@ -159,11 +159,9 @@ def _markdown_cells(r: BoardRow) -> list[str]:
 
 
 def _share(s: Standing) -> str:
-    return (
-        f"{s.first} of {s.contested} [{s.share.low:.2f}, {s.share.high:.2f}]"
-        if s.contested
-        else "no rival yet"
-    )
+    if s.decided:
+        return f"{s.first} of {s.decided} [{s.share.low:.2f}, {s.share.high:.2f}]"
+    return s.nothing_decided
 
 
 def group(r: BoardRow) -> str:

@@ -44,18 +44,19 @@
   const index = PB.get("index");
   if (models && index) {
     const scale = d3.scaleLinear([0, 1], [4, 150]);
-    const rows = index.standings.map(([name, slug, family, size, parameters, mine, tasks, first, contested, low, high], order) =>
-      ({ order, name, slug, family, size, parameters, tiers: mine.map((t) => index.tiers[t]), tasks, first, contested, low, high }));
+    const rows = index.standings.map(([name, slug, family, size, parameters, mine, tasks, first, decided, undecided, low, high], order) =>
+      ({ order, name, slug, family, size, parameters, tiers: mine.map((t) => index.tiers[t]), tasks, first, decided, undecided, low, high }));
     PB.table(models, {
       rows, search: (r) => `${r.name} ${r.family}`,
       grouped: (r) => r.tiers.includes("published"),
       filters: [{ ...tiers, test: (r, v) => r.tiers.includes(v) }, families(rows), sizes],
       columns: [
         { title: "Model", head: true, value: (r) => r.name, show: (r) => PB.modelLink(r.name, r.slug) },
-        { title: "First group", down: true, value: (r) => (r.contested ? r.first / r.contested : null), show: (r) => (r.contested
-          ? PB.el("div", { class: "figure" }, PB.el("span", {}, PB.el("span", { class: "num" }, `${r.first} of ${r.contested}`), " ", PB.el("span", { class: "interval" }, PB.interval(r.low, r.high))),
-            PB.glyph(scale, r.first / r.contested, r.low, r.high, 0))
-          : PB.el("span", { class: "absent" }, "no rival yet")) },
+        { title: "First group", down: true, value: (r) => (r.decided ? r.first / r.decided : null), show: (r) => (r.decided
+          ? PB.el("div", { class: "figure" }, PB.el("span", {}, PB.el("span", { class: "num" }, `${r.first} of ${r.decided}`), " ", PB.el("span", { class: "interval" }, PB.interval(r.low, r.high))),
+            PB.glyph(scale, r.first / r.decided, r.low, r.high, 0))
+          : PB.el("span", { class: "absent" }, r.undecided ? "nobody differs" : "no rival yet")) },
+        { title: "Nobody differs", right: true, down: true, value: (r) => r.undecided, show: (r) => PB.el("span", { class: "num" }, String(r.undecided)) },
         { title: "Tasks", right: true, down: true, value: (r) => r.tasks, show: (r) => PB.el("span", { class: "num" }, String(r.tasks)) },
         { title: "Family", value: (r) => r.family, show: (r) => r.family },
         { title: "Size", right: true, down: true, value: (r) => r.parameters, show: (r) => (PB.known(r.parameters) ? PB.el("span", { class: "num" }, PB.size(r.parameters)) : PB.el("span", { class: "absent" }, "unknown")) },
