@@ -12,7 +12,6 @@ from probebench.across.transfer_map import transfer_matrix
 from probebench.detectors import suite
 from probebench.leaderboard.board.models import computed_in
 from probebench.record.claims import ALPHA, chance, headline, p_words
-from probebench.record.parts.measured import DetectorFacts
 from probebench.record.run import Run
 from probebench.text import as_float, interval, number
 
@@ -106,17 +105,13 @@ def _same(run: Run, name: str) -> str:
     return " (the same for all)" if found and found.auroc_95 == (0.5, 0.5) else ""
 
 
-def _unfitted(d: DetectorFacts) -> bool:
-    """Is it a signal that is fitted to no label, so that its sign is fixed?"""
-    return d.kind == "baseline" and suite.known()[d.name].label_free
-
-
 def turned(runs: Sequence[Run]) -> list[str]:
     """On which rows a signal that ranks the wrong way round would, turned round, be a harder rival
     than the best simpler signal."""
     told = []
     for run in runs:
-        lowest = min(filter(_unfitted, run.record.detectors), key=lambda d: d.auroc)
+        free = [d for d in run.record.detectors if suite.label_free(d.name)]
+        lowest = min(free, key=lambda d: d.auroc)
         if as_float(lowest.auroc_95[1]) < 0.5 and 1 - lowest.auroc > as_float(
             headline(run.record).signal["auroc"]
         ):

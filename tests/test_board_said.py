@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from rows_made import build_site, paper_entry, run_entry
 
+from probebench.leaderboard.board.curves import best_curves, colours, layer_curve, places
 from probebench.leaderboard.board.data import partners
 from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.said import (
@@ -116,9 +117,7 @@ def test_the_overview_has_the_difference_to_the_hardest_baseline(tmp_path):
     folder = build_site(tmp_path, [with_margin(run_entry("one"), -0.002, 0.005)])
     cells = re.findall(r"<td class=\"pair\">(.*?)</td>", page(folder, "index.html"))
     assert "[−0.002, +0.005]" in cells[1]
-    assert "Of 1 run, the probe is better than the hardest baseline on 0; no difference" in page(
-        folder, "index.html"
-    )
+    assert "No difference to the hardest baseline was found." in page(folder, "index.html")
 
 
 def test_a_model_page_begins_with_the_widest_margin(tmp_path):
@@ -127,7 +126,7 @@ def test_a_model_page_begins_with_the_widest_margin(tmp_path):
     found = with_margin(run_entry("m", "places", strength=1, seed=2), 0.1, 0.3)
     rows = gather([known, found]).rows
     hardest = {r.run: r for r in rows if r.kind == "baseline"}
-    told = sorted(said(rows, hardest, {}), key=widest_margin_first)
+    told = sorted(said(rows, hardest, {}, {}), key=widest_margin_first)
     assert [s.run.task for s in told] == ["places", "people"]
     assert (t := tally(told)).better == t.undecided == 1 and t.worse == 0
     folder = build_site(tmp_path, [known, found])
@@ -137,6 +136,69 @@ def test_a_model_page_begins_with_the_widest_margin(tmp_path):
     script = (folder / "site/data/models/m.js").read_text()
     data = json.loads(json.loads(script[script.index(", ") + 2 : -3]))
     assert [m["task"] for m in data["maps"]] == ["places", "people"]
+
+
+def test_a_sign_that_is_fixed_is_said_and_not_counted(tmp_path):
+    """On negated statements token probabilities rank the wrong way round: the rest then look
+    weak, and the probe's margin over them wide."""
+    plain = with_margin(run_entry("m", "places", strength=1, seed=2), 0.1, 0.2)
+    made = with_margin(run_entry("m", "people", strength=2, seed=1), 0.3, 0.4)
+    lowest = replace(
+        made.detectors[1], name="logprob_mean", label="log-prob mean", auroc=0.1, low=0.05, high=0.2
+    )
+    turned = replace(made, detectors=(*made.detectors, lowest))
+    fitted = replace(made, detectors=(*made.detectors, replace(lowest, name="text")))
+
+    def folder(name):
+        (tmp_path / name).mkdir()
+        return tmp_path / name
+
+    found = {}
+    for name, run in (("turned", turned), ("fitted", fitted)):
+        text = page(build_site(folder(name), [plain, run]), "models/m.html")
+        found[name] = text.index("<b>people") < text.index("<b>places")
+        assert ("That says too much: log-prob mean, whose" in text) == (name == "turned")
+        assert ("Not counted: 1 task where" in text) == (name == "turned")
+        assert ('about.html#sign">says too much</a>' in text) == (name == "turned")
+    assert found == {"turned": False, "fitted": True}
+    weak = replace(turned, detectors=(*made.detectors, replace(lowest, auroc=0.45, high=0.49)))
+    text = page(build_site(folder("weak"), [plain, weak]), "models/m.html")
+    assert "That says too much" in text
+    level = replace(turned, detectors=(*made.detectors, replace(lowest, high=0.51)))
+    text = page(build_site(folder("level"), [plain, level]), "models/m.html")
+    assert "That says too much" not in text
+
+
+def test_a_signal_has_one_name_for_answers_and_statements(tmp_path):
+    runs = [with_margin(run_entry("m", "people"), 0.1, 0.2), with_margin(run_entry("n"), 0.1, 0.2)]
+    names = ("log-prob mean, answer", "log-prob mean, statement")
+    runs = [
+        replace(r, detectors=(r.detectors[0], replace(r.detectors[1], label=name)))
+        for r, name in zip(runs, names, strict=True)
+    ]
+    assert [d.label for d in gather(runs).duels()] == ["log-prob mean, answer or statement"]
+    bare = replace(
+        runs[1],
+        detectors=(runs[1].detectors[0], replace(runs[1].detectors[1], label="log-prob mean")),
+    )
+    assert [d.label for d in gather([runs[0], bare]).duels()] == ["log-prob mean"]
+
+
+def test_a_model_has_its_colour_on_every_page():
+    curves = {
+        task: [layer_curve(run_entry(m, task, seed=i)) for i, m in enumerate(models)]
+        for task, models in (("people", ("b", "a", "c")), ("places", ("c", "b")))
+    }
+    order = places(c for many in curves.values() for c in many)
+    assert list(order) == ["b", "c", "a"], "most lines first"
+    of = {
+        task: {c.model.name: i for i, c in colours(best_curves(many), order)}
+        for task, many in curves.items()
+    }
+    assert of == {"people": {"a": 2, "b": 0, "c": 1}, "places": {"b": 0, "c": 1}}
+    crowd = [layer_curve(run_entry(f"m{i:02d}", seed=i)) for i in range(20)]
+    drawn = colours(best_curves(crowd), places(crowd))
+    assert sorted(i for i, _ in drawn) == list(range(8)), "no two of one page alike"
 
 
 def test_readme_names_the_folders_there_are_and_counts_what_was_measured(tmp_path):

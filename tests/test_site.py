@@ -172,14 +172,14 @@ def test_sort_goes_down_up_and_back(visit):
 def test_filters_and_search(visit):
     page = visit("tasks/people.html")
     page.fill("#rows input[type=search]", "MODEL-07")
-    assert texts(page, f"{ROWS} th") == ["org/model-07"]
+    assert texts(page, f"{ROWS} th a") == ["org/model-07"]
     page.fill("#rows input[type=search]", "")
     page.select_option("#rows select[name=size]", "under 1 B")
     assert len(texts(page, ROWS)) == 10
     page.select_option("#rows select[name=family]", "Qwen")
-    assert all(int(t[-2:]) % 2 for t in texts(page, f"{ROWS} th")) and len(texts(page, ROWS)) == 5
+    assert all(int(t[-2:]) % 2 for t in texts(page, f"{ROWS} th a")) and len(texts(page, ROWS)) == 5
     page.select_option("#rows select[name=detector]", "length")
-    assert set(texts(page, f"{ROWS} td:nth-child(4)")) == {"length (shorter)"}
+    assert set(texts(page, f"{ROWS} th .interval")) == {"length (shorter)"}
     page.select_option("#rows select[name=tier]", "rerun")
     assert (
         texts(page, ROWS) == ["No row matches. Loosen a filter."]
@@ -333,8 +333,8 @@ def test_the_difference_to_the_probe_stands_beside_other_detectors(visit):
     heads = "#rows thead th:visible"
     assert "Probe − this" not in texts(page, heads), "the probe has none to itself"
     page.select_option("#rows select[name=detector]", "length")
-    assert texts(page, heads)[4] == "Probe − this"
-    assert set(texts(page, f"{ROWS} td:nth-child(5)")) == {"+0.300 [+0.20, +0.40]"}
+    assert texts(page, heads)[3] == "Probe − this"
+    assert set(texts(page, f"{ROWS} td:nth-child(4)")) == {"+0.300 [+0.20, +0.40]"}
 
 
 def test_a_phone_sees_which_detector_a_figure_is_of(visit):

@@ -15,8 +15,7 @@ def best_label_free(run: Reopened) -> str | None:
 
     None where there is none (see `best_on_common`).
     """
-    known = suite.known()
-    free = [name for name in run.reported if name in known and known[name].label_free]
+    free = [name for name in run.reported if suite.label_free(name)]
     if not free:
         return None
     rows = np.flatnonzero(run.split == "validation")

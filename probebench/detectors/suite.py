@@ -90,6 +90,12 @@ def constant(name: str) -> bool:
     return row is not None and row.constant
 
 
+def label_free(name: str) -> bool:
+    """Is this a baseline that is fitted to no label, so that its sign is fixed?"""
+    row = known().get(name)
+    return row is not None and row.label_free
+
+
 def skips() -> dict[str, tuple[str, ...]]:
     """What `--skip` can leave out: its name, and the detectors that are not there then."""
     found: dict[str, tuple[str, ...]] = {}

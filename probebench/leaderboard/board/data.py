@@ -59,8 +59,9 @@ def partners(rows: Iterable[BoardRow]) -> dict[str, str]:
     return {models[i]: models[int(shared[i].argmax())] for i in order}
 
 
-def _scaled(by: float, value: float | None) -> int | None:
-    return None if value is None else round(value * by)
+def _scaled(value: float | None) -> int | None:
+    """Millionths: what a page rounds to three digits is then hardly ever rounded twice."""
+    return None if value is None else round(1e6 * value)
 
 
 def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, Any]:
@@ -83,14 +84,14 @@ def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, An
             "m": [models[r.model.slug] for r in rows],
             "k": [tasks[r.task] for r in rows],
             "d": [detectors[r.detector, r.label, r.when] for r in rows],
-            "a": [_scaled(1e4, r.auroc) for r in rows],
-            "l": [_scaled(1e4, r.low) for r in rows],
-            "h": [_scaled(1e4, r.high) for r in rows],
-            "b": [_scaled(1e4, r.difference) for r in rows],
-            "bl": [_scaled(1e4, r.difference_low) for r in rows],
-            "bh": [_scaled(1e4, r.difference_high) for r in rows],
-            "e": [_scaled(1e4, r.spread) for r in rows],
-            "y": [_scaled(1e4, r.splits_sd) for r in rows],
+            "a": [_scaled(r.auroc) for r in rows],
+            "l": [_scaled(r.low) for r in rows],
+            "h": [_scaled(r.high) for r in rows],
+            "b": [_scaled(r.difference) for r in rows],
+            "bl": [_scaled(r.difference_low) for r in rows],
+            "bh": [_scaled(r.difference_high) for r in rows],
+            "e": [_scaled(r.spread) for r in rows],
+            "y": [_scaled(r.splits_sd) for r in rows],
             "z": [r.splits for r in rows],
             "n": [r.n for r in rows],
             "g": [r.rank for r in rows],
@@ -103,9 +104,9 @@ def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, An
     }
 
 
-def paired_data(rows: Sequence[BoardRow]) -> list[dict[str, int]]:
+def paired_data(rows: Sequence[BoardRow]) -> list[dict[str, int | None]]:
     """Of each row the standard errors of its differences to other models, in millionths."""
-    return [{slug: round(1e6 * se) for slug, se in r.paired_se.items()} for r in rows]
+    return [{slug: _scaled(se) for slug, se in r.paired_se.items()} for r in rows]
 
 
 def _codes(values: Iterable[Any]) -> dict[Any, int]:
@@ -113,17 +114,15 @@ def _codes(values: Iterable[Any]) -> dict[Any, int]:
 
 
 def map_data(entry: Entry, site: str) -> dict[str, Any]:
-    """One map as grids (layer, position) of ten-thousandths, which hardly ever round to other two
-    digits than the numbers themselves; n is one number where it is the same everywhere."""
+    """One map as grids (layer, position) of millionths; n is one number where it is the same
+    everywhere."""
     cells = {(c.layer, c.position): c for c in entry.cells if c.site == site}
     layers = [layer for layer in entry.layers if any(key[0] == layer for key in cells)]
     positions = [p for p in entry.positions if any(key[1] == p for key in cells)]
     shown = [[cells.get((i, j)) for j in positions] for i in layers]
 
     def grid(field: str) -> list[list[int | None]]:
-        return [
-            [None if c is None else _scaled(1e4, getattr(c, field)) for c in row] for row in shown
-        ]
+        return [[None if c is None else _scaled(getattr(c, field)) for c in row] for row in shown]
 
     n = [[None if c is None else c.n for c in row] for row in shown]
     same = {value for row in n for value in row}

@@ -31,7 +31,7 @@ from probebench.record.claims import chance
 from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName, DetectorFacts
 from probebench.record.parts.resplits import SplitSpread
-from probebench.record.published import TEST_AUROC, figures
+from probebench.record.published import TEST_AUROC, figures, our_name
 from probebench.record.schema import Record
 from probebench.tasks.schema import list_tasks
 
@@ -109,21 +109,9 @@ class Entry:
     map_p: float | None = None
     """Of the best cell of the map against maps of shuffled labels."""
 
-    @property
-    def ranked(self) -> bool:
-        """Only runs of a task's current version are, each protocol version by itself."""
-        return self.tier != "published" and self.current
-
     def detector(self, name: str) -> DetectorRow | None:
         """A detector by name; None when this row does not have it."""
         return next((d for d in self.detectors if d.name == name), None)
-
-    def cell(self, layer: str, position: str, site: str = "resid") -> CellRow | None:
-        """A cell of the map; None when this row does not have it."""
-        return next(
-            (c for c in self.cells if (c.site, c.layer, c.position) == (site, layer, position)),
-            None,
-        )
 
     def decisions(self) -> Decisions:
         """Labels and decisions, read now.
@@ -248,11 +236,18 @@ def published_entries() -> Iterator[Entry]:
         yield _published(model, task, own)
 
 
+def _label(name: str) -> str:
+    """A paper's detector in the words of ours."""
+    kind, own = our_name(name)
+    label = suite.known()[own].of_answers if kind == "detector" else None
+    return label or f"probe at {own.replace('_', ' ')}"
+
+
 def _published(model: str, task: str, rows: Sequence[Mapping[str, str]]) -> Entry:
     detectors = tuple(
         DetectorRow(
             name=r["detector"],
-            label=r["detector"].replace("_", " ").replace("probe@", "probe at "),
+            label=_label(r["detector"]),
             kind="probe" if r["detector"].startswith("probe@") else "baseline",
             when=None,
             n=None,

@@ -41,7 +41,8 @@ class Model:
 
 def model_of(entry: Entry) -> Model:
     """How the tables name and sort an entry's model."""
-    name = f"{entry.model} ({entry.variant})" if entry.variant else entry.model
+    said = entry.variant.removeprefix("gguf-") in entry.model  # a file's own name says it
+    name = entry.model if said else f"{entry.model} ({entry.variant})"
     size = entry.n_parameters or size_in_name(entry.model)
     return Model(
         name,

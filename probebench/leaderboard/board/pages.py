@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from probebench._version import __version__
 from probebench.errors import ProbebenchError, RunError, UsageError
-from probebench.leaderboard.board.curves import LayerCurve, across, best_curves, down, layer_curve
+from probebench.leaderboard.board.curves import (
+    BANDS,
+    LayerCurve,
+    across,
+    best_curves,
+    colours,
+    down,
+    layer_curve,
+    places,
+)
 from probebench.leaderboard.board.data import (
     map_data,
     paired_data,
@@ -32,6 +41,7 @@ from probebench.leaderboard.board.rows import (
     Run,
     best_first,
     hardest_baselines,
+    turned_round,
 )
 from probebench.leaderboard.board.said import (
     ends,
@@ -79,6 +89,8 @@ class Site:
         """Slug of a model -> its maps: task, site and key of the data file."""
         self.curves: dict[str, list[LayerCurve]] = {}
         """Name of a task -> a line per submission."""
+        self.places: dict[str, int] = {}
+        """Slug of a model -> its place among all lines, which is its colour."""
         self.warnings: dict[str, list[str]] = {}
         self.slugs: dict[str, str] = {}
         """Name of a task -> its name in addresses."""
@@ -86,6 +98,8 @@ class Site:
         self.kinds = {name: card.kind for name, card in self.cards.items()}
         self.hardest: dict[Run, BoardRow] = {}
         """Of each run, the baseline that is hardest to beat."""
+        self.turned: dict[Run, BoardRow] = {}
+        """Of some runs, one that would be harder, were its sign not fixed."""
         self.environment = _environment()
         if out.exists() and (
             not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())
@@ -136,12 +150,14 @@ class Site:
     def write(self, board: Board) -> None:
         """All pages."""
         self.slugs = {name: safe_slug(name) for name in board.tasks}
+        self.places = places(c for curves in self.curves.values() for c in curves)
         of_task: dict[str, list[BoardRow]] = {name: [] for name in board.tasks}
         of_model: dict[str, list[BoardRow]] = {model.slug: [] for model in board.models}
         for row in board.rows:
             of_task[row.task].append(row)
             of_model[row.model.slug].append(row)
         self.hardest = hardest_baselines(board.rows)
+        self.turned = turned_round(board.rows, self.hardest)
         overview = [self._task(name, rows) for name, rows in of_task.items()]
         for model in board.models:
             self._model(model, of_model[model.slug])
@@ -157,7 +173,7 @@ class Site:
             duels=board.duels(),
             n_models=len(board.models),
             n_measured=board.measured,
-            tally=tally(said(board.rows, self.hardest, self.kinds)),
+            tally=tally(said(board.rows, self.hardest, self.kinds, self.turned)),
         )
         self._page("compare.html", "compare.html")
         self._page("about.html", "about.html", sites=SITES, positions=glossary())
@@ -187,8 +203,9 @@ class Site:
             card=self.cards.get(name),
             first_rows=headline[:FIRST],
             published=any(r.protocol is None for r in rows),
-            said=said(headline, self.hardest, self.kinds),
-            curves=best_curves(self.curves.get(name, ())),
+            said=said(headline, self.hardest, self.kinds, self.turned),
+            curves=colours(best_curves(self.curves.get(name, ())), self.places),
+            bands=BANDS,
             across=across,
             down=down,
         )
@@ -200,6 +217,7 @@ class Site:
             "runs": (runs := _first_group(headline, published=False)),
             "papers": _first_group(headline, published=True),
             "baseline": self.hardest.get(runs[0].run) if runs else None,
+            "turned": self.turned.get(runs[0].run) if runs else None,
         }
 
     def _model(self, model: Model, rows: Sequence[BoardRow]) -> None:
@@ -208,7 +226,9 @@ class Site:
             rows, key=lambda r: (r.task, r.protocol is None, not r.current, *best_first(r))
         )
         headline = [r for r in rows if r.headline]
-        told = sorted(said(headline, self.hardest, self.kinds), key=widest_margin_first)
+        told = sorted(
+            said(headline, self.hardest, self.kinds, self.turned), key=widest_margin_first
+        )
         runs = [s.run for s in told]
         order = [r.task for r in runs]
         others = sorted(
@@ -225,7 +245,9 @@ class Site:
             "model.html",
             model=model,
             maps=maps,
-            headline=[(r, self.hardest.get(r.run)) for r in (*runs, *others)],
+            headline=[
+                (r, self.hardest.get(r.run), self.turned.get(r.run)) for r in (*runs, *others)
+            ],
             said=told,
             warnings=self.warnings.get(model.slug, []),
         )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from probebench.detectors import suite
 from probebench.leaderboard.board.models import Model
 from probebench.metrics.intervals import wilson
 from probebench.record.claims import ALPHA, Outcome, outcome
@@ -178,7 +179,7 @@ class Board:
         """The probe against every other detector with paired intervals, in the order of first
         appearance."""
         counts: dict[str, Counter[Outcome]] = {}
-        labels: dict[str, str] = {}
+        labels: dict[str, dict[str, None]] = {}
         for row in self.rows:
             if (
                 row.protocol is None
@@ -190,13 +191,13 @@ class Board:
             if row.kind in ("ensemble", "control"):
                 # an ensemble of cells is no simpler than the probe, and a control is no signal
                 continue
-            labels.setdefault(row.detector, row.label)
+            labels.setdefault(row.detector, {})[row.label] = None
             found = outcome((row.difference_low, row.difference_high))
             counts.setdefault(row.detector, Counter())[found] += 1
         return [
             Duel(
                 name,
-                labels[name],
+                _one_label(labels[name]),
                 count["better"],
                 count["undecided"],
                 count["worse"],
@@ -206,9 +207,36 @@ class Board:
         ]
 
 
+def turned_round(rows: Iterable[BoardRow], hardest: Mapping[Run, BoardRow]) -> dict[Run, BoardRow]:
+    """Of each run the baseline of fixed sign that ranks furthest the wrong way round, where its
+    whole interval lies below 0.5 and it would, turned round, be harder than the hardest: there a
+    difference to the hardest says too much."""
+    found: dict[Run, BoardRow] = {}
+    for row in sorted(rows, key=best_first, reverse=True):
+        if row.auroc is None or row.high is None or row.high >= 0.5:
+            continue
+        rival = hardest.get(row.run)
+        if rival is None or rival.auroc is None or not suite.label_free(row.detector):
+            continue
+        if 1 - row.auroc > rival.auroc:
+            found.setdefault(row.run, row)
+    return found
+
+
 def _pool(row: BoardRow) -> tuple[str, int | None]:
     """What headline rows are ranked among: only a task's current version is."""
     return row.task, row.protocol
+
+
+def _one_label(labels: Iterable[str]) -> str:
+    """A detector that is called otherwise on answers than on statements, called for both: `log-prob
+    mean, answer or statement`, or what the names begin with where one of them says no more."""
+    parts = [label.partition(", ") for label in labels]
+    names, tails = {name for name, _, _ in parts}, [tail for _, _, tail in parts]
+    if len(names) > 1:
+        return " or ".join(name + comma + tail for name, comma, tail in parts)
+    (name,) = names
+    return f"{name}, {' or '.join(tails)}" if all(tails) else name
 
 
 def hardest_baselines(rows: Iterable[BoardRow]) -> dict[Run, BoardRow]:

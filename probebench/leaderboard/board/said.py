@@ -23,6 +23,8 @@ class Said:
     baseline: BoardRow | None
     """The one with the highest test AUROC; None where the run has none."""
     terms: Terms
+    turned: BoardRow | None = None
+    """A baseline that would be harder than that one, were its sign not fixed (`turned_round`)."""
 
     @property
     def margin(self) -> float | None:
@@ -46,6 +48,8 @@ class Tally:
     better: int
     undecided: int
     worse: int
+    turned: int
+    """Not among them: those where a baseline of fixed sign ranks the wrong way round."""
 
     @property
     def n(self) -> int:
@@ -54,7 +58,10 @@ class Tally:
 
 
 def said(
-    rows: Sequence[BoardRow], hardest: Mapping[Run, BoardRow], kinds: Mapping[str, str]
+    rows: Sequence[BoardRow],
+    hardest: Mapping[Run, BoardRow],
+    kinds: Mapping[str, str],
+    turned: Mapping[Run, BoardRow],
 ) -> list[Said]:
     """All measured runs of the current version of their task, each model's under its newest
     protocol, best first.
@@ -63,25 +70,29 @@ def said(
         rows: any rows; those of a selected probe are taken.
         hardest: as `hardest_baselines` gives them.
         kinds: name of a task -> its kind, which says what the two labels are called.
+        turned: as `turned_round` gives them.
     """
     runs = [r for r in rows if r.headline and r.cell and r.current and r.auroc is not None]
     newest = {(r.task, r.model.slug): r for r in sorted(runs, key=lambda r: r.protocol or 0)}
     return [
-        Said(r, hardest.get(r.run), terms_of(kinds.get(r.task, "")))
+        Said(r, hardest.get(r.run), terms_of(kinds.get(r.task, "")), turned.get(r.run))
         for r in sorted(newest.values(), key=best_first)
     ]
 
 
-def widest_margin_first(s: Said) -> tuple[float, float]:
-    """Sort key: lower end of the difference to the hardest baseline downwards, then AUROC; runs
-    without such a difference last."""
-    return (float("inf") if s.margin is None else -s.margin, *best_first(s.run))
+def widest_margin_first(s: Said) -> tuple[bool, float, float]:
+    """Sort key: lower end of the difference to the hardest baseline downwards, then AUROC; after
+    these the runs on which a difference says too much, and those without one last."""
+    apart = s.margin is None or s.turned is not None
+    return (apart, float("inf") if s.margin is None else -s.margin, *best_first(s.run))
 
 
 def tally(runs: Sequence[Said]) -> Tally:
     """The verdicts, counted."""
-    verdicts = [s.verdict for s in runs]
-    return Tally(*map(verdicts.count, ("better", "undecided", "worse")))
+    verdicts = [s.verdict for s in runs if s.turned is None]
+    turned = sum(s.verdict is not None and s.turned is not None for s in runs)
+    better, undecided, worse = map(verdicts.count, ("better", "undecided", "worse"))
+    return Tally(better, undecided, worse, turned)
 
 
 def stream_words(cell: CellName, n_layers: int | None) -> str:

@@ -82,9 +82,9 @@ const PB = (() => {
       order: i, model: data.models[m][0], slug: data.models[m][1], family: data.models[m][2], size: data.models[m][3], parameters: data.models[m][4],
       task: data.tasks[c.k[i]][0], taskSlug: data.tasks[c.k[i]][1],
       detector: data.detectors[c.d[i]][0], label: data.detectors[c.d[i]][1], when: data.detectors[c.d[i]][2],
-      auroc: known(c.a[i]) ? c.a[i] / 1e4 : null, low: known(c.l[i]) ? c.l[i] / 1e4 : null, high: known(c.h[i]) ? c.h[i] / 1e4 : null,
-      difference: known(c.b[i]) ? c.b[i] / 1e4 : null, differenceLow: known(c.bl[i]) ? c.bl[i] / 1e4 : null, differenceHigh: known(c.bh[i]) ? c.bh[i] / 1e4 : null,
-      spread: known(c.e[i]) ? c.e[i] / 1e4 : null, splitsSd: known(c.y[i]) ? c.y[i] / 1e4 : null, splits: c.z[i], n: c.n[i], rank: c.g[i], tier: data.tiers[c.t[i]], published: data.tiers[c.t[i]] === "published", version: c.v[i], headline: c.x[i] === 1,
+      auroc: known(c.a[i]) ? c.a[i] / 1e6 : null, low: known(c.l[i]) ? c.l[i] / 1e6 : null, high: known(c.h[i]) ? c.h[i] / 1e6 : null,
+      difference: known(c.b[i]) ? c.b[i] / 1e6 : null, differenceLow: known(c.bl[i]) ? c.bl[i] / 1e6 : null, differenceHigh: known(c.bh[i]) ? c.bh[i] / 1e6 : null,
+      spread: known(c.e[i]) ? c.e[i] / 1e6 : null, splitsSd: known(c.y[i]) ? c.y[i] / 1e6 : null, splits: c.z[i], n: c.n[i], rank: c.g[i], tier: data.tiers[c.t[i]], published: data.tiers[c.t[i]] === "published", version: c.v[i], headline: c.x[i] === 1,
       current: c.o[i] === 0, source: known(c.s[i]) ? data.sources[c.s[i]] : null,
     }));
   }
@@ -106,9 +106,8 @@ const PB = (() => {
   function auroc(row, scale) {
     if (!known(row.auroc)) return el("span", { class: "absent" }, "absent");
     return el("div", { class: "figure" }, el("span", {}, el("span", { class: "num" }, row.published ? row.auroc.toFixed(2) : figure(row.auroc)), " ",
-      el("span", { class: "interval" }, !row.published ? interval(row.low, row.high) : known(row.spread) ? `± ${row.spread.toFixed(3)}` : ""),
-      known(row.splitsSd) ? el("span", { class: "interval" }, ` sd ${figure(row.splitsSd)} over ${row.splits} splits`) : ""),
-      glyph(scale, row.auroc, row.low, row.high, 0.5));
+      el("span", { class: "interval" }, !row.published ? interval(row.low, row.high) : known(row.spread) ? `± ${row.spread.toFixed(3)}` : "")),
+      glyph(scale, row.auroc, row.low, row.high, 0.5), known(row.splitsSd) ? el("div", { class: "interval below" }, `sd ${figure(row.splitsSd)} over ${row.splits} splits`) : null);
   }
 
   function aurocScale(rows, width = 150) {

@@ -7,7 +7,7 @@ PB.heatmap = (box, map, { label, metric }) => {
     selectivity: { title: "selectivity (AUROC minus shuffled labels)", values: map.s, middle: 0, reach: 0.5, digits: 3 },
   };
   const { title, values, middle, reach, digits } = METRICS[metric];
-  const at = (grid, i, j) => (Array.isArray(grid) ? (PB.known(grid[i][j]) ? grid[i][j] / 1e4 : null) : null);
+  const at = (grid, i, j) => (Array.isArray(grid) ? (PB.known(grid[i][j]) ? grid[i][j] / 1e6 : null) : null);
   const n = (i, j) => (Array.isArray(map.n) ? map.n[i][j] : map.n);
   const cells = map.layers.flatMap((layer, i) => map.positions.map((position, j) => ({
     i, j, layer, position, value: at(values, i, j), auroc: at(map.a, i, j), low: at(map.l, i, j), high: at(map.h, i, j), n: n(i, j),
@@ -26,7 +26,11 @@ PB.heatmap = (box, map, { label, metric }) => {
   const ends = PB.dark() ? ["#cdbdf7", "#5d4893", "#232a33", "#35618f", "#8cc2ff"] : ["#3f007d", "#a79ad3", "#f6f4ef", "#7fb0d9", "#0d3f77"];
   const ramp = d3.piecewise(d3.interpolateLab, ends);
   const colour = (value) => ramp(Math.min(1, Math.max(0, 0.5 + (value - middle) / (2 * reach))));
-  const ink = (value) => (d3.lab(colour(value)).l > 58 ? "#14181d" : "#ffffff");
+  // Dark or light, whichever stands out more (relative luminance, WCAG 2).
+  const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+  const luminance = (c) => { const { r, g, b } = d3.rgb(c); return 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255); };
+  const [night, day] = ["#14181d", "#ffffff"];
+  const ink = (value) => { const l = luminance(colour(value)) + 0.05; return l / (luminance(night) + 0.05) >= 1.05 / l ? night : day; };
 
   const svg = d3.create("svg").attr("class", "map").attr("viewBox", `0 0 ${width} ${height}`).attr("width", width).attr("height", height)
     .attr("role", "grid").attr("aria-label", `${label}: ${title} by layer and token`).attr("aria-rowcount", map.layers.length).attr("aria-colcount", map.positions.length);
@@ -122,6 +126,9 @@ PB.heatmap = (box, map, { label, metric }) => {
   const scroll = PB.el("div", { class: "scroll bare" });
   scroll.append(svg.node());
   scroll.addEventListener("scroll", () => { tip.hidden = true; });
-  box.replaceChildren(scroll, tip, details);
+  const hint = PB.el("p", { class: "status", hidden: true }, "Wider than the window: the map scrolls sideways.");
+  box.replaceChildren(scroll, hint, tip, details);
+  hint.hidden = scroll.scrollWidth <= scroll.clientWidth;
+  if (chosen) scroll.scrollLeft = Math.max(0, margin.left + w * (chosen.j + 1.5) - scroll.clientWidth);
   (chosen ? node(chosen.i, chosen.j) : node(0, 0))?.setAttribute("tabindex", "0");
 };

@@ -21,7 +21,7 @@
     const figure = { title: "AUROC", down: true, value: (r) => r.auroc, show: (r) => PB.auroc(r, scale) };
     const detector = { title: "Detector", words: true, value: (r) => r.label, show: (r) => r.label };
     const columns = [
-      ...(withModel ? [group, { title: "Model", head: true, value: (r) => r.model, show: (r) => PB.modelLink(r.model, r.slug) }, figure, detector] : []),
+      ...(withModel ? [group, { title: "Model", head: true, value: (r) => r.model, show: (r) => PB.el("div", {}, PB.modelLink(r.model, r.slug), PB.el("div", { class: "interval" }, r.label)) }, figure] : []),
       ...(withTask ? [{ title: "Task", head: true, short: true, value: (r) => r.task, show: (r) => PB.taskLink(r.task, r.taskSlug) }, detector, figure] : []),
       { title: "Probe − this", optional: true, down: true, value: (r) => r.difference, show: PB.difference },
       ...(withTask ? [group] : []),
