@@ -46,6 +46,7 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 80
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"probebench {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -35,7 +35,7 @@ LINES = (("#08519c", "-"), ("#1b7837", "--"), ("#333333", "-."))
 below chance."""
 BESIDE = {
     "probe": ("probe", SELECTED, "o"),
-    "best": ("best simpler signal", "#08519c", "s"),
+    "best": ("best simpler signal (text only or embedding, where they are it)", "#08519c", "s"),
     "text": ("text only (TF-IDF)", "#666666", "^"),
     "text_embedding": ("text embedding", "#666666", "v"),
     "probe_random_model": ("same probe, random weights", "#1b7837", "D"),

@@ -3,9 +3,9 @@ regressed out in several ways.
 
     python scripts/simulate_confounds.py --sets 20
 
-Labels hang on the function alone, and the probe's decision is the function with noise; in the last
-row labels are encoded and the length says nothing. Regressed out on train (the first 600 of 1,000
-examples), the AUROC is that of all others. The last column is what a run does.
+Labels depend on the function alone, and the probe's decision is the function with noise; in the
+last row labels are encoded and the length says nothing. Regressed out on train (the first 600 of
+1,000 examples), the AUROC is that of all others. The last column is what a run does.
 """
 
 from __future__ import annotations

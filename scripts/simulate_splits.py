@@ -1,4 +1,4 @@
-"""What hangs on the split? One split, several of them, and cross-fitting, on data sets whose
+"""What depends on the split? One split, several of them, and cross-fitting, on data sets whose
 expected AUROC is known.
 
     python scripts/simulate_splits.py                 # the table of docs/protocol.md

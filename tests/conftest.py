@@ -138,7 +138,7 @@ def model_folder(tmp_path_factory):
             torch.manual_seed(0)
             config = small_config(kind, len(tokenizer))
             model = AutoModelForCausalLM.from_config(config)
-            with torch.no_grad():  # wide enough apart that greedy choices do not hang on rounding
+            with torch.no_grad():  # wide enough apart that greedy choices do not depend on rounding
                 for p in model.parameters():
                     if p.ndim > 1:
                         p.normal_(0, 0.25)

@@ -211,7 +211,7 @@ ASKED = {
     "states_dtype": "float32",
     "skip": ("p-true", "shuffles"),
 }
-"""A short run, whose numbers do not hang on what stands beside an example."""
+"""A short run, whose numbers do not depend on what stands beside an example."""
 
 
 def held(folder):

@@ -10,7 +10,7 @@ from probebench.across.draw import draw
 from probebench.cli.main import main
 from probebench.errors import BadFileError, UnknownNameError, UsageError
 from probebench.maps.axes import GAP, thinned, two_digits
-from probebench.maps.colours import LIGHT, below_chance
+from probebench.maps.colours import LIGHT, Scale, _contrast, _luminance, below_chance
 from probebench.maps.heatmap import plot_components, plot_positions, plot_sublayers, plot_transfer
 from probebench.maps.style import save_figure, style
 from probebench.models.blocks.layouts import COMPONENTS
@@ -573,8 +573,15 @@ def test_the_strip_has_values_and_a_key():
     )
     ax = plot_sublayers(strip)
     assert {"1", "2", ".70", ".60"} == {t.get_text() for t in ax.texts}
-    key = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert key == ["MLP, selected", "attention, selected", "not selected"]
+    assert _key(ax) == ["attention, selected", "not selected"], "of what is there"
+    assert _key(plot_sublayers(strip.assign(selected=True))) == [
+        "MLP, selected",
+        "attention, selected",
+    ]
+
+
+def _key(ax):
+    return [t.get_text() for t in ax.get_legend().get_texts()]
 
 
 LONG = "Some-Model-1.5B-Instruct-Q4_K_M.gguf on cities: " + "so " * 20
@@ -607,6 +614,53 @@ def test_a_caption_names_what_is_on_the_picture(run):
     matrix = run.matrix()
     assert ("Grey" in said) == bool(matrix.isna().to_numpy().any())
     assert ("Violet" in said) == below_chance(matrix)
+
+
+def test_the_caption_of_a_part_of_a_map_is_of_that_part(run):
+    selection = run.record.selection
+    marked = f"Marked: cell selected on validation, layer {selection.layer}, {selection.position}"
+    others = [p for p in run.record.positions if p != selection.position]
+    for positions, there in ((others, False), ([selection.position], True)):
+        said = words_of(run.plot(positions=positions)).replace("\n", " ")
+        assert (marked in said) == there
+        assert "Best cell of the whole map against" in said
+    cells = run.scores[lambda t: (t.detector == "cell") & (t.site == "resid") & (t.masked == "")]
+    few = cells[(cells.split == "test") & (cells.position == others[0])].n
+    said = words_of(run.plot(positions=others[:1])).replace("\n", " ")
+    assert f"n = {few.min():,}" in said and ("to" in said) >= (few.min() != few.max())
+    assert "Best cell against" in words_of(run.plot()).replace("\n", " ")
+
+
+@pytest.mark.parametrize("look", ["publication", "screen"])
+@pytest.mark.parametrize("amounts", [False, True])
+def test_numbers_stand_out_from_their_cells(look, amounts):
+    """A contrast of 4 everywhere, where black and white would have 4.6 at the least."""
+    with style(look):
+        scale = Scale(0.0, 1.0, 0.0 if amounts else 0.5, amounts)
+        worst = min(
+            _contrast(_luminance(scale.ink(v)), _luminance(scale.colour(v)))
+            for v in np.linspace(0, 1, 101)
+        )
+    assert worst > 4
+
+
+def test_a_name_with_dollar_signs_is_a_name(tmp_path):
+    table = pd.DataFrame(0.7, index=["0", "1"], columns=["a", "b"])
+    for look in ("publication", "screen"):
+        with style(look):
+            ax = plot_positions(table, title=r"ti$n^y$ on $\frac{$", caption=r"data: $\frac{$.csv")
+            (path,) = save_figure(ax, tmp_path, look, ("svg",))
+        text = path.read_text()
+        assert r"ti$n^y$ on $\frac{$" in text and r"$\frac{$.csv" in text
+    ax = plot_positions(table, title=r"$\frac{$", caption=r"$\frac{$")
+    ax.get_figure().canvas.draw()  # in a look of one's own too
+
+
+def test_hatched_numbers_have_a_rim():
+    table = pd.DataFrame([[0.6, 0.9]], index=["0"], columns=["a", "b"])
+    ax = plot_positions(table, hatched=pd.DataFrame([[True]], index=["0"], columns=["a"]))
+    rims = {t.get_text(): bool(t.get_path_effects()) for t in ax.texts}
+    assert rims == {".60": True, ".90": False}
 
 
 def test_a_site_that_is_not_there_is_nan_with_a_reason_everywhere(model_folder, tmp_path):

@@ -1,5 +1,5 @@
-"""The whole job on small random models: what it writes, that it resumes, and that nothing hangs on
-how it was run."""
+"""The whole job on small random models: what it writes, that it resumes, and that nothing depends
+on how it was run."""
 
 import json
 import os

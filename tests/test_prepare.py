@@ -158,7 +158,7 @@ def test_everything_that_is_skipped_is_absent_with_its_reason_and_keeps_the_run_
         row for rows in skips().values() for row in rows
     }
     assert kept == names
-    assert less.matrix().equals(run.matrix())  # the map does not hang on it
+    assert less.matrix().equals(run.matrix())  # the map does not depend on it
 
 
 def test_a_submission_of_such_a_run_is_refused_even_when_it_hides_the_setting(tmp_path):

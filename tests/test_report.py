@@ -84,7 +84,8 @@ def whole(run, tmp_path_factory):
 def undrawn(monkeypatch):
     """Pages without pictures, for tests of what stands around them."""
     monkeypatch.setattr(
-        "probebench.report.write.html.data_uri", lambda figure, scheme: "data:image/svg+xml;base64,"
+        "probebench.report.write.html.data_uri",
+        lambda figure, scheme, narrow=False: "data:image/svg+xml;base64,",
     )
 
 

@@ -131,7 +131,7 @@ def test_summary_and_report_show_the_spread_beside_the_one_split(runs):
     assert max(len(line) for line in lines.splitlines() if "split" in line or "fitted" in line) < 80
     assert "other splits" not in "\n".join(headline_lines(plain))
     titles = [s.title for s in run_section(more, "run-1", "a run", 0).sections]
-    assert "What hangs on the split" in titles
+    assert "What depends on the split" in titles
     again = Run.load(more.folder)
     assert again.record.resplits == found
 

@@ -123,7 +123,9 @@ def samples(record):
 
 @pytest.mark.parametrize("which", ["common", "rare"])
 def test_every_view_says_the_same_numbers_with_their_n(which, request, monkeypatch):
-    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
+    monkeypatch.setattr(
+        "probebench.report.write.html.data_uri", lambda figure, scheme, narrow=False: ""
+    )
     run = request.getfixturevalue(which)
     s, own = run.record["selection"], run.record["readable"]["after"]
     signal = own["best_baseline"]
@@ -211,9 +213,10 @@ def test_key_figures_beside_the_signal_are_of_one_sample(common):
     items = {name: value.replace("\u00a0", " ") for name, value in key_figures(record).items}
     assert items["Test AUROC"].endswith(f"n = {record['selection']['n_test']}")
     assert items["Test AUROC beside the signal"].startswith("0.812 ")
+    signal = "Best simpler signal, chosen on validation"
     assert all(
         "n = 31" in items[k]
-        for k in ("Test AUROC beside the signal", "Best simpler signal", "Probe minus signal")
+        for k in ("Test AUROC beside the signal", signal, "Probe minus signal")
     )
     said = " ".join(sentences(record))
     assert "On the 31 test answers that both score the probe has 0.812" in said
@@ -307,7 +310,9 @@ def test_p_and_interval_of_a_difference_never_contradict():
 
 
 def test_a_run_of_statements_names_no_judge_and_no_limit(common, monkeypatch):
-    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
+    monkeypatch.setattr(
+        "probebench.report.write.html.data_uri", lambda figure, scheme, narrow=False: ""
+    )
     record = common.record.plain()
     record["task"] |= {"kind": "statements", "judge": "aliases", "name": "facts"}
     for c in record["counts"].values():
@@ -337,7 +342,9 @@ def test_a_judge_is_named_where_it_was_asked(common):
 def test_limit_and_data_stand_in_every_view(common, monkeypatch):
     from probebench.record.shown.captions import caption
 
-    monkeypatch.setattr("probebench.report.write.html.data_uri", lambda figure, scheme: "")
+    monkeypatch.setattr(
+        "probebench.report.write.html.data_uri", lambda figure, scheme, narrow=False: ""
+    )
     record = common.record.plain()
     record["settings"] |= {"answers": None, "limit": 1200, "data": ["/a/b/one.jsonl", "two.csv"]}
     run = type(common)(common.folder, Record.from_plain(record))

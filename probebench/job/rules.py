@@ -1,5 +1,5 @@
-"""Checks of what is asked of a run: values that hang on a registry, looked up when they are needed,
-and what does not go together.
+"""Checks of what is asked of a run: values that depend on a registry, looked up when needed, and
+what does not go together.
 
 A rule is a function of the options that it is about, by name; it says why, or nothing.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from probebench.maps.colours import Scale, palette
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FEW = 6
+FEW = 12
 """Rows that all have a tick."""
 TITLE, CAPTION = 11, 6
 """Their sizes in points."""
@@ -37,18 +37,15 @@ def axes_of(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
-def colour_cells(
-    ax: Axes, matrix: pd.DataFrame, scale: Scale, label: str, colours: Any = None
-) -> None:
-    """The cells of a table in the colours of a scale, or others from its low to its high end; those
-    that are NaN grey."""
+def colour_cells(ax: Axes, matrix: pd.DataFrame, scale: Scale, label: str) -> None:
+    """The cells of a table in the colours of a scale; those that are NaN grey."""
     import seaborn as sns
 
     ax.set_facecolor(palette().absent)
     sns.heatmap(
         matrix.astype(float),
         ax=ax,
-        cmap=scale.colours if colours is None else colours,
+        cmap=scale.colours,
         vmin=scale.low,
         vmax=scale.high,
         cbar_kws={"label": label, "pad": 0.02},
@@ -70,9 +67,11 @@ def label_axes(ax: Axes, x: str, y: str, title: str, caption: str, lettered: boo
         beside = [other for other in figure.axes if other is not ax and _wide(other)]
         room = width * ax.get_position().width if beside else width - BESIDE
         lines = _wrapped(title, room, TITLE)
-        ax.set_title(lines, fontsize=TITLE, loc="left", pad=ABOVE if lettered else None)
+        pad = ABOVE if lettered else None
+        ax.set_title(lines, fontsize=TITLE, loc="left", pad=pad, parse_math=False)
     if caption:
-        figure.supxlabel(_wrapped(caption, width, CAPTION), fontsize=CAPTION, x=0.01, ha="left")
+        words = _wrapped(caption, width, CAPTION)
+        figure.supxlabel(words, fontsize=CAPTION, x=0.01, ha="left", parse_math=False)
     return ax
 
 
@@ -107,18 +106,30 @@ def two_digits(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 0.995 else f"{value:.1f}"
 
 
-def write(ax: Axes, at: tuple[float, float], text: str, size: float, ink: str) -> None:
-    """A few letters around a point, in points of type."""
-    ax.text(*at, text, ha="center", va="center", fontsize=size, color=ink)
+def write(
+    ax: Axes, at: tuple[float, float], text: str, size: float, ink: str, around: Any = None
+) -> None:
+    """A few letters around a point, in points of type; where lines cross them, in a rim of the
+    colour `around`."""
+    from matplotlib.patheffects import withStroke
+
+    rim = [] if around is None else [withStroke(linewidth=2, foreground=around)]
+    ax.text(*at, text, ha="center", va="center", fontsize=size, color=ink, path_effects=rim)
 
 
 def write_values(
-    ax: Axes, values: pd.DataFrame, ink: Callable[[float], str], size: float = 6.5
+    ax: Axes,
+    values: pd.DataFrame,
+    scale: Scale,
+    hatched: pd.DataFrame | None = None,
+    size: float = 6.5,
 ) -> None:
     """Two digits in each cell, dark on light and light on dark."""
     for (i, j), value in np.ndenumerate(values.to_numpy(dtype=float)):
         if np.isfinite(value):
-            write(ax, (j + 0.5, i + 0.5), two_digits(value), size, ink(value))
+            crossed = hatched is not None and bool(hatched.iat[i, j])
+            rim = scale.colour(value) if crossed else None
+            write(ax, (j + 0.5, i + 0.5), two_digits(value), size, scale.ink(value), rim)
 
 
 def hatch(ax: Axes, where: pd.DataFrame) -> None:

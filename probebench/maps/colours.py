@@ -4,7 +4,8 @@ and stronger away from it."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -40,9 +41,9 @@ class Palette:
     grey: str
     """Of what is not selected."""
     near: str
-    """What is written on colours near the middle."""
+    """What is written on the page's own colour, and on what is nearer to it."""
     far: str
-    """What is written on colours far from it."""
+    """What is written on the others."""
 
 
 LIGHT = Palette(
@@ -52,7 +53,7 @@ LIGHT = Palette(
     absent="#d0d0d0",
     pale="#9a9a9a",
     grey="#e4e4e4",
-    near="#333333",
+    near="#111111",
     far="#ffffff",
 )
 DARK = Palette(
@@ -62,7 +63,7 @@ DARK = Palette(
     absent="#454c54",
     pale="#7c848d",
     grey="#30363d",
-    near="#dfe3e7",
+    near="#f4f6f8",
     far="#14181d",
 )
 
@@ -101,6 +102,8 @@ class Scale:
     low: float
     high: float
     middle: float
+    amounts: bool = False
+    """Without a middle: from 0 on, in green."""
 
     @classmethod
     def of_aurocs(cls, matrix: pd.DataFrame, low: float | None, high: float | None) -> Self:
@@ -113,15 +116,17 @@ class Scale:
 
     @classmethod
     def around(
-        cls, matrix: pd.DataFrame, middle: float, low: float | None, high: float | None
+        cls, matrix: pd.DataFrame, middle: float | None, low: float | None, high: float | None
     ) -> Self:
-        """From the smallest to the largest value, the middle among them; or between ends of one's
-        own."""
-        values = matrix.to_numpy(dtype=float)
-        finite = values[np.isfinite(values)]
+        """From the smallest to the largest value, the middle among them, or 0 where they have none;
+        or between ends of one's own."""
+        values, amounts = matrix.to_numpy(dtype=float), middle is None
+        finite, middle = values[np.isfinite(values)], middle or 0.0
         low = float(np.min(finite, initial=middle)) if low is None else low
         high = float(np.max(finite, initial=middle)) if high is None else high
-        return cls(low, high, middle) if low < high else cls(low, low + NARROW, low)
+        if low >= high:
+            return cls(low, low + NARROW, low, amounts)
+        return cls(low, high, middle, amounts)
 
     @property
     def reach(self) -> float:
@@ -129,19 +134,48 @@ class Scale:
         return max(self.high - self.middle, self.middle - self.low)
 
     @property
-    def colours(self) -> Any:
+    def colours(self) -> Colormap:
         """From low to high: blue above the middle, and violet from the first value below it that is
-        printed as such, already pale violet there: in a ramp from white .48 would look like .50."""
-        from matplotlib.colors import ListedColormap
+        printed as such, already pale violet there: in a ramp from white .48 would look like .50;
+        amounts in green."""
+        return _colours(self, palette())
 
-        values = self.low + (self.high - self.low) * (np.arange(STEPS) + 0.5) / STEPS
-        away = (values - self.middle) / self.reach
-        above = ramp(palette().above)(np.maximum(away, 0))
-        below = ramp(palette().below)(PALE - (1 - PALE) * np.minimum(away, 0))
-        lower = values < self.middle - HALF_DIGIT
-        return ListedColormap(np.where(lower[:, None], below, above))
+    def colour(self, value: float) -> str:
+        """A value's own."""
+        from matplotlib.colors import to_hex
+
+        return str(to_hex(self.colours((value - self.low) / (self.high - self.low))))
 
     def ink(self, value: float) -> str:
-        """What is written on its colour."""
-        far = abs(value - self.middle) / self.reach > 0.55
-        return palette().far if far else palette().near
+        """What is written on its colour: of dark and light what stands out more."""
+        ground, inks = _luminance(self.colour(value)), (palette().near, palette().far)
+        return max(inks, key=lambda ink: _contrast(_luminance(ink), ground))
+
+
+@lru_cache(maxsize=8)
+def _colours(scale: Scale, look: Palette) -> Colormap:
+    from matplotlib.colors import ListedColormap
+
+    if scale.amounts:
+        return ramp(look.amounts)
+    values = scale.low + (scale.high - scale.low) * (np.arange(STEPS) + 0.5) / STEPS
+    away = (values - scale.middle) / scale.reach
+    above = ramp(look.above)(np.maximum(away, 0))
+    below = ramp(look.below)(PALE - (1 - PALE) * np.minimum(away, 0))
+    lower = values < scale.middle - HALF_DIGIT
+    return ListedColormap(np.where(lower[:, None], below, above))
+
+
+@cache
+def _luminance(colour: str) -> float:
+    """Relative luminance of a colour, 0 to 1 (WCAG 2)."""
+    from matplotlib.colors import to_rgb
+
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))
+
+
+def _contrast(one: float, other: float) -> float:
+    """Ratio of two luminances, 1 to 21 (WCAG 2)."""
+    high, low = max(one, other), min(one, other)
+    return (high + 0.05) / (low + 0.05)

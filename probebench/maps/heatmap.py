@@ -28,7 +28,7 @@ from probebench.maps.axes import (
     write,
     write_values,
 )
-from probebench.maps.colours import BLUE, CHANCE, RED, SELECTED, Scale, palette, ramp
+from probebench.maps.colours import BLUE, CHANCE, RED, SELECTED, Scale, palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,22 +98,22 @@ def plot_positions(
     scale = Scale.of_aurocs(matrix, vmin, vmax)
     ax = axes_of(ax, _size(matrix, 0.46, 0.22, 2.2))
     colour_cells(ax, matrix, scale, label)
+    if hatched is not None:
+        hatched = hatched.reindex(index=matrix.index, columns=matrix.columns, fill_value=False)
+        hatch(ax, hatched)
     if numbered(matrix):
-        write_values(ax, matrix, scale.ink)
+        write_values(ax, matrix, scale, hatched)
     layer_ticks(ax, matrix.index, every=2)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     mark_columns(ax, list(matrix.columns), pale, letters or {})
     _part(ax, matrix)
-    if hatched is not None:
-        hatch(ax, hatched.reindex(index=matrix.index, columns=matrix.columns, fill_value=False))
     places = {
         (layer, name): (j, i)
         for i, layer in enumerate(matrix.index)
         for j, name in enumerate(matrix.columns)
     }
-    for cell in flagged:
-        if cell in places:
-            flag(ax, places[cell], scale.ink(float(matrix.at[cell])))
+    for cell in (cell for cell in flagged if cell in places):
+        flag(ax, places[cell], scale.ink(float(matrix.at[cell])))
     if selected in places:
         frame(ax, places[selected], SELECTED, 2.2)
     _beside(ax, matrix, best, scale, places[selected][1] if selected in places else None)
@@ -164,12 +164,12 @@ def plot_components(
     scale = (
         Scale.of_aurocs(matrix, vmin, vmax)
         if middle == CHANCE
-        else Scale.around(matrix, middle or 0.0, vmin, vmax)
+        else Scale.around(matrix, middle, vmin, vmax)
     )
     ax = axes_of(ax, _size(matrix, 0.72, 0.2, 2.4))
-    colour_cells(ax, matrix, scale, label, ramp(palette().amounts) if middle is None else None)
+    colour_cells(ax, matrix, scale, label)
     if numbered(matrix):
-        write_values(ax, matrix, scale.ink)
+        write_values(ax, matrix, scale)
     layer_ticks(ax, matrix.index, every=3)
     names = [
         f"{name}\n{widths[name]}" if widths and name in widths else str(name)
@@ -215,7 +215,16 @@ def plot_sublayers(
         write(ax, (x + 0.5, y + (0.34 if there else 0.5)), str(row.sublayer), 7.5, ink)
         if there:
             write(ax, (x + 0.5, y + 0.72), two_digits(row.auroc), 6, ink)
-    key = ((BLUE, "MLP, selected"), (RED, "attention, selected"), (grey, "not selected"))
+    chosen = strip.selected.astype(bool)
+    key = [
+        (colour, words)
+        for colour, words, there in (
+            (BLUE, "MLP, selected", (chosen & (strip.kind == "MLP")).any()),
+            (RED, "attention, selected", (chosen & (strip.kind == "ATT")).any()),
+            (grey, "not selected", not chosen.all()),
+        )
+        if there
+    ]
     ax.legend(
         handles=[plt.Rectangle((0, 0), 1, 1, facecolor=c, label=words) for c, words in key],
         loc="upper right",
@@ -263,7 +272,7 @@ def plot_transfer(
     n = max(matrix.shape)
     ax = axes_of(ax, (2.8 + 0.62 * n, 2.2 + 0.55 * n))
     colour_cells(ax, matrix, scale, label)
-    write_values(ax, matrix, scale.ink, size=8)
+    write_values(ax, matrix, scale, size=8)
     for i, name in enumerate(matrix.index):
         if name in matrix.columns:
             at = list(matrix.columns).index(name), i

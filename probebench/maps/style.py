@@ -49,7 +49,13 @@ def style(name: str) -> Iterator[None]:
     if name not in STYLES:
         raise UnknownNameError("style", name, STYLES)
     with plt.rc_context(
-        {**STYLES[name], "svg.hashsalt": "probebench", "svg.fonttype": "none", "pdf.fonttype": 42}
+        {
+            **STYLES[name],
+            "svg.hashsalt": "probebench",
+            "svg.fonttype": "none",
+            "pdf.fonttype": 42,
+            "text.parse_math": False,  # a name with dollar signs is a name
+        }
     ):
         yield
 

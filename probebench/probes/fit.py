@@ -177,7 +177,7 @@ def fit_cells(job: Job, cells: Sequence[Cell]) -> Iterator[CellFit]:
     """Fit many cells; results in the order of `cells`.
 
     Cells of one site and layer whose vectors are the same in every example are fitted once: the
-    shuffles too hang on nothing but the seed and the examples that are there.
+    shuffles too depend on nothing but the seed and the examples that are there.
     """
     alike = {at: job.reader.alike(at[1], at[0]) for at in {(c.site, c.layer) for c in cells}}
     seen: dict[tuple[str, int, str], Cell] = {}

@@ -115,8 +115,8 @@ def agreement_words(record: Record, target: str) -> str:
         if a.target == target:
             below = "" if a.ranks else f", below the {found.bar:g} from which estimates count"
             return (
-                f"Rank correlation with what replacing them changes {number(a.spearman, 2)} "
-                f"{interval(a.spearman_95, 2)}, {a.n_components} components of layers, n = {a.n} "
-                f"answers{below}."
+                f"Held against what replacing them really changes: rank correlation "
+                f"{number(a.spearman, 2)} {interval(a.spearman_95, 2)} over {a.n_components} "
+                f"components of layers, n = {a.n} answers{below}."
             )
     return ""

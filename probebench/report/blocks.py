@@ -104,6 +104,10 @@ class Figure:
     """Draws it into a new figure."""
     wide: bool = False
     """True where a phone must scroll sideways to read it."""
+    title: str = ""
+    """Before the caption, where several pictures stand together."""
+    narrow: Callable[[], Axes] | None = None
+    """Draws what a phone shows instead."""
 
 
 @dataclass(frozen=True, slots=True)

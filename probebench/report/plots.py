@@ -22,10 +22,18 @@ LABEL = 46
 INK = {"publication": "#2f6fb3", "screen": "#7db4e8"}
 
 
-def plot_detectors(rows: Sequence[DetectorFacts], ax: Axes | None = None) -> Axes:
+def plot_detectors(
+    rows: Sequence[DetectorFacts], ax: Axes | None = None, *, narrow: bool = False
+) -> Axes:
     """One point and interval per detector, the first, which is the selected probe, in orange; the
-    highest at the top."""
-    ax = axes_of(ax, (8.8, 0.8 + 0.22 * len(rows)))
+    highest at the top.
+
+    Args:
+        rows: the probe's first.
+        ax: where to draw; a new figure when None.
+        narrow: for a phone: names above the intervals, not beside them.
+    """
+    ax = axes_of(ax, (3.9, 0.8 + 0.36 * len(rows)) if narrow else (8.8, 0.8 + 0.22 * len(rows)))
     ink, probe = _ink(), rows[0].name if rows else ""
     rows = sorted(rows, key=lambda d: -d.auroc)
     for y, d in enumerate(rows):
@@ -35,8 +43,15 @@ def plot_detectors(rows: Sequence[DetectorFacts], ax: Axes | None = None) -> Axe
             ax.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
         ax.plot([d.auroc], [y], "o", color=colour, markersize=4.5)
     ax.axvline(0.5, color=GRID, linewidth=0.8, linestyle=":")
-    ax.set_yticks(range(len(rows)), [_tick(d.label) for d in rows])
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+    if narrow:
+        ax.set_yticks([])
+        for y, d in enumerate(rows):
+            place = {"transform": ax.get_yaxis_transform(), "fontsize": 7.5}
+            ax.text(0, y - 0.42, _tick(d.label), va="center", **place)
+        ax.set_ylim(len(rows) - 0.4, -0.9)
+    else:
+        ax.set_yticks(range(len(rows)), [_tick(d.label) for d in rows])
+        ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("Test AUROC")
     return _calm(ax, "x")
 

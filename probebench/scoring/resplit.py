@@ -1,5 +1,5 @@
-"""What hangs on the split: the cell that another split selects, the spread over several splits, and
-one number from folds that test every example once."""
+"""What depends on the split: the cell that another split selects, the spread over several splits,
+and one number from folds that test every example once."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def learning_curve(
 
     Returns:
         The record's `learning_curve`. The interval of a mean is over orders (Student's t) and says
-        how much hangs on which examples were drawn; that of all examples is the cluster bootstrap
+        how much depends on which examples were drawn; that of all examples is the cluster bootstrap
         of the test split.
     """
     here = _Cell(job, chosen.cell)

@@ -49,7 +49,7 @@ def label_noise(
     decisions and those of the same cell fitted again to the second labels (C by validation, under
     the second labels too), each scored under either.
 
-    With labels of the second judge taken as true and errors of the first that do not hang on the
+    With labels of the second judge taken as true and errors of the first that do not depend on the
     decision given the truth, AUROC_first - 1/2 = (1 - a - b) (AUROC_second - 1/2), where a is the
     share of wrong answers among those labelled correct and b the share of correct ones among those
     labelled wrong (Menon et al. 2015, "Learning from corrupted binary labels via class-probability

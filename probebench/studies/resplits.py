@@ -1,4 +1,4 @@
-"""What hangs on the split: other splits of the same examples, and folds that test each example
+"""What depends on the split: other splits of the same examples, and folds that test each example
 once. Only probes are fitted again, to true labels."""
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _seeds(plan: Plan) -> range:
 @study(
     "resplits",
     asked=lambda plan: plan.beside.repeat_splits > 0,
-    title="What hangs on the split",
+    title="What depends on the split",
     unasked="Other splits of the same examples: ask for them with --repeat-splits 20.",
 )
 def _resplits(run: Scored) -> dict[str, Any] | None:
@@ -203,6 +203,6 @@ def _unlike_others(run: Concern) -> Iterator[str]:
     if found.own_cell < over.n / 2:
         first = found.selected[0]
         yield (
-            f"Which cell is selected hangs on the split: this run's in {found.own_cell} of "
+            f"Which cell is selected depends on the split: this run's in {found.own_cell} of "
             f"{over.n} others, layer {first.layer}, {first.position} in {first.times}."
         )

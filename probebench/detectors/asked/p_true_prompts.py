@@ -63,7 +63,7 @@ def letter_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], 
     counted.
 
     Tokenizers write a letter differently after a space, a newline or a bracket, and which of them a
-    model prefers hangs on what its prompt ends in; the probabilities of all are added up.
+    model prefers depends on what its prompt ends in; the probabilities of all are added up.
     """
     texts = tokenizer.batch_decode(
         [[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False

@@ -1,9 +1,9 @@
 """Drawn answers: each token taken with the probability that the model gives it, by a number of its
 own.
 
-The number of a token hangs on the seed, the prompt's name, which of its answers it is in and where
-it stands there, and on nothing else: the same answers come whatever shares their batch, whatever
-was drawn before, and in whatever order.
+The number of a token depends on the seed, the prompt's name, which of its answers it is in and
+where it stands there, and on nothing else: the same answers come whatever shares their batch,
+whatever was drawn before, and in whatever order.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Drawing:
         the distribution function first exceeds it. Where it falls beyond them, the largest sum of
         logit and Gumbel noise of all others is drawn (Gumbel 1954), whose noise follows from the
         number: among many tokens that are rarer than the error of a pass, the last bits of logits,
-        which hang on the batch, would move the distribution function past it.
+        which depend on the batch, would move the distribution function past it.
 
         Args:
             logits: (row, vocabulary); -inf is a token that cannot come.
@@ -113,7 +113,7 @@ def gumbel(number: float, size: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """How answers to some prompts are drawn, with the names that their numbers hang on."""
+    """How answers to some prompts are drawn, with the names that their numbers depend on."""
 
     how: Drawing
     names: Sequence[str]

@@ -1,4 +1,4 @@
-"""Parts of the record that say what hangs on the split: other splits of the same examples, and
+"""Parts of the record that say what depends on the split: other splits of the same examples, and
 folds that test each example once."""
 
 from __future__ import annotations

@@ -73,14 +73,21 @@ def marked_words(best: TestedCell) -> str:
     )
 
 
-def chance_words(record: Record, site: str) -> list[str]:
+def chance_words(record: Record, site: str, *, whole: bool) -> list[str]:
     """How often shuffled labels make a map whose best cell is as high; nothing of a map that was
-    not held against them."""
+    not held against them.
+
+    Args:
+        record: of the run.
+        site: of the map.
+        whole: are all of its cells shown?
+    """
     found = record.controls.permutation
     if found.site != site or found.max_statistic_p is None:
         return []
     p = p_words(found.max_statistic_p)
-    return [f"Best cell against the best of {found.shuffles:,} maps of shuffled labels: {p}."]
+    best = "Best cell" if whole else "Best cell of the whole map"
+    return [f"{best} against the best of {found.shuffles:,} maps of shuffled labels: {p}."]
 
 
 def smallest_words(record: Record, shown: pd.DataFrame) -> list[str]:

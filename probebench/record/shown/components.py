@@ -38,8 +38,8 @@ from probebench.text import extremes
 
 SCORES = ("auroc", *EFFECTS)
 PATHS = (
-    "One path each: attn.v and attn.o; mlp.up, mlp.gate and mlp.down. Columns do not add up: no "
-    "shares."
+    "attn.v and attn.o lie on one path, and so do mlp.up, mlp.gate and mlp.down: what one does the "
+    "other does too, so the numbers of a layer are no shares of a whole."
 )
 SEE = "What replacing them changes: --score ablation."
 

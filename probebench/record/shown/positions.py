@@ -31,6 +31,7 @@ from probebench.record.tables import (
     narrowed,
     same_token_letters,
 )
+from probebench.record.words import terms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,18 +79,15 @@ def shown_positions(
     if not numbered(matrix):
         validation = cell_table(record, scores, site, "value", "validation")
         best = best_of_layers(matrix.drop(columns=pale), validation)
-    marked, own = record.sites[site].best, cells(scores)[lambda t: t.site == site]
     lines = {
-        f"Test AUROC of one {probe_words(record)} per layer (down) and position (across), site "
-        f"{site}, {n_words(record, own)}.": True,
-        "No cell could be fitted." if marked is None else marked_words(marked): True,
-        **dict.fromkeys(chance_words(record, site), True),
+        **_whats_read(record, scores, site, matrix, whole=matrix.shape == q.shape),
         "Grey: no such token in enough answers.": matrix.isna().to_numpy().any(),
         VIOLET: below_chance(matrix),
         f"Hatched: not above shuffled labels at a false-discovery rate of {FDR:.0%}.": hatch,
         f"!: {len(stuck)} fits that did not converge.": len(stuck),
         "Pale names: too few validation answers have the token; never selected.": pale,
-        f"One letter above: one token in at least {SAME:.0%} of the answers.": letters,
+        f"Columns with one letter above them: one and the same token in at least {SAME:.0%} of the "
+        f"{terms(record).what}.": letters,
         BEST.format("position"): best is not None,
     }
     return ShownPositions(
@@ -101,3 +99,23 @@ def shown_positions(
         ~(narrowed(q, layers, positions) <= FDR) & matrix.notna() if hatch else None,
         best,
     )
+
+
+def _whats_read(
+    record: Record, scores: pd.DataFrame, site: str, matrix: pd.DataFrame, *, whole: bool
+) -> dict[str, bool]:
+    """The first lines of a caption, and whether each is of something on the map: numbers of
+    examples of the cells shown, the selected cell, the map against shuffled labels."""
+    best = record.sites[site].best
+    layers, positions = list(matrix.index), list(matrix.columns)
+    own = cells(scores)[
+        lambda t: (t.site == site) & t.layer.isin(layers) & t.position.isin(positions)
+    ]
+    shown = best is not None and best.layer in layers and best.position in positions
+    return {
+        f"Test AUROC of one {probe_words(record)} per layer (down) and position (across), site "
+        f"{site}, {n_words(record, own)}.": True,
+        "No cell could be fitted.": best is None,
+        "" if best is None else marked_words(best): shown,
+        **dict.fromkeys(chance_words(record, site, whole=whole), True),
+    }

@@ -202,4 +202,5 @@ def detectors_figure(record: Record) -> Figure:
         f"{terms(record).what}, the highest first; orange is the selected probe, the line at 0.5 "
         "is chance."
     )
-    return Figure(caption, alt, partial(plot_detectors, rows), wide=True)
+    narrow = partial(plot_detectors, rows, narrow=True)
+    return Figure(caption, alt, partial(plot_detectors, rows), narrow=narrow)

@@ -112,7 +112,7 @@ def key_figures(record: Record) -> Facts:
             )
         items += [
             (
-                "Best simpler signal",
+                "Best simpler signal, chosen on validation",
                 f"{number(h.signal['auroc'])} {interval(h.signal['auroc_95'])}{both}: "
                 f"{h.signal['label']}",
             ),

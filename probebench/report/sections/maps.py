@@ -47,7 +47,7 @@ def positions_figure(run: Run) -> tuple[Figure, Table]:
     plot = partial(run.plot, "positions", site=s.site, title="", caption="")
     title = f"Test AUROC by layer and position, site {s.site}"
     table = matrix_table(shown.matrix, "map", title, "Layer")
-    return Figure(caption, alt, plot, wide=True), table
+    return Figure(caption, alt, plot, wide=True, title=title), table
 
 
 def _one_line(caption: str) -> str:
@@ -71,8 +71,8 @@ def _components(run: Run, position: str) -> tuple[Figure, Table]:
     shown = shown_components(run.record, run.scores, position)
     alt = f"Heatmap of test AUROC, {spread(shown.matrix, 'layer', 'component')}"
     plot = partial(run.plot, "components", title="", caption="")
-    figure = Figure(_one_line(shown.caption), alt, plot, wide=True)
     title = f"Test AUROC by layer and component at {position}"
+    figure = Figure(_one_line(shown.caption), alt, plot, wide=True, title=title)
     return figure, matrix_table(shown.matrix, "components", title, "Layer")
 
 
@@ -88,6 +88,7 @@ def _sublayers(run: Run, position: str) -> tuple[Figure, Table]:
         f"Strip of {len(strip)} sublayers; selected, with test AUROC: {chosen}.",
         partial(run.plot, "sublayers", title="", caption=""),
         wide=True,
+        title="Sublayers by their outputs",
     )
     columns = (
         Column("Sublayer"),
@@ -125,6 +126,7 @@ def _attribution(run: Run, target: str) -> tuple[Figure, Table]:
         f"Heatmap of {score}, {spread(shown.matrix, 'layer', 'component')}",
         partial(run.plot, "components", score=score, target=target, title="", caption=""),
         wide=True,
+        title=title,
     )
     return figure, matrix_table(shown.matrix, f"attribution-{target}", title, "Layer")
 

@@ -17,7 +17,8 @@ def controls_blocks(record: Record) -> list[Block]:
             (
                 (
                     "Selectivity of the selected cell",
-                    f"{selectivity} (its AUROC minus that of shuffled labels)",
+                    f"{selectivity} (its AUROC minus the mean of its {p.shuffles:,} fits to "
+                    "shuffled labels)",
                 ),
                 ("p of the selected cell", f"{p_value(s.p)}, false-discovery rate {p_value(s.q)}"),
                 (

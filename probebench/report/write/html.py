@@ -55,18 +55,19 @@ def to_html(report: Report) -> str:
     )
 
 
-def data_uri(figure: Figure, scheme: str) -> str:
+def data_uri(figure: Figure, scheme: str, narrow: bool = False) -> str:
     """A figure as an SVG in an address of its own; the same bytes for the same numbers.
 
     Args:
         figure: what to draw.
         scheme: `light` or `dark`.
+        narrow: draw what a phone shows.
     """
     import matplotlib.pyplot as plt
 
     buffer = io.StringIO()
     with look(STYLES[scheme]):
-        ax = figure.plot()
+        ax = figure.narrow() if narrow and figure.narrow else figure.plot()
         whole = ax.get_figure(root=True)
         assert whole is not None  # a figure is always drawn on one
         whole.savefig(

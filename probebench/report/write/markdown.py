@@ -57,7 +57,8 @@ def _block(block: Block, level: int) -> Iterator[str]:
     elif isinstance(block, Table):
         yield from _table(block)
     elif isinstance(block, Figure):
-        yield from (f"*Figure.* {escape(block.caption)} {escape(block.alt)}", "")
+        title = f"{escape(block.title)}. " if block.title else ""
+        yield from (f"*Figure.* {title}{escape(block.caption)} {escape(block.alt)}", "")
     elif isinstance(block, Code):
         fence = "`" * max(
             3, 1 + max((len(run) for run in re.findall(r"`+", block.text)), default=0)

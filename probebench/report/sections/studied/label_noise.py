@@ -71,5 +71,5 @@ def _agreement(facts: LabelNoise, words: Terms) -> list[tuple[str, str]]:
             f"{right.capitalize()} among those labelled {wrong}",
             percent(a.correct_among_labelled_wrong),
         ),
-        ("AUROC without such noise", f"{without}, if errors do not hang on the decision"),
+        ("AUROC without such noise", f"{without}, if errors do not depend on the decision"),
     ]

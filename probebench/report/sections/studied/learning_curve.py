@@ -32,7 +32,7 @@ def learning_blocks(record: Record) -> list[Block]:
     caption = (
         f"Test AUROC at {where} when the probe is trained on fewer examples, C chosen on "
         f"validation each time; n = {facts.n_test:,}. Means over random orders of the groups; the "
-        "band says how much hangs on which examples were drawn, at the last point it is that of "
+        "band says how much depends on which examples were drawn, at the last point it is that of "
         "the test split."
     )
     columns = (

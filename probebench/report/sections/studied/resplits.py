@@ -1,4 +1,4 @@
-"""What hangs on the split."""
+"""What depends on the split."""
 
 from __future__ import annotations
 
