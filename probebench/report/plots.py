@@ -47,7 +47,7 @@ def plot_detectors(
         ax.set_yticks([])
         for y, d in enumerate(rows):
             place = {"transform": ax.get_yaxis_transform(), "fontsize": 7.5}
-            ax.text(0, y - 0.42, _tick(d.label), va="center", **place)
+            ax.text(0.01, y - 0.42, _tick(d.label), va="center", **place)
         ax.set_ylim(len(rows) - 0.4, -0.9)
     else:
         ax.set_yticks(range(len(rows)), [_tick(d.label) for d in rows])
