@@ -507,6 +507,19 @@ def test_files_of_another_kind(model_folder, tmp_path, fields, message):
         find(path)
 
 
+def test_fewer_blocks_than_weights(made, tmp_path):
+    """transformers would take the first ones and drop the last without a word."""
+    path = tmp_path / "short.gguf"
+    content = made().read_bytes()
+    at = content.index(b"llama.block_count") + len(b"llama.block_count") + 4
+    assert content[at : at + 4] == struct.pack("<I", 3)
+    path.write_bytes(content[:at] + struct.pack("<I", 2) + content[at + 4 :])
+    with pytest.raises(
+        BadFileError, match=r"says that it has 2 blocks, and holds weights of 3, 'blk\.2\."
+    ):
+        find(path)
+
+
 def test_an_architecture_that_transformers_does_not_read(made, tmp_path):
     path = tmp_path / "new.gguf"
     content = made().read_bytes()

@@ -157,6 +157,75 @@ def test_no_weight_is_ever_random(changed, lines, message):
         load_model(handle)
 
 
+def add(folder, **weights):
+    """More weights in a checkpoint, `__` in place of dots."""
+    path = folder / "model.safetensors"
+    more = {name.replace("__", "."): torch.ones(shape) for name, shape in weights.items()}
+    save_file(load_file(path) | more, path, metadata={"format": "pt"})
+
+
+def test_a_config_of_fewer_blocks_than_the_weights_is_refused(changed):
+    """transformers takes the first blocks and drops the others: another model, without a word."""
+    handle = find(changed(num_hidden_layers=2))
+    with pytest.raises(
+        UsageError,
+        match="asks for 2 blocks, and its checkpoint has weights of 3, the first without a place "
+        "'model.layers.2.input_layernorm.weight'.*do not belong together",
+    ):
+        load_model(handle)
+
+
+def test_fewer_blocks_of_weights_saved_without_their_head(changed):
+    from transformers import AutoModel
+
+    folder = changed(tie_word_embeddings=True)
+    AutoModel.from_pretrained(folder).save_pretrained(folder)
+    names = list(load_file(folder / "model.safetensors"))
+    assert "layers.2.input_layernorm.weight" in names
+    config = json.loads((folder / "config.json").read_text())
+    lines = {"num_hidden_layers": 2, "architectures": ["LlamaForCausalLM"]}
+    (folder / "config.json").write_text(json.dumps(config | lines))
+    with pytest.raises(UsageError, match="weights of 3, the first .* 'layers.2.input_layernorm"):
+        load_model(find(folder))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model__layers__1__self_attn__q_proj__bias", "model__layers__1__self_attn__q_norm__weight"],
+)
+def test_a_weight_that_a_block_has_no_place_for_is_refused(changed, name):
+    folder = changed()
+    add(folder, **{name: 8})
+    with pytest.raises(
+        UsageError,
+        match=f"1 weights of the blocks of .* have no place in LlamaForCausalLM, the first "
+        f"'{name.replace('__', '.')}'",
+    ):
+        load_model(find(folder))
+
+
+def test_what_is_left_over_without_harm_is_passed_over(changed, loaded):
+    """Buffers of early versions, towers and heads that are not used here, and blocks that foretell
+    the token after the next, as DeepSeek-V3, GLM and Qwen3-Next have them."""
+    folder = changed()
+    add(
+        folder,
+        model__layers__1__self_attn__rotary_emb__inv_freq=4,
+        model__layers__1__self_attn__bias=4,
+        model__layers__3__eh_proj__weight=4,
+        model__layers__3__self_attn__q_proj__weight=4,
+        model__layers__3__shared_head__norm__weight=4,
+        mtp__layers__0__self_attn__q_proj__weight=4,
+        vision_tower__encoder__layers__25__self_attn__q_proj__weight=4,
+        visual__model__layers__9__q_proj__weight=4,
+        v_head__summary__weight=4,
+        score__weight=4,
+    )
+    np.testing.assert_array_equal(
+        states(load_model(find(folder)))["resid"], states(loaded("llama"))["resid"]
+    )
+
+
 def test_weights_that_cannot_be_read_are_one_clear_line(changed):
     folder = changed()
     handle = find(folder)

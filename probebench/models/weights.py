@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from probebench.models.checkpoints import gguf_model
-from probebench.models.checkpoints.folders import Checkpoint, check_loaded
+from probebench.models.checkpoints.folders import Checkpoint
+from probebench.models.checkpoints.loaded import check_loaded
 from probebench.models.handles import ModelHandle
 from probebench.models.optional import need
 
@@ -50,7 +51,7 @@ def read_weights(handle: ModelHandle, found: Checkpoint) -> PreTrainedModel:
             **where,
             **options,
         )
-    check_loaded(spec.name, model, facts)
+    check_loaded(spec.name, model, facts, identity.n_layers)
     return model
 
 

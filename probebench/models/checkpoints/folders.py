@@ -16,7 +16,6 @@ from probebench.models.checkpoints.files import CONFIG, check_pointers, check_we
 from probebench.models.checkpoints.origin import Origin, unreadable
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedTokenizerBase
 
 VOCABULARIES = (
@@ -235,28 +234,3 @@ class Checkpoint(Origin):
             ids = getattr(holder, "eos_token_id", None)
             found.update([ids] if isinstance(ids, int) else ids or [])
         return frozenset(i for i in found if i >= 0)  # some configs write -1 for none
-
-
-def check_loaded(name: str, model: torch.nn.Module, facts: dict[str, Any]) -> None:
-    """Complain where transformers would go on with random numbers in place of weights.
-
-    Args:
-        name: the model, for messages.
-        model: what was loaded.
-        facts: transformers' loading information.
-
-    Raises:
-        UsageError: weights that are missing, or of another shape.
-    """
-    # poolers are never run here
-    missing = sorted(key for key in facts["missing_keys"] if "pooler" not in key)
-    for keys, what in (
-        (missing, "are missing"),
-        (sorted(k[0] for k in facts["mismatched_keys"]), "have another shape"),
-    ):
-        if keys:
-            raise UsageError(
-                f"{len(keys)} weights that {type(model).__name__} needs {what} in the checkpoint "
-                f"{name!r}, the first {keys[0]!r}. "
-                f"Its config.json is not that of its weights, or it has no language-model head."
-            )
