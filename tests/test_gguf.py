@@ -507,6 +507,19 @@ def test_files_of_another_kind(model_folder, tmp_path, fields, message):
         find(path)
 
 
+@pytest.mark.parametrize("kind", ["F32", "Q8_0"])
+@pytest.mark.parametrize("share", [0.9, 0.3])
+def test_a_file_of_full_size_that_was_never_filled(made, tmp_path, kind, share):
+    content = made(kind).read_bytes()
+    size = len(content) - read_header(made(kind)).data
+    path = tmp_path / "blank.gguf"
+    path.write_bytes(content[: -int(size * share)] + bytes(int(size * share)))
+    with pytest.raises(
+        BadFileError, match=r"blank.gguf has its full size, but a part of it was never written: '"
+    ):
+        find(path)
+
+
 def test_fewer_blocks_than_weights(made, tmp_path):
     """transformers would take the first ones and drop the last without a word."""
     path = tmp_path / "short.gguf"

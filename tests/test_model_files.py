@@ -5,7 +5,9 @@ import json
 import shutil
 
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, ProbebenchError, UsageError
@@ -125,6 +127,81 @@ def test_what_is_no_weight_file(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(BadFileError, match=message):
         check_safetensors(path)
+
+
+# -- files of full size that were never filled ----------------------------------------------------
+
+
+def blank(path, share):
+    """A file whose last part, of so much of its size, was never written."""
+    content = path.read_bytes()
+    kept = int(len(content) * (1 - share))
+    path.write_bytes(content[:kept] + bytes(len(content) - kept))
+
+
+@pytest.mark.parametrize("share", [0.95, 0.5, 0.2, 0.05])
+def test_a_weight_file_that_was_never_filled_to_its_end(folder, share):
+    blank(folder / "model.safetensors", share)
+    with pytest.raises(
+        BadFileError,
+        match=r"model.safetensors has its full size, but a part of it was never written: "
+        r"'model\.\S+' \(\d+ x \d+\) has .*zero.* did not finish; get it again",
+    ):
+        find(folder)
+
+
+def test_a_shard_with_a_hole_in_its_midst(shards):
+    """As a download in several streams leaves it."""
+    for path in sorted(shards.glob("*.safetensors")):
+        tensors = load_file(path)
+        names = sorted(name for name in tensors if "gate_proj" in name or "up_proj" in name)
+        if len(names) == 2:
+            break
+    for name in names:
+        tensors[name].zero_()
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(
+        BadFileError, match=f"{path.name} has its full size, .*'{names[0]}' .*nothing but zeros"
+    ):
+        find(shards)
+
+
+def test_zeros_that_are_meant(folder):
+    """Biases, norms kept as their distance from one, and blocks that were added to a trained
+    model and do nothing yet."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for name, values in tensors.items():
+        if values.ndim == 1 or ".2.self_attn.o_proj" in name or ".2.mlp.down_proj" in name:
+            values.zero_()
+    tensors["model.norm.weight"].zero_()
+    last = {"zz.bias": torch.zeros(400, 32), "zz.qzeros": torch.zeros(400, 32, dtype=torch.int32)}
+    save_file(tensors | last, path, metadata={"format": "pt"})
+    assert find(folder).identity.n_layers == 3
+
+
+@pytest.mark.parametrize(("first", "whole"), [(1.0, True), (0.0, False)])
+def test_an_adapter_that_is_not_trained_is_whole(tmp_path, first, whole):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    names = [f"base_model.model.model.layers.{k}.self_attn.q_proj.lora_" for k in range(3)]
+    tensors = {f"{name}A.weight": torch.full((8, 256), first) for name in names}
+    tensors |= {f"{name}B.weight": torch.zeros(256, 8) for name in names}
+    save_file(tensors, tmp_path / "adapter_model.safetensors", metadata={"format": "pt"})
+    if whole:
+        assert find_adapter(str(tmp_path)).base is None
+        return
+    with pytest.raises(BadFileError, match=r"'base_model\S+lora_A.weight' .* nothing but zeros"):
+        find_adapter(str(tmp_path))
+
+
+def test_pickled_weights_that_are_cut_off_are_called_so(folder):
+    torch.save({"a": torch.ones(100)}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UsageError, match="pickled weights only"):
+        find(folder)
+    blank(folder / "pytorch_model.bin", 0.3)
+    with pytest.raises(BadFileError, match="pytorch_model.bin is cut off, or its end was never"):
+        find(folder)
 
 
 def test_half_a_tokenizer_names_its_file(folder):

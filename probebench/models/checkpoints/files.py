@@ -8,10 +8,12 @@ a download that was stopped leaves the beginning of a file. Both look like a mod
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UsageError
+from probebench.models.checkpoints.zeros import Span, check_written
 from probebench.text import listed
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.safetensors"
@@ -82,7 +84,10 @@ def check_weights(folder: Path) -> None:
             f"{folder} holds {', '.join(parts[:3])}, but neither {WEIGHTS} nor {INDEX}, which says "
             "what is where."
         )
-    if any(path.suffix in (".bin", ".pt", ".pth") for path in folder.iterdir()):
+    pickled = sorted(p for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
+    for path in filter(Path.is_file, pickled):
+        _check_zip(path)
+    if pickled:
         raise UsageError(
             f"{folder} holds pickled weights only (.bin), which may run code when they are read; "
             "only safetensors are. To convert weights that you trust: "
@@ -95,11 +100,11 @@ def check_weights(folder: Path) -> None:
 
 
 def check_safetensors(path: Path) -> None:
-    """Complain about a safetensors file that does not have the bytes its own header speaks of; no
-    tensor is read.
+    """Complain about a safetensors file that does not have the bytes its own header speaks of, or
+    has zeros in their place; of each tensor a few bytes are read.
 
     Raises:
-        BadFileError: it is empty, cut off, or no such file.
+        BadFileError: it is empty, cut off, not filled, or no such file.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -117,16 +122,8 @@ def check_safetensors(path: Path) -> None:
                 f"{path} is cut off: it has {size:,} bytes, and its header alone {8 + n:,}. Get it "
                 "again."
             )
-        try:
-            header = json.loads(file.read(n))
-            ends = [
-                entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"
-            ]
-            whole = 8 + n + max(ends, default=0)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise BadFileError(
-                f"{path} is no safetensors file: its header is not a list of tensors. Get it again."
-            ) from None
+        spans = _spans(path, file.read(n), 8 + n)
+    whole = max((span.last for span in spans), default=8 + n)
     if size < whole:
         raise BadFileError(
             f"{path} is cut off: it has {size:,} of {whole:,} bytes. Its download did not finish; "
@@ -136,6 +133,32 @@ def check_safetensors(path: Path) -> None:
         raise BadFileError(
             f"{path} has {size:,} bytes, and its header speaks of {whole:,}. Get it again."
         )
+    check_written(path, spans)
+
+
+def _check_zip(path: Path) -> None:
+    """Complain about pickled weights that are not all there: no conversion would read them."""
+    with path.open("rb") as file:
+        begins = file.read(2)
+    if begins == b"PK" and not zipfile.is_zipfile(path):  # its table stands at the end
+        raise BadFileError(
+            f"{path} is cut off, or its end was never written: its download did not finish. Get it "
+            "again, best as safetensors."
+        )
+
+
+def _spans(path: Path, header: bytes, data: int) -> list[Span]:
+    """Where the tensors are, by the header of a safetensors file."""
+    try:
+        entries = {k: v for k, v in json.loads(header).items() if k != "__metadata__"}
+        return [
+            Span(name, tuple(v["shape"]), *(data + at for at in v["data_offsets"]))
+            for name, v in entries.items()
+        ]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise BadFileError(
+            f"{path} is no safetensors file: its header is not a list of tensors. Get it again."
+        ) from None
 
 
 def check_json(folder: Path) -> None:

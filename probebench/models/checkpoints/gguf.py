@@ -19,6 +19,7 @@ from probebench.errors import BadFileError, UsageError
 from probebench.models.checkpoints.files import is_pointer
 from probebench.models.checkpoints.gguf_header import Cursor
 from probebench.models.checkpoints.gguf_header import Header as Header
+from probebench.models.checkpoints.zeros import Span, check_written
 from probebench.models.optional import need
 
 MAGIC = b"GGUF"
@@ -128,7 +129,7 @@ def _check_kind(header: Header) -> None:
 def _check_size(header: Header, size: int) -> None:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    whole = header.data
+    spans = []
     for name, tensor in header.tensors.items():
         try:
             block, n_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(tensor.kind)]
@@ -137,12 +138,16 @@ def _check_size(header: Header, size: int) -> None:
                 f"{header.path}: the tensor {name!r} is of the type {tensor.kind}, which gguf "
                 f"{version('gguf')} does not know. A newer one may: pip install -U gguf"
             ) from None
-        whole = max(whole, header.data + tensor.offset + math.prod(tensor.shape) // block * n_bytes)
+        first = header.data + tensor.offset
+        last = first + math.prod(tensor.shape) // block * n_bytes
+        spans.append(Span(name, tensor.shape, first, last))
+    whole = max((span.last for span in spans), default=header.data)
     if size < whole:
         raise BadFileError(
             f"{header.path} is cut off: it has {size:,} of {whole:,} bytes. Its download did not "
             "finish; get it again."
         )
+    check_written(header.path, spans)
 
 
 def _check_blocks(header: Header) -> None:
