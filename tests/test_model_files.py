@@ -211,6 +211,31 @@ def test_half_a_tokenizer_names_its_file(folder):
         find(folder)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"eos_token_id": [2, 5', "is not JSON: .*It was cut off"),
+        ("", "is not JSON"),
+        ("[2, 5]", "must be an object whose eos_token_id is a number, .*; got .2, 5"),
+        ('{"eos_token_id": "<eos>"}', "must be an object whose eos_token_id is a number"),
+    ],
+)
+def test_stop_tokens_that_cannot_be_read_are_not_left_out(folder, content, message):
+    """Without them a model goes on after its answer, and nobody is told."""
+    (folder / "generation_config.json").write_text(content)
+    with pytest.raises(BadFileError, match=f"generation_config.json {message}"):
+        find(folder)
+
+
+def test_stop_tokens_by_all_who_may_know_them(folder):
+    (folder / "generation_config.json").write_text('{"eos_token_id": [4, 5]}')
+    assert find(folder).stop_ids == {2, 4, 5}
+    (folder / "generation_config.json").write_text('{"eos_token_id": null}')
+    assert find(folder).stop_ids == {2}
+    (folder / "generation_config.json").unlink()
+    assert find(folder).stop_ids == {2}
+
+
 def test_small_files_that_are_no_pointers(tmp_path):
     (tmp_path / "a.txt").write_text("version 1")
     assert not is_pointer(tmp_path / "a.txt")

@@ -17,6 +17,7 @@ from probebench.models.checkpoints.zeros import Span, check_written
 from probebench.text import listed
 
 CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.safetensors"
+GENERATION = "generation_config.json"
 READ = (".json", ".safetensors", ".gguf", ".jinja", ".model", ".tiktoken", ".txt", ".py")
 """Endings of what may be read of a folder."""
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -169,12 +170,38 @@ def check_json(folder: Path) -> None:
         BadFileError: one is not.
     """
     for path in sorted(folder.glob("*.json")):
-        try:
-            json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:  # broken UTF-8 too
-            raise BadFileError(
-                f"{path} is not JSON: {error}. It was cut off, or is another file; get it again."
-            ) from None
+        read_json(path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        BadFileError: it is not whole JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # broken UTF-8 too
+        raise BadFileError(
+            f"{path} is not JSON: {error}. It was cut off, or is another file; get it again."
+        ) from None
+
+
+def stop_tokens(path: Path) -> list[int]:
+    """The tokens that end an answer, by a generation_config.json.
+
+    Raises:
+        BadFileError: it cannot be read, and a model that does not stop would go on without a word.
+    """
+    found = read_json(path)
+    ids = found.get("eos_token_id") if isinstance(found, dict) else path
+    ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
+    if not all(isinstance(i, int) for i in ids):
+        raise BadFileError(
+            f"{path} must be an object whose eos_token_id is a number, or a list of numbers; got "
+            f"{str(found)[:80]}."
+        )
+    return ids
 
 
 def rope_types(config: Any) -> set[str]:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.errors import UsageError
 from probebench.models.checkpoints import gguf, gguf_model
-from probebench.models.checkpoints.files import CONFIG, check_pointers, check_weights
+from probebench.models.checkpoints.files import (
+    CONFIG,
+    GENERATION,
+    check_pointers,
+    check_weights,
+    stop_tokens,
+)
 from probebench.models.checkpoints.origin import Origin, unreadable
 
 if TYPE_CHECKING:
@@ -220,17 +226,28 @@ class Checkpoint(Origin):
         return template if isinstance(template, str) else None
 
     def stop_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-        """The model's own end-of-answer tokens, by all who may know them."""
-        from transformers import GenerationConfig
+        """The model's own end-of-answer tokens, by all who may know them.
 
-        holders: list[Any] = [config, config.get_text_config(decoder=True), tokenizer]
+        Raises:
+            BadFileError: a generation_config.json that cannot be read.
+            UnavailableError: one of the hub that cannot be reached from here.
+        """
+        from transformers.utils import cached_file
+
         found: set[int] = set()
         if self.header is not None:
             found.update(gguf_model.stop_tokens(self.header))
         else:
-            with suppress(OSError):  # many folders have no generation_config.json
-                holders.append(GenerationConfig.from_pretrained(self.source, **self.where))
-        for holder in holders:
+            with self.reading(f"a model whose {GENERATION} can be read"):
+                path = cached_file(
+                    self.source,
+                    GENERATION,
+                    **self.where,
+                    _raise_exceptions_for_missing_entries=False,
+                )
+                if path is not None:  # many models have none
+                    found.update(stop_tokens(Path(path)))
+        for holder in (config, config.get_text_config(decoder=True), tokenizer):
             ids = getattr(holder, "eos_token_id", None)
             found.update([ids] if isinstance(ids, int) else ids or [])
         return frozenset(i for i in found if i >= 0)  # some configs write -1 for none

@@ -8,7 +8,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.models.checkpoints.files import CONFIG, INDEX
+from probebench.models.checkpoints.files import CONFIG, GENERATION, INDEX
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,7 +18,7 @@ def folder_hash(folder: Path) -> str:
     """`sha256:` over config and weights of a model folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.name in (CONFIG, INDEX, "generation_config.json") or path.suffix == ".safetensors":
+        if path.name in (CONFIG, INDEX, GENERATION) or path.suffix == ".safetensors":
             digest.update(path.name.encode())
             with path.open("rb") as file:
                 while block := file.read(1 << 20):
