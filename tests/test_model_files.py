@@ -236,6 +236,55 @@ def test_stop_tokens_by_all_who_may_know_them(folder):
     assert find(folder).stop_ids == {2}
 
 
+def change(path, **lines):
+    path.write_text(json.dumps(json.loads(path.read_text()) | lines))
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ({"version": "9.9"}, "Unknown tokenizer version '9.9'"),
+        ({"model": {"type": "Zorgon"}}, "did not match any variant"),
+        ({"pre_tokenizer": {"type": "Later"}}, "did not match any variant"),
+    ],
+)
+def test_a_tokenizer_of_another_format_is_one_clear_line(folder, lines, reason):
+    """tokenizers raises a bare Exception."""
+    change(folder / "tokenizer.json", **lines)
+    with pytest.raises(
+        UsageError,
+        match=rf"tokenizers \S+ does not read its tokenizer.json .*{reason}.*of a newer format: "
+        "get it again, or pip install -U transformers tokenizers",
+    ):
+        find(folder)
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ({"tokenizer_class": "T5Tokenizer"}, "of the class 'T5Tokenizer', .*TypeError: "),
+        ({"tokenizer_class": 5}, "of the class 5, does not go with its files .AttributeError: "),
+        ({"eos_token": 7}, "does not go with its files .*eos_token has to be"),
+    ],
+)
+def test_a_tokenizer_class_that_does_not_fit_is_one_clear_line(folder, lines, reason):
+    change(folder / "tokenizer_config.json", **lines)
+    with pytest.raises(UsageError, match=rf"its tokenizer_config.json, .*{reason}"):
+        find(folder)
+
+
+def test_what_is_no_object_is_said_of_its_file(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (folder / "tokenizer_config.json").write_text("[]")
+    result = CliRunner().invoke(
+        main, ["eval", "--model", str(folder), "--task", "people", "--dry-run"]
+    )
+    assert result.exit_code == 2
+    assert "its tokenizer_config.json is not a JSON object, but a list" in " ".join(
+        result.output.split()
+    )
+
+
 def test_small_files_that_are_no_pointers(tmp_path):
     (tmp_path / "a.txt").write_text("version 1")
     assert not is_pointer(tmp_path / "a.txt")

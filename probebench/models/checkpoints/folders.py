@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probebench.errors import UsageError
+from probebench.errors import ProbebenchError, UsageError
 from probebench.models.checkpoints import gguf, gguf_model
 from probebench.models.checkpoints.files import (
     CONFIG,
@@ -19,7 +19,7 @@ from probebench.models.checkpoints.files import (
     check_weights,
     stop_tokens,
 )
-from probebench.models.checkpoints.origin import Origin, unreadable
+from probebench.models.checkpoints.origin import Origin, tokenizer_fault, unreadable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,22 +54,12 @@ class Checkpoint(Origin):
             config: the model's, where it is known: what it asks for may be the cause.
         """
         import torch
-        from huggingface_hub.errors import StrictDataclassError
-        from safetensors import SafetensorError
 
         try:
             yield
-        except torch.OutOfMemoryError:  # a RuntimeError too, but it says nothing of the files
-            raise
-        except (
-            OSError,
-            ValueError,
-            ImportError,
-            RuntimeError,
-            KeyError,
-            StrictDataclassError,
-            SafetensorError,
-        ) as error:
+        except (ProbebenchError, MemoryError, torch.OutOfMemoryError):
+            raise  # they say what is wrong already, or nothing of the files
+        except Exception as error:  # libraries raise whatever they stumble over
             raise unreadable(self, error, what, config) from None
 
     def opened(self) -> Checkpoint:
@@ -196,10 +186,12 @@ class Checkpoint(Origin):
                 tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                     self.source, trust_remote_code=self.trusted, **self.where
                 )
-            except ValueError as error:
+            except (OSError, ImportError):
+                raise
+            except Exception as error:  # tokenizers raises nothing narrower
                 if "trust_remote_code" in str(error) and not self.trusted:
                     raise self.untrusted("its tokenizer") from None
-                raise
+                raise ValueError(tokenizer_fault(self, error)) from None
         # some classes make an empty one where files are missing
         if len(tokenizer) <= len(tokenizer.all_special_tokens):
             raise UsageError(

@@ -10,10 +10,13 @@ from typing import Any
 
 from probebench.errors import ProbebenchError, UnavailableError, UsageError
 from probebench.models.checkpoints import gguf
-from probebench.models.checkpoints.files import CONFIG, check_json, rope_types
+from probebench.models.checkpoints.files import CONFIG, check_json, read_json, rope_types
 
 OLD_ROPE = {"su": "longrope"}
 """Former names of position encodings."""
+
+SPEAKING = (OSError, ValueError, ImportError, RuntimeError, KeyError)
+"""Errors of Python's own whose text is mostly meant for people; of others the type says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ def unreadable(
         )
     if (rope := _rope(found, config, reason)) is not None:
         return rope
+    if type(error).__module__ == "builtins" and not isinstance(error, SPEAKING):
+        reason = f"{type(error).__name__}: {reason}"
     if isinstance(error, ImportError):
         return UsageError(
             f"The model {found.name!r} needs what is not installed here: {reason[:300]}"
@@ -106,3 +111,34 @@ def _rope(found: Origin, config: Mapping[str, Any] | None, reason: str) -> Probe
         f"transformers {version('transformers')} does not know here. It knows "
         f"{', '.join(known)}.{fix}"
     )
+
+
+def tokenizer_fault(found: Origin, error: Exception) -> str:
+    """Why transformers makes no tokenizer of a model's files: which of them it stumbles over.
+
+    Raises:
+        BadFileError: one of a folder is not whole JSON.
+    """
+    from tokenizers import Tokenizer
+
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if not found.local:
+        return reason
+    folder = Path(found.source)
+    check_json(folder)
+    if (path := folder / "tokenizer.json").is_file():
+        try:
+            Tokenizer.from_file(str(path))
+        except Exception as cause:
+            return (
+                f"tokenizers {version('tokenizers')} does not read its {path.name} ({cause}). It "
+                "is damaged, or of a newer format: get it again, or pip install -U transformers "
+                "tokenizers"
+            )
+    if (path := folder / "tokenizer_config.json").is_file():
+        facts = read_json(path)
+        if not isinstance(facts, dict):
+            return f"its {path.name} is not a JSON object, but a {type(facts).__name__}."
+        kind = facts.get("tokenizer_class")
+        return f"its {path.name}, of the class {kind!r}, does not go with its files ({reason})."
+    return reason
