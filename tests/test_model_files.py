@@ -328,6 +328,39 @@ def test_rope_types_are_found_at_any_depth():
     ) == {"yarn", "default", "su"}
 
 
+# -- types of weights -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("float17", "float16"),
+        ("float8_e4m3fn", None),
+        ("torch.bfloat16", "bfloat16"),
+        ("int8", None),
+        ("auto", None),
+        (16, None),
+    ],
+)
+def test_a_type_that_no_model_is_computed_in(folder, key, value, meant):
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("dtype", None)
+    (folder / "config.json").write_text(json.dumps(config | {key: value}))
+    with pytest.raises(
+        UsageError, match=rf"asks for the dtype '?{value}'?\..* one of bfloat16"
+    ) as e:
+        find(folder)
+    assert ("Did you mean" in str(e.value)) == (meant is not None)
+    assert meant is None or f"Did you mean {meant!r}?" in str(e.value)
+
+
+@pytest.mark.parametrize("value", ["bfloat16", "half", None])
+def test_types_that_models_have(folder, value):
+    change(folder / "config.json", dtype=value)
+    assert find(folder).identity.dtype == "float32"
+
+
 # -- devices ---------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from probebench.models.checkpoints.files import (
     check_weights,
     stop_tokens,
 )
-from probebench.models.checkpoints.origin import Origin, tokenizer_fault, unreadable
+from probebench.models.checkpoints.origin import Origin, check_dtype, tokenizer_fault, unreadable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -130,6 +130,9 @@ class Checkpoint(Origin):
                 f"{version('transformers')} does not know. A newer one may: pip install -U "
                 "transformers. (The model brings no code of its own.)"
             )
+        for part in (raw, raw.get("text_config")):
+            if isinstance(part, dict):
+                check_dtype(self, part)
         if self.local and self.weights:
             check_weights(Path(self.source))
         with self.reading(config=raw):

@@ -8,10 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from probebench.errors import ProbebenchError, UnavailableError, UsageError
+from probebench.errors import ProbebenchError, UnavailableError, UsageError, nearest
 from probebench.models.checkpoints import gguf
 from probebench.models.checkpoints.files import CONFIG, check_json, read_json, rope_types
 
+DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")
+"""Types that the weights of a model may have by its config, as torch calls them."""
 OLD_ROPE = {"su": "longrope"}
 """Former names of position encodings."""
 
@@ -90,6 +92,30 @@ def unreadable(
             f"check name, revision and access rights.{hint} ({reason.split('. ')[0][:160]})"
         )
     return UsageError(f"The model {found.name!r} is not {what}: {reason[:300]}")
+
+
+def check_dtype(found: Origin, config: Mapping[str, Any]) -> None:
+    """Complain about a config that asks for weights of a type that no model is computed in.
+
+    Args:
+        found: the model's files, for messages.
+        config: its config as it is written, or that of its text part.
+
+    Raises:
+        UsageError: with the types that there are.
+    """
+    asked = config.get("dtype", config.get("torch_dtype"))
+    # one for each part of a model, where it is a dictionary
+    if asked is None or isinstance(asked, dict) or asked in DTYPES:
+        return
+    name = str(asked).removeprefix("torch.")
+    near = None if name.startswith("float8") else nearest(name, DTYPES)
+    hint = f" Did you mean {near!r}?" if near else ""
+    raise UsageError(
+        f"The {CONFIG} of the model {found.name!r} asks for the dtype {asked!r}.{hint} It must be "
+        f"one of {', '.join(DTYPES)}; weights that are stored in fewer bits say so in a "
+        "quantization_config."
+    )
 
 
 def _rope(found: Origin, config: Mapping[str, Any] | None, reason: str) -> ProbebenchError | None:
