@@ -3,6 +3,7 @@ and code to trust."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,11 +23,14 @@ from probebench.models.blocks.sites import ALL, plan_sites
 from probebench.models.generate import Request, generate
 from probebench.models.handles import LoadedModel
 from probebench.models.loading import ModelSpec, find_model, load_model
+from probebench.models.passes.bare import bare_model
 from probebench.states.extract import Extractor
 from probebench.types import EMB
 
 IDS = [(5, 9, 17, 30, 8, 11, 60, 7), (6, 40, 41, 9)]
 TABLE = np.array([[[0, 0], [len(s) // 2, len(s) // 2], [len(s) - 1, len(s) - 1]] for s in IDS])
+HALF = {"attention_heads": 4, "ffn_dim": 48}
+"""Of the encoder and of the decoder of models that have both."""
 BLOCKS = {f"model.layers.{k}": "cpu" for k in range(3)}
 SPREAD = {
     "model.embed_tokens": "cpu",
@@ -283,6 +287,45 @@ def test_a_hub_model_is_known_by_its_commit(model_folder, tmp_path):
     environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert done.stdout.split() == [*commits, "True"], done.stderr
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [(1, 3), (3, 1)])
+@pytest.mark.parametrize("name", ["Bart", "MBart", "Blenderbot", "BigBirdPegasus", "Whisper"])
+def test_the_blocks_of_half_a_model_are_those_of_its_decoder(
+    model_folder, tmp_path, name, encoder, decoder
+):
+    """Their configs call the encoder's number that of the blocks, and the cache believes it."""
+    import transformers
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_folder())
+    tokenizer.save_pretrained(tmp_path)
+    sizes = {f"{half}_{what}": n for half in ("encoder", "decoder") for what, n in HALF.items()}
+    config = getattr(transformers, f"{name}Config")(
+        **sizes,
+        vocab_size=len(tokenizer),
+        d_model=32,
+        max_position_embeddings=64,
+        encoder_layers=encoder,
+        decoder_layers=decoder,
+        decoder_start_token_id=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    whole = getattr(transformers, f"{name}ForCausalLM")(config)
+    whole.save_pretrained(tmp_path)
+    handle = find(tmp_path)
+    assert handle.identity.n_layers == decoder
+    model = load_model(handle)
+    plan = plan_sites(model.base, decoder, ["resid"], range(decoder))
+    assert len(plan.taps) == decoder
+    (answer,) = generate(model, [Request("a", IDS[0])], 4, frozenset())
+    with torch.inference_mode():
+        scores = whole.eval()(input_ids=torch.tensor([IDS[0]]), use_cache=False).logits
+    assert answer.ids[len(IDS[0])] == int(scores[0, -1].argmax())
+    bare = bare_model(handle, 1)
+    assert len({n for n, _ in bare.named_modules() if re.search(r"\.layers\.\d+$", n)}) == 1
 
 
 # -- dtype, device, attention ----------------------------------------------------------------------

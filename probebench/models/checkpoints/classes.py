@@ -17,6 +17,8 @@ from probebench.errors import UsageError
 from probebench.models.checkpoints.folders import Checkpoint
 from probebench.models.passes.padding import pad_inside
 
+HALVES = (("encoder_layers", "decoder_layers"), ("num_encoder_layers", "num_decoder_layers"))
+"""What configs call the number of blocks of each half."""
 WHOLE = ("emu3",)
 """Types whose class for the text part alone cannot read the weights of a whole checkpoint."""
 OTHER_INPUTS = ("pixel_values", "input_features", "input_values", "inputs_embeds")
@@ -86,7 +88,7 @@ def as_decoder(config: Any) -> tuple[Any, tuple[str, ...]]:
     Raises:
         UsageError: an early transformers, in which no setting makes it one.
     """
-    config = pad_inside(config)
+    config = _decoder_layers(pad_inside(config))
     text = config.get_text_config(decoder=True)
     if (
         not is_causal(config)
@@ -103,6 +105,23 @@ def as_decoder(config: Any) -> tuple[Any, tuple[str, ...]]:
     config = copy.deepcopy(config)
     config.get_text_config(decoder=True).use_bidirectional_attention = False
     return config, (BOTH_WAYS,)
+
+
+def _decoder_layers(config: Any) -> Any:
+    """The config of a decoder whose architecture has an encoder too, with the decoder's number of
+    blocks as the number of blocks.
+
+    BART and its like take it from the encoder, which is not there: transformers' cache would have
+    as many layers, and the last blocks none.
+    """
+    if not is_causal(config):
+        return config
+    for encoder, decoder in HALVES:
+        n, counted = getattr(config, decoder, None), getattr(config, encoder, None)
+        if isinstance(n, int) and counted not in (None, n) and config.num_hidden_layers == counted:
+            config = copy.deepcopy(config)
+            setattr(config, encoder, n)
+    return config
 
 
 def check_readable(found: Checkpoint, config: Any) -> None:

@@ -38,6 +38,8 @@ PER_LAYER = (
     "no_rope_layers",
 )
 """Entries of a config that may list one value per layer."""
+DECODER = ("decoder_layers", "num_decoder_layers")
+"""Entries that count the same where an architecture has an encoder too."""
 VOCABULARIES = ("vocab_size", "vocab_size_per_layer_input")
 """Entries of a config that say how many tokens there are; Gemma's small models have two tables."""
 SMALL_VOCABULARY = 1024
@@ -235,6 +237,9 @@ def bare_model(handle: ModelHandle, n_layers: int, vocabulary: int | None = None
             if isinstance(listed, (list, tuple)) and len(listed) == whole:
                 setattr(text, name, listed[:n_layers])
         text.num_hidden_layers = n_layers
+        for name in DECODER:
+            if getattr(text, name, None) == whole:
+                setattr(text, name, n_layers)
         # the last ones read what earlier ones keep, which may not be there
         if getattr(text, "num_kv_shared_layers", None):
             text.num_kv_shared_layers = 0
