@@ -28,6 +28,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """What the system says when a disk, or a user's part of it, is full."""
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
 """A place elsewhere: protocol and the rest. A drive of Windows has one letter."""
+POINTER, LARGEST_POINTER = b"version https://git-lfs.github.com/spec/", 1024
+"""How a pointer of Git LFS begins, and its bytes at most."""
 HOST = socket.gethostname().replace(".", "_")
 """This machine, in the names of files that are being written: several may share a folder."""
 
@@ -126,6 +128,15 @@ def read_range(path: Path, start: int, end: int) -> bytes:
 def readable(path: Path) -> Path | io.BytesIO:
     """A file for a library that reads paths: elsewhere its content."""
     return io.BytesIO(path.read_bytes()) if elsewhere(path) else path
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file is a Git LFS pointer, the few lines that a clone without git-lfs leaves in
+    place of its content."""
+    if path.stat().st_size > LARGEST_POINTER:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
 
 
 def seen_from(folder: Path, path: Path) -> str:

@@ -11,10 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, ProbebenchError, UsageError
+from probebench.files import is_pointer
 from probebench.models.checkpoints.adapters import find_adapter
-from probebench.models.checkpoints.files import check_safetensors, is_pointer, rope_types
+from probebench.models.checkpoints.files import check_safetensors, rope_types
 from probebench.models.devices import pick_device
 from probebench.models.loading import ModelSpec, find_model
+from probebench.tasks.local.formats import records
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 
@@ -76,6 +78,24 @@ def test_a_pointer_in_the_readme_or_among_pickles_does_no_harm(folder):
     for name in ("README.md", "pytorch_model.bin", "picture.png"):
         point(folder / name)
     assert find(folder).identity.n_layers == 3
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "jsonl.gz", "json", "parquet"])
+def test_data_that_is_a_pointer(tmp_path, ending):
+    """A table without its columns, by its look: the header is the pointer's first line."""
+    path = tmp_path / f"rows.{ending}"
+    point(path)
+    with pytest.raises(BadFileError, match=rf"rows.{ending} is a Git LFS pointer.*git lfs pull"):
+        list(records(path))
+
+
+@pytest.mark.parametrize("option", ["--data", "--answers"])
+def test_a_run_on_a_pointer_says_so(tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    point(tmp_path / "rows.csv")
+    words = ["eval", "--model", "tiny", "--task", "people", option, "rows.csv", "--dry-run"]
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, "git lfs pull" in " ".join(result.output.split())) == (2, True)
 
 
 def test_an_adapter_that_is_a_pointer_or_cut_off(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UsageError
+from probebench.files import is_pointer
 from probebench.models.checkpoints.zeros import Span, check_written
 from probebench.text import listed
 
@@ -20,19 +21,8 @@ CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.s
 GENERATION = "generation_config.json"
 READ = (".json", ".safetensors", ".gguf", ".jinja", ".model", ".tiktoken", ".txt", ".py")
 """Endings of what may be read of a folder."""
-POINTER = b"version https://git-lfs.github.com/spec/"
-LARGEST_POINTER = 1024
 LARGEST_HEADER = 100_000_000
 """Bytes that the header of a safetensors file may have, by its format."""
-
-
-def is_pointer(path: Path) -> bool:
-    """Whether a file is a Git LFS pointer, the few lines that a clone without git-lfs leaves in
-    place of its content."""
-    if path.stat().st_size > LARGEST_POINTER:
-        return False
-    with path.open("rb") as file:
-        return file.read(len(POINTER)) == POINTER
 
 
 def check_pointers(folder: Path) -> None:

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from probebench.errors import BadFileError, UsageError
-from probebench.models.checkpoints.files import is_pointer
+from probebench.files import is_pointer
 from probebench.models.checkpoints.gguf_header import Cursor
 from probebench.models.checkpoints.gguf_header import Header as Header
 from probebench.models.checkpoints.zeros import Span, check_written

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError
+from probebench.files import is_pointer
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """All but parquet also with `.gz` behind."""
@@ -69,8 +70,8 @@ def records(path: Path) -> Iterator[Record]:
     """Records of a jsonl, json, csv, tsv or parquet file.
 
     Raises:
-        BadFileError: a missing, empty or unreadable file, or a record that has no one reading, with
-            its line.
+        BadFileError: a missing, empty or unreadable file, a Git LFS pointer, or a record that has
+            no one reading, with its line.
     """
     if not path.is_file():
         raise BadFileError(
@@ -85,6 +86,11 @@ def records(path: Path) -> Iterator[Record]:
         )
     if path.stat().st_size == 0:
         raise BadFileError(f"{path.name} is empty.")
+    if is_pointer(path):
+        raise BadFileError(
+            f"{path} is a Git LFS pointer, not the file itself. Get the content there with: git "
+            "lfs pull"
+        )
     if suffix == ".parquet":
         found = _parquet(path)
     else:
