@@ -139,6 +139,11 @@ def is_pointer(path: Path) -> bool:
         return file.read(len(POINTER)) == POINTER
 
 
+def leads_nowhere(path: Path) -> str | None:
+    """Where a link leads at whose end there is nothing; None for all else."""
+    return str(path.readlink()) if path.is_symlink() and not path.exists() else None
+
+
 def seen_from(folder: Path, path: Path) -> str:
     """How a record names a place: relative to its folder, or whole where there is no way."""
     if not elsewhere(path) and not elsewhere(folder):

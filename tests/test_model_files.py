@@ -149,6 +149,62 @@ def test_what_is_no_weight_file(tmp_path, content, message):
         check_safetensors(path)
 
 
+# -- links to nothing -----------------------------------------------------------------------------
+
+
+def unlink(path):
+    """Leave a link where a file was, as a cache that was moved does."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.parent.parent / "blobs" / "0123abcd")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "generation_config.json"]
+)
+def test_a_link_to_nothing_is_called_so(folder, name):
+    unlink(folder / name)
+    with pytest.raises(
+        BadFileError, match=rf"{name} is a link to nothing: there is no \S+0123abcd\. Get that back"
+    ):
+        find(folder)
+
+
+def test_shards_that_are_links_to_nothing(shards):
+    path = sorted(shards.glob("*.safetensors"))[-1]
+    unlink(path)
+    with pytest.raises(BadFileError, match=f"{path.name} is a link to nothing"):
+        find(shards)
+    (shards / "model.safetensors.index.json").unlink()
+    with pytest.raises(BadFileError, match=f"{path.name} is a link to nothing"):
+        find(shards)
+
+
+def test_links_that_are_not_needed_do_no_harm(folder):
+    for name in ("README.md", "consolidated.safetensors", "pytorch_model.bin", "LICENSE.txt"):
+        unlink(folder / name)
+    target = folder.parent / "kept.safetensors"
+    (folder / "model.safetensors").rename(target)
+    (folder / "model.safetensors").symlink_to(target)
+    assert find(folder).identity.n_layers == 3
+
+
+@pytest.mark.parametrize("name", ["model", "model.gguf"])
+def test_a_model_that_is_itself_a_link_to_nothing(tmp_path, name):
+    unlink(tmp_path / name)
+    with pytest.raises(BadFileError, match=rf"{name} is a link to nothing"):
+        find(tmp_path / name)
+
+
+def test_an_adapter_and_data_that_are_links_to_nothing(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    unlink(tmp_path / "adapter_model.safetensors")
+    with pytest.raises(BadFileError, match="adapter_model.safetensors is a link to nothing"):
+        find_adapter(str(tmp_path))
+    unlink(tmp_path / "rows.csv")
+    with pytest.raises(BadFileError, match="rows.csv' is a link to nothing: there is no"):
+        list(records(tmp_path / "rows.csv"))
+
+
 # -- files of full size that were never filled ----------------------------------------------------
 
 

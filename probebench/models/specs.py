@@ -169,8 +169,10 @@ class ModelSpec:
 
     def _check_file(self) -> None:
         """Complain about a file that is not there, or is no GGUF file."""
+        from probebench.models.checkpoints.files import check_links
         from probebench.models.checkpoints.gguf import is_gguf
 
+        check_links(p for p in (Path(self.name), self.file) if p is not None)
         file = self.file
         if self.gguf_file is not None and (self.name in EMBEDDED or Path(self.name).is_file()):
             raise UsageError(

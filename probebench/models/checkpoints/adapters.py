@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError, UsageError
-from probebench.models.checkpoints.files import check_pointers, check_safetensors
+from probebench.models.checkpoints.files import check_links, check_pointers, check_safetensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,7 +52,8 @@ def find_adapter(folder: str) -> Adapter:
 
     Raises:
         UsageError: no folder, a file is missing, or an adapter that is no difference of weights.
-        BadFileError: its config cannot be read, or a file is a Git LFS pointer or cut off.
+        BadFileError: its config cannot be read, or a file is a Git LFS pointer, a link to nothing
+            or cut off.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -60,6 +61,7 @@ def find_adapter(folder: str) -> Adapter:
             f"--peft: there is no folder {folder!r}. Give the folder that PEFT's save_pretrained "
             "wrote."
         )
+    check_links(path / name for name in (CONFIG, WEIGHTS))
     if not (path / CONFIG).is_file():
         raise UsageError(
             f"--peft: {folder} holds no {CONFIG}. Give the folder that PEFT's save_pretrained "

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError, UsageError
-from probebench.files import is_pointer
+from probebench.files import is_pointer, leads_nowhere
 from probebench.models.checkpoints.zeros import Span, check_written
 from probebench.text import listed
 
@@ -21,6 +22,8 @@ CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.s
 GENERATION = "generation_config.json"
 READ = (".json", ".safetensors", ".gguf", ".jinja", ".model", ".tiktoken", ".txt", ".py")
 """Endings of what may be read of a folder."""
+LINKED = (".json", ".jinja", ".model", ".tiktoken", "vocab.txt", "merges.txt")
+"""Endings of the small files without which a model is another one, or none."""
 LARGEST_HEADER = 100_000_000
 """Bytes that the header of a safetensors file may have, by its format."""
 
@@ -45,13 +48,41 @@ def check_pointers(folder: Path) -> None:
         )
 
 
+def check_links(paths: Iterable[Path]) -> None:
+    """Complain about links at whose end there is nothing, as a moved cache or a removed data set
+    leaves them.
+
+    Raises:
+        BadFileError: with the first of them, and where it leads.
+    """
+    for path in paths:
+        if (to := leads_nowhere(path)) is not None:
+            raise BadFileError(
+                f"{path} is a link to nothing: there is no {to}. Get that back, or copy the files "
+                "themselves to where the links are."
+            )
+
+
+def check_small(folder: Path) -> None:
+    """Complain about config and tokenizer files of a folder that are not there, though their names
+    are.
+
+    Raises:
+        BadFileError: Git LFS pointers, or links to nothing.
+    """
+    check_links(p for p in sorted(folder.iterdir()) if p.name.endswith(LINKED))
+    check_pointers(folder)
+
+
 def check_weights(folder: Path) -> None:
     """Complain about a model folder whose safetensors weights are not all there, or not whole.
 
     Raises:
         UsageError: no weights, or only pickled ones.
-        BadFileError: a part is missing or cut off, or the list of parts cannot be read.
+        BadFileError: a part is missing, cut off or a link to nothing, or the list of parts cannot
+            be read.
     """
+    check_links([folder / WEIGHTS])
     if (folder / WEIGHTS).is_file():
         return check_safetensors(folder / WEIGHTS)
     parts = sorted(path.name for path in folder.glob("*.safetensors"))
@@ -62,6 +93,7 @@ def check_weights(folder: Path) -> None:
             )
         except (ValueError, KeyError, AttributeError, TypeError):
             raise BadFileError(f"{folder / INDEX} does not list the weights of a model.") from None
+        check_links(folder / name for name in named)
         if missing := [name for name in named if not (folder / name).is_file()]:
             raise BadFileError(
                 f"{len(missing)} of {len(named)} weight files are missing in {folder}, the first "
@@ -70,6 +102,7 @@ def check_weights(folder: Path) -> None:
         for name in named:
             check_safetensors(folder / name)
         return None
+    check_links(folder / name for name in parts)
     if parts:
         raise BadFileError(
             f"{folder} holds {', '.join(parts[:3])}, but neither {WEIGHTS} nor {INDEX}, which says "

@@ -15,7 +15,7 @@ from probebench.models.checkpoints import gguf, gguf_model
 from probebench.models.checkpoints.files import (
     CONFIG,
     GENERATION,
-    check_pointers,
+    check_small,
     check_weights,
     stop_tokens,
 )
@@ -106,7 +106,7 @@ class Checkpoint(Origin):
             with self.reading():
                 return gguf_model.config_of(self.header)
         if self.local:
-            check_pointers(Path(self.source))
+            check_small(Path(self.source))
             self._check_gguf(Path(self.source))
         with self.reading():
             adapter = find_adapter_config_file(self.source, **self.where)

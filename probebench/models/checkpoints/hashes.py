@@ -18,7 +18,8 @@ def folder_hash(folder: Path) -> str:
     """`sha256:` over config and weights of a model folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if path.name in (CONFIG, INDEX, GENERATION) or path.suffix == ".safetensors":
+        wanted = path.name in (CONFIG, INDEX, GENERATION) or path.suffix == ".safetensors"
+        if wanted and path.is_file():  # a link to nothing that is not needed is passed over
             digest.update(path.name.encode())
             with path.open("rb") as file:
                 while block := file.read(1 << 20):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import BadFileError
-from probebench.files import is_pointer
+from probebench.files import is_pointer, leads_nowhere
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """All but parquet also with `.gz` behind."""
@@ -73,6 +73,8 @@ def records(path: Path) -> Iterator[Record]:
         BadFileError: a missing, empty or unreadable file, a Git LFS pointer, or a record that has
             no one reading, with its line.
     """
+    if (to := leads_nowhere(path)) is not None:
+        raise BadFileError(f"{str(path)!r} is a link to nothing: there is no {to}.")
     if not path.is_file():
         raise BadFileError(
             f"{str(path)!r} is a folder, not a file."
