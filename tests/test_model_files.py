@@ -312,6 +312,21 @@ def test_stop_tokens_by_all_who_may_know_them(folder):
     assert find(folder).stop_ids == {2}
 
 
+def test_of_a_hub_model_too_only_what_is_absent_is_passed_over(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    cache = tmp_path / "models--org--small"
+    (cache / "refs").mkdir(parents=True)
+    (cache / "refs" / "main").write_text("a" * 40)
+    kept = shutil.move(folder, cache / "snapshots" / ("a" * 40))
+    spec = ModelSpec("org/small", device="cpu")
+    (kept / "generation_config.json").unlink()
+    (kept / "chat_template.jinja").unlink(missing_ok=True)
+    assert find_model(spec, offline=True).stop_ids == {2}
+    (kept / "generation_config.json").write_text('{"eos_token_id": [2, 5')
+    with pytest.raises(BadFileError, match="generation_config.json is not JSON"):
+        find_model(spec, offline=True)
+
+
 def change(path, **lines):
     path.write_text(json.dumps(json.loads(path.read_text()) | lines))
 

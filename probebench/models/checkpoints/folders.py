@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -207,18 +207,21 @@ class Checkpoint(Origin):
     def _processor_template(self) -> str | None:
         """The chat template of models that see, where their processor has it and the tokenizer does
         not."""
-        from transformers.utils import cached_file
-
-        found = None
-        with suppress(OSError):
-            found = cached_file(
-                self.source, TEMPLATE, **self.where, _raise_exceptions_for_missing_entries=False
-            )
-        if found is None:
+        if (path := self._beside(TEMPLATE)) is None:
             return None
         with self.reading(f"a model whose {TEMPLATE} can be read"):
-            template = json.loads(Path(found).read_text(encoding="utf-8")).get("chat_template")
+            template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
         return template if isinstance(template, str) else None
+
+    def _beside(self, name: str) -> Path | None:
+        """A file that many models do not have; None where this one has none."""
+        from transformers.utils import cached_file
+
+        with self.reading(f"a model whose {name} can be read"):
+            found = cached_file(
+                self.source, name, **self.where, _raise_exceptions_for_missing_entries=False
+            )
+        return None if found is None else Path(found)
 
     def stop_ids(self, config: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
         """The model's own end-of-answer tokens, by all who may know them.
@@ -227,21 +230,12 @@ class Checkpoint(Origin):
             BadFileError: a generation_config.json that cannot be read.
             UnavailableError: one of the hub that cannot be reached from here.
         """
-        from transformers.utils import cached_file
-
         found: set[int] = set()
         if self.header is not None:
             found.update(gguf_model.stop_tokens(self.header))
-        else:
+        elif (path := self._beside(GENERATION)) is not None:
             with self.reading(f"a model whose {GENERATION} can be read"):
-                path = cached_file(
-                    self.source,
-                    GENERATION,
-                    **self.where,
-                    _raise_exceptions_for_missing_entries=False,
-                )
-                if path is not None:  # many models have none
-                    found.update(stop_tokens(Path(path)))
+                found.update(stop_tokens(path))
         for holder in (config, config.get_text_config(decoder=True), tokenizer):
             ids = getattr(holder, "eos_token_id", None)
             found.update([ids] if isinstance(ids, int) else ids or [])
