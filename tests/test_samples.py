@@ -215,8 +215,7 @@ def test_key_figures_beside_the_signal_are_of_one_sample(common):
     assert items["Test AUROC beside the signal"].startswith("0.812 ")
     signal = "Best simpler signal, chosen on validation"
     assert all(
-        "n = 31" in items[k]
-        for k in ("Test AUROC beside the signal", signal, "Probe minus signal")
+        "n = 31" in items[k] for k in ("Test AUROC beside the signal", signal, "Probe minus signal")
     )
     said = " ".join(sentences(record))
     assert "On the 31 test answers that both score the probe has 0.812" in said
