@@ -19,7 +19,7 @@ from probebench.errors import BadFileError
 from probebench.tasks.exact.rules import find_words
 from probebench.tasks.exact.spans import decode
 from probebench.tasks.examples import group_of, normalise
-from probebench.tasks.local.echoes import Written, without_prompts
+from probebench.tasks.local.echoes import Pair, Written, check_apart, without_prompts
 from probebench.tasks.local.edges import Dumped, Mended, Said
 from probebench.tasks.local.fields import (
     answer_text,
@@ -35,7 +35,7 @@ from probebench.tasks.local.mending import mend_answers, mend_prompts, told_by_s
 from probebench.tasks.local.rows import FileRow, read_rows, strings, text_of, value_of
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.schema import Task
-from probebench.tasks.split import official_split
+from probebench.tasks.split import file_splits
 from probebench.tasks.thinking import ThinkingIds, reply_start, thinking_ids
 from probebench.types import SPLITS, Example, Span
 
@@ -109,36 +109,17 @@ def read_answers(
                 "unique."
             )
         seen.add(g.example.id)
-    return _split(path.name, given)
-
-
-def _split(name: str, given: list[GivenAnswer]) -> list[GivenAnswer]:
-    """The file's own splits, if it has any; what it lacks is taken from what it has.
-
-    Without a test split the file's validation split is what is reported, and a quarter of the
-    groups of train chooses; without a validation split such a quarter chooses too.
-    """
-    splits = {g.example.split for g in given}
-    if None in splits and len(splits) > 1:
-        raise BadFileError(
-            f"{name}: some rows have a 'split' and some have none; give it for all rows or for "
-            "none."
-        )
-    sides: dict[str, str | None] = {}
-    for g in given:
-        if sides.setdefault(g.example.group, g.example.split) != g.example.split:
-            raise BadFileError(
-                f"{name}: the group {g.example.group!r} stands in {sides[g.example.group]} and in "
-                f"{g.example.split}. Rows of "
-                f"one group must be in one split; say which rows belong together with 'group'."
-            )
-    if splits not in ({"train", "validation"}, {"train", "test"}):
-        return given
-    placed = []
-    for g in given:
-        split = official_split(g.example.group) if g.example.split == "train" else "test"
-        placed.append(replace(g, example=replace(g.example, split=split)))
-    return placed
+    check_apart(
+        [
+            Pair(row.where, p.name, p.ids, g.answer_ids, g.text)
+            for row, p, g in zip(rows, prompts, given, strict=True)
+            if p.name != "question"
+        ],
+        tokenizer,
+        marks,
+    )
+    placed = file_splits(path.name, [g.example for g in given])
+    return [replace(g, example=example) for g, example in zip(given, placed, strict=True)]
 
 
 def _given(
@@ -191,6 +172,8 @@ def _given(
 class _Prompt:
     """One prompt of a file."""
 
+    name: str
+    """The column it stands in."""
     given: Ids
     """As it stands there."""
     ids: Ids
@@ -229,7 +212,7 @@ def _prompts(
         if not {"prompt_ids", "prompt"} & f.keys():
             text = chat(tokenizer, str(question)) if tokenizer.chat_template else str(question)
             ids = encode_prompt(tokenizer, text)
-            prompts.append(_Prompt(ids, ids, str(question), text, ()))
+            prompts.append(_Prompt("question", ids, ids, str(question), text, ()))
             continue
         d, found = next(raw), next(mended)
         ids, seen = found.ids, None
@@ -239,7 +222,9 @@ def _prompts(
                 ids = marks.prefix + ids
         check_ids(ids, d.name, row.where, marks)
         prompts.append(
-            _Prompt(d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done)
+            _Prompt(
+                d.name, d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done
+            )
         )
     return prompts
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
+from probebench.errors import BadFileError
 from probebench.types import Example, SplitName
 
 FOLDS = 5
@@ -42,6 +44,36 @@ def official_split(group: str, seed: int | None = None) -> SplitName:
     60/20 of the whole. A seed gives another quarter."""
     salt = "official" if seed is None else f"official/{seed}"
     return "validation" if _place(group, salt) < 0.25 else "train"
+
+
+def file_splits(name: str, examples: Sequence[Example]) -> list[Example]:
+    """Examples in a file's own splits, if it has any; what it lacks is taken from what it has.
+
+    Without a test split the file's validation split is what is reported, and a quarter of the
+    groups of train chooses; without a validation split such a quarter chooses too.
+
+    Raises:
+        BadFileError: a split for some rows only, or a group in two of them.
+    """
+    splits = {e.split for e in examples}
+    if None in splits and len(splits) > 1:
+        raise BadFileError(
+            f"{name}: some rows have a 'split' and some have none; give it for all rows or for "
+            "none."
+        )
+    sides: dict[str, str | None] = {}
+    for e in examples:
+        if sides.setdefault(e.group, e.split) != e.split:
+            raise BadFileError(
+                f"{name}: the group {e.group!r} stands in {sides[e.group]} and in {e.split}. Rows "
+                "of one group must be in one split; say which rows belong together with 'group'."
+            )
+    if splits not in ({"train", "validation"}, {"train", "test"}):
+        return list(examples)
+    return [
+        replace(e, split=official_split(e.group) if e.split == "train" else "test")
+        for e in examples
+    ]
 
 
 def split_folds(groups: Sequence[str], seed: int = 0) -> list[int]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from probebench.tasks.prompts import chat
+from probebench.tasks.thinking import thinking_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -59,36 +60,52 @@ class Marks:
     """Ids are 0 to one less."""
     special: frozenset[int]
     """Special tokens, and others that were added to the vocabulary."""
+    suffix: Ids = ()
+    """What the tokenizer puts behind a text."""
+    opening: Ids = ()
+    """How the chat template opens the model's turn: its last special token, and what follows."""
+    openers: frozenset[int] = frozenset()
+    """Special tokens that open a turn."""
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Marks:
         """The marks of a model."""
-        special = {int(i) for i in tokenizer.all_special_ids}
+        own = frozenset(int(i) for i in tokenizer.all_special_ids)
+        special = own | frozenset(tokenizer.get_added_vocab().values())
         plain, whole = (
             tuple(tokenizer("a", add_special_tokens=own)["input_ids"]) for own in (False, True)
         )
         at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
         rendered = [whole]
+        asked: Ids = ()
         if tokenizer.chat_template:
-            rendered.append(
-                tuple(tokenizer(chat(tokenizer, "a"), add_special_tokens=False)["input_ids"])
-            )
+            asked = tuple(tokenizer(chat(tokenizer, "a"), add_special_tokens=False)["input_ids"])
+            rendered.append(asked)
         written = {text: _token_of(tokenizer, text) for text in ENDINGS}
         ends = stops | {
             token for token in (*written.values(), tokenizer.eos_token_id) if token is not None
         }
+        begins = frozenset({*whole[:at][:1], tokenizer.bos_token_id} - {None})
+        last = max((i for i, token in enumerate(asked) if token in special), default=len(asked))
+        opens = [*[i for i in asked if i in special - begins][:1], *asked[last:][:1]]
+        thoughts = thinking_ids(tokenizer)  # an answer may well begin with thinking
+        silent = ends | begins | {tokenizer.pad_token_id}
+        silent |= {*thoughts.open, *thoughts.close} if thoughts else set()
         return cls(
             pads=frozenset({*IGNORED, tokenizer.pad_token_id} - {None}),
             prefix=whole[:at],
-            starts=frozenset(ids[0] for ids in rendered) & special,
-            begins=frozenset({*whole[:at][:1], tokenizer.bos_token_id} - {None}),
+            starts=frozenset(ids[0] for ids in rendered) & own,
+            begins=begins,
             turns=frozenset(i for ids in rendered for i in ids[1:]),
-            closers=frozenset(ids[-1] for ids in rendered) & special,
+            closers=frozenset(ids[-1] for ids in rendered) & own,
             stops=stops,
             ends=frozenset(ends),
             foreign=tuple(text for text, token in written.items() if token is None),
             size=len(tokenizer),
-            special=frozenset(special | set(tokenizer.get_added_vocab().values())),
+            special=special,
+            suffix=whole[at + len(plain) :] if whole[at : at + len(plain)] == plain else (),
+            opening=asked[last:],
+            openers=frozenset(opens) - silent,
         )
 
 
@@ -124,6 +141,11 @@ def run_of(ids: Ids, pads: frozenset[int]) -> int:
     if not ids or ids[0] not in pads:
         return 0
     return next((k for k, i in enumerate(ids) if i != ids[0]), len(ids))
+
+
+def ends_with(ids: Ids, part: Ids) -> bool:
+    """Are the last ids these, if they are any?"""
+    return bool(part) and ids[-len(part) :] == part
 
 
 def _token_of(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:

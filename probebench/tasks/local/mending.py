@@ -15,8 +15,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from probebench.errors import BadFileError
+from probebench.tasks.local.echoes import Repeat, repeated
 from probebench.tasks.local.edges import Dumped, Mended, Said, head_of, tail_of
-from probebench.tasks.local.marks import IGNORED, Ids, Marks, Runs, run_of
+from probebench.tasks.local.marks import IGNORED, Ids, Marks, Runs, ends_with, run_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,11 +41,9 @@ def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
         ids = ids[
             _padding(d, ids, left, marks, own=marks.starts, soft=marks.begins, side="begins") :
         ]
-        ids = ids[
-            : len(ids)
-            - _padding(d, ids[::-1], right, marks, own=marks.closers, soft=marks.ends, side="ends")
-        ]
+        ids = ids[: len(ids) - _padding_behind(d, ids, right, marks)]
         _check_twice(d, ids, marks)
+        _check_suffix(d, ids, marks)
         _check_runs(d, ids, marks)
         _check_runs(d, ids[::-1], marks, side="ends")
         mended.append(Mended(ids, ("prompt_pads",) if len(ids) < len(d.ids) else ()))
@@ -56,6 +55,15 @@ def _before_begin(ids: Ids, marks: Marks) -> int:
     token it was done with."""
     at = next((i for i, token in enumerate(ids) if token in marks.begins), 0)
     return at if len(set(ids[:at])) == 1 and (ids[0] in marks.special or ids[0] in IGNORED) else 0
+
+
+def _padding_behind(d: Dumped, ids: Ids, runs: Runs, marks: Marks) -> int:
+    """How many of the last ids are padding: all that stand behind the opening of the model's turn,
+    which nothing has been said in."""
+    k = run_of(ids[::-1], marks.pads | marks.ends)
+    if k and ends_with(ids[: len(ids) - k], marks.opening):
+        return k
+    return _padding(d, ids[::-1], runs, marks, own=marks.closers, soft=marks.ends, side="ends")
 
 
 def _padding(
@@ -95,7 +103,9 @@ def _padding(
     raise BadFileError(
         f"{d.where}: {d.name} {side} with the token {token}, and in {runs.n - runs.begun[token]} "
         f"of {runs.n} rows it does not: "
-        f"it may be padding or belong there. Take the padding off, or give the prompts as text."
+        "it may be padding or belong there"
+        + (", or the prompts hold their answers" if side == "ends" else "")
+        + ". Take off what the model did not see, or give the prompts as text."
     )
 
 
@@ -110,6 +120,17 @@ def _check_twice(d: Dumped, ids: Ids, marks: Marks) -> None:
                 "begin token was tokenised with special tokens again. Take one off, or generate "
                 "the answers anew if the model saw both."
             )
+
+
+def _check_suffix(d: Dumped, ids: Ids, marks: Marks) -> None:
+    """What the tokenizer puts behind a text: the model may have seen it, or it came in when the ids
+    were written down."""
+    if ends_with(ids, marks.suffix) and not ends_with(marks.opening, marks.suffix):
+        raise BadFileError(
+            f"{d.where}: {d.name} ends with the token {ids[-1]}, which this tokenizer puts behind "
+            "a text and after which a model begins something new. Take it off, or generate the "
+            "answers anew without it if the model saw it."
+        )
 
 
 def _check_runs(d: Dumped, ids: Ids, marks: Marks, *, side: str = "begins") -> None:
@@ -136,23 +157,21 @@ def mend_answers(
         BadFileError: nothing but prompt and padding, content behind a stop token, an end that
             contradicts what the file says, or what may be padding or not, with file and line.
     """
-    cuts = [_repeated(s, marks) for s in found]
+    cuts = [repeated(s, marks) for s in found]
     n = sum(cut is not None for cut in cuts)
+    every = n == len(found) > 1
+    echoes = [cut is not None and cut.echo and not every for cut in cuts]
+    cuts = [None if echo else cut for cut, echo in zip(cuts, echoes, strict=True)]
     runs = Runs.of(
         (s.answer.ids for s, cut in zip(found, cuts, strict=True) if cut is None),
         marks.pads | marks.ends,
     )
     mended = []
-    for s, cut in zip(found, cuts, strict=True):
-        d, done = s.answer, []
+    for s, cut, echo in zip(found, cuts, echoes, strict=True):
+        d, done = s.answer, ["prompt_echoed"] * echo
         if cut is not None:
-            if n < len(found) and not marks.special.intersection(s.prompt):
-                raise BadFileError(
-                    f"{d.where}: {d.name} begins with all of the prompt, as {n} of {len(found)} "
-                    "rows do: it may be repeated, or the model may have said it again. Leave the "
-                    f"prompt out of {d.name} in all rows."
-                )
-            ids = d.ids[cut:]
+            _check_sure(d, cut, n, len(found))
+            ids = d.ids[cut.at :]
             done.append("prompt_repeated")
             if not ids:
                 raise BadFileError(f"{d.where}: {d.name} holds nothing but the prompt.")
@@ -163,8 +182,32 @@ def mend_answers(
         else:
             ids = d.ids[head_of(d, runs, marks, done) :]
         _check_runs(d, ids, marks)
+        _check_opened(s, ids, marks)
         mended.append(tail_of(s, ids, marks, tokenizer, done))
     return mended
+
+
+def _check_sure(d: Dumped, cut: Repeat, n: int, of: int) -> None:
+    """Plain words of a prompt that only some rows repeat."""
+    if n < of and not cut.sure:
+        raise BadFileError(
+            f"{d.where}: {d.name} begins with all of the prompt, as {n} of {of} rows do: it may be "
+            "repeated, or the model may have said it again. Leave the prompt out of "
+            f"{d.name} in all rows."
+        )
+
+
+def _check_opened(s: Said, ids: Ids, marks: Marks) -> None:
+    """A token that opens a turn, where an answer should begin. A model that was not given the
+    opening of its own turn writes it itself."""
+    opened = ends_with(s.prompt, marks.opening)
+    if ids[0] in marks.openers and (opened or ids[: len(marks.opening)] != marks.opening):
+        d = s.answer
+        raise BadFileError(
+            f"{d.where}: {d.name} begins with the token {ids[0]}, which opens a turn of this "
+            "model, and not with its prompt: it may hold another prompt. Leave the prompt out of "
+            f"{d.name}."
+        )
 
 
 def told_by_stops(
@@ -187,18 +230,3 @@ def told_by_stops(
             for m, off in zip(found, cut, strict=True)
         ],
     )
-
-
-def _repeated(s: Said, marks: Marks) -> int | None:
-    """Where the answer begins behind a prompt, or the opening of its turn, that its ids repeat, and
-    padding before; else None."""
-    ids, whole = s.answer.ids, s.answer.name == "answer_ids"
-    if whole and ids[: len(s.given)] == s.given:
-        return len(s.given)
-    last = max((i for i, token in enumerate(s.prompt) if token in marks.special), default=None)
-    turn = () if last is None else s.prompt[last:]  # how the template opens the model's turn
-    for k in range(run_of(ids, marks.pads | marks.ends) + 1):
-        for part in (s.prompt if whole else (), turn):
-            if part and ids[k : k + len(part)] == part:
-                return k + len(part)
-    return None
