@@ -22,7 +22,6 @@ from probebench.tasks.examples import group_of, normalise
 from probebench.tasks.local.echoes import Pair, Written, check_apart, without_prompts
 from probebench.tasks.local.edges import Dumped, Mended, Said
 from probebench.tasks.local.fields import (
-    answer_text,
     check_ids,
     ended_of,
     ids_of,
@@ -33,6 +32,7 @@ from probebench.tasks.local.fields import (
 from probebench.tasks.local.marks import Ids, Marks
 from probebench.tasks.local.mending import mend_answers, mend_prompts, told_by_stops
 from probebench.tasks.local.rows import FileRow, read_rows, strings, text_of, value_of
+from probebench.tasks.local.texts import answer_in, asked_in, question_in, rendered
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.split import file_splits
@@ -134,13 +134,15 @@ def _given(
     fields, where, prompt_ids, answer_ids = row.fields, row.where, prompt.ids, answer.ids
     told = "exact_answer" in fields
     fields = {k: v for k, v in fields.items() if v is not None and v != ""}
+    if "question" in fields:
+        fields["question"] = prompt.question
     stopped = answer_ids[-1] in known[0].ends
     text = decode(tokenizer, answer_ids[:-1] if stopped else answer_ids)
     label, references = label_of(fields, where)
     exact = None
     if (wanted := fields.get("exact_answer")) is not None:
         start = reply_start(tokenizer, known[1], prompt_ids, answer_ids, text)
-        found = find_words(text[start:], answer_text(wanted))
+        found = find_words(text[start:], answer_in(wanted, "exact_answer", where))
         exact = found and Span(found.start + start, found.end + start)
         if exact is None:
             raise BadFileError(
@@ -187,46 +189,52 @@ def _prompts(
     rows: Sequence[FileRow], tokenizer: PreTrainedTokenizerBase, marks: Marks
 ) -> list[_Prompt]:
     """Prompt ids and questions of all rows."""
-    dumped = []
+    dumped: list[Dumped] = []
+    asked: list[_Prompt | None] = []
     for row in rows:
-        f = row.fields
+        f, where = row.fields, row.where
+        asked.append(None)
         if "prompt_ids" in f:
-            dumped.append(
-                Dumped(
-                    row.where, "prompt_ids", ids_of(f["prompt_ids"], "prompt_ids", row.where, marks)
-                )
-            )
-        elif "prompt" in f:
-            ids = tuple(tokenizer(answer_text(f["prompt"]), add_special_tokens=False)["input_ids"])
-            if not ids:
-                raise BadFileError(f"{row.where}: prompt {f['prompt']!r} has no tokens.")
-            dumped.append(Dumped(row.where, "prompt", ids))
-        elif "question" not in f:
-            raise missing_of(f, row.where, "prompt_ids", "prompt", "question")
-    mended = iter(mend_prompts(dumped, marks))
-    raw = iter(dumped)
-    prompts = []
-    for row in rows:
-        f = row.fields
-        question = answer_text(f["question"]) if "question" in f else None
-        if not {"prompt_ids", "prompt"} & f.keys():
-            text = chat(tokenizer, str(question)) if tokenizer.chat_template else str(question)
-            ids = encode_prompt(tokenizer, text)
-            prompts.append(_Prompt("question", ids, ids, str(question), text, ()))
+            ids = ids_of(f["prompt_ids"], "prompt_ids", where, marks)
+            dumped.append(Dumped(where, "prompt_ids", ids))
             continue
-        d, found = next(raw), next(mended)
-        ids, seen = found.ids, None
-        if d.name == "prompt":
-            seen = answer_text(f["prompt"])
-            if ids[: len(marks.prefix)] != marks.prefix:
-                ids = marks.prefix + ids
-        check_ids(ids, d.name, row.where, marks)
-        prompts.append(
-            _Prompt(
-                d.name, d.ids, ids, question or seen or decode(tokenizer, ids), seen, found.done
-            )
-        )
-    return prompts
+        name = "prompt" if "prompt" in f else "question"
+        if name not in f:
+            raise missing_of(f, where, "prompt_ids", "prompt", "question")
+        text = asked_in(f[name], name, where)
+        if name == "prompt" and isinstance(text, str):
+            ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+            if not ids:
+                raise BadFileError(f"{where}: prompt {text!r} has no tokens.")
+            dumped.append(Dumped(where, "prompt", ids))
+            continue
+        if not isinstance(text, str):
+            text = rendered(text, tokenizer, name, where)
+        elif tokenizer.chat_template:
+            text = chat(tokenizer, text)
+        ids = encode_prompt(tokenizer, text)
+        question = question_in(f.get("question", f[name]), name, where)
+        asked[-1] = _Prompt("question", ids, ids, question, text, ())
+    mended = iter(zip(dumped, mend_prompts(dumped, marks), strict=True))
+    return [
+        p or _written(row, *next(mended), tokenizer, marks)
+        for row, p in zip(rows, asked, strict=True)
+    ]
+
+
+def _written(
+    row: FileRow, d: Dumped, found: Mended, tokenizer: PreTrainedTokenizerBase, marks: Marks
+) -> _Prompt:
+    """A prompt that a file holds as the model saw it."""
+    f, ids, seen = row.fields, found.ids, None
+    question = question_in(f["question"], "question", row.where) if "question" in f else None
+    if d.name == "prompt":
+        seen = question_in(f["prompt"], "prompt", row.where)
+        if ids[: len(marks.prefix)] != marks.prefix:
+            ids = marks.prefix + ids
+    check_ids(ids, d.name, row.where, marks)
+    question = question or seen or decode(tokenizer, ids)
+    return _Prompt(d.name, d.ids, ids, question, seen, found.done)
 
 
 def _answers(
@@ -239,7 +247,7 @@ def _answers(
     written = [
         None
         if "answer_ids" in row.fields or "answer" not in row.fields
-        else Written(row.where, answer_text(row.fields["answer"]), p.text, p.ids)
+        else Written(row.where, answer_in(row.fields["answer"], "answer", row.where), p.text, p.ids)
         for row, p in zip(rows, prompts, strict=True)
     ]
     texts = iter(without_prompts([w for w in written if w is not None], tokenizer, marks))

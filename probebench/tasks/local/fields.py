@@ -76,11 +76,6 @@ def label_of(row: Mapping[str, Any], where: str) -> tuple[int | None, tuple[str,
     raise missing_of(row, where, "label", "references")
 
 
-def answer_text(value: Any) -> str:
-    """A text as it is, outer blanks included."""
-    return value if isinstance(value, str) else text_of(value)
-
-
 def ids_of(value: Any, name: str, where: str, marks: Marks) -> Ids:
     """A list of token ids, or its JSON."""
     try:
