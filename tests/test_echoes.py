@@ -174,3 +174,27 @@ def test_an_answer_may_begin_with_thinking(tmp_path, chatty):
     text = "<think> Who</think> Anna<eos>"
     given = read(tmp_path, t, [{"prompt": "<bos><|user|>Who?<|assistant|>", "answer": text}])
     assert t.tokenizer.decode(given[0].answer_ids) == text
+
+
+@pytest.mark.parametrize("shape", ["ids", "text"])
+@pytest.mark.parametrize("column", ["prompt", "answer"])
+def test_padding_between_other_tokens_is_refused(tmp_path, chatty, shape, column):
+    found = {"prompt": chatty.prompts[0], "answer": chatty.answers[0]}
+    found[column] = (*found[column][:3], 0, *found[column][3:])
+    row = {
+        f"{name}_ids" if shape == "ids" else name: ids if shape == "ids" else written(chatty, ids)
+        for name, ids in found.items()
+    }
+    message = rf"line 1: {column}(_ids)? holds the padding token 0 between others \(token 4 of \d+"
+    with pytest.raises(BadFileError, match=message):
+        read(tmp_path, chatty, [row])
+
+
+@pytest.mark.parametrize("pad", ["<eos>", "<bos>", "<|assistant|>"])
+def test_a_token_that_is_more_than_padding_may_stand_inside(tmp_path, pad):
+    t = truth_of("chat")
+    t.tokenizer.pad_token = pad
+    inside = t.tokenizer.convert_tokens_to_ids(pad)
+    prompt = (*t.prompts[0][:-1], inside, *t.prompts[0][1:])
+    given = read(tmp_path, t, [{"prompt_ids": prompt, "answer_ids": t.answers[0]}])
+    assert given[0].prompt_ids == prompt

@@ -22,7 +22,7 @@ from probebench.tasks.examples import group_of, normalise
 from probebench.tasks.local.echoes import Pair, Written, check_apart, without_prompts
 from probebench.tasks.local.edges import Dumped, Mended, Said
 from probebench.tasks.local.fields import (
-    check_ids,
+    check_inside,
     ended_of,
     ids_of,
     label_of,
@@ -232,7 +232,7 @@ def _written(
         seen = question_in(f["prompt"], "prompt", row.where)
         if ids[: len(marks.prefix)] != marks.prefix:
             ids = marks.prefix + ids
-    check_ids(ids, d.name, row.where, marks)
+    check_inside(ids, d.name, row.where, marks)
     question = question or seen or decode(tokenizer, ids)
     return _Prompt(d.name, d.ids, ids, question, seen, found.done)
 
@@ -278,7 +278,7 @@ def _finished(
 ) -> Mended:
     """An answer of a file with what its form asks for: a stop token behind a text that was not cut
     off."""
-    check_ids(mended.ids, s.answer.name, s.answer.where, marks)
+    check_inside(mended.ids, s.answer.name, s.answer.where, marks)
     done = (*done, *mended.done)
     stop = tokenizer.eos_token_id
     if (

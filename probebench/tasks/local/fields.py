@@ -93,6 +93,17 @@ def ids_of(value: Any, name: str, where: str, marks: Marks) -> Ids:
     return tuple(items)
 
 
+def check_inside(ids: Sequence[int], name: str, where: str, marks: Marks) -> None:
+    """Complain about ids that the tokenizer does not have, and about padding between others."""
+    check_ids(ids, name, where, marks)
+    at = next((i for i, token in enumerate(ids) if token in marks.outer), None)
+    if at is not None:
+        raise BadFileError(
+            f"{where}: {name} holds the padding token {ids[at]} between others (token {at + 1} of "
+            f"{len(ids)}). Take it out, or generate the answers anew if the model saw it."
+        )
+
+
 def check_ids(ids: Sequence[int], name: str, where: str, marks: Marks) -> None:
     """Complain about ids that the tokenizer does not have."""
     wrong = [i for i in ids if not 0 <= i < marks.size]

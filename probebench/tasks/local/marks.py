@@ -66,6 +66,8 @@ class Marks:
     """How the chat template opens the model's turn: its last special token, and what follows."""
     openers: frozenset[int] = frozenset()
     """Special tokens that open a turn."""
+    outer: frozenset[int] = frozenset()
+    """Padding that is nothing else: it stands around ids, never inside them."""
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase, stops: frozenset[int]) -> Marks:
@@ -106,6 +108,8 @@ class Marks:
             suffix=whole[at + len(plain) :] if whole[at : at + len(plain)] == plain else (),
             opening=asked[last:],
             openers=frozenset(opens) - silent,
+            outer=frozenset({tokenizer.pad_token_id} & special)
+            - {tokenizer.unk_token_id, *ends, *begins, *asked},
         )
 
 
