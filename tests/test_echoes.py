@@ -5,6 +5,7 @@ import pytest
 from test_given import EOS, QUESTIONS, REPLIES, TOKENIZERS, Truth, read, written
 
 from probebench.errors import BadFileError
+from probebench.tasks.local.notes import data_notes
 from probebench.tasks.prompts import chat, encode_prompt
 
 
@@ -198,3 +199,32 @@ def test_a_token_that_is_more_than_padding_may_stand_inside(tmp_path, pad):
     prompt = (*t.prompts[0][:-1], inside, *t.prompts[0][1:])
     given = read(tmp_path, t, [{"prompt_ids": prompt, "answer_ids": t.answers[0]}])
     assert given[0].prompt_ids == prompt
+
+
+def test_prompts_without_the_models_special_tokens_are_noted(tmp_path, chatty):
+    prompt, answer = chatty.prompts[0], chatty.answers[0]
+    bare = chatty.tokenizer.decode(prompt, skip_special_tokens=True)
+    bare = bare.replace("<|user|>", "").replace("<|assistant|>", "")
+    rows = [
+        {"prompt_ids": prompt, "answer_ids": answer},
+        {"prompt_ids": prompt[1:], "answer_ids": answer},
+        {"prompt": bare, "answer_ids": answer},
+        {"prompt": f"<bos>{bare}", "answer_ids": answer},
+        {"question": bare, "answer_ids": answer},
+    ]
+    given = read(tmp_path, chatty, rows)
+    assert [g.mended for g in given] == [
+        (),
+        ("prompt_no_begin",),
+        ("prompt_no_begin", "prompt_no_turn"),
+        ("prompt_no_turn",),
+        (),
+    ]
+    said = data_notes({"mended": {"prompt_no_begin": 2, "prompt_no_turn": 2}}, 5)
+    assert said[0].startswith("2 of 5 prompts lack the token that prompts of this model begin with")
+
+
+def test_a_model_without_special_tokens_in_its_prompts_lacks_none(tmp_path):
+    t = truth_of("base")
+    rows = [{"prompt_ids": p, "answer_ids": a} for p, a in zip(t.prompts, t.answers, strict=True)]
+    assert not any(g.mended for g in read(tmp_path, t, rows))

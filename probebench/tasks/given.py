@@ -30,7 +30,7 @@ from probebench.tasks.local.fields import (
     tokens_of,
 )
 from probebench.tasks.local.marks import Ids, Marks
-from probebench.tasks.local.mending import mend_answers, mend_prompts, told_by_stops
+from probebench.tasks.local.mending import lacking, mend_answers, mend_prompts, told_by_stops
 from probebench.tasks.local.rows import FileRow, read_rows, strings, text_of, value_of
 from probebench.tasks.local.texts import answer_in, asked_in, question_in, rendered
 from probebench.tasks.prompts import chat, encode_prompt
@@ -234,7 +234,7 @@ def _written(
             ids = marks.prefix + ids
     check_inside(ids, d.name, row.where, marks)
     question = question or seen or decode(tokenizer, ids)
-    return _Prompt(d.name, d.ids, ids, question, seen, found.done)
+    return _Prompt(d.name, d.ids, ids, question, seen, (*found.done, *lacking(ids, marks)))
 
 
 def _answers(

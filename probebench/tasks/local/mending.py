@@ -50,6 +50,17 @@ def mend_prompts(found: Sequence[Dumped], marks: Marks) -> list[Mended]:
     return mended
 
 
+def lacking(ids: Ids, marks: Marks) -> tuple[str, ...]:
+    """What a prompt of this model has and this one has not, by name: its begin token, the opening
+    of a turn. Text that was decoded without special tokens lacks both."""
+    lacks = []
+    if marks.starts and ids[0] not in marks.starts:
+        lacks.append("prompt_no_begin")
+    if marks.openers and not marks.openers.intersection(ids):
+        lacks.append("prompt_no_turn")
+    return tuple(lacks)
+
+
 def _before_begin(ids: Ids, marks: Marks) -> int:
     """How many ids of one kind of special token stand before the begin token: padding, whatever
     token it was done with."""

@@ -7,6 +7,13 @@ from typing import Any
 
 MENDED = {
     "prompt_pads": "prompts had padding around them, which was taken off",
+    "prompt_no_begin": (
+        "prompts lack the token that prompts of this model begin with; they are taken as they stand"
+    ),
+    "prompt_no_turn": (
+        "prompts lack the tokens with which the model's chat template opens a turn; they are taken "
+        "as they stand"
+    ),
     "prompt_repeated": (
         "answers began with their prompt or the opening of their turn, which was taken off"
     ),
