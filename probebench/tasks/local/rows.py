@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from probebench.errors import BadFileError
-from probebench.tasks.local.formats import records
+from probebench.tasks.local.formats import DELIMITERS, records, suffix_of
 
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a character beyond the first 65,536, which JSON writes in two parts."""
 PANDAS = ("nan", "NaN", "<NA>", "NaT")
 """How pandas writes a missing value as text."""
 
@@ -40,7 +42,42 @@ def read_rows(path: Path) -> Iterator[FileRow]:
         BadFileError: a missing, empty or unreadable file, or a row that has no one reading, with
             its line.
     """
-    return (FileRow(where, fields) for where, fields in records(path))
+    table = suffix_of(path) in DELIMITERS
+    return (FileRow(where, _readable(where, fields, table)) for where, fields in records(path))
+
+
+def _readable(where: str, fields: Mapping[str, Any], table: bool) -> Mapping[str, Any]:
+    """A row whose texts are whole.
+
+    Raises:
+        BadFileError: half of a character that JSON writes in two parts, which no tokenizer takes,
+            or a NUL in a table, which stands for a damaged file.
+    """
+    for name, value in fields.items():
+        for text in (str(name), *_texts(value)):
+            half = HALF.search(text)
+            if half is not None:
+                raise BadFileError(
+                    f"{where}: {name!r} holds half a character, \\u{ord(half.group()):04x}, in "
+                    f"{text[max(half.start() - 20, 0) : half.end() + 20]!a}: the text was cut "
+                    "inside it. Take it out."
+                )
+            if table and "\0" in text:
+                raise BadFileError(
+                    f"{where}: {name!r} holds a NUL character in {text[:80]!r}, so the file is "
+                    "damaged or no text. Save it as UTF-8 again."
+                )
+    return fields
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for item in value.values() for text in _texts(item))
+    elif isinstance(value, list | tuple):
+        yield from (text for item in value for text in _texts(item))
 
 
 def lookup(row: Mapping[str, Any], path: str) -> Any:
