@@ -31,9 +31,7 @@ def test_half_a_character_is_refused(tmp_path, column):
     path.write_text(json.dumps(row).replace("HALF", WHOLE) + "\n")
     assert len(load_dataset(load_task("triviaqa"), str(path)).examples) == 1
     path.write_text(json.dumps(row).replace("HALF", HALF) + "\n")
-    message = (
-        rf"a.jsonl, line 1: '{column}' holds half a character, \\ud83d, in 'Which \\ud83d c"
-    )
+    message = rf"a.jsonl, line 1: '{column}' holds half a character, \\ud83d, in 'Which \\ud83d c"
     with pytest.raises(BadFileError, match=message) as caught:
         load_dataset(load_task("triviaqa"), str(path))
     str(caught.value).encode()
@@ -52,3 +50,57 @@ def test_a_nul_in_a_table_is_refused(tmp_path):
     path.write_bytes(b"question,answers\nWhere?,Oslo\nWho?,An\0n\n")
     with pytest.raises(BadFileError, match="a.csv, line 3: 'answers' holds a NUL character"):
         list(read_rows(path))
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "message"),
+    [
+        ("winogrande", {"answers": "Oslo"}, "judge 'choice' of task 'winogrande' needs 'wrong_an"),
+        ("truthfulqa", {"answers": "Oslo"}, "judge 'closest' of task 'truthfulqa' needs 'wrong_a"),
+        (
+            "winogrande",
+            {"answers": "Oslo", "wrong_answers": ["Rome", " oslo"]},
+            "'oslo' stands among the accepted answers and among the wrong ones",
+        ),
+        ("math", {"answers": "abc"}, "judge 'number' of task 'math' reads no number in 'abc'"),
+        ("gsm8k", {"answers": "abc"}, "judge 'number' of task 'gsm8k' reads no number in 'abc'"),
+        (
+            "gsm8k",
+            {"answer": "2+3=<<2+3=5>>5 apples, so 5."},
+            "does not match '2.3=<<2.3=5>>5 apples, so 5.', which holds several numbers",
+        ),
+    ],
+)
+def test_what_the_judge_cannot_judge_by_is_refused(tmp_path, task, row, message):
+    with pytest.raises(BadFileError, match=rf"a.jsonl, line 1: .*{message}"):
+        asked(tmp_path / "a.jsonl", {"question": "Which?", **row}, task=task)
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("winogrande", {"answers": "Oslo", "wrong_answers": "Rome"}),
+        ("imdb", {"answers": "positive"}),
+        ("math", {"answers": ["a dozen", "12"]}),
+        ("math", {"answers": "five"}),
+        ("gsm8k", {"answers": "1,234"}),
+        ("gsm8k", {"answer": "2+3=<<2+3=5>>5\n#### 5"}),
+        ("triviaqa", {"answers": "abc"}),
+    ],
+)
+def test_what_it_can_judge_by_is_not(tmp_path, task, row):
+    question = {"text": "Which?"} if task == "imdb" else {"question": "Which?"}
+    assert asked(tmp_path / "a.jsonl", {"question": "Which?", **question, **row}, task=task)
+
+
+def test_answers_need_what_the_judge_needs_unless_they_have_a_label(tmp_path):
+    t = truth_of("chat")
+    row = {"question": "How many?", "answer": " Two", "references": ["abc"], "stopped": 1}
+    path = lines(tmp_path / "a.jsonl", row)
+    with pytest.raises(BadFileError, match="line 1: judge 'number' of task 'math' reads no number"):
+        read_answers(path, t.tokenizer, t.stops, load_task("math"))
+    lines(path, {**row, "wrong_answers": ["Abc"]})
+    with pytest.raises(BadFileError, match="line 1: 'Abc' stands among the accepted answers"):
+        read_answers(path, t.tokenizer, t.stops, load_task("winogrande"))
+    lines(path, {**row, "label": 0})
+    assert read_answers(path, t.tokenizer, t.stops, load_task("math"))[0].label == 0

@@ -9,12 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from probebench.errors import BadFileError
+from probebench.tasks.judging.amounts import amounts, read_amount
 from probebench.tasks.labelled.spans import Marked, marked_of
 from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
 from probebench.tasks.local.rows import FileRow, lookup, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.types import Example
 
+WITH_OPTIONS = ("choice", "closest")
+"""Judges that compare what is right with what is wrong."""
 PLAIN = "plain form"
 """Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 
@@ -47,7 +50,10 @@ def to_example(task: Task, row: FileRow) -> Example:
             plain = ["answers"] if PLAIN in fields else []
             raise _missing("answer", [*task.fields.answers, *plain], row)
     wrong = _answers(task, fields, task.fields.wrong, where)
+    check_options(task, references, wrong, where)
     wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
+    if not statements:
+        check_judged(task, references, wrong, where)
     group = group_of(task, fields, as_text(turns[:-1]) if turns else question, where)
     given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
     content = json.dumps([group, question, references, label])
@@ -125,6 +131,8 @@ def _answers(
         for text in strings(value_of(lookup(fields, path), name, where)):
             if task.fields.answer_pattern:
                 match = re.search(task.fields.answer_pattern, text)
+                if match is None and task.judge == "number":
+                    _check_alone(task, text, where)
                 text = match.group("answer") if match else text
             parts = text.split(task.fields.separator) if task.fields.separator else [text]
             found.update(
@@ -133,6 +141,48 @@ def _answers(
                 )
             )
     return tuple(found)
+
+
+def _check_alone(task: Task, text: str, where: str) -> None:
+    """A solution without the mark of its result, whose first number would be taken for it."""
+    if len(amounts(text)) > 1:
+        raise BadFileError(
+            f"{where}: the answer pattern {task.fields.answer_pattern!r} of task {task.name!r} "
+            f"does not match {text[-80:]!r}, which holds several numbers. Write the number alone."
+        )
+
+
+def check_options(task: Task, references: Sequence[str], wrong: Sequence[str], where: str) -> None:
+    """Complain about an option that a row calls right and wrong; case and spaces do not count.
+
+    Raises:
+        BadFileError: there is one.
+    """
+    right = {normalise(text) for text in references}
+    both = next((text for text in wrong if normalise(text) in right), None)
+    if both is not None and task.judge in WITH_OPTIONS:
+        raise BadFileError(
+            f"{where}: {both!r} stands among the accepted answers and among the wrong ones. Take "
+            "it out of one of them."
+        )
+
+
+def check_judged(task: Task, references: Sequence[str], wrong: Sequence[str], where: str) -> None:
+    """Complain about references that the task's judge cannot judge by.
+
+    Raises:
+        BadFileError: no wrong answers for a judge of options, no number for one of numbers.
+    """
+    if task.judge in WITH_OPTIONS and not wrong:
+        raise BadFileError(
+            f"{where}: judge {task.judge!r} of task {task.name!r} needs 'wrong_answers' beside the "
+            "accepted ones."
+        )
+    if task.judge == "number" and not any(read_amount(text) for text in references):
+        raise BadFileError(
+            f"{where}: judge 'number' of task {task.name!r} reads no number in "
+            f"{', '.join(map(repr, references))[:80]}. Write the number alone."
+        )
 
 
 def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -> str:

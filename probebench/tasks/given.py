@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from probebench.errors import BadFileError
 from probebench.tasks.exact.rules import find_words
 from probebench.tasks.exact.spans import decode
-from probebench.tasks.examples import group_of, normalise
+from probebench.tasks.examples import check_judged, check_options, group_of, normalise
 from probebench.tasks.local.echoes import Pair, Written, check_apart, without_prompts
 from probebench.tasks.local.edges import Dumped, Mended, Said
 from probebench.tasks.local.fields import (
@@ -157,12 +157,11 @@ def _given(
     content = json.dumps([prompt_ids, answer_ids]).encode()
     identity = text_of(fields["id"]) if "id" in fields else hashlib.sha256(content).hexdigest()[:16]
     wrong = tuple(strings(value_of(fields.get("wrong_answers"), "wrong_answers", where)))
+    if task is not None and label is None:
+        check_options(task, references, wrong, where)
     wrong = wrong or tuple(o for o in (task.options if task else ()) if o not in references)
-    if task is not None and label is None and task.judge in ("choice", "closest") and not wrong:
-        raise BadFileError(
-            f"{where}: judge {task.judge!r} of task {task.name!r} needs 'wrong_answers' beside "
-            "'references'."
-        )
+    if task is not None and label is None:
+        check_judged(task, references, wrong, where)
     example = Example(identity, prompt.question, references, group, split, wrong, fields=fields)
     mended = (*prompt.mended, *answer.done)
     return GivenAnswer(
