@@ -104,3 +104,31 @@ def test_answers_need_what_the_judge_needs_unless_they_have_a_label(tmp_path):
         read_answers(path, t.tokenizer, t.stops, load_task("winogrande"))
     lines(path, {**row, "label": 0})
     assert read_answers(path, t.tokenizer, t.stops, load_task("math"))[0].label == 0
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "<NA>", "NaT", " nan "])
+def test_how_pandas_writes_a_missing_value_is_no_question_and_no_group(tmp_path, word):
+    path = tmp_path / "a.jsonl"
+    for task, row, column in (
+        ("triviaqa", {"question": word, "answers": "Oslo"}, "question"),
+        ("cities", {"statement": word, "label": 1}, "statement"),
+        ("cities", {"statement": "Oslo is in Norway.", "label": 1, "city": word}, "city"),
+    ):
+        message = rf"line 1: '{column}' is the text '{word.strip()}', which is how pandas writes"
+        with pytest.raises(BadFileError, match=message):
+            asked(path, row, task=task)
+    t = truth_of("chat")
+    for column in ("question", "prompt", "answer", "group"):
+        row = {"question": "Who?", "answer": " Anna", "label": 1, column: word}
+        with pytest.raises(BadFileError, match=f"line 1: '{column}' is the text '{word.strip()}'"):
+            read_answers(lines(path, row), t.tokenizer, t.stops)
+
+
+def test_such_a_word_in_a_list_or_in_other_letters_is_meant(tmp_path):
+    t = truth_of("chat")
+    rows = [
+        {"question": "Which town?", "answer": word, "label": 1, "stopped": 1}
+        for word in (["nan"], "Nan", "nan.")
+    ]
+    given = read_answers(lines(tmp_path / "a.jsonl", *rows), t.tokenizer, t.stops)
+    assert [g.text for g in given] == ["nan", "Nan", "nan."]

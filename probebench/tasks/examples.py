@@ -12,7 +12,7 @@ from probebench.errors import BadFileError
 from probebench.tasks.judging.amounts import amounts, read_amount
 from probebench.tasks.labelled.spans import Marked, marked_of
 from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
-from probebench.tasks.local.rows import FileRow, lookup, strings, text_of, value_of
+from probebench.tasks.local.rows import FileRow, check_there, lookup, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.types import Example
 
@@ -40,6 +40,8 @@ def to_example(task: Task, row: FileRow) -> Example:
         question = as_text(turns)
     if not isinstance(question, str) or not question.strip():
         raise _missing("statement" if statements else "question", [task.fields.question], row)
+    if not turns:
+        check_there(question, "statement" if statements else "question", where, listed=False)
     references: tuple[str, ...] = ()
     label: int | None = None
     if statements:
@@ -74,6 +76,7 @@ def _marked(task: Task, row: FileRow, marked: Marked) -> Example:
         question = turns[0][1] if len(turns) == 2 else as_text(turns[:-1])
     if not isinstance(question, str) or not question.strip():
         raise _missing("question", [task.fields.question], row)
+    check_there(question, "question", row.where, listed=False)
     group = group_of(task, fields, question, row.where)
     given = lookup(fields, task.fields.id) if task.fields.id else fields.get("id")
     content = json.dumps([group, question, answer.text])
@@ -189,10 +192,12 @@ def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -
     """The group key of a row: case and outer spaces do not count.
 
     Raises:
-        BadFileError: the task's pattern does not match.
+        BadFileError: the task's pattern does not match, or how pandas writes that there is nothing.
     """
     rule = task.fields.group
     values = [lookup(fields, column) for column in rule.columns]
+    for column, value in zip(rule.columns, values, strict=True):
+        check_there(value, column, where, listed=False)
     parts = [question if value is None else " ".join(strings(value)) for value in values]
     if all(value is None for value in values):
         parts = [question]

@@ -31,7 +31,7 @@ from probebench.tasks.local.fields import (
 )
 from probebench.tasks.local.marks import Ids, Marks
 from probebench.tasks.local.mending import lacking, mend_answers, mend_prompts, told_by_stops
-from probebench.tasks.local.rows import FileRow, read_rows, strings, text_of, value_of
+from probebench.tasks.local.rows import FileRow, check_there, read_rows, strings, text_of, value_of
 from probebench.tasks.local.texts import answer_in, asked_in, question_in, rendered
 from probebench.tasks.prompts import chat, encode_prompt
 from probebench.tasks.schema import Task
@@ -151,6 +151,7 @@ def _given(
     split = fields.get("split")
     if split is not None and split not in SPLITS:
         raise BadFileError(f"{where}: split must be one of {', '.join(SPLITS)}; got {split!r}.")
+    check_there(fields.get("group"), "group", where, listed=False)
     group = normalise(text_of(fields.get("group", prompt.question)))
     if task is not None and "group" not in fields:
         group = group_of(task, fields, prompt.question, where)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
@@ -140,21 +141,47 @@ def strings(value: Any) -> list[str]:
 
 
 def value_of(value: Any, name: str, where: str) -> Any:
-    """An answer of a row as it is, if it can be one.
+    """An answer of a row as it is, if it can be one; a time at midnight is its day.
 
     Raises:
-        BadFileError: a record without a `text`, or how pandas writes that there is nothing.
+        BadFileError: a record without a `text`, a map, or how pandas writes that there is nothing.
+    """
+    check_there(value, name, where)
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if isinstance(item, tuple) or (isinstance(item, Mapping) and "text" not in item):
+            what = (
+                "a map" if isinstance(item, tuple) else f"a record of {', '.join(map(str, item))}"
+            )
+            raise BadFileError(f"{where}: {name!r} must be text or a list of texts; got {what}.")
+    if not any(isinstance(item, datetime) for item in items):
+        return value
+    return [_day(item) if isinstance(item, datetime) else item for item in items]
+
+
+def _day(value: datetime) -> date:
+    """The day of a time that is its first moment: a column of days has such times. Any other time
+    as it is."""
+    exact = value.time() == time() and not getattr(value, "nanosecond", 0)
+    return value.date() if exact else value
+
+
+def check_there(value: Any, name: str, where: str, *, listed: bool = True) -> None:
+    """Complain about how pandas writes that there is nothing.
+
+    Args:
+        value: of a row.
+        name: its column.
+        where: file and line.
+        listed: the column may hold a list, in which such a word is meant.
+
+    Raises:
+        BadFileError: the value is such a word.
     """
     if isinstance(value, str) and value.strip() in PANDAS:
+        word = value.strip()
+        meant = f'Leave it empty; if it is meant, write a list: ["{word}"].'
         raise BadFileError(
-            f"{where}: {name!r} is the text {value.strip()!r}, which is how pandas writes a "
-            "missing value. Leave it empty; "
-            f'if it is meant, write a list: ["{value.strip()}"].'
+            f"{where}: {name!r} is the text {word!r}, which is how pandas writes a missing value. "
+            f"{meant if listed else 'Leave the row out, or say what it holds.'}"
         )
-    for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, Mapping) and "text" not in item:
-            raise BadFileError(
-                f"{where}: {name!r} must be text or a list of texts; got a record of "
-                f"{', '.join(map(str, item))}."
-            )
-    return value

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError, UsageError
 from probebench.tasks.chats import Turn, render_chat
-from probebench.tasks.local.rows import text_of, written
+from probebench.tasks.local.rows import check_there, text_of, written
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,6 +87,7 @@ def rendered(
 
 def _text(value: Any, name: str, where: str) -> str:
     """A text, alone or in a list of one."""
+    check_there(value, name, where)
     if isinstance(value, list | tuple):
         if len(value) > 1 and not any(isinstance(item, list | Mapping) for item in value):
             raise BadFileError(
