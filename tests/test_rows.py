@@ -1,7 +1,10 @@
 """Values of local files that no run can be made of: refused with the line, whatever reads them."""
 
+import datetime
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from test_echoes import truth_of
 
@@ -132,3 +135,48 @@ def test_such_a_word_in_a_list_or_in_other_letters_is_meant(tmp_path):
     ]
     given = read_answers(lines(tmp_path / "a.jsonl", *rows), t.tokenizer, t.stops)
     assert [g.text for g in given] == ["nan", "Nan", "nan."]
+
+
+def table(path, **columns):
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("values", "references"),
+    [
+        (pa.array([datetime.datetime(1776, 7, 4)]), ("1776-07-04",)),
+        (pa.array([datetime.datetime(1776, 7, 4)], pa.timestamp("ns")), ("1776-07-04",)),
+        (pa.array([datetime.datetime(1776, 7, 4, 12, 30)]), ("1776-07-04 12:30:00",)),
+        (pa.array([datetime.datetime(1776, 7, 4)], pa.timestamp("s", "UTC")), ("1776-07-04",)),
+        (pa.array([[datetime.datetime(1776, 7, 4)]]), ("1776-07-04",)),
+        (pa.array([datetime.date(1776, 7, 4)]), ("1776-07-04",)),
+        (pa.array([0.1], pa.float32()), ("0.1",)),
+        (pa.array([0.1], pa.float16()), ("0.1",)),
+        (pa.array([0.1], pa.float64()), ("0.1",)),
+        (pa.array([1896.0], pa.float32()), ("1896",)),
+        (pa.array([123456792.0], pa.float32()), ("123456792",)),
+        (pa.array([[0.1, None, 2.5]], pa.list_(pa.float32())), ("0.1", "2.5")),
+        (pa.array([{"text": [0.3]}], pa.struct([("text", pa.list_(pa.float32()))])), ("0.3",)),
+    ],
+)
+def test_parquet_types_are_what_was_meant(tmp_path, values, references):
+    path = table(tmp_path / "a.parquet", question=["When?"], answers=values)
+    assert load_dataset(load_task("triviaqa"), str(path)).examples[0].references == references
+
+
+def test_a_map_of_parquet_is_no_answer(tmp_path):
+    pairs = pa.array([[("text", "Oslo")]], pa.map_(pa.string(), pa.string()))
+    path = table(tmp_path / "a.parquet", question=["Where?"], answers=pairs)
+    message = "a.parquet, row 1: 'answers' must be text or a list of texts; got a map"
+    with pytest.raises(BadFileError, match=message):
+        load_dataset(load_task("triviaqa"), str(path))
+    path = table(tmp_path / "b.parquet", question=["Where?"], answers=["Oslo"], more=pairs)
+    assert load_dataset(load_task("triviaqa"), str(path)).examples[0].references == ("Oslo",)
+
+
+def test_references_of_answers_are_read_alike(tmp_path):
+    t = truth_of("chat")
+    day = pa.array([datetime.datetime(1776, 7, 4)])
+    path = table(tmp_path / "a.parquet", question=["When?"], answer=[" 1776"], references=day)
+    assert read_answers(path, t.tokenizer, t.stops)[0].example.references == ("1776-07-04",)

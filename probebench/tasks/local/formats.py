@@ -21,6 +21,7 @@ from typing import Any
 
 from probebench.errors import BadFileError
 from probebench.files import is_pointer, leads_nowhere
+from probebench.store.arrow import plain_rows
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 """All but parquet also with `.gz` behind."""
@@ -276,7 +277,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = plain_rows(pq.read_table(path))
     except (OSError, ValueError) as error:  # what arrow cannot read is a ValueError
         raise BadFileError(
             f"{path.name}: not readable as parquet: {' '.join(str(error).split())}"
@@ -291,8 +292,8 @@ def _clean(value: Any) -> Any:
         return None
     if isinstance(value, bytes):
         return value.decode("utf-8", errors="replace")
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
+    if isinstance(value, list | tuple):  # a pair of an Arrow map stays one
+        return type(value)(_clean(item) for item in value)
     if isinstance(value, Mapping):
         return {key: _clean(item) for key, item in value.items()}
     return value
