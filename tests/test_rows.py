@@ -180,3 +180,28 @@ def test_references_of_answers_are_read_alike(tmp_path):
     day = pa.array([datetime.datetime(1776, 7, 4)])
     path = table(tmp_path / "a.parquet", question=["When?"], answer=[" 1776"], references=day)
     assert read_answers(path, t.tokenizer, t.stops)[0].example.references == ("1776-07-04",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"answer": ""}, "'answer' is empty, and one of 'answer_ids', 'answer' is needed"),
+        ({"answer": None}, "'answer' is empty"),
+        ({"answer": "", "answer_ids": ""}, "'answer_ids' and 'answer' are empty"),
+        ({"question": ""}, "'question' is empty, and one of 'prompt_ids', 'prompt', 'question'"),
+        ({"label": ""}, "'label' is empty, and one of 'label', 'references'"),
+        ({"label": None, "references": []}, "'references' is empty"),
+    ],
+)
+def test_a_field_that_is_there_and_empty_is_called_empty(tmp_path, changed, message):
+    t = truth_of("chat")
+    row = {"question": "Who?", "answer": " Anna", "label": 1, **changed}
+    with pytest.raises(BadFileError, match=rf"line 1: .*{message}"):
+        read_answers(lines(tmp_path / "a.jsonl", row), t.tokenizer, t.stops)
+
+
+def test_a_model_that_said_nothing_said_its_stop_token(tmp_path):
+    t = truth_of("chat")
+    row = {"question": "Who?", "answer": "<eos>", "label": 0}
+    given = read_answers(lines(tmp_path / "a.jsonl", row), t.tokenizer, t.stops)[0]
+    assert (given.answer_ids, given.text, given.ended) == ((t.tokenizer.eos_token_id,), "", True)

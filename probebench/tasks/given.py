@@ -24,6 +24,7 @@ from probebench.tasks.local.edges import Dumped, Mended, Said
 from probebench.tasks.local.fields import (
     check_inside,
     ended_of,
+    filled,
     ids_of,
     label_of,
     missing_of,
@@ -79,16 +80,7 @@ def read_answers(
     """
     rows = []
     for row in read_rows(path):
-        rows.append(
-            FileRow(
-                row.where,
-                {
-                    k: v
-                    for k, v in row.fields.items()
-                    if (v is not None and v != "") or k == "exact_answer"
-                },
-            )
-        )
+        rows.append(filled(row))
         if limit is not None and len(rows) == limit:
             break
     if not rows:

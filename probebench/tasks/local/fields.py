@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from probebench.errors import BadFileError
 from probebench.tasks.local.columns import COLUMNS
 from probebench.tasks.local.marks import IGNORED, Ids, Marks
-from probebench.tasks.local.rows import strings, text_of, value_of
+from probebench.tasks.local.rows import FileRow, strings, text_of, value_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+def filled(row: FileRow) -> FileRow:
+    """A row without its empty fields; an empty exact answer says that there is none.
+
+    Raises:
+        BadFileError: what a row needs is there and empty.
+    """
+    fields = {
+        k: v for k, v in row.fields.items() if (v is not None and v != "") or k == "exact_answer"
+    }
+    for names in NEEDED:
+        if not fields.keys() & set(names) and row.fields.keys() & set(names):
+            raise missing_of(row.fields, row.where, *names)
+    return replace(row, fields=fields)
 
 
 def tokens_of(text: str, where: str, tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Ids:
@@ -115,12 +131,23 @@ def check_ids(ids: Sequence[int], name: str, where: str, marks: Marks) -> None:
 
 
 def missing_of(row: Mapping[str, Any], where: str, *names: str) -> BadFileError:
-    """The error about a row without any of these fields."""
+    """The error about a row in which none of these fields is there, or all that are there are
+    empty."""
+    empty = [name for name in names if name in row]
+    if empty:
+        these = f"{' and '.join(map(repr, empty))} {'is' if len(empty) == 1 else 'are'} empty"
+        silent = " Of a model that said nothing, give the stop token." if "answer" in names else ""
+        return BadFileError(
+            f"{where}: {these}, and one of {', '.join(map(repr, names))} is needed. Fill it in, or "
+            f"leave the row out.{silent}"
+        )
     unknown: Sequence[str] = [str(k) for k in row if k not in COLUMNS]
     extra = f" Unused fields here: {', '.join(unknown)}." if unknown else ""
     return BadFileError(f"{where}: one of {', '.join(map(repr, names))} is needed.{extra}")
 
 
+NEEDED = (("prompt_ids", "prompt", "question"), ("answer_ids", "answer"), ("label", "references"))
+"""Fields of which a row has one or more."""
 TRUE, FALSE = {"1", "true", "1.0", "correct"}, {"0", "false", "0.0", "wrong"}
 STOPPED = {"stop", "eos", "eos_token", "stop_sequence", "stop_token", "end_turn"}
 """`finish_reason` of an answer that the model ended, in the words of servers,"""
