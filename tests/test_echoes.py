@@ -48,7 +48,9 @@ HELD = {
 @pytest.mark.parametrize("shape", HELD)
 def test_prompts_that_hold_their_answer_are_refused(tmp_path, truth, shape):
     rows = [HELD[shape](truth, p, a) for p, a in zip(truth.prompts, truth.answers, strict=True)]
-    message = "line 1: prompt(_ids)? ends with (the beginning of )?its answer .*, as in every row"
+    message = (
+        "line 1: prompt(_ids)? ends (with its answer|as its answer begins) .*, as in every row"
+    )
     with pytest.raises(BadFileError, match=message) as caught:
         read(tmp_path, truth, rows)
     assert "\n" not in str(caught.value)
@@ -57,7 +59,7 @@ def test_prompts_that_hold_their_answer_are_refused(tmp_path, truth, shape):
 def test_a_single_prompt_that_holds_its_answer_is_refused_where_it_is_sure(tmp_path, chatty):
     prompt, answer = chatty.prompts[0], chatty.answers[0]
     row = {"prompt_ids": (*prompt, *answer), "answer_ids": answer}
-    with pytest.raises(BadFileError, match=r"ends with its answer \('Anna Smith wrote it.'\), wh"):
+    with pytest.raises(BadFileError, match=r"ends with its answer \('Anna Smith wrote it.'\), so"):
         read(tmp_path, chatty, [row])
 
 
@@ -228,3 +230,37 @@ def test_a_model_without_special_tokens_in_its_prompts_lacks_none(tmp_path):
     t = truth_of("base")
     rows = [{"prompt_ids": p, "answer_ids": a} for p, a in zip(t.prompts, t.answers, strict=True)]
     assert not any(g.mended for g in read(tmp_path, t, rows))
+
+
+def test_what_the_template_writes_behind_its_last_special_token_is_no_answer(tmp_path):
+    """ChatML opens a turn with a token, the word assistant and a line break."""
+    t = truth_of("chat")
+    t.tokenizer.chat_template = t.tokenizer.chat_template.replace(
+        "<|assistant|>", "<|assistant|>model:"
+    )
+    prompts = [encode_prompt(t.tokenizer, chat(t.tokenizer, q)) for q in QUESTIONS]
+    said = t.tokenizer("model:", add_special_tokens=False)["input_ids"]
+    assert prompts[0][-len(said) :] == tuple(said)
+    rows = [
+        {"prompt_ids": p, "answer_ids": (*said, *a)}
+        for p, a in zip(prompts, t.answers, strict=True)
+    ]
+    message = r"line 1: prompt_ids ends as its answer begins \('model:'\), as in every row"
+    with pytest.raises(BadFileError, match=message):
+        read(tmp_path, t, rows)
+    rows[2]["answer_ids"] = t.answers[2]
+    assert len(read(tmp_path, t, rows)) == 4
+
+
+def test_a_begin_token_that_opens_turns_too(tmp_path):
+    """As in ChatML, where each turn begins with the token that texts begin with."""
+    t = truth_of("chat")
+    t.tokenizer.bos_token = "<|assistant|>"
+    prompts = [(*p, 4, *p[1:]) for p in t.prompts]
+    rows = [
+        {"prompt_ids": p, "answer_ids": (*p[-3:], *a)}
+        for p, a in zip(prompts, t.answers, strict=True)
+    ]
+    given = read(tmp_path, t, rows)
+    assert [g.answer_ids for g in given] == t.answers
+    assert prompts[0][-1] == 4

@@ -101,7 +101,7 @@ def repeated(s: Said, marks: Marks) -> Repeat | None:
             if ids[start : start + len(bare)] == bare:
                 told = start > k or bool(marks.special.intersection(bare))
                 return Repeat(start + len(bare), told, echo=not told)
-    if last is None or s.prompt[last] in marks.begins:
+    if last is None or last < begin_of(s.prompt, marks):
         return None
     for j in range(min(last, len(ids) - len(turn) - 1), 0, -1):
         if ids[j : j + len(turn)] == turn and ids[:j] == s.prompt[last - j : last]:
@@ -136,7 +136,7 @@ class Overlap:
     text: str
     whole: bool
     sure: bool
-    """It stands in the model's own turn, or with its stop token."""
+    """It stands in the model's own turn or its opening, or with its stop token."""
 
 
 def check_apart(found: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, marks: Marks) -> None:
@@ -160,12 +160,12 @@ def check_apart(found: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, marks
     sure = all(o.sure and (o.whole or len(overlaps) > 1) for _, o in overlaps)
     if overlaps and (sure or several):
         pair, overlap = overlaps[0]
-        what = "" if overlap.whole else "the beginning of "
+        ends = "ends with its answer" if overlap.whole else "ends as its answer begins"
         every = ", as in every row" if len(overlaps) > 1 else ""
+        text = overlap.text.strip()[:40]
         raise BadFileError(
-            f"{pair.where}: {pair.name} ends with {what}its answer "
-            f"({overlap.text.strip()[:40]!r}){every}, which would then stand twice before "
-            f"the model. Leave the answer out of {pair.name}."
+            f"{pair.where}: {pair.name} {ends} ({text!r}){every}, so that this would stand twice "
+            "before the model. Leave it out of one of the two."
         )
 
 
@@ -180,7 +180,9 @@ def _overlap(pair: Pair, tokenizer: PreTrainedTokenizerBase, marks: Marks) -> Ov
         text = decode(tokenizer, answer[:k])
         if prompt[-k:] == answer[:k] and any(c.isalnum() for c in text):
             whole = k == len(answer)
-            own = ends_with(prompt[:-k], marks.opening)
+            own = ends_with(prompt[:-k], marks.opening) or (
+                k < len(marks.opening) and ends_with(prompt, marks.opening)
+            )
             return Overlap(text, whole, own or (whole and ended))
     said = pair.said.strip()
     last = max((i for i, token in enumerate(prompt) if token in marks.special), default=-1)
