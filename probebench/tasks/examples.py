@@ -156,13 +156,15 @@ def _check_alone(task: Task, text: str, where: str) -> None:
 
 
 def check_options(task: Task, references: Sequence[str], wrong: Sequence[str], where: str) -> None:
-    """Complain about an option that a row calls right and wrong; case and spaces do not count.
+    """Complain about an option that a row calls right and, in other case or spaces, wrong; where
+    all options are listed as wrong, the right one among them to the letter, it is taken out.
 
     Raises:
         BadFileError: there is one.
     """
     right = {normalise(text) for text in references}
-    both = next((text for text in wrong if normalise(text) in right), None)
+    others = (text for text in wrong if text not in references)
+    both = next((text for text in others if normalise(text) in right), None)
     if both is not None and task.judge in WITH_OPTIONS:
         raise BadFileError(
             f"{where}: {both!r} stands among the accepted answers and among the wrong ones. Take "
