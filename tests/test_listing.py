@@ -1,5 +1,6 @@
 """What lies under a folder of runs, what can be freed there, and a run as a notebook shows it."""
 
+import hashlib
 import json
 import os
 import re
@@ -11,9 +12,9 @@ from click.testing import CliRunner
 from records import record
 
 import probebench
-from probebench.across.listing import Freeable, free, freeable, runs_under, size_of
+from probebench.across.listing import Freeable, free, freeable, run_around, runs_under, size_of
 from probebench.cli.main import main
-from probebench.errors import BadFileError
+from probebench.errors import BadFileError, UsageError
 from probebench.files import write_atomic
 from probebench.record.run import Run
 from probebench.store.lock import Lock
@@ -170,7 +171,9 @@ def test_what_cannot_be_deleted_keeps_nothing_else(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", held)
-        free([Freeable(tmp_path / "stages" / "x-1", 3, tmp_path)])
+        freed = free([Freeable(tmp_path / "stages" / "x-1", 3, tmp_path)])
+    assert freed.n_bytes == 1
+    assert freed.failed == {tmp_path / "stages" / "x-1": "x-1: Permission denied"}
     assert sorted(p.name for p in (tmp_path / "stages" / "x-1").iterdir()) == ["a", "b"]
 
 
@@ -197,21 +200,112 @@ def test_a_folder_that_only_looks_like_a_run_is_left_alone(shelf):
 def test_a_run_at_work_keeps_everything(shelf):
     found = freeable(runs_under(shelf))
     with Lock(shelf / "tiny/people"):
-        assert free(found) == [shelf / "tiny/people"]
+        assert free(found).busy == [shelf / "tiny/people"]
         said = ran("clean", shelf, "--yes").output
     assert "left alone" in said and "0 B freed" in said
     assert all(own.place.is_dir() for own in found)
 
 
-def test_the_cache_goes_only_when_named(shelf, tmp_path, monkeypatch):
-    cache = tmp_path / "cache"
-    (cache / "ab").mkdir(parents=True)
-    (cache / "ab/file.csv").write_text("x" * 2000)
-    monkeypatch.setenv("PROBEBENCH_CACHE", str(cache))
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache folder with a file as the suite puts it there, and others that somebody else put."""
+    place = tmp_path / "cache"
+    content = b"x" * 2000
+    kept = place / hashlib.sha256(content).hexdigest()[:16] / "file.csv"
+    write_atomic(kept, content)
+    write_atomic(place / "notes.txt", b"mine")
+    write_atomic(place / "ab" / "file.csv", b"mine")
+    write_atomic(place / ("0" * 16) / "other.csv", b"mine")
+    monkeypatch.setenv("PROBEBENCH_CACHE", str(place))
+    return place
+
+
+def test_the_cache_goes_only_when_named(shelf, cache):
     ran("clean", shelf, "--yes")
-    assert (cache / "ab/file.csv").exists()
-    assert "2.0 KB" in ran("clean", shelf, "--cache", "--yes").output
-    assert not cache.exists()
+    foreign = [cache / "notes.txt", cache / "ab/file.csv", cache / ("0" * 16) / "other.csv"]
+    assert len([p for p in cache.rglob("*") if p.is_file()]) == 4
+    said = ran("clean", shelf, "--cache", "--yes")
+    assert said.exit_code == 0 and "2.0 KB freed" in said.output
+    assert sorted(p for p in cache.rglob("*") if p.is_file()) == sorted(foreign)
+    assert {p.parent for p in foreign} == {p for p in cache.rglob("*") if p.is_dir()} | {cache}
+    assert "Nothing to free" in ran("clean", shelf, "--cache", "--yes").output
+
+
+def test_a_cache_behind_a_link_is_emptied(shelf, cache, tmp_path, monkeypatch):
+    ran("clean", shelf, "--yes")
+    (tmp_path / "link").symlink_to(cache)
+    monkeypatch.setenv("PROBEBENCH_CACHE", str(tmp_path / "link"))
+    assert "2.0 KB freed" in ran("clean", shelf, "--cache", "--yes").output
+    assert (tmp_path / "link").is_symlink() and len(list(cache.rglob("file.csv"))) == 1
+
+
+def test_the_cache_belongs_to_no_folder_of_runs(cache, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert ran("clean", "--yes").exit_code == 2 and ran("clean", "x", "--cache").exit_code == 2
+    said = ran("clean", "--cache", "--yes")
+    assert said.exit_code == 0 and "2.0 KB freed" in said.output
+
+
+def test_what_stays_is_named_and_not_counted(shelf, cache, monkeypatch):
+    ran("clean", shelf, "--yes")
+    unlink = os.unlink
+
+    def held(path, *words, **at):
+        if str(path).endswith("file.csv"):
+            raise PermissionError(13, "Permission denied", str(path))
+        unlink(path, *words, **at)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", held)
+        said = ran("clean", shelf, "--cache", "--yes")
+    assert said.exit_code == 1 and "0 B freed" in said.output
+    assert "could not be removed: file.csv: Permission denied." in said.output
+
+
+def test_a_stage_that_is_a_link_belongs_to_somebody_else(shelf, tmp_path):
+    """Another run may need what it shows: it stays, and the command says so."""
+    [stage] = (shelf / "tiny/people/stages").glob("states-*")
+    target = tmp_path / "disk" / stage.name
+    shutil.move(stage, target)
+    stage.symlink_to(target)
+    ran("clean", shelf, "--yes")
+    said = ran("clean", shelf / "tiny/people", "--states", "--yes")
+    assert (
+        said.exit_code == 1 and "0 B freed" in said.output and f"a link to {target}" in said.output
+    )
+    assert list(target.iterdir())
+
+
+def test_runs_inside_runs_are_listed_and_counted_once(shelf, made):
+    shutil.copytree(made.folder, shelf, dirs_exist_ok=True)
+    found = {own.folder: own for own in runs_under(shelf)}
+    assert set(found) == {
+        shelf,
+        *(shelf / n for n in ("tiny/people", "tiny/places", "other/north")),
+    }
+    total = sum(own.n_bytes for own in found.values())
+    assert total == size_of(shelf)
+    assert found[shelf].n_bytes == found[shelf / "tiny/people"].n_bytes + len(b"mine")
+
+
+def test_no_run_is_put_inside_another_or_above_others(shelf, made):
+    for out, why in (
+        (shelf / "tiny/people/again", "which is a finished run"),
+        (shelf / "tiny/people/x/y", "which is a finished run"),
+        (shelf / "tiny", "above other runs, such as"),
+        (shelf, "above other runs, such as"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            probebench.evaluate("tiny", "people", out=out, **SMALL)
+    with pytest.raises(UsageError, match="which is a finished run"):
+        probebench.evaluate_spans("tiny", "lives", out=shelf / "tiny/people/again")
+    assert not (shelf / "tiny/people/again").exists()
+    # one that lies so from before is found again, and a file of that name alone is no run
+    shutil.copytree(made.folder, shelf, dirs_exist_ok=True)
+    assert probebench.evaluate("tiny", "people", out=shelf, **SMALL).resumed
+    assert probebench.evaluate("tiny", "people", out=shelf / "tiny/people", **SMALL).resumed
+    assert run_around(shelf / "other/north/x") == shelf
+    assert run_around(shelf.parent / "x") is None
 
 
 def test_sizes_have_one_digit_after_the_point():

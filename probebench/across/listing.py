@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from probebench.errors import BadFileError, LockedError
-from probebench.files import joined, missing, remove_tree
+from probebench.errors import BadFileError, LockedError, ProbebenchError, RunError
+from probebench.files import elsewhere, joined, missing, removed
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
@@ -50,19 +50,52 @@ def runs_under(folder: Path) -> list[Listed]:
     """
     if not folder.is_dir():
         raise BadFileError(f"There is no folder {folder}; runs lie in runs/<model>/<task>.")
-    return [_listed(place) for place in sorted(_places(folder))]
+    places = sorted(_places(folder))
+    return [_listed(at, [p for p in places if at in p.parents]) for at in places]
 
 
 def _places(folder: Path) -> Iterator[Path]:
     held = list(folder.iterdir())
     names = {path.name for path in held}
-    if RECORD in names or SPANS in names or _stages(folder):
-        yield folder  # a run holds no other run
-        return
+    own = RECORD in names or SPANS in names or bool(_stages(folder))
+    if own:
+        yield folder
     for path in held:
+        if own and path.name == STAGES:
+            continue  # what lies there belongs to the run
         with suppress(OSError):  # a folder that may not be read hides nothing else
             if path.is_dir() and not path.is_symlink():
                 yield from _places(path)
+
+
+def run_around(folder: Path) -> Path | None:
+    """The finished run that a folder lies in, if it lies in one."""
+    above = folder.parents if elsewhere(folder) else folder.absolute().parents
+    return next((place for place in above if _finished(place)), None)
+
+
+def run_inside(folder: Path) -> Path | None:
+    """A run that lies somewhere under a folder that is none itself, if there is one."""
+    if not folder.is_dir():
+        return None
+    with suppress(OSError):
+        return next((place for place in _places(folder) if place != folder), None)
+    return None
+
+
+def is_run(folder: Path) -> bool:
+    """Does a folder hold a record, or stages of a run that has not finished?"""
+    return (folder / RECORD).is_file() or (folder / SPANS).is_file() or bool(_stages(folder))
+
+
+def _finished(folder: Path) -> bool:
+    """Is there a record that can be read? A file of that name alone may be anything."""
+    for name, load in ((RECORD, Run.load), (SPANS, SpanRun.load)):
+        with suppress(ProbebenchError, OSError):
+            if (folder / name).is_file():
+                load(folder)
+                return True
+    return False
 
 
 def _stages(folder: Path) -> list[Path]:
@@ -70,8 +103,9 @@ def _stages(folder: Path) -> list[Path]:
     return [place for place in sorted((folder / STAGES).glob("*")) if manifests(place)]
 
 
-def _listed(folder: Path) -> Listed:
-    size = size_of(folder)
+def _listed(folder: Path, within: Sequence[Path]) -> Listed:
+    """A run directory; what lies in runs within it is theirs."""
+    size = size_of(folder, within)
     if holds_spans(folder):
         try:
             return Listed(folder, "finished", None, "", size, SpanRun.load(folder))
@@ -89,9 +123,15 @@ def _listed(folder: Path) -> Listed:
     return Listed(folder, "finished", run, "", size)
 
 
-def size_of(place: Path) -> int:
-    """Bytes of all files in a folder; links are not followed."""
-    return sum(p.stat().st_size for p in place.rglob("*") if p.is_file() and not p.is_symlink())
+def size_of(place: Path, but: Sequence[Path] = ()) -> int:
+    """Bytes of all files in a folder, but for those in some folders within it; links are not
+    followed."""
+    apart = set(but)
+    return sum(
+        p.stat().st_size
+        for p in place.rglob("*")
+        if p.is_file() and not p.is_symlink() and apart.isdisjoint(p.parents)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,19 +178,33 @@ def _tokens(run: Run) -> set[Path]:
     return {run.folder / d.tokens for d in run.record.detectors if d.tokens is not None}
 
 
-def free(found: Sequence[Freeable]) -> list[Path]:
-    """Delete them; a run that is being computed keeps everything.
+@dataclass(frozen=True, slots=True, eq=False)
+class Freed:
+    """What became of folders that were to be deleted."""
 
-    Returns:
-        Run directories that were left alone because another process works in them.
-    """
-    busy = []
+    n_bytes: int
+    """That are gone."""
+    busy: list[Path]
+    """Run directories that were left alone because another process works in them."""
+    failed: dict[Path, str]
+    """What is still there, and why."""
+
+
+def free(found: Sequence[Freeable]) -> Freed:
+    """Delete them; a run that is being computed keeps everything."""
+    n_bytes, busy, failed = 0, [], {}
     for folder in dict.fromkeys(f.run for f in found):
+        places = [own for own in found if own.run == folder]
         try:
             with Lock(folder):
-                for own in found:
-                    if own.run == folder:
-                        remove_tree(own.place, ignore_errors=True)
+                for own in places:
+                    why = removed(own.place)
+                    if why:
+                        failed[own.place] = why
+                    left = size_of(own.place) if why and own.place.is_dir() else 0
+                    n_bytes += own.n_bytes - min(left, own.n_bytes)
         except LockedError:
             busy.append(folder)
-    return busy
+        except RunError:  # the lock cannot be written
+            failed |= {own.place: f"{folder} cannot be written to" for own in places}
+    return Freed(n_bytes, busy, failed)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from probebench.across.listing import Listed
+
+COMMANDLINE = ParameterSource.COMMANDLINE
 
 ROOMY = 100
 """Columns from which on a list of runs has two blanks between two of its own."""
@@ -113,38 +120,55 @@ def _facts(own: Listed) -> dict[str, Any]:
 @click.option("--unfinished", is_flag=True, help="Also what unfinished runs would go on from.")
 @click.option("--cache", is_flag=True, help="Also downloaded task files; they are fetched again.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def clean_command(folder: str, states: bool, unfinished: bool, cache: bool, yes: bool) -> None:
+@click.pass_context
+def clean_command(
+    ctx: click.Context, folder: str, states: bool, unfinished: bool, cache: bool, yes: bool
+) -> None:
     """Free what finished runs under FOLDER do not need, after saying what.
 
     Results, records and, unless --states is given, hidden states stay; what is freed is computed
     again where a run is added to. An interrupted run keeps its shards unless --unfinished is given;
     one that is being computed keeps everything.
     """
-    import shutil
-
-    from probebench.across.listing import free, freeable, runs_under, size_of
+    from probebench.across.listing import free, freeable, runs_under
     from probebench.files import place
-    from probebench.tasks.sources import cache_folder
+    from probebench.tasks.sources import cached_files
     from probebench.text import size
 
-    found = freeable(runs_under(place(folder)), states=states, unfinished=unfinished)
-    downloads = cache_folder()
-    kept = size_of(downloads) if cache and downloads.is_dir() else 0
-    for own in found:
-        click.echo(f"{size(own.n_bytes):>9}  {own.place}")
-    if kept:
-        click.echo(f"{size(kept):>9}  {downloads}")
-    total = sum(own.n_bytes for own in found) + kept
-    if not total:
+    top = place(folder)
+    # the cache belongs to no folder of runs
+    none = cache and not top.is_dir() and ctx.get_parameter_source("folder") is not COMMANDLINE
+    listed = [] if none else runs_under(top)
+    found = freeable(listed, states=states, unfinished=unfinished)
+    files = {path: path.stat().st_size for path in (cached_files() if cache else ())}
+    for at, n in [*((own.place, own.n_bytes) for own in found), *files.items()]:
+        click.echo(f"{size(n):>9}  {at}")
+    if not found and not files:
         click.echo("Nothing to free.")
         return
+    total = sum(own.n_bytes for own in found) + sum(files.values())
     if not yes and not click.confirm(f"Delete these, {size(total)} in all?"):
         click.echo("Nothing was deleted.")
         return
-    busy = free(found)
-    if kept:
-        shutil.rmtree(downloads, ignore_errors=True)
-    for run in busy:
+    freed = free(found)
+    left = _forget(files)
+    for run in freed.busy:
         click.echo(f"left alone, another process works there: {run}")
-    left = sum(own.n_bytes for own in found if own.run in busy)
-    click.echo(f"{size(total - left)} freed")
+    gone = sum(n for path, n in files.items() if path not in left)
+    click.echo(f"{size(freed.n_bytes + gone)} freed")
+    for at, why in (failed := {**freed.failed, **left}).items():
+        click.echo(f"probebench: {at} could not be removed: {why}.", err=True)
+    if failed:
+        ctx.exit(1)
+
+
+def _forget(files: Iterable[Path]) -> dict[Path, str]:
+    """Delete downloaded files, and the folders that are empty then; those that stay, and why."""
+    from probebench.files import removed
+    from probebench.tasks.sources import cache_folder
+
+    left = {path: why for path in files if (why := removed(path))}
+    for folder in (*dict.fromkeys(path.parent for path in files), cache_folder()):
+        with suppress(OSError):  # holds something, or is a link
+            folder.rmdir()
+    return left

@@ -9,6 +9,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from probebench.across.listing import is_run, run_around, run_inside
 from probebench.detectors.suite import EVERY
 from probebench.errors import UsageError
 from probebench.files import content_key, place
@@ -49,8 +50,30 @@ def run_folder(o: Options, name: str) -> Path:
     return Path("runs") / o.model.slug / f"{name}{suffix}"
 
 
+def check_apart(o: Options, folder: Path) -> None:
+    """Complain about an `--out` that would put one run inside another; a run that lies so already
+    is found again.
+
+    Raises:
+        UsageError: a finished run is around it, or runs lie under it.
+    """
+    if o.out is None or is_run(folder):
+        return
+    if (around := run_around(folder)) is not None:
+        raise UsageError(
+            f"--out {o.out} lies inside {around}, which is a finished run. Write this one "
+            f"elsewhere, such as {around.parent / folder.name}."
+        )
+    if (inside := run_inside(folder)) is not None:
+        raise UsageError(
+            f"--out {o.out} is a folder above other runs, such as {inside}. Name one of this run's "
+            f"own, such as {folder / o.model.slug}."
+        )
+
+
 def check_place(options: Options, plan: Plan) -> None:
-    """Complain where the folder holds a finished run that this one would replace.
+    """Complain where the folder holds a finished run that this one would replace, or is no place
+    for a run.
 
     The same settings under other versions of the package or its libraries are the same run: it is
         computed again in its place.
@@ -58,6 +81,7 @@ def check_place(options: Options, plan: Plan) -> None:
     Raises:
         UsageError: settings, weights or files differ, with what and how.
     """
+    check_apart(options, plan.folder)
     found = Run.there(plan.folder)
     if found is None or found.record.key == plan.key:
         return

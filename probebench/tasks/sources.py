@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,10 @@ from probebench.tasks.local.rows import FileRow, lookup, read_rows, text_of
 from probebench.tasks.schema import File, Task
 from probebench.tasks.split import official_split
 from probebench.types import Example
+
+START = 16
+"""Digits of a file's sha256 that name its folder in the cache."""
+CACHED = re.compile(f"[0-9a-f]{{{START}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +112,32 @@ def cache_folder() -> Path:
     return Path(os.environ.get("PROBEBENCH_CACHE") or Path.home() / ".cache" / "probebench")
 
 
+def cached_files() -> list[Path]:
+    """Files that were downloaded and are kept: those whose content has the hash that the name of
+    their folder begins. Whatever else lies in the cache folder belongs to somebody else."""
+    top, found = cache_folder(), []
+    for folder in sorted(top.iterdir()) if top.is_dir() else []:
+        if CACHED.fullmatch(folder.name) and folder.is_dir():
+            found += [p for p in sorted(folder.iterdir()) if _is_cached(p, folder.name)]
+    return found
+
+
+def _is_cached(path: Path, start: str) -> bool:
+    if path.is_symlink() or not path.is_file():
+        return False
+    with suppress(OSError), path.open("rb") as file:  # what cannot be read is not known to be ours
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(start)
+    return False
+
+
 def _fetched(task: Task, *, offline: bool) -> list[tuple[File, Path]]:
     """The pinned files of a task, each downloaded once and checked against its sha256; all that are
     missing are named."""
     placed = [
-        (file, cache_folder() / file.sha256[:16] / Path(urllib.parse.urlparse(file.url).path).name)
+        (
+            file,
+            cache_folder() / file.sha256[:START] / Path(urllib.parse.urlparse(file.url).path).name,
+        )
         for file in task.source.files
     ]
     missing = [(file, path) for file, path in placed if not path.is_file()]

@@ -7,7 +7,7 @@ from typing import Any
 
 from probebench.errors import BadFileError, ProbebenchError, UsageError
 from probebench.job.options import Options
-from probebench.job.place import run_folder
+from probebench.job.place import check_apart, run_folder
 from probebench.job.planning import probe_inputs
 from probebench.models.blocks.sites import resolve_layers
 from probebench.models.devices import pick_device
@@ -125,6 +125,7 @@ def prepare_spans(options: Options) -> PreparedSpans:
         )
     plan = _plan(options, task, handle)
     check_tokens(plan)
+    check_apart(options, plan.folder)
     _check_place(plan)
     return PreparedSpans(options, plan)
 
