@@ -1,14 +1,21 @@
 """Options in a file, several models in one call, and the file that a run leaves behind."""
 
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
+import click
 import pytest
 import yaml
 from click.testing import CliRunner
+from records import record
 
 from probebench.cli.main import main
+from probebench.files import write_atomic
 from probebench.job.options import OPTIONS, Options
-from probebench.job.place import run_folder
+from probebench.job.place import run_folder, write_config
+from probebench.job.rules import methods
 from probebench.models.specs import ModelSpec
 from probebench.options.config import as_config, read_config
 
@@ -64,6 +71,9 @@ def test_a_file_asks_what_the_command_line_would(file, tmp_path):
         ("positions: [{a: 1}]", "positions takes words or numbers"),
         ("quiet: [a]", "quiet is a flag, true or false; got ['a']"),
         ("offline: 3", "offline is a flag, true or false; got '3'"),
+        ("model: {a: b}", "model takes words or numbers, and here stands a mapping: {'a': 'b'}."),
+        ("limit: 0", "got 0. It stands in"),
+        ("data: nowhere.jsonl", "bad.yaml."),
         ("limit: 30\nlimit: 40", "line 2: limit stands there twice"),
         ("max_new_tokens: 3\nmax-new-tokens: 4", "gives max-new-tokens twice"),
         ("a:\n  - b\n c: d", "line 3 is not YAML"),
@@ -103,6 +113,55 @@ def test_what_a_run_leaves_behind_names_the_same_folder(tmp_path, monkeypatch):
     given |= {"model": given["model"][0], "task": given["task"][0], "limit": int(given["limit"])}
     again = Options.asked(given)
     assert run_folder(again, "people") == run_folder(asked, "people")
+
+
+def test_what_a_run_leaves_behind_asks_for_the_same_files_from_elsewhere(tmp_path, monkeypatch):
+    """And from where it was called for the same to the letter, which names its folder."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "q.jsonl").write_text("{}")
+    (tmp_path / "tiny").mkdir()  # no model: the name means the one of the package
+    monkeypatch.chdir(tmp_path)
+    whole = str(tmp_path / "q.jsonl")
+    for typed in ("q.jsonl", "./q.jsonl", "there/../q.jsonl", whole):
+        asked = Options(ModelSpec("tiny"), "people", data=(typed,), log_to=("wandb",))
+        write_config(tmp_path / "run", asked)
+        file = tmp_path / "run" / "run.yaml"
+        here = read_config(file, OPTIONS)
+        assert here == {"model": ["tiny"], "task": ["people"], "data": [typed]}
+        monkeypatch.chdir(tmp_path / "there")
+        (elsewhere,) = read_config(file, OPTIONS)["data"]
+        assert Path(elsewhere).is_absolute() and Path(elsewhere).samefile(whole)
+        monkeypatch.chdir(tmp_path)
+    names = Options(ModelSpec("org/model"), "people", encoder="org/e")
+    names = replace(names, model=replace(names.model, device_map="{" + "x" * 5000 + "}"))
+    write_config(tmp_path / "run", names)
+    assert str(tmp_path) not in (tmp_path / "run" / "run.yaml").read_text()
+
+
+def test_a_folder_of_runs_may_move_with_its_files(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "q.jsonl").write_text("{}")
+    monkeypatch.chdir(tmp_path / "a")
+    write_config(tmp_path / "a" / "run", Options(ModelSpec("tiny"), "people", answers="q.jsonl"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    monkeypatch.chdir(tmp_path / "b")
+    assert read_config(Path("run/run.yaml"), OPTIONS)["answers"] == "q.jsonl"
+
+
+def test_two_files_of_options_are_refused(file):
+    done = ran("--config", file, "--config", "other.yaml", "--dry-run")
+    assert done.exit_code == 2 and "--config is given 2 times" in done.output
+
+
+def test_an_empty_list_is_nothing(tmp_path):
+    (tmp_path / "a.yaml").write_text("model: tiny\nskip: []\ndevice_map: {}\n")
+    assert read_config(tmp_path / "a.yaml", OPTIONS) == {"model": ["tiny"]}
+
+
+def test_a_value_of_the_command_line_is_not_put_down_to_the_file(file):
+    done = ran("--config", file, "--limit", "0", "--dry-run")
+    assert done.exit_code == 2 and "must be 1 or more" in done.output
+    assert "stands in" not in done.output
 
 
 def test_what_a_command_has_beside_its_options_may_stand_in_a_file(tmp_path):
@@ -153,7 +212,9 @@ def test_several_models_in_one_call(tmp_path, model_folder, monkeypatch):
     assert both.exit_code != 0 and "several models or tasks" in both.output
     wrong = ran("--model", "tiny", "--model", "nowhere", *words)
     assert wrong.exit_code != 0 and "nowhere on people" in wrong.output
-    assert "none was begun" in wrong.output
+    assert "1 of 2 models cannot run, so none was begun." in wrong.output
+    more = ran("--model", "tiny", "--model", "nowhere", *words, "--task", "places")
+    assert "2 of 4 models on tasks cannot run" in more.output
 
 
 def completed(monkeypatch, words):
@@ -174,3 +235,51 @@ def test_a_shell_completes_commands_options_and_choices(monkeypatch):
     assert completed(monkeypatch, "eval --log-to w") == ["wandb"]
     assert completed(monkeypatch, "eval --positions last_q,sec") == ["last_q,second_answer"]
     assert completed(monkeypatch, "eval --skip text-e") == ["text-embedding"]
+    assert "last_q" not in completed(monkeypatch, "eval --positions second_answer,last_q,second_a")
+    assert completed(monkeypatch, "eval --positions last_q,last_q") == []
+    assert completed(monkeypatch, "eval --control ra") == ["random-model"]
+    assert completed(monkeypatch, "eval --probe lo") == ["logistic"]
+    known = [name for name in methods() if name.startswith("s")]
+    assert known and completed(monkeypatch, "eval --detectors s") == known
+    left = completed(monkeypatch, f"eval --detectors {known[0]},s")
+    assert left == [f"{known[0]},{name}" for name in known[1:]]
+    assert "people" in completed(monkeypatch, "tasks show peo")
+    assert "people" not in completed(monkeypatch, "eval --task people --task p")
+
+
+PLACES = re.compile(r"FILE|DIR|PATH|RUN|SUBMISSION|\bM\b|MAP")
+"""What the help calls a place, or what may be one."""
+
+
+def every(command, words=()):
+    """Every command of a group, with its words."""
+    if isinstance(command, click.Group):
+        for name in command.list_commands(None):
+            own = command.get_command(None, name)
+            yield from every(getattr(own, "found", lambda own=own: own)(), (*words, name))
+    else:
+        yield words, command
+
+
+def test_a_shell_completes_files_wherever_one_may_stand():
+    n = 0
+    for words, command in every(main):
+        ctx = click.Context(command)
+        for parameter in command.params:
+            shown = parameter.metavar or ""
+            path = isinstance(parameter.type, click.Path) or getattr(parameter, "path", False)
+            if path or (PLACES.search(shown) and "ORG" not in shown):
+                found = {item.type for item in parameter.shell_complete(ctx, "./x")}
+                assert found & {"file", "dir"}, (words, parameter.name)
+                n += 1
+    assert n > 60
+
+
+def test_names_of_models_and_detectors_are_completed(monkeypatch, tmp_path):
+    assert "tiny" in completed(monkeypatch, "eval --model t")
+    assert "tiny" in completed(monkeypatch, "states import x --model t")
+    found = record()
+    write_atomic(tmp_path / "record.json", json.dumps(found.plain()).encode())
+    names = completed(monkeypatch, f"compare {tmp_path} {tmp_path} --detector p")
+    assert names == list(dict.fromkeys(d.name for d in found.detectors if d.name.startswith("p")))
+    assert completed(monkeypatch, "compare nowhere nowhere --detector p") == []

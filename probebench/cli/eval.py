@@ -16,13 +16,19 @@ from probebench.errors import ProbebenchError, UsageError
 from probebench.job.options import OPTIONS, Options
 
 if TYPE_CHECKING:
+    from probebench.record.inside.spans import SpanRun
     from probebench.record.run import Run
 
 
-def _configured(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def _configured(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
     """Take what a file says for what the command line does not."""
-    if value is None:
+    if not value:
         return
+    if len(value) > 1:
+        raise UsageError(
+            f"--config is given {len(value)} times ({', '.join(value)}), and one file says what is "
+            "asked. Write the options of all into one."
+        )
     from pathlib import Path
 
     from probebench.options.config import read_config
@@ -33,14 +39,15 @@ def _configured(ctx: click.Context, parameter: click.Parameter, value: str | Non
         for p in ctx.command.params
         if p.name and p.name not in known and p is not parameter
     }
-    ctx.meta[FILE] = value
-    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value), OPTIONS, further)}
+    ctx.meta[FILE] = value[0]
+    ctx.default_map = {**(ctx.default_map or {}), **read_config(Path(value[0]), OPTIONS, further)}
 
 
 CONFIG = click.option(
     "--config",
     type=click.Path(),
     metavar="FILE",
+    multiple=True,  # to be refused: click takes the last and says nothing
     is_eager=True,
     expose_value=False,
     callback=_configured,
@@ -103,6 +110,19 @@ def _inside(wanted: Options, *, dry_run: bool, as_json: bool, quiet: bool) -> No
         click.echo(json.dumps(run.record.plain(), indent=1, ensure_ascii=False))
     elif not quiet:
         print_spans(run, terminal())
+    if not quiet:
+        _say_freed(run, wanted)
+
+
+def _say_freed(run: Run | SpanRun, wanted: Options) -> None:
+    """A run that is found finished without the hidden states that it kept once."""
+    from probebench.record.inside.kinds import SPANS, freed_words, holds_spans
+    from probebench.record.run import RECORD
+
+    if run.resumed and run.states_freed and not wanted.discard_states:
+        record = run.folder / (SPANS if holds_spans(run.folder) else RECORD)
+        said = freed_words(record)
+        click.echo(f"probebench: {run.folder} was finished before and {said}", err=True)
 
 
 def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
@@ -129,6 +149,8 @@ def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
                 click.echo(f"probebench: {outcome.name}: {told(outcome)}", err=True)
             elif not quiet and outcome.run and outcome.run.resumed and wanted[0].log_to:
                 click.echo(_not_again(outcome.run, wanted[0].log_to), err=True)
+            if outcome.run is not None and not quiet:
+                _say_freed(outcome.run, wanted[0])
     if as_json:
         found = [
             {"model": o.model, "task": o.task, "error": o.reason}

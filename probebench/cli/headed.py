@@ -3,6 +3,8 @@ them under headings."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +12,17 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from probebench.cli.values import counts, layers, several, split_names
+from probebench.cli.values import (
+    Names,
+    completions,
+    counts,
+    layers,
+    model_names,
+    several,
+    split_names,
+    task_names,
+)
+from probebench.errors import ProbebenchError
 from probebench.options.field import Option, Read
 from probebench.options.page import help_words
 
@@ -27,50 +39,73 @@ FILE = "probebench.config"
 NUMBERS: dict[Any, Any] = {int: click.INT, float: click.FLOAT}
 
 
-def _tasks() -> Iterable[str]:
-    from probebench.tasks.schema import list_tasks
-
-    return (task.name for task in list_tasks())
-
-
-def _positions() -> Iterable[str]:
+def _positions(ctx: click.Context) -> Iterable[str]:
     from probebench.states.positions import POSITIONS
 
     return POSITIONS
 
 
-def _sites() -> Iterable[str]:
+def _sites(ctx: click.Context) -> Iterable[str]:
     from probebench.models.blocks.layouts import SITES
 
     return SITES
 
 
-def _skips() -> Iterable[str]:
-    from probebench.job.rules import skips
+def _probes(ctx: click.Context) -> Iterable[str]:
+    from probebench.probes.kinds import PROBES
 
-    return skips()
+    return PROBES
 
 
-OFFERED = {"task": _tasks, "positions": _positions, "sites": _sites, "skip": _skips}
+def _of_rules(name: str) -> Names:
+    """What a check of values takes, by its name in `probebench.job.rules`."""
+
+    def names(ctx: click.Context) -> Iterable[str]:
+        from probebench.job import rules
+
+        found: Iterable[str] = getattr(rules, name)()
+        return found
+
+    return names
+
+
+OFFERED: dict[str, Names] = {
+    "model": model_names,
+    "judge_model": model_names,
+    "extractor_model": model_names,
+    "task": task_names,
+    "positions": _positions,
+    "sites": _sites,
+    "probe": _probes,
+    "skip": _of_rules("skips"),
+    "controls": _of_rules("controls"),
+    "detectors": _of_rules("methods"),
+    "label_noise": _of_rules("second_judges"),
+    "exact_answer": _of_rules("exact_rules"),
+}
 """Names that a shell completes beside the examples of an option, looked up when it asks."""
 
 
 class HeadedOption(click.Option):
-    """An option that knows its heading, and the names that a shell completes."""
+    """An option that knows its heading, and the names and files that a shell completes."""
 
     def __init__(
-        self, *words: Any, group: str = "The run", offered: Iterable[str] = (), **more: Any
+        self,
+        *words: Any,
+        group: str = "The run",
+        offered: Iterable[str] = (),
+        listed: bool = False,
+        path: bool = False,
+        **more: Any,
     ) -> None:
         super().__init__(*words, **more)
-        self.group = group
-        self.offered = tuple(offered)
+        self.group, self.offered, self.listed, self.path = group, tuple(offered), listed, path
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Of a list with commas, its last name."""
-        known = [*(OFFERED[self.name]() if self.name in OFFERED else ()), *self.offered]
-        begun, comma, last = incomplete.rpartition(",")
-        found = [f"{begun}{comma}{name}" for name in known if name.startswith(last)]
-        return [CompletionItem(name) for name in found] or super().shell_complete(ctx, incomplete)
+        names = [*(OFFERED[self.name](ctx) if self.name in OFFERED else ()), *self.offered]
+        found = completions(ctx, self, incomplete, names, listed=self.listed, path=self.path)
+        return found or super().shell_complete(ctx, incomplete)
 
 
 class Headed(click.Command):
@@ -88,6 +123,15 @@ class Headed(click.Command):
                 raise click.BadParameter(said, ctx, error.param, error.param_hint) from None
             raise
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """What cannot be of values that a file gave names the file too."""
+        try:
+            return super().invoke(ctx)
+        except ProbebenchError as error:
+            if FILE in ctx.meta and any(_blamed(ctx, p, str(error)) for p in self.params):
+                error.args = (f"{error} It stands in {ctx.meta[FILE]}.", *error.args[1:])
+            raise
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each option once."""
         found: dict[str, list[tuple[str, str]]] = {}
@@ -98,6 +142,19 @@ class Headed(click.Command):
         for heading, lines in found.items():
             with formatter.section(heading):
                 formatter.write_dl(lines)
+
+
+def _blamed(ctx: click.Context, parameter: click.Parameter, message: str) -> bool:
+    """Does a message speak of what a file gave: its option, or a file or folder that it names?"""
+    name = parameter.name or ""
+    if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT_MAP:
+        return False
+    value = ctx.params.get(name)
+    words = [v for v in (value if isinstance(value, tuple) else [value]) if isinstance(v, str)]
+    told = re.escape(parameter.opts[0])
+    return bool(re.search(rf"(?<![\w-]){told}(?![\w-])", message)) or any(
+        word in message for word in words if os.sep in word or "." in word
+    )
 
 
 def with_options(options: Iterable[Option]) -> Callable[[click.Command], click.Command]:
@@ -115,6 +172,8 @@ def click_option(option: Option) -> HeadedOption:
     words: dict[str, Any] = {
         "group": option.group,
         "offered": option.examples,
+        "listed": option.read == "names",
+        "path": option.path,
         "help": help_words(option),
         "required": option.required,
     }

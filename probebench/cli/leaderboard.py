@@ -15,12 +15,13 @@ def leaderboard_group() -> None:
 @leaderboard_group.command(
     "submit", short_help="Write a finished run as a submission, and check it."
 )
-@click.argument("run", metavar="RUN")
+@click.argument("run", type=click.Path(), metavar="RUN")
 @click.option(
     "--root",
     default=ROOT,
     show_default=True,
     metavar="DIR",
+    type=click.Path(),
     help="The folder leaderboards/ of your fork.",
 )
 def submit_command(run: str, root: str) -> None:
@@ -35,9 +36,12 @@ def submit_command(run: str, root: str) -> None:
 
 
 @leaderboard_group.command("validate", short_help="Compute every number of submissions again.")
-@click.argument("path", metavar="[PATH]", default=ROOT)
+@click.argument("path", type=click.Path(), metavar="[PATH]", default=ROOT)
 @click.option(
-    "--base", metavar="DIR", help="That folder before the change: its rows may not change or go."
+    "--base",
+    metavar="DIR",
+    type=click.Path(),
+    help="That folder before the change: its rows may not change or go.",
 )
 @click.option(
     "--workers",
@@ -46,7 +50,9 @@ def submit_command(run: str, root: str) -> None:
     show_default=True,
     help="Processes; 0: this one.",
 )
-@click.option("--comment", metavar="FILE", help="Also write what is new, as Markdown.")
+@click.option(
+    "--comment", metavar="FILE", type=click.Path(), help="Also write what is new, as Markdown."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON, one per line.")
 @click.pass_context
 def validate_command(
@@ -92,8 +98,8 @@ def validate_command(
 
 
 @leaderboard_group.command("rerun", short_help="Hold a second run against a submission.")
-@click.argument("submission", metavar="SUBMISSION")
-@click.argument("run", metavar="RUN")
+@click.argument("submission", type=click.Path(), metavar="SUBMISSION")
+@click.argument("run", type=click.Path(), metavar="RUN")
 @click.pass_context
 def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
     """For maintainers: hold a run of your own against a submission, and write rerun.json beside it.
@@ -124,10 +130,20 @@ def rerun_command(ctx: click.Context, submission: str, run: str) -> None:
 
 @leaderboard_group.command("build", short_help="Write the tables and the static site of all rows.")
 @click.option(
-    "--root", default=ROOT, show_default=True, metavar="DIR", help="The folder leaderboards/."
+    "--root",
+    default=ROOT,
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(),
+    help="The folder leaderboards/.",
 )
 @click.option(
-    "--out", default="site", show_default=True, metavar="DIR", help="Where the static site goes."
+    "--out",
+    default="site",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(),
+    help="Where the static site goes.",
 )
 def build_command(root: str, out: str) -> None:
     """Tables and the static site from all rows: README.md, csv and LaTeX below --root, pages below

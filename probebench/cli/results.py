@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from probebench.cli.values import layers, split_names, takes
+from probebench.cli.values import layers, offered, split_names, takes
 
 PLOT = (
     click.option(
@@ -194,6 +196,19 @@ def transfer_command(
         click.echo(line)
 
 
+def _detectors(ctx: click.Context) -> Iterable[str]:
+    """Detectors and sites of the runs that are named already."""
+    from probebench.errors import ProbebenchError
+    from probebench.record.run import Run
+
+    # behind an option without its value click has not read which word is which
+    for run in (ctx.params.get("a"), ctx.params.get("b"), *ctx.args):
+        with suppress(ProbebenchError):
+            if run is not None:
+                record = Run.load(run).record
+                yield from [*(d.name for d in record.detectors), *record.sites]
+
+
 @click.command("compare")
 @click.argument("a", type=click.Path(), metavar="RUN_A")
 @click.argument("b", type=click.Path(), metavar="RUN_B")
@@ -202,9 +217,15 @@ def transfer_command(
     default="probe",
     show_default=True,
     metavar="NAME",
+    shell_complete=offered(_detectors),
     help="A detector of the run's table, or a site such as mlp.down: its best cell's probe.",
 )
-@click.option("--detector-b", metavar="NAME", help="Of the second run; default: the same.")
+@click.option(
+    "--detector-b",
+    metavar="NAME",
+    shell_complete=offered(_detectors),
+    help="Of the second run; default: the same.",
+)
 @click.option(
     "--different-labels", is_flag=True, help="Where labels differ, score each run against its own."
 )

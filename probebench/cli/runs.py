@@ -164,7 +164,7 @@ def clean_command(
 
 def _forget(files: Iterable[Path]) -> dict[Path, str]:
     """Delete downloaded files, and the folders that are empty then; those that stay, and why."""
-    from probebench.files import removed
+    from probebench.across.listing import removed
     from probebench.tasks.sources import cache_folder
 
     left = {path: why for path in files if (why := removed(path))}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from probebench.cli.values import echo_checks, layers, split_names, takes
+from probebench.cli.values import echo_checks, layers, model_names, offered, split_names, takes
 
 
 @click.group("states")
@@ -15,7 +15,7 @@ def states_group() -> None:
 
 
 @states_group.command("info", short_help="Show what is stored, and where it came from.")
-@click.argument("path", metavar="RUN|DIR")
+@click.argument("path", type=click.Path(), metavar="RUN|DIR")
 def states_info(path: str) -> None:
     """Sites, layers, widths, positions with their numbers of examples, and where it all came
     from."""
@@ -25,7 +25,7 @@ def states_info(path: str) -> None:
 
 
 @states_group.command("verify", short_help="Check every shard.")
-@click.argument("path", metavar="RUN|DIR")
+@click.argument("path", type=click.Path(), metavar="RUN|DIR")
 def states_verify(path: str) -> None:
     """Check every shard: checksum, shapes, order, finite where present, zero where absent."""
     from probebench.errors import StatesError
@@ -36,14 +36,16 @@ def states_verify(path: str) -> None:
 
 
 @states_group.command("export", short_help="Write the vectors as npy or parquet.")
-@click.argument("run", metavar="RUN|DIR")
+@click.argument("run", type=click.Path(), metavar="RUN|DIR")
 @click.option(
     "--to",
     required=True,
     type=click.Choice(["npy", "parquet"]),
     help="One array per site, or one row per vector.",
 )
-@click.option("--out", required=True, metavar="DIR", help="A new or empty folder.")
+@click.option(
+    "--out", required=True, metavar="DIR", type=click.Path(), help="A new or empty folder."
+)
 @click.option(
     "--site",
     "sites",
@@ -69,6 +71,7 @@ IMPORT = (
     click.option(
         "--model",
         required=True,
+        shell_complete=offered(model_names, path=True),
         metavar="M",
         help="The model that made them: a folder, a hub id, or 'tiny'.",
     ),
@@ -77,9 +80,16 @@ IMPORT = (
         "--answers",
         required=True,
         metavar="FILE",
+        type=click.Path(),
         help="The answers they are of, as for eval --answers.",
     ),
-    click.option("--out", required=True, metavar="DIR", help="A run directory, or a new folder."),
+    click.option(
+        "--out",
+        required=True,
+        metavar="DIR",
+        type=click.Path(),
+        help="A run directory, or a new folder.",
+    ),
     click.option(
         "--convention",
         required=True,
@@ -136,7 +146,7 @@ IMPORT = (
 
 
 @states_group.command("import", short_help="Bring in hidden states made elsewhere.")
-@click.argument("source", metavar="FILE|DIR")
+@click.argument("source", type=click.Path(), metavar="FILE|DIR")
 @takes(*IMPORT)
 def states_import(
     source: str,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-from probebench.cli.values import echo_checks, several
+from probebench.cli.values import echo_checks, model_names, offered, several, task_names
+
+TASKS = offered(task_names, path=True)
+"""A task by name or file, as a shell completes it."""
 
 
 @click.group("tasks", invoke_without_command=True)
@@ -31,15 +34,19 @@ def tasks_list() -> None:
 
 
 @tasks_group.command("show", short_help="Show one task, its judge and three examples.")
-@click.argument("name")
+@click.argument("name", shell_complete=TASKS)
 @click.option(
-    "--model", metavar="M", help="Render the examples for this model, special tokens included."
+    "--model",
+    metavar="M",
+    shell_complete=offered(model_names, path=True),
+    help="Render the examples for this model, special tokens included.",
 )
 @click.option(
     "--data",
     multiple=True,
     callback=several,
     metavar="FILE",
+    type=click.Path(),
     help="A local file or folder instead of the task's source. Repeat for several.",
 )
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
@@ -55,12 +62,13 @@ def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offli
 
 
 @tasks_group.command("validate", short_help="Check a task by name or file.")
-@click.argument("file")
+@click.argument("file", shell_complete=TASKS)
 @click.option(
     "--data",
     multiple=True,
     callback=several,
     metavar="FILE",
+    type=click.Path(),
     help="A local file or folder instead of the task's source. Repeat for several.",
 )
 @click.option("--offline", is_flag=True, help="Never ask the hub.")
@@ -75,7 +83,7 @@ def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> No
 
 
 @tasks_group.command("pin")
-@click.argument("name")
+@click.argument("name", shell_complete=TASKS)
 def tasks_pin(name: str) -> None:
     """Write the hub commit that is newest now into a task file."""
     from probebench.job.preview.task_card import pin

@@ -6,12 +6,68 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 EMB = -1
 """The row `emb`, as `probebench.types.EMB`, which would import numpy here."""
 UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 """Of bytes."""
 Command = Callable[..., Any]
+
+
+Names = Callable[[click.Context], Iterable[str]]
+
+
+def completions(
+    ctx: click.Context,
+    parameter: click.Parameter,
+    incomplete: str,
+    names: Iterable[str],
+    *,
+    listed: bool = False,
+    path: bool = False,
+) -> list[CompletionItem]:
+    """What a shell is offered: names that are not given yet, and where a path may stand the shell's
+    own files.
+
+    Args:
+        ctx: with what stands before.
+        parameter: the option or argument.
+        incomplete: what was typed of it.
+        names: those that there are.
+        listed: whether it takes several with commas; the last is completed then.
+        path: whether it may be a file or folder.
+    """
+    begun, comma, last = incomplete.rpartition(",") if listed else ("", "", incomplete)
+    before = ctx.params.get(parameter.name or "") if parameter.multiple else None
+    given = {*begun.split(","), *(before or ())}
+    found = [n for n in dict.fromkeys(names) if n.startswith(last) and n not in given]
+    # first: bash forgets what stands before it, and looks for files only where there are no names
+    files = [CompletionItem(incomplete, type="file")] if path else []
+    return [*files, *(CompletionItem(f"{begun}{comma}{name}") for name in found)]
+
+
+def offered(names: Names, *, path: bool = False) -> Callable[..., list[CompletionItem]]:
+    """As click takes it for `shell_complete`."""
+
+    def complete(ctx: click.Context, parameter: Any, incomplete: str) -> list[CompletionItem]:
+        return completions(ctx, parameter, incomplete, names(ctx), path=path)
+
+    return complete
+
+
+def task_names(ctx: click.Context) -> Iterable[str]:
+    """Tasks and variants of the suite."""
+    from probebench.tasks.schema import list_tasks
+
+    return (task.name for task in list_tasks())
+
+
+def model_names(ctx: click.Context) -> Iterable[str]:
+    """Models that travel in the package."""
+    from probebench.models.specs import EMBEDDED
+
+    return EMBEDDED
 
 
 def takes(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

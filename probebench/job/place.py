@@ -12,15 +12,20 @@ from typing import Any
 from probebench.across.listing import is_run, run_around, run_inside
 from probebench.detectors.suite import EVERY
 from probebench.errors import UsageError
-from probebench.files import content_key, place
-from probebench.job.options import Options
-from probebench.models.specs import ModelSpec
-from probebench.options.field import own_options
+from probebench.files import content_key, place, write_atomic
+from probebench.job.options import OPTIONS, Options
+from probebench.models.specs import EMBEDDED, ModelSpec
+from probebench.options.config import TYPED, as_config, lies_there
+from probebench.options.field import Option, own_options
 from probebench.record.run import Run
 from probebench.record.schema import Record
 from probebench.stages.plan import Plan
 from probebench.text import clipped
 
+WHERE = ("out", "part", "log_to", "engine", "address", "workers", "gpus_per_worker")
+"""Options that say where a run is computed, kept and shown, and nothing of what it is."""
+CONFIG = "run.yaml"
+"""What was asked, for `--config`, but for where it lies."""
 MODEL = ("revision", "peft", "chat_template")
 """Parts of a model's identity that can change under the same name."""
 
@@ -171,3 +176,28 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "yes", False: "no"}[value]
     return clipped(str(value), 60)
+
+
+# -- what was asked, in a file ---------------------------------------------------------------------
+
+
+def write_config(folder: Path, options: Options) -> None:
+    """Write what was asked, for `--config`. The file belongs to the run's own folder and is no part
+    of what is published: it names files where they are on this machine."""
+    asked = {**options.by_argument()}
+    for o in OPTIONS:
+        if o.path and (value := asked[o.argument]) is not None:
+            whole = tuple(_whole(o, v) for v in ([value] if isinstance(value, str) else value))
+            asked[o.argument] = whole[0] if isinstance(value, str) else whole
+    text = as_config(asked, [o for o in OPTIONS if o.name not in WHERE])
+    write_atomic(folder / CONFIG, text.encode())
+
+
+def _whole(o: Option, value: str) -> str:
+    """A file or folder of this machine from its root on, with a mark before what was typed; names
+    and URLs as they are."""
+    name = value.partition(":")[0] if o.name == "task" else value
+    known = value in EMBEDDED or (o.name == "task" and not name.endswith((".yaml", ".yml")))
+    if known or Path(value).is_absolute() or not lies_there(name):
+        return value
+    return f"{Path.cwd()}{TYPED}{value}"

@@ -14,13 +14,12 @@ from probebench._version import __version__
 from probebench.across.draw import draw
 from probebench.errors import UsageError
 from probebench.files import write_atomic, write_json
-from probebench.job.options import OPTIONS
+from probebench.job.place import write_config
 from probebench.job.prepare import Prepared
 from probebench.job.record import build_record
 from probebench.models.blocks.sites import COMPONENTS
 from probebench.models.devices import hardware
 from probebench.models.passes.padding import known_alike
-from probebench.options.config import as_config
 from probebench.probes.disk import save_probe
 from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta
@@ -42,10 +41,6 @@ from probebench.states.positions import POSITIONS
 from probebench.types import LabelledAnswer
 
 ATTRIBUTION, SAMPLES = "attribution.parquet", "samples.parquet"
-WHERE = ("out", "part", "engine", "address", "workers", "gpus_per_worker")
-"""Options that say where a run is computed and kept, and nothing of what it is."""
-CONFIG = "run.yaml"
-"""What was asked, for `--config`, but for where it lies."""
 MATRICES = (
     ("auroc", "auroc", "test"),
     ("auroc_low", "auroc_low", "test"),
@@ -117,8 +112,7 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION, SAMPLES):
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
-    config = as_config(prepared.options.by_argument(), [o for o in OPTIONS if o.name not in WHERE])
-    write_atomic(folder / CONFIG, config.encode())
+    write_config(folder, prepared.options)
     timing = timing_facts(prepared, answers, started)
     run = Run(folder, run.record.changed(files=files, timing=timing))
     write_json(folder / RECORD, run.record.plain())

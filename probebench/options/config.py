@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,12 @@ from probebench.options.field import Option
 LISTED = ("names", "counts", "layers")
 """Lists that the command line writes as one word with commas."""
 YES, NO = ("true", "yes", "on"), ("false", "no", "off")
-UNSET = ("", "~", "null")
+UNSET: tuple[Any, ...] = ("", "~", "null", [], {})
 """What YAML writes for nothing."""
+TYPED = "/./"
+"""Stands in a run's file between the folder that it was called in and a path as it was typed there,
+so that the same call from the same folder asks for the same to the letter, and one from elsewhere
+for the same file."""
 
 
 def read_config(
@@ -52,7 +57,28 @@ def read_config(
                 if name in flags
                 else _on_the_command_line(where, known.get(name), value)
             )
+            if (option := known.get(name)) is not None and option.path:
+                given[name] = _as_typed(given[name])
     return given
+
+
+def _as_typed(value: Any) -> Any:
+    """A path that a run wrote, as it was typed where this is the folder that it was typed in, or
+    where that one was moved here."""
+    if isinstance(value, list):
+        return [_as_typed(v) for v in value]
+    before, mark, typed = value.partition(TYPED)
+    if not mark or not Path(before).is_absolute():
+        return value
+    moved = not lies_there(value) and lies_there(typed)
+    return typed if moved or Path(before) == Path.cwd() else value
+
+
+def lies_there(name: str) -> bool:
+    """Is there a file or folder of this name? Any text may be asked about."""
+    with suppress(OSError, ValueError):  # too long, or with characters that no path has
+        return Path(name).exists()
+    return False
 
 
 def _plain(word: str) -> str:
@@ -110,6 +136,10 @@ def _flag(where: str, value: Any) -> bool:
 def _on_the_command_line(where: str, option: Option | None, value: Any) -> Any:
     """A value of the file as words of the command line."""
     if isinstance(value, dict):
+        if option is None or option.also is None:
+            raise BadFileError(
+                f"{where} takes words or numbers, and here stands a mapping: {value}."
+            )
         return json.dumps(_resolved(value))
     many = value if isinstance(value, list) else [value]
     if any(not isinstance(v, str) for v in many):
