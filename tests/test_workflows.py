@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
@@ -27,6 +28,7 @@ STEPS = [
     for job, body in w["jobs"].items()
     for i, step in enumerate(body["steps"])
 ]
+TRANSFORMERS = "transformers"
 STRANGERS = re.compile(r"\bsubmission\b")
 
 
@@ -252,3 +254,26 @@ def test_the_lowest_versions_are_installed_and_tried():
     asked = {canonical(r.name): r for r in map(Requirement, requires("probebench"))}
     assert {"torch", "transformers"} <= {name for name, _ in pinned}
     assert [name for name, v in pinned if name in asked and v not in asked[name].specifier] == []
+
+
+def test_pages_name_the_oldest_versions_that_are_taken():
+    asked = {canonical(r.name): r for r in map(Requirement, requires("probebench"))}
+    oldest = {
+        name: str(asked[name].specifier).removeprefix(">=") for name in ("torch", TRANSFORMERS)
+    }
+    line = f"PyTorch {oldest['torch']} and transformers {oldest[TRANSFORMERS]} are the oldest"
+    assert line in (ROOT / "docs/platforms.md").read_text()
+    for page in ("README.md", "docs/usage.md", "docs/models.md"):
+        text = (ROOT / page).read_text()
+        said = re.findall(r"transformers \(?(\d[\d.]*) or later", text)
+        assert said and set(said) == {oldest[TRANSFORMERS]}, page
+
+
+def test_the_source_distribution_holds_what_tests_and_pages_name():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    held = settings["targets"]["sdist"]["include"]
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    tops = {line.split("/")[0] for line in tracked.stdout.splitlines()} - {".gitignore"}
+    there = {".ci", ".github"} & {path.name for path in ROOT.iterdir()}
+    named = {top for top in tops | there if not top.endswith((".md", ".toml"))}
+    assert named <= set(held), "pyproject.toml: sdist"
