@@ -52,9 +52,9 @@ def outermost() -> Iterator[bool]:
         UNDER_WAY.reset(before)
 
 
-def nearest(value: str, names: Sequence[str]) -> str | None:
+def nearest(value: object, names: Sequence[str]) -> str | None:
     """The name that was probably meant; None where none is near."""
-    return next(iter(difflib.get_close_matches(value, names, n=1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)), None)
 
 
 class ProbebenchError(Exception):
@@ -72,9 +72,11 @@ class UsageError(ProbebenchError):
 class UnknownNameError(UsageError):
     """A name that is not in its list."""
 
-    def __init__(self, kind: str, value: str, allowed: Iterable[str], hint: str = "") -> None:
+    def __init__(self, kind: str, value: object, allowed: Iterable[str], hint: str = "") -> None:
         names = list(allowed)
         near = nearest(value, names)
+        if not isinstance(value, str):  # -1 for '-1'
+            hint = f"Names are text. {hint}"
         message = f"Unknown {kind} {value!r}."
         if near:
             message += f" Did you mean {near!r}?"

@@ -182,6 +182,12 @@ class HiddenStates:
     positions: tuple[str, ...]
     site: str = "resid"
 
+    def __repr__(self) -> str:
+        """One line: the vectors are thousands of numbers."""
+        n, layers, positions, width = self.values.shape
+        axes = f"{n:,} examples x {layers} layers x {positions} positions x {width}"
+        return f"<HiddenStates of {self.site}: {axes}, {self.values.dtype}>"
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:

@@ -233,6 +233,37 @@ def test_stored_cells_come_back(tmp_path):
         again.cell(0, "b", "attn.q")
     with pytest.raises(UnknownNameError, match="layer of resid '7'"):
         again.cell(7, "b")
+    for ask in (again.there, lambda name: again.cell(0, name)):
+        with pytest.raises(UnknownNameError, match="position 'nope'"):
+            ask("nope")
+    assert repr(again.load()) == (
+        "<HiddenStates of resid: 5 examples x 2 layers x 3 positions x 4, float16>"
+    )
+
+
+def test_a_position_that_is_a_number_is_named_as_text():
+    reader = StatesReader((), (), {"resid": SiteLayout((3,), (4,))}, ("-1",), np.ones((1, 1)))
+    for ask in (reader.there, lambda name: reader.cell(3, name)):
+        with pytest.raises(UnknownNameError) as said:
+            ask(-1)
+        assert str(said.value) == "Unknown position -1. Did you mean '-1'? Names are text."
+
+
+@pytest.mark.parametrize("lost", [INDEX, "0.safetensors"])
+def test_states_that_are_gone_are_said_once(tmp_path, lost):
+    part = np.ones((1, 1, 1, 4), dtype=np.float16)
+    file = tmp_path / "0.safetensors"
+    file.write_bytes(states_bytes({"resid": part}, (0,)))
+    layout = {"resid": SiteLayout((0,), (4,))}
+    reader = StatesReader((str(file),), ((0,),), layout, ("a",), np.ones((1, 1), dtype=bool))
+    (tmp_path / INDEX).write_bytes(reader.index())
+    (tmp_path / lost).unlink()
+    with pytest.raises(StatesError) as said:
+        StatesReader.open(tmp_path)
+    assert str(said.value) == (
+        f"The hidden states in {tmp_path / lost} are not there or not whole (No such file or "
+        "directory). Run the same command again to make them."
+    )
 
 
 def test_layers_of_different_width_come_back_as_wide_as_they_are(tmp_path):

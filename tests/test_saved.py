@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -75,6 +76,27 @@ def test_decisions_come_back_to_the_last_bit(tmp_path, name, dtype):
     np.testing.assert_array_equal(probe.predict(X), model.predict(X))
     assert probe.meta == META
     assert probe.width == WIDTH
+
+
+def test_tensors_of_any_type_of_numbers_are_taken(tmp_path):
+    save_probe(tmp_path / "x", fitted(make_pipeline(StandardScaler(), LogisticRegression())), META)
+    probe, X = load_probe(tmp_path / "x"), data(seed=1)[0]
+    for kind in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        given = torch.tensor(X, requires_grad=True).to(kind)
+        plain = given.detach().double().numpy()
+        found = probe.decision_function(given)
+        np.testing.assert_allclose(found, probe.decision_function(plain), rtol=1e-3, atol=1e-4)
+        assert (probe.predict(given) == (found > 0)).all()
+    exact = probe.decision_function(X)
+    np.testing.assert_array_equal(probe.decision_function(torch.tensor(X)), exact)
+
+
+def test_a_probe_shows_itself_in_a_line(tmp_path):
+    save_probe(tmp_path / "x", fitted(make_pipeline(StandardScaler(), LogisticRegression())), META)
+    probe = load_probe(tmp_path / "x")
+    what = f"logistic on {META.model}: resid, layer 7, exact_answer_last"
+    assert repr(probe) == f"<SavedProbe {what}; {WIDTH} features>"
+    assert repr(probe.meta) == f"<ProbeMeta {what}>"
 
 
 @pytest.mark.parametrize(

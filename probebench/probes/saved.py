@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from probebench.errors import StatesError, UnknownNameError, UsageError
 from probebench.files import clean_json
 from probebench.probes.parts import affine, hidden, scaled
+from probebench.types import layer_name
 
 SCHEMA_VERSION = 1
 KINDS = ("affine", "hidden")
@@ -46,6 +47,16 @@ class ProbeMeta:
     classes: tuple[int, ...] = (0, 1)
     """What the probe tells apart; positive decisions mean the second. 1 = correct."""
 
+    @property
+    def words(self) -> str:
+        """Probe, model and cell in a few words."""
+        where = f"{self.site}, layer {layer_name(self.layer)}, {self.position}"
+        return f"{self.probe} on {self.model}: {where}"
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<ProbeMeta {self.words}>"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SavedProbe:
@@ -62,6 +73,10 @@ class SavedProbe:
     scale: float | None
     """By which all features are divided then."""
 
+    def __repr__(self) -> str:
+        """One line: its weights are thousands of numbers."""
+        return f"<SavedProbe {self.meta.words}; {self.width:,} features>"
+
     @property
     def width(self) -> int:
         """Features of a vector."""
@@ -69,12 +84,12 @@ class SavedProbe:
 
     def decision_function(self, X: Any) -> NDArray[np.floating[Any]]:
         """(example,) decisions of raw (example, width) vectors, those of the fitted estimator to
-        the last bit.
+        the last bit. Tensors of torch may be of any type of numbers, on any device.
 
         Raises:
             StatesError: vectors of another width, or not finite.
         """
-        X = np.asarray(X)
+        X = _as_array(X)
         X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
         if X.ndim != 2 or X.shape[1] != self.width:
             raise StatesError(
@@ -95,6 +110,17 @@ class SavedProbe:
         """(example,) one of `meta.classes` for each raw vector."""
         first, second = self.meta.classes
         return np.where(self.decision_function(X) > 0, second, first)
+
+
+def _as_array(X: Any) -> NDArray[Any]:
+    """Vectors as numpy holds them; what it has no type for, such as bfloat16, as float32."""
+    if not hasattr(X, "detach"):
+        return np.asarray(X)
+    X = X.detach().cpu()
+    try:
+        return np.asarray(X.numpy())
+    except TypeError:
+        return np.asarray(X.float().numpy())
 
 
 def width_of(kind: str, tensors: Mapping[str, NDArray[Any]]) -> int:

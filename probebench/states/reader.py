@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from probebench.errors import StatesError, UnknownNameError
 from probebench.files import elsewhere, located
-from probebench.states.shards import Shard
+from probebench.states.shards import AGAIN, Shard
 from probebench.types import HiddenStates, layer_name
 
 AT_ONCE = 8
@@ -84,10 +84,13 @@ class StatesReader:
                 for name, at in head["sites"].items()
             }
             return cls(files, tuple(order), sites, tuple(head["positions"]), np.array(present))
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, StatesError) as error:
+        except StatesError as error:  # which names the file, and may say what to do
+            said = str(error)
+            again = "" if said.endswith(AGAIN) else f" {AGAIN}"
+            raise StatesError(f"{said}{again}") from None
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise StatesError(
-                f"The hidden states in {folder} are not there or not whole ({error}). Run the same "
-                "command again to make them."
+                f"The hidden states in {folder} are not there or not whole ({error}). {AGAIN}"
             ) from None
 
     def index(self) -> bytes:
@@ -114,9 +117,19 @@ class StatesReader:
         return self.sites[name]
 
     def there(self, position: str) -> NDArray[np.bool_]:
-        """(example,) which examples have this token."""
-        mask: NDArray[np.bool_] = self.present[:, self.positions.index(position)]
+        """(example,) which examples have this token.
+
+        Raises:
+            UnknownNameError: a position that was not read.
+        """
+        mask: NDArray[np.bool_] = self.present[:, self._column(position)]
         return mask
+
+    def _column(self, position: str) -> int:
+        """Where a position stands along the second axis of a site."""
+        if position not in self.positions:
+            raise UnknownNameError("position", position, self.positions)
+        return self.positions.index(position)
 
     def _row(self, layer: int | str, site: str) -> int:
         """Where a layer stands along the first axis of a site."""
@@ -135,9 +148,7 @@ class StatesReader:
             UnknownNameError: a site, layer or position that was not read.
         """
         at, row = self.site(site), self._row(layer, site)
-        if position not in self.positions:
-            raise UnknownNameError("position", position, self.positions)
-        column = self.positions.index(position)
+        column = self._column(position)
         out = np.zeros((len(self.present), at.widths[row]), dtype=np.float32)
         parts = _each(lambda shard: shard.vectors(site, row, column), self.shards, self.files)
         for part, rows in zip(parts, self.order, strict=True):

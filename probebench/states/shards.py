@@ -161,6 +161,10 @@ def _name(dtype: np.dtype[Any]) -> str:
     return name
 
 
+AGAIN = "Run the same command again to make them."
+"""What to do where hidden states cannot be read."""
+
+
 class Shard:
     """One file of hidden states, read by memory map, or elsewhere by ranges of bytes.
 
@@ -226,7 +230,7 @@ class Shard:
                 if name in self.tensors
                 else f"has no {name!r}"
             )
-            raise StatesError(f"{self.file} {what}. Run the same command again to make it.")
+            raise StatesError(f"{self.file} {what}. {AGAIN}")
         code, whole, (begin, _) = self.tensors[name]
         shape, dtype = whole[len(at) :], np.dtype(HELD[code])
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

@@ -53,7 +53,7 @@ def log_run(run: Run, tracker: str) -> None:
     """
     need(f"Logging to {tracker}", tracker)
     try:
-        _log(run, import_module(tracker), os.environ.get(f"{tracker.upper()}_PROJECT", PROJECT))
+        _log(run, import_module(tracker), os.environ.get(f"{tracker.upper()}_PROJECT") or PROJECT)
     # whatever a tracker raises, it is not the run that failed
     except (Exception, SystemExit) as error:
         raise RunError(
