@@ -172,29 +172,6 @@ def remove_tree(folder: Path) -> None:
     cast(Any, folder).fs.rm(cast(Any, folder).path, recursive=True)
 
 
-def removed(place: Path) -> str:
-    """Delete a file, or of a folder all that can be deleted; why something is left, or nothing.
-
-    The target of a link belongs to whoever made the link: a folder that is one stays.
-    """
-    if not elsewhere(place) and place.is_symlink():
-        return (
-            f"it is a link to {place.resolve()}; delete that yourself, where nothing else needs it"
-        )
-    try:
-        if place.is_file():
-            place.unlink()
-            return ""
-        if not elsewhere(place):
-            shutil.rmtree(place, ignore_errors=True)  # one file that stays keeps no other
-        if place.exists():
-            remove_tree(place)
-    except OSError as error:
-        at = Path(error.filename).name if error.filename else place.name
-        return f"{at}: {error.strerror or error}"
-    return ""
-
-
 def missing(folder: Path, names: Iterable[str]) -> list[str]:
     """Of files that should lie in a folder, those that do not."""
     return [name for name in names if not (folder / name).is_file()]

@@ -1,10 +1,12 @@
 """Labels inside answers: spans from rows, their tokens, what is read, numbers, a whole run."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner
 
 import probebench
@@ -297,6 +299,40 @@ def test_the_same_run_again_computes_nothing(run):
     assert again.resumed
     with pytest.raises(UsageError, match="holds a finished run that this one would replace"):
         probebench.evaluate_spans("tiny", "lives", limit=100, layers=[3, 7], out=run.folder)
+
+
+def test_freed_vectors_leave_it_finished(run, tmp_path):
+    """`clean --states` says that records stay: it is not computed again without a word."""
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    words = {"limit": 160, "layers": [3, 7]}
+    assert CliRunner().invoke(main, ["clean", str(folder), "--states", "--yes"]).exit_code == 0
+    again = probebench.evaluate_spans("tiny", "lives", out=folder, **words)
+    assert again.resumed and again.states_freed and not again.has_states
+    asked = ["eval", "--model", "tiny", "--task", "lives", "--limit", "160", "--layers", "3,7"]
+    said = " ".join(CliRunner().invoke(main, [*asked, "--out", str(folder)]).output.split())
+    assert "was finished before and keeps its hidden states no longer: they were freed" in said
+    assert f"delete {folder / 'spans.json'}" in said
+
+
+def test_it_says_what_it_was_asked_and_shows_itself(run):
+    asked = yaml.safe_load((run.folder / "run.yaml").read_text())
+    assert asked == {"model": "tiny", "task": "lives", "limit": 160, "layers": [3, 7]}
+    said = run._repr_html_()
+    assert f"<b>{run.record.row('probe', 'token').auroc:.3f}</b>" in said and len(said) < 400
+    named = run.record.changed(model={**run.record.model.plain(), "name": "<script>x"})
+    assert "<script>" not in SpanRun(run.folder, named)._repr_html_()
+
+
+def test_other_kinds_of_tasks_name_the_function_that_runs_them(tmp_path):
+    with pytest.raises(UsageError, match=r"'people' has no labels inside.*`probebench.evaluate`"):
+        probebench.evaluate_spans("tiny", "people", positions=["-1"])
+    with pytest.raises(UsageError, match="Answers alone have no labels inside"):
+        probebench.evaluate_spans("tiny", None, answers="a.jsonl")
+    with pytest.raises(UsageError, match=r"in Python it is `probebench.evaluate_spans`\.$"):
+        probebench.evaluate("tiny", "lives")
+    two = ["eval", "--model", "tiny", "--task", "lives", "--task", "people"]
+    said = CliRunner().invoke(main, two).output
+    assert "'lives' has its labels inside answers and runs alone" in said and "task=" not in said
 
 
 def test_the_page_paints_tokens_and_loads_nothing(run, tmp_path):

@@ -14,7 +14,7 @@ from records import record
 import probebench
 from probebench.across.listing import Freeable, free, freeable, run_around, runs_under, size_of
 from probebench.cli.main import main
-from probebench.errors import BadFileError, UsageError
+from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
 from probebench.files import write_atomic
 from probebench.record.run import Run
 from probebench.store.lock import Lock
@@ -186,6 +186,27 @@ def test_states_and_unfinished_runs_go_only_when_named(shelf):
     assert (shelf / "other/north/record.json").exists()
 
 
+def test_freed_states_leave_a_run_finished(shelf, tmp_path):
+    """It was computed again as a whole, without a word."""
+    place = shelf / "tiny/people"
+    ran("clean", place, "--states", "--yes")
+    again = probebench.evaluate("tiny", "people", out=place, **SMALL)
+    assert again.resumed and again.states_freed
+    with pytest.raises(StatesError, match=r"were freed\. To have them again, delete .*record.json"):
+        again.states()
+    file = tmp_path / "a.yaml"
+    file.write_text(json.dumps({"model": "tiny", "task": "people", **SMALL}))
+    asked = ["eval", "--config", file, "--out", place]
+    said = " ".join(ran(*asked).output.split())
+    assert f"{place} was finished before and keeps its hidden states no longer" in said
+    assert "no longer" not in ran(*asked, "--discard-states").output
+    assert "no longer" not in ran(*asked, "--quiet").output
+    # a folder that is there and not whole is no work of `clean`
+    (place / Run.load(place).record.states).mkdir(parents=True)
+    assert not probebench.evaluate("tiny", "people", out=place, **SMALL).resumed
+    assert probebench.evaluate("tiny", "people", out=place, **SMALL).has_states
+
+
 def test_a_folder_that_only_looks_like_a_run_is_left_alone(shelf):
     """Such as source code with a folder of that name."""
     (shelf / "package/stages/tokens").mkdir(parents=True)
@@ -316,6 +337,17 @@ def test_sizes_have_one_digit_after_the_point():
         "2.5 MB",
         "3.0 GB",
     ]
+
+
+def test_a_metric_that_a_run_does_not_have_is_no_table_of_nothing(made):
+    for metric in ("p", "q", "shuffled", "selectivity"):
+        with pytest.raises(
+            UnknownNameError, match=f"of the test split: '{metric}'.*--shuffles 100"
+        ):
+            made.matrix(metric)
+        with pytest.raises(UnknownNameError, match=f"of the validation split: '{metric}'"):
+            made.matrix(metric, split="validation")
+    assert made.matrix("n").notna().all().all()
 
 
 def test_a_notebook_shows_figures_and_map(made):

@@ -99,6 +99,7 @@ def test_a_disk_that_is_too_small_is_refused():
     assert re.search(r"too small: these runs need \S+ MB, and 2.0 MB are free", found.output)
     assert "--discard-states" in found.output
     assert "hours" in found.output  # the plan stands above
+    assert re.search("^1 run, 40 examples: ", found.output, re.M)
     assert plan(*words, "--disk", "1TB").exit_code == 0
     two = planned({"limit": 40}, {"limit": 40, "seed": 1})
     one = planned(*[{"limit": 40, "seed": k, "discard_states": True} for k in (0, 1)])

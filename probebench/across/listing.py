@@ -3,6 +3,7 @@ be freed."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from probebench.errors import BadFileError, LockedError, ProbebenchError, RunError
-from probebench.files import elsewhere, joined, missing, removed
+from probebench.files import elsewhere, joined, missing, remove_tree
 from probebench.record.inside.kinds import SPANS, holds_spans
 from probebench.record.inside.spans import SpanRun
 from probebench.record.run import RECORD, Run
@@ -188,6 +189,29 @@ class Freed:
     """Run directories that were left alone because another process works in them."""
     failed: dict[Path, str]
     """What is still there, and why."""
+
+
+def removed(place: Path) -> str:
+    """Delete a file, or of a folder all that can be deleted; why something is left, or nothing.
+
+    The target of a link belongs to whoever made the link: a folder that is one stays.
+    """
+    if not elsewhere(place) and place.is_symlink():
+        return (
+            f"it is a link to {place.resolve()}; delete that yourself, where nothing else needs it"
+        )
+    try:
+        if place.is_file():
+            place.unlink()
+            return ""
+        if not elsewhere(place):
+            shutil.rmtree(place, ignore_errors=True)  # one file that stays keeps no other
+        if place.exists():
+            remove_tree(place)
+    except OSError as error:
+        at = Path(error.filename).name if error.filename else place.name
+        return f"{at}: {error.strerror or error}"
+    return ""
 
 
 def free(found: Sequence[Freeable]) -> Freed:

@@ -38,9 +38,10 @@ class Prepared:
     progress: Progress
 
     def finished(self) -> Run | None:
-        """This very run, if it is there already with all that was asked for."""
+        """This very run, if it is there already with all that was asked for; hidden states that
+        were freed since are not missed."""
         run, o = Run.find(self.plan.folder, self.plan.key), self.options
-        if run is None or not (o.discard_states or run.has_states):
+        if run is None or not (o.discard_states or run.has_states or run.states_freed):
             return None
         return run if not o.keep_tokens or _has_tokens(run) else None
 
@@ -80,8 +81,8 @@ def prepare(
     task = load_task(options.task) if options.task is not None else None
     if task is not None and task.kind == "spans":
         raise UsageError(
-            f"Task {task.name!r} has its labels inside answers and runs alone: `probebench eval "
-            f"--task {options.task}`, in Python `probebench.evaluate_spans`."
+            f"Task {task.name!r} has its labels inside answers and runs alone. On the command line "
+            "no other task or model stands beside it; in Python it is `probebench.evaluate_spans`."
         )
     if task is not None:
         check_rule(task.exact_answer, task.path)

@@ -113,9 +113,10 @@ def prepare_all(
         return found
     kind = UsageError if any(isinstance(e, UsageError) for e in errors.values()) else RunError
     lines = [f"  {name}: {error}" for name, error in errors.items()]
-    raise kind(
-        "\n".join([f"{len(errors)} of {len(wanted)} tasks cannot run, so none was begun.", *lines])
-    )
+    tasks = len({(settings.task, settings.answers) for settings in wanted}) > 1
+    what = ("models on tasks" if tasks else "models") if several else "tasks"
+    head = f"{len(errors)} of {len(wanted)} {what} cannot run, so none was begun."
+    raise kind("\n".join([head, *lines]))
 
 
 def run_all(prepared: Sequence[Prepared], engine: Engine) -> Iterator[Outcome]:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pydantic import ValidationError
 
-from probebench.errors import BadFileError, UnknownNameError, UsageError
+from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
 from probebench.files import joined, missing, place, readable
 from probebench.options.python import speaks_python
-from probebench.record.inside.kinds import refuse_spans
+from probebench.record.inside.kinds import DISCARDED, are_freed, freed_words, refuse_spans
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
 from probebench.record.notebook import as_html, png
 from probebench.record.parts.part import problems
 from probebench.record.schema import SCHEMA_VERSION, Record
 from probebench.record.tables import (
     EFFECTS,
+    METRICS,
     attribution_table,
-    cell_table,
-    cells,
     components_table,
     default_position,
+    matrix,
     sublayers_table,
 )
 from probebench.types import HiddenStates
@@ -40,19 +40,6 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 PROBE = "probe"
 """File stem of the selected cell's probe."""
-METRICS = {
-    "auroc": "value",
-    "auroc_low": "low",
-    "auroc_high": "high",
-    "n": "n",
-    "delong_low": "delong_low",
-    "delong_high": "delong_high",
-    "shuffled": "shuffled",
-    "selectivity": "selectivity",
-    "p": "p",
-    "q": "q",
-}
-"""What `Run.matrix` can show of the cells, and its column of the scores."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +132,12 @@ class Run:
         at = self.record.states
         return at is not None and (joined(self.folder, at) / "index.safetensors").is_file()
 
+    @property
+    def states_freed(self) -> bool:
+        """Were they kept, and is their folder gone since, as `probebench clean --states` leaves a
+        run? It is finished all the same."""
+        return are_freed(self.folder, self.record.states)
+
     def _table(self, name: str) -> pd.DataFrame:
         path = self.folder / name
         try:
@@ -187,17 +180,7 @@ class Run:
         Raises:
             UnknownNameError: a metric, split or site that this run does not have.
         """
-        if metric not in METRICS:
-            raise UnknownNameError("metric", metric, METRICS)
-        scores = self.scores
-        known = cells(scores, split)
-        for kind, value, names in (
-            ("split", split, ("validation", "test")),
-            ("site", site, sorted(set(known.site))),
-        ):
-            if value not in names:
-                raise UnknownNameError(kind, value, names)
-        return cell_table(self.record, scores, site, METRICS[metric], split)
+        return matrix(self.record, self.scores, metric, split=split, site=site)
 
     @speaks_python()
     def components(self, metric: str = "auroc", *, position: str | None = None) -> pd.DataFrame:
@@ -277,7 +260,8 @@ class Run:
 
         Raises:
             UnknownNameError: a site that this run did not read.
-            BadFileError: the run was made with `--discard-states`, or the files are gone.
+            BadFileError: the run was made with `--discard-states`.
+            StatesError: the files are gone, or not whole.
         """
         return self.states().load(site)
 
@@ -287,13 +271,12 @@ class Run:
 
         Raises:
             BadFileError: the run was made with `--discard-states`.
-            StatesError: the files are gone.
+            StatesError: the files are gone, or not whole.
         """
         from probebench.states.reader import StatesReader
 
         if self.record.states is None:
-            raise BadFileError(
-                f"{self.folder} keeps no hidden states: it was run with --discard-states. Run it "
-                "again without."
-            )
+            raise BadFileError(f"{self.folder} {DISCARDED}")
+        if self.states_freed:
+            raise StatesError(f"{self.folder} {freed_words(self.folder / RECORD)}")
         return StatesReader.open(joined(self.folder, self.record.states))

@@ -23,6 +23,19 @@ EFFECTS = ("attribution", "ablation")
 SUBLAYERS = {"ATT": ("attn.o",), "MLP": ("mlp.down", "mlp.out")}
 """Sites whose vectors a sublayer adds to the residual stream; of several, the first that a layer
 has."""
+METRICS = {
+    "auroc": "value",
+    "auroc_low": "low",
+    "auroc_high": "high",
+    "n": "n",
+    "delong_low": "delong_low",
+    "delong_high": "delong_high",
+    "shuffled": "shuffled",
+    "selectivity": "selectivity",
+    "p": "p",
+    "q": "q",
+}
+"""What `Run.matrix` can show of the cells, and its column of the scores."""
 NO_SHUFFLES = (
     "This run has no shuffled-label fits to compare with. Run `probebench eval` again with "
     "--shuffles 100."
@@ -48,6 +61,29 @@ def cell_table(
     table = own[own.site == site].pivot(index="layer", columns="position", values=column)
     rows = [row for row in record["layers"] if row in table.index]
     return table.loc[rows, record["positions"]].rename_axis(index="layer", columns="position")
+
+
+def matrix(
+    record: Record, scores: pd.DataFrame, metric: str, *, split: str, site: str
+) -> pd.DataFrame:
+    """The table of `Run.matrix`.
+
+    Raises:
+        UnknownNameError: a metric, split or site that the run does not have.
+    """
+    known = cells(scores, split)
+    for kind, value, names in (
+        ("metric", metric, METRICS),
+        ("split", split, ("validation", "test")),
+        ("site", site, sorted(set(known.site))),
+    ):
+        if value not in names:
+            raise UnknownNameError(kind, value, names)
+    if known.value.notna().any() and not known[METRICS[metric]].notna().any():
+        there = [name for name, column in METRICS.items() if known[column].notna().any()]
+        why = NO_SHUFFLES if split == "test" else "Shuffled labels are of the test split alone."
+        raise UnknownNameError(f"metric of the {split} split:", metric, there, why)
+    return cell_table(record, scores, site, METRICS[metric], split)
 
 
 def narrowed(

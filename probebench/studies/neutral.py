@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from probebench.errors import UsageError
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.ranking import alarm_threshold
+from probebench.record.inside.kinds import DISCARDED, freed_words
 from probebench.record.reopened import other_model
-from probebench.record.run import Run
+from probebench.record.run import RECORD, Run
 from probebench.scoring.measures import ALARM_RATES, Sample, metric_facts, recall
 from probebench.studies.registry import Scored, study
 from probebench.tasks.examples import normalise
@@ -43,10 +44,8 @@ def open_neutral(folder: str | Path, model: dict[str, Any]) -> Run:
             f"{', '.join(different)}."
         )
     if not run.has_states:
-        raise UsageError(
-            f"--neutral {run.folder} keeps no hidden states: it was run with --discard-states. Run "
-            "it again without."
-        )
+        why = freed_words(run.folder / RECORD) if run.states_freed else DISCARDED
+        raise UsageError(f"--neutral {run.folder} {why}")
     return run
 
 

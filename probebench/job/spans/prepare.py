@@ -44,9 +44,10 @@ class PreparedSpans:
     plan: SpanPlan
 
     def finished(self) -> SpanRun | None:
-        """This very run, if it is there already with all that was asked for."""
-        run = SpanRun.find(self.plan.folder, self.plan.key)
-        kept = run is not None and (self.options.discard_states or run.has_states)
+        """This very run, if it is there already with all that was asked for; vectors that were
+        freed since are not missed."""
+        run, discard = SpanRun.find(self.plan.folder, self.plan.key), self.options.discard_states
+        kept = run is not None and (discard or run.has_states or run.states_freed)
         return run if kept else None
 
     def facts(self) -> dict[str, Any]:
@@ -108,6 +109,13 @@ def prepare_spans(options: Options) -> PreparedSpans:
         UnavailableError: a model or data set that cannot be reached.
     """
     options.check()
+    task = None if options.task is None else load_task(options.task)
+    if task is None or task.kind != "spans":
+        what = "Answers alone have" if task is None else f"Task {task.name!r} has"
+        raise UsageError(
+            f"{what} no labels inside answers. In Python `probebench.evaluate` runs it, on the "
+            "command line `probebench eval`."
+        )
     for asked in (options, options.where):
         for o in own_options(type(asked)):
             if o.name not in TAKEN and getattr(asked, o.name) != o.default:
@@ -115,8 +123,6 @@ def prepare_spans(options: Options) -> PreparedSpans:
                     f"{o.flag} does not apply to a task of kind 'spans', whose labels are inside "
                     "answers. Leave it out."
                 )
-    assert options.task is not None  # the caller found the kind of it
-    task = load_task(options.task)
     handle = find_model(options.model, offline=options.offline)
     if not handle.causal:
         raise UsageError(

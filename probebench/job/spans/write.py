@@ -11,6 +11,7 @@ import pandas as pd
 from probebench._version import __version__
 from probebench.errors import UsageError
 from probebench.files import clean_json, located, seen_from, write_atomic
+from probebench.job.place import write_config
 from probebench.job.spans.prepare import PreparedSpans
 from probebench.probes.disk import save_probe
 from probebench.probes.saved import ProbeMeta
@@ -46,6 +47,7 @@ def write_spans(
     }
     for name, table in tables.items():
         write_atomic(plan.folder / name, parquet_bytes(table))
+    write_config(plan.folder, prepared.options)
     probe = _save(prepared, fits)
     record["probe"] = {**record["probe"], "file": probe}
     record["states"] = None if states is None else seen_from(plan.folder, located(states))

@@ -5,9 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from probebench.errors import BadFileError
+from probebench.files import joined
 
 SPANS = "spans.json"
 """The record of a run at tokens inside answers (`probebench.record.inside.spans`)."""
+
+
+DISCARDED = "keeps no hidden states: it was run with --discard-states. Run it again without."
+"""Of a run, behind its folder."""
+
+
+def are_freed(folder: Path, states: str | None) -> bool:
+    """Is the folder gone in which a run kept its hidden states?
+
+    Args:
+        folder: of the run.
+        states: where its record says that they are; None where they were never kept.
+    """
+    return states is not None and not joined(folder, states).is_dir()
+
+
+def freed_words(record: Path) -> str:
+    """What there is to say of such a run, behind its folder."""
+    return (
+        f"keeps its hidden states no longer: they were freed. To have them again, delete {record} "
+        "and run the same command again."
+    )
 
 
 def holds_spans(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from probebench.errors import BadFileError
 from probebench.files import joined, place, readable
-from probebench.record.inside.kinds import SPANS
+from probebench.record.inside.kinds import SPANS, are_freed
 from probebench.record.parts.described import (
     Data,
     ModelFacts,
@@ -34,6 +35,7 @@ from probebench.record.parts.part import (
     ShareEnds,
     problems,
 )
+from probebench.text import interval, number
 
 SPANS_VERSION: Final = 1
 """Of `spans.json`: raised when what a field means changes, or one goes."""
@@ -192,9 +194,23 @@ class SpanRun:
         """Are the vectors still there?"""
         return self.record.states is not None and joined(self.folder, self.record.states).is_dir()
 
+    @property
+    def states_freed(self) -> bool:
+        """Were they kept, and is their folder gone since? The run is finished all the same."""
+        return are_freed(self.folder, self.record.states)
+
     def __repr__(self) -> str:
         """One line: what was measured, and where it lies."""
         return f"<SpanRun {self.record.headline}; {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the figures of the selected layer; all that a stranger named is
+        escaped."""
+        r = self.record
+        row, words = r.row("probe", "token"), f"<b>{escape(r.model.name)}</b> on "
+        words += f"<b>{escape(r.task.name)}</b>: test AUROC by token <b>{number(row.auroc)}</b> "
+        words += f"{interval(row.auroc_95, 2)} at layer {escape(str(r.selected))}, n = {row.n:,}"
+        return f"<div><p>{words}<br><code>{escape(str(self.folder))}</code></p></div>"
 
     @property
     def tokens(self) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from probebench.report.terminal.table import plain_table
-from probebench.text import UNDEFINED, size
+from probebench.text import UNDEFINED, counted, size
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +51,8 @@ def totals(work: Workload, devices: int | None = None) -> Iterator[str]:
     """What all runs take together, in sentences."""
     read, written, hours, _ = _sums(work.runs)
     yield (
-        f"{len(work.runs):,} runs, {sum(run.examples for run in work.runs):,} examples: {read} "
+        f"{counted(len(work.runs), 'run')}, "
+        f"{counted(sum(run.examples for run in work.runs), 'example')}: {read} "
         f"tokens read, {written} written."
     )
     low, mid, high = work.hours
