@@ -18,8 +18,7 @@ AnyFloats = NDArray[np.floating[Any]]
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 DetectorKind = Literal["probe", "ensemble", "baseline", "method", "control"]
-"""A `method` is another detector of the field, there where it is asked for; what a run says of its
-baselines says nothing of it."""
+"""A `method` is another detector of the field, where it is asked for, and no baseline of a run."""
 When = Literal["before", "after"]
 EMB = -1
 """Layer number of the embedding output, the row `emb` of site `resid`."""
@@ -183,9 +182,7 @@ class HiddenStates:
     site: str = "resid"
 
     def __repr__(self) -> str:
-        """One line: the vectors are thousands of numbers."""
-        n, layers, positions, width = self.values.shape
-        axes = f"{n:,} examples x {layers} layers x {positions} positions x {width}"
+        axes = "{:,} examples x {} layers x {} positions x {}".format(*self.values.shape)
         return f"<HiddenStates of {self.site}: {axes}, {self.values.dtype}>"
 
 
@@ -237,15 +234,13 @@ class CellFit:
     control: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """(shuffle,) test AUROC, against the true labels, of the same probe fitted to shuffled ones."""
     null: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    """(shuffle,) the same against test labels shuffled along: what the AUROC would be if labels
-    said nothing of the states."""
+    """(shuffle,) the same against test labels shuffled along: as if they said nothing of states."""
     unconverged: int = 0
     """Fits of this cell that did not converge: at other values of C, or to shuffled labels."""
     absent: bool = False
     """True where the layer does not have the site at all."""
     barred: str = ""
-    """Why it is never chosen before other cells though it has a probe: it is judged on other
-    examples than they are. Empty for one that competes."""
+    """Why it is never chosen before cells that are judged on other examples; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
