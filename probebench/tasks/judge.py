@@ -13,12 +13,19 @@ from collections.abc import Callable, Sequence
 
 from probebench.errors import UnknownNameError
 from probebench.tasks.judging.amounts import read_amount
+from probebench.tasks.judging.bounds import commits
 from probebench.tasks.judging.final import final_amount, final_number, number
 from probebench.tasks.judging.mentions import Aliases
 from probebench.tasks.judging.options import earliest_option
 from probebench.tasks.judging.polarity import polarity_of, wanted_polarity
 from probebench.tasks.judging.reading.wording import words
-from probebench.tasks.judging.refusals import after_turn, refuses, up_to_next_question, without_echo
+from probebench.tasks.judging.refusals import (
+    after_turn,
+    in_refusal,
+    refuses,
+    up_to_next_question,
+    without_echo,
+)
 from probebench.types import Example, Verdict
 
 __all__ = [
@@ -95,11 +102,14 @@ def choice_judge(example: Example, answer: str) -> Verdict:
 
 @judge
 def number_judge(example: Example, answer: str) -> Verdict:
-    """Right when the answer's number equals the reference as a number."""
+    """Right when the answer's number equals the reference as a number, and the answer commits
+    itself to it: no range, no bound that was not asked for, no refusal."""
     text = own_words(example, answer)
     found = final_amount(text)
-    if found is None:
+    if found is None or in_refusal(text, found.span.start):
         return Verdict(correct=False, refused=refuses(text))
+    if not commits(example.question, text, found):
+        return Verdict(correct=False)
     accepted = [
         amount for reference in example.references if (amount := read_amount(reference)) is not None
     ]

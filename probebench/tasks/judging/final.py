@@ -13,7 +13,7 @@ from probebench.tasks.judging.amounts import (
     read_amount,
     spelled_amounts,
 )
-from probebench.tasks.judging.refusals import up_to_next_question
+from probebench.tasks.judging.refusals import is_negated, up_to_next_question
 from probebench.types import Span
 
 MARK = re.compile(
@@ -42,7 +42,19 @@ OPERATIONS = {
     "divided by": "/",
 }
 OR = re.compile(rf"{UNIT}\s*\bor\s+(?:[$€£])?", re.IGNORECASE)
-ASIDE = re.compile(r"(?<=\w)\s+\([^()]*\)[\s.!]*$")
+ASIDE = re.compile(
+    r"(?<=\w)\s+\([^()]*\)[\s.!]*$|(?<=\d[.!])\s+\((?:note|rounded|rounding)\b[^()]*\)[\s.!]*$",
+    re.IGNORECASE,
+)
+COUNTS = re.compile(
+    r"^\W*there (?:are|is|were|was|will be)\s[^.\n]*?\d[^.\n]*[.\s]*$", re.IGNORECASE
+)
+"""One sentence that counts things, where "of 12" only says of how many."""
+CENTS = re.compile(
+    r"(?P<whole>\d[\d,]*) (?:dollars?|euros?|pounds?)(?:,? and|,)?"
+    r" (?P<cents>\d{1,2}) (?:cents?|pence)\b",
+    re.IGNORECASE,
+)
 NOT = re.compile(r"\b(?:not|n['’]t)\s+(?:\w+\s+)?[$€£]?$", re.IGNORECASE)
 
 
@@ -50,6 +62,11 @@ def final_amount(answer: str) -> Amount | None:
     """The number that the answer gives; None without one, or where two stand to choose from ("5 or
     6")."""
     text = up_to_next_question(answer)
+    found = _chosen(text)
+    return _with_cents(text, found) if found else None
+
+
+def _chosen(text: str) -> Amount | None:
     begin = _after_mark(text)
     if begin is not None and (found := _first(text, begin)) is not None:
         return _settled(text, found)
@@ -57,12 +74,30 @@ def final_amount(answer: str) -> Amount | None:
     if whole is not None and (alone := _alone(text, whole)) is not None:
         return alone
     text = _without_aside(text)
-    for numbers in (amounts(text), list(spelled_amounts(text))):
+    for numbers in (_without_of(text, amounts(text)), list(spelled_amounts(text))):
         if numbers:
             return next(
-                (n for n in reversed(numbers) if not NOT.search(text[: n.span.start])), None
+                (n for n in reversed(numbers) if not is_negated(text, n.span.start, n.span.end)),
+                None,
             )
     return read_amount(text)
+
+
+def _with_cents(text: str, found: Amount) -> Amount:
+    """The whole sum of money where the number is a part of one: "5 dollars and 20 cents"."""
+    for match in CENTS.finditer(text):
+        if match.start() <= found.span.start < match.end():
+            whole = Fraction(match["whole"].replace(",", ""))
+            return Amount(whole + Fraction(int(match["cents"]), 100), Span(*match.span()))
+    return found
+
+
+def _without_of(text: str, numbers: list[Amount]) -> list[Amount]:
+    """The numbers of one sentence that counts things without those of how many: "There are 5
+    apples left in the bag of 12"."""
+    if len(numbers) < 2 or not COUNTS.match(text):
+        return numbers
+    return [n for n in numbers if not text[: n.span.start].endswith(" of ")] or numbers
 
 
 def _without_aside(text: str) -> str:

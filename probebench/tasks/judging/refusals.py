@@ -125,7 +125,9 @@ NOT_ONLY = re.compile(
 BE, ONLY = "(?:is|was|are|were)", r"\b(?! only| just| merely)"
 DENIED = re.compile(
     rf"^[\"'”’)]*,? (?:{BE} (?:(?:definitely|certainly|actually|clearly) )?"
-    rf"(?:not{ONLY}|wrong|incorrect|false)|{BE}n['’]t{ONLY})",
+    rf"(?:not{ONLY}|wrong|incorrect|false)|{BE}n['’]t{ONLY}"
+    r"|(?:can ?not|can['’]t|could ?not|couldn['’]t) be"
+    r" (?:right|correct|true|it\b|the (?:right |correct )?answer|determined|answered|known))",
     re.IGNORECASE,
 )
 """After a mention: what denies it."""
