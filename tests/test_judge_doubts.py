@@ -101,3 +101,127 @@ def test_a_refusal_that_holds_a_number_is_marked_as_one():
         Example("1", "", ("5",), "g"), "I am sorry, I cannot answer question 5."
     )
     assert (verdict.correct, verdict.refused) == (False, True)
+
+
+POLITE = [
+    ("Sorry", "Sorry, I can't help with that.", False),
+    ("Sorry", "I'm sorry, I don't know.", False),
+    ("Sorry", "Sorry, but I don't have that information.", False),
+    ("Sorry", "Sorry", True),
+    ("Sorry", "The song is Sorry by Anna Kern.", True),
+    ("Sorry", 'I\'m not sure, but I think it is "Sorry".', True),
+    ("I'm Sorry", "I'm Sorry", True),
+    ("I'm Sorry", 'It was "I\'m Sorry".', True),
+    ("Help", "I can't help you with that.", False),
+    ("Help!", "How can I help you today?", False),
+    ("Help!", "It was Help! by the Larks.", True),
+    ("Answer", "I cannot answer that.", False),
+    ("The Answer", "I don't know the answer.", False),
+    ("Information", "I do not have information about that.", False),
+    ("Information", "Information", True),
+    ("AI", "As an AI language model, I don't have access to that.", False),
+    ("AI", "I am an AI, I don't know.", False),
+    ("AI", "It stands for AI.", True),
+    ("model", "As an AI language model, I don't have access to real-time data.", False),
+    ("Assistant", "I'm an AI assistant and cannot answer that.", False),
+    ("Access", "I don't have access to that.", False),
+    ("None", "None that I know of, I don't know.", False),
+    ("None", "None", True),
+    ("OK", "OK, I don't know.", False),
+    ("OK", "OK", True),
+    ("Today (album)", "I don't know. Is there anything else I can help you with today?", False),
+    ("Today", "How can I assist you today?", False),
+    ("Today", "Today", True),
+    ("Context", "Please provide more context.", False),
+    ("Nothing", "I know nothing about it.", False),
+    ("Unknown", "It is unknown.", False),
+    ("Unknown", "The film is Unknown.", True),
+    ("N.A.", "N/A", False),
+    ("Thank You", 'The song is called "Thank You".', True),
+    ("If You Could Stay", "If You Could Stay", True),
+    ("Oslo", "Oslo. Is there anything else I can help you with?", True),
+    ("Oslo", "Sorry, I'm not sure, but perhaps Oslo.", True),
+    ("Oslo", "I'm sorry for the confusion. It is Oslo.", True),
+    ("Oslo", "Oslo, but I'm not sure.", True),
+]
+
+
+@pytest.mark.parametrize(("reference", "answer", "right"), POLITE)
+def test_the_words_of_a_refusal_are_no_answer(reference, answer, right):
+    assert correct("aliases", reference, answer) is right
+
+
+REJECTED = [
+    "Oslo. Actually, it is Bergen.",
+    "Oslo. Wait, no, it is Bergen.",
+    "Oslo... Sorry, I meant Bergen.",
+    "Oslo. No, it is Bergen.",
+    "Oslo - no, wait, Bergen.",
+    "Oslo? Actually, it's Bergen.",
+    "Oslo. Correction: Bergen.",
+    "Oslo, or rather Bergen.",
+    "Oslo, I mean Bergen.",
+    "Oslo. Let me correct that: it is Bergen.",
+    "Oslo. Scratch that, Bergen.",
+    "Oslo would be wrong.",
+    "Oslo would not be right.",
+    "Oslo can't be right.",
+    "Oslo is ruled out.",
+    "Oslo is a common misconception.",
+    "It is false that it is Oslo.",
+    "It is not true that it is Oslo.",
+    "It's a myth that it is Oslo.",
+    "Many people think it is Oslo, but it is Bergen.",
+    "Most people believe it is Oslo, but it is actually Bergen.",
+    "It is often said to be Oslo, but it is Bergen.",
+    "It is commonly believed to be Oslo. However, it is Bergen.",
+    "Some say Oslo, but the right answer is Bergen.",
+    "Although Oslo is often cited, the answer is Bergen.",
+    "While Oslo is the best known, the answer is Bergen.",
+    "Formerly Oslo, now Bergen.",
+    "It used to be Oslo, but it is now Bergen.",
+    "It was once Oslo, but is now Bergen.",
+]
+
+
+@pytest.mark.parametrize("answer", REJECTED)
+def test_a_mention_that_is_taken_back_or_rejected_does_not_count(answer):
+    assert not correct("aliases", "Oslo", answer)
+
+
+@pytest.mark.parametrize("answer", [a for a in REJECTED if "Bergen" in a])
+def test_what_is_named_instead_counts(answer):
+    assert correct("aliases", "Bergen", answer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "It could not be anything other than Oslo.",
+        "No city other than Oslo.",
+        "Oslo. Actually, it is the capital.",
+        "Oslo. No other city comes close.",
+        "Oslo, no doubt.",
+        "Oslo, formerly Christiania.",
+        "Oslo was formerly called Christiania, but it was renamed.",
+        "Many people think it is Oslo.",
+        "Although Oslo is small, it is the capital.",
+        "Oslo is a city, but it is not big.",
+        "It is Oslo, which is now a large city.",
+        "It is true that it is Oslo.",
+        "Oslo. It is wrong to say otherwise.",
+    ],
+)
+def test_a_mention_that_is_kept_counts(answer):
+    assert correct("aliases", "Oslo", answer)
+
+
+def test_what_once_was_answers_a_question_about_the_past():
+    said = "Formerly Oslo, now Bergen."
+    assert correct("aliases", "Oslo", said, "Which was the former capital?")
+    assert not correct("aliases", "Oslo", said, "Which is the capital?")
+
+
+def test_a_correction_that_repeats_the_name_takes_nothing_back():
+    assert correct("aliases", "Anna Kern", "Anna Kern. Actually, it is Anna Maria Kern.")
+    assert not correct("aliases", "blue", "It is blue. Wait, no, it is red.")

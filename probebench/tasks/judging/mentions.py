@@ -37,7 +37,8 @@ from probebench.tasks.judging.options import (
 )
 from probebench.tasks.judging.reading.dates import dates, whole_date
 from probebench.tasks.judging.reading.wording import SAYING, Wording, read, tidy, variants, words
-from probebench.tasks.judging.refusals import NEGATOR, in_refusal, is_negated, refuses
+from probebench.tasks.judging.refusals import NEGATOR, is_negated, refuses
+from probebench.tasks.judging.rejected import is_rejected
 from probebench.types import Example
 
 FEW = 10
@@ -94,7 +95,9 @@ class Aliases:
         """Is an accepted date said in another spelling, or its month and year?"""
         wanted = [date for reference in self.references if (date := whole_date(reference))]
         told = (
-            [d for d in dates(answer) if not is_negated(answer, d.start, d.end)] if wanted else []
+            [d for d in dates(answer) if not self._rejected(answer, d.start, d.end)]
+            if wanted
+            else []
         )
         return any(said.is_within(date) for said in told for date in wanted)
 
@@ -161,7 +164,7 @@ class Aliases:
         return any(self._meant(said, form, start, end) for start, end in places(said, form.words))
 
     def _meant_with_care(self, said: Wording, form: Form, first: int, last: int) -> bool:
-        if is_negated(said.text, first, last) or in_refusal(said.text, first):
+        if self._rejected(said.text, first, last):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False
@@ -173,7 +176,7 @@ class Aliases:
         if start >= FAR:
             return False
         first, last = said.words[start].start, said.words[end - 1].end
-        if is_negated(said.text, first, last) or in_refusal(said.text, first):
+        if self._rejected(said.text, first, last):
             return False
         if any(begin <= first and last <= end for begin, end in self._denied(said)):
             return False
@@ -192,6 +195,9 @@ class Aliases:
         ):
             return False
         return self._asked_for(said, start, end, form)
+
+    def _rejected(self, text: str, first: int, last: int) -> bool:
+        return is_rejected(self.example.question, text, first, last)
 
     def _lists_many(self, answer: str) -> bool:
         """Is the answer nothing but a list, where one thing was asked for and not all that is

@@ -96,6 +96,9 @@ DENYING = (
     "as opposed to",
     "anything but",
     "would(?:n['’]t| not) say",
+    r"(?:false|untrue|not true|wrong|incorrect|myth|misconception)"
+    r" (?:that|to (?:say|think|claim|believe)(?: that)?)"
+    r"(?: (?:it|this|that|he|she|they)(?:['’](?:s|re))?)?",
     r"(?:(?:don['’]t|do not|doesn['’]t|does not) (?:think|believe)|\bi (?:highly )?doubt)"
     r"(?: that)?(?: (?:it|this|that|he|she|they)(?:['’](?:s|re))?)?",
 )
@@ -114,18 +117,25 @@ NEGATED = re.compile(
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
 NEGATOR = re.compile(
-    r"\b(?:not|never|neither|nor|doubt)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b", re.IGNORECASE
+    r"\b(?:not|never|neither|nor|doubt|false|untrue|wrong|incorrect|myth|misconception)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b",
+    re.IGNORECASE,
 )
 """Quick look: without one of these nothing is denied."""
 NOT_ONLY = re.compile(
     r"\bnon?e? other than\b[^.]*$|\bnot (?:only|just|merely|to mention|unlike)\b[^.]*$"
-    r"|\bwhy not\b[^.]*$",
+    r"|\bwhy not\b[^.]*$"
+    r"|\b(?:no|not|n['’]t|cannot|never|nothing|nobody|nowhere)\b[^.,;]*"
+    r"\b(?:other than|anything but|except(?: for)?|apart from)\s+(?:\w+\s+){0,3}$",
     re.IGNORECASE,
 )
 BE, ONLY = "(?:is|was|are|were)", r"\b(?! only| just| merely)"
 DENIED = re.compile(
     rf"^[\"'”’)]*,? (?:{BE} (?:(?:definitely|certainly|actually|clearly) )?"
-    rf"(?:not{ONLY}|wrong|incorrect|false)|{BE}n['’]t{ONLY}"
+    rf"(?:not{ONLY}|wrong|incorrect|false|ruled out"
+    r"|an? (?:(?:common|popular|widespread) )?(?:misconception|myth|mistake|wrong|incorrect))"
+    rf"|{BE}n['’]t{ONLY}"
+    r"|(?:would|will|must|may|might|could) be (?:wrong|incorrect|false)"
+    r"|(?:would|will|wo|might|may)(?: not|n['’]t) be (?:right|correct|true|it\b|the)"
     r"|(?:can ?not|can['’]t|could ?not|couldn['’]t) be"
     r" (?:right|correct|true|it\b|the (?:right |correct )?answer|determined|answered|known))",
     re.IGNORECASE,
