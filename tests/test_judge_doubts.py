@@ -225,3 +225,51 @@ def test_what_once_was_answers_a_question_about_the_past():
 def test_a_correction_that_repeats_the_name_takes_nothing_back():
     assert correct("aliases", "Anna Kern", "Anna Kern. Actually, it is Anna Maria Kern.")
     assert not correct("aliases", "blue", "It is blue. Wait, no, it is red.")
+
+
+OPEN_LISTS = [
+    "Oslo; Bergen; Molde",
+    "Bergen; Oslo; Molde",
+    "Oslo | Bergen | Molde",
+    "1. Oslo\n2. Bergen\n3. Molde",
+    "- Oslo\n- Bergen\n- Molde",
+    "* Oslo\n* Bergen\n* Molde",
+    "Oslo? Bergen? Molde?",
+    "Oslo? Bergen?",
+    "Oslo? Or Bergen?",
+    "Oslo or zorgon",
+    "oslo or bergen",
+    "Oslo (or Bergen)",
+    "Oslo, or possibly Bergen",
+    "oslo, or maybe bergen",
+    "Oslo or perhaps Bergen",
+    "It is Oslo or possibly Bergen.",
+    "Oslo, maybe Bergen",
+    "Possibly Oslo, possibly Bergen.",
+    "Could be Oslo, could be Bergen.",
+]
+
+
+@pytest.mark.parametrize("answer", OPEN_LISTS)
+def test_several_named_and_none_chosen_is_wrong(answer):
+    assert not correct("aliases", "Oslo", answer)
+    assert correct("aliases", ("Oslo", "Bergen", "Molde", "zorgon"), answer)
+
+
+@pytest.mark.parametrize(
+    ("references", "answer"),
+    [
+        ("Oslo", "Oslo; it is the capital."),
+        ("Oslo", "Oslo (the capital of Norway)"),
+        ("Oslo", "1. Oslo"),
+        ("Oslo", "Oslo? Yes."),
+        ("Oslo", "Oslo, or at least near Oslo"),
+        ("Oslo", "It is Oslo, or so they say"),
+        ("Oslo", "Oslo | the capital"),
+        (("Oslo", "Kristiania"), "Oslo (or Kristiania)"),
+        ("dawn", "It is the fear of dawn or sunrise."),
+        ("24 hours", "24 hours, or a day"),
+    ],
+)
+def test_one_thing_chosen_or_told_twice_is_right(references, answer):
+    assert correct("aliases", references, answer)

@@ -27,18 +27,12 @@ from probebench.tasks.judging.matching import (
     stands_alone,
 )
 from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
-from probebench.tasks.judging.options import (
-    asks_for_several,
-    bare_list,
-    chosen_first,
-    joined_by_or,
-    left_open,
-    rivals,
-)
+from probebench.tasks.judging.options import chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
 from probebench.tasks.judging.reading.wording import SAYING, Wording, read, tidy, variants, words
 from probebench.tasks.judging.refusals import NEGATOR, is_negated, refuses
 from probebench.tasks.judging.rejected import is_rejected
+from probebench.tasks.judging.several import asks_for_several, bare_list, left_open
 from probebench.types import Example
 
 FEW = 10

@@ -1,5 +1,4 @@
-"""Answers that choose: options of the task, options that the question offers, and lists that name
-several."""
+"""Answers that choose: options of the task, and options that the question offers."""
 
 from __future__ import annotations
 
@@ -8,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from probebench.tasks.judging.polarity import is_determiner
-from probebench.tasks.judging.reading.wording import SAYING, Wording, words
+from probebench.tasks.judging.reading.wording import SAYING, Wording
 from probebench.tasks.judging.refusals import (
-    SENTENCE_END,
     in_refusal,
     is_negated,
     up_to_next_question,
@@ -32,25 +30,7 @@ LISTED = re.compile(
 """What stands between two options of a list, written out in any way."""
 JOINER = re.compile(r"\b(?:or|and)\b", re.IGNORECASE)
 OR = re.compile(r"\bor\b", re.IGNORECASE)
-SEVERAL = re.compile(
-    r"\b(?:list|names?|two|three|four|five|six|seven|ten|\d+|several|some|all|both|pair|either|any|are|were|do|"
-    r"(?:what|which|name)(?: \w+){0,2} \w+[^s\Wu]s)\b",
-    re.IGNORECASE,
-)
-LIST_ITEM_END = re.compile(
-    r"\s*(?:(?<!\d),|,(?!\d{3}))\s*(?:and\s+|or\s+)?|\s+(?:and|or)\s+|\s*;\s*|\s*\n\s*(?:[-*•]|\d+[.)])?\s*"
-)
-LETTERED = re.compile(r"(?:^|\s)\(?[A-Ea-e][).]\s+")
-"""Options written out: "A) Paris B) Lyon C) Nice"."""
 VERB_OR_END = re.compile(r"\b(?:is|was|are|were|has|had|than)\b|[.!?;]")
-LEAD = r"(?:(?:the|an?|in|at|maybe|perhaps)\s+)?"
-ITEM = r"(?:[\"'“‘(]?[A-Z0-9][\w.'’-]*(?:\s+(?:of |the |de |and )?[A-Z0-9][\w.'’-]*){0,3}[\"'”’)]?)"
-HEDGED = re.compile(
-    rf"{ITEM}(?:(?<=\w\w)\s?/\s?(?=\w\w){ITEM}|\s+or\s+{LEAD}{ITEM}|(?:\s*,\s*{LEAD}{ITEM})+\s*,?\s+or\s+{LEAD}{ITEM})"
-)
-HEDGES = frozenset(
-    "either could might may possibly perhaps maybe probably likely answer not sure but".split()
-)
 COMMA = re.compile(r"[\s\"'“”‘’]*,")
 NEAR = 2
 """Words that may stand between an option of the question and its "or"."""
@@ -173,48 +153,3 @@ def joined_by_or(said: Wording, end: int, others: Iterable[str]) -> bool:
         return False
     between = said.text[said.words[end - 1].end : following.start]
     return len(between) < 40 and bool(JOINT.match(between)) and not VERB_OR_END.search(between)
-
-
-def left_open(text: str, start: int, end: int, known: Iterable[str]) -> list[str]:
-    """The things that the answer leaves open where the mention is one of them: "Paris or Lyon",
-    "either Paris, London, or Rome".
-
-    Nothing new stands before them in their sentence. "24 hours, or a day" says one thing twice.
-    Empty where it is no such list.
-    """
-    found = next((m for m in HEDGED.finditer(text) if m.start() <= start and end <= m.end()), None)
-    if found is None:
-        return []
-    begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, found.start())), default=0)
-    known = set(known)
-    new = [
-        w
-        for w in words(text[begin : found.start()])
-        if w not in known and w not in SAYING and w not in HEDGES
-    ]
-    return [] if new else re.split(r"\s*,\s*(?:or\s+)?|\s+or\s+|\s?/\s?", found.group())
-
-
-def asks_for_several(question: str) -> bool:
-    """Does the question ask for more than one thing?"""
-    return bool(SEVERAL.search(question))
-
-
-def bare_list(text: str) -> list[str]:
-    """The items of an answer that is a list and nothing else; empty where it is none.
-
-    Three items with "and" or "or", or four without: "Munich, Bavaria, Germany" is one place.
-    """
-    lettered = LETTERED.split(text.strip().rstrip("."))
-    several = len(lettered) > 3 and not lettered[0].strip()
-    text = re.sub(r"^(?:[-*•]|\d+[.)])\s+", "", text.strip().rstrip("."))
-    found = [item for item in (lettered if several else LIST_ITEM_END.split(text)) if item.strip()]
-    least = 3 if re.search(r"\b(?:and|or)\b", text) else 4
-    capital = {
-        re.sub(r"^(?:the|an?) ", "", item.strip("\"'“”‘’*").strip())[:1].islower() for item in found
-    }
-    short = len(capital) == 1 and all(
-        len(item.split()) <= 4 and not VERB_OR_END.search(item) for item in found
-    )
-    in_line = len(found) >= least and "," in text
-    return found if short and (several or in_line or ("\n" in text and len(found) > 3)) else []
