@@ -240,6 +240,9 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
         any(map(_decides, lost)) and not any(map(is_numeral, kept))
     ):
         return False
+    told = [int(w) for w in kept if _is_year(w)]
+    if any(abs(int(w) - year) > 1 for w in lost if _is_year(w) for year in told):
+        return False  # 1653 for 1632-1653, but 2014 for the season 2014-15
     if alias[-1] in SUFFIXES and alias[-2] in lost:  # Martin Luther for Martin Luther King Jr.
         return False
     if len(alias) == 2 and lost[0] in QUALIFYING:
@@ -261,4 +264,8 @@ def loses_letter(kept: AbstractSet[str], form: Form) -> bool:
 
 def _decides(word: str) -> bool:
     """Is this a number that names one of several: a numeral, but not a year?"""
-    return is_numeral(word) and not (len(word) == 4 and word.isdigit())
+    return is_numeral(word) and not _is_year(word)
+
+
+def _is_year(word: str) -> bool:
+    return len(word) == 4 and word.isdigit()

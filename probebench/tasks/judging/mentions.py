@@ -29,7 +29,15 @@ from probebench.tasks.judging.matching import (
 from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
 from probebench.tasks.judging.options import chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
-from probebench.tasks.judging.reading.wording import SAYING, Wording, read, tidy, variants, words
+from probebench.tasks.judging.reading.wording import (
+    SAYING,
+    VARIANTS,
+    Wording,
+    read,
+    tidy,
+    variants,
+    words,
+)
 from probebench.tasks.judging.refusals import NEGATOR, is_negated, refuses
 from probebench.tasks.judging.rejected import is_rejected
 from probebench.tasks.judging.several import asks_for_several, bare_list, left_open
@@ -63,9 +71,7 @@ class Aliases:
             or self._lists_all(said)
         ):
             return True
-        if any(
-            self._mentioned_as(name, said) for name in ("cut", "umlauts")
-        ) or self._mentioned_whole(said):
+        if any(self._mentioned_as(name, said) for name in VARIANTS) or self._mentioned_whole(said):
             return True
         return not refuses(said.text) and (self._dated(said.text) or self._part_said(said))
 
@@ -111,10 +117,14 @@ class Aliases:
         known = [list(form.words) for form in self.plain]
         return [form for reference in self.references for form in forms(reference, known)]
 
+    @cached_property
+    def _variants(self) -> list[dict[str, str]]:
+        return [variants(reference) for reference in self.references]
+
     def _mentioned_as(self, name: str, said: Wording) -> bool:
         """The same for another way to write answer and aliases, where it changes either."""
         text = variants(said.text).get(name)
-        others = [(r, variants(r).get(name)) for r in self.references]
+        others = [(r, v.get(name)) for r, v in zip(self.references, self._variants, strict=True)]
         if text is None and not any(other for _, other in others):
             return False
         changed = [
@@ -150,7 +160,7 @@ class Aliases:
         """Does one of the places where the form stands count?"""
         if not form.words:
             return stands_alone(form.raw, said.text)
-        if needs_care(form.raw, form.words):
+        if needs_care(form.raw, form.words, self.example.question):
             return any(
                 self._meant_with_care(said, form, *place)
                 for place in careful_places(said.text, form.raw)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from probebench.tasks.judging.reading.dates import MONTHS
-from probebench.tasks.judging.reading.numerals import is_number
+from probebench.tasks.judging.reading.numerals import ROMANS, is_number
 from probebench.tasks.judging.reading.wording import ARTICLES, FUNCTION, SAYING, words
 
 ABBREVIATION = re.compile(r"(?:[A-Z]\.?){1,3}")
@@ -49,8 +49,13 @@ def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool
     return bool(LAST_OF_NAME.match(text, end) or (short and NUMBER_AT_END.match(text, end)))
 
 
-def needs_care(alias: str, form: Sequence[str]) -> bool:
-    """Is the alias an abbreviation of up to three letters, or a word that stands in any text?"""
+def needs_care(alias: str, form: Sequence[str], question: str) -> bool:
+    """Is the alias an abbreviation of up to three letters, or a word that stands in any text?
+
+    A Roman numeral is as good as its digits, unless Roman ones are asked for.
+    """
+    if len(alias) > 1 and alias in ROMANS and "roman" not in question.casefold():
+        return False
     return len(form) <= 3 and (
         bool(ABBREVIATION.fullmatch(alias)) or (len(form) == 1 and form[0] in FUNCTION)
     )

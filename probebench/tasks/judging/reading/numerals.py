@@ -37,16 +37,16 @@ ORDINALS = {
     "eightieth": 80,
     "ninetieth": 90,
 }
-ROMANS = {
-    word: str(number)
-    for number, word in enumerate(
-        (
-            "I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX XXI XXII "
-            "XXIII XXIV XXV"
-        ).split(),
-        start=1,
-    )
+ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
+BOWLS = {
+    ten + one: str(10 * n + k)
+    for n, ten in enumerate(("", "X", "XX", "XXX", "XL", "L", "LX"))
+    for k, one in enumerate(ONES)
+    if ten + one
 }
+"""Roman numerals up to LXIX, of which some are words as well (XL, LI)."""
+ROMANS = {roman: number for roman, number in BOWLS.items() if roman != "XL" and roman[0] != "L"}
+"""Roman numerals that are read as numbers wherever they stand."""
 ORDINAL = "°"
 """Marks the ordinals that stand in any text: "first" and "1st" are `1°`, which alone is not the
 number 1."""

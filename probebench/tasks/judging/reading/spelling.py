@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from probebench.tasks.judging.reading.numerals import ROMANS, is_number, ordinal, spelled_out
+from probebench.tasks.judging.reading.british import american
+from probebench.tasks.judging.reading.numerals import BOWLS, ROMANS, is_number, ordinal, spelled_out
 
 UNITS = {
     spelling: unit
@@ -50,8 +51,11 @@ SHORT = {
     "mister": "mr",
     "professor": "prof",
     "bce": "bc",
+} | {
+    f"{word}ties": f"{n}0s"
+    for n, word in enumerate("twen thir for fif six seven eigh nine".split(), start=2)
 }
-"""Titles and the like that are as often written short."""
+"""Titles, decades and the like that are as often written short."""
 AMERICAN = {
     "our": "or",
     "ours": "ors",
@@ -134,6 +138,10 @@ def _unit(text: str, word: Word, before: list[Word]) -> tuple[str, Word] | None:
 
 def _one_spelling(text: str, word: Word, before: list[Word], following: str, *, stems: bool) -> str:
     raw = text[word.start : word.end]
+    if raw == "CE" and before and is_number(before[-1].form):
+        return "ad"
+    if raw in BOWLS and before and before[-1].form in ("bowl", "wrestlemania"):
+        return BOWLS[raw]
     if word.form in MONTHS and (following[:1].isdigit() or (before and is_number(before[-1].form))):
         return MONTHS[word.form]
     if raw in ROMANS and len(raw) > 1:
@@ -146,12 +154,15 @@ def _one_spelling(text: str, word: Word, before: list[Word], following: str, *, 
         and not is_number(before[-1].form)
     ):
         return ROMANS[roman]
-    return SHORT.get(word.form) or (stem(word.form) if stems else word.form)
+    form = SHORT.get(word.form) or american(word.form)
+    return stem(form) if stems else form
 
 
 def stem(word: str) -> str:
     """The word in American spelling without a plural ending; short words and words in -ss, -us, -is
     stay whole."""
+    if word[0].isdigit():
+        return word
     if len(word) > 4:
         word = BRITISH.sub(lambda m: AMERICAN[m.group()], word)
     if len(word) > 4 and word.endswith("ies"):

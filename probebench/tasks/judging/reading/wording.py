@@ -11,6 +11,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 
+from probebench.tasks.judging.reading.quantities import in_decimals
 from probebench.tasks.judging.reading.spelling import Word, numbered
 
 ARTICLES = frozenset({"a", "an", "the"})
@@ -54,14 +55,28 @@ LETTERS = {
     "π": "pi",
 }
 """Letters that Unicode does not decompose."""
-UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
+UMLAUTS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"}
+    | {"å": "aa", "Å": "Aa", "ø": "oe", "Ø": "Oe"}
+)
+APOSTROPHES = str.maketrans(dict.fromkeys("\u02bb\u02bc\u02bd\u02bf\u02be\u02b9\ua78c\u2032", "'"))
+"""The okina of Hawaiian and its like."""
+INITIALS = re.compile(r"(?<![\w.])(?:[A-Z]\.){3,}[A-Z]?(?!\w)(?!\s*[A-Z][a-z])|\b[Pp]h\. ?D\b\.?")
+ERA = re.compile(r"(?<=\d )(?:B\. ?C\.(?: ?E\.)?|C\. ?E\.|A\. ?D\.)|\bA\. ?D\.(?= \d)")
+YEARS = re.compile(r"(?<![\d/-])(1\d|20)(\d\d)([-–/])(\d\d)(?![\d/–-]|\.\d)")
+"""A span of years whose second one is cut short: "1914-18"."""
+DECADE = re.compile(r"\b19(\d0)['’]?s\b")
+SPELLED_AND = re.compile(r"\b([A-Z]{1,2}) and ([A-Z])\b")
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff"
 )
 """Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and Korean,
 which adds its particles."""
-NUMBER = r"(?:(?<![^\s(=:])[-−])?(?:\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
+DECADES = r"\b(?:\d\d)?\d0['’]?s\b"
+NUMBER = (
+    rf"{DECADES}|" r"(?:(?<![^\s(=:])[-−])?(?:\d{1,3}(?:,\s?\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?)"
+)
 POSSESSIVE = r"(?:['’`][sS](?![^\W_]))?"
 LETTER_RUN = r"[^\W\d_]+(?:\+\+|[+#](?!\w)|(?<=\b[ABO])-(?=$|[\s.,;)])|(?<=\bAB)-(?=$|[\s.,;)]))?"
 TOKEN = re.compile(rf"{NUMBER}|({LETTER_RUN}){POSSESSIVE}")
@@ -74,6 +89,8 @@ TIES = "-‐*·'’`."
 """What ties a letter to its neighbour, so that it is no article."""
 FOR_A_LETTER = re.compile(r"(?<=[A-Za-z])\$(?=[A-Za-z])(?!(?:m|b|tr)illion)|(?<=\b[A-Z])!(?=[a-z])")
 AMPERSAND = re.compile(r"(?<=\b[^\W\d_]) ?& ?(?=[^\W\d_]\b)|(?<=\b[^\W\d_]{2}) ?& ?(?=[^\W\d_]\b)")
+VARIANTS = ("cut", "umlauts", "decades", "ampersand", "decimals")
+"""Other ways to write a text, by name."""
 KEY = re.compile(r"[ -](?:minor|major|flat|sharp|levels?|negative|positive)\b")
 
 
@@ -139,12 +156,22 @@ def join(forms: list[str]) -> str:
 def tidy(text: str) -> str:
     """Compatibility forms of characters ("²" is "2"), odd spaces and quotation marks as plain ones,
     letters for "Ke$ha"."""
-    text = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES))
+    if "." in text:
+        text = INITIALS.sub(lambda m: re.sub(r"[. ]", "", m.group()), text)
+        text = ERA.sub(lambda m: re.sub(r"[. ]", "", m.group()), text)
+    text = YEARS.sub(_whole_years, text)
     return (
         FOR_A_LETTER.sub(lambda m: "s" if m.group() == "$" else "i", text)
         if "$" in text or "!" in text
         else text
     )
+
+
+def _whole_years(match: re.Match[str]) -> str:
+    century, first, joint, second = match.groups()
+    return f"{century}{first}{joint}{century}{second}" if first < second else match.group()
 
 
 def variants(text: str) -> dict[str, str]:
@@ -155,6 +182,12 @@ def variants(text: str) -> dict[str, str]:
         found["cut"] = cut
     if not text.isascii() and (umlauts := text.translate(UMLAUTS)) != text:
         found["umlauts"] = umlauts
+    if (decades := DECADE.sub(r"\1s", text)) != text:
+        found["decades"] = decades
+    if (spelled := SPELLED_AND.sub(r"\1&\2", text)) != text:
+        found["ampersand"] = spelled
+    if (decimals := in_decimals(text)) != text:
+        found["decimals"] = decimals
     return found
 
 
@@ -192,7 +225,7 @@ def words(text: str, *, stems: bool = True) -> list[str]:
 def fold(raw: str) -> str:
     """One word without case and diacritics; digits without separators of thousands."""
     if raw.isascii():
-        return raw.lower() if raw[0].isalpha() else re.sub(r"[,\s]", "", raw)
+        return raw.lower() if raw[0].isalpha() else re.sub(r"[,\s']", "", raw)
     low = raw.casefold().replace("−", "-")
     marks = unicodedata.normalize("NFD", "".join(LETTERS.get(c, c) for c in low))
     return unicodedata.normalize("NFC", "".join(c for c in marks if unicodedata.combining(c) < 200))

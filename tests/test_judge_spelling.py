@@ -1,0 +1,110 @@
+"""One thing in two spellings is one answer, and two things that look alike are two."""
+
+import pytest
+
+from probebench.tasks.judge import get_judge
+from probebench.types import Example
+
+
+def correct(references, answer, question=""):
+    return get_judge("aliases")(Example("1", question, (references,), "g"), answer).correct
+
+
+SAME = [
+    ("Hawaiʻi", "Hawaii"),
+    ("Hawaiʻi", "Hawai'i"),
+    ("Oʻahu", "Oahu"),
+    ("Qurʼan", "Quran"),
+    ("Qurʼan", "Qur'an"),
+    ("AIDS", "A.I.D.S."),
+    ("Ph.D.", "PhD"),
+    ("AT&T", "AT and T"),
+    ("grey", "gray"),
+    ("aluminium", "aluminum"),
+    ("sulphur", "sulfur"),
+    ("tyre", "tire"),
+    ("defence", "defense"),
+    ("licence", "license"),
+    ("catalogue", "catalog"),
+    ("dialogue", "dialog"),
+    ("programme", "program"),
+    ("jewellery", "jewelry"),
+    ("plough", "plow"),
+    ("moustache", "mustache"),
+    ("cheque", "check"),
+    ("mould", "mold"),
+    ("traveller", "traveler"),
+    ("modelling", "modeling"),
+    ("colour", "color"),
+    ("centre", "center"),
+    ("analyse", "analyze"),
+    ("sceptic", "skeptic"),
+    ("haemoglobin", "hemoglobin"),
+    ("anaemia", "anemia"),
+    ("archaeology", "archeology"),
+    ("encyclopaedia", "encyclopedia"),
+    ("paediatrician", "pediatrician"),
+    ("oestrogen", "estrogen"),
+    ("foetus", "fetus"),
+    ("Århus", "Aarhus"),
+    ("Tromsø", "Tromsoe"),
+    ("Super Bowl XLVIII", "Super Bowl 48"),
+    ("Super Bowl L", "Super Bowl 50"),
+    ("XXX Olympiad", "30th Olympiad"),
+    ("III", "3"),
+    ("1990s", "the nineties"),
+    ("1990s", "90s"),
+    ("1990s", "the '90s"),
+    ("1990s", "the 1990's"),
+    ("AD 79", "79 CE"),
+    ("AD 79", "79 AD"),
+    ("79 BC", "79 B.C.E."),
+    ("1914-18", "1914-1918"),
+    ("1914–18", "1914 to 1918"),
+    ("half", "one half"),
+    ("three-quarters", "3/4"),
+    ("a quarter", "1/4"),
+    ("a dozen", "12"),
+    ("two dozen", "24"),
+    ("one and a half million", "1.5 million"),
+    ("half a million", "500,000"),
+    ("50%", "half"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SAME)
+def test_one_thing_in_two_spellings(one, other):
+    assert correct(one, other)
+    assert correct(other, one)
+    assert correct(one, f"I think it is {other}.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("1990s", "the eighties"),
+        ("1990s", "the 1890s"),
+        ("1890s", "the nineties"),
+        ("1990s", "1990"),
+        ("AD 79", "79 BC"),
+        ("1914-18", "1914-1916"),
+        ("1914-18", "1918"),
+        ("half", "one third"),
+        ("50%", "a quarter"),
+        ("5%", "0.05"),
+        ("two dozen", "a dozen"),
+        ("III", "IV"),
+        ("Super Bowl XLVIII", "Super Bowl XLVII"),
+        ("CD", "400"),
+        ("MIX", "1009"),
+        ("XL", "40"),
+        ("tyre", "wire"),
+    ],
+)
+def test_two_things_that_look_alike(one, other):
+    assert not correct(one, other)
+
+
+def test_a_roman_numeral_is_asked_for_as_one():
+    assert not correct("IV", "4", "What is the number 4 in Roman numerals?")
+    assert correct("IV", "IV", "What is the number 4 in Roman numerals?")
