@@ -9,6 +9,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from probebench.tasks.judging.names import ONE_NUMBER, QUOTES, REGION, is_numeral
+from probebench.tasks.judging.reading.kinds import (
+    CITIES,
+    DISTINGUISHING,
+    GENERIC,
+    GIVEN,
+    OFFICES,
+    RANKS,
+)
 from probebench.tasks.judging.reading.wording import (
     ARTICLES,
     HAS_UNSPACED,
@@ -31,14 +39,7 @@ WINDOW = 2
 """Extra words that may stand among an alias's words when they come in another order."""
 CLOSED_UP = 4
 """Letters from which on an alias may be written together or apart ("sunflowers", "sun flowers")."""
-DISTINGUISHING = frozenset(
-    (
-        "north south east west northern southern eastern western new northeast northwest "
-        "southeast southwest equatorial papua"
-    ).split()
-)
-"""First words of names that make another thing of the rest: West Virginia, South Sudan, New
-Mexico."""
+UNIVERSITY = frozenset({"university", "college"})
 WHERE = re.compile(
     r"\b(?:where|(?:what|which|whose) (?:\w+ )?"
     r"(?:city|town|country|state|place|village|county|capital|island|location))\b",
@@ -130,7 +131,9 @@ def _any_order(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int,
                 rest.remove(w)
                 if not rest:
                     extra = [x for x in window[:length] if x not in known]
-                    if not (has_initial and any(len(x) == 1 for x in extra)):
+                    if not (has_initial and any(len(x) == 1 for x in extra)) and not (
+                        (known & UNIVERSITY and "state" in extra) or "quincy" in extra
+                    ):
                         yield start, start + length
                     break
 
@@ -174,7 +177,8 @@ def forms(alias: str, known: Sequence[Sequence[str]]) -> Iterator[Form]:
         and all(w[0].isupper() and w.casefold() not in ARTICLES | LITTLE for w in names)
     ):
         middle = "".join(words(names[1]))
-        if middle not in DISTINGUISHING and not _numeral_name(names[1]):
+        another = middle in DISTINGUISHING or (middle == "state" and names[2].lower() in UNIVERSITY)
+        if not another and not _numeral_name(names[1]):
             short = f"{names[0]} {names[-1]}"
             yield Form(short, tuple(words(short)), dropped=middle)
 
@@ -247,10 +251,25 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
         return False
     if len(alias) == 2 and lost[0] in QUALIFYING:
         return False
+    if _is_another(kept, alias):
+        return False
     # George W. for George H. W.
     if any(len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)):
         return False
     return 2 * len(kept) >= len(alias) or kept[-1] == alias[-1]
+
+
+def _is_another(kept: Sequence[str], alias: Sequence[str]) -> bool:
+    """Does this part of a name tell another thing, or only a kind or a given name: "Sea" for Red
+    Sea, "Mexico" for Mexico City, "president" for vice president, "Marie" for Marie Curie?"""
+    if all(w in GENERIC for w in kept):
+        return True
+    first, last = alias[0], alias[-1]
+    if last == "city" and last not in kept and first in CITIES:
+        return True
+    if first in RANKS and first not in kept and last in OFFICES:
+        return True
+    return len(alias) < 4 and list(kept) == [first] and first in GIVEN
 
 
 def loses_letter(kept: AbstractSet[str], form: Form) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from probebench.tasks.judging.matching import (
-    DISTINGUISHING,
     WHERE,
     Form,
     forms,
@@ -29,6 +28,7 @@ from probebench.tasks.judging.matching import (
 from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
 from probebench.tasks.judging.options import chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
+from probebench.tasks.judging.reading.kinds import DISTINGUISHING
 from probebench.tasks.judging.reading.wording import (
     SAYING,
     VARIANTS,

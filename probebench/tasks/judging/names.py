@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from probebench.tasks.judging.reading.dates import MONTHS
+from probebench.tasks.judging.reading.kinds import CITIES, OFFICES, RANKS
 from probebench.tasks.judging.reading.numerals import ROMANS, is_number
 from probebench.tasks.judging.reading.wording import ARTICLES, FUNCTION, SAYING, words
 
@@ -16,10 +17,15 @@ AT_PLACE = re.compile(r"\b(?:in|at|from|near|to|of|outside|around)\s+(?:the\s+)?
 BEFORE_REGION = re.compile(r",\s*[A-Z]")
 LONGER_NAME = re.compile(r"\s+[A-Z]")
 FIRST_OF_NAME = re.compile(
-    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American)"
+    r"\b(North|South|East|West|Northern|Southern|Eastern|Western|New|Equatorial|Papua|American"
+    r"|Inner|Outer|Upper|Lower|Baja|Democratic)"
     r"[ -]$",
     re.IGNORECASE,
 )
+RANK = re.compile(rf"\b({'|'.join(RANKS)})[ -]$", re.IGNORECASE)
+PART = re.compile(r"[:,]? (?:Part|Volume|Vol\.?) (?!(?:I|1|One)\b)(?:[IVX]+|\d+|[A-Z][a-z]+)\b")
+"""After a title: another part of it."""
+CITY = re.compile(r" City\b")
 LAST_OF_NAME = re.compile(r"-[A-Z]| (?:I[IVX]{1,3}|V|VI{1,3}|XI{0,3}|XI?V)(?=\s*(?:[.,;:!?)]|$))")
 NUMBER_AT_END = re.compile(r" \d{1,2}[\"'”’.]*$")
 
@@ -40,6 +46,11 @@ def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool
         and before.group(1).casefold() not in alias
         and (before.group(1)[0].isupper() or text.islower())
     ):
+        return True
+    rank = RANK.search(text, max(0, start - 12), start)
+    if rank and alias[-1] in OFFICES and rank.group(1).casefold() not in alias:
+        return True
+    if PART.match(text, end) or (alias[-1] in CITIES and CITY.match(text, end)):
         return True
     if any(map(is_numeral, alias)):
         return False
