@@ -1,4 +1,5 @@
-"""A part of a name, or a name that holds another, is another thing."""
+"""A part of a name, or a name that holds another, is another thing, and so is a number read
+loosely."""
 
 import pytest
 
@@ -78,3 +79,67 @@ def test_a_kind_or_a_given_name_alone_is_too_little(reference, answer):
 )
 def test_a_part_that_tells_it_is_enough(reference, answer):
     assert correct(reference, answer)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("44 BC", "44"),
+        ("44 BC", "It was in 44."),
+        ("44 BC", "AD 44"),
+        ("44", "44 BC"),
+        ("44", "44 B.C."),
+        ("1990", "1990s"),
+        ("1990", "in the 1990s"),
+        ("1990s", "1990"),
+        ("$20", "20 euros"),
+        ("$20", "€20"),
+        ("20 euros", "$20"),
+        ("20 dollars", "20 pounds"),
+        ("3-2", "2-3"),
+        ("2-3", "3-2"),
+        ("17", "more than 17"),
+        ("17", "It is at least 17."),
+        ("17", "less than 17"),
+        ("17", "over 17"),
+        ("17", "17 or more"),
+        ("17", "up to 17"),
+        ("1975", "before 1975"),
+        ("1975", "It was after 1975."),
+        ("1975", "not until after 1975"),
+    ],
+)
+def test_a_number_read_loosely(reference, answer):
+    assert not correct(reference, answer)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("44 BC", "44 B.C."),
+        ("44 BC", "in 44 BCE"),
+        ("1066", "AD 1066"),
+        ("$20", "20 dollars"),
+        ("20 dollars", "$20"),
+        ("£20", "20 pounds"),
+        ("3-2", "They won 3–2."),
+        ("17", "about 17"),
+        ("more than 17", "more than 17"),
+        ("at least 17", "17"),
+        ("over 9000", "over 9000"),
+        ("before 1975", "before 1975"),
+        ("1975", "in 1975"),
+        ("1945", "after the war, in 1945"),
+        ("5th", "fifth"),
+        ("5", "It is the 5th most populous."),
+        ("Henry VIII", "Henry the Eighth"),
+        ("March 5", "the 5th of March"),
+    ],
+)
+def test_a_number_in_other_words(reference, answer):
+    assert correct(reference, answer)
+
+
+def test_what_is_allowed_is_told_as_a_bound():
+    assert correct("25", "up to 25", "How many players can a team have?")
+    assert not correct("25", "up to 25", "How many players were there?")

@@ -4,9 +4,11 @@ r"""Does an answer commit itself to a number, or only bound it: "at least 5", "b
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from probebench.tasks.judging.amounts import Amount, amounts, spelled_amounts
+from probebench.tasks.judging.reading.numerals import is_number
 from probebench.tasks.judging.refusals import is_negated
 
 FEWER = (
@@ -47,6 +49,64 @@ ASKED = re.compile(
     re.IGNORECASE,
 )
 """Questions after a bound, to which "at least 5" is the answer 5."""
+
+ALLOWED = re.compile(
+    r"\b(?:can|could|may|needs?|must|allowed|required|ha(?:ve|s) to|limit|legal|capacity)\b",
+    re.IGNORECASE,
+)
+"""Questions after what is possible or due, to which people take "up to 25" for 25."""
+TIME_BOUND = re.compile(r"\b(?:before|after|prior to|(?:later|earlier) than)\s+$", re.IGNORECASE)
+TIME = re.compile(r"\b(?:before|after|prior|until|since|by)\b", re.IGNORECASE)
+BC = re.compile(r"\s*B\.?\s?C\b", re.IGNORECASE)
+MONEYS = {
+    money: (re.compile(rf"{sign}\s*$"), re.compile(rf"\s?(?:{sign}|{word}\b)", re.IGNORECASE))
+    for money, sign, word in (
+        ("dollar", r"(?:[$]|\bUSD)", "(?:US )?dollars?"),
+        ("euro", r"(?:€|\bEUR)", "euros?"),
+        ("pound", r"(?:£|\bGBP)", "pounds?(?: sterling)?"),
+        ("yen", r"(?:¥|\bJPY)", "yen"),
+        ("rupee", r"(?:₹|\bRs\.?|\bINR)", "rupees?"),
+    )
+}
+"""What stands before and after a sum of money, by money."""
+
+
+def is_other_number(
+    question: str, text: str, start: int, end: int, alias: str, alias_words: Sequence[str]
+) -> bool:
+    """Is what stands here, where an alias that is a number was found, another amount: a bound of it
+    ("more than 17", "before 1975"), the year BC, other money?"""
+    if not any(map(is_number, alias_words)):
+        return False
+    if other_money(alias, text, start, end):
+        return True
+    if is_number(alias_words[-1]) and BC.match(text, end):
+        return True
+    if not is_number(alias_words[0]):
+        return False
+    asked = ASKED.search(question) or ALLOWED.search(question)
+    if not asked and is_bounded(text, start, end):
+        return True
+    year = len(alias_words) == 1 and len(alias_words[0]) == 4
+    return year and bool(TIME_BOUND.search(text[:start])) and not TIME.search(question)
+
+
+def other_money(alias: str, text: str, start: int, end: int) -> bool:
+    """Is an alias that is a sum of money told in other money at this place: "$20" for £20?"""
+    own, told = _money(alias, 0, len(alias)), _money(text, start, end)
+    return own is not None and told is not None and own != told
+
+
+def _money(text: str, start: int, end: int) -> str | None:
+    """The money of the first number of this part of a text."""
+    digits = re.search(r"\d[\d.,]*", text[start:end])
+    if digits is None:
+        return None
+    before, after = text[: start + digits.start()], text[start + digits.end() :]
+    return next(
+        (m for m, (sign, word) in MONEYS.items() if sign.search(before[-8:]) or word.match(after)),
+        None,
+    )
 
 
 def commits(question: str, text: str, found: Amount) -> bool:

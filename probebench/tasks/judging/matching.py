@@ -17,6 +17,7 @@ from probebench.tasks.judging.reading.kinds import (
     OFFICES,
     RANKS,
 )
+from probebench.tasks.judging.reading.numerals import is_number
 from probebench.tasks.judging.reading.wording import (
     ARTICLES,
     HAS_UNSPACED,
@@ -49,7 +50,6 @@ OR_MORE = re.compile(
     r"\bor (?:older|younger|more|less|later|earlier|above|below|so)\b", re.IGNORECASE
 )
 ITEM_END = re.compile(r"\s*,\s*(?:and\s+|&\s*)?|\s+and\s+|\s*&\s*")
-CURRENCIES = frozenset("$€£¥₹")
 
 
 def places(text: Wording, alias: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -120,6 +120,7 @@ def _as_number(word: str) -> str:
 
 def _any_order(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int, int]]:
     n, known = len(alias), set(alias)
+    ordered = all(map(is_number, alias))  # 3-2 is not 2-3
     has_initial = any(len(word) == 1 and word.isalpha() for word in alias)
     for start, word in enumerate(said):
         if _as_number(word) not in known:
@@ -128,6 +129,8 @@ def _any_order(said: Sequence[str], alias: Sequence[str]) -> Iterator[tuple[int,
         rest = list(alias)
         for length, w in enumerate(window, start=1):
             if w in rest:
+                if ordered and w != rest[0]:
+                    break
                 rest.remove(w)
                 if not rest:
                     extra = [x for x in window[:length] if x not in known]
@@ -219,12 +222,6 @@ def literally(alias: str, text: str) -> bool:
     )
 
 
-def other_currency(alias: str, before: str) -> bool:
-    """Is an alias that is a sum of money told in other money: "$20" for £20?"""
-    own, told = alias.strip()[:1], before.rstrip()[-1:]
-    return own in CURRENCIES and told in CURRENCIES and bool(told) and told != own
-
-
 def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
     """Is all that the answer says beyond the question a distinctive part of the alias?
 
@@ -251,7 +248,7 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
         return False
     if len(alias) == 2 and lost[0] in QUALIFYING:
         return False
-    if _is_another(kept, alias):
+    if "bc" in lost or _is_another(kept, alias):
         return False
     # George W. for George H. W.
     if any(len(x) == len(y) == 1 and (x in kept) != (y in kept) for x, y in pairwise(alias)):

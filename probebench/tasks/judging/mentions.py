@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 
+from probebench.tasks.judging.bounds import is_other_number, other_money
 from probebench.tasks.judging.matching import (
     WHERE,
     Form,
@@ -20,7 +21,6 @@ from probebench.tasks.judging.matching import (
     items,
     literally,
     loses_letter,
-    other_currency,
     places,
     side_by_side,
     stands_alone,
@@ -89,6 +89,7 @@ class Aliases:
             is_part(said.forms, form.words, self.asked.forms)
             for form in known
             if not is_hyphenated(form.raw)
+            and not other_money(form.raw, said.text, 0, len(said.text))
         )
 
     def _dated(self, answer: str) -> bool:
@@ -188,7 +189,9 @@ class Aliases:
             said.text, first, last
         ):
             return False
-        if ASKED_BACK.match(said.text, last) or other_currency(form.raw, said.text[:first]):
+        if ASKED_BACK.match(said.text, last) or is_other_number(
+            self.example.question, said.text, first, last, form.raw, form.words
+        ):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False

@@ -27,7 +27,8 @@ GENERIC = frozenset(
         "valley bear wolf fox whale shark bird fish snake man woman boy girl king queen prince "
         "princess city state county country town village street road avenue park bridge tower "
         "castle university college school church hospital museum war battle treaty act club "
-        "band party league cup prize award company corporation league film book song novel album president"
+        "band party league cup prize award company corporation league film book song novel "
+        "album president"
     ).split()
 )
 """Words of names that say nothing alone: the Sea of the Red Sea."""
