@@ -273,3 +273,42 @@ def test_several_named_and_none_chosen_is_wrong(answer):
 )
 def test_one_thing_chosen_or_told_twice_is_right(references, answer):
     assert correct("aliases", references, answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("They are.", "yes"),
+        ("They were.", "yes"),
+        ("Both are.", "yes"),
+        ("Both of them are.", "yes"),
+        ("It is.", "yes"),
+        ("He did.", "yes"),
+        ("I think so.", "yes"),
+        ("I believe so.", "yes"),
+        ("Sure.", "yes"),
+        ("Yup", "yes"),
+        ("y", "yes"),
+        ("Y.", "yes"),
+        ("They aren't.", "no"),
+        ("Both are not.", "no"),
+        ("I don't think so.", "no"),
+        ("I do not believe so.", "no"),
+        ("Certainly not.", "no"),
+        ("Nah", "no"),
+        ("n", "no"),
+        ("N.", "no"),
+        ("No. They never met.", "no"),
+        ("No, 5.", "no"),
+        ("No. 5", None),
+        ("It is No. 5", None),
+        ("No. 2 pencils are used.", None),
+        ("They are Danes.", None),
+        ("It is not known if they are.", None),
+        ("Sure, here is the answer:", None),
+        ("Why?", None),
+    ],
+)
+def test_yes_and_no_in_other_words(answer, told):
+    assert correct("aliases", "yes", answer) is (told == "yes")
+    assert correct("aliases", "no", answer) is (told == "no")

@@ -10,15 +10,18 @@ POLAR = {
     "yes": True,
     "yeah": True,
     "yep": True,
+    "yup": True,
     "true": True,
     "correct": True,
     "no": False,
     "nope": False,
+    "nah": False,
     "false": False,
     "incorrect": False,
 }
 WORDS = re.compile(
-    r"(?<![\w-])(yes|yeah|yep|true|correct|nope|no|false|incorrect|neither)(?![\w-])", re.IGNORECASE
+    r"(?<![\w-])(yes|yeah|yep|yup|true|correct|nope|nah|no|false|incorrect|neither)(?![\w-])",
+    re.IGNORECASE,
 )
 DETERMINES = re.compile(
     r"\s+(?!(?:it|they|he|she|that|this|there|these|those|only|not|both|neither|the|a|an|is|are|was|were|did|does|do|because|but|"
@@ -38,22 +41,34 @@ OPEN = (
     r"(?!\s+(?:only|just|merely|sure|certain|clear|known|possible|enough|necessarily|specified|stated|mentioned|available"
     r"|provided|given|applicable)\b)"
 )
+SUBJECT = r"(?:(?:it|he|she|they|both|these|those|we|you)(?: of (?:them|these|those|us|you))?)"
+VERB = r"(?:is|are|was|were|do|does|did|has|have|had|can|could|would|will)"
+NUMBERED = re.compile(r"\.\s?\d{1,3}\b")
+"""After "No" as in "No. 5"."""
 WITHOUT = {
-    True: re.compile(rf"\W*{SURELY}\b(?!,?\s+not\b)", re.IGNORECASE),
+    True: re.compile(
+        rf"\W*(?:{SURELY}\b(?!,?\s+not\b)|i (?:do )?(?:think|believe|guess|suppose) so\b"
+        rf"|{SUBJECT} (?:both |indeed |all )?{VERB}\s*(?:[.!,;]|$)|(?:y|sure)\W*$)",
+        re.IGNORECASE,
+    ),
     False: re.compile(
-        rf"\W*(?:(?:{SURELY},?\s+)?not\b|(?:it|he|she|they|both|this|that)\s+"
+        r"\W*(?:i (?:do not|don['’]t) (?:really )?(?:think|believe) so\b|n\W*$"
+        rf"|both (?:of them )?(?:are|were|do|did) not\b|(?:{SURELY},?\s+)?not\b"
+        r"|(?:it|he|she|they|both|this|that)\s+"
         rf"(?:(?:is|are|was|were|do|does|did|has|have|had|can|could)(?:\s+not|n['’]t)|cannot)\b){OPEN}",
         re.IGNORECASE,
     ),
 }
-"""How an answer begins that says neither word: "Of course", "Not really", "They are not"."""
+"""How an answer begins that says neither word: "Of course", "They are.", "I don't think so"."""
 STARTS = re.compile(r"(?:^|[.!?:;,\n\"“(*-])\s*\W*$")
 
 
 def is_determiner(text: str, start: int, end: int) -> bool:
-    """Is this "no" part of "no idea" and the like?"""
+    """Is this "no" part of "no idea" and the like, or of "No. 5"?"""
     if text[start:end].casefold() != "no":
         return False
+    if text[start] == "N" and NUMBERED.match(text, end):
+        return True
     return bool(DETERMINES.match(text, end)) or not (
         STARTS.search(text[:start]) or not re.match(r"\s*\w", text[end:])
     )
