@@ -3,7 +3,7 @@ each beside an answer that does."""
 
 import pytest
 
-from probebench.tasks.judge import get_judge
+from probebench.tasks.judge import earliest_option, get_judge
 from probebench.types import Example
 
 
@@ -312,3 +312,34 @@ def test_one_thing_chosen_or_told_twice_is_right(references, answer):
 def test_yes_and_no_in_other_words(answer, told):
     assert correct("aliases", "yes", answer) is (told == "yes")
     assert correct("aliases", "no", answer) is (told == "no")
+
+
+@pytest.mark.parametrize(
+    ("reference", "wrong", "answer", "right"),
+    [
+        ("Ike's", "Tom's", "Ike’s", True),
+        ("Ike’s", "Tom's", "Ike's", True),
+        ("José", "Juan", "Jose", True),
+        ("Jose", "Juan", "José", True),
+        ("the doctor", "the nurse", "doctor", True),
+        ("the doctor", "the nurse", "nurse", False),
+        ("doctor", "nurse", "the doctor", True),
+        ("negative", "positive", "not negative", False),
+        ("positive", "negative", "far from positive", False),
+        ("positive", "negative", "anything but positive", False),
+        ("negative", "positive", "It is far from positive, it is negative", True),
+        ("Paris", "Lyon", "Lyon? No, Paris.", True),
+        ("Lyon", "Paris", "Lyon? No, Paris.", False),
+        ("Lyon", "Paris", "Paris. Wait, no, it is Lyon.", True),
+        ("Lyon", "Paris", "Lyon, no doubt", True),
+    ],
+)
+def test_options_in_other_spellings_and_taken_back(reference, wrong, answer, right):
+    assert correct("choice", reference, answer, wrong=[wrong]) is right
+
+
+def test_the_option_keeps_its_place_in_the_answer():
+    example = Example("1", "", ("José",), "g", wrong=("Juan",))
+    answer = "It is “Jose”, not Juan."
+    span = earliest_option(example, answer)
+    assert answer[span.start : span.end] == "Jose"

@@ -26,7 +26,7 @@ from probebench.tasks.judging.matching import (
     stands_alone,
 )
 from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
-from probebench.tasks.judging.options import chosen_first, joined_by_or, rivals
+from probebench.tasks.judging.options import ASKED_BACK, chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
 from probebench.tasks.judging.reading.kinds import DISTINGUISHING
 from probebench.tasks.judging.reading.wording import (
@@ -46,8 +46,6 @@ from probebench.types import Example
 FEW = 10
 """Aliases up to which an answer is read a second time with its plural endings."""
 INNER_S = re.compile(r"[a-z]s[\s'’.-]+[a-z]", re.IGNORECASE)
-ASKED_BACK = re.compile(r"[\"'”’]?\?\s*no\b", re.IGNORECASE)
-"""After a mention that the answer only asks about: "Paris? No, it is Lyon"."""
 FAR = 60
 """Words (little ones aside) after which a mention stands in a ramble and is not the answer any
 more."""

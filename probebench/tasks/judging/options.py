@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
@@ -14,6 +15,7 @@ from probebench.tasks.judging.refusals import (
     up_to_next_question,
     without_echo,
 )
+from probebench.tasks.judging.rejected import is_taken_back
 from probebench.types import Example, Span
 
 JOINT = re.compile(
@@ -36,25 +38,44 @@ NEAR = 2
 """Words that may stand between an option of the question and its "or"."""
 
 
+ASKED_BACK = re.compile(r"[\"'”’]?\?\s*no\b", re.IGNORECASE)
+"""After a mention that the answer only asks about: "Paris? No, it is Lyon"."""
+FAR_FROM = re.compile(r"\bfar from (?:being )?$", re.IGNORECASE)
+ARTICLE = re.compile(r"(?:the|an?)\s+(?=\w{3})", re.IGNORECASE)
+APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼʻ", "'"))
+
+
+def flat(text: str) -> str:
+    """The text with plain apostrophes and without accents, of the same length."""
+    if text.isascii():
+        return text
+    return "".join(unicodedata.normalize("NFD", c)[0] for c in text.translate(APOSTROPHES))
+
+
 def option_places(options: Iterable[str], answer: str) -> list[tuple[int, int, str]]:
     """Where options stand in the answer on whole words and undenied, earliest first; the longest of
     those at one place.
 
     A single letter counts in its own case, unless it is all that is said, and not as the article
-    "A"; "C" does not stand in "C++".
+    "A"; "C" does not stand in "C++". An option's own article may be left out.
     """
+    plain = flat(answer)
     found: list[tuple[int, int, str]] = []
     for option in dict.fromkeys(options):
-        body = r"[\s-]+".join(map(re.escape, option.split()))
+        article = ARTICLE.match(flat(option))
+        rest = flat(option)[article.end() :] if article else flat(option)
+        body = r"[\s-]+".join(map(re.escape, rest.split()))
         if not body:
             continue
+        if article:
+            body = rf"(?:{article.group().strip()}[\s-]+)?{body}"
         tail = r"(?!\s+(?!(?:or|and)\b)[a-z])(?!['’])" if option.strip() in ("A", "I", "a") else ""
         flags = (
             re.NOFLAG
             if len(option.strip()) == 1 and re.search(r"\w\W*\w", answer)
             else re.IGNORECASE
         )
-        matches = re.finditer(rf"(?<!\w){body}(?![\w+#]){tail}", answer, flags)
+        matches = re.finditer(rf"(?<!\w){body}(?![\w+#]){tail}", plain, flags)
         found += [(*m.span(), option) for m in matches if _counts(answer, *m.span())]
     found.sort(key=lambda f: (f[0], -f[1]))
     kept: list[tuple[int, int, str]] = []
@@ -69,6 +90,9 @@ def _counts(answer: str, start: int, end: int) -> bool:
         is_negated(answer, start, end)
         or is_determiner(answer, start, end)
         or in_refusal(answer, start)
+        or ASKED_BACK.match(answer, end)
+        or FAR_FROM.search(answer, 0, start)
+        or is_taken_back(answer, start, end)
     )
 
 

@@ -135,7 +135,8 @@ DENIED = re.compile(
     r"|an? (?:(?:common|popular|widespread) )?(?:misconception|myth|mistake|wrong|incorrect))"
     rf"|{BE}n['’]t{ONLY}"
     r"|(?:would|will|must|may|might|could) be (?:wrong|incorrect|false)"
-    r"|(?:would|will|wo|might|may)(?: not|n['’]t) be (?:right|correct|true|it\b|the)"
+    r"|(?:would|will|wo|might|may)(?: not|n['’]t) be (?:right|correct|true|it\b"
+    r"|the (?:right |correct )?(?:answer|one)\b)"
     r"|(?:can ?not|can['’]t|could ?not|couldn['’]t) be"
     r" (?:right|correct|true|it\b|the (?:right |correct )?answer|determined|answered|known))",
     re.IGNORECASE,
