@@ -107,6 +107,7 @@ def test_a_part_that_tells_it_is_enough(reference, answer):
         ("1975", "before 1975"),
         ("1975", "It was after 1975."),
         ("1975", "not until after 1975"),
+        ("1970s", "It is not the late 1970s."),
     ],
 )
 def test_a_number_read_loosely(reference, answer):

@@ -105,7 +105,7 @@ DENYING = (
 LITTLE = (
     "in|at|by|the|a|an|from|of|to|it|he|she|they|was|is|be|actually|called|named|born|really",
     "necessarily|mr|dr|sir|on|for|with|one|as|city|town|state|country|name|about|nearly|almost",
-    "over|roughly|approximately|around|or",
+    "over|roughly|approximately|around|or|early|late|mid",
 )
 NAME_PART = r"(?-i:[A-Z]\.|[A-Z0-9][\w'’-]*(?:[.,]\d+)*)"
 BETWEEN = r"[ \"'“‘($€£¥#]"
