@@ -492,7 +492,7 @@ def test_gold_exact_answers_are_marked(tmp_path):
         (lambda r: r.update(label=0.5), "line 3: label must be 1 or true.*got 0.5"),
         (
             lambda r: r.update(label=float("nan")),
-            "line 3: one of 'label', 'references' is needed",
+            "line 3: 'label' is empty, and one of 'label', 'references' is needed",
         ),  # as pandas writes a missing one
         (
             lambda r: r.update(exact_answer="London"),

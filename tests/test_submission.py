@@ -21,6 +21,7 @@ from probebench.cli.main import main
 from probebench.errors import BadFileError, UsageError
 from probebench.files import with_digits
 from probebench.leaderboard.board.entries import published_entries, read_entries
+from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.check.recompute import check_detectors
 from probebench.leaderboard.check.rerun import rerun
 from probebench.leaderboard.check.rules.every import check_protocol
@@ -390,23 +391,19 @@ def test_rows_in_one_form(tmp_path):
     make_submission(tmp_path)
     rows = list(read_entries(tmp_path))
     own = rows[0]
-    assert (own.tier, own.model, own.task, own.current, own.ranked) == (
-        "recomputed",
-        "org/model",
-        "people",
-        True,
-        True,
+    assert (own.tier, own.model, own.task) == ("recomputed", "org/model", "people")
+    assert own.current and own.detectors[0].name == "probe"
+    (chosen,) = (
+        c
+        for c in own.cells
+        if (c.site, c.layer, c.position) == ("resid", own.selection.layer, own.selection.position)
     )
-    assert (
-        own.detectors[0].name == "probe"
-        and own.cell(own.selection["layer"], own.selection["position"]).auroc
-    )
+    assert chosen.auroc
     assert own.decisions().label.sum() > 0
     papers = rows[1:]
     assert len(papers) == 40 and {len(p.detectors) for p in papers} == {19}
-    assert not any(p.ranked for p in papers) and {p.source[:20] for p in papers} == {
-        "arXiv:2410.02707v4 T"
-    }
+    assert {p.tier for p in papers} == {"published"}
+    assert {p.source[:20] for p in papers} == {"arXiv:2410.02707v4 T"}
     assert len({p.model for p in papers}) == 4 and len({p.task for p in papers}) == 10
 
 
@@ -432,7 +429,8 @@ def test_rows_of_an_older_task_stay_and_are_not_ranked(tmp_path):
     record["task"]["hash"] = "0" * 64
     (folder / "record.json").write_text(json.dumps(record))
     row = next(read_entries(tmp_path))
-    assert not row.current and not row.ranked
+    assert not row.current
+    assert {r.rank for r in gather([row, row]).rows} == {None}
 
 
 def test_a_broken_row_says_which(tmp_path):
