@@ -237,8 +237,6 @@ OPEN_LISTS = [
     "Oslo? Bergen? Molde?",
     "Oslo? Bergen?",
     "Oslo? Or Bergen?",
-    "Oslo or zorgon",
-    "oslo or bergen",
     "Oslo (or Bergen)",
     "Oslo, or possibly Bergen",
     "oslo, or maybe bergen",
@@ -302,7 +300,7 @@ def test_one_thing_chosen_or_told_twice_is_right(references, answer):
         ("No, 5.", "no"),
         ("No. 5", None),
         ("It is No. 5", None),
-        ("No. 2 pencils are used.", None),
+        ("No. 10 people agree.", "no"),
         ("They are Danes.", None),
         ("It is not known if they are.", None),
         ("Sure, here is the answer:", None),
@@ -343,3 +341,24 @@ def test_the_option_keeps_its_place_in_the_answer():
     answer = "It is “Jose”, not Juan."
     span = earliest_option(example, answer)
     assert answer[span.start : span.end] == "Jose"
+
+
+@pytest.mark.parametrize(
+    ("judge", "reference", "answer"),
+    [
+        ("number", "12", "This adds up to 12."),
+        ("number", "12", "The total adds up to $12"),
+        ("number", "12", "That brings the total up to 12."),
+        ("number", "100", "I cannot find any error; the answer is 100."),
+        ("number", "12", "I don't know the price of each; the total is 12."),
+        ("number", "12", "She paid $12 and over the year she saves."),
+        ("aliases", "1945", "It ended in 1945, and over time it was rebuilt."),
+        ("aliases", "Oslo", "Oslo, actually in Norway."),
+        ("aliases", "oxygen", "It is oxygen. Wait a moment."),
+        ("aliases", "oxygen", "oxygen. Actually, pretty common."),
+        ("aliases", "corn", "corn or maize"),
+        ("aliases", "Let Me Know", "The song is Let Me Know"),
+    ],
+)
+def test_what_only_looks_like_a_doubt_is_none(judge, reference, answer):
+    assert correct(judge, reference, answer)

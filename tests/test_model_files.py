@@ -3,6 +3,7 @@ in the dry run too."""
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
@@ -226,20 +227,30 @@ def test_a_weight_file_that_was_never_filled_to_its_end(folder, share):
         find(folder)
 
 
-def test_a_shard_with_a_hole_in_its_midst(shards):
-    """As a download in several streams leaves it."""
-    for path in sorted(shards.glob("*.safetensors")):
-        tensors = load_file(path)
-        names = sorted(name for name in tensors if "gate_proj" in name or "up_proj" in name)
-        if len(names) == 2:
-            break
-    for name in names:
-        tensors[name].zero_()
-    save_file(tensors, path, metadata={"format": "pt"})
+def test_a_file_with_a_hole_in_its_midst(folder):
+    """As a download in several streams leaves it: it begins and ends inside tensors."""
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    n = int.from_bytes(content[:8], "little")
+    header = {k: v for k, v in json.loads(content[8 : 8 + n]).items() if k != "__metadata__"}
+    placed = sorted(header, key=lambda name: header[name]["data_offsets"])
+    before, name = next(
+        (a, b)
+        for a, b in pairwise(placed)
+        if len(header[a]["shape"]) > 1 and len(header[b]["shape"]) > 1
+    )
+    first, last = header[name]["data_offsets"]
+    whole = bytes(content)
+    content[8 + n + first - 600 : 8 + n + last] = bytes(last - first + 600)
+    path.write_bytes(content)
     with pytest.raises(
-        BadFileError, match=f"{path.name} has its full size, .*'{names[0]}' .*nothing but zeros"
+        BadFileError, match=f"{path.name} has its full size, .*'{name}' .*nothing but zeros"
     ):
-        find(shards)
+        find(folder)
+    alone = bytearray(whole)
+    alone[8 + n + first : 8 + n + last] = bytes(last - first)
+    path.write_bytes(alone)
+    assert header[before] and find(folder), "a matrix of zeros by itself may be meant"
 
 
 def test_zeros_that_are_meant(folder):

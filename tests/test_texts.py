@@ -28,13 +28,18 @@ def chatty():
         said("assistant", " Anna"),
         [said("assistant", " Anna")],
         [said("assistant", [{"type": "text", "text": " Anna"}])],
-        json.dumps([said("assistant", " Anna")]),
         str([said("assistant", " Anna")]),
     ],
 )
 def test_an_answer_that_is_wrapped_once_is_that_text(tmp_path, chatty, answer):
     given = read(tmp_path, chatty, [{"question": "Who?", "answer": answer, "stopped": 1}])
     assert given[0].text == " Anna"
+
+
+def test_json_that_a_model_wrote_stays_what_it_wrote(tmp_path, chatty):
+    answer = json.dumps(said("assistant", "hi"))
+    given = read(tmp_path, chatty, [{"question": "Who?", "answer": answer, "stopped": 1}])
+    assert given[0].text == answer
 
 
 @pytest.mark.parametrize("column", ["prompt", "question"])

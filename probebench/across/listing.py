@@ -80,13 +80,13 @@ def run_inside(folder: Path) -> Path | None:
     if not folder.is_dir():
         return None
     with suppress(OSError):
-        return next((place for place in _places(folder) if place != folder), None)
+        return next((place for place in _places(folder) if place != folder and is_run(place)), None)
     return None
 
 
 def is_run(folder: Path) -> bool:
-    """Does a folder hold a record, or stages of a run that has not finished?"""
-    return (folder / RECORD).is_file() or (folder / SPANS).is_file() or bool(_stages(folder))
+    """Does a folder hold a run's record, or stages of a run that has not finished?"""
+    return _finished(folder) or bool(_stages(folder))
 
 
 def _finished(folder: Path) -> bool:

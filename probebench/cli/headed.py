@@ -153,7 +153,7 @@ def _blamed(ctx: click.Context, parameter: click.Parameter, message: str) -> boo
     words = [v for v in (value if isinstance(value, tuple) else [value]) if isinstance(v, str)]
     told = re.escape(parameter.opts[0])
     return bool(re.search(rf"(?<![\w-]){told}(?![\w-])", message)) or any(
-        word in message for word in words if os.sep in word or "." in word
+        word in message for word in words if len(word) > 2 and (os.sep in word or "." in word)
     )
 
 

@@ -186,7 +186,8 @@ def check_judged(task: Task, references: Sequence[str], wrong: Sequence[str], wh
     if task.judge == "number" and not any(read_amount(text) for text in references):
         raise BadFileError(
             f"{where}: judge 'number' of task {task.name!r} reads no number in "
-            f"{', '.join(map(repr, references))[:80]}. Write the number alone."
+            f"{', '.join(map(repr, references))[:80]}. Write the number alone, or leave the row "
+            "out."
         )
 
 

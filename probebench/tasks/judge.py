@@ -8,6 +8,7 @@ answer, nor is the question repeated.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -100,13 +101,19 @@ def choice_judge(example: Example, answer: str) -> Verdict:
     return Verdict(correct=any(said == words(reference) for reference in example.references))
 
 
+STATED = re.compile(r"[;,] (?:(?:so|and|but|then) )?(?:the )?\w+ (?:is|are|=) \S{0,2}$", re.I)
+"""A clause of its own that gives a number: "I cannot find any error; the answer is 100"."""
+
+
 @judge
 def number_judge(example: Example, answer: str) -> Verdict:
     """Right when the answer's number equals the reference as a number, and the answer commits
     itself to it: no range, no bound that was not asked for, no refusal."""
     text = own_words(example, answer)
     found = final_amount(text)
-    if found is None or in_refusal(text, found.span.start):
+    if found is None or (
+        in_refusal(text, found.span.start) and not STATED.search(text[: found.span.start])
+    ):
         return Verdict(correct=False, refused=refuses(text))
     if not commits(example.question, text, found):
         return Verdict(correct=False)

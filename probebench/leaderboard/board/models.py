@@ -41,7 +41,8 @@ class Model:
 
 def model_of(entry: Entry) -> Model:
     """How the tables name and sort an entry's model."""
-    said = entry.variant.removeprefix("gguf-") in entry.model  # a file's own name says it
+    kind = entry.variant.removeprefix("gguf-")
+    said = not kind or (kind != entry.variant and kind in entry.model)  # a file's name says it
     name = entry.model if said else f"{entry.model} ({entry.variant})"
     size = entry.n_parameters or size_in_name(entry.model)
     return Model(

@@ -22,7 +22,18 @@ CONFIG, INDEX, WEIGHTS = "config.json", "model.safetensors.index.json", "model.s
 GENERATION = "generation_config.json"
 READ = (".json", ".safetensors", ".gguf", ".jinja", ".model", ".tiktoken", ".txt", ".py")
 """Endings of what may be read of a folder."""
-LINKED = (".json", ".jinja", ".model", ".tiktoken", "vocab.txt", "merges.txt")
+LINKED = (
+    "config.json",
+    "tokenizer.json",
+    "vocab.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    ".index.json",
+    ".jinja",
+    ".model",
+    ".tiktoken",
+)
 """Endings of the small files without which a model is another one, or none."""
 LARGEST_HEADER = 100_000_000
 """Bytes that the header of a safetensors file may have, by its format."""
@@ -203,7 +214,7 @@ def read_json(path: Path) -> Any:
         BadFileError: it is not whole JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:  # broken UTF-8 too
         raise BadFileError(
             f"{path} is not JSON: {error}. It was cut off, or is another file; get it again."
@@ -217,14 +228,15 @@ def stop_tokens(path: Path) -> list[int]:
         BadFileError: it cannot be read, and a model that does not stop would go on without a word.
     """
     found = read_json(path)
-    ids = found.get("eos_token_id") if isinstance(found, dict) else path
+    ids = found.get("eos_token_id") if isinstance(found, dict) else found
     ids = [] if ids is None else ids if isinstance(ids, list) else [ids]
-    if not all(isinstance(i, int) for i in ids):
+    whole = all(isinstance(i, int | float) and i == int(i) for i in ids)
+    if not isinstance(found, dict) or not whole:
         raise BadFileError(
             f"{path} must be an object whose eos_token_id is a number, or a list of numbers; got "
             f"{str(found)[:80]}."
         )
-    return ids
+    return [int(i) for i in ids]
 
 
 def rope_types(config: Any) -> set[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from probebench.errors import RunError, UsageError
@@ -82,14 +83,15 @@ def _of_blocks(model: Any, keys: Iterable[str], n_layers: int) -> Iterator[tuple
 
 
 def _is_used(model: Any, key: str) -> bool:
-    """Whether a weight inside a block would change what it does, had it a place: quantised models
-    keep scales and zeros beside theirs, and some attention a mask that is called bias."""
+    """Whether a weight or bias inside a block would change what it does, had it a place: quantised
+    models keep scales and zeros beside theirs, and some attention a mask that is called bias."""
     if getattr(model, "hf_quantizer", None) is not None or ON_TOP.search(key):
         return False
     parent, _, last = key.rpartition(".")
     if last != "bias":
         return last == "weight"
-    try:
-        return not any(True for _ in model.get_submodule(parent).children())
-    except AttributeError:  # nor is there a module of that name
-        return True
+    prefix = f"{model.base_model_prefix}."
+    for name in (parent, prefix + parent, parent.removeprefix(prefix)):
+        with suppress(AttributeError):  # no module of that name
+            return not any(True for _ in model.get_submodule(name).children())
+    return True

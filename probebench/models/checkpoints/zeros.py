@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,23 +45,25 @@ class Span:
 def check_written(path: Path, spans: Iterable[Span]) -> None:
     """Complain about a file of weights of which a part was never written.
 
-    That is so where the last matrix is zero from its middle on, with all that comes behind it, and
-    where two matrices that follow one another are. One alone in the midst of others may be meant:
-    blocks that were added to a trained model begin as zeros.
+    That is so where zeros begin inside a tensor, go on over a whole matrix or more, or end inside
+    one; where the file ends in several matrices of zeros; and where its last matrix is zero from
+    its middle on. Matrices that are zero from their first byte to their last may be meant: blocks
+    that were added to a trained model begin so, and experts that were pruned.
 
     Raises:
         BadFileError: with the first weight that is not there.
     """
     placed = sorted((s for s in spans if s.last > s.first), key=lambda s: s.first)
     with path.open("rb") as file:
-        filled = {span: _filled(file, span) for span in placed}
-    found = _hole(placed, filled.__getitem__) or _tail(placed, filled.__getitem__)
+        filled = [_filled(file, span) for span in placed]
+    found = _hole(placed, filled)
     if found is not None:
         what = "zeros in its second half" if any(filled[found]) else "nothing but zeros"
+        shape = " x ".join(map(str, placed[found].shape))
         raise BadFileError(
-            f"{path} has its full size, but a part of it was never written: {found.name!r} "
-            f"({' x '.join(map(str, found.shape))}) has {what}. Its download did not finish; get "
-            "it again."
+            f"{path} has its full size, but a part of it was never written: "
+            f"{placed[found].name!r} ({shape}) has {what}. Its download did not finish; get it "
+            "again."
         )
 
 
@@ -81,20 +82,18 @@ def _filled(file: BinaryIO, span: Span) -> tuple[bool, ...]:
     return tuple(found)
 
 
-def _tail(placed: list[Span], filled: Callable[[Span], tuple[bool, ...]]) -> Span | None:
-    """The last matrix, where there is nothing from its middle to the end of the file."""
-    for span in reversed(placed):
-        if span.full:
-            return span if not any(filled(span)[SLICES // 2 :]) else None
-        if any(filled(span)):
-            return None
-    return None
-
-
-def _hole(placed: list[Span], filled: Callable[[Span], tuple[bool, ...]]) -> Span | None:
-    """The first of two matrices that are empty and follow one another."""
-    for empty, spans in groupby(placed, key=lambda span: not any(filled(span))):
-        matrices = [span for span in spans if empty and span.full]
-        if len(matrices) > 1:
-            return matrices[0]
-    return None
+def _hole(placed: list[Span], filled: list[tuple[bool, ...]]) -> int | None:
+    """The first matrix that was not written."""
+    at, n = 0, len(placed)
+    while at < n:
+        end = at
+        while end < n and not any(filled[end]):
+            end += 1
+        empty = [i for i in range(at, end) if placed[i].full]
+        cut = (at > 0 and not filled[at - 1][-1]) or (end < n and not filled[end][0])
+        if empty and (cut or (end == n and len(empty) > 1)):
+            return empty[0]
+        at = end + 1
+    last = next((i for i in reversed(range(n)) if placed[i].full or any(filled[i])), None)
+    half = last is not None and any(filled[last]) and not any(filled[last][SLICES // 2 :])
+    return last if half and placed[last or 0].full else None

@@ -23,11 +23,17 @@ BOUND_BEFORE = re.compile(
     rf"\s*(?:about |around |approximately )?{MONEY}$",
     re.IGNORECASE,
 )
-NO_BOUND = re.compile(r"(?:[-=–—]>|^\s*>|\n\s*>|<[^<>]*>)\s*$|\bno(?:ne)? (?:\w+ )?other than\s*$")
-"""Arrows, quotation marks of Markdown and tags end in ">" too."""
+NO_BOUND = re.compile(
+    r"(?:[-=–—]>|^\s*>|\n\s*>|<[^<>]*>)\s*$|\bno(?:ne)? (?:\w+ )?other than\s*$"
+    r"|\b(?:add|sum|com|came|bring|brought|round|mov|total|amount|count|work|go(?:es)?|went)\w*"
+    r"(?: \w+){0,3} up to\s*\W{0,2}$",
+    re.IGNORECASE,
+)
+"""Arrows, quotation marks of Markdown and tags end in ">" too, and what adds up to a number is
+that."""
 BOUND_AFTER = re.compile(
     rf"\+(?!\s*[\w(\\])|(?:\s?[a-z%°]+)?,? (?:or|and)"
-    rf" (?:{FEWER}|above|below|over|under|up|beyond)\b(?! than)",
+    rf" (?:{FEWER}\b(?! than)|(?:above|below|over|under|up|beyond)\b(?=\s*(?:[.,;:!?)]|$)))",
     re.IGNORECASE,
 )
 UNIT = r"(?P<unit>(?:\s?-?[a-z%°$\\]{1,14})?)"

@@ -266,7 +266,7 @@ def _is_another(kept: Sequence[str], alias: Sequence[str]) -> bool:
         return True
     if first in RANKS and first not in kept and last in OFFICES:
         return True
-    return len(alias) < 4 and list(kept) == [first] and first in GIVEN
+    return len(alias) < 4 and list(kept) == [first] and first in GIVEN and len(last) > 2
 
 
 def loses_letter(kept: AbstractSet[str], form: Form) -> bool:

@@ -43,7 +43,7 @@ OPEN = (
 )
 SUBJECT = r"(?:(?:it|he|she|they|both|these|those|we|you)(?: of (?:them|these|those|us|you))?)"
 VERB = r"(?:is|are|was|were|do|does|did|has|have|had|can|could|would|will)"
-NUMBERED = re.compile(r"\.\s?\d{1,3}\b")
+NUMBERED = re.compile(r"\.\s?\d{1,3}\b(?=\W*(?:$|[.,;:!?]|(?:is|was|are|were)\b))")
 """After "No" as in "No. 5"."""
 WITHOUT = {
     True: re.compile(

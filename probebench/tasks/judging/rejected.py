@@ -53,7 +53,7 @@ IT = (
     r"|the (?:right |correct |actual |real |true )?(?:answer|one))"
     r"(?:['’](?:s|re)| is| was| are| were| should be| would be| must be)\s+)"
 )
-LEAD = r"(?:(?:actually|really|in fact|indeed|now|today|rather|called|known as|in|the|an?)\s+)"
+LEAD = r"(?:(?:actually|really|in fact|indeed|now|today|rather|called|known as|the|an?)\s+)"
 BIG = r"[\"'“‘*_]*(?-i:[A-Z0-9$€£][\w'’.-]*(?: (?:of |the |de |and )?[A-Z0-9][\w'’-]*){0,4})"
 SMALL = r"[a-z][\w'’-]*(?: [a-z][\w'’-]*){0,2}(?=\s*(?:[.!,;]|$))"
 OTHER = rf"(?P<it>{IT})?{LEAD}{{0,3}}"
@@ -139,7 +139,9 @@ def is_polite(text: str, start: int, end: int) -> bool:
     quoted = text[:start][-1:] in tuple(QUOTED) and text[end : end + 1] in tuple(QUOTED)
     if quoted or not re.search(r"\w", outside):
         return False
-    if any(m.start() < end and start < m.end() for m in COURTESY.finditer(text)):
+    polite = [m.span() for m in COURTESY.finditer(text)]
+    title = len(text[start:end].split()) > 2  # "Let Me Know" begins as such a phrase does
+    if any(s[0] < end and start < s[1] and not (title and start <= s[0]) for s in polite):
         return True
     opened = any(m.start() <= start and end <= m.end() for m in OPENING.finditer(text))
     if not refuses(text):
@@ -178,7 +180,9 @@ def is_past(text: str, start: int, end: int) -> bool:
 
 
 ANOTHER = {
-    big: re.compile(rf"{OTHER}(?P<item>{BIG if big else f'(?:{BIG}|{SMALL})'})", re.IGNORECASE)
+    big: re.compile(
+        rf"{OTHER}(?P<item>{BIG if big else f'(?:{BIG}|(?(it){SMALL}|(?!)))'})", re.IGNORECASE
+    )
     for big in (True, False)
 }
 FOLLOWED = re.compile(

@@ -40,15 +40,10 @@ HEDGED = [
     re.compile(rf"{ITEM},?\s+(?:or\s+)?{MAYBE}\s+(?:(?:in|at|the|an?)\s+)?{ITEM}{END}"),
     re.compile(rf"{ITEM},?\s+(?:or\s+)?(?:(?:could|might|may) be)\s+{LEAD}{ITEM}{END}"),
     re.compile(rf"{ITEM}\s+\(or\s+{LEAD}{ITEM}\)"),
-    re.compile(
-        rf"\A\W*(?!\d)(?:either )?{WORDS}\s+\(?or\s+(?:{MAYBE}\s+)?{NO_ITEM}(?!\d){WORDS}\W*\Z",
-        re.IGNORECASE,
-    ),
     re.compile(rf"(?<!\w){WORDS},\s+or\s+{MAYBE}\s+{NO_ITEM}{WORDS}{END}", re.IGNORECASE),
 ]
 """Things of which one is it: in capitals or digits anywhere; in small letters, where "or" mostly
-joins two names of one thing ("the dawn or sunrise"), when nothing else is said, or with
-"maybe"."""
+joins two names of one thing ("the dawn or sunrise"), with "maybe" alone."""
 PARTS = re.compile(rf"\s*,?\s*\(?\bor\s+(?:{MAYBE}\s+)?|\s*,\s*|\s?/\s?|\s+(?={MAYBE}\s)")
 LEADING = re.compile(rf"^(?:{MAYBE}|(?:could|might|may) be|either)\s+", re.IGNORECASE)
 OPEN = re.compile(r"\bor\b|/|\b(?:maybe|perhaps|possibly|could|might|may)\b", re.IGNORECASE)

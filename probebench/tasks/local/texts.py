@@ -12,19 +12,20 @@ from probebench.tasks.local.rows import check_there, text_of, written
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "developer", "user", "assistant", "tool")
 SHOWN = 60
 """Characters of a value that a message shows."""
 
 
 def answer_in(value: Any, name: str, where: str) -> str:
-    """A text of the model as it is, outer blanks included; a list of one and a message of the
-    assistant are unwrapped.
+    """A text of the model as it is, outer blanks and JSON that it wrote included; a list of one and
+    a message of the assistant are unwrapped.
 
     Raises:
         BadFileError: several texts, a message of somebody else, or what is no text.
     """
-    found = _messages(value)
+    printed = isinstance(value, str) and "'role'" in value  # by Python, as a csv has it
+    found = _messages(value) if printed or not isinstance(value, str) else None
     if found is None:
         return _text(value, name, where)
     if len(found) != 1 or found[0]["role"] != "assistant":

@@ -35,7 +35,7 @@ GENERIC = frozenset(
 CITIES = frozenset(
     (
         "mexico kansa kansas oklahoma panama guatemala kuwait iowa michigan nebraska virginia "
-        "jersey quebec belize luxembourg"
+        "jersey belize"
     ).split()
 )
 """Places of which "City" makes another place."""
@@ -54,8 +54,8 @@ GIVEN = frozenset(
         "emma nicole helen samantha katherine christine debra rachel carolyn janet catherine maria "
         "heather diane ruth julie olivia joyce virginia victoria kelly lauren christina joan "
         "evelyn judith megan andrea cheryl hannah jacqueline martha gloria teresa ann anne marie "
-        "sara madison frances kathryn janice jean alice julia judy sophia grace denise amber "
-        "doris marilyn danielle beverly isabella theresa diana natalie brittany charlotte marion"
+        "sara frances kathryn janice jean alice julia judy sophia grace denise amber "
+        "doris marilyn danielle beverly isabella theresa diana natalie brittany marion"
     ).split()
 )
 """Given names that do not tell who it is."""
