@@ -362,3 +362,17 @@ def test_the_option_keeps_its_place_in_the_answer():
 )
 def test_what_only_looks_like_a_doubt_is_none(judge, reference, answer):
     assert correct(judge, reference, answer)
+
+
+@pytest.mark.parametrize(
+    ("question", "reference", "answer"),
+    [
+        ("What is the drinking age in Iowa?", "21", "21 and over"),
+        ("What is the voting age?", "18", "18 or older"),
+        ("What is the age of consent?", "16", "at least 16"),
+        ("What is the film's rating?", "13", "13+"),
+    ],
+)
+def test_a_bound_is_the_answer_where_one_is_asked_for(question, reference, answer):
+    assert correct("aliases", reference, answer, question)
+    assert not correct("aliases", reference, answer, "How many were there?")

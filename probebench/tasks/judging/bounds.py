@@ -57,10 +57,12 @@ ASKED = re.compile(
 """Questions after a bound, to which "at least 5" is the answer 5."""
 
 ALLOWED = re.compile(
-    r"\b(?:can|could|may|needs?|must|allowed|required|ha(?:ve|s) to|limit|legal|capacity)\b",
+    r"\b(?:can|could|may|needs?|must|allowed|required|ha(?:ve|s) to|limit|legal|capacity|\w+ing age"
+    r"|age of (?:consent|majority|retirement)|rating|rated|perfect score)\b",
     re.IGNORECASE,
 )
-"""Questions after what is possible or due, to which people take "up to 25" for 25."""
+"""Questions after what is possible or due, to which people take "up to 25" for 25 and "21 and over"
+for the drinking age."""
 TIME_BOUND = re.compile(r"\b(?:before|after|prior to|(?:later|earlier) than)\s+$", re.IGNORECASE)
 TIME = re.compile(r"\b(?:before|after|prior|until|since|by)\b", re.IGNORECASE)
 BC = re.compile(r"\s*B\.?\s?C\b", re.IGNORECASE)
