@@ -238,8 +238,8 @@ class Site:
             self.maps.get(model.slug, []),
             key=lambda m: order.index(m["task"]) if m["task"] in order else len(order),
         )
-        data = {"name": model.name, "maps": maps, **row_data(rows, self.slugs)}
-        self.put(f"models/{model.slug}", {**data, "paired": paired_data(rows)})
+        data = {"name": model.name, "maps": maps, "paired": paired_data(rows)}
+        self.put(f"models/{model.slug}", {**data, **row_data(rows, self.slugs)})
         self._page(
             f"models/{model.slug}.html",
             "model.html",

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from probebench.errors import BadFileError, UsageError
 from probebench.files import is_pointer
-from probebench.models.checkpoints.gguf_header import Cursor
-from probebench.models.checkpoints.gguf_header import Header as Header
+from probebench.models.checkpoints.gguf_header import Cursor, Header
 from probebench.models.checkpoints.zeros import Span, check_written
 from probebench.models.optional import need
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.errors import BadFileError, UsageError
-from probebench.models.checkpoints.gguf import Header
+from probebench.models.checkpoints.gguf_header import Header
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

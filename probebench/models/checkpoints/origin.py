@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from probebench.errors import ProbebenchError, UnavailableError, UsageError, nearest
-from probebench.models.checkpoints import gguf
 from probebench.models.checkpoints.files import CONFIG, check_json, read_json, rope_types
+from probebench.models.checkpoints.gguf_header import Header
 
 DTYPES = ("bfloat16", "float16", "float32", "float64", "half", "float", "double")
 """Types that the weights of a model may have by its config, as torch calls them."""
@@ -38,7 +38,7 @@ class Origin:
     gguf_file: str | None = None
     """The GGUF file that everything is in: a path of this machine, or a name in the hub's
     repository."""
-    header: gguf.Header | None = None
+    header: Header | None = None
     """What that file says of itself, once it has been opened."""
     weights: bool = True
     """Have a folder's weights to be there? Not where only the shape is asked for."""

@@ -45,9 +45,9 @@ class Span:
 def check_written(path: Path, spans: Iterable[Span]) -> None:
     """Complain about a file of weights of which a part was never written.
 
-    That is so where zeros begin inside a tensor, go on over a whole matrix or more, or end inside
-    one; where the file ends in several matrices of zeros; and where its last matrix is zero from
-    its middle on. Matrices that are zero from their first byte to their last may be meant: blocks
+    That is so where zeros cover a whole matrix or more and begin or end inside a tensor beside it;
+    where the file ends in several matrices of zeros; and where its last matrix is zero from its
+    middle on. Matrices that are zero from their first byte to their last may be meant: blocks
     that were added to a trained model begin so, and experts that were pruned.
 
     Raises:
@@ -95,5 +95,6 @@ def _hole(placed: list[Span], filled: list[tuple[bool, ...]]) -> int | None:
             return empty[0]
         at = end + 1
     last = next((i for i in reversed(range(n)) if placed[i].full or any(filled[i])), None)
-    half = last is not None and any(filled[last]) and not any(filled[last][SLICES // 2 :])
-    return last if half and placed[last or 0].full else None
+    if last is None or not placed[last].full or not any(filled[last]):
+        return None
+    return None if any(filled[last][SLICES // 2 :]) else last
