@@ -174,6 +174,41 @@ def test_shuffled_labels_stay_in_their_split_and_keep_groups_as_they_are():
     assert (labels.shuffled(1, 1) != shuffled[:1]).any()
 
 
+def test_what_a_group_s_size_tells_is_what_shuffles_keep():
+    """Larger groups are right more often: no shuffle undoes that."""
+    rng = np.random.default_rng(5)
+    size = rng.integers(1, 5, 400)
+    groups = tuple(f"g{g}" for g in np.repeat(np.arange(400), size))
+    large = np.repeat(size, size)
+    y = (rng.random(len(large)) < large / 5).astype(np.int64)
+    labels = Labels(y, tuple(split_of(g) for g in groups), groups)
+    rows = labels.rows(labels.every)
+    kept = labels.share_by_size(labels.every)
+    for n in range(1, 5):
+        at = np.intersect1d(np.flatnonzero(large == n), rows["train"])
+        assert set(kept[large == n]) == {y[at].mean()}
+    test = rows["test"]
+    told = auroc(y[test], kept[test])
+    assert told > 0.65
+    for row in labels.shuffled(20, 0):
+        assert abs(auroc(row[test], kept[test]) - told) < 1e-12
+    # without the first example a group of it is smaller, and is counted so
+    fewer = labels.share_by_size(labels.every[1:])
+    assert len(fewer) == len(y) - 1
+    alone = Labels(y, labels.splits)
+    train = split_index(alone.splits)["train"]
+    assert set(alone.share_by_size(alone.every)) == {y[train].mean()}
+
+
+def test_a_size_that_train_lacks_has_the_share_of_all():
+    labels = Labels(
+        np.array([1, 0, 0, 1, 1]), ("train", "train", "train", "test", "test"), tuple("abcdd")
+    )
+    np.testing.assert_allclose(labels.share_by_size(labels.every), [1 / 3] * 5)
+    some = np.array([0, 2, 4])
+    np.testing.assert_allclose(labels.share_by_size(some), [1 / 2] * 3)
+
+
 def test_balanced_groups_stay_balanced():
     groups = tuple(f"g{i // 2}" for i in range(N))
     labels = Labels(np.tile([0, 1], N // 2), tuple(split_of(g) for g in groups), groups)

@@ -12,6 +12,7 @@ from probebench.record.schema import Record
 from probebench.scoring.comparison import evaluate_detectors
 from probebench.studies import warnings as concerns
 from probebench.studies.checks import selection
+from probebench.studies.checks.shuffles import AWAY
 from probebench.studies.registry import CONCERNS, Concern
 from probebench.tasks.split import split_of
 from probebench.types import Cell, CellFit, Detector
@@ -26,6 +27,7 @@ Y = np.random.default_rng(0).integers(0, 2, N)
 WHOLE = json.loads((ROOT / "leaderboards/v2/tiny/north/record.json").read_text())
 OPINION = {"n": 1500, "with_opinion": 1500, "agreement": 0.9, "kappa": 0.8}
 SCORE = {"auroc": 0.8, "auroc_95": [0.7, 0.9], "n": 280, "n_correct": 140}
+CONTROL = {"mean_auroc": 0.5 + 3 * AWAY, "sd": 0.01, "repeats": 20}
 NOISE = {
     **OPINION,
     "only_second_says_correct": 75,
@@ -214,7 +216,19 @@ FAULTS = {
     "no null": ({"controls.permutation.max_statistic_p": None}, "too little to shuffle"),
     "control off": (
         {"controls.shuffled_labels": {"mean_auroc": 0.6, "sd": 0.1, "repeats": 20}},
-        "score 0.600 on average",
+        "score 0.600 on average over 20, away from 0.5 (p < 0.001): look for groups that cross",
+    ),
+    "control off by sizes of groups": (
+        {"controls.shuffled_labels": CONTROL | {"group_sizes_auroc": 0.57}},
+        "away from 0.5 (p < 0.001): the size of an answer's group alone ranks at 0.570",
+    ),
+    "control off, and sizes of groups tell nothing": (
+        {"controls.shuffled_labels": CONTROL | {"group_sizes_auroc": 0.5 + AWAY / 2}},
+        "look for groups that cross",
+    ),
+    "control off, and sizes of groups tell the other way": (
+        {"controls.shuffled_labels": CONTROL | {"group_sizes_auroc": 0.43}},
+        "look for groups that cross",
     ),
     "thinking": ({"counts.all.thinking": 5}, "thinks before it answers (5 of 1500)"),
     "too long": ({"data.n_too_long": 3}, "3 examples do not fit"),

@@ -255,7 +255,10 @@ def build_record(
     }
     record["calibration"] = c.calibration
     record["controls"] = {
-        "shuffled_labels": shuffled_facts(result.shuffled_aurocs),
+        "shuffled_labels": {
+            **shuffled_facts(result.shuffled_aurocs),
+            "group_sizes_auroc": result.kept_by_shuffles,
+        },
         "permutation": permutation_facts(result, fits),
     }
     built = Record.from_plain(clean_json({**record, **studies}))

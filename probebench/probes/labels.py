@@ -81,6 +81,20 @@ class Labels:
                 out[:, blocks] = moved
         return out
 
+    def share_by_size(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(place,) what shuffled labels keep: the share of correct train examples in groups of the
+        size that each one's has among those at `places` in its split; of all, where train has no
+        group of that size."""
+        group = np.unique(np.asarray(self.group_names(places)), return_inverse=True)[1]
+        size, y = np.zeros(len(places), dtype=np.int64), self.y[places]
+        rows = self.rows(places)
+        for at in rows.values():
+            size[at] = np.bincount(group[at], minlength=len(places))[group[at]]
+        train = rows["train"]
+        n = np.bincount(size[train], minlength=size.max() + 1)
+        correct = np.bincount(size[train], y[train], minlength=len(n))
+        return np.where(n > 0, correct / np.maximum(n, 1), y[train].mean())[size]
+
 
 def _blocks(group: NDArray[np.int64], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """(group, member) rows of the groups of each size."""

@@ -41,6 +41,8 @@ class Result:
     """The selected cell's probe on shuffled labels, once per repeat."""
     shuffled_aurocs: tuple[float, ...]
     """Test AUROC of each repeat."""
+    kept_by_shuffles: float
+    """Test AUROC of the size of an answer's group, which shuffled labels keep."""
 
 
 def score_run(
@@ -70,7 +72,7 @@ def score_run(
                 own, labels, draws, split, job.reader.positions, job.reader.present
             )
     best = {site: at for site in sites if (at := best_of(fits, site)) is not None}
-    control, repeats = shuffled_control(job, chosen)
+    control, repeats, kept = shuffled_control(job, chosen)
     return Result(
         matrices=matrices,
         selected=chosen,
@@ -82,12 +84,15 @@ def score_run(
         comparison=evaluate_detectors(detectors, labels.y, labels.splits, labels.groups, seed),
         shuffled=control,
         shuffled_aurocs=repeats,
+        kept_by_shuffles=kept,
     )
 
 
-def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], tuple[float, ...]]:
-    """The selected cell's probe on shuffled labels: its decisions and test AUROC, once per
-    repeat."""
+def shuffled_control(
+    job: Job, chosen: CellFit
+) -> tuple[tuple[Detector, ...], tuple[float, ...], float]:
+    """The selected cell's probe on shuffled labels: its decisions and test AUROC, once per repeat;
+    and the test AUROC of what these labels keep of the true ones, the size of a group."""
     places = np.flatnonzero(job.reader.there(chosen.cell.position))
     rows, y = job.labels.rows(places), job.labels.y[places]
     shuffled = job.labels.shuffled(REPEATS, job.seed, places)
@@ -106,4 +111,6 @@ def shuffled_control(job: Job, chosen: CellFit) -> tuple[tuple[Detector, ...], t
                 detail=cell_facts(chosen),
             )
         )
-    return tuple(detectors), tuple(auroc(y[rows["test"]], d[rows["test"]]) for d in found)
+    kept, test = job.labels.share_by_size(places), rows["test"]
+    aurocs = tuple(auroc(y[test], d[test]) for d in found)
+    return tuple(detectors), aurocs, auroc(y[test], kept[test])

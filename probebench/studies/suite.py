@@ -15,7 +15,7 @@ from probebench.studies import (
     readable,
     resplits,
 )
-from probebench.studies.checks import coincide, selection, subsets, twins
+from probebench.studies.checks import coincide, selection, shuffles, subsets, twins
 from probebench.studies.confounds import study as confounds
 from probebench.studies.registry import STUDIES, Scored, Study
 from probebench.studies.sampled import study as sampled
@@ -23,6 +23,7 @@ from probebench.studies.sampled import study as sampled
 MODULES = (
     coincide,
     selection,
+    shuffles,
     readable,
     resplits,
     added,

@@ -9,7 +9,7 @@ import numpy as np
 
 from probebench.detectors import suite
 from probebench.models.passes.agreement import disagreement
-from probebench.record.claims import ALPHA, against_of, chance, coverage, of_its_time, outcome
+from probebench.record.claims import against_of, chance, coverage, of_its_time, outcome
 from probebench.record.schema import Record
 from probebench.scoring.comparison import Comparison
 from probebench.studies.registry import CONCERNS, Concern, concern
@@ -20,10 +20,6 @@ from probebench.types import CellFit
 BALANCED = (0.1, 0.9)
 """Shares of correct answers outside of which classes count as unbalanced."""
 RATE_APART = 0.05
-CONTROL_OFF = 0.02
-"""How far the mean of shuffled labels may lie from 0.5 before it is worth a word,"""
-CONTROL_P = 0.01
-"""and the p-value over repeats (Student's t) from which it counts as away from it."""
 
 
 def warnings(record: Record, fits: Sequence[CellFit], comparison: Comparison) -> list[str]:
@@ -204,33 +200,6 @@ def _convergence(run: Concern) -> Iterator[str]:
         yield f"{len(stuck)} of {len(run.fits)} cells did not converge, the first: {first}."
     if others := sum(f.unconverged for f in run.fits):
         yield f"{others} fits at other values of C or to shuffled labels did not converge."
-
-
-@concern
-def _controls(run: Concern) -> Iterator[str]:
-    """What shuffled labels say."""
-    from scipy.stats import t as student
-
-    permutation, shuffled = run.record.controls.permutation, run.record.controls.shuffled_labels
-    p = permutation.max_statistic_p
-    if permutation.shuffles and p is None:
-        yield (
-            "Groups leave too little to shuffle: shuffled labels are nearly the true ones, so no "
-            "p-value is given."
-        )
-    if p is not None and p >= ALPHA:
-        yield (
-            f"No cell of the map beats shuffled labels: the best of all has p = {p:.2f} "
-            "(max-statistic)."
-        )
-    mean, sd, n = as_float(shuffled.mean_auroc), as_float(shuffled.sd), shuffled.repeats
-    apart = 2 * float(student.sf(abs(mean - 0.5) / (sd / n**0.5), n - 1)) if sd > 0 else 1.0
-    if abs(mean - 0.5) > CONTROL_OFF and apart < CONTROL_P:
-        yield (
-            f"Probes of shuffled labels score {mean:.3f} on average over {n}, away from 0.5 (p = "
-            f"{apart:.3f}): "
-            "look for groups that cross the splits, or classes that differ in which tokens exist."
-        )
 
 
 @concern

@@ -257,6 +257,9 @@ class ShuffledLabels(Part):
     """Student's interval of the mean over repeats."""
     sd: Annotated[float | None, GIVEN, within(0, 1)]
     auroc: Annotated[Items[Annotated[Share | None, GIVEN]], fewer(999, least=2)]
+    group_sizes_auroc: Share | None = None
+    """Test AUROC of the size of an answer's group alone, ordered by the train split: groups of one
+    size exchange labels, so that shuffled ones keep what it tells."""
 
 
 class Permutation(Part):
