@@ -171,6 +171,7 @@ def planted(
                 "metric": "auroc",
                 "value": v,
                 "converged": True,
+                "barred": "",
             }
             for k, v in found.items()
         ]

@@ -238,6 +238,27 @@ def test_the_chosen_option_is_a_feature_by_its_words_or_by_its_place():
     assert next(strata(fixed, LABELS, np.zeros(N))).by == "answer_tokens x chosen"
     own = [choosing(i, (f"Anna{i}x", f"Berta{i}x"), i % 2) for i in range(N)]
     assert "chosen stands first" in features(own, LABELS).names
+    placed = [
+        ("the pilot{}", "the nurse{}", "pilot{}"),  # an article left out
+        ("São Paulo {}", "Rio {}", "sao paulo {}"),
+        ("he{}", "the{}", "he{}"),  # which stands inside the other
+    ]
+    for first, second, said in placed:
+        own = []
+        for i in range(N):
+            options = (first.format(i), second.format(i))
+            made = choosing(i, options, 0)
+            text = said.format(i) if i % 2 else options[1]
+            asked = f"{said.format(i)} or {options[1]}?"
+            if i % 3 == 0:
+                asked = f"{options[1]} or {said.format(i)}?"
+            e = replace(made.example, question=asked)
+            own.append(replace(made, example=e, answer=replace(made.answer, text=text)))
+        found = features(own, LABELS)
+        assert found.names[-1] == "chosen stands first"
+        column = found.values[:, -1]
+        wanted = [(i % 2 == 1) != (i % 3 == 0) for i in range(N)]
+        assert (column > 0).tolist() == wanted, first  # standardised
     free = features([answer(i) for i in range(N)], LABELS)
     assert free.left_out["chosen"] == "no answer chooses one of given options"
 

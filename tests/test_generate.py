@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from conftest import FAMILIES
+from conftest import FAMILIES, byte_level_tokenizer
 
 from probebench.errors import MemoryLimitError, UsageError
+from probebench.models.decoding.ends import Ends
 from probebench.models.generate import Request, generate, pick_generation, stop_tokens
 from probebench.models.loading import ModelSpec, find_model, load_model
 from probebench.models.passes.batches import Budget, halving, in_batches, plan_batches
@@ -282,3 +283,14 @@ def test_dates_in_chat_templates_stand_still(loaded):
     tokenizer = copy.deepcopy(loaded("llama").tokenizer)
     tokenizer.chat_template = "{{ date_string }} {{ messages[0]['content'] }}"
     assert chat(tokenizer, "Who?") == "26 Jul 2024 Who?"
+
+
+@pytest.mark.parametrize("stop", ["答案", "终わり", "።።", "🙂🙂", "<end>"])
+def test_a_stop_text_of_many_bytes_is_found_where_it_ends(stop):
+    """A character may be four tokens."""
+    byte_level = byte_level_tokenizer(chat=False)
+    ids = byte_level.encode(f"Oslo {stop} and more")
+    ends = Ends(1000, frozenset(), (stop,), byte_level)
+    ended = [n for n in range(1, len(ids) + 1) if ends.reached([ids[:n]])[0]]
+    assert ended
+    assert byte_level.decode(ids[: ended[0]], skip_special_tokens=True).endswith(stop)

@@ -361,7 +361,7 @@ def test_foreign_text_in_a_painted_answer_is_no_markup(run, tmp_path):
     assert "<b>" not in html.read_text()
 
 
-@pytest.mark.parametrize("words", [["plot"], ["compare", "{run}"], ["answers"], ["cite"]])
+@pytest.mark.parametrize("words", [["plot"], ["compare", "{run}"], ["answers"]])
 def test_what_has_nothing_to_show_says_so_in_a_line(run, words):
     given = [w.format(run=run.folder) for w in words] + [str(run.folder)]
     found = CliRunner().invoke(main, given)
@@ -435,3 +435,29 @@ def test_labels_of_tokens_carry_the_group_of_their_answer(tmp_path):
     sides = pd.DataFrame({"g": labels.groups, "s": labels.splits}).groupby("g").s.nunique()
     assert (sides == 1).all()
     assert set(labels.y) == {0, 1}
+
+
+def test_answers_are_kept_to_the_letter():
+    """A text that could be read as JSON or Python is a text all the same."""
+    at = [{"start": 0, "end": 4, "label": "right"}]
+    for text in ('"Rome is big"', "1969", "True", "[Rome] is big", '{"city": "Rome"}', "[1, 2, 3]"):
+        assert marked_of(SpanFields(), {"answer": text, "spans": at}, "f").answer.text == text
+    long = "ha " * 2500
+    assert marked_of(SpanFields(), {"answer": long, "spans": at}, "f").answer.text == long
+    turns = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Rome."}]
+    for chat in (turns, json.dumps(turns)):
+        found = marked_of(SpanFields(), {"answer": chat, "spans": at}, "f")
+        assert found.answer.text == "Rome."
+
+
+@pytest.mark.parametrize("spans", ["[" * 5000, "no " * 3000, "1", '{"a": 1}'])
+def test_spans_that_are_no_list_are_refused_however_deep(spans):
+    with pytest.raises(BadFileError, match="'spans' must be a list of spans"):
+        marked_of(SpanFields(), {"answer": TEXT, "spans": spans}, "f")
+
+
+def test_what_it_rests_on_can_be_cited(run):
+    cited = CliRunner().invoke(main, ["cite", str(run.folder)])
+    assert cited.exit_code == 0, cited.output
+    assert "% Task lives, version" in cited.output
+    assert "pedregosa2011scikit" in cited.output

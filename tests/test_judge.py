@@ -1,7 +1,8 @@
 import pytest
 
 from probebench.errors import UnknownNameError
-from probebench.tasks.judge import JUDGES, final_number, get_judge, number
+from probebench.tasks.judge import JUDGES, final_number, get_judge
+from probebench.tasks.judging.amounts import read_amount
 from probebench.types import Example
 
 
@@ -143,7 +144,8 @@ def test_longest_of_options_at_one_place():
 )
 def test_numbers_are_taken_as_numbers(answer, value):
     span = final_number(answer)
-    assert (None if span is None else number(answer[span.start : span.end])) == value
+    found = None if span is None else read_amount(answer[span.start : span.end])
+    assert (found and found.value) == value
 
 
 def test_number_is_not_a_substring():
@@ -156,3 +158,41 @@ def test_closest_weighs_right_against_wrong():
     right, wrong = ["Nothing happens if you eat them"], ["You grow a tree in your stomach"]
     assert judged("closest", right, "Nothing happens.", wrong=wrong).correct
     assert not judged("closest", right, "A tree would grow in the stomach", wrong=wrong).correct
+
+
+LONG = (
+    "{}", "{}.", "{}%", "{}/{}", "1/{}", "{} and a half", "{}th", "{} million", "{} dozen", "{}^2",
+    "10^{}", "1e{}", "{}.{}", "5 dollars and {} cents", "{} dollars and 20 cents", "-{}", "{} BC",
+    r"\frac{{{}}}{{{}}}", "{}½", "{}:{}", "#### {}", "in {}", "between {} and {}", "x = {}",
+)  # fmt: skip
+"""Forms of an answer with a run of digits."""
+
+
+@pytest.mark.parametrize("digits", [99, 320, 5000])
+@pytest.mark.parametrize("name", [n for n in JUDGES if n != "given"])
+def test_a_model_that_goes_round_in_digits_is_wrong_and_ends_no_run(name, digits):
+    for form in LONG:
+        answer = form.replace("{}", "1" * digits).replace("{{", "{").replace("}}", "}")
+        assert not judged(name, ["7"], answer, "How many?", wrong=["8"]).correct, form
+        final_number(answer)
+
+
+@pytest.mark.parametrize("name", ["aliases", "exact", "closest", "number"])
+@pytest.mark.parametrize(
+    "answer",
+    ["It is " + "hundred " * 400, "3" + "²" * 4000, "1" + ",000" * 2000, "million " * 2000],
+    ids=["hundreds", "powers", "thousands", "millions"],
+)
+def test_so_is_one_that_goes_round_in_number_words(name, answer):
+    assert not judged(name, ["7"], answer).correct
+    assert not judged(name, [answer], "7").correct
+
+
+def test_long_numbers_are_compared_digit_by_digit():
+    assert judged("aliases", ["12345678901234567890"], "It is 12345678901234567890.").correct
+    assert not judged("aliases", ["12345678901234567890"], "12345678901234567891").correct
+
+
+def test_an_option_without_a_word_is_no_option():
+    for option in ("?", "-", "...", ""):
+        assert judged("aliases", ["Ann"], "Ann", "Who, Ann or Bob?", wrong=[option]).correct

@@ -144,3 +144,12 @@ def test_a_number_in_other_words(reference, answer):
 def test_what_is_allowed_is_told_as_a_bound():
     assert correct("25", "up to 25", "How many players can a team have?")
     assert not correct("25", "up to 25", "How many players were there?")
+
+
+@pytest.mark.parametrize("name", ["Bora Bora", "Duran Duran", "Walla Walla", "Cous Cous"])
+def test_half_a_doubled_name_is_not_the_name(name):
+    half = name.split()[0]
+    assert correct(name, f"{name}.")
+    assert not correct(name, half)
+    assert not correct(name, f"It is {half}.")
+    assert correct(half, half)

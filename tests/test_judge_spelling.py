@@ -108,3 +108,32 @@ def test_two_things_that_look_alike(one, other):
 def test_a_roman_numeral_is_asked_for_as_one():
     assert not correct("IV", "4", "What is the number 4 in Roman numerals?")
     assert correct("IV", "IV", "What is the number 4 in Roman numerals?")
+
+
+@pytest.mark.parametrize(
+    ("one", "several"),
+    [
+        ("fox", "foxes"),
+        ("church", "churches"),
+        ("dish", "dishes"),
+        ("glass", "glasses"),
+        ("potato", "potatoes"),
+        ("bus", "buses"),
+        ("cherry", "cherries"),
+        ("horse", "horses"),
+        ("shoe", "shoes"),
+        ("axe", "axes"),
+        ("headache", "headaches"),
+        ("house", "houses"),
+        ("goose", "geese"),
+        ("wolf", "wolves"),
+        ("mouse", "mice"),
+        ("knife", "knives"),
+        ("child", "children"),
+        ("dove", "doves"),
+        ("olive", "olives"),
+    ],
+)
+def test_one_and_several_of_a_thing_are_one_answer(one, several):
+    assert correct(one, several)
+    assert correct(several, f"A {one}.")

@@ -178,6 +178,12 @@ def test_significant_sublayers_are_those_of_a_small_false_discovery_rate(run):
         sublayers_table(run.record, scores.assign(p=np.nan), position="-1", significant=True)
 
 
+def test_sublayers_without_a_score_at_this_token_are_not_called_unread(run):
+    blank = run.scores.assign(value=np.nan)
+    with pytest.raises(UsageError, match="No sublayer output was scored at -1.*of exact_answer_la"):
+        sublayers_table(run.record, blank, position="-1")
+
+
 def judged(run, **changed):
     """The run with another word on its attribution."""
     facts = run.record.attribution.plain()
@@ -296,9 +302,11 @@ def test_plot_refuses_what_a_map_does_not_take(run):
     assert "Unknown format 'gif'" in fails("--formats", "gif")
     assert "names nothing" in fails("--formats", ",")
     assert "runs backwards; write 1-3" in fails("--layers", "3-1")
-    assert "--vmin must lie below --vmax; got 0.7 and 0.7" in fails(
+    assert "below --vmax, both of them numbers; got --vmin 0.7, --vmax 0.7" in fails(
         "--vmin", "0.7", "--vmax", "0.7"
     )
+    assert "numbers; got --vmax inf" in fails("--vmax", "inf")
+    assert "such as 3 or 10-15 (the embedding row has no place here)" in fails("--layers", "emb")
     assert "--vmin means nothing to the map of sublayers" in fails(
         "--map", "sublayers", "--vmin", "0.5"
     )
@@ -310,6 +318,8 @@ def test_plot_refuses_what_a_map_does_not_take(run):
         "--map", "components", "--target", "probe"
     )
     assert "Cannot write into /proc/x" in fails("--out", "/proc/x")
+    fails("--positions", "nowhere", "--out", str(run.folder / "fresh"))
+    assert not (run.folder / "fresh").exists(), "no folder for what is refused"
 
 
 def test_aliases_name_positions_in_maps_too(run, tmp_path):

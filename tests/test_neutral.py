@@ -11,8 +11,10 @@ from probebench.errors import UsageError
 from probebench.files import write_json
 from probebench.metrics.bootstrap import Resamples
 from probebench.record.run import RECORD, Run
+from probebench.record.schema import Record
 from probebench.scoring.measures import Sample
-from probebench.studies.neutral import neutral_facts, open_neutral
+from probebench.studies.neutral import _without, neutral_facts, open_neutral
+from probebench.studies.registry import Concern
 from probebench.types import Cell
 
 CELL = Cell("resid", 1, "-1")
@@ -76,12 +78,20 @@ def test_a_neutral_set_that_lies_elsewhere_shows_in_the_false_alarms():
     assert facts["recall_at_fpr_05"]["false_alarms"]["value"] > 0.8
 
 
-def test_what_cannot_be_a_control_is_refused(tmp_path):
+def test_a_control_that_sets_no_threshold_says_why_and_loses_no_run():
     sample, X = judged()
-    with pytest.raises(UsageError, match="did not read resid, layer 1, -1"):
-        neutral_facts(control(0.0, position="-2")[0], CELL, PROBE, [], sample, X)
-    with pytest.raises(UsageError, match="no correct answer"):
-        neutral_facts(control(0.0)[0], CELL, PROBE, [f"n{i}" for i in range(400)], sample, X)
+    facts = neutral_facts(control(0.0, position="-2")[0], CELL, PROBE, [], sample, X)
+    assert facts["reason"] == "it did not read the selected cell, resid, layer 1, -1"
+    told = Record.from_plain(content(neutral=facts))
+    (said,) = _without(Concern(told, [], None))
+    assert said.startswith("--neutral there sets no threshold: it did not read")
+    same = [f"n{i}" for i in range(400)]
+    facts = neutral_facts(control(0.0)[0], CELL, PROBE, same, sample, X)
+    assert facts["reason"].startswith("no correct answer with the token -1")
+    assert facts["n_seen"] == 400
+
+
+def test_what_cannot_be_a_control_is_refused(tmp_path):
     write_json(tmp_path / RECORD, content(model={**IDENTITY, "dtype": "float16"}))
     with pytest.raises(UsageError, match="not a run of this model: it differs in dtype"):
         open_neutral(tmp_path, IDENTITY)

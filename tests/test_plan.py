@@ -177,3 +177,13 @@ def test_the_plan_of_a_hundred_models_in_the_docs(tmp_path):
         assert number in said, number
     kept = replace(work, discard=True)
     assert f"{size(kept.states)} at once" in said, size(kept.states)
+
+
+@pytest.mark.parametrize("rate", ["nan", "inf", "-inf", "0", "-1"])
+@pytest.mark.parametrize("option", ["--read-rate", "--write-rate"])
+def test_a_rate_is_a_positive_number(option, rate):
+    rates = {"--read-rate": 1e5, "--write-rate": 1e4} | {option: rate}
+    words = [word for pair in rates.items() for word in pair]
+    found = plan("--model", "tiny", "--task", "people", "--limit", 100, *words)
+    assert found.exit_code == 2
+    assert option in found.output

@@ -502,9 +502,19 @@ def test_the_long_table_of_transfer_is_read_too(run, undrawn, tmp_path):
     values = read(page(tmp_path, run, transfer=tmp_path / "transfer.csv")).values
     assert 0.61 in values
     assert 0.11 not in values
-    (tmp_path / "wrong.csv").write_text("a,b\nx,y\n")
-    with pytest.raises(BadFileError, match="train task by test task"):
-        page(tmp_path, run, transfer=tmp_path / "wrong.csv")
+    for wrong in ("a,b\nx,y\n", "a,b\n1,2\n", "train_task,one\none,-0.25\n"):
+        (tmp_path / "wrong.csv").write_text(wrong)
+        with pytest.raises(BadFileError, match="train task by test task"):
+            page(tmp_path, run, transfer=tmp_path / "wrong.csv")
+    for name in ("difference", "mahalanobis_cosine"):
+        other = tmp_path / f"transfer_source_{name}.csv"
+        other.write_text("train_task,one\none,0.25\n")
+        with pytest.raises(BadFileError, match=f"holds {name}, not AUROC"):
+            page(tmp_path, run, transfer=other)
+    topics = table.assign(kind="topic")
+    topics.to_csv(tmp_path / "topics.csv", index=False)
+    with pytest.raises(BadFileError, match="holds no two tasks"):
+        page(tmp_path, run, transfer=tmp_path / "topics.csv")
     with pytest.raises(BadFileError, match="no table"):
         page(tmp_path, run, transfer=tmp_path / "none.csv")
 

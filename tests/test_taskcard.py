@@ -107,6 +107,19 @@ def test_rendered_examples_have_the_model_s_special_tokens():
             "cannot be reached",
         ),
         (lambda c: c.update(exact_answer={"rule": "number"}), "exact answer", "none in"),
+        (
+            lambda c: c.update(exact_answer={"rule": "pattern", "patterns": ["("]}),
+            "exact-answer rule",
+            "regular expression",
+        ),
+        (lambda c: c.update(citation="@misc{mine, title = {A}"), "citation", "must be BibTeX"),
+        (lambda c: c.update(citation="@misc}mine{"), "citation", "must be BibTeX"),
+        (lambda c: c.update(split="official"), "split", "of 0 of 10 examples: all are split by a"),
+        (
+            lambda c: c.update(prompt={"chat": "Who wrote it?", "base": "{question}"}),
+            "templates",
+            "have the same prompt, 'Who wrote it?'",
+        ),
         (lambda c: c.update(fields={"question": "q"}), "source", "no question in field 'q'"),
         (
             lambda c: c.update(

@@ -151,6 +151,19 @@ def broken(tmp_path: Path, change) -> Path:
         (lambda c: c.update(version=2), "'changelog' has no line for version 2"),
         (lambda c: c.update(fields=["a"]), "must be a mapping; got"),
         (lambda c: c["judge_examples"].update(accept=[["one"]]), "must be a list of 2"),
+        (lambda c: c["generation"].update(max_new_tokens=0), "at least 1 token.*tokens 0"),
+        (lambda c: c["generation"].update(max_new_tokens=-3), "at least 1 token.*tokens -3"),
+        (lambda c: c["generation"].update(stop=["\n", ""]), "texts that are not empty"),
+        (
+            lambda c: c["prompt"].update(chat="{question.__class__}"),
+            r"'prompt: chat': braces hold the name of a column.*got \{question.__class__\}",
+        ),
+        (
+            lambda c: c["prompt"].update(base="Q: {question!r:>9}"),
+            r"'prompt: base'.*\{question!r:>9\}",
+        ),
+        (lambda c: c["prompt"].update(base="Q: {question"), "is no template of {columns}"),
+        (lambda c: c["prompt"].update(base="Q: {} {question}"), "braces hold the name"),
     ],
 )
 def test_broken_files_name_file_key_value_and_nearest_key(tmp_path, change, message):

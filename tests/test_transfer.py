@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -303,6 +304,19 @@ def test_the_common_cell_is_the_sources_and_not_the_target_s():
     rows = indexed(transfer([a, b, target]))
     assert rows.loc[("source", OTHERS, "t"), "layer"] == "1"
     assert rows.loc[("target", OTHERS, "t"), "layer"] == "2"
+
+
+def test_cells_whose_token_is_rare_do_not_become_the_common_one():
+    u = 3 * axis(0)
+    found = {0: 0.9, 1: 0.8}
+    a, b, target = (planted(name, {0: u, 1: u}, validation=found) for name in "abt")
+    sources = [Reopened(a), Reopened(b)]
+    assert common_cell(sources, Reopened(target)) == Cell("resid", 0, "-1")
+    a.scores.loc[a.scores.layer == "0", "barred"] = "24 of 82 validation examples have this token"
+    assert common_cell(sources, Reopened(target)) == Cell("resid", 1, "-1")
+    few = np.arange(600) < 60
+    target.tables["reader"] = replace(target.states(), present=few[:, None])
+    assert common_cell(sources, Reopened(target)) is None
 
 
 # -- topics ----------------------------------------------------------------------------------------
@@ -612,3 +626,15 @@ def test_transfer_needs_no_torch(runs):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "8 []", done.stderr[-2000:]
+
+
+def test_examples_without_a_topic_take_no_part():
+    """As a table of answers has them: not a number, which is a topic to nobody."""
+    run = topical(dict.fromkeys(("red", "green", "blue"), 5 * axis(0)))
+    some = pd.Series(run.answers.topic).mask(np.arange(900) % 4 == 0)
+    for blank in (some, some.astype(object).where(some.notna(), None), some.astype("string")):
+        run.tables["answers"] = run.answers.assign(topic=blank)
+        [(_, topics)] = topics_of([Reopened(run)])
+        assert set(topics) == {"red", "green", "blue", None}
+    run.tables["answers"] = run.answers.assign(topic=some.where(some == "red"))
+    assert topics_of([Reopened(run)]) == []

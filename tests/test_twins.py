@@ -60,3 +60,7 @@ def test_shares_of_known_data(file, low, high):
         [t for t, there in zip(texts, test, strict=True) if not there],
     )
     assert low < (found.cosine > BAR).mean() < high
+
+
+def test_texts_without_a_character_have_no_twins():
+    assert nearest(["", "word"], ["", "  "]).cosine.tolist() == [0, 0]

@@ -69,13 +69,13 @@ def draw(
     _check(runs, kind, formats, given, colours)
     name = _name(kind, given, style_name)
     given |= colours | ({"title": title} if title is not None else {})
-    make_folder(folder)
     with style(style_name):
         ax, table = (
             transfer_map(runs, **given)
             if kind == "transfer"
             else runs[0].plot_with_table(kind, **given)
         )
+        make_folder(folder)
         paths = save_figure(ax, folder, name, formats)
     if table is not None:
         path = folder / f"{name}.csv"
@@ -123,7 +123,10 @@ def _check(
     if not np.isfinite([low, high]).all() or (
         low >= high and (kind != "components" or len(colours) == 2)
     ):
-        raise UsageError(f"--vmin must lie below --vmax; got {low:g} and {high:g}.")
+        raise UsageError(
+            "--vmin must lie below --vmax, both of them numbers; got "
+            f"{', '.join(f'--{name} {value:g}' for name, value in colours.items())}."
+        )
     if not formats:
         raise UsageError(f"No format given. Name at least one of {', '.join(FORMATS)}.")
     for kind_of_file in formats:

@@ -43,7 +43,8 @@ def topics_of(
     found, known = [], 0
     for run in runs:
         if "topic" in run.answers and not files:
-            topics = run.answers.topic.to_numpy(dtype=object)
+            own = run.answers.topic
+            topics = own.astype(object).where(own.notna(), None).to_numpy()
         else:
             ids = [str(i) for i in run.answers.id]
             topics = np.array(

@@ -8,10 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from probebench.probes.choose import COVERAGE
 from probebench.probes.labels import Labels
 from probebench.probes.parts import OneScale
 from probebench.record.parts.measured import CellName
 from probebench.record.reopened import CellProbe, Reopened, cell_of, fit_probe, no_probe
+from probebench.record.tables import cell_table
 from probebench.types import Cell, SplitName
 
 
@@ -20,37 +22,40 @@ def common_cell(sources: Sequence[Reopened], target: Reopened) -> Cell | None:
     and the target have read.
 
     Of every source its own probes count, each on the source's validation examples: no label of the
-    target takes part, and nothing is fitted for the choice. Ties go to the lower layer, then to the
-    earlier position. None where no cell has a probe in all sources.
+    target takes part, and nothing is fitted for the choice. Cells whose token is too rare to be
+    selected in a source, or in the target, do not compete. Ties go to the lower layer, then to the
+    earlier position. None where no cell is left.
     """
     site = sources[0].cell.site
-    maps = [
-        source.run.matrix("auroc", split="validation", site=site)
-        for source in sources
-        if site in source.run.record["sites"]
+    if any(site not in source.run.record["sites"] for source in sources):
+        return None
+    maps = [_competing(source, site) for source in sources]
+    known = [
+        (layer, position)
+        for layer in maps[0].index
+        for position in maps[0].columns
+        if layer != "emb" and all(layer in m.index and position in m.columns for m in maps)
     ]
-    if len(maps) == len(sources):
-        known = [
-            (layer, position)
-            for layer in maps[0].index
-            for position in maps[0].columns
-            if layer != "emb"
-        ]
-        known = [at for at in known if all(at[0] in m.index and at[1] in m.columns for m in maps)]
-        cells = [
-            cell_of(CellName.from_plain({"site": site, "layer": layer, "position": position}))
-            for layer, position in known
-        ]
-        means = pd.Series(
-            [float(np.mean([m.loc[at] for m in maps])) for at in known],
-            index=range(len(known)),
-            dtype=float,
+    means = {
+        cell_of(CellName.from_plain({"site": site, "layer": layer, "position": position})): float(
+            np.mean([m.at[layer, position] for m in maps])
         )
-        usable = [target.has(cell) and bool(target.there(cell).any()) for cell in cells]
-        means = means[usable].dropna()
-        if len(means):
-            return cells[int(means.idxmax())]
-    return None
+        for layer, position in known
+    }
+    usable = [
+        cell
+        for cell, mean in means.items()
+        if np.isfinite(mean) and target.has(cell) and target.there(cell).mean() >= COVERAGE
+    ]
+    return max(usable, key=lambda cell: means[cell], default=None)
+
+
+def _competing(source: Reopened, site: str) -> pd.DataFrame:
+    """Validation AUROCs of a run's cells, NaN where there is none or the token is too rare to be
+    selected."""
+    run = source.run
+    bars = cell_table(run.record, run.scores, site, "barred", "validation")
+    return run.matrix("auroc", split="validation", site=site).where(bars.isin(["", None]))
 
 
 def union_probe(sources: Sequence[Reopened], cell: Cell) -> CellProbe:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from probebench.cli.headed import FILE, Headed, with_options
-from probebench.cli.values import read_bytes, takes
+from probebench.cli.values import Rate, read_bytes, takes
 from probebench.errors import ProbebenchError, UsageError
 from probebench.job.options import OPTIONS, Options
 
@@ -208,13 +208,13 @@ RATES = takes(
     ),
     click.option(
         "--read-rate",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Rate(),
         metavar="X",
         help="Tokens a second in passes, by one device, of a model of a billion parameters.",
     ),
     click.option(
         "--write-rate",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Rate(),
         metavar="X",
         help="The same of tokens of answers, as they are generated in batches.",
     ),

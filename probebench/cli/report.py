@@ -64,10 +64,14 @@ def report_command(
 @click.argument("runs", type=click.Path(), metavar="[RUN...]", nargs=-1)
 def cite_command(runs: tuple[str, ...]) -> None:
     """Print BibTeX: of the suite, and of a run's task and methods."""
+    from probebench.files import place
+    from probebench.record.inside.kinds import holds_spans
+    from probebench.record.inside.spans import SpanRun
     from probebench.record.run import Run
     from probebench.report.bibtex import cite
 
-    click.echo(cite(*[Run.load(run).record for run in runs]), nl=False)
+    kinds = {run: SpanRun if holds_spans(place(run)) else Run for run in runs}
+    click.echo(cite(*[kind.load(run).record for run, kind in kinds.items()]), nl=False)
 
 
 @click.command("export")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,6 +71,26 @@ def model_names(ctx: click.Context) -> Iterable[str]:
     return EMBEDDED
 
 
+class Rate(click.FloatRange):
+    """A positive number, and no infinity or NaN, which click's range lets through."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number.
+
+        Raises:
+            click.BadParameter: it is none, or not a positive one.
+        """
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is not a number that can be counted with.", param, ctx)
+        return found
+
+
 def takes(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """A command's options, in the order of its help."""
 
@@ -118,8 +139,9 @@ def layers(
                 numbers.append(EMB)
                 continue
             if not first.isdigit() or (last and not last.isdigit()):
+                more = " (the embedding row has no place here)" if first.strip() == "emb" else ""
                 raise click.BadParameter(
-                    f"{part!r} is not a layer or a range of layers such as {example}."
+                    f"{part!r} is not a layer or a range of layers such as {example}{more}."
                 )
             if last and int(last) < int(first):
                 raise click.BadParameter(f"{part!r} runs backwards; write {last}-{first}.")

@@ -220,6 +220,11 @@ def sublayers_table(
         for kind in SUBLAYERS
     )
     if not np.isfinite(table.auroc).any():
+        if {site for sites in SUBLAYERS.values() for site in sites} & set(scores.site):
+            raise UsageError(
+                f"No sublayer output was scored at {position}: too few answers have such a token. "
+                f"Name another with --position, of {', '.join(record.positions)}."
+            )
         raise UsageError(
             "This run read no sublayer outputs. Run `probebench eval` again with --sites "
             "attn.o,mlp.down, or all."

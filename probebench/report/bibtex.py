@@ -10,6 +10,7 @@ from pathlib import Path
 from probebench._version import __version__
 from probebench.detectors import suite
 from probebench.errors import ProbebenchError
+from probebench.record.inside.spans import SpanRecord
 from probebench.record.schema import Record
 
 PHRASE = "linear-probe benchmark for token-position truthfulness"
@@ -47,7 +48,7 @@ def suite_entry() -> str:
     )
 
 
-def cite(*records: Record) -> str:
+def cite(*records: Record | SpanRecord) -> str:
     """BibTeX of the suite and, with records of runs, of their tasks and of every method they used;
     one entry per key.
 
@@ -64,7 +65,7 @@ def cite(*records: Record) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _sources(record: Record) -> Iterator[tuple[str, str]]:
+def _sources(record: Record | SpanRecord) -> Iterator[tuple[str, str]]:
     """Reason and BibTeX of everything a run rests on, the task first."""
     from probebench.probes.kinds import PROBES
     from probebench.tasks.schema import load_task
@@ -77,6 +78,9 @@ def _sources(record: Record) -> Iterator[tuple[str, str]]:
         yield f"Task {shown} is not part of the suite: cite where its questions come from.", ""
     if (kind := PROBES.get(record.probe.name)) is not None:
         yield from ((why, entry_of(key)) for key, why in kind.cites.items())
+    if isinstance(record, SpanRecord):
+        yield SCIKIT.why, SCIKIT.bibtex
+        return
     for source in SOURCES:
         if source.used(record):
             yield source.why, source.bibtex
@@ -111,15 +115,16 @@ def _shuffled(record: Record) -> bool:
     return bool(record.controls.permutation.shuffles)
 
 
+SCIKIT = Reference(
+    "pedregosa2011scikit",
+    "Probes and metrics are scikit-learn estimators and functions",
+    lambda record: True,
+)
 SOURCES = (
     Reference(
         "orgad2025llms", "Token positions and the layer by position map", lambda record: True
     ),
-    Reference(
-        "pedregosa2011scikit",
-        "Probes and metrics are scikit-learn estimators and functions",
-        lambda record: True,
-    ),
+    SCIKIT,
     Reference("hewitt2019designing", "Selectivity", _shuffled),
     Reference("benjamini1995controlling", "False-discovery rate over the cells", _shuffled),
     Reference(

@@ -52,17 +52,27 @@ def read_transfer(path: Path) -> pd.DataFrame:
     Raises:
         BadFileError: no such table.
     """
-    from probebench.across.transfer_map import transfer_matrix
+    from probebench.across.transfer_map import MATRICES, transfer_matrix
 
+    told = next((name for name in MATRICES[::-1] if path.stem.endswith(f"_{name}")), "auroc")
+    if told != "auroc":
+        raise BadFileError(f"{path} holds {told}, not AUROC: give transfer.csv of the same folder.")
     try:
         table = pd.read_csv(path)
         if {"kind", "at", "train_task", "test_task", "auroc"} <= set(table.columns):
+            if table[table.kind == "pair"].test_task.nunique() < 2:
+                raise BadFileError(
+                    f"{path} holds no two tasks. Give `probebench transfer` two runs."
+                )
             matrix = transfer_matrix(table)
             if "n" in table:
                 n = table[(table["at"] == "source") & table.kind.isin(["pair", "all_but_one"])].n
                 matrix.attrs["n"] = int(n.min()), int(n.max())
             return matrix
-        return table.set_index(table.columns[0]).astype(float)
+        matrix = table.set_index("train_task").astype(float)
+        if not ((matrix >= 0) & (matrix <= 1) | matrix.isna()).all(axis=None):
+            raise ValueError("an AUROC lies between 0 and 1")
+        return matrix
     except FileNotFoundError:
         raise BadFileError(
             f"There is no table {str(path)!r}. `probebench transfer` writes one."

@@ -7,7 +7,7 @@ answers of another task, on which nothing is wrong, and not from the task that i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from probebench.record.inside.kinds import DISCARDED, freed_words
 from probebench.record.reopened import other_model
 from probebench.record.run import RECORD, Run
 from probebench.scoring.measures import ALARM_RATES, Sample, metric_facts, recall
-from probebench.studies.registry import Scored, study
+from probebench.studies.registry import Concern, Scored, concern, study
 from probebench.tasks.examples import normalise
 from probebench.types import Cell
 
@@ -79,44 +79,46 @@ def neutral_facts(
         sample: test labels and resamples of the tested run.
         test: (test example, width) vectors of the cell.
 
-    Raises:
-        UsageError: the control run did not read the cell, or no answer of it is left.
+    Returns:
+        Both recalls with how many answers set the threshold; or the reason where the control run
+        did not read the cell, or has no answer left.
     """
     states, answers = run.states(), run.answers
+    facts = {"run": str(run.folder), "key": run.record["key"], "task": run.record["task"]["name"]}
     if (
         cell.position not in states.positions
         or cell.site not in states.sites
         or cell.layer not in states.site(cell.site).layers
     ):
-        raise UsageError(
-            f"--neutral {run.folder} did not read {cell.site}, layer {cell.row}, {cell.position}: "
-            "the selected cell of this run."
-        )
+        at = f"{cell.site}, layer {cell.row}, {cell.position}"
+        return facts | {"reason": f"it did not read the selected cell, {at}"}
     there = states.there(cell.position)
     asked = {normalise(question) for question in questions}
     unseen = np.array(
         [normalise(question) not in asked for question in answers["question"]], dtype=bool
     )
     rows = np.flatnonzero(there & unseen & (answers["label"] == 1).to_numpy())
+    facts["n_seen"] = int((~unseen).sum())
     if not len(rows):
-        raise UsageError(
-            f"--neutral {run.folder} has no correct answer with the token {cell.position} to a "
-            "question not asked here."
-        )
+        why = f"no correct answer with the token {cell.position} to a question not asked here"
+        return facts | {"reason": why}
     correct = np.asarray(
         probe.decision_function(states.cell(cell.layer, cell.position, cell.site)[rows]),
         dtype=np.float64,
     )
     decisions = np.asarray(probe.decision_function(test), dtype=np.float64)
     limits = {name: alarm_threshold(correct, rate) for name, rate in ALARM_RATES.items()}
-    return {
-        "run": str(run.folder),
-        "key": run.record["key"],
-        "task": run.record["task"]["name"],
+    return facts | {
         "n": len(rows),
-        "n_seen": int((~unseen).sum()),
         **{
             name: metric_facts(recall(sample, decisions, t, len(rows)))
             for name, t in limits.items()
         },
     }
+
+
+@concern
+def _without(run: Concern) -> Iterator[str]:
+    """A control run that could set no threshold."""
+    if (found := run.record.neutral) and found.reason:
+        yield f"--neutral {found.run} sets no threshold: {found.reason}."

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from probebench.errors import UnknownNameError
 from probebench.tasks.judging.amounts import read_amount
 from probebench.tasks.judging.bounds import commits
-from probebench.tasks.judging.final import final_amount, final_number, number
+from probebench.tasks.judging.final import final_amount, final_number
 from probebench.tasks.judging.mentions import Aliases
 from probebench.tasks.judging.options import earliest_option
 from probebench.tasks.judging.polarity import polarity_of, wanted_polarity
@@ -29,16 +29,7 @@ from probebench.tasks.judging.refusals import (
 )
 from probebench.types import Example, Verdict
 
-__all__ = [
-    "JUDGES",
-    "Judge",
-    "earliest_option",
-    "final_number",
-    "get_judge",
-    "judge",
-    "number",
-    "words_f1",
-]
+__all__ = ["JUDGES", "Judge", "earliest_option", "final_number", "get_judge", "judge", "words_f1"]
 
 Judge = Callable[[Example, str], Verdict]
 JUDGES: dict[str, Judge] = {}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from probebench.errors import BadFileError, UnknownNameError
 from probebench.tasks.labelled.fields import SpanFields, TurnFields
-from probebench.tasks.typed import build
+from probebench.tasks.typed import build, check_template, read_yaml
 
 Kind = Literal["qa", "choice", "numeric", "statements", "spans"]
 
@@ -222,7 +222,7 @@ def read_file(path: Path) -> list[Task]:
     Raises:
         BadFileError: names file, key, value and the nearest right key.
     """
-    content = _read_yaml(path)
+    content = read_yaml(path)
     task = _check(build(Task, content, f"{path}"), path, path.stem)
     tasks = [task]
     for name, changes in task.variants.items():
@@ -236,23 +236,6 @@ def read_file(path: Path) -> list[Task]:
         )
         tasks.append(_check(build(Task, merged, f"{path}, variant {name!r}"), path, name))
     return tasks
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast where it is
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadFileError(
-            f"{path}: not readable as YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(content, dict):
-        raise BadFileError(
-            f"{path}: a task file is a mapping of keys; got {type(content).__name__}."
-        )
-    return content
 
 
 def _check(task: Task, path: Path, name: str) -> Task:
@@ -296,4 +279,12 @@ def _check(task: Task, path: Path, name: str) -> Task:
                 f"{path}: key {key!r}: {pattern!r} has no group named {groups[0]!r}, written "
                 f"(?P<{groups[0]}>...)."
             )
+    if task.generation.max_new_tokens < 1 or not all(task.generation.stop):
+        raise BadFileError(
+            f"{path}: key 'generation': an answer has at least 1 token and ends at texts that are "
+            f"not empty; got max_new_tokens {task.generation.max_new_tokens}, stop "
+            f"{list(task.generation.stop)!r}."
+        )
+    for key in ("chat", "base"):
+        check_template(getattr(task.prompt, key), f"{path}: key 'prompt: {key}'")
     return dataclasses.replace(task, path=str(path))

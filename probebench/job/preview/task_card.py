@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from probebench.errors import BadFileError, ProbebenchError, UnavailableError
+from probebench.errors import BadFileError, ProbebenchError, UnavailableError, UsageError
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
 from probebench.tasks.exact.rules import MODEL_RULE, RULES, check_rule
@@ -110,18 +110,18 @@ def validate(
 ) -> Iterator[Check]:
     """Check what a task file says: rule, judge, licence, citation, source, every template on every
     row, groups."""
-    yield _guard("exact-answer rule", lambda: check_rule(task.exact_answer, task.path))
+    yield (rule := _guard("exact-answer rule", lambda: check_rule(task.exact_answer, task.path)))
     yield Check(
         "licence", bool(task.licence.strip()), task.licence.strip() or "key 'licence' is empty"
     )
-    cited = task.citation.strip().startswith("@")
+    cited = task.citation.strip().startswith("@") and _closed(task.citation)
     yield Check(
         "citation",
         cited,
         "BibTeX" if cited else f"key 'citation' must be BibTeX; got {task.citation.strip()[:40]!r}",
     )
     if task.kind not in ("statements", "spans"):
-        yield from _judged(task)
+        yield from _judged(task, spans=rule.ok)
     try:
         found = load_dataset(task, data, offline=offline)
     except ProbebenchError as error:
@@ -133,6 +133,11 @@ def validate(
         f"{found.origin}: {len(found.examples):,} examples, {found.n_dropped} dropped",
     )
     yield _guard("templates", lambda: _render_all(task, found))
+    if task.split == "official":
+        n = sum(e.split is not None for e in found.examples)
+        told = f"official, of {n:,} of {len(found.examples):,} examples"
+        others = "" if n else ": all are split by a hash of their group"
+        yield Check("split", n > 0 or data is not None, told + others)
     groups = {e.group for e in found.examples}
     yield Check(
         "groups", len(groups) >= 5, f"{len(groups):,} groups in {len(found.examples):,} examples"
@@ -162,7 +167,18 @@ def validate(
         )
 
 
-def _judged(task: Task) -> Iterator[Check]:
+def _closed(bibtex: str) -> bool:
+    """Is every brace closed that was opened, and none before it?"""
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", bibtex):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _judged(task: Task, *, spans: bool) -> Iterator[Check]:
+    """What the judge says of the task's own examples, and the exact answer in one of them."""
     judge, pairs = get_judge(task.judge), task.judge_examples
     yield Check(
         "judge examples",
@@ -177,7 +193,7 @@ def _judged(task: Task) -> Iterator[Check]:
             if judge(example, answer).correct is not wanted:
                 word = "reject" if wanted else "accept"
                 yield Check("judge examples", False, f"{word}s {answer!r} for {reference!r}")
-    if task.exact_answer.rule != MODEL_RULE and task.exact_answer.rule in RULES and pairs.accept:
+    if spans and task.exact_answer.rule != MODEL_RULE and pairs.accept:
         reference, answer = pairs.accept[0]
         example = Example(
             "1", "", (reference,), "g", wrong=tuple(o for o in task.options if o != reference)
@@ -191,9 +207,16 @@ def _judged(task: Task) -> Iterator[Check]:
 
 
 def _render_all(task: Task, data: Dataset) -> None:
-    for example in data.examples:
-        for chat in (True, False):
-            fill_prompt(task, example, chat=chat)
+    for chat in (True, False):
+        first: dict[str, Example] = {}
+        for e in data.examples:
+            prompt = fill_prompt(task, e, chat=chat)
+            if (other := first.setdefault(prompt, e)).question != e.question:
+                raise UsageError(
+                    f"the questions of {other.id} and {e.id} have the same prompt, "
+                    f"{prompt[:60]!r}: it names no column that tells them apart, such as "
+                    "{question}"
+                )
 
 
 def _guard(name: str, run: object) -> Check:

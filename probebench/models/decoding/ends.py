@@ -26,7 +26,7 @@ class Ends:
     @cached_property
     def tail(self) -> int:
         """Tokens at the end of an answer that can hold a stop text: a token is at least a byte."""
-        return max(map(len, self.texts), default=0) + 2
+        return max((len(text.encode()) for text in self.texts), default=0) + 2
 
     def spelt(self, answers: Sequence[Sequence[int]]) -> list[bool]:
         """Does a stop text stand among the last tokens of each answer?"""

@@ -176,12 +176,14 @@ class Neutral(Part):
     run: str
     key: str
     task: str
-    n: Count
+    reason: str | None = None
+    """Why it sets no threshold; null where it does."""
+    n: Count = 0
     """That run's correct answers used."""
-    n_seen: Count
+    n_seen: Count = 0
     """Answers left out, since this run asks their questions too."""
-    recall_at_fpr_01: MetricFacts
-    recall_at_fpr_05: MetricFacts
+    recall_at_fpr_01: MetricFacts | None = None
+    recall_at_fpr_05: MetricFacts | None = None
 
 
 class PublishedRow(Part):

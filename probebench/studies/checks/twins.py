@@ -47,7 +47,10 @@ def nearest(texts: Sequence[str], others: Sequence[str]) -> Nearest:
     if not len(texts) or not len(others):
         return Nearest(cosine, at)
     vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), dtype=np.float32)
-    vectors.fit(others)
+    try:
+        vectors.fit(others)
+    except ValueError:  # texts without a character
+        return Nearest(cosine, at)
     vectors.idf_ = vectors.idf_ - 1  # without the one that keeps shared n-grams in
     known, asked = vectors.transform(others).T.tocsr(), vectors.transform(texts)
     for start in range(0, len(texts), CHUNK):

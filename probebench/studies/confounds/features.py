@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from probebench.probes.labels import Labels, split_index
 from probebench.studies.confounds.regress import expanded
-from probebench.tasks.judging.options import earliest_option
-from probebench.types import Floats, LabelledAnswer
+from probebench.tasks.judging.options import earliest_option, option_places
+from probebench.types import Example, Floats, LabelledAnswer
 
 SOURCES = (
     "source",
@@ -118,13 +118,20 @@ def _chosen(answers: Sequence[LabelledAnswer], train: NDArray[np.int64]) -> dict
     values = ["(none)" if c is None else c for c in chosen]
     if columns := _values("chosen = ", values, train):
         return columns
-    first = np.full(len(answers), np.nan)
-    for i, (a, c) in enumerate(zip(answers, chosen, strict=True)):
-        text = a.example.question.casefold()
-        places = [text.find(o.casefold()) for o in (*a.example.references, *a.example.wrong)]
-        if c is not None and text.find(c) >= 0:
-            first[i] = float(text.find(c) == min(p for p in places if p >= 0))
-    return {"chosen stands first": first}
+    first = [
+        np.nan if c is None else _stands_first(a.example, c)
+        for a, c in zip(answers, chosen, strict=True)
+    ]
+    return {"chosen stands first": np.array(first)}
+
+
+def _stands_first(example: Example, said: str) -> float:
+    """Is the option that is said the first one that the question names, in whichever spelling? NaN
+    where it does not name it."""
+    options = (*example.references, *example.wrong)
+    chosen = next((option for _, _, option in option_places(options, said)), None)
+    named = [option for _, _, option in option_places(options, example.question)]
+    return float(chosen == named[0]) if chosen in named else np.nan
 
 
 def _values(prefix: str, values: Sequence[str], train: NDArray[np.int64]) -> dict[str, Floats]:

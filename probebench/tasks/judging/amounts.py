@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 
 from probebench.tasks.judging.reading.numerals import SCALES, TENS, UNITS, spelled_out
@@ -38,7 +39,9 @@ VULGAR = {
     "⅞": "7/8",
 }
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
-RAISED = r"(?:(?:\*\*|\s?\^)\{?([-−]?\d{1,3})\}?|([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))"
+RAISED = (
+    r"(?:(?:\*\*|\s?\^)\{?([-−]?\d{1,3})(?!\d)\}?|([⁻⁰¹²³⁴⁵⁶⁷⁸⁹][⁰¹²³⁴⁵⁶⁷⁸⁹]{0,2})(?![⁰¹²³⁴⁵⁶⁷⁸⁹]))"
+)
 PERCENT = re.compile(r"\s?(?:\\?%|percent\b|per cent\b)", re.IGNORECASE)
 AMOUNT = re.compile(
     r"(?<![\d.^])(?<!\^\{)(?<![^\W\d_])(?:"
@@ -57,6 +60,7 @@ GLUED = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?")
 CURRENCY_BEFORE = re.compile(
     r"(?:[$€£¥₹]|\\\$|\b(?:US|A|C|NZ|HK|S)\$|\b(?:USD|EUR|GBP|Rs\.?|INR))\s?$", re.IGNORECASE
 )
+MINUS_BEFORE = re.compile(r"(?:[-−–]|\b(?:minus|negative))(\s?)$", re.IGNORECASE)
 SHORT_SCALES = {"k": 10**3, "m": 10**6}
 AND_A_HALF = re.compile(r"\s+and\s+a\s+half\b", re.IGNORECASE)
 NUMBER_WORDS = {*UNITS, *TENS, *SCALES}
@@ -194,11 +198,11 @@ def _amount(text: str, match: re.Match[str]) -> Amount:
             *filter(None, [(match["half"] or "").lower()]),
         )
     elif match["top"]:
-        value = int(match["fracwhole"] or 0) + _ratio(match["top"], match["bottom"])
+        value = _decimal(match["fracwhole"] or "0") + _ratio(match["top"], match["bottom"])
     elif match["mixed"]:
-        value = int(match["mixed"]) + _ratio(match["mixtop"], match["mixbottom"])
+        value = _decimal(match["mixed"]) + _ratio(match["mixtop"], match["mixbottom"])
     elif match["vulgar"]:
-        value = int(match["whole"] or 0) + Fraction(VULGAR[match["vulgar"]])
+        value = _decimal(match["whole"] or "0") + Fraction(VULGAR[match["vulgar"]])
     elif match["numerator"]:
         value = _ratio(match["numerator"], match["denominator"])
     else:
@@ -237,7 +241,8 @@ def _decimal(digits: str) -> Fraction:
         plain = plain.replace(".", "").replace(",", ".")
     elif plain.count(".") > 1:
         plain = plain.replace(".", "")
-    return Fraction(plain.replace(",", "") or "0")
+    # by way of a decimal, since Python reads no text of more than 4,300 digits as an integer
+    return Fraction(Decimal(plain.replace(",", "") or "0"))
 
 
 def _sign(text: str, start: int) -> tuple[int, bool]:
@@ -245,9 +250,7 @@ def _sign(text: str, start: int) -> tuple[int, bool]:
     numbers is a subtraction."""
     currency = CURRENCY_BEFORE.search(text, max(0, start - 8), start)
     at = currency.start() if currency else start
-    minus = (
-        re.search(r"(?:[-−–]|\b(?:minus|negative))(\s?)$", text[:at], re.IGNORECASE) if at else None
-    )
+    minus = MINUS_BEFORE.search(text, max(0, at - 10), at)
     inner = False
     if minus is None and currency and text[start - 1 : start] in "-−":
         inner = True

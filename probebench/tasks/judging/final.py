@@ -51,7 +51,7 @@ COUNTS = re.compile(
 )
 """One sentence that counts things, where "of 12" only says of how many."""
 CENTS = re.compile(
-    r"(?P<whole>\d[\d,]*) (?:dollars?|euros?|pounds?)(?:,? and|,)?"
+    r"(?P<whole>\d[\d,]{0,99}) (?:dollars?|euros?|pounds?)(?:,? and|,)?"
     r" (?P<cents>\d{1,2}) (?:cents?|pence)\b",
     re.IGNORECASE,
 )
@@ -111,13 +111,6 @@ def final_number(answer: str) -> Span | None:
     """Where the answer's number stands."""
     found = final_amount(answer)
     return found.span if found else None
-
-
-def number(text: str) -> float | None:
-    """A number as written by people: separators of thousands, currency and percent signs left
-    out."""
-    found = read_amount(text)
-    return None if found is None or found.clock else float(found.value)
 
 
 def _after_mark(text: str) -> int | None:

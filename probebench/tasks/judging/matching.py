@@ -231,7 +231,7 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
     number or a word like "West" or "New" is another thing.
     """
     kept = [w for w in said if w not in question and w not in SAYING]
-    if not kept or len(kept) >= len(alias):
+    if not kept or len(kept) >= len(alias) or len(set(alias)) == 1:  # Duran is not Duran Duran
         return False
     rest = iter(alias)
     if not all(word in rest for word in kept):

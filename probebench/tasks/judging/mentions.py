@@ -284,7 +284,7 @@ class Aliases:
     def offered(self) -> list[str]:
         """First words of the task's other options that stand in the question."""
         options = [words(option) for option in self.example.wrong]
-        return [option[0] for option in options if any(side_by_side(self.asked, option))]
+        return [o[0] for o in options if o and any(side_by_side(self.asked, o))]
 
     @cached_property
     def all_asked(self) -> bool:

@@ -147,6 +147,10 @@ SENTENCE_END = re.compile(
 )
 
 
+REACH = 1000
+"""Characters before a mention in which its sentence is looked for."""
+
+
 def refuses(text: str) -> bool:
     """Does the text say that it does not know or will not answer?"""
     return bool(REFUSAL.search(text))
@@ -171,7 +175,8 @@ def only_refuses(sentence: str) -> bool:
 def in_refusal(text: str, start: int) -> bool:
     """Does a mention at this place stand in a sentence that refuses, with no "but" or "I think"
     between?"""
-    begin = max((m.end() for m in SENTENCE_END.finditer(text, 0, start)), default=0)
+    near = max(0, start - REACH)
+    begin = max((m.end() for m in SENTENCE_END.finditer(text, near, start)), default=near)
     refused = list(REFUSAL.finditer(text, begin, start))
     return bool(refused) and not TURN.search(text, refused[-1].end(), start)
 

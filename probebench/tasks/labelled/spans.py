@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from probebench.errors import BadFileError
 from probebench.tasks.chats import Turn
 from probebench.tasks.labelled.fields import SpanFields, TurnFields
-from probebench.tasks.labelled.turns import LABELS, records
+from probebench.tasks.labelled.turns import LABELS, is_chat, records
 from probebench.tasks.local.rows import FileRow, lookup, text_of, written
 from probebench.types import LabelledSpan, MarkedAnswer
 
@@ -51,8 +51,10 @@ def marked_of(at: SpanFields, fields: Mapping[str, Any], where: str) -> Marked:
     Raises:
         BadFileError: no answer, or a span that cannot be one.
     """
-    value = written(lookup(fields, at.answer))
-    turns = tuple(records(TurnFields(at.answer), value, where)) if isinstance(value, list) else ()
+    value, chat = lookup(fields, at.answer), TurnFields(at.answer)
+    if is_chat(chat, as_list := written(value)):  # else an answer in brackets, kept to the letter
+        value = as_list
+    turns = tuple(records(chat, value, where)) if isinstance(value, list) else ()
     text = turns[-1][1] if turns else value
     if not isinstance(text, str) or not text.strip() or (turns and turns[-1][0] != "assistant"):
         raise BadFileError(

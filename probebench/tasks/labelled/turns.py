@@ -58,7 +58,8 @@ def turns_of(at: TurnFields, fields: Mapping[str, Any], where: str) -> tuple[Tur
     value = lookup(fields, at.column)
     turns = _cut(at, value, where) if at.pattern else records(at, written(value), where)
     if at.answer is not None:
-        said = " ".join(strings(lookup(fields, at.answer)))
+        answer = lookup(fields, at.answer)
+        said = answer if isinstance(answer, str) else " ".join(strings(answer))
         if turns[-1][0] == "assistant":  # the beginning of the answer, put into the model's mouth
             said = f"{turns.pop()[1]} {said}"
         turns.append(("assistant", said))
@@ -79,6 +80,15 @@ def _cut(at: TurnFields, value: Any, where: str) -> list[Turn]:
         )
     found = match.groupdict()
     return [(role, found[role]) for role in ROLES if found.get(role)]
+
+
+def is_chat(at: TurnFields, value: Any) -> bool:
+    """Is it a list of turns, each a record of role and content?"""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(t, Mapping) and at.role in t and at.content in t for t in value)
+    )
 
 
 def records(at: TurnFields, value: Any, where: str) -> list[Turn]:

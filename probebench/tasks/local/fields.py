@@ -96,7 +96,7 @@ def ids_of(value: Any, name: str, where: str, marks: Marks) -> Ids:
     """A list of token ids, or its JSON."""
     try:
         items = json.loads(value) if isinstance(value, str) else list(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         items = None
     items = [items] if isinstance(items, int) else items
     items = items and [int(i) if isinstance(i, float) and i.is_integer() else i for i in items]

@@ -95,15 +95,16 @@ def lookup(row: Mapping[str, Any], path: str) -> Any:
 
 def written(text: Any) -> Any:
     """A list or record that a csv file holds as text: JSON, or as Python and numpy print one; else
-    what was given."""
-    if not isinstance(text, str):
+    what was given, to the letter."""
+    if not isinstance(text, str) or not text.lstrip().startswith(("[", "{", "array(")):
         return text
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return json.loads(text)
     quoted = re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", text)  # numpy leaves out the commas
     plain = re.sub(r"array\((\[.*?\])(?:,\s*dtype=\w+)?\)", r"\1", quoted, flags=re.DOTALL)
     for written in (plain, re.sub(r"(?<=[\[,\s])nan(?=\s*[\],])", "None", plain)):
-        with suppress(ValueError, SyntaxError):
+        # memory: how Python's parser says that brackets are nested too deeply
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
             return ast.literal_eval(written)
     return text
 

@@ -50,12 +50,13 @@ ROMANS = {roman: number for roman, number in BOWLS.items() if roman != "XL" and 
 ORDINAL = "°"
 """Marks the ordinals that stand in any text: "first" and "1st" are `1°`, which alone is not the
 number 1."""
-NUMERAL = re.compile(r"-?\d+(?:\.\d+)?")
+NUMERAL = re.compile(r"-?\d{1,99}(?:\.\d{1,99})?")
+"""A run of more digits is a model that goes round in circles: it stays a word."""
 
 
 def is_number(word: str) -> bool:
     """Does the word, as `spelled_out` leaves it, stand for a number?"""
-    return bool(word) and word[-1].isdigit() and word.lstrip("-").replace(".", "", 1).isdigit()
+    return NUMERAL.fullmatch(word) is not None
 
 
 def plain(value: float) -> str:
@@ -95,7 +96,7 @@ def _number(found: Sequence[str], i: int) -> tuple[float | None, int, bool]:
     if word[0].isdigit() or (word[0] == "-" and len(word) > 1):
         if not NUMERAL.fullmatch(word) or (word[0] == "0" and word.isdigit()):
             return None, 1, False
-        value = float(word)
+        value = float(word) if "." in word else int(word)
         scale = SCALES.get(found[i + 1], 0) if i + 1 < len(found) else 0
         return (value * scale, 2, False) if scale else (value, 1, False)
     if word not in UNITS and word not in TENS and word not in ORDINALS and word not in SCALES:
@@ -130,6 +131,8 @@ def _words(found: Sequence[str], start: int) -> tuple[float | None, int, bool]:
             )
         elif word in SCALES:
             if SCALES[word] == 100:
+                if last == "scale":
+                    break
                 group = (group or 1) * 100
             else:
                 total, group = total + (group or 1) * SCALES[word], 0

@@ -56,6 +56,22 @@ SHORT = {
     for n, word in enumerate("twen thir for fif six seven eigh nine".split(), start=2)
 }
 """Titles, decades and the like that are as often written short."""
+SINGULARS = (
+    {f"{one}es": one for one in "bus virus octopus walrus circus cactus platypus".split()}
+    | {f"{one[:-1]}ves": one for one in "wolf leaf loaf calf half shelf thief elf".split()}
+    | {"knives": "knife", "wives": "wife", "men": "man", "women": "woman", "children": "child"}
+    | {"geese": "goose", "mice": "mouse", "teeth": "tooth", "feet": "foot", "oxen": "ox"}
+)
+"""Of plurals that are more than an s."""
+ES = re.compile(r"\w(?:ch|sh|ss|x|o)es$")
+ENDS_IN_E = {
+    f"{one}s"
+    for one in (
+        "ache headache cache niche avalanche mustache moustache psyche quiche apache porsche axe "
+        "shoe toe hoe foe woe canoe oboe floe doe deluxe"
+    ).split()
+}
+"""Plurals in -ches and the like of words that end in e."""
 AMERICAN = {
     "our": "or",
     "ours": "ors",
@@ -165,6 +181,10 @@ def stem(word: str) -> str:
         return word
     if len(word) > 4:
         word = BRITISH.sub(lambda m: AMERICAN[m.group()], word)
+    if word in SINGULARS:
+        return SINGULARS[word]
+    if ES.search(word) and word not in ENDS_IN_E:
+        return word[:-2]
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):

@@ -199,7 +199,7 @@ def read(text: str, *, stems: bool = True) -> Wording:
     mixed = not text.isupper()
     full: list[Word] = []
     kept: list[int] = []
-    articles: list[int] = []
+    articles = set[int]()
     for match in pattern.finditer(text):
         raw = match.group(1) or match.group()
         start = match.start()
@@ -209,7 +209,7 @@ def read(text: str, *, stems: bool = True) -> Wording:
         number = len(full)
         full.append(Word(form, start, start + len(raw)))
         if form in ARTICLES and not _is_letter(text, start, start + len(raw)):
-            articles.append(number)
+            articles.add(number)
         elif form not in LITTLE or (mixed and len(raw) > 1 and raw.isupper()):
             kept.append(number)
     if not kept:
