@@ -24,10 +24,13 @@ from probebench.metrics.delong import delong_interval
 from probebench.metrics.intervals import auroc_interval
 from probebench.metrics.paired import paired
 from probebench.metrics.permutation import fdr
+from probebench.metrics.power import POWER
+from probebench.probes.kinds import C_GRID
 from probebench.record.schema import PROTOCOL_VERSION, SCHEMA_VERSION
 from probebench.scoring.added import added
 from probebench.scoring.comparison import detector_facts, evaluate_detectors
-from probebench.states.positions import PUBLISHED
+from probebench.states.positions import POSITIONS, PUBLISHED
+from probebench.studies.readable import PAPER
 from probebench.types import Detector
 
 REQUIRED = [n for n, row in detectors_suite.known().items() if "answers" in row.required]
@@ -140,6 +143,14 @@ def _make_run(
         "groups": len(set(data.group.values())),
     }
     blocks = rows[rows.layer != "emb"]
+    chosen = {
+        "rule": "highest validation AUROC among the blocks of resid",
+        "site": "resid",
+        "layer": BEST[0],
+        "position": BEST[1],
+        "C": 1.0,
+        **facts,
+    }
     record = {
         "schema_version": SCHEMA_VERSION,
         "protocol_version": PROTOCOL_VERSION,
@@ -167,7 +178,9 @@ def _make_run(
             "n_dropped": 0,
             "n_too_long": 0,
         },
-        "probe": {"name": "logistic"},
+        "probe": {"name": "logistic", "grid": list(C_GRID), "solver": "batched"},
+        "exact_answer": {"rule": own.exact_answer.rule, "extractor": None, "holds_answer": None},
+        "generation": {"how": "plain", "max_new_tokens": own.generation.max_new_tokens},
         "settings": {
             "task": task,
             "seed": 0,
@@ -185,7 +198,20 @@ def _make_run(
         "counts": counts,
         "layers": list(LAYERS),
         "positions": list(PUBLISHED),
-        "selection": {"site": "resid", "layer": BEST[0], "position": BEST[1], **facts},
+        "sites": {
+            "resid": {
+                "layers": list(LAYERS),
+                "widths": [WHOLE["model"]["width"]],
+                "absent": {},
+                "best": {k: v for k, v in chosen.items() if k not in ("rule", "n_test_correct")},
+                "C": {"1": len(rows)},
+            }
+        },
+        "positions_present": {
+            name: {"n": n_all, "in_prompt": 0, "readable": POSITIONS[name].when}
+            for name in PUBLISHED
+        },
+        "selection": chosen,
         "detectors": [detector_facts(s) for s in found.scores],
         "added": added(detectors, found.scores, y, splits, groups, 0),
         "comparison": {
@@ -198,7 +224,8 @@ def _make_run(
             "shuffled_labels": shuffled_facts([auroc(y[test], d[test]) for d in shuffled]),
             "permutation": {
                 "shuffles": 100,
-                "max_statistic_p": 0.01,
+                "max_statistic_p": 1 / 101,
+                "site": "resid",
                 "cells": len(blocks),
                 "cells_p_below_05": int((blocks.p < 0.05).sum()),
                 "cells_q_below_05": int((blocks.q < 0.05).sum()),
@@ -206,9 +233,9 @@ def _make_run(
         },
         "readable": {
             "before": _beside(
-                LAYERS[1], "last_q", "text_question", None, decisions, y, test, groups
+                rows, LAYERS[1], "last_q", "text_question", None, decisions, y, splits, groups
             ),
-            "after": _beside(*BEST, "text", "probe", decisions, y, test, groups),
+            "after": _beside(rows, *BEST, "text", "probe", decisions, y, splits, groups),
         },
         "by_position": [_best(rows, position) for position in PUBLISHED],
         "warnings": ["An invented run."],
@@ -240,6 +267,7 @@ def _make_run(
 
 def _studies(facts, counts):
     """What every run measures beside its table, of this one's probe and examples."""
+    whole, right = counts["all"]["n"], counts["all"]["correct"]
     n, correct, probe = facts["n_test"], counts["test"]["correct"], facts["test_auroc"]
     classes = {"all": n, "correct": correct, "wrong": n - correct}
     found = {name: {"n": of, "of": of, "rate": 1.0} for name, of in classes.items()}
@@ -254,6 +282,18 @@ def _studies(facts, counts):
         "probe_minus_this_95": [probe - 0.65, probe - 0.45],
     }
     return {
+        "said": {
+            "commonest": {
+                "correct": {"answer": "1950", "n": 1, "of": right, "share": 1 / right},
+                "wrong": {
+                    "answer": "1951",
+                    "n": 2,
+                    "of": whole - right,
+                    "share": 2 / (whole - right),
+                },
+            },
+            "within": {"auroc": 0.6, "auroc_95": [0.5, 0.7], "n": 30, "pairs": 20, "answers": 5},
+        },
         "labels": {"judged": counts["all"]["n"], "given": 0},
         "near_twins": {
             "bar": 0.8,
@@ -269,41 +309,61 @@ def _studies(facts, counts):
             "left_out": {},
             "linear": {**beside, "C": 0.1},
             "residual": {**beside, "fitted_on": "train", "r2": 0.1},
+            "within": [
+                {
+                    "by": "answer_tokens",
+                    "n": n,
+                    "n_strata": 2,
+                    "n_pairs": 100,
+                    "share_of_pairs": 100 / (correct * (n - correct)),
+                    "probe_auroc": probe,
+                    "auroc": 0.6,
+                    "auroc_95": [0.5, 0.7],
+                }
+            ],
             "text_embedding": {"auroc": None, "reason": "no encoder was given"},
             "answer_in_prompt": None,
         },
     }
 
 
-def _beside(layer, position, name, probe, decisions, y, test, groups):
-    """What `readable` says of a cell and a baseline; of another cell than the selected one it may
-    say anything."""
-    own = decisions[probe or name][test]
+def _beside(rows, layer, position, name, probe, decisions, y, splits, groups):
+    """What `readable` says of a cell and a baseline; of another cell than the selected one what the
+    map says, and no test of its difference."""
+    test, held = (np.array(splits) == split for split in ("test", "validation"))
     found = paired(
         y[test],
         y[test],
-        own,
+        decisions[probe or name][test],
         decisions[name][test],
         [g for g, t in zip(groups, test, strict=True) if t],
         0,
     )
     first, second = ([i.low, i.high] for i in found.intervals)
+    cell = {"auroc": found.values[0], "auroc_95": first}
+    beside = {
+        "difference": found.difference,
+        "difference_95": [found.interval.low, found.interval.high],
+    }
+    if probe is None:
+        own = rows[(rows.layer == layer) & (rows.position == position)].iloc[0]
+        apart = own.test_auroc - found.values[1]
+        cell = {"auroc": own.test_auroc, "auroc_95": [own.low, own.high]}
+        beside = {"difference": apart, "difference_95": [apart - 0.2, apart + 0.2]}
+    else:
+        beside |= {"difference_se": found.se, "difference_p": found.p}
+        beside |= {"detectable_difference": POWER * found.se, "n_correct": found.correct[0]}
     return {
-        "cell": {
-            "site": "resid",
-            "layer": layer,
-            "position": position,
-            "auroc": found.values[0],
-            "auroc_95": first,
-        },
+        "cell": {"site": "resid", "layer": layer, "position": position, "C": 1.0, **cell},
         "best_baseline": {
             "name": name,
             "label": words_of(name),
+            "validation_auroc": auroc(y[held], decisions[name][held]),
+            "n_validation": int(held.sum()),
             "auroc": found.values[1],
             "auroc_95": second,
         },
-        "difference": found.difference,
-        "difference_95": [found.interval.low, found.interval.high],
+        **beside,
         "n": found.n,
     }
 
@@ -369,8 +429,12 @@ def _best(rows, position):
     best = own.loc[own.validation_auroc.idxmax()]
     return {
         "position": position,
+        "when": POSITIONS[position].when,
+        "paper": position in PAPER,
         "layer": best.layer,
+        "C": 1.0,
         "validation_auroc": best.validation_auroc,
         "test_auroc": best.test_auroc,
+        "test_auroc_95": [best.low, best.high],
         "n_test": int(best.n_test),
     }

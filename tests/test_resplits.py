@@ -17,6 +17,7 @@ import probebench
 from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.texts import figure, to_csv
 from probebench.leaderboard.check.recompute import check_resplits
+from probebench.leaderboard.check.rules.studies import check_parts
 from probebench.metrics.auroc import auroc
 from probebench.probes.labels import Labels
 from probebench.record.parts.resplits import SplitSpread
@@ -283,6 +284,46 @@ def test_a_submission_whose_spread_does_not_follow_from_its_splits_is_refused(ru
     assert "resplits.spread.sd" in str(found)
     record["resplits"] = None
     assert list(check_resplits(fine)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "field"),
+    [
+        (("selected", 0, "times"), 7, "resplits.selected[0].times"),
+        (("spread", "standard_error"), 0.5, "resplits.spread.standard_error"),
+        (("spread", "standard_error"), None, "resplits.spread.standard_error"),
+        (("cross_fitted", "n"), 3, "resplits.cross_fitted.n"),
+        (("cross_fitted", "n_correct"), 3, "resplits.cross_fitted.n_correct"),
+    ],
+)
+def test_what_is_said_of_splits_as_a_whole_follows_from_each(runs, path, value, field):
+    record = runs[1].record.plain()
+    *place, last = path
+    part = record["resplits"]
+    for step in place:
+        part = part[step]
+    part[last] = value
+    found = list(check_resplits(SimpleNamespace(record=record)))
+    assert [f.field for f in found] == [field]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fields"),
+    [
+        (("splits", 0, "n_correct"), 10**6, ["splits[0].n_correct"]),
+        (("cross_fitted", "n_groups"), 10**6, ["cross_fitted.n_groups"]),
+        (("splits", 0, "reason"), "one class only", ["splits[0].auroc", "splits[0].auroc_95"]),
+    ],
+)
+def test_what_is_said_of_one_split_does_not_contradict_itself(runs, path, value, fields):
+    record = runs[1].record.plain()
+    *place, last = path
+    part = record["resplits"]
+    for step in place:
+        part = part[step]
+    part[last] = value
+    found = [f.field for f in check_parts(SimpleNamespace(record=record))]
+    assert found == [f"resplits.{field}" for field in fields]
 
 
 # -- the rates that docs/protocol.md claims, at small sizes ----------------------------------------

@@ -19,7 +19,7 @@ from made import make_submission
 
 from probebench.leaderboard.check import recompute
 from probebench.leaderboard.check.comment import comment
-from probebench.leaderboard.check.rules.maps import check_mentions, check_readable
+from probebench.leaderboard.check.rules.mentions import check_mentions, check_readable
 from probebench.leaderboard.check.submission import check
 from probebench.leaderboard.check.validate import run_checks, validate
 from probebench.leaderboard.submission import columns
@@ -141,6 +141,22 @@ def nudge(values):
 
 METRIC = {"value": 1, "low": 1, "high": 1, "n": 9, "positive": "correct"}
 CELL = {"site": "resid", "layer": "0", "position": "-1"}
+BEFORE = ("readable", "before")
+ALONE = {
+    "examples": 8,
+    "tokens": 32,
+    "differ": 4,
+    "share": 0.5,
+    "first_token": 2,
+    "logprob_gap": 0.1,
+}
+FITS = (
+    ("selection",),
+    ("sites", "resid", "best"),
+    ("by_position", 5),
+    ("readable", "after", "cell"),
+)
+"""Where the record names the selected cell and its C."""
 RECORDS = {
     "schema": (put(1, "schema_version"), "schema_version"),
     "schema as text": (put("2", "schema_version"), "schema_version"),
@@ -322,6 +338,202 @@ RECORDS = {
         put([0.1, 0.2], "confounds", "residual", "auroc_95"),
         "confounds.residual.auroc_95",
     ),
+    "a p that no number of shuffles gives": (
+        put(0.0001, "controls", "permutation", "max_statistic_p"),
+        "controls.permutation.max_statistic_p",
+    ),
+    "a p of nothing": (
+        put(0.0, "controls", "permutation", "max_statistic_p"),
+        "controls.permutation.max_statistic_p",
+    ),
+    "no p where cells have one": (
+        put(None, "controls", "permutation", "max_statistic_p"),
+        "controls.permutation.max_statistic_p",
+    ),
+    "shuffles of another site": (
+        put("mlp_out", "controls", "permutation", "site"),
+        "controls.permutation.site",
+    ),
+    "another rule of selection": (put("the best on test", "selection", "rule"), "selection.rule"),
+    "a C of no grid": (lambda r: [put(0.5, *at, "C")(r) for at in FITS], "selection.C"),
+    "another C of the same cell": (put(10.0, "selection", "C"), ".C"),
+    "another C in the table of positions": (put(10.0, "by_position", 5, "C"), "by_position[5].C"),
+    "a C of no grid there": (put(0.5, "by_position", 0, "C"), "by_position[0].C"),
+    "another C of the cell that is readable": (
+        put(10.0, "readable", "after", "cell", "C"),
+        "readable.after.cell.C",
+    ),
+    "the interval of a position": (
+        put([0.1, 0.9], "by_position", 5, "test_auroc_95"),
+        "by_position[5].test_auroc_95",
+    ),
+    "a position of no paper": (put(True, "by_position", 1, "paper"), "by_position[1].paper"),
+    "a position of the paper": (put(False, "by_position", 0, "paper"), "by_position[0].paper"),
+    "when a position can be read": (put("after", "by_position", 0, "when"), "by_position[0].when"),
+    "AUROC of another cell": (
+        lambda r: put(r["readable"]["before"]["cell"]["auroc"] + 0.01, *BEFORE, "cell", "auroc")(r),
+        "readable.before.cell.auroc",
+    ),
+    "a difference of other numbers": (
+        lambda r: put(r["readable"]["before"]["difference"] + 0.01, *BEFORE, "difference")(r),
+        "readable.before.difference",
+    ),
+    "validation AUROC of the best baseline": (
+        put(0.9, "readable", "after", "best_baseline", "validation_auroc"),
+        "readable.after.best_baseline.validation_auroc",
+    ),
+    "the same of a cell without decisions": (
+        put(0.9, "readable", "before", "best_baseline", "validation_auroc"),
+        "readable.before.best_baseline.validation_auroc",
+    ),
+    "validation examples of the best baseline": (
+        put(10**6, "readable", "after", "best_baseline", "n_validation"),
+        "readable.after.best_baseline.n_validation",
+    ),
+    "p of a difference": (
+        put(0.2, "readable", "after", "difference_p"),
+        "readable.after.difference_p",
+    ),
+    "p below .05 around 0": (
+        lambda r: r["readable"]["before"].update(difference_p=0.01, difference_95=[-0.5, 0.5]),
+        "readable.before.difference_p",
+    ),
+    "p above .05 away from 0": (
+        lambda r: r["readable"]["before"].update(
+            difference_p=0.06, difference_95=[r["readable"]["before"]["difference"] - 1e-3, -1e-3]
+        ),
+        "readable.before.difference_p",
+    ),
+    "standard error of a difference": (
+        lambda r: r["readable"]["after"].update(
+            difference_se=1e-3, detectable_difference=2.8015852e-3
+        ),
+        "readable.after.difference_se",
+    ),
+    "what difference could be found": (
+        put(1e-3, "readable", "after", "detectable_difference"),
+        "readable.after.detectable_difference",
+    ),
+    "correct answers of a comparison": (
+        put(3, "readable", "after", "n_correct"),
+        "readable.after.n_correct",
+    ),
+    **{
+        f"{name} of a site's best cell": (
+            put(value, "sites", "resid", "best", name),
+            f"sites.resid.best.{name}",
+        )
+        for name, value in (
+            ("test_auroc_95", [0.1, 0.9]),
+            ("p", 0.5),
+            ("q", 0.5),
+            ("selectivity", 0.4),
+            ("C", 10.0),
+            ("layer", "0"),
+        )
+    },
+    "a value of C that no cell can have": (put({"0.5": 60}, "sites", "resid", "C"), "resid.C"),
+    "fewer fits than cells": (put({"1": 7}, "sites", "resid", "C"), "sites.resid.C"),
+    "more answers at a position than there are": (
+        put(10**5, "positions_present", "last_q", "n"),
+        "positions_present.last_q.n",
+    ),
+    "fewer than its cells are of": (
+        put(9, "positions_present", "last_q", "n"),
+        "positions_present.last_q.n",
+    ),
+    "more in the prompt than at all": (
+        put(10**5, "positions_present", "-1", "in_prompt"),
+        "positions_present.-1.in_prompt",
+    ),
+    "a position that is readable before": (
+        put("before", "positions_present", "-1", "readable"),
+        "positions_present.-1.readable",
+    ),
+    "more that thought than there are": (
+        put(10**6, "counts", "test", "thinking"),
+        "counts.test.thinking",
+    ),
+    "more refusals than answers": (
+        lambda r: [put(5000, "counts", split, "refused")(r) for split in ("all", "train")],
+        "counts.train.refused",
+    ),
+    "thinking over splits": (put(9, "counts", "all", "thinking"), "counts.all.thinking"),
+    "exact answers of other examples": (
+        put({"n": 9, "of": 9, "rate": 1.0}, "counts", "test", "exact_found", "wrong"),
+        "counts.test.exact_found.wrong.of",
+    ),
+    "exact answers of both classes": (
+        put({"n": 1, "of": 540, "rate": 1 / 540}, "counts", "test", "exact_found", "all"),
+        "counts.test.exact_found.all.n",
+    ),
+    "the share of an answer": (
+        put(0.9, "said", "commonest", "wrong", "share"),
+        "said.commonest.wrong.share",
+    ),
+    "answers of another class": (
+        put({"answer": "x", "n": 1, "of": 2, "share": 0.5}, "said", "commonest", "correct"),
+        "said.commonest.correct.of",
+    ),
+    "more than all": (
+        put({"answer": "x", "n": 4, "of": 2, "share": 1.0}, "said", "commonest", "correct"),
+        "said.commonest.correct.n",
+    ),
+    "near twins by split": (put({"train": 3}, "near_twins", "by_split"), "near_twins.n"),
+    "more near twins in a split": (
+        put({"train": 60, "validation": 0}, "near_twins", "by_split"),
+        "near_twins.n",
+    ),
+    "twins that are not near": (
+        put([{"id": "a", "near": "b", "split": "train", "cosine": 0.5}], "near_twins", "examples"),
+        "near_twins.examples[0].cosine",
+    ),
+    "the probe beside its strata": (
+        put(0.99, "confounds", "within", 0, "probe_auroc"),
+        "confounds.within[0].probe_auroc",
+    ),
+    "pairs of strata": (
+        put(0.9, "confounds", "within", 0, "share_of_pairs"),
+        "confounds.within[0].share_of_pairs",
+    ),
+    "correct answers beside confounds": (
+        put(3, "confounds", "linear", "n_correct"),
+        "confounds.linear.n_correct",
+    ),
+    "a number beside the reason why there is none": (
+        put(0.6, "confounds", "text_embedding", "auroc"),
+        "confounds.text_embedding.auroc",
+    ),
+    "n of what there is not": (
+        put(540, "confounds", "text_embedding", "n"),
+        "confounds.text_embedding.n",
+    ),
+    "no reason why it is absent": (
+        put(None, "confounds", "text_embedding", "reason"),
+        "confounds.text_embedding.reason",
+    ),
+    "an interval of no number": (
+        put(None, "confounds", "within", 0, "auroc"),
+        "confounds.within[0].auroc_95",
+    ),
+    "where answers are cut off": (
+        put(7, "generation", "max_new_tokens"),
+        "generation.max_new_tokens",
+    ),
+    "a share of answers generated alone": (
+        put({**ALONE, "share": 0.1}, "generation", "alone"),
+        "generation.alone.share",
+    ),
+    "a token beyond those generated alone": (
+        put({**ALONE, "first_token": 40}, "generation", "alone"),
+        "generation.alone.first_token",
+    ),
+    "another rule of exact answers": (put("gold", "exact_answer", "rule"), "exact_answer.rule"),
+    "the probe that was asked for": (put("mlp", "settings", "probe"), "settings.probe"),
+    "the solver that was asked for": (put("sklearn", "settings", "solver"), "settings.solver"),
+    "the task that was asked for": (put("places", "settings", "task"), "settings.task"),
+    "a solver": (put("sklearn", "probe", "solver"), "probe.solver"),
+    "a grid": (put([0.1, 1.0], "probe", "grid"), "probe.grid"),
     "a key that no record has": (put(1, "extra"), "extra"),
     "endless text": (put("x" * 5000, "warnings", 0), "warnings"),
     "half a surrogate pair": (put("\ud800", "warnings", 0), "warnings"),
@@ -602,9 +814,12 @@ def test_map_and_record_that_agree_on_what_no_decision_says(folder):
     well."""
 
     def better(record):
-        record["selection"]["validation_auroc"] = record["by_position"][5]["validation_auroc"] = (
-            0.99
-        )
+        for part in (
+            record["selection"],
+            record["by_position"][5],
+            record["sites"]["resid"]["best"],
+        ):
+            part["validation_auroc"] = 0.99
 
     change(folder, better)
     change_cells(
@@ -621,6 +836,48 @@ def test_map_and_record_that_agree_on_what_no_decision_says(folder):
 def test_what_a_study_of_one_s_own_calls_an_interval_is_its_own(folder):
     change(folder, put({"x": {"a": 1, "a_95": [1], "n": 1, "of": 2, "rate": 3}}, "studies"))
     assert check(folder).ok
+
+
+def test_a_study_of_one_s_own_may_fit_a_cell_in_its_own_way(folder):
+    change(folder, put({"x": {**CELL, "C": 0.5, "p": 0.01, "selectivity": 0.2}}, "studies"))
+    assert check(folder).ok
+
+
+def test_what_older_records_lack_is_not_asked_for(folder):
+    for path in (
+        ("sites",),
+        ("positions_present",),
+        ("said",),
+        ("generation",),
+        ("exact_answer",),
+        ("probe", "grid"),
+        ("probe", "solver"),
+        ("selection", "rule"),
+        ("selection", "C"),
+        ("selection", "n_test_correct"),
+        ("controls", "permutation", "site"),
+        ("confounds", "within"),
+        ("by_position", 0, "paper"),
+        ("readable", "after", "difference_se"),
+        ("readable", "after", "difference_p"),
+        ("readable", "after", "best_baseline", "validation_auroc"),
+    ):
+        change(folder, drop(*path))
+    assert check(folder).failures == ()
+
+
+def test_a_map_of_cells_that_shuffled_labels_say_nothing_of_has_no_p(folder):
+    """Where groups leave nothing to shuffle no cell has a p, and so the best of them has none."""
+    change_cells(folder, lambda t: t.assign(p="", q=""))
+
+    def without(record):
+        record["selection"] |= {"p": None, "q": None}
+        record["sites"]["resid"]["best"] |= {"p": None, "q": None}
+        none = {"max_statistic_p": None, "cells_p_below_05": 0, "cells_q_below_05": 0}
+        record["controls"]["permutation"] |= none
+
+    change(folder, without)
+    assert check(folder).failures == ()
 
 
 def test_a_valid_submission(valid):
@@ -789,7 +1046,10 @@ def test_a_comparison_is_held_against_its_own_sample():
     s = Submission(Path(), record, (), decisions)
     assert [*check_readable(s), *check_mentions(s)] == []
     side["best_baseline"]["auroc"] += 0.01
-    assert [f.field for f in check_readable(s)] == ["readable.after.best_baseline.auroc"]
+    assert [f.field for f in check_readable(s)] == [
+        "readable.after.difference",
+        "readable.after.best_baseline.auroc",
+    ]
 
 
 def test_a_stack_that_is_fitted_again_may_swap_a_few_pairs(valid, tmp_path):

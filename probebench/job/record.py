@@ -24,7 +24,7 @@ from probebench.record.versions import versions
 from probebench.scoring.comparison import detector_facts, ends
 from probebench.scoring.matrix import tested
 from probebench.scoring.score import Result
-from probebench.scoring.select import cell_facts
+from probebench.scoring.select import RULE, cell_facts
 from probebench.states.positions import POSITIONS, locate, readable_when
 from probebench.states.reader import SiteLayout
 from probebench.studies.warnings import warnings
@@ -127,7 +127,7 @@ def selection_facts(
     first = best_cell(own, barred=True)
     other = None if first is None or first.cell == cell else first.cell
     return {
-        "rule": f"highest validation AUROC among the blocks of {cell.site}",
+        "rule": RULE.format(site=cell.site),
         **tested_facts(result, result.selected),
         "n_test_correct": sum(there["test"]),
         "n_validation": len(there["validation"]),

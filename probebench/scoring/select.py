@@ -9,6 +9,9 @@ from probebench.errors import LabelError
 from probebench.probes.choose import best_cell
 from probebench.types import EMB, CellFit
 
+RULE = "highest validation AUROC among the blocks of {site}"
+"""How the cell of a run is chosen, as its record says it."""
+
 
 def select(fits: Sequence[CellFit], *, embedding: bool = False) -> CellFit:
     """The cell with the best validation AUROC, inside the blocks or on the embedding row.

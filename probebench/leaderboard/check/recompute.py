@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from probebench.leaderboard.submission.read import DECISIONS, NEAR, Decisions, S
 from probebench.leaderboard.submission.strict import Finding
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
+from probebench.metrics.delong import Z95
 from probebench.metrics.intervals import auroc_intervals
 from probebench.scoring.abstention import abstention
 from probebench.scoring.added import added
@@ -28,6 +30,8 @@ REFITTED = 1e-5
 and pairs of nearly equal decisions change places."""
 P_SHARE = 0.05
 """By what share of itself a p may then differ: it moves by more than the difference it is of."""
+LONGER = 1.1
+"""How many times the standard error of a split may be what the arm of its interval allows."""
 NAMED = ("label", "kind", "when", "detail")
 """What a row of the table says of a detector and no decision tells."""
 
@@ -189,8 +193,37 @@ def check_resplits(s: Submission) -> Iterator[Finding]:
         "asked": len(splits),
         "own_cell": cells.count((own["layer"], own["position"])),
         "spread": spread_facts(over),
+        "selected": [
+            {"layer": layer, "position": position, "times": times}
+            for (layer, position), times in Counter(cells).most_common()
+        ],
     }
+    if (crossed := given["cross_fitted"]) is not None:
+        sums = {k: sum(fold[k] for fold in crossed["folds"]) for k in ("n", "n_correct")}
+        expected["cross_fitted"] = sums
     yield from differences("resplits", given, clean_json(expected))
+    yield from _check_error(given["spread"]["standard_error"], splits)
+
+
+def _check_error(given: float | None, splits: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """The standard error of one split against the intervals, from which it cannot be told: the
+    longer arm of each is at least a normal quantile times its own, but for the little by which the
+    spread of an AUROC falls from its value to the interval's end."""
+    path, known = "resplits.spread.standard_error", [s for s in splits if s["auroc"] is not None]
+    if not known:
+        if given is not None:
+            yield finding(path, given, "null: no split has an AUROC")
+        return
+    arms = [
+        max(s["auroc"] - s["auroc_95"][0], s["auroc_95"][1] - s["auroc"])
+        for s in known
+        if s["auroc_95"][0] is not None
+    ]
+    if len(arms) < len(known):
+        return
+    most = LONGER * float(np.sqrt(np.mean(np.square(arms)))) / Z95
+    if given is None or given > most or given < 0:
+        yield finding(path, given, f"from 0 to {most:.6f}, by the intervals of the splits")
 
 
 def repeat_auroc(d: Decisions, k: int) -> float:

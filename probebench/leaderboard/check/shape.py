@@ -7,7 +7,7 @@ leaderboard must keep.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import ValidationError
 
@@ -23,7 +23,7 @@ def finding(field: str, given: Any, expected: str) -> Finding:
     return Finding(RECORD, shown(field, 200).strip("'\""), shown(given), expected)
 
 
-def is_real(value: Any) -> bool:
+def is_real(value: Any) -> TypeGuard[float]:
     """A number; booleans are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -22,13 +22,14 @@ from probebench.leaderboard.check.rules.detectors import (
     check_names,
     check_signals,
 )
-from probebench.leaderboard.check.rules.maps import (
-    check_map,
+from probebench.leaderboard.check.rules.maps import check_map, check_permutation, check_selection
+from probebench.leaderboard.check.rules.mentions import (
+    check_fitted,
     check_mentions,
-    check_permutation,
     check_positions,
+    check_present,
     check_readable,
-    check_selection,
+    check_sites,
 )
 from probebench.leaderboard.check.rules.studies import check_parts, check_studies
 from probebench.leaderboard.check.shape import finding
@@ -49,13 +50,20 @@ from probebench.leaderboard.submission.read import (
 )
 from probebench.leaderboard.submission.strict import Finding, shown
 from probebench.leaderboard.submission.submit import overridden
+from probebench.probes.kinds import SOLVERS, get_probe
 from probebench.states.positions import PUBLISHED, STATEMENTS
 from probebench.types import SPLITS
 
 Rule = Callable[[Submission], Iterator[Finding]]
+PROBE = get_probe("logistic")
+"""The protocol's."""
 REPEATS, SHUFFLES = 20, 100
 """Shuffled-label fits of the selected cell, and of every cell of the map: as many as the protocol
 makes."""
+
+COUNTED = ("n", "correct", "groups", "refused", "not_stopped", "empty", "thinking")
+"""What is counted of each split, and adds up over them."""
+CLASSES = ("all", "correct", "wrong")
 
 
 def check_place(s: Submission) -> Iterator[Finding]:
@@ -104,6 +112,13 @@ def check_task(s: Submission) -> Iterator[Finding]:
         right = "embedded" if own.source.embedded else "files" if own.source.files else "hub"
         if (kind, source) != (right, own.source.name):
             yield finding("data.origin", s.record["data"]["origin"], f"{right}:{own.source.name}")
+        most = None if own.kind == "statements" else own.generation.max_new_tokens
+        given = (s.record.get("generation") or {}).get("max_new_tokens", most)
+        if given != most:
+            yield finding("generation.max_new_tokens", given, f"{most}, of version {own.version}")
+    found = (s.record.get("exact_answer") or {}).get("rule", task["exact_answer"])
+    if found != task["exact_answer"]:
+        yield finding("exact_answer.rule", found, f"{task['exact_answer']}, as in task")
 
 
 def check_protocol(s: Submission) -> Iterator[Finding]:
@@ -114,7 +129,7 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
         yield finding(f"settings.overrides.{name}", value, "no setting of the protocol overridden")
     for field, given, expected in (
         ("settings.seed", record["settings"]["seed"], 0),
-        ("probe.name", record["probe"]["name"], "logistic"),
+        ("probe.name", record["probe"]["name"], PROBE.name),
         ("model.remote_code", record["model"]["remote_code"], None),
         ("positions", record["positions"], list(positions)),
         (
@@ -129,12 +144,19 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
             yield finding(
                 field, given, "null" if expected is None else shown(expected, 400).strip("'\"")
             )
+    for part, due in (
+        ("probe", {"grid": list(PROBE.grid), "solver": SOLVERS[0]}),
+        ("settings", {"probe": PROBE.name, "solver": SOLVERS[0], "task": record["task"]["name"]}),
+    ):
+        for name, right in due.items():
+            if record[part].get(name) not in (None, right):
+                yield finding(f"{part}.{name}", record[part][name], f"{right}, the protocol's")
 
 
 def check_counts(s: Submission) -> Iterator[Finding]:
     """Numbers of examples, right answers and groups, of each split and of all."""
     counts, d = s.record["counts"], s.decisions
-    for name in ("n", "correct", "groups", "refused", "not_stopped", "empty"):
+    for name in COUNTED:
         whole, *parts = (counts[split].get(name, 0) for split in ("all", *SPLITS))
         if whole != sum(parts):
             yield finding(f"counts.all.{name}", whole, f"{sum(parts)}, the sum over the splits")
@@ -147,6 +169,13 @@ def check_counts(s: Submission) -> Iterator[Finding]:
         }
         yield from differences(f"counts.{split}", counts[split], found)
     for split, c in counts.items():
+        for name in COUNTED:
+            if c.get(name, 0) > c["n"]:
+                yield finding(f"counts.{split}.{name}", c[name], f"at most {c['n']:,}, n")
+        sizes = (c["n"], c["correct"], c["n"] - c["correct"])
+        for name, n in zip(CLASSES, sizes, strict=True) if c.get("exact_found") else ():
+            if (of := c["exact_found"][name]["of"]) != n:
+                yield finding(f"counts.{split}.exact_found.{name}.of", of, f"{n}, its answers")
         if split in ("all", *SPLITS) and abs(c["accuracy"] - c["correct"] / c["n"]) > TOLERANCE:
             yield finding(
                 f"counts.{split}.accuracy",
@@ -260,6 +289,9 @@ RULES: tuple[Rule, ...] = (
     check_resplits,
     check_readable,
     check_mentions,
+    check_fitted,
+    check_sites,
+    check_present,
     check_cells,
     check_parts,
     check_studies,

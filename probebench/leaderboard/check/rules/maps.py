@@ -1,27 +1,23 @@
-"""The rules on the map: every cell in its place and range, and whatever the record says of a cell
-is what the map says."""
+"""The rules on the map: every cell in its place and range, the selected one the best, and what
+shuffled labels say of them all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.files import clean_json
 from probebench.leaderboard.check.recompute import TOLERANCE, differences
 from probebench.leaderboard.check.shape import finding
 from probebench.leaderboard.submission.read import CELLS, DECISIONS, CellRow, Submission
 from probebench.leaderboard.submission.strict import Finding, shown
-from probebench.metrics.paired import paired
 from probebench.metrics.permutation import fdr_once
 from probebench.probes.choose import COVERAGE
-from probebench.scoring.comparison import ends
+from probebench.scoring.select import RULE
 
 SITE = "resid"
 """The site that the protocol selects in."""
-SIDES = ("readable.before.best_baseline", "readable.after.best_baseline")
 
 
 def from_cells(found: Iterable[Finding]) -> Iterator[Finding]:
@@ -126,8 +122,8 @@ def better(own: CellRow, cells: Iterable[CellRow], *, barred: bool = False) -> C
 
 
 def check_selection(s: Submission) -> Iterator[Finding]:
-    """The selected cell is the best one on validation, and the record, the map and the decisions
-    say the same of it."""
+    """The selected cell is the best one on validation, by the rule of the suite, and it is the
+    probe's."""
     chosen = s.record["selection"]
     blocks = [
         c for c in s.cells if c.site == SITE and c.layer != "emb" and c.validation_auroc is not None
@@ -158,16 +154,8 @@ def check_selection(s: Submission) -> Iterator[Finding]:
             f"the best cell on validation: layer {best.layer}, {best.position}, "
             f"{best.validation_auroc}",
         )
-    same: Mapping[str, Any] = {
-        "validation_auroc": own.validation_auroc,
-        "test_auroc": own.auroc,
-        "test_auroc_95": [own.low, own.high],
-        "n_test": own.n,
-        "selectivity": own.selectivity,
-        "p": own.p,
-        "q": own.q,
-    }
-    yield from from_cells(differences("selection", chosen, same))
+    if chosen.get("rule") not in (None, due := RULE.format(site=chosen["site"])):
+        yield finding("selection.rule", chosen["rule"], repr(due))
     for name, value in (
         ("layer", chosen["layer"]),
         ("position", chosen["position"]),
@@ -177,33 +165,12 @@ def check_selection(s: Submission) -> Iterator[Finding]:
             yield finding(f"detectors[0].detail.{name}", given, f"{value!r}, as in selection")
 
 
-def check_positions(s: Submission) -> Iterator[Finding]:
-    """The best layer of each position, where the record has that table."""
-    for i, row in enumerate(s.record.get("by_position", [])):
-        blocks = [
-            c
-            for c in s.cells
-            if c.site == SITE and c.layer != "emb" and c.position == row["position"]
-        ]
-        known = [c for c in blocks if c.validation_auroc is not None]
-        if row["layer"] is None or not known:
-            continue
-        own = next((c for c in known if c.layer == row["layer"]), None)
-        best = better(own, known, barred=True) if own else None
-        if own is None or best:
-            due = f"{best.layer}, the best on validation" if best else "a layer of the map"
-            yield finding(f"by_position[{i}].layer", row["layer"], f"{due} at {row['position']}")
-        else:
-            expected = {
-                "validation_auroc": own.validation_auroc,
-                "test_auroc": own.auroc,
-                "n_test": own.n,
-            }
-            yield from from_cells(differences(f"by_position[{i}]", row, expected))
-
-
 def check_permutation(s: Submission) -> Iterator[Finding]:
-    """How many cells the record says beat shuffled labels."""
+    """How many cells the record says beat shuffled labels, and a p that so many labellings give.
+
+    The p of the best cell is the share of the maps, the true one among them, whose best cell is as
+    good: a whole number of shuffles + 1. It is undefined only where every cell's own p is, or 1.
+    """
     first = _first(s.cells)
     blocks = [
         c for i, c in enumerate(s.cells) if c.site == SITE and c.layer != "emb" and first[i] == i
@@ -213,84 +180,18 @@ def check_permutation(s: Submission) -> Iterator[Finding]:
         "cells_p_below_05": sum(c.p is not None and c.p < 0.05 for c in blocks),
         "cells_q_below_05": sum(c.q is not None and c.q < 0.05 for c in blocks),
     }
-    yield from from_cells(
-        differences("controls.permutation", s.record["controls"]["permutation"], expected)
+    given = s.record["controls"]["permutation"]
+    yield from from_cells(differences("controls.permutation", given, expected))
+    path, p, maps = (
+        "controls.permutation.max_statistic_p",
+        given["max_statistic_p"],
+        given["shuffles"] + 1,
     )
-
-
-def check_readable(s: Submission) -> Iterator[Finding]:
-    """A cell against the best baseline of its time: every number again, on the test examples that
-    both score.
-
-    Of a cell other than the selected one there are no decisions here; where every test example has
-    its token the examples are known all the same, and the baseline's figures follow.
-    """
-    cells = {(c.site, c.layer, c.position): c for c in s.cells}
-    chosen, d = s.record["selection"], s.decisions
-    test = d.split == "test"
-    y, groups = d.label[test], [g for g, t in zip(d.group_names(), test, strict=True) if t]
-    sides = s.record.get("readable")
-    for when, facts in (sides if isinstance(sides, Mapping) else {}).items():
-        cell, baseline = (
-            facts.get(k) if isinstance(facts, Mapping) else None for k in ("cell", "best_baseline")
+    if p is None and any(c.p is not None and c.p < 1 for c in blocks):
+        yield finding(path, p, "a number: cells of the map have a p")
+    if p is not None and abs(p * maps - max(1, round(p * maps))) > TOLERANCE * maps:
+        yield finding(
+            path, p, f"k / {maps}, k from 1 to {maps}: the shuffled maps and the true one"
         )
-        if not (
-            isinstance(cell, Mapping)
-            and isinstance(baseline, Mapping)
-            and str(baseline.get("name")) in d.values
-        ):
-            continue
-        at = tuple(str(cell.get(part)) for part in ("site", "layer", "position"))
-        selected = at == (chosen["site"], chosen["layer"], chosen["position"])
-        if not selected and (at not in cells or cells[at].n != len(y)):
-            continue
-        other = d.values[str(baseline["name"])][test]
-        found = paired(
-            y,
-            y,
-            d.values["probe"][test] if selected else other,
-            other,
-            groups,
-            s.record["settings"]["seed"],
-        )
-        due: dict[str, Any] = {
-            "n": found.n,
-            "best_baseline": {"auroc": found.values[1], "auroc_95": ends(found.intervals[1])},
-        }
-        if selected:
-            due["cell"] = {"auroc": found.values[0], "auroc_95": ends(found.intervals[0])}
-            due |= {"difference": found.difference, "difference_95": ends(found.interval)}
-        yield from differences(f"readable.{when}", facts, clean_json(due))
-
-
-def check_mentions(s: Submission) -> Iterator[Finding]:
-    """Wherever else the record speaks of a cell or a detector, it says what the map and the table
-    say."""
-    cells = {(c.site, c.layer, c.position): c for c in s.cells}
-    table = {d["name"]: d for d in s.record["detectors"]}
-    waiting: list[tuple[str, Any]] = [
-        (k, v) for k, v in s.record.items() if k not in ("detectors", "selection", "published")
-    ]
-    while waiting:
-        path, value = waiting.pop()
-        if isinstance(value, list):
-            waiting.extend((f"{path}[{i}]", inner) for i, inner in enumerate(value))
-        elif isinstance(value, Mapping):
-            waiting.extend((f"{path}.{name}", inner) for name, inner in value.items())
-            names = [str(value.get(part)) for part in ("site", "layer", "position")]
-            if (cell := cells.get((names[0], names[1], names[2]))) is not None:
-                said = {
-                    "validation_auroc": cell.validation_auroc,
-                    "test_auroc": cell.auroc,
-                    "n_test": cell.n,
-                }
-                yield from from_cells(
-                    differences(path, value, {k: v for k, v in said.items() if k in value})
-                )
-            if path in SIDES:
-                continue  # on a sample of its own: `check_readable`
-            name = value.get("name")
-            own = table.get(name) if isinstance(name, str) else None
-            if own is not None and "auroc" in value:
-                said = {k: own[k] for k in ("auroc", "auroc_95") if k in value}
-                yield from differences(path, value, said)
+    if given.get("site") not in (None, site := s.record["selection"]["site"]):
+        yield finding("controls.permutation.site", given["site"], f"{site!r}, as in selection")
