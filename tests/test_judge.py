@@ -161,10 +161,10 @@ def test_closest_weighs_right_against_wrong():
 
 
 LONG = (
-    "{}", "{}.", "{}%", "{}/{}", "1/{}", "{} and a half", "{}th", "{} million", "{} dozen", "{}^2",
-    "10^{}", "1e{}", "{}.{}", "5 dollars and {} cents", "{} dollars and 20 cents", "-{}", "{} BC",
-    r"\frac{{{}}}{{{}}}", "{}½", "{}:{}", "#### {}", "in {}", "between {} and {}", "x = {}",
-)  # fmt: skip
+    "{}|{}.|{}%|{}/{}|1/{}|{} and a half|{}th|{} million|{} dozen|{}^2|10^{}|1e{}|{}.{}|-{}|{} BC"
+    r"|5 dollars and {} cents|{} dollars and 20 cents|\frac{{{}}}{{{}}}|{}½|{}:{}|#### {}|in {}"
+    "|between {} and {}|x = {}"
+).split("|")
 """Forms of an answer with a run of digits."""
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from probebench.errors import BadFileError, UnavailableError
+from probebench.errors import BadFileError, UnavailableError, UsageError
 from probebench.models.asking import given_questions, task_questions
 from probebench.tasks.local.rows import read_rows
 from probebench.tasks.schema import load_task
@@ -191,3 +191,9 @@ def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
     path = write(tmp_path / "a.jsonl", given)
     asked = given_questions(Path(path), load_task("people"), loaded().handle)
     assert asked.facts["n_ungrouped"] == 3
+
+
+@pytest.mark.parametrize("data", [[], "", ["  "]])
+def test_no_file_at_all_is_said(data):
+    with pytest.raises(UsageError, match="must name a file or a folder"):
+        load_dataset(TASK, data)

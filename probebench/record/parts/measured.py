@@ -40,7 +40,6 @@ DetectorName = Annotated[
     ranked(lambda name: re.fullmatch(SUITE_NAME, name), f"text like {SUITE_NAME}"),
 ]
 Metric = Annotated[float | None, within(-1e6, 1e6)]
-
 KEPT = "kept_tokens"
 """In the detail of a detector, where the answer tokens are that it was trained on."""
 
@@ -249,7 +248,7 @@ class Calibration(Part):
 
 
 class ShuffledLabels(Part):
-    """Test AUROCs of probes of shuffled labels at the selected cell."""
+    """Test AUROCs of shuffled labels at the selected cell, and of what they keep: group sizes."""
 
     repeats: Annotated[Count, ranked(lambda n: 2 <= n <= 999, "a whole number from 2 to 999")]
     mean_auroc: Annotated[Share | None, GIVEN]
@@ -258,8 +257,6 @@ class ShuffledLabels(Part):
     sd: Annotated[float | None, GIVEN, within(0, 1)]
     auroc: Annotated[Items[Annotated[Share | None, GIVEN]], fewer(999, least=2)]
     group_sizes_auroc: Share | None = None
-    """Test AUROC of the size of an answer's group alone, ordered by the train split: groups of one
-    size exchange labels, so that shuffled ones keep what it tells."""
 
 
 class Permutation(Part):

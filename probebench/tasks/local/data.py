@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from probebench.errors import UsageError
 from probebench.tasks.local.formats import data_files
 from probebench.tasks.local.rows import FileRow, read_rows
 from probebench.tasks.schema import Task
@@ -25,7 +26,10 @@ def local_rows(task: Task, data: Sequence[str]) -> tuple[str, list[FileRow]]:
     Raises:
         BadFileError: a missing file, a folder without data, or a row that cannot be read, with its
             line.
+        UsageError: no file is named.
     """
+    if not data or not all(path.strip() for path in data):
+        raise UsageError(f"--data must name a file or a folder; got {list(data)}.")
     paths = data_files(data)
     splits = _published_splits(task, paths)
     return listed([path.name for path in paths], NAMED), [

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from probebench.errors import BadFileError, UsageError
+from probebench.errors import BadFileError
 from probebench.files import is_pointer, leads_nowhere
 from probebench.store.arrow import plain_rows
 
@@ -49,10 +49,7 @@ def data_files(paths: Sequence[str | Path]) -> list[Path]:
 
     Raises:
         BadFileError: a folder without any.
-        UsageError: no file is named.
     """
-    if not paths or not all(str(path).strip() for path in paths):
-        raise UsageError(f"--data must name a file or a folder; got {list(map(str, paths))}.")
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         files = [path]
