@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 
 from probebench.errors import BadFileError, UnavailableError, UsageError
 from probebench.models.asking import given_questions, task_questions
+from probebench.tasks.local.notes import split_note
 from probebench.tasks.local.rows import read_rows
 from probebench.tasks.schema import load_task
 from probebench.tasks.sources import load_dataset
@@ -197,3 +199,20 @@ def test_a_run_counts_examples_whose_group_column_is_missing(tmp_path, loaded):
 def test_no_file_at_all_is_said(data):
     with pytest.raises(UsageError, match="must name a file or a folder"):
         load_dataset(TASK, data)
+
+
+def test_a_file_without_the_official_split_is_said_to_be_split_by_a_hash(loaded, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    rows = [{"question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(20)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (note,) = [
+        note
+        for note in task_questions(load_task("math"), loaded().handle, str(path)).notes
+        if "split" in note
+    ]
+    assert note.startswith("math keeps its publisher's split, which no example here names")
+    mine = replace(load_task("math"), split="hash")
+    notes = task_questions(mine, loaded().handle, str(path)).notes
+    assert not [note for note in notes if "split" in note]
+    there = [replace(e, split="test") for e in load_dataset(mine, str(path)).examples]
+    assert list(split_note(load_task("math"), there)) == []

@@ -17,6 +17,7 @@ from probebench.tasks.chats import turn_note
 from probebench.tasks.examples import loses_group
 from probebench.tasks.given import GivenAnswer, read_answers
 from probebench.tasks.labelled.rendered import encode_turns
+from probebench.tasks.local.notes import split_note
 from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import load_dataset
@@ -166,7 +167,7 @@ def _fitting(
         given=None if asked.given is None else [asked.given[i] for i in kept],
         facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
         begins=None if asked.begins is None else [asked.begins[i] for i in kept],
-        notes=_notes(handle, answers=bool(max_new_tokens)),
+        notes=(*_notes(handle, answers=bool(max_new_tokens)), *split_note(task, examples)),
     )
 
 

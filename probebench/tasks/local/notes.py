@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from probebench.tasks.schema import Task
+    from probebench.types import Example
 
 MENDED = {
     "prompt_pads": "prompts had padding around them, which was taken off",
@@ -37,6 +41,16 @@ MENDED = {
     ),
 }
 """What is done to rows of `--answers`, by name, and how it is said."""
+
+
+def split_note(task: Task | None, examples: Sequence[Example]) -> Iterator[str]:
+    """That a task's official split is not in the data."""
+    if task is None or task.split != "official" or any(e.split is not None for e in examples):
+        return
+    yield (
+        f"{task.name} keeps its publisher's split, which no example here names: all are split by a "
+        "hash of their group, and the test examples are others than the publisher's."
+    )
 
 
 def data_notes(data: Mapping[str, Any], n: int) -> list[str]:
