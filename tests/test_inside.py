@@ -448,6 +448,9 @@ def test_answers_are_kept_to_the_letter():
     for chat in (turns, json.dumps(turns)):
         found = marked_of(SpanFields(), {"answer": chat, "spans": at}, "f")
         assert found.answer.text == "Rome."
+    for broken in ('[{"role": "assistant"}]', '[{"content": "Rome."}]'):
+        with pytest.raises(BadFileError, match="a turn must be a record of 'role' and 'content'"):
+            marked_of(SpanFields(), {"answer": broken, "spans": at}, "f")
 
 
 @pytest.mark.parametrize("spans", ["[" * 5000, "no " * 3000, "1", '{"a": 1}'])

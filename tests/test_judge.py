@@ -180,8 +180,14 @@ def test_a_model_that_goes_round_in_digits_is_wrong_and_ends_no_run(name, digits
 @pytest.mark.parametrize("name", ["aliases", "exact", "closest", "number"])
 @pytest.mark.parametrize(
     "answer",
-    ["It is " + "hundred " * 400, "3" + "²" * 4000, "1" + ",000" * 2000, "million " * 2000],
-    ids=["hundreds", "powers", "thousands", "millions"],
+    [
+        r"It is \frac{-.}{3}",
+        "It is " + "hundred " * 400,
+        "3" + "²" * 4000,
+        "1" + ",000" * 2000,
+        "million " * 2000,
+    ],
+    ids=["no digit", "hundreds", "powers", "thousands", "millions"],
 )
 def test_so_is_one_that_goes_round_in_number_words(name, answer):
     assert not judged(name, ["7"], answer).correct

@@ -129,7 +129,8 @@ def test_a_roman_numeral_is_asked_for_as_one():
         ("wolf", "wolves"),
         ("mouse", "mice"),
         ("knife", "knives"),
-        ("child", "children"),
+        ("horseshoe", "horseshoes"),
+        ("leave", "leaves"),
         ("dove", "doves"),
         ("olive", "olives"),
     ],
@@ -137,3 +138,44 @@ def test_a_roman_numeral_is_asked_for_as_one():
 def test_one_and_several_of_a_thing_are_one_answer(one, several):
     assert correct(one, several)
     assert correct(several, f"A {one}.")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Men in Black", "Man in Black"),
+        ("X-Men", "X-Man"),
+        ("Child's Play", "Children's Play"),
+        ("The Ashes", "Ash"),
+        ("March", "Marches"),
+        ("Jess", "Jesses"),
+    ],
+)
+def test_names_that_differ_in_number_are_two(one, other):
+    assert not correct(one, other)
+    assert not correct(other, one)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("Men's singles", "mens singles"),
+        ("Women's World Cup", "womens world cup"),
+        ("Children's Hospital", "Childrens Hospital"),
+        ("The Comanches", "Comanche"),
+        ("Trader Joe's", "Trader Joes"),
+        ("The Monroes", "Monroe"),
+    ],
+)
+def test_endings_of_names_do_not_matter(reference, answer):
+    assert correct(reference, answer)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"), [("wolf", "wolves"), ("glass", "glasses"), ("cat", "cats")]
+)
+def test_options_that_differ_in_number_are_two(one, two):
+    for right, wrong in ((one, two), (two, one)):
+        example = Example("1", "Which?", (right,), "g", wrong=(wrong,))
+        assert get_judge("choice")(example, right).correct
+        assert not get_judge("choice")(example, wrong).correct

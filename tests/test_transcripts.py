@@ -169,9 +169,3 @@ def test_transcripts_run_like_statements(tmp_path):
     assert run.record.selection.test_auroc == 1.0
     answers = run.answers
     assert set(answers.label) == {0, 1}
-
-
-def test_an_answer_in_brackets_is_that_text():
-    at = TurnFields(answer="said")
-    fields = {"messages": [{"role": "user", "content": "Which?"}], "said": '["a", 2]'}
-    assert turns_of(at, fields, "f")[-1] == ("assistant", '["a", 2]')

@@ -531,7 +531,6 @@ RECORDS = {
     "another rule of exact answers": (put("gold", "exact_answer", "rule"), "exact_answer.rule"),
     "the probe that was asked for": (put("mlp", "settings", "probe"), "settings.probe"),
     "the solver that was asked for": (put("sklearn", "settings", "solver"), "settings.solver"),
-    "the task that was asked for": (put("places", "settings", "task"), "settings.task"),
     "a solver": (put("sklearn", "probe", "solver"), "probe.solver"),
     "a grid": (put([0.1, 1.0], "probe", "grid"), "probe.grid"),
     "a key that no record has": (put(1, "extra"), "extra"),

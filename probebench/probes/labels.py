@@ -91,7 +91,7 @@ class Labels:
         for at in rows.values():
             size[at] = np.bincount(group[at], minlength=len(places))[group[at]]
         train = rows["train"]
-        n = np.bincount(size[train], minlength=size.max() + 1)
+        n = np.bincount(size[train], minlength=size.max(initial=0) + 1)
         correct = np.bincount(size[train], y[train], minlength=len(n))
         return np.where(n > 0, correct / np.maximum(n, 1), y[train].mean())[size]
 

@@ -88,8 +88,11 @@ def choice_judge(example: Example, answer: str) -> Verdict:
     span = earliest_option(example, answer)
     if span is None:
         return Verdict(correct=False, refused=refuses(own_words(example, answer)))
-    said = words(answer[span.start : span.end])
-    return Verdict(correct=any(said == words(reference) for reference in example.references))
+    said, right = answer[span.start : span.end], example.references
+    # "glass" and "glasses" are two where both are options
+    stems = not any(words(option) == words(one) for option in example.wrong for one in right)
+    found = words(said, stems=stems)
+    return Verdict(correct=any(found == words(one, stems=stems) for one in right))
 
 
 STATED = re.compile(r"[;,] (?:(?:so|and|but|then) )?(?:the )?\w+ (?:is|are|=) \S{0,2}$", re.I)

@@ -32,6 +32,8 @@ P_SHARE = 0.05
 """By what share of itself a p may then differ: it moves by more than the difference it is of."""
 LONGER = 1.1
 """How many times the standard error of a split may be what the arm of its interval allows."""
+FEW = 10
+"""Examples of the rarer class of a split below which its interval does not bound its error."""
 NAMED = ("label", "kind", "when", "detail")
 """What a row of the table says of a detector and no decision tells."""
 
@@ -205,6 +207,11 @@ def check_resplits(s: Submission) -> Iterator[Finding]:
     yield from _check_error(given["spread"]["standard_error"], splits)
 
 
+def _rarer(split: Mapping[str, Any]) -> int:
+    """Test examples of the rarer class."""
+    return int(min(split["n_correct"], split["n"] - split["n_correct"]))
+
+
 def _check_error(given: float | None, splits: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     """The standard error of one split against the intervals, from which it cannot be told: the
     longer arm of each is at least a normal quantile times its own, but for the little by which the
@@ -219,7 +226,7 @@ def _check_error(given: float | None, splits: Sequence[Mapping[str, Any]]) -> It
         for s in known
         if s["auroc_95"][0] is not None
     ]
-    if len(arms) < len(known):
+    if len(arms) < len(known) or min(_rarer(split) for split in known) < FEW:
         return
     most = LONGER * float(np.sqrt(np.mean(np.square(arms)))) / Z95
     if given is None or given > most or given < 0:

@@ -241,8 +241,9 @@ def _decimal(digits: str) -> Fraction:
         plain = plain.replace(".", "").replace(",", ".")
     elif plain.count(".") > 1:
         plain = plain.replace(".", "")
+    plain = plain.replace(",", "")
     # by way of a decimal, since Python reads no text of more than 4,300 digits as an integer
-    return Fraction(Decimal(plain.replace(",", "") or "0"))
+    return Fraction(Decimal(plain)) if plain.strip("-.") else Fraction(0)
 
 
 def _sign(text: str, start: int) -> tuple[int, bool]:

@@ -58,8 +58,7 @@ def turns_of(at: TurnFields, fields: Mapping[str, Any], where: str) -> tuple[Tur
     value = lookup(fields, at.column)
     turns = _cut(at, value, where) if at.pattern else records(at, written(value), where)
     if at.answer is not None:
-        answer = lookup(fields, at.answer)
-        said = answer if isinstance(answer, str) else " ".join(strings(answer))
+        said = " ".join(strings(lookup(fields, at.answer)))
         if turns[-1][0] == "assistant":  # the beginning of the answer, put into the model's mouth
             said = f"{turns.pop()[1]} {said}"
         turns.append(("assistant", said))
@@ -83,11 +82,9 @@ def _cut(at: TurnFields, value: Any, where: str) -> list[Turn]:
 
 
 def is_chat(at: TurnFields, value: Any) -> bool:
-    """Is it a list of turns, each a record of role and content?"""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(t, Mapping) and at.role in t and at.content in t for t in value)
+    """Is it a list of turns, whole or broken: with a record that has a role or a content?"""
+    return isinstance(value, list) and any(
+        isinstance(turn, Mapping) and (at.role in turn or at.content in turn) for turn in value
     )
 
 

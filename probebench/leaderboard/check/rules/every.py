@@ -146,7 +146,7 @@ def check_protocol(s: Submission) -> Iterator[Finding]:
             )
     for part, due in (
         ("probe", {"grid": list(PROBE.grid), "solver": SOLVERS[0]}),
-        ("settings", {"probe": PROBE.name, "solver": SOLVERS[0], "task": record["task"]["name"]}),
+        ("settings", {"probe": PROBE.name, "solver": SOLVERS[0]}),
     ):
         for name, right in due.items():
             if record[part].get(name) not in (None, right):
