@@ -286,6 +286,17 @@ def test_a_submission_whose_spread_does_not_follow_from_its_splits_is_refused(ru
     assert list(check_resplits(fine)) == []
 
 
+def edited(run, path, value):
+    """A run's record with another value at a place of its resplits."""
+    record = run.record.plain()
+    *place, last = path
+    part = record["resplits"]
+    for step in place:
+        part = part[step]
+    part[last] = value
+    return record
+
+
 @pytest.mark.parametrize(
     ("path", "value", "field"),
     [
@@ -297,12 +308,7 @@ def test_a_submission_whose_spread_does_not_follow_from_its_splits_is_refused(ru
     ],
 )
 def test_what_is_said_of_splits_as_a_whole_follows_from_each(runs, path, value, field):
-    record = runs[1].record.plain()
-    *place, last = path
-    part = record["resplits"]
-    for step in place:
-        part = part[step]
-    part[last] = value
+    record = edited(runs[1], path, value)
     found = list(check_resplits(SimpleNamespace(record=record)))
     assert [f.field for f in found] == [field]
 
@@ -316,12 +322,7 @@ def test_what_is_said_of_splits_as_a_whole_follows_from_each(runs, path, value, 
     ],
 )
 def test_what_is_said_of_one_split_does_not_contradict_itself(runs, path, value, fields):
-    record = runs[1].record.plain()
-    *place, last = path
-    part = record["resplits"]
-    for step in place:
-        part = part[step]
-    part[last] = value
+    record = edited(runs[1], path, value)
     found = [f.field for f in check_parts(SimpleNamespace(record=record))]
     assert found == [f"resplits.{field}" for field in fields]
 
