@@ -47,6 +47,11 @@ class Progress:
         """Note tokens that went through the model in a stage."""
         self.tokens[name] = self.tokens.get(name, 0) + n
 
+    def restart(self) -> None:
+        """Forget what the stages of one run took, before those of another."""
+        for counted in (self.seconds, self.done, self.tokens):
+            counted.clear()
+
     def facts(self) -> dict[str, dict[str, float]]:
         """Seconds, units done and tokens of each stage, of this process alone."""
         return {

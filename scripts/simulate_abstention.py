@@ -10,6 +10,9 @@ breaks the guarantee where a threshold is given and its true risk is above the l
 happen in at most 10 % of the draws. Rules: ours; as if all answers were independent; one sequence
 that begins at 5 % coverage; Bonferroni over all 20 thresholds; and the largest coverage whose risk
 on validation is below the level (no guarantee), which is what conformal risk control would take.
+
+*Best of* so many equally good cells is the one with the highest AUROC on the same examples: what a
+run does with its probe, and what the guarantee leaves out.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from probebench.metrics.auroc import auroc_many
 from probebench.scoring.abstention import DELTA, SHARES, effective, risk_p, threshold_at
 from probebench.types import Floats
 
@@ -39,12 +43,17 @@ class Design:
     """Part of all answers."""
     strength: float
     """Standard deviations between right and wrong."""
+    cells: int = 1
+    """Equally good ones, of which the best on these examples is taken."""
+    alike: float = 0.0
+    """Part of their variance that the cells share."""
 
     @property
     def name(self) -> str:
         """As it stands in the table."""
         groups = f", groups of {self.size}" if self.size > 1 else ""
-        return f"{self.n}{groups}, {self.wrong:.0%} wrong, {self.strength:g}"
+        best = f", best of {self.cells} cells ({self.alike:.0%} shared)" if self.cells > 1 else ""
+        return f"{self.n}{groups}, {self.wrong:.0%} wrong, {self.strength:g}{best}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +79,12 @@ def draw(design: Design, rng: np.random.Generator) -> Drawn:
     noise = shared * rng.normal(size=n_groups)[groups] + np.sqrt(1 - design.together) * rng.normal(
         size=design.n
     )
-    return Drawn(y, design.strength * y + noise, groups)
+    decisions = design.strength * y + noise
+    if design.cells > 1:
+        own = rng.normal(size=(design.cells, design.n))
+        many = design.strength * y + (design.alike**0.5 * noise + (1 - design.alike) ** 0.5 * own)
+        decisions = many[np.argmax(auroc_many(y, many))]
+    return Drawn(y, decisions, groups)
 
 
 def true_risk(design: Design, threshold: float) -> float:
@@ -164,6 +178,10 @@ DESIGNS = (
     Design(400, 4, 0.7, 0.3, 1.5),
     Design(1000, 8, 0.9, 0.3, 1.5),
     Design(1000, 8, 0.9, 0.105, 0.3),
+    Design(400, 1, 0.0, 0.22, 0.0, cells=300),
+    Design(400, 1, 0.0, 0.22, 0.0, cells=300, alike=0.8),
+    Design(400, 1, 0.0, 0.3, 1.5, cells=300),
+    Design(400, 1, 0.0, 0.3, 1.5, cells=300, alike=0.8),
 )
 
 

@@ -100,3 +100,18 @@ def test_without_anything_to_add_the_claim_is_rare():
         facts = found(shared + 0.5 * noise(200 + k), shared)
         rejected += facts["difference_95"][0] > 0
     assert rejected <= 4
+
+
+def test_a_probe_that_says_the_same_of_all_adds_nothing():
+    signal, other = Y + noise(1), noise(2)
+    own = found(np.zeros(N), signal, other)
+    assert own["difference"] == 0.0 and own["difference_95"] == [0.0, 0.0]
+    assert own["without"]["auroc"] == pytest.approx(0.76, abs=0.03), "the first baseline stays"
+    assert found(np.zeros(N), signal)["difference"] == 0.0
+
+
+def test_a_baseline_that_is_silent_on_validation_takes_no_part():
+    validation, silent = split_index(SPLITS)["validation"], Y + noise(1)
+    silent[validation] = 0.0
+    own = found(0.8 * Y + noise(3), silent, 0.5 * Y + noise(2))
+    assert own["baselines"] == ["b1"] and own["against_all"]["n"] == 1

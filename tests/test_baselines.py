@@ -226,6 +226,27 @@ def test_long_texts_are_cut_and_counted(encoder_folder):
     assert embed(load_model(handle), ids).shape == (2, 32)
 
 
+def test_an_encoder_that_counts_positions_behind_padding_reads_two_fewer(tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    tokenizer = byte_level_tokenizer(chat=False)
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=40,
+        pad_token_id=1,
+    )
+    RobertaModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    handle = find_encoder(str(tmp_path), device="cpu")
+    ids, n_cut = encode_texts(handle, ["the river " * 100])
+    assert (handle.max_length, len(ids[0]), n_cut) == (38, 38, 1)
+    assert np.isfinite(embed(load_model(handle), ids)).all()
+
+
 def test_two_halves_are_no_encoder(tmp_path):
     from transformers import T5Config, T5EncoderModel
 

@@ -1,5 +1,7 @@
 """The learning curve: it rises on planted data, subsets are nested, and no size is made up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -113,3 +115,11 @@ def test_a_subset_of_one_class_has_no_auroc(planted):
     point = learning_curve(rare, fit, (2,))["points"][0]
     assert point["repeats"] < 10
     assert np.isnan(point["aurocs"]).sum() == 10 - point["repeats"]
+
+
+def test_an_estimator_that_needs_more_examples_has_no_auroc_there(planted):
+    job = replace(planted[0], probe=get_probe("sklearn.neighbors:KNeighborsClassifier"))
+    curve = learning_curve(job, planted[1], (4, 400))
+    few, many = curve["points"]
+    assert few["repeats"] == 0 and np.isnan(few["auroc"])
+    assert many["repeats"] == 10 and many["auroc"] > 0.5

@@ -16,6 +16,7 @@ from probebench.models.decoding.replies import shared
 from probebench.models.decoding.rows import Rows
 from probebench.models.generate import Request, generate
 from probebench.models.passes.batches import Budget
+from probebench.models.passes.choices import choice_scores
 
 LENGTHS = (3, 14, 9, 9, 30, 4, 5)
 HERE = (14, 11, 12, 18, 13)
@@ -235,3 +236,42 @@ def test_every_family_ends_in_a_tree_as_alone(name):
         found = Endings(model, some, Budget(tokens=90)).run()
         whole = [model.base(input_ids=torch.tensor([s]), use_cache=False)[0][0, -1] for s in some]
     np.testing.assert_allclose(found, torch.stack(whole), atol=5e-4)
+
+
+def test_stems_that_are_short_of_their_prompts_shrink_the_budget_all_the_same(monkeypatch):
+    """A batch of beginnings is planned by what has been read; half of whole prompts would be more
+    than it was."""
+    model, extend = loaded_of("llama"), Rows.extend
+    some = [(*ids, *(30 + k, 31, 32) * 16) for ids in prompts((20,) * 8) for k in (1, 2)]
+
+    def tight(self, stretches):
+        if len(stretches) > 2:
+            raise MemoryError
+        return extend(self, stretches)
+
+    kept = []
+    budget = Budget(tokens=128, keep=lambda b: kept.append(b.tokens))
+    whole = choice_scores(model, some, (5,), (6,))
+    monkeypatch.setattr(Rows, "extend", tight)
+    np.testing.assert_allclose(choice_scores(model, some, (5,), (6,), budget), whole, atol=1e-5)
+    assert kept and kept == sorted(kept, reverse=True) and kept[0] <= 64
+
+
+def test_padding_stays_within_the_positions_of_a_model(monkeypatch):
+    """Rows of one level are padded to the longest stretch: no id is beyond the longest sequence."""
+    model, seen = loaded_of("gpt2"), []
+    hook = model.model.transformer.wpe.register_forward_pre_hook(
+        lambda module, args: seen.append(int(args[0].max()))
+    )
+    rows = Rows(model)
+    rows.extend([tuple(range(3, 23)), (3, 4)])
+    rows.extend([(5,), tuple(range(3, 18))])
+    hook.remove()
+    assert max(seen) == 20, "20 tokens and one more, and none of its padding"
+
+
+def test_no_memory_for_what_all_prompts_begin_with_is_said(monkeypatch):
+    model, some = loaded_of("llama"), [(*HERE * 20, *ids) for ids in prompts((3, 4))]
+    monkeypatch.setattr(Rows, "extend", lambda self, stretches: _fail())
+    with pytest.raises(MemoryLimitError, match="single example of"):
+        generate(model, [Request("", ids) for ids in some], 4, frozenset(), budget=Budget())

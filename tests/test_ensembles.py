@@ -219,3 +219,27 @@ def test_the_stack_takes_the_best_cell_of_each_position():
 def test_of_a_given_statement_ensembles_are_readable_before():
     fits = [cell(0, noisy(1)), cell(1, noisy(2), "-2")]
     assert {d.when for d in ensembles(fits, LABELS, fits[0], given=True)} == {"before"}
+
+
+def test_barred_cells_alone_are_no_ensemble():
+    rng = np.random.default_rng(5)
+    there = rng.random(N) > 0.08
+    barred = [
+        CellFit(
+            Cell("resid", k, "exact_answer_last"),
+            np.where(there, 2.0 * LABELS.y + 0.01 * k + rng.normal(size=N), np.nan),
+            1.0,
+            0.99 - k / 100,
+            True,
+            3,
+            "",
+            barred="rare",
+        )
+        for k in range(2)
+    ]
+    chosen = cell(3, noisy(1), "last_q")
+    found = {d.name: d for d in ensembles([*barred, chosen], LABELS, chosen)}
+    mean = found["ensemble_mean"]
+    assert mean.detail["k_tried"] == [3] and mean.detail["k"] == 3
+    assert np.isfinite(mean.decisions).all(), "where the selected cell is, so is the mean"
+    assert np.isfinite(mean.detail["validation_auroc"])

@@ -1041,3 +1041,17 @@ def test_the_page_s_code_runs_in_a_fresh_process(finished, tmp_path):
     assert re.search(r"^n \d+: mine 0\.\d+, probe 0\.\d+$", done.stdout, re.MULTILINE)
     assert f"({N}, 32)" in done.stdout
     assert Run.load(tmp_path / "runs/tiny/people").record["key"] == run.record["key"]
+
+
+def test_other_layers_of_given_states_are_no_shards_of_a_run_that_was_stopped(
+    finished, elsewhere, tmp_path, monkeypatch
+):
+    source = saved(tmp_path / "x.npz", elsewhere, "tl")
+    folder = brought(finished, source, "tl", tmp_path / "out", dtype="float32").folder
+    with monkeypatch.context() as broken:
+        broken.setattr("probebench.job.write.build_record", lambda *parts: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            again(finished, tmp_path, folder, layers=(0, 1))
+    mixed = again(finished, tmp_path, folder, layers=(1, 2)).matrix("auroc")
+    alone = again(finished, tmp_path, folder, layers=(1, 2), out=tmp_path / "alone")
+    pd.testing.assert_frame_equal(mixed, alone.matrix("auroc"))

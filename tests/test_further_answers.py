@@ -157,6 +157,8 @@ def test_differences_are_paired_and_by_type():
     )
     probe = SimpleNamespace(decision_function=lambda X: X @ np.array([0.0, 2.0, 1.0, 9.0]))
     np.testing.assert_array_equal(vectors.decisions(probe), [[0, 2, 2], [1, np.nan, np.nan]])
+    shares = SimpleNamespace(predict_proba=lambda X: np.stack([X[:, 0], X[:, 1]], axis=1))
+    np.testing.assert_array_equal(vectors.decisions(shares), [[0, 1, 1], [0, np.nan, np.nan]])
     facts = selection(DATA, SAMPLES, vectors, probe, {"B": np.array([True, False])})
     ways = {w["way"]: w for w in facts["ways"]}
     assert ways["probe"]["accuracy"] == 1 and ways["probe"]["probe_minus"] is None

@@ -1,5 +1,7 @@
 """The four maps, from runs of small models: shapes, ticks, labels, files; and what each refuses."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,8 @@ from probebench.models.blocks.layouts import COMPONENTS
 from probebench.record.claims import p_words
 from probebench.record.maps import components_map, positions_map
 from probebench.record.run import Run
+from probebench.record.shown.components import shown_components
+from probebench.record.shown.positions import shown_positions
 from probebench.record.tables import best_of_layers, sublayers_table
 from probebench.report.sections.maps import component_figures
 from probebench.states.exchange.export import export
@@ -302,6 +306,9 @@ def test_plot_refuses_what_a_map_does_not_take(run):
     assert "Unknown format 'gif'" in fails("--formats", "gif")
     assert "names nothing" in fails("--formats", ",")
     assert "runs backwards; write 1-3" in fails("--layers", "3-1")
+    for words in ("1-", "-1", "²", "1--2", "0,2-"):
+        assert "is not a layer or a range of layers" in fails("--layers", words)
+    assert "--vmax 0.4 is not above 0.5, where the colours begin" in fails("--vmax", "0.4")
     assert "below --vmax, both of them numbers; got --vmin 0.7, --vmax 0.7" in fails(
         "--vmin", "0.7", "--vmax", "0.7"
     )
@@ -403,6 +410,20 @@ def test_narrowed_maps(run):
     assert ax.collections[0].get_clim() == (0.4, 0.9)
 
 
+def test_the_caption_of_a_part_counts_what_is_on_it(run):
+    scores = run.scores.copy()
+    stuck = (scores.layer == "2") & scores.site.isin(["resid", "attn.q"])
+    scores.loc[stuck, "converged"] = False
+    resid = [shown_positions(run.record, scores, "resid", layers) for layers in (None, [0, 1], [2])]
+    assert ["did not converge" in shown.caption for shown in resid] == [True, False, True]
+    assert [len(shown.flagged) for shown in resid] == [2, 0, 2]
+    whole, part = (shown_components(run.record, scores, None, layers) for layers in (None, [0, 1]))
+    assert "1 fits did not converge, the first: attn.q, layer 2." in whole.caption
+    assert "did not converge" not in part.caption
+    cells = re.search(r"best of (\d+) cells \(", whole.caption)[1]
+    assert f"best of {cells} cells of the whole map (" in part.caption
+
+
 def test_maps_draw_on_given_axes_and_mark_what_they_should(tmp_path):
     import matplotlib.pyplot as plt
 
@@ -465,6 +486,11 @@ def test_below_chance_has_a_colour_of_its_own():
     assert plot_positions(matrix).collections[0].get_clim() == (0.2, 1.0)
     assert plot_positions(matrix.clip(lower=0.5)).collections[0].get_clim() == (0.5, 1.0)
     assert colours_of(plot_positions(matrix, vmin=0.79))[-1].min() > 0.95, "white is what one says"
+    for low in (0.5, 0.6):  # and violet what is below chance, all the same
+        below, chance, above = colours_of(plot_positions(matrix, vmin=low))
+        assert chance.min() > 0.95 and below[0] > below[1] and above[0] < above[1]
+    at_chance = plot_positions(matrix, vmin=0.5)
+    np.testing.assert_array_equal(colours_of(at_chance), colours_of(plot_positions(matrix)))
     below, chance, above = colours_of(plot_components(matrix))
     assert chance.min() > 0.95 and below[0] > above[0]
 

@@ -9,6 +9,8 @@ from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.delong import delong_difference, delong_interval, delong_many
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
 from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
+from probebench.scoring.comparison import ends
+from probebench.types import Interval
 
 maps = st.tuples(st.integers(1, 5), st.integers(2, 40), st.integers(0, 2**32 - 1)).map(
     lambda size: ragged_map(*size)
@@ -409,3 +411,39 @@ def test_independent_observations_are_groups_of_the_rarer_class():
     assert draws.independent(y) == 10, "at most all groups"
     assert draws.independent(np.where(np.arange(20) < 8, y, -1)) == 4, "-1 = not scored"
     assert draws.take(np.arange(8)).independent(y[:8]) == 4
+
+
+def test_no_group_has_no_resamples_and_nothing_is_known():
+    draws = Resamples.draw([], 0)
+    y, scores = np.zeros(0, dtype=int), np.zeros(0)
+    assert draws.counts.shape == (1000, 0)
+    assert np.isnan(ends(auroc_interval(draws, y, scores))).all()
+    whole = Resamples.draw(["a", "b"], 0)
+    assert whole.among(np.zeros(2, dtype=bool)).counts.shape == (1000, 0)
+
+
+def test_a_difference_from_a_constant_is_as_sure_as_the_score_alone():
+    rng, covered, tries = np.random.default_rng(0), 0, 400
+    for k in range(tries):
+        y = np.repeat([0, 1], 60)
+        scores = y * 0.9 + rng.normal(size=120)
+        draws = Resamples.draw([str(i) for i in range(120)], k, n=200)
+        found = difference_interval(draws, y, scores, np.zeros(120))
+        own = auroc_interval(draws, y, scores)
+        assert found.high - found.low == pytest.approx(own.high - own.low, rel=0.1)
+        truth = 0.7377 - 0.5  # Phi(.9 / sqrt 2)
+        covered += found.low <= truth <= found.high
+    assert abs(covered / tries - 0.95) < 3 * (0.95 * 0.05 / tries) ** 0.5
+
+
+def test_two_perfect_detectors_are_not_known_to_be_the_same():
+    y = np.repeat([0, 1], [10, 30])
+    draws = Resamples.draw([str(i) for i in range(40)], 0)
+    one, other, same = y + 0.0, y + np.linspace(0, 0.5, 40), np.zeros(40)
+    apart = difference_interval(draws, y, one, other)
+    assert apart.low < 0 < apart.high
+    above = difference_interval(draws, y, one, same)
+    assert 0.2 < above.low < 0.5 < above.high
+    assert difference_interval(draws, y, same, same + 1) == Interval(0, 0)
+    scores = y + np.random.default_rng(0).normal(size=40)
+    assert difference_interval(draws, y, scores, 2 * scores) == Interval(0, 0)

@@ -228,3 +228,16 @@ def test_a_model_s_opinions_serve_as_second_labels(
     for key in ("n", "with_opinion", "agreement", "kappa"):
         assert found[key] == noisy.record["second_opinion"][key]
     assert noisy.record["detectors"] == plain.record["detectors"], "it changes no other number"
+
+
+@pytest.mark.parametrize("heard", ["nothing", "nothing of test"])
+def test_a_judge_that_says_nothing_leaves_the_run_without_figures(judged, heard):
+    job, fit, truth = judged
+    test = set(split_index(job.labels.splits)["test"].tolist())
+    said = [bool(v) if heard != "nothing" and i not in test else None for i, v in enumerate(truth)]
+    found = label_noise(job, fit, said, "silent")
+    assert found["n_test"] == 0 and np.isnan(found["change"])
+    assert found["refit"]["reason"]
+    assert all(
+        np.isnan(part["auroc"]) for rows in found["scores"].values() for part in rows.values()
+    )

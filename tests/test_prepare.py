@@ -10,6 +10,7 @@ import probebench
 from probebench.detectors.suite import SKIPPED
 from probebench.errors import UnknownNameError, UsageError
 from probebench.job.options import Options
+from probebench.job.prepare import prepare
 from probebench.job.rules import skips
 from probebench.leaderboard.check.rules.detectors import check_baselines
 from probebench.leaderboard.check.rules.every import check_protocol
@@ -209,3 +210,51 @@ def test_a_judge_model_that_is_not_there_is_said_before_anything_is_computed(
     with pytest.raises(UsageError, match=r"no model folder './nowhere'"):
         again(judge_model="./nowhere", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_same_command_on_another_machine_replaces_nothing(first, monkeypatch):
+    """What `auto` stands for there is no setting that was typed."""
+    from probebench.models import loading
+
+    run, _, again = first
+    before = (run.folder / "record.json").read_bytes()
+    monkeypatch.setattr(loading, "_dtype", lambda *parts, **words: "bfloat16")
+    with pytest.raises(UsageError, match=r"the model's dtype \(float32 there, bfloat16 here\)"):
+        again()
+    assert (run.folder / "record.json").read_bytes() == before
+
+
+def test_of_answers_made_elsewhere_a_limit_takes_some_of_all_whatever_their_order(
+    first, tmp_path, model_folder
+):
+    from probebench.models.loading import find_model
+    from probebench.tasks.given import read_answers
+
+    _, rows, _ = first
+    handle = find_model(ModelSpec(str(model_folder())), offline=True)
+
+    def taken(rows, limit):
+        path = tmp_path / "sorted.jsonl"
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        found = read_answers(path, handle.tokenizer, handle.stop_ids, limit=limit)
+        return [g.example.id for g in found]
+
+    by_label = sorted(rows, key=lambda r: r["label"])
+    some = taken(by_label, 50)
+    assert len(some) == 50 and {int(name[1:]) % 2 for name in some} == {0, 1}
+    assert set(taken(rows, 50)) == set(some)
+    assert taken(by_label, 500) == [r["id"] for r in by_label]
+
+
+def test_a_column_that_is_read_makes_another_run(first, tmp_path, model_folder):
+    _, rows, _ = first
+
+    def key(**more):
+        path = tmp_path / "a.jsonl"
+        path.write_text("".join(json.dumps({**r, **more}) + "\n" for r in rows))
+        asked = {"answers": str(path), "out": str(tmp_path / "run")}
+        return prepare(Options(ModelSpec(str(model_folder())), **asked)).plan.key
+
+    plain = key()
+    assert key(comment="x") == plain, "nothing reads it"
+    assert len({plain, key(topic="x"), key(topic="y"), key(polarity=1)}) == 4

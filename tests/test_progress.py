@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from probebench.progress import TerminalProgress, lasted, per, running
+from probebench.progress import Progress, TerminalProgress, lasted, per, running
 
 
 class Clock:
@@ -194,3 +194,15 @@ def _offline():
 
 def _missing():
     raise ConnectionError
+
+
+def test_a_second_run_counts_from_nothing():
+    progress = Progress()
+    for n in (3, 5):
+        with progress.stage("Reading", n, "answers") as counter:
+            counter.advance(n)
+        progress.count_tokens("Reading", 10 * n)
+        assert progress.facts()["Reading"]["done"] == n
+        assert progress.facts()["Reading"]["tokens"] == 10 * n
+        progress.restart()
+    assert progress.facts() == {}

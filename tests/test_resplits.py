@@ -246,6 +246,8 @@ def test_examples_without_the_token_and_folds_of_one_class_take_no_part():
     found = cross_fitted(y, list("abcdef"), folds, decisions, 0)
     assert (found.n, found.n_correct, found.n_groups) == (5, 4, 5)
     assert found.auroc == 1
+    nothing = cross_fitted(y, list("abcdef"), folds, np.full(6, np.nan), 0)
+    assert nothing.n == 0 and np.isnan([nothing.auroc, nothing.interval.low]).all()
 
 
 def test_labels_of_a_split_are_never_read_for_its_choice():

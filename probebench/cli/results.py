@@ -69,13 +69,13 @@ PLOT = (
         "--vmin",
         type=float,
         metavar="X",
-        help="Value at the lower end of the colours; default: 0.5, components: the smallest.",
+        help="Where the colours begin; default: 0.5 for AUROC (violet below it), 0 for changes.",
     ),
     click.option(
         "--vmax",
         type=float,
         metavar="X",
-        help="Value at the upper end; default: 1.0, components: the largest.",
+        help="Value at the upper end; default: 1.0 for AUROC, the largest for changes.",
     ),
     click.option("--title", help="Instead of model and task."),
     click.option(
@@ -126,8 +126,7 @@ TRANSFER = (
         metavar="FILE",
         help=(
             "Which topic a statement is of; a file without a column 'topic' is one topic. Repeat "
-            "for "
-            "several."
+            "for several."
         ),
     ),
     click.option(

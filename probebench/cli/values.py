@@ -134,18 +134,19 @@ def layers(
             return None
         numbers: list[int] = []
         for part in value.split(","):
-            first, _, last = part.strip().partition("-")
-            if emb and first == "emb" and not last:
+            first, *ends = part.strip().split("-", 1)
+            if emb and first == "emb" and not ends:
                 numbers.append(EMB)
                 continue
-            if not first.isdigit() or (last and not last.isdigit()):
+            if not all(number.isdecimal() for number in (first, *ends)):
                 more = " (the embedding row has no place here)" if first.strip() == "emb" else ""
                 raise click.BadParameter(
                     f"{part!r} is not a layer or a range of layers such as {example}{more}."
                 )
-            if last and int(last) < int(first):
-                raise click.BadParameter(f"{part!r} runs backwards; write {last}-{first}.")
-            numbers += range(int(first), int(last or first) + 1)
+            last = int(ends[0] if ends else first)
+            if last < int(first):
+                raise click.BadParameter(f"{part!r} runs backwards; write {last}-{int(first)}.")
+            numbers += range(int(first), last + 1)
         return tuple(numbers)
 
     return split
@@ -158,7 +159,7 @@ def counts(
     if value is None:
         return None
     parts = [part.strip() for part in value.split(",")]
-    if wrong := [part for part in parts if not part.isdigit()]:
+    if wrong := [part for part in parts if not part.isdecimal()]:
         raise click.BadParameter(f"{wrong[0]!r} is not a whole number.")
     return tuple(map(int, parts))
 

@@ -79,8 +79,9 @@ def candidates_of(fits: Sequence[CellFit], labels: Labels, chosen: CellFit) -> C
 )
 def ensemble_mean(data: RunData, runner: Runner) -> Iterator[Scores]:
     """The mean over the k best cells of the selected cell's site."""
-    if found := candidates_of(data.fits, data.labels, data.chosen):
-        yield mean_of_best(found, data.labels)
+    found = candidates_of(data.fits, data.labels, data.chosen)
+    if found and (scores := mean_of_best(found, data.labels)):
+        yield scores
 
 
 @detector(
@@ -130,10 +131,21 @@ def standardised(fits: Sequence[CellFit], rows: NDArray[np.int64]) -> Floats:
     return np.asarray((D - mean) / np.where(sd > 0, sd, np.inf))
 
 
-def mean_of_best(found: Candidates, labels: Labels) -> Scores:
-    """The mean over as many of the best cells as do best on validation."""
+def mean_of_best(found: Candidates, labels: Labels) -> Scores | None:
+    """The mean over as many of the best cells as do best on validation.
+
+    Only of so many that one of them is there wherever the selected cell is: the best may be cells
+    that are barred from selection because their token is rare, alone.
+
+    Returns:
+        None where no such number of cells is.
+    """
     used, Z = found.fits, found.Z
     sizes = [k for k in SIZES if k < len(used)] + ([len(used)] if len(used) <= SIZES[-1] else [])
+    there = np.isfinite(Z).any(axis=0)  # where the selected cell is, which is one of them
+    sizes = [k for k in sizes if np.isfinite(Z[:k, there]).any(axis=0).all()]
+    if not sizes:
+        return None
     y = labels.y[found.rows]
     tried = {k: auroc(y, present_mean(Z[:k, found.rows])) for k in sizes}
     k = max(tried, key=lambda size: tried[size])  # the first, so the fewest cells, on a tie

@@ -4,11 +4,15 @@ how they are labelled."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from probebench.job import rules
 from probebench.models.specs import ModelSpec
 from probebench.options.checks import at_least, known
 from probebench.options.field import option
+
+if TYPE_CHECKING:
+    from probebench.tasks.schema import Task
 
 ASKED, LABELS = "What it is asked", "Labels"
 
@@ -97,3 +101,9 @@ class AnswerOptions:
         more="None is the run's own, where the rule is `model`.",
         path=True,
     )
+
+    def new_tokens(self, task: Task | None) -> int | None:
+        """Tokens that an answer may have; None where the model is to answer nothing."""
+        if task is None or task.kind == "statements" or self.answers is not None:
+            return None
+        return self.max_new_tokens or task.generation.max_new_tokens

@@ -26,8 +26,18 @@ WHERE = ("out", "part", "log_to", "engine", "address", "workers", "gpus_per_work
 """Options that say where a run is computed, kept and shown, and nothing of what it is."""
 CONFIG = "run.yaml"
 """What was asked, for `--config`, but for where it lies."""
-MODEL = ("revision", "peft", "chat_template")
-"""Parts of a model's identity that can change under the same name."""
+MODEL = (
+    "revision",
+    "peft",
+    "tokenizer",
+    "chat_template",
+    "dtype",
+    "attention",
+    "device",
+    "device_map",
+    "quantization",
+)
+"""Parts of a model's identity that can change under the same name and options."""
 
 
 def run_folder(o: Options, name: str) -> Path:
@@ -141,9 +151,12 @@ def _adds(before: Any, here: Any) -> bool:
 def _found(record: Record, options: Options, plan: Plan) -> Iterator[str]:
     """The same of what was found under a name: model and task."""
     identity, old, new = plan.handle.identity, record.task, plan.task
+    asked = record.settings["model"]
     yield from _differ("the model", record.model.name, identity.name)
     if record.model.name == identity.name:
         for name in MODEL:
+            if name in asked and asked[name] != _json(getattr(options.model, name)):
+                continue  # named as an option
             there, here = record.model.get(name), getattr(identity, name)
             yield from _differ(f"the model's {name.replace('_', ' ')}", there, here)
     # without a task it is called after the file of its answers

@@ -34,8 +34,10 @@ from probebench.states.exchange.find import find_states, read_manifest
 from probebench.states.exchange.reuse import restrict
 from probebench.states.extract import SHARD, site_layouts
 from probebench.states.positions import PUBLISHED, STATEMENTS, resolve_positions
+from probebench.studies.confounds.features import SOURCES
 from probebench.studies.neutral import open_neutral
 from probebench.tasks.exact.rules import GOLD, MODEL_RULE
+from probebench.tasks.examples import POLARITY
 from probebench.tasks.schema import Task
 from probebench.tasks.split import split_examples
 
@@ -71,14 +73,12 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle, find: Find = f
     layers = resolve_layers(o.layers, handle.identity.n_layers)
     if "random-model" in o.controls:
         check_untrained(handle)
-    new = None
-    if task is not None and not statements and o.answers is None:
-        new = o.max_new_tokens or task.generation.max_new_tokens
-    questions = read_questions(o, task, handle, new)
+    questions = read_questions(o, task, handle, o.new_tokens(task))
     exact = exact_rule(o, None if statements else task, questions, find)
     reading, fitting = plan_reading(o, handle, positions, layers), _fitting(o)
     beside = _beside(o, handle, find, statements=statements)
     asked = answer_inputs(o, task, handle, questions, generation)
+    columns = questions.content_of((POLARITY, *SOURCES))
     name = task.name if task else Path(o.answers or "").stem
     return Plan(
         name=name,
@@ -89,14 +89,14 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle, find: Find = f
         splits=tuple(split_examples(questions.examples, o.seed)),
         limit=o.limit,
         generation=generation,
-        max_new_tokens=new,
+        max_new_tokens=o.new_tokens(task),
         exact=exact,
         reading=reading,
         fitting=fitting,
         beside=beside,
         seed=o.seed,
         answer_inputs=asked,
-        inputs=run_inputs(o, asked, exact, reading, fitting, beside),
+        inputs=run_inputs(o, asked, exact, reading, fitting, beside, columns),
     )
 
 
@@ -267,6 +267,7 @@ def run_inputs(
     reading: Reading,
     fitting: Fitting,
     beside: Beside,
+    columns: str | None,
 ) -> dict[str, Any]:
     """Everything that decides what a run's record says."""
     return {
@@ -282,7 +283,7 @@ def run_inputs(
         "batching": o.batching,
         "exact_answer": exact.name,
         "extractor": exact.extractor.identity.key() if exact.extractor else None,
-        "judge_model": asdict(o.judge_model) if o.judge_model else None,
+        "judge_model": beside.judge.identity.key() if beside.judge else None,
         "controls": sorted(set(o.controls)),
         **({} if beside.drawing is None else {"drawing": beside.drawing.inputs}),
         "skip": sorted(set(o.skip)),
@@ -292,6 +293,7 @@ def run_inputs(
         "repeat_splits": o.repeat_splits,
         "label_noise": o.label_noise,
         "neutral": beside.neutral.record["key"] if beside.neutral else None,
+        **({} if columns is None else {"columns": columns}),
         "protocol": PROTOCOL_VERSION,
         "versions": versions(),
         **({"detectors": sorted(set(o.detectors))} if o.detectors else {}),

@@ -131,6 +131,7 @@ def run_all(prepared: Sequence[Prepared], engine: Engine) -> Iterator[Outcome]:
             Exception
         ) as error:  # a mistake in our own code must not cost the tasks behind it either
             outcome = Outcome(*_named(one), None, error)
+        one.progress.restart()  # the next run's record says what it took itself
         yield outcome
 
 

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import pandas as pd
 
+from probebench.errors import UsageError
+
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
+
 CHANCE = 0.5
 NARROW = 0.01
 """Between ends of colours that would else be one."""
@@ -104,15 +107,26 @@ class Scale:
     middle: float
     amounts: bool = False
     """Without a middle: from 0 on, in green."""
+    aurocs: bool = False
+    """Chance is what violet is below, wherever the middle lies."""
 
     @classmethod
     def of_aurocs(cls, matrix: pd.DataFrame, low: float | None, high: float | None) -> Self:
         """From chance to 1, and down to the tenth below the least value where one is printed as
-        below chance; or between ends of one's own."""
-        if low is None:
-            low = float(np.floor(min(least(matrix), CHANCE) * 10) / 10)
-        high = 1.0 if high is None else high
-        return cls(low, max(high, low + NARROW), max(low, CHANCE))
+        below chance; or between ends of one's own. A lower end at or above chance is where blue
+        begins: what is below chance is violet all the same.
+
+        Raises:
+            UsageError: the upper end is not above the lower.
+        """
+        start, high = CHANCE if low is None else low, 1.0 if high is None else high
+        if high <= start:
+            raise UsageError(
+                f"--vmax {high:g} is not above {start:g}, where the colours begin. Give --vmin too."
+            )
+        violet = start >= CHANCE and below_chance(matrix)
+        low = float(np.floor(least(matrix) * 10) / 10) if violet else start
+        return cls(low, high, max(start, CHANCE), aurocs=True)
 
     @classmethod
     def around(
@@ -129,9 +143,14 @@ class Scale:
         return cls(low, high, middle, amounts)
 
     @property
+    def below(self) -> float:
+        """Where violet begins, downwards: at the middle, or at chance where that is less."""
+        return min(self.middle, CHANCE) if self.aurocs else self.middle
+
+    @property
     def reach(self) -> float:
-        """Distance from the middle at which the colour is strongest."""
-        return max(self.high - self.middle, self.middle - self.low)
+        """Distance from where it begins at which the colour is strongest."""
+        return max(self.high - self.middle, self.below - self.low)
 
     @property
     def colours(self) -> Colormap:
@@ -159,10 +178,10 @@ def _colours(scale: Scale, look: Palette) -> Colormap:
     if scale.amounts:
         return ramp(look.amounts)
     values = scale.low + (scale.high - scale.low) * (np.arange(STEPS) + 0.5) / STEPS
-    away = (values - scale.middle) / scale.reach
-    above = ramp(look.above)(np.maximum(away, 0))
-    below = ramp(look.below)(PALE - (1 - PALE) * np.minimum(away, 0))
-    lower = values < scale.middle - HALF_DIGIT
+    up, down = (values - scale.middle) / scale.reach, (values - scale.below) / scale.reach
+    above = ramp(look.above)(np.maximum(up, 0))
+    below = ramp(look.below)(PALE - (1 - PALE) * np.minimum(down, 0))
+    lower = values < scale.below - HALF_DIGIT
     return ListedColormap(np.where(lower[:, None], below, above))
 
 

@@ -42,11 +42,9 @@ class Resamples:
 
     @classmethod
     def draw(cls, groups: Sequence[str], seed: int, n: int = RESAMPLES) -> Resamples:
-        """`n` resamples of the groups in `groups`."""
-        names, index = np.unique(np.asarray(groups), return_inverse=True)
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)
-        return cls(drawn[:, index].astype(np.float32), index, seed)
+        """`n` resamples of the groups in `groups`; of no example where there is none."""
+        _, index = np.unique(np.asarray(groups), return_inverse=True)
+        return cls(_drawn(index, seed, n), index, seed)
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Resamples:
         """The same draws for a subset of the examples."""
@@ -61,11 +59,8 @@ class Resamples:
             return self
         codes = np.flatnonzero(there) if self.group is None else self.group[there]
         # numbers of groups follow the order of their names, and so do these
-        names, index = np.unique(codes, return_inverse=True)
-        drawn = np.random.default_rng(self.seed).multinomial(
-            len(names), np.full(len(names), 1 / len(names)), size=len(self.counts)
-        )
-        return Resamples(drawn[:, index].astype(np.float32), index, self.seed)
+        _, index = np.unique(codes, return_inverse=True)
+        return Resamples(_drawn(index, self.seed, len(self.counts)), index, self.seed)
 
     def n_groups(self, rows: NDArray[np.bool_]) -> int:
         """How many groups have one of these examples."""
@@ -118,6 +113,16 @@ class Resamples:
             w1, w0 = (np.ascontiguousarray(block[r], dtype=dtype) for r in rows)
             _bootstrap(scores[:, rows[0]], scores[:, rows[1]], w1, w0, out[:, start : start + step])
         return out
+
+
+def _drawn(group: NDArray[np.integer], seed: int, n: int) -> NDArray[np.float32]:
+    """(resample, example) how often each example is drawn, of (example,) numbers of groups 0, 1,
+    2 ..."""
+    if not len(group):
+        return np.zeros((n, 0), dtype=np.float32)
+    groups = int(group.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=n)
+    return drawn[:, group].astype(np.float32)
 
 
 def _bootstrap(

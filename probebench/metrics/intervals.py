@@ -90,7 +90,7 @@ def _score_interval(value: float, replicates: Floats, groups: int, sides: Sides)
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
         return Interval(float("nan"), float("nan"))
-    if value == 0.5 and (defined == 0.5).all():
+    if _says_nothing(value, defined):
         return Interval(0.5, 0.5)
     inner = float(np.clip(value, NEAR_END, 1 - NEAR_END))
     by_group = auroc_covariance(inner, 1.0, sides.groups_correct, sides.groups_wrong)
@@ -104,6 +104,11 @@ def _score_interval(value: float, replicates: Floats, groups: int, sides: Sides)
         return (value - t) ** 2 - reach * variance
 
     return Interval(_crossing(beyond, value, 0.0), _crossing(beyond, value, 1.0))
+
+
+def _says_nothing(value: float, replicates: Floats) -> bool:
+    """Are these of scores that are the same for all? Their AUROC is .5 in every sample."""
+    return value == 0.5 and bool((replicates == 0.5).all())
 
 
 def _crossing(beyond: Callable[[float], float], value: float, end: float) -> float:
@@ -148,7 +153,9 @@ def area_difference(draws: Resamples, a: Side, b: Side) -> Difference:
 
     The variance is the bootstrap's of the difference, and at least what it would be had each AUROC
     the least variance that its classes allow (`least_variance`), with the correlation that their
-    resamples have: near 1, with few wrong answers, those of one say too little of its spread.
+    resamples have: near 1, with few wrong answers, those of one say too little of its spread. That
+    of scores that are the same for all has none. Where both vary and never differ, the difference
+    is 0 without a width.
     """
     from scipy.stats import t as student
 
@@ -160,13 +167,15 @@ def area_difference(draws: Resamples, a: Side, b: Side) -> Difference:
     widen = groups / (groups - 1)
     both = np.stack([a.replicates[there], b.replicates[there]])
     variance = float((both[0] - both[1]).var(ddof=1) * widen)
-    if variance > 0:
-        own = np.array([part.var(ddof=1) * widen for part in both])
+    own = np.array([part.var(ddof=1) * widen for part in both])
+    if variance > 0 or own.min() == 0:
         together = float(own.sum() - variance) / 2  # their covariance
         shared = together / float(own.prod()) ** 0.5 if own.min() > 0 else 0.0
         first, second = (
-            max(float(v), least_variance(side.value, draws.sides(side.y)))
-            for v, side in zip(own, (a, b), strict=True)
+            0.0
+            if _says_nothing(side.value, part)
+            else max(float(v), least_variance(side.value, draws.sides(side.y)))
+            for v, side, part in zip(own, (a, b), both, strict=True)
         )
         variance = max(variance, first + second - 2 * shared * (first * second) ** 0.5)
     se, gap = variance**0.5, a.value - b.value

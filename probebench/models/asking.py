@@ -18,7 +18,7 @@ from probebench.tasks.examples import loses_group
 from probebench.tasks.given import GivenAnswer, read_answers
 from probebench.tasks.labelled.rendered import encode_turns
 from probebench.tasks.local.notes import split_note
-from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
+from probebench.tasks.prompts import encode_prompt, encode_statement, prompt_columns, render_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import load_dataset
 from probebench.types import Example
@@ -39,6 +39,19 @@ class Questions:
     """(example,) first token of what is labelled in each statement; None: the second of all."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know of the model's tokens and its template."""
+
+    @property
+    def lengths(self) -> list[int]:
+        """(example,) tokens that are there: of each prompt, with the answer made elsewhere."""
+        if self.given is None:
+            return [len(ids) for ids in self.prompt_ids]
+        return [len(g.prompt_ids) + len(g.answer_ids) for g in self.given]
+
+    def content_of(self, columns: Sequence[str]) -> str | None:
+        """Content key of these columns of the examples' rows; None where no row has one."""
+        said = [[e.fields.get(name) for name in columns] for e in self.examples]
+        there = any(value is not None for row in said for value in row)
+        return content_key({"rows": said}) if there else None
 
 
 def task_questions(
@@ -109,6 +122,7 @@ def given_questions(
         BadFileError: the file cannot be read as what it should be.
     """
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, limit)
+    columns = [] if task is None else prompt_columns(task)
     rows = [
         [
             e.id,
@@ -123,6 +137,7 @@ def given_questions(
             str(g.exact),
             g.exact_given,
             g.ended,
+            *(e.fields.get(name) for name in columns),
         ]
         for g in given
         for e in [g.example]
@@ -146,11 +161,7 @@ def _fitting(
 ) -> Questions:
     """The examples that fit into the model's context, answer included."""
     _check_tokens(asked, handle)
-    limit = handle.max_length
-    if asked.given is not None:
-        lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in asked.given]
-    else:
-        lengths = [len(ids) + (max_new_tokens or 0) for ids in asked.prompt_ids]
+    limit, lengths = handle.max_length, [n + (max_new_tokens or 0) for n in asked.lengths]
     kept = [i for i, n in enumerate(lengths) if limit is None or n <= limit]
     if not kept:
         raise UsageError(

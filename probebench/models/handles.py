@@ -88,6 +88,12 @@ class ModelHandle:
     """What a reader of the record should know about the model."""
 
     @property
+    def text_limit(self) -> int:
+        """Tokens that model and tokenizer are made for."""
+        longest = int(self.tokenizer.model_max_length)  # astronomical where it knows no limit
+        return longest if self.max_length is None else min(self.max_length, longest)
+
+    @property
     def key(self) -> str:
         """The same for the same weights on the same devices, also of a handle that was sent
         elsewhere."""

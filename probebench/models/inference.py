@@ -99,7 +99,7 @@ class EncodedPairs(NamedTuple):
 
 def encode_pairs(handle: ModelHandle, texts: Sequence[tuple[str, str]]) -> EncodedPairs:
     """(premise, hypothesis) as tokens, cut to what the model was made for."""
-    tokenizer, limit = handle.tokenizer, _limit(handle)
+    tokenizer, limit = handle.tokenizer, handle.text_limit
     pairs, n_cut = [], 0
     for premise, hypothesis in texts:
         found = tokenizer(premise, hypothesis)
@@ -108,20 +108,6 @@ def encode_pairs(handle: ModelHandle, texts: Sequence[tuple[str, str]]) -> Encod
             found = tokenizer(premise, hypothesis, truncation=True, max_length=limit)
         pairs.append(Pair(tuple(found["input_ids"]), tuple(found.get("token_type_ids", ()))))
     return EncodedPairs(pairs, n_cut)
-
-
-def _limit(handle: ModelHandle) -> int:
-    """Tokens that the model can read at once."""
-    longest = int(handle.tokenizer.model_max_length)  # astronomical where it knows no limit
-    if handle.max_length is None:
-        return longest
-    # RoBERTa and its like count positions from behind that of padding
-    unused = [
-        table.padding_idx + 1
-        for name, table in handle.skeleton.named_modules()
-        if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None
-    ]
-    return min(handle.max_length - max(unused, default=0), longest)
 
 
 def infer(loaded: LoadedModel, pairs: Sequence[Pair], budget: Budget | None = None) -> Floats:

@@ -125,11 +125,23 @@ def find_model(spec: ModelSpec, *, offline: bool = False, weights: bool = True) 
         libraries=libraries,
         gguf=file,
     )
-    longest, causal = getattr(text, "max_position_embeddings", None), is_causal(config)
+    longest, causal = _readable(text, shape), is_causal(config)
     notes += adapter.notes(spec.shown) if adapter else ()
     return ModelHandle(
         spec, identity, tokenizer, stops, longest, causal, shape, placement, adapter, notes
     )
+
+
+def _readable(config: Any, shape: Any) -> int | None:
+    """Tokens that a model's positions are made for; None where its config says nothing."""
+    longest = getattr(config, "max_position_embeddings", None)
+    # RoBERTa and its like count positions from behind that of padding
+    unused = [
+        table.padding_idx + 1
+        for name, table in shape.named_modules()
+        if name.endswith("position_embeddings") and getattr(table, "padding_idx", None) is not None
+    ]
+    return None if longest is None else longest - max(unused, default=0)
 
 
 def _revision(spec: ModelSpec, file: gguf.GgufFacts | None, *, weights: bool) -> str:

@@ -1,5 +1,6 @@
 """Abstention with a guarantee: the decision from which on a detector's answers are given, so that
-of the answers given no more than a chosen part is wrong.
+of the answers given no more than a chosen part is wrong. It is exact of scores that validation had
+no part in; the cell and C of a probe were chosen on it (docs/protocol.md has how much that breaks).
 
 Pure functions over arrays, without torch: a run and a check of its `predictions.parquet` go through
 the same code.

@@ -51,12 +51,15 @@ def added(
     """
     probe, y, index = detectors[0], np.asarray(y), split_index(splits)
     table = {s.name for s in scores}
-    rivals = [d for d in detectors if d.name in table and _rivals(d, probe, index["test"])]
     rows, test = (_there(probe, index[name]) for name in ("validation", "test"))
+    rivals = [d for d in detectors if d.name in table and _rivals(d, probe, rows, test)]
     if not rivals or len(np.unique(y[test])) < 2:
         return None
-    X = np.column_stack([part for d in (probe, *rivals) if (part := _columns(d, rows)).size])
-    both, alone = (stack(columns, y, rows, groups) for columns in (X, X[:, 1:]))
+    others = [_columns(d, rows) for d in rivals]
+    both, alone = (
+        stack(np.column_stack(parts), y, rows, groups)
+        for parts in ([_columns(probe, rows), *others], others)
+    )
     if both is None or alone is None:
         return None
     names = [groups[i] for i in test.tolist()]
@@ -78,14 +81,14 @@ def added(
     }
 
 
-def _rivals(d: Detector, probe: Detector, test: NDArray[np.int64]) -> bool:
-    """Is it a baseline of the probe's time that says different things of different examples?"""
-    values = d.decisions[test][np.isfinite(d.decisions[test])]
+def _rivals(d: Detector, probe: Detector, *parts: NDArray[np.int64]) -> bool:
+    """Is it a baseline of the probe's time that says different things of different examples, of
+    those that the stack is fitted to and of those that it is tested on?"""
+    said = [d.decisions[rows][np.isfinite(d.decisions[rows])] for rows in parts]
     return (
         d.kind == "baseline"
         and (probe.when == "after" or d.when == "before")
-        and bool(len(values))
-        and bool(np.ptp(values) > 0)
+        and all(len(values) and np.ptp(values) > 0 for values in said)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any, ClassVar
@@ -44,6 +44,8 @@ class Fitted(Stage[list[CellFit]]):
             "groups": labels.groups,
             "probe": self.plan.fitting.inputs,
             "versions": versions(),
+            # the key of states that were given does not say which of their layers are read
+            **({"cells": list(map(astuple, self.cells))} if self.plan.reading.given else {}),
         }
 
     def pack(self, found: list[CellFit], rows: list[int]) -> bytes:

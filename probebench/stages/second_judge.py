@@ -83,7 +83,8 @@ class Judged(AnswersStage):
 def model_opinions(
     plan: Plan, runner: Runner, answers: Sequence[LabelledAnswer]
 ) -> Opinions | None:
-    """What the judge model says of each answer; None when none was asked for, or for statements."""
+    """What the judge model says of each answer, nothing of one that its context does not hold; None
+    when none was asked for, or for statements."""
     judge = plan.beside.judge
     if judge is None or plan.statements:
         return None
@@ -91,8 +92,17 @@ def model_opinions(
         short_question(judge.tokenizer, opinion_prompt(a.example, plan.reply(a.answer)[1]))
         for a in answers
     ]
-    stage = Judged(judge, requests([a.example.id for a in answers], prompts, judge))
-    return [read_opinion(r.text) for r in in_order(runner.run(stage))]
+    every = requests([a.example.id for a in answers], prompts, judge)
+    room = judge.max_length
+    said: Opinions = [None] * len(answers)
+    rows = [
+        i for i, r in enumerate(every) if room is None or len(r.prompt_ids) + MAX_NEW_TOKENS <= room
+    ]
+    if rows:
+        replies = in_order(runner.run(Judged(judge, [every[i] for i in rows])))
+        for i, reply in zip(rows, replies, strict=True):
+            said[i] = read_opinion(reply.text)
+    return said
 
 
 def opinion_facts(

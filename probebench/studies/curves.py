@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from probebench.errors import UsageError
+from probebench.errors import RunError, UsageError
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import auroc_interval, mean_interval
@@ -97,7 +97,8 @@ def learning_curve(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Point:
-    """A probe fitted on part of the train split; NaN where that holds one class only."""
+    """A probe fitted on part of the train split; NaN where that holds one class only, or too few
+    examples for a probe from elsewhere."""
 
     auroc: float
     """On test."""
@@ -122,9 +123,12 @@ class _Cell:
         if len(np.unique(y[subset])) < 2:
             return nothing
         # a handful of near copies may not have an optimum in reach; such a C has no decisions
-        with np.errstate(all="ignore"):
-            fits = fits_of(self.X, subset, job.probe, job.device)
-            found = fit_grid(fits, y[subset], job.probe.grid).decisions
+        try:
+            with np.errstate(all="ignore"):
+                fits = fits_of(self.X, subset, job.probe, job.device)
+                found = fit_grid(fits, y[subset], job.probe.grid).decisions
+        except RunError:  # an estimator from elsewhere may need more examples than these
+            return nothing
         if (best := choose(y, found, self.rows["validation"])) is None:
             return nothing
         test, decisions = self.rows["test"], found[best.at]
@@ -140,8 +144,8 @@ def nested(groups: NDArray[np.str_], seed: int, k: int) -> NDArray[np.int64]:
 
 
 def _over(values: Floats) -> dict[str, Any]:
-    """Mean over orders with Student's interval of that mean; NaN where a subset held one class
-    only."""
+    """Mean over the orders whose subset could be fitted, with Student's interval of that mean; NaN
+    where none could."""
     there = values[np.isfinite(values)]
     mean = float(there.mean()) if len(there) else float("nan")
     sd = float(there.std(ddof=1)) if len(there) > 1 else float("nan")

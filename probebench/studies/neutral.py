@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from probebench.errors import UsageError
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.ranking import alarm_threshold
+from probebench.probes.many_fits import decide
 from probebench.record.inside.kinds import DISCARDED, freed_words
 from probebench.record.reopened import other_model
 from probebench.record.run import RECORD, Run
@@ -74,7 +75,7 @@ def neutral_facts(
     Args:
         run: the control run.
         cell: the selected cell of the tested run.
-        probe: its probe, with `decision_function`.
+        probe: its probe, a fitted classifier.
         questions: of the tested run, all splits.
         sample: test labels and resamples of the tested run.
         test: (test example, width) vectors of the cell.
@@ -102,11 +103,8 @@ def neutral_facts(
     if not len(rows):
         why = f"no correct answer with the token {cell.position} to a question not asked here"
         return facts | {"reason": why}
-    correct = np.asarray(
-        probe.decision_function(states.cell(cell.layer, cell.position, cell.site)[rows]),
-        dtype=np.float64,
-    )
-    decisions = np.asarray(probe.decision_function(test), dtype=np.float64)
+    correct = decide(probe, states.cell(cell.layer, cell.position, cell.site)[rows])
+    decisions = decide(probe, test)
     limits = {name: alarm_threshold(correct, rate) for name, rate in ALARM_RATES.items()}
     return facts | {
         "n": len(rows),

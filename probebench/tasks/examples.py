@@ -20,6 +20,16 @@ WITH_OPTIONS = ("choice", "closest")
 """Judges that compare what is right with what is wrong."""
 PLAIN = "plain form"
 """Marks a row that came as `question, answers`: prompts then use the question as it stands."""
+POLARITY = "polarity"
+"""The column that says whether a statement affirms or negates."""
+
+
+def sampled(names: Sequence[str], limit: int | None) -> list[int]:
+    """Places of `limit` names, always the same ones whatever their order, in that order; of all
+    where there are no more."""
+    every = range(len(names))
+    ranked = sorted(every, key=lambda i: hashlib.sha256(names[i].encode()).digest())
+    return list(every) if limit is None else sorted(ranked[:limit])
 
 
 def to_example(task: Task, row: FileRow) -> Example:

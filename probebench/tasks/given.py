@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from probebench.errors import BadFileError
 from probebench.tasks.exact.rules import find_words
 from probebench.tasks.exact.spans import decode
-from probebench.tasks.examples import check_judged, check_options, group_of, normalise
+from probebench.tasks.examples import check_judged, check_options, group_of, normalise, sampled
 from probebench.tasks.local.echoes import Pair, Written, check_apart, without_prompts
 from probebench.tasks.local.edges import Dumped, Mended, Said
 from probebench.tasks.local.fields import (
@@ -78,13 +78,11 @@ def read_answers(
         BadFileError: a missing file, an unknown or missing field, a value that cannot be; with file
             and line.
     """
-    rows = []
-    for row in read_rows(path):
-        rows.append(filled(row))
-        if limit is not None and len(rows) == limit:
-            break
-    if not rows:
+    every = [filled(row) for row in read_rows(path)]
+    if not every:
         raise BadFileError(f"{path.name} holds no answers.")
+    said = [json.dumps(row.fields, default=str, sort_keys=True) for row in every]
+    rows = [every[i] for i in sampled(said, limit)]
     marks = Marks.of(tokenizer, stops)
     prompts = _prompts(rows, tokenizer, marks)
     answers = _answers(rows, prompts, tokenizer, marks)
@@ -225,7 +223,9 @@ def _written(
         if ids[: len(marks.prefix)] != marks.prefix:
             ids = marks.prefix + ids
     check_inside(ids, d.name, row.where, marks)
-    question = question or seen or decode(tokenizer, ids)
+    if question is None and set(d.ids).isdisjoint(tokenizer.all_special_ids):
+        question = seen
+    question = question or decode(tokenizer, ids)  # what stands between special tokens
     return _Prompt(d.name, d.ids, ids, question, seen, (*found.done, *lacking(ids, marks)))
 
 

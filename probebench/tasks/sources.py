@@ -18,7 +18,7 @@ from probebench.errors import BadFileError, UnavailableError
 from probebench.files import write_atomic
 from probebench.hub import hub_is_there
 from probebench.options.python import speaks_python
-from probebench.tasks.examples import to_example
+from probebench.tasks.examples import sampled, to_example
 from probebench.tasks.labelled.spans import joined
 from probebench.tasks.labelled.turns import answers_apart
 from probebench.tasks.local.data import local_rows, told_apart
@@ -98,7 +98,7 @@ def load_dataset(
         dropped += twins
     if not examples:
         raise BadFileError(f"{origin} holds no examples.")
-    examples = _sample(examples, limit)
+    examples = [examples[i] for i in sampled([e.id for e in examples], limit)]
     digest = hashlib.sha256()
     for e in examples:
         content: list[Any] = [e.id, e.question, e.references, e.wrong, e.label, e.group, e.split]
@@ -236,16 +236,6 @@ def _unique(examples: Iterable[Example]) -> tuple[list[Example], int]:
         labels.setdefault(e.question, set()).add(e.label)
     result = [e for e in kept.values() if len(labels[e.question]) == 1]
     return result, n - len(result)
-
-
-def _sample(examples: list[Example], limit: int | None) -> list[Example]:
-    """`limit` examples, always the same ones whatever the order of the source, in its order."""
-    if limit is None or limit >= len(examples):
-        return examples
-    ranked = sorted(
-        range(len(examples)), key=lambda i: hashlib.sha256(examples[i].id.encode()).digest()
-    )
-    return [examples[i] for i in sorted(ranked[:limit])]
 
 
 def _without_twins(examples: Sequence[Example]) -> tuple[list[Example], int]:

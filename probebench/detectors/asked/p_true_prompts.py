@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from probebench.errors import UsageError
 from probebench.tasks.prompts import fill_prompt, short_question
 from probebench.tasks.schema import Task
 from probebench.types import Example
@@ -52,10 +53,14 @@ def p_true_prompts(
 
 def asked_text(task: Task | None, example: Example) -> str:
     """All that a task asks about an example, in plain words: with its passage and its options,
-    where the prompt gives them."""
+    where the prompt gives them; the question alone of an answer made elsewhere whose row lacks
+    them."""
     if task is None or task.kind == "statements":
         return example.question
-    return fill_prompt(task, example, chat=True)
+    try:
+        return fill_prompt(task, example, chat=True)
+    except UsageError:  # every row that the task itself asks has filled its prompt before
+        return example.question
 
 
 def letter_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], tuple[int, ...]]:

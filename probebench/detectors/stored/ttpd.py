@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from probebench.detectors.registry import Description, Method, Missing, Scores, detector
 from probebench.detectors.stored.vectors import Vectors, best, last_token
+from probebench.tasks.examples import POLARITY
 from probebench.types import Float32s, Floats
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
     from probebench.stages.stage import Runner
 
-POLARITY = "polarity"
-"""The column that says whether a statement affirms or negates."""
 AFFIRMED, NEGATED = ("affirmative", "1", "1.0", "true"), ("negated", "-1", "-1.0", "false", "0")
 LOOSE = 1e6
 """Inverse strength of the last regression's penalty: next to none, so that it ends where classes

@@ -79,9 +79,7 @@ def costs(plan: Plan, clock: Callable[[], float] = time.perf_counter) -> Costs:
             together.
     """
     q, handle, reading = plan.questions, plan.handle, plan.reading
-    prompts, new = [len(ids) for ids in q.prompt_ids], plan.max_new_tokens or 0
-    if q.given is not None:
-        prompts = [len(g.prompt_ids) + len(g.answer_ids) for g in q.given]
+    prompts, new = q.lengths, plan.max_new_tokens or 0
     budget = planned_budget(handle, max(prompts) + new) if new else Budget()
     scored = _scored(plan)
     memory = device_memory(handle, prompts, new, budget, scored=scored)

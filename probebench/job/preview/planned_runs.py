@@ -129,15 +129,9 @@ def _count(o: Options, task: Task | None, handle: ModelHandle) -> int:
 def _sample(o: Options, task: Task | None, handle: ModelHandle, n: int) -> Asked:
     """Lengths of some of its prompts, and how many of all fit into the model's context."""
     statements = task is not None and task.kind == "statements"
-    new = 0
-    if task is not None and not statements and o.answers is None:
-        new = o.max_new_tokens or task.generation.max_new_tokens
-    some = min(n, SAMPLE)
-    questions = read_questions(replace(o, limit=some), task, handle, new or None)
-    lengths = [len(ids) for ids in questions.prompt_ids]
-    if questions.given is not None:
-        lengths = [len(g.prompt_ids) + len(g.answer_ids) for g in questions.given]
-    return Asked(round(n * len(lengths) / some), tuple(lengths), new, statements)
+    new, some = o.new_tokens(task), min(n, SAMPLE)
+    lengths = read_questions(replace(o, limit=some), task, handle, new).lengths
+    return Asked(round(n * len(lengths) / some), tuple(lengths), new or 0, statements)
 
 
 def _runs_of(

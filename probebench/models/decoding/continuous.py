@@ -82,7 +82,10 @@ class Decoder:
     def run(self) -> list[Reply]:
         """All answers, in the order of the prompts, those of one prompt together."""
         with torch.inference_mode():
-            self.rows = Rows(self.loaded)
+            self.rows, self.at_once = (
+                Rows(self.loaded),
+                [*self.waiting[0][:1]] if self.waiting else [],
+            )
             self.prefix = self._shared()
             while self.waiting or self.running:
                 while group := self._next_group():

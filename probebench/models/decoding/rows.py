@@ -82,7 +82,8 @@ class Rows:
         if self._columns or not sum(self.lengths):  # states have read past padding once and for all
             inputs["attention_mask"] = mask
         if self.positions:
-            inputs["position_ids"] = place.clamp(min=0)
+            # padding on the right stays within the row, and so within the model's positions
+            inputs["position_ids"] = place.clamp(min=0).minimum((old + new - 1)[:, None])
         out = self.base(
             **{name: x.to(device) for name, x in inputs.items()},
             **{self.cache_name: Cache(layers=self.layers)},

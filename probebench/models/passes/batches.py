@@ -91,9 +91,11 @@ class Budget:
                 f"{what}. Lower --max-new-tokens, use "
                 f"--dtype bfloat16, or a device with more memory."
             )
-        # of the batch that failed, not of the budget, which it may have used only in part: so every
-        # halving makes it smaller
-        self.tokens = len(batch) // 2 * max(lengths[i] for i in batch)
+        # of the batch that failed, not of the budget, which it may have used only in part; and of
+        # the budget, where the batch was planned by less than these lengths: so every halving makes
+        # it smaller
+        half = len(batch) // 2 * max(lengths[i] for i in batch)
+        self.tokens = min(half, self.tokens // 2)
         self.halvings += 1
         if self.keep is not None:
             self.keep(self)

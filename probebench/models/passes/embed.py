@@ -42,9 +42,7 @@ def find_encoder(
 
 def encode_texts(handle: ModelHandle, texts: Sequence[str]) -> tuple[list[tuple[int, ...]], int]:
     """Token ids of each text, cut to what the encoder was made for, and how many were cut."""
-    tokenizer = handle.tokenizer
-    # a tokenizer that knows no limit gives an astronomical one
-    limit = min(handle.max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+    tokenizer, limit = handle.tokenizer, handle.text_limit
     whole = [tokenizer(text)["input_ids"] for text in texts]
     n_cut = sum(len(ids) > limit for ids in whole)
     cut = [

@@ -187,14 +187,14 @@ class LogisticSolver:
         found = Found(
             np.zeros((m, d), np.float32), start, np.full(m, np.inf), np.zeros(m, np.int64)
         )
-        with np.errstate(over="ignore", invalid="ignore"):  # seen in the gradient, and mended below
+        with np.errstate(all="ignore"):  # seen in the gradient, and mended below
             self._pass(self._single, problem, found, np.arange(m), tol, max_iter)
         lost = ~np.isfinite(found.gradient)
         found.forget(np.flatnonzero(lost))
         stuck = np.flatnonzero(lost | ((found.gradient > tol) & (found.used < max_iter)))
         if len(stuck):
             found.coef = found.coef.astype(np.float64)
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(all="ignore"):
                 self._pass(self._double, problem, found, stuck, tol, max_iter)
         lost = ~np.isfinite(found.gradient)
         found.forget(np.flatnonzero(lost))

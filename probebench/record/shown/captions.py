@@ -90,19 +90,25 @@ def chance_words(record: Record, site: str, *, whole: bool) -> list[str]:
     return [f"{best} against the best of {found.shuffles:,} maps of shuffled labels: {p}."]
 
 
-def smallest_words(record: Record, shown: pd.DataFrame) -> list[str]:
+def smallest_words(record: Record, cells: pd.DataFrame, *, shown: int) -> list[str]:
     """Whether any of the cells of a map beats shuffled labels; nothing where none were fitted.
 
     The record holds the best of whole shuffled maps for the selected cell's site only, so this
     corrects by their number.
+
+    Args:
+        record: of the run.
+        cells: of the whole map.
+        shown: how many of them are on the picture.
     """
-    p, shuffles = shown.p.dropna(), record.controls.permutation.shuffles
+    p, shuffles = cells.p.dropna(), record.controls.permutation.shuffles
     if p.empty:
         return []
     least = p_words(min(1.0, len(p) * float(p.min())))
+    of = "" if shown == len(cells) else " of the whole map"
     return [
         f"{shuffles:,} shuffles of the labels, Student's t: {least} for the best of {len(p):,} "
-        "cells (smallest p times their number, Bonferroni)."
+        f"cells{of} (smallest p times their number, Bonferroni)."
     ]
 
 

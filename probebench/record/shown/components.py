@@ -76,8 +76,9 @@ def shown_components(
         UsageError: the run read no component.
     """
     position = plain_position(position or default_position(record), record.positions)
-    own = cells(scores)[lambda t: t.site.isin(COMPONENTS) & (t.position == position)]
     matrix = narrowed(components_table(record, scores, position), layers)
+    whole = cells(scores)[lambda t: t.site.isin(COMPONENTS) & (t.position == position)]
+    own = whole[whole.layer.isin(list(matrix.index))]
     best = None
     if not numbered(matrix):
         best = best_of_layers(
@@ -89,7 +90,7 @@ def shown_components(
         f"Test AUROC of one {probe_words(record)} per layer (down) and component (across) at "
         f"{position}, {n_words(record, own)}.": True,
         width_words(record): True,
-        **dict.fromkeys(smallest_words(record, own), True),
+        **dict.fromkeys(smallest_words(record, whole, shown=len(own)), True),
         "Grey: the layer does not have it, or it was not read.": matrix.isna().to_numpy().any(),
         VIOLET: below_chance(matrix),
         f"{len(stuck)} fits did not converge, the first: {first}.": len(stuck),

@@ -72,7 +72,8 @@ def shown_positions(
     q = cell_table(record, scores, site, "q")
     if hatch and not np.isfinite(q.to_numpy(dtype=float)).any():
         raise UsageError(NO_SHUFFLES)
-    stuck = cells(scores)[lambda t: (t.site == site) & ~t.converged]
+    own = _on(matrix, scores, site)
+    stuck = own[~own.converged]
     pale = [p for p in record.selection.barred if p in matrix.columns]
     letters = same_token_letters(record, list(matrix.columns))
     best = None
@@ -80,7 +81,7 @@ def shown_positions(
         validation = cell_table(record, scores, site, "value", "validation")
         best = best_of_layers(matrix.drop(columns=pale), validation)
     lines = {
-        **_whats_read(record, scores, site, matrix, whole=matrix.shape == q.shape),
+        **_whats_read(record, own, site, matrix, whole=matrix.shape == q.shape),
         "Grey: no such token in enough answers.": matrix.isna().to_numpy().any(),
         VIOLET: below_chance(matrix),
         f"Hatched: not above shuffled labels at a false-discovery rate of {FDR:.0%}.": hatch,
@@ -101,17 +102,21 @@ def shown_positions(
     )
 
 
+def _on(matrix: pd.DataFrame, scores: pd.DataFrame, site: str) -> pd.DataFrame:
+    """The cells of a site that are on the map."""
+    layers, positions = list(matrix.index), list(matrix.columns)
+    return cells(scores)[
+        lambda t: (t.site == site) & t.layer.isin(layers) & t.position.isin(positions)
+    ]
+
+
 def _whats_read(
-    record: Record, scores: pd.DataFrame, site: str, matrix: pd.DataFrame, *, whole: bool
+    record: Record, own: pd.DataFrame, site: str, matrix: pd.DataFrame, *, whole: bool
 ) -> dict[str, bool]:
     """The first lines of a caption, and whether each is of something on the map: numbers of
     examples of the cells shown, the selected cell, the map against shuffled labels."""
     best = record.sites[site].best
-    layers, positions = list(matrix.index), list(matrix.columns)
-    own = cells(scores)[
-        lambda t: (t.site == site) & t.layer.isin(layers) & t.position.isin(positions)
-    ]
-    shown = best is not None and best.layer in layers and best.position in positions
+    shown = best is not None and best.layer in matrix.index and best.position in matrix.columns
     return {
         f"Test AUROC of one {probe_words(record)} per layer (down) and position (across), site "
         f"{site}, {n_words(record, own)}.": True,

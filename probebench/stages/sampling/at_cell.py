@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.probes.many_fits import decide
 from probebench.stages.data import RunData
 from probebench.stages.stage import Runner
 from probebench.stages.states import Sequences, StatesStage, Where
@@ -52,7 +53,7 @@ class SampleVectors:
         """(row, sample) what a fitted probe says of each answer; NaN where the token is absent."""
         own = np.full(len(self.vectors), np.nan)
         if self.there.any():
-            own[self.there] = probe.decision_function(self.vectors[self.there])
+            own[self.there] = decide(probe, self.vectors[self.there])
         return np.asarray(own[self.which])
 
 
