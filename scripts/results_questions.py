@@ -14,10 +14,11 @@ from results_words import said
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
-from probebench.record.claims import chance, headline, outcome, p_words
+from probebench.record.claims import chance, headline, nearest, outcome, p_words
 from probebench.record.parts.measured import PositionBest
 from probebench.record.reopened import Reopened
 from probebench.record.run import Run
+from probebench.record.words import on_fewer
 from probebench.text import as_float, interval, number
 from probebench.types import Cell, Floats, layer_number
 
@@ -111,15 +112,17 @@ def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
             f" Exact answers are found by `{found.rule}`; of {found.holds_answer.of:,} right "
             f"answers {found.holds_answer.n:,} have an accepted one in it."
         )
-    hardest = max((d for d in r.detectors if d.kind == "baseline"), key=lambda d: d.auroc)
+    hardest = nearest(r.detectors)
+    assert hardest is not None  # majority is always there
     return [
         f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
         f"{counts.test.n:,} with {counts.test.correct:,} right; any cell against shuffled labels "
         f"{p_words(chance(r).map_p)}. {told} "
         f"The simpler signal that validation chose is {best.signal['label']}, "
         f"{number(best.signal['auroc'], 2)}; probe minus it "
-        f"{difference(best.difference, best.difference_95)}. The one that does best on test is "
-        f"{hardest.label}, {number(hardest.auroc, 2)}; probe minus it "
+        f"{difference(best.difference, best.difference_95)}. The one that comes nearest on "
+        f"test is {hardest.label}, {number(hardest.auroc, 2)}{on_fewer(hardest, best.n)}; probe "
+        "minus it "
         f"{difference(hardest.probe_minus_this, hardest.probe_minus_this_95)}.{_form(run)}",
         "",
     ]

@@ -315,7 +315,7 @@ def test_the_rival_is_the_one_chosen_on_validation(run):
     chosen = run.record["readable"][run.record["selection"]["readable"]]["best_baseline"]
     assert h.signal["name"] == chosen["name"]
     assert h.rule == f"chosen on validation, n = {chosen['n_validation']}"
-    assert headline(changed(run, readable=None).record).rule == "the highest on test"
+    assert headline(changed(run, readable=None).record).rule == "the nearest on test"
 
 
 def test_examples_follow_their_rule(run):

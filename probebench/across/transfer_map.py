@@ -20,6 +20,7 @@ from probebench.record.shown.captions import (
     undefined_words,
     version_words,
 )
+from probebench.text import extremes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def draw_transfer(
         **options: of `plot_transfer`.
     """
     record = records[0]
-    pairs = table[(table.kind == "pair") & (table["at"] == at)]
+    shown = table[table.kind.isin(["pair", "all_but_one"]) & (table["at"] == at)]
     cell = (
         "the train task's selected cell"
         if at == "source"
@@ -83,7 +84,7 @@ def draw_transfer(
     )
     lines = [
         f"Test AUROC on the test task of the {probe_words(record)} of {cell}, never flipped;",
-        f"n = {int(pairs.n.min())} to {int(pairs.n.max())} per cell; framed: its own task.",
+        f"n = {extremes(shown.n)} per cell; framed: its own task.",
     ]
     if OTHERS in set(table.train_task):
         lines.append("Lowest row: one probe of all tasks but the tested one.")

@@ -172,11 +172,18 @@ def _fitting(
     told = [asked.given is not None and "group" in e.fields for e in examples]
     pairs = zip(examples, told, strict=True)
     lost = 0 if task is None else sum(loses_group(task, e.fields) and not own for e, own in pairs)
+    own = any(e.split is not None for e in examples)
+    split = "hash" if not own else "official" if asked.given is None else "file"
     return Questions(
         examples=examples,
         prompt_ids=[asked.prompt_ids[i] for i in kept],
         given=None if asked.given is None else [asked.given[i] for i in kept],
-        facts={**asked.facts, "n_too_long": len(lengths) - len(kept), "n_ungrouped": lost},
+        facts={
+            **asked.facts,
+            "split": split,
+            "n_too_long": len(lengths) - len(kept),
+            "n_ungrouped": lost,
+        },
         begins=None if asked.begins is None else [asked.begins[i] for i in kept],
         notes=(*_notes(handle, answers=bool(max_new_tokens)), *split_note(task, examples)),
     )

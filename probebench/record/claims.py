@@ -8,7 +8,7 @@ whether an interval happens to reach one half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,14 +93,13 @@ def headline(record: Record) -> Against:
     run are about.
 
     The signal is the baseline that the record chose by validation among those readable at the same
-    time. A record without that choice gets the baseline with the highest test AUROC, which is the
+    time. A record without that choice gets the baseline that comes nearest on test, which is the
     harder comparison, on the examples of its table.
     """
     chosen, probe = record.selection, record.detectors[0]
     if (facts := of_its_time(record)) is not None:
         return against_of(facts)
-    rivals = [d for d in record.detectors if d.kind == "baseline" and d.name not in NO_RIVALS]
-    best = max(rivals, key=lambda d: d.auroc, default=None)
+    best = nearest(d for d in record.detectors if d.name not in NO_RIVALS)
     return Against(
         probe.auroc,
         probe.auroc_95,
@@ -109,9 +108,16 @@ def headline(record: Record) -> Against:
         best.probe_minus_this_95 if best else (None, None),
         probe.n,
         probe.n_correct,
-        "the highest on test" if best else "",
+        "the nearest on test" if best else "",
         chosen,
     )
+
+
+def nearest(detectors: Iterable[DetectorFacts]) -> DetectorFacts | None:
+    """The baseline that the selected probe is least far above, each on the test examples that both
+    score; None where there is none."""
+    rivals = [d for d in detectors if d.kind == "baseline" and d.probe_minus_this is not None]
+    return min(rivals, key=lambda d: d.probe_minus_this or 0.0, default=None)
 
 
 def beats_all(found: Added) -> str:

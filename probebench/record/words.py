@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, NamedTuple, Protocol
 
+from probebench.record.parts.measured import DetectorFacts
 from probebench.record.schema import Record
 from probebench.text import interval, listed, number
 
@@ -100,6 +101,11 @@ def labels_words(record: Record) -> str:
     return judge
 
 
+def on_fewer(d: DetectorFacts, n: int) -> str:
+    """Goes on the name of a detector that scores fewer examples than those that stand beside it."""
+    return "" if d.n >= n else f", n = {d.n:,}"
+
+
 def ranked(record: Record, target: str) -> bool:
     """Do estimates of attribution to a target rank components as replacing them does?"""
     found = record.attribution
@@ -114,9 +120,10 @@ def agreement_words(record: Record, target: str) -> str:
     for a in found.agreement:
         if a.target == target:
             below = "" if a.ranks else f", below the {found.bar:g} from which estimates count"
+            digits = 2 if a.ranks else 3  # .797 does not look like .80
             return (
                 f"Held against what replacing them really changes: rank correlation "
-                f"{number(a.spearman, 2)} {interval(a.spearman_95, 2)} over {a.n_components} "
+                f"{number(a.spearman, digits)} {interval(a.spearman_95, 2)} over {a.n_components} "
                 f"components of layers, n = {a.n} answers{below}."
             )
     return ""

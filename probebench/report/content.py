@@ -161,13 +161,18 @@ def _title(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 
 def run_names(runs: Sequence[Run]) -> list[str]:
-    """What each run is called: model and task, with the folder where two would be called the
-    same."""
+    """What each run is called: model and task, with as much of the end of its folder as tells those
+    apart that would be called the same."""
     names = [f"{run.record.model.name} on {run.record.task.name}" for run in runs]
-    return [
-        f"{name} ({run.folder.name})" if names.count(name) > 1 else name
-        for name, run in zip(names, runs, strict=True)
-    ]
+    folders = [run.folder.resolve().parts for run in runs]
+    found = []
+    for name, own in zip(names, folders, strict=True):
+        twins = [f for f, other in zip(folders, names, strict=True) if other == name]
+        depth = 1
+        while depth < len(own) and sum(f[-depth:] == own[-depth:] for f in twins) > 1:
+            depth += 1
+        found.append(f"{name} ({'/'.join(own[-depth:])})" if len(twins) > 1 else name)
+    return found
 
 
 def run_section(run: Run, at: str, name: str, examples: int) -> Section:

@@ -12,6 +12,7 @@ import pandas as pd
 from probebench.maps.axes import axes_of
 from probebench.maps.colours import SELECTED
 from probebench.record.parts.measured import DetectorFacts
+from probebench.record.words import Terms, on_fewer
 from probebench.text import cut
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def plot_detectors(
         narrow: for a phone: names above the intervals, not beside them.
     """
     ax = axes_of(ax, (3.9, 0.8 + 0.36 * len(rows)) if narrow else (8.8, 0.8 + 0.22 * len(rows)))
-    ink, probe = _ink(), rows[0].name if rows else ""
+    ink, probe, n = _ink(), *((rows[0].name, rows[0].n) if rows else ("", 0))
     rows = sorted(rows, key=lambda d: -d.auroc)
+    names = [_tick(d.label) + on_fewer(d, n) for d in rows]
     for y, d in enumerate(rows):
         colour = SELECTED if d.name == probe else ink
         low, high = d.auroc_95
@@ -45,12 +47,12 @@ def plot_detectors(
     ax.axvline(0.5, color=GRID, linewidth=0.8, linestyle=":")
     if narrow:
         ax.set_yticks([])
-        for y, d in enumerate(rows):
+        for y, name in enumerate(names):
             place = {"transform": ax.get_yaxis_transform(), "fontsize": 7.5}
-            ax.text(0.01, y - 0.42, _tick(d.label), va="center", **place)
+            ax.text(0.01, y - 0.42, name, va="center", **place)
         ax.set_ylim(len(rows) - 0.4, -0.9)
     else:
-        ax.set_yticks(range(len(rows)), [_tick(d.label) for d in rows])
+        ax.set_yticks(range(len(rows)), names)
         ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("Test AUROC")
     return _calm(ax, "x")
@@ -117,13 +119,16 @@ class Curve:
     """`coverage`, `risk`, `low`, `high` (NaN where not known)."""
 
 
-def plot_risk(curves: Sequence[Curve], base: float | None, ax: Axes | None = None) -> Axes:
-    """Share of wrong answers against the share that is answered: the first curve in orange with its
+def plot_risk(
+    curves: Sequence[Curve], base: float | None, named: Terms, ax: Axes | None = None
+) -> Axes:
+    """Share of wrong answers against the share that is kept: the first curve in orange with its
     interval, the others in blue.
 
     Args:
         curves: the probe's first.
-        base: share of wrong answers where all are given.
+        base: share of wrong answers where all are kept.
+        named: what examples and labels are called.
         ax: where to draw; a new figure when None.
     """
     ax = axes_of(ax, (5.2, 3.4))
@@ -143,7 +148,8 @@ def plot_risk(curves: Sequence[Curve], base: float | None, ax: Axes | None = Non
         )
     if base is not None:
         ax.axhline(base, color=GRID, linewidth=0.8, linestyle=":")
-    ax.set(xlim=(0, 1.02), xlabel="Share of questions answered", ylabel="Wrong among them")
+    ax.set(xlim=(0, 1.02), xlabel=f"Share of {named.what} kept")
+    ax.set_ylabel(f"{named.wrong.capitalize()} among them")
     highest = max([base or 0.0, *(float(c.points.risk.max()) for c in curves)])
     # few answers have wide intervals, which would press the lines together
     ax.set_ylim(0, min(1.0, max(0.05, 1.8 * highest)))
@@ -167,4 +173,4 @@ def _ink() -> str:
 
 
 def _tick(label: str) -> str:
-    return cut(label.replace("$", r"\$"), LABEL, "\u2026")  # no formulas out of foreign names
+    return cut(label, LABEL, "\u2026")

@@ -96,7 +96,7 @@ def row_data(rows: Sequence[BoardRow], slugs: Mapping[str, str]) -> dict[str, An
             "n": [r.n for r in rows],
             "g": [r.rank for r in rows],
             "t": [TIERS.index(r.tier) for r in rows],
-            "v": [r.version for r in rows],
+            "v": [r.old for r in rows],
             "x": [int(r.headline) for r in rows],
             "o": [int(not r.current) for r in rows],
             "s": [None if r.source is None else sources[r.source] for r in rows],

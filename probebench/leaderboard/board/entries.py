@@ -32,7 +32,7 @@ from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName, DetectorFacts
 from probebench.record.parts.resplits import SplitSpread
 from probebench.record.published import TEST_AUROC, figures, our_name
-from probebench.record.schema import Record
+from probebench.record.schema import PROTOCOL_VERSION, Record
 from probebench.tasks.schema import list_tasks
 
 Tier = Literal["published", "recomputed", "rerun"]
@@ -186,7 +186,8 @@ def read_entry(folder: Path) -> Entry:
         task_version=task.version,
         task_hash=task.hash,
         task_folder=folder.name,
-        current=task_hashes().get(task.name) == (task.version, task.hash),
+        current=task_hashes().get(task.name) == (task.version, task.hash)
+        and record.protocol_version == PROTOCOL_VERSION,
         n_test=record.comparison.n_test,
         n_compared=record.comparison.n_compared,
         prevalence=record.detectors[0].prevalence,

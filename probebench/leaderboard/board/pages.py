@@ -205,6 +205,7 @@ class Site:
             published=any(r.protocol is None for r in rows),
             said=said(headline, self.hardest, self.kinds, self.turned),
             curves=colours(best_curves(self.curves.get(name, ())), self.places),
+            lines=len(self.curves.get(name, ())),
             bands=BANDS,
             across=across,
             down=down,
@@ -288,6 +289,7 @@ def _task_cards() -> dict[str, Task]:
 
 
 def _first_group(headline: Sequence[BoardRow], *, published: bool) -> list[BoardRow]:
-    """The first group among runs, or among published figures; a row without rivals stands alone."""
+    """The first group among runs, or among published figures; where nothing is ranked the highest
+    stands alone."""
     pool = [r for r in headline if (r.protocol is None) is published and r.current]
-    return [r for r in pool if r.rank == 1] or (pool if len(pool) == 1 else [])
+    return [r for r in pool if r.rank == 1] or sorted(pool, key=best_first)[:1]

@@ -13,6 +13,7 @@ from probebench.metrics.intervals import wilson
 from probebench.record.claims import ALPHA, Outcome, outcome
 from probebench.record.parts.confounded import Residual
 from probebench.record.parts.measured import CellName
+from probebench.record.schema import PROTOCOL_VERSION
 from probebench.types import Interval
 
 HEADLINE = ("probe", "probe@exact_answer_last")
@@ -32,7 +33,7 @@ class BoardRow:
     """Name of the task, without its version."""
     version: int | None
     current: bool
-    """Measured on the version of the task that this package has."""
+    """Measured on the version of the task, and by the protocol, that this package has."""
     protocol: int | None
     """None for a figure from a paper, which has a protocol of its own."""
     tier: str
@@ -75,6 +76,14 @@ class BoardRow:
     paired by question."""
 
     @property
+    def old(self) -> str:
+        """What of it is an older version's; empty where nothing is."""
+        if self.current:
+            return ""
+        by_protocol = self.protocol not in (None, PROTOCOL_VERSION)
+        return f"protocol {self.protocol}" if by_protocol else f"version {self.version}"
+
+    @property
     def nothing_read(self) -> bool:
         """Is no cell of its map above shuffled labels?"""
         return self.map_p is not None and self.map_p >= ALPHA
@@ -104,7 +113,7 @@ class Standing:
     @property
     def nothing_decided(self) -> str:
         """Why there is no share."""
-        return "nobody differs" if self.undecided else "no rival yet"
+        return "nobody differs" if self.undecided else "not ranked yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +218,16 @@ class Board:
 
 def turned_round(rows: Iterable[BoardRow], hardest: Mapping[Run, BoardRow]) -> dict[Run, BoardRow]:
     """Of each run the baseline of fixed sign that ranks furthest the wrong way round, where its
-    whole interval lies below 0.5 and it would, turned round, be harder than the hardest: there a
-    difference to the hardest says too much."""
+    whole interval lies below 0.5 and the probe, on the same examples, would be less far above it
+    turned round than above the hardest: there a difference to the hardest says too much."""
     found: dict[Run, BoardRow] = {}
     for row in sorted(rows, key=best_first, reverse=True):
         if row.auroc is None or row.high is None or row.high >= 0.5:
             continue
         rival = hardest.get(row.run)
-        if rival is None or rival.auroc is None or not suite.label_free(row.detector):
+        if rival is None or rival.difference is None or not suite.label_free(row.detector):
             continue
-        if 1 - row.auroc > rival.auroc:
+        if row.difference is not None and row.difference + 2 * row.auroc - 1 < rival.difference:
             found.setdefault(row.run, row)
     return found
 
@@ -240,12 +249,19 @@ def _one_label(labels: Iterable[str]) -> str:
 
 
 def hardest_baselines(rows: Iterable[BoardRow]) -> dict[Run, BoardRow]:
-    """Of each run, the baseline that has the highest AUROC."""
+    """Of each run, the baseline that the probe is least far above, each on the test examples that
+    both score: an AUROC of other examples compares with none. Of figures without a difference the
+    highest."""
     found: dict[Run, BoardRow] = {}
-    for row in sorted(rows, key=best_first):
+    for row in sorted(rows, key=_nearest_first):
         if row.kind == "baseline" and row.auroc is not None:
             found.setdefault(row.run, row)
     return found
+
+
+def _nearest_first(row: BoardRow) -> tuple[float, ...]:
+    """Sort key: probe minus this detector upwards, absent ones last, by AUROC."""
+    return (row.difference if row.difference is not None else 2.0, *best_first(row))
 
 
 def row_order(row: BoardRow) -> tuple[object, ...]:

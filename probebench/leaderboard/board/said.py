@@ -21,10 +21,19 @@ class Said:
 
     run: BoardRow
     baseline: BoardRow | None
-    """The one with the highest test AUROC; None where the run has none."""
+    """`hardest_baselines`; None where the run has none."""
     terms: Terms
     turned: BoardRow | None = None
     """A baseline that would be harder than that one, were its sign not fixed (`turned_round`)."""
+
+    @property
+    def probe_there(self) -> tuple[float, int] | None:
+        """The probe's AUROC on the examples that the baseline scores, and how many these are, where
+        they are fewer than the probe's own."""
+        b = self.baseline
+        if b is None or b.n is None or b.n == self.run.n or b.auroc is None or b.difference is None:
+            return None
+        return b.auroc + b.difference, b.n
 
     @property
     def margin(self) -> float | None:

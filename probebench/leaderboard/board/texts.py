@@ -10,7 +10,7 @@ from probebench._version import __version__
 from probebench.leaderboard.board.rows import Board, BoardRow, Standing
 from probebench.report.write.escape import latex as tex
 from probebench.report.write.escape import markdown as md
-from probebench.text import counted
+from probebench.text import counted, enough, interval
 
 SHOWN = 20
 """Rows per table of the Markdown file; the CSV file has all."""
@@ -175,7 +175,8 @@ def figure(r: BoardRow) -> str:
         return "absent"
     if r.protocol is None:
         return f"{r.auroc:.2f}" + ("" if r.spread is None else f" ± {r.spread:.3f}")
-    ends = f" [{r.low:.2f}, {r.high:.2f}]" if r.low is not None and r.high is not None else ""
+    there = r.low is not None and r.high is not None
+    ends = f" {interval((r.low, r.high), enough((r.low, r.high)))}" if there else ""
     return f"{r.auroc:.3f}{ends}{over_splits(r)}"
 
 
@@ -208,7 +209,7 @@ def _table(rows: Sequence[BoardRow], published: bool) -> str:
     what = (
         "Published figures, test AUROC"
         if published
-        else r"Selected cell, test AUROC of \emph{correct}"
+        else r"Selected cell, test AUROC of \emph{correct}, or of \emph{true} statements"
     )
     spread = "the spread that the paper prints" if published else r"its 95\,\% interval"
     lines = [
@@ -231,8 +232,10 @@ def _table(rows: Sequence[BoardRow], published: bool) -> str:
 def _latex_figure(r: BoardRow | None) -> str:
     if r is None:
         return "--"
-    value = f"{r.auroc:.2f}"
+    ends = None if r.low is None or r.high is None else (r.low, r.high)
+    digits = 2 if ends is None else enough(ends)
+    value = f"{r.auroc:.{digits}f}"
     value = rf"\textbf{{{value}}}" if r.rank == 1 else value
     if r.spread is not None:
         return rf"{value} {{\scriptsize$\pm${r.spread:.3f}}}"
-    return value if r.low is None else rf"{value} {{\scriptsize[{r.low:.2f}, {r.high:.2f}]}}"
+    return value if ends is None else rf"{value} {{\scriptsize{interval(ends, digits)}}}"

@@ -27,31 +27,36 @@ def instances(run: Run, shared: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """
     named = {score.name: score for score in scores(run.record)}
     answers = {row["id"]: row for row in run.answers.to_dict("records")}
-    rule = str(run.record.task.exact_answer)
+    rule, answered = str(run.record.task.exact_answer), run.record.task.kind != "statements"
     if ACCURACY in named:
         for row in answers.values():
-            yield {**shared, **_row(row, float(row["label"]), named[ACCURACY], rule)}
+            own = _row(row, float(row["label"]), named[ACCURACY], rule, answered=answered)
+            yield {**shared, **own}
     if AUROC in named:
         predictions = run.predictions
         probed = predictions[
             (predictions.detector == PROBE) & (predictions.split == "test") & predictions.scored
         ]
         for name, decision in zip(probed.id, probed.decision, strict=True):
-            yield {**shared, **_row(answers[name], float(decision), named[AUROC], rule)}
+            own = _row(answers[name], float(decision), named[AUROC], rule, answered=answered)
+            yield {**shared, **own}
 
 
-def _row(row: Row, value: float, score: Score, rule: str) -> dict[str, Any]:
-    """One answer.
+def _row(row: Row, value: float, score: Score, rule: str, *, answered: bool) -> dict[str, Any]:
+    """One answer, or one statement.
 
     Args:
         row: as `answers.parquet` has it.
         value: what this answer gives.
         score: the number that it counts for.
         rule: how exact answers were found.
+        answered: did the model write it?
     """
     references = [str(text) for text in _listed(row["references"])]
     question, exact = str(row["question"] or ""), row["exact_answer"]
     n_prompt, n_answer = len(_listed(row["prompt_ids"])), len(_listed(row["answer_ids"]))
+    if not answered:  # a statement is read, and nothing is written
+        n_prompt, n_answer = n_prompt + n_answer, 0
     return {
         "evaluation_name": score.of,
         "evaluation_result_id": score.name,
@@ -59,7 +64,7 @@ def _row(row: Row, value: float, score: Score, rule: str) -> dict[str, Any]:
         "sample_hash": hashlib.sha256((question + "".join(references)).encode()).hexdigest(),
         "interaction_type": "single_turn",
         "input": {"raw": question, "reference": references},
-        "output": {"raw": [str(row["text"] or "")]},
+        "output": {"raw": [str(row["text"] or "") if answered else ""]},
         "answer_attribution": [_exact(str(exact), rule)] if isinstance(exact, str) else [],
         "evaluation": {"score": value, "is_correct": bool(row["label"] == 1)},
         "token_usage": {

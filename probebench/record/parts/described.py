@@ -90,6 +90,9 @@ class Data(Part):
     """Repeats, statements with both labels, test rows with an official twin in train."""
     mended: Annotated[dict[str, Count], fewer(100), keys_like(NAME)] = Field(default_factory=dict)
     """Of answers made elsewhere: rows put right, by what was done."""
+    split: Literal["hash", "official", "file"] | None = None
+    """By a hash of the group, as the publisher has it, or as the file of answers says; null in
+    older records."""
     test_is: Annotated[str | None, at_most(20)] = None
     """`validation` where the file has no test split and its validation is reported as test."""
     validation_is: str | None = None

@@ -17,11 +17,10 @@ from typing import Any
 from probebench.errors import ProbebenchError
 from probebench.files import clean_json
 from probebench.record.claims import chance, headline, selected
-from probebench.record.parts.described import TaskFacts
 from probebench.record.parts.measured import DetectorFacts
 from probebench.record.run import PROBE, Run
 from probebench.record.schema import Record
-from probebench.record.words import labels_words, part_words
+from probebench.record.words import labels_words, part_words, terms
 from probebench.text import slug
 
 MODEL = (
@@ -51,10 +50,18 @@ DETECTOR = (
 LIMITS = (
     "It reads this model at this revision, layer, position and precision only.",
     "It was trained and tested on this task: an AUROC elsewhere has to be measured there.",
-    "The positive class is a correct answer as the task's judge sees it; the judge's mistakes are "
-    "in the labels.",
-    "It shows that correctness can be read from this cell, not that the model uses what is read.",
+    "It shows that right and wrong can be read from this cell, not that the model uses what is "
+    "read.",
 )
+JUDGED = (
+    "The positive class is a correct answer as the task's judge sees it; the judge's mistakes are "
+    "in the labels."
+)
+SPLITS = {
+    "hash": "60/20/20 by hash of the group",
+    "official": "the publisher's own train and test, twins removed",
+    "file": "as the file of answers says",
+}
 
 
 def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
@@ -68,12 +75,14 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
     saved, tested, model = _saved(run), chance(r), r.model
     chosen, task = r.selection, r.task
     auroc, ends, n, _ = selected(r)
+    named = terms(r)
     layer = int(chosen.layer) if str(chosen.layer).isdigit() else None
     cell = f"{chosen.site}-l{chosen.layer}-{chosen.position}"
     card = {
         "schema_version": "0.1",
         "probe_id": slug(f"probebench-{model.name}-{task.name}-{cell}"),
-        "name": (f"{r.probe.name} probe for correct answers of {model.name} on {task.name}"),
+        "name": f"{r.probe.name} probe for {named.right} {named.what} of {model.name} on "
+        f"{task.name}",
         "model_target": {
             "model_id": model.name,
             "architecture": model.architecture,
@@ -82,7 +91,9 @@ def probe_card(run: Run, licence: str | None = None) -> dict[str, Any]:
             "d_in": saved.get("width"),
         },
         "task": {
-            "target_concept": "answer correctness",
+            "target_concept": "answer correctness"
+            if named.what == "answers"
+            else "truth of statements",
             "task_type": "binary_classification",
             "label_source": _labels(r),
         },
@@ -112,8 +123,10 @@ def _training(r: Record) -> dict[str, Any]:
     return {
         "n_train": _trained_on(r),
         "n_test": r.counts.test.n,
-        "splits": _split(r.task),
-        "class_balance": {} if share is None else {"correct": share, "wrong": 1 - share},
+        "splits": _split(r),
+        "class_balance": {}
+        if share is None
+        else {terms(r).right: share, terms(r).wrong: 1 - share},
         "regularization": _fit(r),
     }
 
@@ -125,7 +138,7 @@ def _own(r: Record, saved: Mapping[str, Any]) -> dict[str, Any]:
         "card_version": 1,
         "protocol_version": r.protocol_version,
         "package": r.package,
-        "positive_class": "correct",
+        "positive_class": terms(r).right,
         "site": chosen.site,
         "layer": str(chosen.layer),
         "position": chosen.position,
@@ -151,7 +164,7 @@ def _own(r: Record, saved: Mapping[str, Any]) -> dict[str, Any]:
             "Research on what can be read from hidden states. Not a filter for answers shown to "
             "people."
         ),
-        "limits": LIMITS,
+        "limits": [*LIMITS, *([JUDGED] if "judge" in labels_words(r) else [])],
     }
 
 
@@ -218,20 +231,15 @@ def _labels(r: Record) -> str:
     )
 
 
-def _split(task: TaskFacts) -> str:
-    """How the task is split; the suite's rule, as for answers from elsewhere, where it is not one
-    of the suite."""
+def _split(r: Record) -> str:
+    """How the examples were split; of an older record, that does not say it, as the task has it."""
     from probebench.tasks.schema import load_task
 
     try:
-        official = load_task(str(task.name)).split == "official"
+        own = load_task(str(r.task.name)).split
     except ProbebenchError:
-        official = False
-    return (
-        "the publisher's own train and test, twins removed"
-        if official
-        else "60/20/20 by hash of the group"
-    )
+        own = "hash"
+    return SPLITS[r.data.split or own]
 
 
 def _fit(r: Record) -> str:
@@ -251,7 +259,7 @@ def _assumptions(r: Record, saved: Mapping[str, Any]) -> list[str]:
     facts = r.positions_present.get(position)
     if facts is not None and facts.n < every:
         words.append(
-            f"{every - facts.n} of {every} answers have no such token; they are neither in "
+            f"{every - facts.n} of {every} {terms(r).what} have no such token; they are neither in "
             "training nor in the test"
         )
     return words

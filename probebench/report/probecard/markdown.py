@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from probebench.record.words import terms_of
 from probebench.report.write.escape import markdown as flat
 from probebench.text import interval, number
 
@@ -17,7 +18,7 @@ def to_markdown(card: Card) -> str:
     lines = [
         f"# {flat(card['name'])}",
         "",
-        f"Test AUROC of *correct*: **{number(score.get('auroc'))}** "
+        f"Test AUROC of *{own['positive_class']}*: **{number(score.get('auroc'))}** "
         f"{interval(score.get('auroc_ci_95'), 2)}, n = {score['n_eval']:,}.",
         "",
         *_against(own.get("against"), score["n_eval"]),
@@ -70,7 +71,7 @@ def _facts(card: Card) -> list[str]:
     """Model, cell, probe, task, examples and licence, a row each."""
     own, training, score = card["probebench"], card["training"], card["performance"]
     revision, version = own["model"].get("revision"), own["task"].get("version")
-    n, every = score["n_eval"], training["n_test"]
+    n, every, what = score["n_eval"], training["n_test"], terms_of(own["task"]["kind"]).what
     facts = {
         "model": flat(card["model_target"]["model_id"])
         + (f", revision {flat(revision)}" if revision is not None else ""),
@@ -79,10 +80,10 @@ def _facts(card: Card) -> list[str]:
         "task": flat(own["task"]["name"]) + (f", version {version}" if version is not None else ""),
         "labels": flat(card["task"]["label_source"]),
         "examples": flat(own["sample"]) if "sample" in own else "",
-        "trained on": f"{training['n_train']:,} answers, {training['splits']}",
-        "tested on": f"{every:,} answers"
+        "trained on": f"{training['n_train']:,} {what}, {training['splits']}",
+        "tested on": f"{every:,} {what}"
         if n == every
-        else f"{n:,} of {every:,} answers: the others lack the token",
+        else f"{n:,} of {every:,} {what}: the others lack the token",
         "licence": card.get("license", ""),
     }
     return [_row((name, said)) for name, said in facts.items() if said]
@@ -91,7 +92,8 @@ def _facts(card: Card) -> list[str]:
 def _detectors(detectors: Sequence[Card]) -> list[str]:
     """Every detector on the same test examples."""
     n = detectors[0].get("n")
-    here = f"All over the same {n:,} test examples, those that every detector scores."
+    fewer = any(d.get("n", n) != n for d in detectors)
+    here = f"Over the same {n:,} test examples{', but where n is smaller' if fewer else ''}."
     return [
         "## Beside simpler signals",
         "",

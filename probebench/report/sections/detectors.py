@@ -10,7 +10,7 @@ import numpy as np
 from probebench.record.claims import against_of
 from probebench.record.parts.measured import DetectorFacts, MetricFacts
 from probebench.record.schema import Record
-from probebench.record.words import terms
+from probebench.record.words import on_fewer, terms
 from probebench.report.blocks import (
     AUROC,
     INTERVAL,
@@ -94,10 +94,11 @@ def _detector(d: DetectorFacts, *, first: bool) -> Row:
 def _detector_notes(record: Record) -> list[str]:
     """The sample of the table, what it leaves out, and detectors that are not in it."""
     what, right, _ = terms(record)
-    c, s = record.comparison, record.selection
+    c, s, fewer = record.comparison, record.selection, _fewer(record)
+    again = f"{fewer}: there the probe is taken on the same ones" if fewer else ""
     notes = [
         f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that of "
-        f"shuffled labels{_fewer(record)}; positive class: {right}. 95 % intervals: "
+        f"shuffled labels{again}; positive class: {right}. 95 % intervals: "
         "cluster bootstrap by group, of shuffled labels over repeats; of differences: paired. "
         "Signs are fixed in advance, nothing is flipped."
     ]
@@ -121,13 +122,10 @@ def _detector_notes(record: Record) -> list[str]:
 
 
 def _fewer(record: Record) -> str:
-    """That some rows stand on fewer examples; nothing where none does."""
-    few = [d for d in record.detectors if d.n < record.comparison.n_compared]
-    return (
-        f" and of {len(few)} that score fewer: there the probe is taken on the same ones"
-        if few
-        else ""
-    )
+    """How many rows stand on fewer examples, to go on `the same for every row`; nothing where none
+    does."""
+    few = sum(d.n < record.comparison.n_compared for d in record.detectors)
+    return f" but {few} that score fewer" if few else ""
 
 
 def metrics_tables(record: Record) -> list[Table]:
@@ -191,16 +189,19 @@ def readable_blocks(record: Record) -> list[Block]:
 def detectors_figure(record: Record) -> Figure:
     """Every detector's AUROC with its interval."""
     rows = [d for d in record.detectors if d.auroc is not None and np.isfinite(d.auroc)]
+    n = record.comparison.n_compared
     alt = (
         "AUROC with 95 % interval: "
-        + "; ".join(f"{d.label} {number(d.auroc)} {interval(d.auroc_95)}" for d in rows)
+        + "; ".join(
+            f"{d.label} {number(d.auroc)} {interval(d.auroc_95)}{on_fewer(d, n)}" for d in rows
+        )
         + "."
     )
-    n = record.comparison.n_compared
+    named = ", of those that score fewer on these" if _fewer(record) else ""
     caption = (
         f"Test AUROC with 95 % interval of every detector on the same {n:,} "
-        f"{terms(record).what}, the highest first; orange is the selected probe, the line at 0.5 "
-        "is chance."
+        f"{terms(record).what}{named}, the highest first; orange is the selected probe, the line "
+        "at 0.5 is chance."
     )
     narrow = partial(plot_detectors, rows, narrow=True)
     return Figure(caption, alt, partial(plot_detectors, rows), narrow=narrow)

@@ -10,7 +10,7 @@ import pandas as pd
 from probebench.errors import BadFileError
 from probebench.record.run import Run
 from probebench.record.schema import Record
-from probebench.record.words import terms
+from probebench.record.words import Terms, terms
 from probebench.report.blocks import ShownAnswer, ShownAnswers
 from probebench.report.format import number
 from probebench.report.inputs import read_columns
@@ -41,7 +41,8 @@ def examples_of(run: Run, k: int) -> list[ShownAnswers]:
     own = own.assign(rank=own.decision.rank(ascending=False, method="first").astype(int))
     cut = threshold(run.record)
     texts = read_columns(run, "answers.parquet").drop_duplicates("id").set_index("id")
-    what, right, wrong = terms(run.record)
+    named = terms(run.record)
+    what, right, wrong = named
     lists = []
     for title, label, above in (
         (f"Right: {right} {what} it trusts", 1, True),
@@ -58,9 +59,7 @@ def examples_of(run: Run, k: int) -> list[ShownAnswers]:
             if len(side)
             else f"No test {what[:-1]}."
         )
-        items = tuple(
-            _example(row, texts, (right, wrong), len(own)) for row in shown.to_dict("records")
-        )
+        items = tuple(_example(row, texts, named, len(own)) for row in shown.to_dict("records"))
         lists.append(ShownAnswers(title, rule, (label == 1) == above, items))
     return lists
 
@@ -81,24 +80,22 @@ def threshold_words(record: Record) -> str:
     )
 
 
-def _example(
-    row: dict[str, Any], texts: pd.DataFrame, labels: tuple[str, str], of: int
-) -> ShownAnswer:
+def _example(row: dict[str, Any], texts: pd.DataFrame, named: Terms, of: int) -> ShownAnswer:
     if row["id"] not in texts.index:
         raise BadFileError(
             f"predictions.parquet names example {row['id']!r}, which answers.parquet does not have."
         )
     text = texts.loc[row["id"]]
     exact = text["exact_answer"]
-    references = text["references"]
+    references, answered = text["references"], named.what == "answers"
     return ShownAnswer(
         id=str(row["id"]),
         question=str(text["question"]),
-        answer=str(text["text"]),
-        exact=exact if isinstance(exact, str) else None,
+        answer=str(text["text"]) if answered else "",
+        exact=exact if isinstance(exact, str) and answered else None,
         references=tuple(map(str, references)) if references is not None else (),
         label=int(row["label"]),
-        verdict=labels[0] if row["label"] == 1 else labels[1],
+        verdict=named.right if row["label"] == 1 else named.wrong,
         decision=float(row["decision"]),
         rank=int(row["rank"]),
         of=of,

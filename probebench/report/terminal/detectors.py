@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from probebench.detectors import suite
 from probebench.record.parts.measured import DetectorFacts
 from probebench.record.schema import Record
-from probebench.record.words import terms
+from probebench.record.words import on_fewer, terms
 from probebench.report.terminal.table import plain_table
 from probebench.text import interval, number
 
@@ -35,7 +35,7 @@ def detectors_table(r: Record) -> Table:
             f"[dim]{kind.removesuffix(' before the answer') if statements else kind}[/dim]"
         )
         for d in shown:
-            fewer = "" if d.n == r.comparison.n_compared else f", n = {d.n:,}"
+            fewer = on_fewer(d, r.comparison.n_compared)
             table.add_row(f"  {escape(d.label)}{fewer}", *_figures(d))
         if len(shown) < len(rows):
             table.add_row(f"[dim]  and {len(rows) - len(shown)} more in record.json[/dim]")

@@ -73,7 +73,8 @@ def latex(text: str) -> str:
     Letters beyond ASCII are kept: LaTeX reads UTF-8 and names those that the font lacks. Other
         signs become question marks.
     """
-    return "".join(
+    told = "".join(
         SPECIAL.get(c) or (c if c.isascii() or unicodedata.category(c)[0] in "LMN" else "?")
         for c in one_line(text)
     )
+    return re.sub("-(?=-)", "-{}", told)  # two would be set as a dash

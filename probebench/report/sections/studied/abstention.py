@@ -8,6 +8,7 @@ import pandas as pd
 
 from probebench.record.parts.abstained import LevelFacts, RiskCurve
 from probebench.record.schema import Record
+from probebench.record.words import Terms, terms
 from probebench.report.blocks import Block, Column, Figure, Number, Prose, Row, Table
 from probebench.report.format import between, count, number, percent
 from probebench.report.plots import Curve, plot_risk
@@ -17,29 +18,33 @@ def abstention_blocks(record: Record) -> list[Block]:
     """The curve of risk against coverage, and the thresholds of every detector."""
     if (facts := record.abstention) is None:
         return []
+    named = terms(record)
     words = (
-        "A detector can withhold the answers of its lowest decisions. Below, of each level, the "
-        "threshold that answers most among those at which validation rules out that a larger "
-        f"part of the answers given is wrong; a threshold breaks its level in at most "
-        f"{percent(facts.delta)} of draws of validation examples. Without abstaining "
-        f"{percent(facts.base_risk)} of {facts.n:,} are wrong."
+        f"A detector can withhold the {named.what} of its lowest decisions. Below, of each level, "
+        "the threshold that keeps most among those at which validation rules out that a larger "
+        f"part of what is kept is {named.wrong}; a threshold breaks its level in at most "
+        f"{percent(facts.delta)} of draws of validation examples, of a probe somewhat more often, "
+        "since validation chose its cell too. Without abstaining "
+        f"{percent(facts.base_risk)} of {facts.n:,} are {named.wrong}."
     )
     rows = [
         _row(f"{d.label}", level) for d in facts.detectors for level in d.levels if not level.reason
     ]
     columns = (
         Column("Detector"),
-        Column("Wrong at most", True),
-        Column("Answered on test", True),
+        Column(f"{named.wrong.capitalize()} at most", True),
+        Column("Kept on test", True),
         Column("95 % interval", True),
-        Column("Wrong among them", True),
+        Column(f"{named.wrong.capitalize()} among them", True),
         Column("95 % interval", True),
-        Column("Answers", True),
+        Column(named.what.capitalize(), True),
     )
-    blocks: list[Block] = [Prose(words, "small"), _figure(facts.curves, facts.base_risk)]
+    blocks: list[Block] = [Prose(words, "small"), _figure(facts.curves, facts.base_risk, named)]
     probe = facts.detectors[0]
     blocks += [
-        Prose(f"{probe.label}, at most {percent(level.level)} wrong: {level.reason}.", "small")
+        Prose(
+            f"{probe.label}, at most {percent(level.level)} {named.wrong}: {level.reason}.", "small"
+        )
         for level in probe.levels
         if level.reason
     ]
@@ -66,7 +71,7 @@ def _row(label: str, level: LevelFacts) -> Row:
     )
 
 
-def _figure(curves: tuple[RiskCurve, ...], base: float | None) -> Figure:
+def _figure(curves: tuple[RiskCurve, ...], base: float | None, named: Terms) -> Figure:
     """Risk against coverage of the probe and of the best baseline."""
     drawn = [
         Curve(
@@ -84,9 +89,9 @@ def _figure(curves: tuple[RiskCurve, ...], base: float | None) -> Figure:
         for c in curves
     ]
     caption = (
-        "Share of wrong answers among the test answers of the highest decisions, against how many "
-        "are answered: the probe and the baseline that is best on validation; the band is the "
-        "probe's 95 % interval at each point."
+        f"Share of {named.wrong} {named.what} among the test {named.what} of the highest "
+        "decisions, against how many are kept: the probe and the baseline that is best on "
+        "validation; the band is the probe's 95 % interval at each point."
     )
     alt = " ".join(
         f"{c.label}: "
@@ -94,4 +99,4 @@ def _figure(curves: tuple[RiskCurve, ...], base: float | None) -> Figure:
         + "."
         for c in curves
     )
-    return Figure(caption, f"Risk by coverage. {alt}", partial(plot_risk, drawn, base))
+    return Figure(caption, f"Risk by coverage. {alt}", partial(plot_risk, drawn, base, named))

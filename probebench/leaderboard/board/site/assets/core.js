@@ -84,13 +84,13 @@ const PB = (() => {
       detector: data.detectors[c.d[i]][0], label: data.detectors[c.d[i]][1], when: data.detectors[c.d[i]][2],
       auroc: known(c.a[i]) ? c.a[i] / 1e6 : null, low: known(c.l[i]) ? c.l[i] / 1e6 : null, high: known(c.h[i]) ? c.h[i] / 1e6 : null,
       difference: known(c.b[i]) ? c.b[i] / 1e6 : null, differenceLow: known(c.bl[i]) ? c.bl[i] / 1e6 : null, differenceHigh: known(c.bh[i]) ? c.bh[i] / 1e6 : null,
-      spread: known(c.e[i]) ? c.e[i] / 1e6 : null, splitsSd: known(c.y[i]) ? c.y[i] / 1e6 : null, splits: c.z[i], n: c.n[i], rank: c.g[i], tier: data.tiers[c.t[i]], published: data.tiers[c.t[i]] === "published", version: c.v[i], headline: c.x[i] === 1,
+      spread: known(c.e[i]) ? c.e[i] / 1e6 : null, splitsSd: known(c.y[i]) ? c.y[i] / 1e6 : null, splits: c.z[i], n: c.n[i], rank: c.g[i], tier: data.tiers[c.t[i]], published: data.tiers[c.t[i]] === "published", old: c.v[i], headline: c.x[i] === 1,
       current: c.o[i] === 0, source: known(c.s[i]) ? data.sources[c.s[i]] : null,
     }));
   }
 
   function rank(row) {
-    if (!known(row.rank)) return el("span", { class: "absent", title: row.current ? "nothing to compare with" : "an older version of the task, not ranked" }, "–");
+    if (!known(row.rank)) return el("span", { class: "absent", title: row.current ? "not ranked: no rival, or fewer than ten test answers of a class" : "of an older version, not ranked" }, "–");
     return el("span", { class: row.rank === 1 ? "rank first" : "rank" }, `${row.published ? "P" : ""}${row.rank}`);
   }
 

@@ -26,7 +26,7 @@
       { title: "Probe − this", optional: true, down: true, value: (r) => r.difference, show: PB.difference },
       ...(withTask ? [group] : []),
       { title: "n", right: true, down: true, value: (r) => r.n, show: (r) => (PB.known(r.n) ? PB.el("span", { class: "num" }, PB.count(r.n)) : PB.el("span", { class: "absent line" }, "not stated")) },
-      { title: "Tier", value: (r) => r.tier, show: (r) => PB.el("span", { title: r.source }, PB.tag(r.tier), r.current ? null : PB.el("span", { class: "tag old" }, `version ${r.version}`)) },
+      { title: "Tier", value: (r) => r.tier, show: (r) => PB.el("span", { title: r.source }, PB.tag(r.tier), r.current ? null : PB.el("span", { class: "tag old" }, r.old)) },
     ];
     PB.table(box, {
       columns, rows, filters, initial: withTask ? {} : { detector: "headline" },
@@ -55,7 +55,7 @@
         { title: "First group", down: true, value: (r) => (r.decided ? r.first / r.decided : null), show: (r) => (r.decided
           ? PB.el("div", { class: "figure" }, PB.el("span", {}, PB.el("span", { class: "num" }, `${r.first} of ${r.decided}`), " ", PB.el("span", { class: "interval" }, PB.interval(r.low, r.high))),
             PB.glyph(scale, r.first / r.decided, r.low, r.high, 0))
-          : PB.el("span", { class: "absent" }, r.undecided ? "nobody differs" : "no rival yet")) },
+          : PB.el("span", { class: "absent" }, r.undecided ? "nobody differs" : "not ranked yet")) },
         { title: "Nobody differs", right: true, down: true, value: (r) => r.undecided, show: (r) => PB.el("span", { class: "num" }, String(r.undecided)) },
         { title: "Tasks", right: true, down: true, value: (r) => r.tasks, show: (r) => PB.el("span", { class: "num" }, String(r.tasks)) },
         { title: "Family", value: (r) => r.family, show: (r) => r.family },
