@@ -23,7 +23,7 @@ from probebench.leaderboard.board.curves import down, layer_curve
 from probebench.leaderboard.board.data import map_data, script_text
 from probebench.leaderboard.board.gather import PAIRED, gather
 from probebench.leaderboard.board.models import family_of, safe_slug, size_in_name
-from probebench.leaderboard.board.pages import HERE
+from probebench.leaderboard.board.pages import HERE, _first_group
 from probebench.leaderboard.board.ranks import (
     Estimate,
     difference_se,
@@ -34,12 +34,14 @@ from probebench.leaderboard.board.ranks import (
     standard_error,
 )
 from probebench.leaderboard.board.rows import hardest_baselines
+from probebench.leaderboard.board.said import said
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.delong import delong_interval
 from probebench.metrics.intervals import wilson
 from probebench.record.parts.measured import CellName
+from probebench.record.schema import PROTOCOL_VERSION
 from probebench.report.write.escape import latex, markdown
 
 D3 = ("7.9.2", "912111098ea99503a6f4967361d2bbdc9dbf58cf9c678c8e27e5b02d1a07f0c1")
@@ -534,3 +536,37 @@ def test_the_hardest_baseline_is_of_the_same_run():
         ]
         assert own and hardest_baselines(rows)[row.run].auroc == max(own)
     assert hardest_baselines(r for r in rows if r.kind != "baseline") == {}
+
+
+def test_the_hardest_baseline_is_the_nearest_where_baselines_score_other_examples():
+    made = run_entry("m")
+    common, own = made.detectors[1], made.detectors[1]
+    common = replace(common, auroc=0.72, difference=0.02, difference_low=0.01)
+    own = replace(own, name="p_true", auroc=0.51, difference=-0.01, difference_low=-0.03, n=250)
+    rows = gather([replace(made, detectors=(made.detectors[0], common, own))]).rows
+    hardest = hardest_baselines(rows)
+    assert [r.detector for r in hardest.values()] == ["p_true"]
+    (said_of,) = said([r for r in rows if r.headline], hardest, {}, {})
+    assert said_of.verdict == "undecided"
+    assert said_of.probe_there == (pytest.approx(0.5), 250), "and not the probe of all examples"
+
+
+def test_where_nothing_can_be_ranked_the_best_stands_alone():
+    few = [run_entry(name, seed=k, n=12) for k, name in enumerate(("one", "two"))]
+    rows = [r for r in gather(few).rows if r.headline]
+    assert [r.rank for r in rows] == [None, None]
+    (first,) = _first_group(rows, published=False)
+    assert first.auroc == max(r.auroc for r in rows)
+
+
+def test_a_row_says_what_of_it_is_old():
+    new, task, protocol = (
+        run_entry("a", protocol_version=PROTOCOL_VERSION, current=current, task_version=version)
+        for current, version in ((True, 2), (False, 1), (False, 2))
+    )
+    protocol = replace(protocol, protocol_version=1)
+    assert [gather([e]).rows[0].old for e in (new, task, protocol)] == [
+        "",
+        "version 1",
+        "protocol 1",
+    ]

@@ -245,3 +245,29 @@ def test_export_writes_both_files_or_the_one_asked_for(run, tmp_path):
         CliRunner().invoke(main, ["export", "--to", "probe-card", str(tmp_path / "none")]).exit_code
         == 2
     )
+
+
+def test_a_card_of_statements_speaks_of_statements(run):
+    card = probe_card(run(task={"name": "cities", "kind": "statements", "judge": "given"}))
+    text = to_markdown(card)
+    assert card["name"] == "lda probe for true statements of org/Model-7B on cities"
+    assert card["task"]["target_concept"] == "truth of statements"
+    assert set(card["training"]["class_balance"]) == {"true", "false"}
+    assert "Test AUROC of *true*" in text and "540 statements" in text
+    assert not re.search("judge|correct|[0-9] answers", text.split("## Warnings")[0])
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [("hash", "by hash"), ("official", "publisher's own"), ("file", "the file of answers")],
+)
+def test_a_card_states_the_split_that_was_used(run, split, said):
+    task = {"name": "winobias"}  # whose own is official
+    assert said in probe_card(run(task=task, data={"split": split}))["training"]["splits"]
+    assert "publisher's own" in probe_card(run(task=task))["training"]["splits"], "an older record"
+
+
+def test_detectors_on_fewer_examples_are_marked(run):
+    few = ROW | {"name": "p_true", "label": "p(True)", "kind": "baseline", "n": 300}
+    text = to_markdown(probe_card(run(detectors=[ROW, few])))
+    assert "Over the same 540 test examples, but where n is smaller." in text

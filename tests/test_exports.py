@@ -141,6 +141,14 @@ def test_statements_that_no_model_wrote_have_no_accuracy(run):
     assert scores(run(**STATEMENTS).record)[0].name == "probe.auroc"
 
 
+def test_a_statement_is_nobody_s_output(run, tmp_path):
+    _, path = write_every_eval_ever(run(**STATEMENTS), tmp_path, ME)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows and all(r["output"] == {"raw": [""]} for r in rows)
+    for used in (r["token_usage"] for r in rows):
+        assert used["output_tokens"] == 0 and used["input_tokens"] == used["total_tokens"] > 0
+
+
 def test_a_model_is_filed_by_developer_and_name(run, tmp_path):
     one = run(**FOLDER)
     with pytest.raises(UsageError, match="'mine' is not .*--model-id org/model"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,10 @@ from probebench.record.claims import headline
 from probebench.record.run import Run
 from probebench.record.schema import Record
 from probebench.report.blocks import Number, Range, Table
-from probebench.report.content import build_report
+from probebench.report.content import build_report, run_names
 from probebench.report.format import interval, number, p_value
+from probebench.report.plots import plot_detectors
+from probebench.report.sections.detectors import detectors_figure
 from probebench.report.sections.examples import examples_of
 from probebench.report.sections.headline import sentences
 from probebench.report.write import escape as markup
@@ -672,3 +675,28 @@ def test_reports_need_no_torch(run, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "<h1" in (tmp_path / "r.html").read_text()
+
+
+def test_runs_of_one_model_and_task_are_told_apart_by_as_much_of_their_folders_as_it_takes(run):
+    a, b, c = (
+        dataclasses.replace(run, folder=Path(p)) for p in ("/x/a/people", "/x/b/people", "/y/z")
+    )
+    names = run_names([a, b, c])
+    assert [name.rpartition(" (")[2] for name in names] == ["a/people)", "b/people)", "z)"]
+    assert "(" not in run_names([a])[0]
+
+
+def test_detectors_that_score_fewer_carry_their_n(run):
+    few = run.record.plain()["detectors"]
+    few[1]["n"] = few[0]["n"] - 7
+    record = changed(run, detectors=few).record
+    figure = detectors_figure(record)
+    assert f"{few[1]['label']}" in figure.alt and f", n = {few[0]['n'] - 7:,}" in figure.alt
+    assert "of those that score fewer on these" in figure.caption
+    assert "of those that score fewer" not in detectors_figure(run.record).caption
+    ticks = [t.get_text() for t in plot_detectors(record.detectors).get_yticklabels()]
+    assert sum(tick.endswith(f", n = {few[0]['n'] - 7:,}") for tick in ticks) == 1
+
+
+def test_two_hyphens_are_no_dash():
+    assert markup.latex("--encoder a---b") == "-{}-encoder a-{}-{}-b"
