@@ -103,8 +103,8 @@ def _hindsight(runs: Sequence[Run]) -> list[str]:
         return []
     return [
         "Against the simpler signal that comes nearest on the test examples themselves, which "
-        f"nobody could have chosen, the probe is not found better on {len(held)} of {len(runs)} rows: "
-        f"{grouped(held)}."
+        f"nobody could have chosen, the probe is not found better on {len(held)} of {len(runs)} "
+        f"rows: {grouped(held)}."
     ]
 
 

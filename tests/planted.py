@@ -203,6 +203,7 @@ def planted(
         "protocol_version": 1,
         "layers": [str(k) for k in sorted(directions)],
         "positions": ["-1"],
+        "by_position": [],
         "package": {"version": "0"},
         "detectors": [{"name": k, "label": f"the {k}"} for k in reported],
     }

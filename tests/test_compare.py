@@ -2,6 +2,7 @@
 in simulation."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -275,6 +276,18 @@ def test_a_site_stands_for_the_probe_of_its_best_cell():
     )
     assert abs(found.difference) < 0.05
     assert 0 < found.difference_95.high - found.difference_95.low < 0.1
+
+
+def test_positions_and_cells_are_compared_on_common_examples():
+    a = planted("t", {0: 2 * axis(0), 1: 0.5 * axis(0)}, y=Y)
+    a.record["by_position"] = [SimpleNamespace(position="-1", layer="0", C=0.1)]
+    found = compare(a, a, detector="-1", detector_b="resid:1:-1")
+    assert found.a.label == "probe, best layer at -1: resid, 0"
+    assert found.b.label == "probe, resid, layer 1, -1"
+    assert found.difference_95.low > 0, "layer 0 has four times the signal"
+    for name in ("resid:9:-1", "resid:0:-7", "resid:x:-1", "other:0:-1", "resid:0"):
+        with pytest.raises(UsageError, match=r"did not read resid of layer 9|Unknown detector"):
+            compare(a, a, detector=name)
 
 
 def test_the_command_prints_eighty_columns_json_and_a_file(model_folder, answers_file, tmp_path):

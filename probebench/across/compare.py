@@ -17,11 +17,9 @@ from probebench.across.same_examples import joined_groups, matched
 from probebench.errors import LabelError, UnknownNameError, UsageError
 from probebench.metrics.paired import Paired, paired
 from probebench.options.python import speaks_python
-from probebench.record.parts.measured import TestedCell
-from probebench.record.reopened import Reopened, cell_of
+from probebench.record.named import cell_decisions, named_cell
 from probebench.record.run import Run
 from probebench.record.schema import Record
-from probebench.text import as_float
 from probebench.types import Floats
 
 Ints = NDArray[np.int64]
@@ -57,8 +55,9 @@ def compare(
     Args:
         a: a finished run, or its folder.
         b: another one, or the same.
-        detector: of A: a detector of the run's table, or a site, which stands for the probe of its
-            best cell by validation, fitted again from the stored states.
+        detector: of A: a detector of the run's table; or a site or position, which stands for the
+            probe of its best cell by validation, or one cell, `site:layer:position`, fitted again
+            from the stored states.
         detector_b: of B; None for the same name.
         different_labels: score each run against its own labels where they differ.
         seed: of the resamples.
@@ -201,25 +200,14 @@ def _table(run: Run, name: str) -> pd.DataFrame:
             dtype=np.float64
         )
         answers.attrs["label"] = labels.get(name, name)
-    elif (site := run.record.sites.get(name)) and site.best:
-        decisions, answers.attrs["label"] = _site_decisions(run, site.best)
+    elif (named := named_cell(run.record, name)) is not None:
+        decisions, answers.attrs["label"] = cell_decisions(run, named), named.label
     else:
         sites = [site for site, facts in run.record.sites.items() if facts.best]
-        raise UnknownNameError(
-            f"detector of {run.folder}", name, [*dict.fromkeys(predictions.detector), *sites]
-        )
+        known = [*dict.fromkeys(predictions.detector), *sites, *run.record.positions]
+        hint = f"Or a cell, such as {run.record.selection.site}:0:{run.record.positions[-1]}."
+        raise UnknownNameError(f"detector of {run.folder}", name, known, hint)
     return answers.assign(decision=np.where(answers.split == "test", decisions, np.nan))
-
-
-def _site_decisions(run: Run, best: TestedCell) -> tuple[Floats, str]:
-    """(example,) decisions of the probe of a site's best cell, fitted again from the stored states,
-    and its name in words."""
-    stored, cell = Reopened(run), cell_of(best)
-    X, there = stored.vectors(cell), stored.there(cell)
-    probe = stored.refit(cell, X, as_float(best.C), as_float(best.validation_auroc))
-    decisions = np.full(len(X), np.nan)
-    decisions[there] = probe.decisions(X[there])
-    return decisions, f"probe, best cell of {cell.site}: layer {cell.row}, {cell.position}"
 
 
 def _refusal(runs: Sequence[Run], other: int, n: int, first: str) -> str:

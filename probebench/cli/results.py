@@ -205,7 +205,7 @@ def _detectors(ctx: click.Context) -> Iterable[str]:
         with suppress(ProbebenchError):
             if run is not None:
                 record = Run.load(run).record
-                yield from [*(d.name for d in record.detectors), *record.sites]
+                yield from [*(d.name for d in record.detectors), *record.sites, *record.positions]
 
 
 @click.command("compare")
@@ -217,7 +217,7 @@ def _detectors(ctx: click.Context) -> Iterable[str]:
     show_default=True,
     metavar="NAME",
     shell_complete=offered(_detectors),
-    help="A detector of the run's table, or a site such as mlp.down: its best cell's probe.",
+    help="Of the run's table; or a site, a position, or site:layer:position: its probe.",
 )
 @click.option(
     "--detector-b",
@@ -247,7 +247,7 @@ def compare_command(
     """Compare a detector of two runs, paired on the test examples that both have.
 
     For two models, two probes, two sites or two versions; the same run twice with --detector-b
-    compares two of its detectors.
+    compares two of its detectors, tokens or cells.
     """
 
     from probebench.across.compare import compare
