@@ -243,8 +243,8 @@ def claim(runs: Sequence[Run], contests: Mapping[str, Mapping[str, Any] | None])
         f"of {len(runs)} runs on questions {len(held)} can say ({FEW} right and {FEW} wrong test "
         "answers, a map above shuffled labels, both kinds of token there to compete). Against the "
         f"best other token, paired on the same test answers, it is {', '.join(told)}. Validation "
-        f"prefers one at or beside it in {preferred}; among as many tokens {luck:.1f} would be by "
-        "luck."
+        f"prefers one at or beside it in {preferred} of {len(held)}; by their number among the "
+        f"tokens chance gives {luck:.1f}."
     ) + (
         " What is found as the exact answer is often none: of right answers an accepted one stands "
         f"in it in {found}."

@@ -52,8 +52,8 @@ every test AUROC is of held-out examples. Label 1 is *correct*, an AUROC is the 
 correct one scores above a wrong one, brackets are 95 % intervals over groups
 ([protocol.md](protocol.md)). Cells are chosen on validation. The weights are quantised files, and
 the rows are named after them: nothing here says what the unquantised models would give. Parameters
-are those loaded; a file that holds the output matrix by itself has them twice. Rows of negated
-statements are counted in the section on negations alone.
+are those loaded: where a file stores the output matrix apart from the embedding, both count. Rows
+of negated statements are counted in the section on negations alone.
 
 `scripts/real_rows.sh` makes the runs, `scripts/write_results.py` this page; no number is written by
 hand. The rows stand in `leaderboards/` ([leaderboard.md](leaderboard.md)).

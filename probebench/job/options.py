@@ -198,6 +198,7 @@ class Options(AnswerOptions):
         "float16",
         "Of the stored vectors; bfloat16 holds what is beyond 65,504.",
         STATES,
+        more="Runs in float32, which holds every value that float16 does, rank too.",
         choices=("float16", "bfloat16", "float32"),
     )
     discard_states: bool = option(

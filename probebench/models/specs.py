@@ -32,6 +32,7 @@ class ModelSpec:
         metadata=said(
             "'tiny' (travels in the package), a folder, a GGUF file, or a hub id.",
             MODEL,
+            changes="model",
             argument="model",
             metavar="M",
             path=True,
@@ -40,18 +41,25 @@ class ModelSpec:
         )
     )
     revision: str | None = option(
-        None, "Commit or tag of a hub model.", MODEL, metavar="REV", compared="found"
+        None,
+        "Commit or tag of a hub model.",
+        MODEL,
+        changes="model",
+        metavar="REV",
+        compared="found",
     )
     dtype: str = option(
         "auto",
         "Of the weights; auto: as the checkpoint on a GPU, float32 on a CPU.",
         MODEL,
+        changes="model",
         choices=DTYPES,
     )
     device: str = option(
         "auto",
         "auto, cpu, cuda or cuda:N.",
         MODEL,
+        changes="model",
         more="`auto` is the first GPU when there is one.",
         metavar="D",
         examples=("auto", "cpu", "cuda"),
@@ -60,6 +68,7 @@ class ModelSpec:
         None,
         "As in transformers, such as eager or sdpa.",
         MODEL,
+        changes="model",
         more="None leaves it to the model.",
         argument="attn_implementation",
         metavar="NAME",
@@ -69,6 +78,7 @@ class ModelSpec:
         None,
         "Spread over devices: auto, balanced, a JSON file or object.",
         MODEL,
+        changes="model",
         more="A Python mapping of module names to devices too. Excludes --device.",
         metavar="MAP",
         path=True,
@@ -79,17 +89,26 @@ class ModelSpec:
         "none",
         "By bitsandbytes, while loading.",
         MODEL,
+        changes="model",
         more="`int4` is NF4; `none` leaves a checkpoint as it is, quantised or not.",
         choices=tuple(QUANTIZATIONS),
     )
     peft: str | None = option(
-        None, "An adapter, merged into the weights.", MODEL, path=True, compared="found"
+        None,
+        "An adapter, merged into the weights.",
+        MODEL,
+        changes="model",
+        path=True,
+        compared="found",
     )
     trust_remote_code: bool = option(
-        False, "Run Python code that comes with the model, with your rights.", MODEL
+        False,
+        "Run Python code that comes with the model, with your rights.",
+        MODEL,
+        changes="model",
     )
     gguf_file: str | None = option(
-        None, "The GGUF file of a hub id, or of a folder.", MODEL, metavar="NAME"
+        None, "The GGUF file of a hub id, or of a folder.", MODEL, changes="model", metavar="NAME"
     )
 
     def check(self) -> None:

@@ -17,7 +17,7 @@ Read = Literal["value", "repeated", "names", "counts", "layers"]
 """How the command line reads a value: as it is; several times; `a,b`; `50,100`; `0,5,10-15`."""
 LISTS: dict[Read, str] = {"names": "A,B", "counts": "N,N", "layers": "0,5,10-15"}
 """How such a list is written."""
-Changes = Literal["numbers", "source", "adds", "nothing"]
+Changes = Literal["numbers", "source", "adds", "model", "nothing"]
 """What another value makes of a run: other numbers than the protocol's; another run of the same
 protocol; the same numbers and more; the same run."""
 Compared = Literal["value", "content", "found"]

@@ -10,7 +10,13 @@ from probebench.options.field import Option
 from probebench.options.python import WIDTH, in_python, type_words
 from probebench.options.values import accepted
 
-CHANGES = {"numbers": "numbers", "source": "another run", "adds": "adds only", "nothing": "nothing"}
+CHANGES = {
+    "numbers": "numbers",
+    "source": "another run",
+    "adds": "adds only",
+    "model": "of the model",
+    "nothing": "nothing",
+}
 INTRO = """# Options
 
 Everything that can be asked of a run, as `probebench eval` and `probebench.evaluate` take it. This
@@ -18,8 +24,10 @@ page is written from their definition by `python scripts/write_options.py`.
 
 The last column says what another value changes. *numbers*: they are no longer the protocol's, the
 record lists the option under `settings.overrides`, and the run has a folder of its own. *another
-run*: the protocol's numbers from another source, in a folder of their own. *adds only*: the same
-numbers and more. *nothing*: where and how, not what.
+run*: the protocol's numbers from another source, in a folder of their own; of what was answered, or
+read, elsewhere no row is ranked. *adds only*: the same numbers and more. *nothing*: where and how,
+not what. *of the model*: which model and how it is run; it stands in the record and in the row, has
+a folder of its own, and is ranked like any other, but for models that run code of their own.
 """
 
 
