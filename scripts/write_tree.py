@@ -18,15 +18,17 @@ COLUMNS = 100
 def first_sentence(path: Path) -> str:
     """What a module's docstring says first."""
     text = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").split("\n\n")[0].split())
-    return re.split(r"(?<=[.?!])\s", text)[0].rstrip(".")
+    return re.split(r"(?<=[.?!])(?<!et al\.)\s", text)[0].rstrip(".")
 
 
 def clause(line: str) -> str:
     """A line that fits, cut where a clause ends, or a word."""
     if len(line) <= COLUMNS:
         return line
-    ends = [m.start() for m in re.finditer(r"[,;:] ", line[: COLUMNS + 2]) if m.start() > 50]
-    return line[: max(ends, default=line.rfind(" ", 0, COLUMNS))]
+    ends = [m.start() for m in re.finditer(r"[,;:(]? ", line[: COLUMNS + 2]) if m.start() > 50]
+    whole = [at for at in ends if line[:at].count("(") == line[:at].count(")")]
+    clauses = [at for at in whole if line[at] in ",;:("]
+    return line[: max(clauses or whole)].rstrip(" (")
 
 
 def lines(folder: Path, depth: int = 1) -> list[str]:

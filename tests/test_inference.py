@@ -279,6 +279,18 @@ def test_semantic_entropy_by_planted_entailment(monkeypatch):
     assert len(runner.asked) == 12, "each once, and none about the same words or about train"
 
 
+def test_a_drawn_answer_that_says_nothing_takes_no_part(monkeypatch):
+    said = [reply(t, p) for t, p in (("a", (-1.0,)), ("c", (-2.0,)))]
+    answers = (reply("a"), reply("c", split="train"), reply("c"))
+    alike = (reply("c", (-1.0,)),) * 3
+    data = run_data(answers, ((*said, reply("", ())), alike, alike))
+    found = {s.name: s.decisions for s in by_inference(data, Planted(monkeypatch, entails))}
+    share = math.exp(-1) / (math.exp(-1) + math.exp(-2))
+    whole = share * math.log(share) + (1 - share) * math.log(1 - share)
+    assert found["semantic_entropy_nli"][0] == pytest.approx(whole)
+    assert found["semantic_entropy_nli_discrete"][0] == pytest.approx(-math.log(2))
+
+
 def test_entailment_one_way_or_less_than_most_likely_joins_nothing():
     chances = {("x", "y"): (0.6, 0.3, 0.1), ("y", "x"): (0.45, 0.5, 0.05)}
     assert by_entailment(["x", "y", "x"], chances).tolist() == [0, 1, 0]

@@ -383,6 +383,40 @@ def test_it_is_listed_as_finished_and_its_vectors_are_kept(run):
     assert "lives" in CliRunner().invoke(main, ["runs", str(run.folder)]).output
 
 
+def test_a_run_that_lacks_a_table_is_no_whole_run(run, tmp_path):
+    from probebench.across.listing import runs_under
+
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    (folder / "tokens.parquet").unlink()
+    (own,) = runs_under(folder)
+    assert own.state == "incomplete" and "tokens.parquet missing" in own.why
+    with pytest.raises(BadFileError, match=r"not a whole run: it has no tokens.parquet"):
+        write_report([folder], tmp_path / "page.html")
+    (folder / "tokens.parquet").write_bytes(b"no table")
+    with pytest.raises(BadFileError, match=r"tokens.parquet cannot be read"):
+        _ = SpanRun.load(folder).tokens
+
+
+def test_a_table_of_transfer_is_of_other_runs(run, tmp_path):
+    with pytest.raises(UsageError, match="transfer is of runs with a map of places"):
+        write_report([run.folder], tmp_path / "page.html", transfer=tmp_path / "none.csv")
+
+
+def test_states_are_dropped_when_the_record_is_written_and_not_before(tmp_path, monkeypatch):
+    asked = {"limit": 120, "layers": [3], "out": tmp_path / "run", "discard_states": True}
+
+    def full(path, content):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("probebench.job.spans.run.write_json", full)
+        with pytest.raises(OSError, match="disk full"):
+            probebench.evaluate_spans("tiny", "lives", **asked)
+    assert list((tmp_path / "run" / "stages").glob("token_states-*/*.safetensors"))
+    done = probebench.evaluate_spans("tiny", "lives", **asked)
+    assert not done.has_states and done.record.states is None
+
+
 def test_options_that_do_not_apply_and_too_few_answers_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--positions does not apply to a task of kind 'spans'"):
         planned(tmp_path, positions=["-1"])

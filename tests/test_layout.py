@@ -4,6 +4,7 @@ says what is on the disk."""
 import ast
 import re
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,36 @@ def test_readme_tree_is_the_disk():
 def test_every_module_says_what_it_is_for():
     for path in FILES:
         assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_the_page_names_the_same_order():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    said = re.search(r"Packages import downwards only: (.*?), on top of (.*?)\.\n", page, re.S)
+    named = [re.findall(r"`(\w+)`", part) for part in said.groups()]
+    assert [n for n in named[0] if n != "api"] == list(ORDER)
+    assert set(named[1]) == set(LOW) - {"_version"}
+
+
+def test_lines_of_the_tree_end_no_bracket_and_no_name_in_the_middle():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for line in page.partition("```text\n")[2].partition("```")[0].splitlines():
+        assert line.count("(") == line.count(")") and not line.endswith("et al"), line
+
+
+def prose(docstring):
+    """Paragraphs of plain sentences: no list, no section, no table, no example."""
+    for part in docstring.split("\n\n"):
+        lines = part.splitlines()
+        if not re.match(r"\s*(-|\d+\.|\*|>>>|\||\x08|\w+:$|    )", part):
+            yield lines
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_sentences_of_a_docstring_are_one_block(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            for lines in prose(ast.get_docstring(node) or ""):
+                indents = [len(line) - len(line.lstrip()) for line in lines]
+                mixed = any(a > 0 and b == 0 for a, b in pairwise(indents))
+                listed = any(re.match(r"\s*(-|\d+\.|\||python |probebench )", x) for x in lines)
+                assert listed or not mixed, lines

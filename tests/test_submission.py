@@ -374,7 +374,7 @@ def test_any_name_is_refused_or_is_one_folder(tmp_path_factory, name):
     try:
         folder = model_folder({"name": name})
     except BadFileError as error:
-        assert model_problem(name) in str(error)
+        assert (problem := model_problem(name)) and problem in str(error)
     else:
         assert model_problem(name) == ""
         assert is_one_folder(folder, tmp_path_factory.getbasetemp())

@@ -22,7 +22,6 @@ from probebench.record.run import Run
 from probebench.record.schema import Record
 from probebench.types import Floats
 
-Ints = NDArray[np.int64]
 DIFFERS = (
     ("model", "model", "name"),
     ("revision", "model", "revision"),

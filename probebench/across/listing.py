@@ -109,19 +109,25 @@ def _listed(folder: Path, within: Sequence[Path]) -> Listed:
     size = size_of(folder, within)
     if holds_spans(folder):
         try:
-            return Listed(folder, "finished", None, "", size, SpanRun.load(folder))
+            inside = SpanRun.load(folder)
         except BadFileError as error:
             return Listed(folder, "unreadable", None, str(error), size)
+        why = _lacking(folder, inside.record.files)
+        return Listed(folder, "incomplete" if why else "finished", None, why, size, inside)
     if not (folder / RECORD).exists():
         return Listed(folder, "unfinished", None, "", size)
     try:
         run = Run.load(folder)
     except BadFileError as error:
         return Listed(folder, "unreadable", None, str(error), size)
-    if absent := missing(folder, run.record.files):
-        why = f"{', '.join(absent)} missing; the same eval command makes it whole."
-        return Listed(folder, "incomplete", run, why, size)
-    return Listed(folder, "finished", run, "", size)
+    why = _lacking(folder, run.record.files)
+    return Listed(folder, "incomplete" if why else "finished", run, why, size)
+
+
+def _lacking(folder: Path, files: Sequence[str]) -> str:
+    """Which of its files a run directory lacks; empty where it has all."""
+    absent = missing(folder, files)
+    return f"{', '.join(absent)} missing; the same eval command makes it whole." if absent else ""
 
 
 def size_of(place: Path, but: Sequence[Path] = ()) -> int:

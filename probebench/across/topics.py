@@ -109,9 +109,8 @@ def topic_probes(
     validation.
 
     Layer, position and C are chosen without any example of the topic: all cells of the selected
-        cell's site are fitted
-    again for each topic, each of which `counter` counts. Examples whose topic is not known take no
-    part.
+    cell's site are fitted again for each topic, each of which `counter` counts. Examples whose
+    topic is not known take no part.
     """
     cells = topic_cells(run)
     for topic in tested:

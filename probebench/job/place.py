@@ -91,7 +91,7 @@ def check_place(options: Options, plan: Plan) -> None:
     for a run.
 
     The same settings under other versions of the package or its libraries are the same run: it is
-        computed again in its place.
+    computed again in its place.
 
     Raises:
         UsageError: settings, weights or files differ, with what and how.

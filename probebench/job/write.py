@@ -23,7 +23,7 @@ from probebench.models.passes.padding import known_alike
 from probebench.probes.disk import save_probe
 from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta
-from probebench.record.run import PROBE, RECORD, Run
+from probebench.record.run import PROBE, PROBE_FILES, RECORD, Run
 from probebench.record.schema import Record
 from probebench.scoring.score import Result
 from probebench.scoring.tables import predictions_table, scores_table
@@ -104,12 +104,12 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     )
     run = Run(folder, record)
     files = ["answers.parquet", "predictions.parquet", "scores.parquet", *_matrices(run, result)]
-    files += [f"{PROBE}.safetensors", f"{PROBE}.json"] if probe else []
+    files += PROBE_FILES if probe else []
     files += [name for name in (ATTRIBUTION, SAMPLES) if name in tables]
     files += [path.name for path in draw([run], folder)]
     if any(site in COMPONENTS and at.best for site, at in run.record.sites.items()):
         files += [path.name for path in draw([run], folder, kind="components")]
-    for old in (PROBE + ".json", PROBE + ".safetensors", ATTRIBUTION, SAMPLES):
+    for old in (*PROBE_FILES, ATTRIBUTION, SAMPLES):
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
     write_config(folder, prepared.options)

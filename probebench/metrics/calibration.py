@@ -127,13 +127,12 @@ def calibration_interval(gaps: Floats, groups: int) -> CalibrationError:
     """Calibration error with an interval that knows of its bias.
 
     Absolute gaps turn noise into error: the value lies above the truth, and its bootstrap values
-        above the value, so that
-    percentiles all but never hold the truth. The lower end is therefore the value minus the 97.5 %
-    quantile of what the noise of the gaps alone adds up to, sum |gap* - gap| over the resamples
-    (never too high, by the triangle inequality), and 0 where that exceeds the value: perfect
-    calibration is then not excluded. The upper end is the value plus Student's t times its
-    bootstrap standard deviation; bias only helps there. In simulation the interval holds the truth
-    in 98 to 100 %.
+    above the value, so that percentiles all but never hold the truth. The lower end is therefore
+    the value minus the 97.5 % quantile of what the noise of the gaps alone adds up to, sum |gap* -
+    gap| over the resamples (never too high, by the triangle inequality), and 0 where that exceeds
+    the value: perfect calibration is then not excluded. The upper end is the value plus Student's t
+    times its bootstrap standard deviation; bias only helps there. In simulation the interval holds
+    the truth in 98 to 100 %.
 
     Args:
         gaps: (1 + resample, bin) share of the bin times (mean probability - share correct); row 0

@@ -31,8 +31,7 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
     """Interval of each cell's AUROC from resamples of the groups of its own examples.
 
     A cell that lacks some examples is resampled as if the others had never been there: the interval
-        is the one that its
-    examples get in any table that is over just these.
+    is the one that its examples get in any table that is over just these.
 
     Args:
         draws: resamples of all examples.

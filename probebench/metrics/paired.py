@@ -1,5 +1,5 @@
-"""Two sets of decisions on one sample: the examples that both score. Every comparison of two AUROCs
-is made here.
+"""Two sets of decisions on one sample, sought here: the examples that both score. Tables over
+examples that are fixed take `metrics.intervals.area_difference`.
 
 An AUROC says something of a detector *on some examples*. Two of them that stand side by side are
 comparable only over the same ones, so both values, both intervals, their difference and its test

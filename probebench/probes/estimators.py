@@ -195,9 +195,8 @@ class HiddenLayer(TwoClasses):
     precision with a fixed seed.
 
     Stopped after a fixed number of steps, which is part of the model: the loss is not convex, and
-        no examples need be kept
-    back, of which twins might stay. Decisions are log odds, which unlike probabilities have no ties
-    at 0 and 1.
+    no examples need be kept back, of which twins might stay. Decisions are log odds, which unlike
+    probabilities have no ties at 0 and 1.
 
     Args:
         C: inverse strength of the L2 penalty, scikit-learn's `alpha=1 / C`.

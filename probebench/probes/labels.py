@@ -51,12 +51,11 @@ class Labels:
         say nothing of the states.
 
         They move inside each split, and among these examples only: whether a token exists may go
-            with the label, and labels
-        from elsewhere would change the balance of classes. Groups of one size exchange their labels
-        as blocks, then each group's labels are permuted inside it: answers of one group stay as
-        alike, or as balanced, as they are. The order comes from random keys of groups and examples,
-        the same for every cell, so that cells with the same tokens are permuted alike and others as
-        nearly as can be.
+        with the label, and labels from elsewhere would change the balance of classes. Groups of one
+        size exchange their labels as blocks, then each group's labels are permuted inside it:
+        answers of one group stay as alike, or as balanced, as they are. The order comes from random
+        keys of groups and examples, the same for every cell, so that cells with the same tokens are
+        permuted alike and others as nearly as can be.
         """
         places = np.arange(len(self.y)) if places is None else places
         names, group = np.unique(

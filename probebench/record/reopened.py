@@ -240,7 +240,7 @@ def fit_probe(
         else [np.searchsorted(places, part[there[part]]) for part in parts]
     )
     if (best := choose(y, found, *own)) is None:
-        return no_probe("one class only in validation")
+        return no_probe("the probe gives no finite decisions")
     X, y = X[places][rows["train"]], y[rows["train"]]
     return _final(probe, probe.grid[best.at], X, y, best.validation_auroc)
 

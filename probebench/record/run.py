@@ -13,9 +13,15 @@ import pandas as pd
 from pydantic import ValidationError
 
 from probebench.errors import BadFileError, StatesError, UnknownNameError, UsageError
-from probebench.files import joined, missing, place, readable
+from probebench.files import joined, missing, place
 from probebench.options.python import speaks_python
-from probebench.record.inside.kinds import DISCARDED, are_freed, freed_words, refuse_spans
+from probebench.record.inside.kinds import (
+    DISCARDED,
+    are_freed,
+    freed_words,
+    read_table,
+    refuse_spans,
+)
 from probebench.record.maps import MAPS, components_map, positions_map, sublayers_map
 from probebench.record.notebook import as_html, png
 from probebench.record.parts.part import problems
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
 RECORD = "record.json"
 PROBE = "probe"
 """File stem of the selected cell's probe."""
+PROBE_FILES = (f"{PROBE}.safetensors", f"{PROBE}.json")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,31 +145,20 @@ class Run:
         run? It is finished all the same."""
         return are_freed(self.folder, self.record.states)
 
-    def _table(self, name: str) -> pd.DataFrame:
-        path = self.folder / name
-        try:
-            return pd.read_parquet(readable(path))
-        except FileNotFoundError:
-            raise BadFileError(
-                f"{self.folder} is not a whole run: it has no {name}. Run `probebench eval` again."
-            ) from None
-        except (OSError, ValueError) as error:  # what arrow cannot read is a ValueError
-            raise BadFileError(f"{path} cannot be read: {error}") from None
-
     @property
     def scores(self) -> pd.DataFrame:
         """One row per site, layer, position, detector, split and metric."""
-        return self._table("scores.parquet")
+        return read_table(self.folder, "scores.parquet")
 
     @property
     def predictions(self) -> pd.DataFrame:
         """One decision per validation and test example and reported detector."""
-        return self._table("predictions.parquet")
+        return read_table(self.folder, "predictions.parquet")
 
     @property
     def answers(self) -> pd.DataFrame:
         """Questions, answers, labels, exact answers and splits."""
-        return self._table("answers.parquet")
+        return read_table(self.folder, "answers.parquet")
 
     def matrix(
         self, metric: str = "auroc", *, split: str = "test", site: str = "resid"
@@ -220,7 +216,7 @@ class Run:
         """What replacing a component by its mean changes, a row per score (`attribution` estimates,
         `ablation` measures), target, site and layer; None when it was not asked for."""
         name = "attribution.parquet"  # a file of an earlier run into the same folder does not count
-        return self._table(name) if name in self.record.files else None
+        return read_table(self.folder, name) if name in self.record.files else None
 
     @speaks_python()
     def plot(self, map: str = "positions", **options: Any) -> Axes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from probebench.errors import BadFileError
-from probebench.files import readable
+from probebench.record.inside.kinds import read_table, table_of
 from probebench.record.run import Run
 
 TABLES = {
@@ -27,22 +27,17 @@ def check_tables(run: Run) -> None:
     import pyarrow.parquet
 
     for name, columns in TABLES.items():
-        path = run.folder / name
-        try:
-            known = pyarrow.parquet.read_schema(readable(path)).names
-        except FileNotFoundError:
-            raise BadFileError(
-                f"{run.folder} is not a whole run: it has no {name}. Run `probebench eval` again."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise BadFileError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        with table_of(run.folder, name) as path:
+            known = pyarrow.parquet.read_schema(path).names
         if absent := [column for column in columns if column not in known]:
-            raise BadFileError(f"{path} has no column {absent[0]!r}. Run `probebench eval` again.")
+            raise BadFileError(
+                f"{run.folder / name} has no column {absent[0]!r}. Run `probebench eval` again."
+            )
 
 
 def read_columns(run: Run, name: str) -> pd.DataFrame:
     """The columns of a run's table that a report reads."""
-    return pd.read_parquet(readable(run.folder / name), columns=list(TABLES[name]))
+    return read_table(run.folder, name, TABLES[name])
 
 
 def read_transfer(path: Path) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def evaluate_detectors(
         if on is None:
             absent[d.name] = "of the examples of the table it can score those of one class only"
         else:
-            scores.append(_score(d, on, y[test], d.decisions[test], first=d is probe))
+            scores.append(_score(d, on, d.decisions[test], first=d is probe))
     left_out = y[test[~covered]]
     dropped = {"correct": int((left_out == 1).sum()), "wrong": int((left_out == 0).sum())}
     decisions = probe.decisions[rows], probe.decisions[held]
@@ -191,15 +191,12 @@ class _Examples:
         return _Examples.of(self.probe, y, rows, held, groups, seed)
 
 
-def _score(
-    d: Detector, on: _Examples, y_test: NDArray[np.integer], decisions: Floats, *, first: bool
-) -> DetectorScore:
+def _score(d: Detector, on: _Examples, decisions: Floats, *, first: bool) -> DetectorScore:
     """A row of the table.
 
     Args:
         d: which.
         on: the examples that it is compared on; it scores all of their test examples.
-        y_test: (test example,) 1 = correct.
         decisions: (test example,) its own.
         first: is it the probe itself, which has no difference to itself?
     """

@@ -77,7 +77,7 @@ def all_metrics(sample: Sample, test: Floats, validation: Floats) -> dict[str, M
     """Every metric of one detector beside its AUROC; NaN where validation cannot say.
 
     Value and interval come from one formula: row 0 of the weights is the sample, the others are its
-        resamples.
+    resamples.
 
     Args:
         sample: labels and weights.

@@ -1,5 +1,5 @@
-"""Stored hidden states: safetensors shards of (layer, position, example, width), read cell by
-cell."""
+"""Stored hidden states, read cell by cell from safetensors shards of (layer, position, example,
+width)."""
 
 from __future__ import annotations
 

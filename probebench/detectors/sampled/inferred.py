@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.detectors.registry import Need, Scores, Timed, detector
-from probebench.detectors.sampled.clusters import clusters, discrete_entropy, semantic_entropy
-from probebench.detectors.sampled.likelihood import (
-    drawn,
-    drawn_row,
-    held_rows,
-    mean_logprob,
-    sentences,
-)
+from probebench.detectors.sampled.clusters import clusters
+from probebench.detectors.sampled.likelihood import drawn, drawn_row, held_rows, sentences
+from probebench.detectors.sampled.meaning import entropies_of
 from probebench.models.inference import CONTRADICTION, ENTAILMENT
 from probebench.stages.sampling.inference import Inferences, inferences
 from probebench.types import Floats, LabelledAnswer
@@ -147,8 +142,7 @@ def by_inference(data: RunData, runner: Runner) -> Iterator[Scores]:
     found = {i: by_entailment(own, inferred.of) for i, own in texts.items()}
     whole, discrete = (np.full(len(data.answers), np.nan) for _ in range(2))
     for i, own in found.items():
-        whole[i] = -semantic_entropy(own, np.array([mean_logprob(b) for b in samples[i]]))
-        discrete[i] = -discrete_entropy(own)
+        whole[i], discrete[i] = (-value for value in entropies_of(own, samples[i]))
     n_clusters = [int(own.max()) + 1 for own in found.values()]
     detail = {**inferred.detail, "mean_clusters": float(np.mean(n_clusters))}
     yield Scores("semantic_entropy_nli", whole, detail)

@@ -21,7 +21,7 @@ from probebench.detectors.sampled.encoded import similarities
 from probebench.detectors.sampled.likelihood import drawn, drawn_row, mean_logprob
 from probebench.probes.choose import choose
 from probebench.probes.labels import split_index
-from probebench.types import Floats
+from probebench.types import Floats, LabelledAnswer
 
 if TYPE_CHECKING:
     from probebench.stages.data import RunData
@@ -39,13 +39,22 @@ PAPER = "farquhar2024detecting"
 def entropies(data: RunData, found: Found) -> tuple[Floats, Floats]:
     """(example,) minus semantic entropy, and minus its discrete form, over the answers that say
     something; NaN where none does."""
-    whole, discrete = [], []
-    for own, some in zip(found, drawn(data).answers, strict=True):
-        values = np.array([mean_logprob(a) for a in some])
-        there = np.isfinite(values)
-        whole.append(semantic_entropy(own[there], values[there]))
-        discrete.append(discrete_entropy(own[there]))
-    return -np.array(whole), -np.array(discrete)
+    both = [entropies_of(*one) for one in zip(found, drawn(data).answers, strict=True)]
+    whole, discrete = np.array(both).T
+    return -whole, -discrete
+
+
+def entropies_of(own: NDArray[np.int64], some: Sequence[LabelledAnswer]) -> tuple[float, float]:
+    """Semantic entropy of one example's drawn answers, and its discrete form, over those that say
+    something; NaN where none does.
+
+    Args:
+        own: (sample,) clusters.
+        some: the answers.
+    """
+    values = np.array([mean_logprob(a) for a in some])
+    there = np.isfinite(values)
+    return semantic_entropy(own[there], values[there]), discrete_entropy(own[there])
 
 
 def judged_clusters(data: RunData) -> list[NDArray[np.int64]]:

@@ -149,7 +149,7 @@ def _long_cache(model: Any, ids: torch.Tensor, length: int) -> dict[str, Any]:
     """The cache of a sequence of `length` tokens, most of them never passed through the model.
 
     Each layer takes keys and values in as it takes those of a pass, and keeps of them what it
-        keeps: all, or those of a window.
+    keeps: all, or those of a window.
     """
     cache = cache_of(
         base_of(model)(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True)

@@ -66,8 +66,6 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
                 counter.advance()
             place = None if prepared.options.discard_states else str(done.store.folder)
             run = write_spans(prepared, (record, fits, decisions), place)
-            if place is None:
-                done.drop()
             timing = {
                 "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
                 "device": hardware(plan.handle.placement.device),
@@ -76,6 +74,8 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
             }
             run = SpanRun(run.folder, run.record.changed(timing=timing))
             write_json(plan.folder / SPANS, run.record.plain())
+            if place is None:
+                done.drop()  # what is lost before the record is written has to be read again
             return run
 
 

@@ -17,7 +17,7 @@ from probebench.probes.disk import save_probe
 from probebench.probes.saved import ProbeMeta
 from probebench.record.inside.kinds import SPANS
 from probebench.record.inside.spans import SpanRecord, SpanRun
-from probebench.record.run import PROBE
+from probebench.record.run import PROBE, PROBE_FILES
 from probebench.stages.parquet import parquet_bytes
 from probebench.stages.tokens.fits import TOKEN, TokenFits
 from probebench.stages.tokens.plan import SpanPlan
@@ -48,10 +48,11 @@ def write_spans(
     for name, table in tables.items():
         write_atomic(plan.folder / name, parquet_bytes(table))
     write_config(plan.folder, prepared.options)
-    probe = _save(prepared, fits)
+    probe, note = _save(prepared, fits)
     record["probe"] = {**record["probe"], "file": probe}
+    record["notes"] = [*record["notes"], *([note] if note else [])]
     record["states"] = None if states is None else seen_from(plan.folder, located(states))
-    files = [*tables, *([f"{PROBE}.safetensors", f"{PROBE}.json"] if probe else [])]
+    files = [*tables, *(PROBE_FILES if probe else [])]
     content = clean_json({**record, "files": files})
     return SpanRun(plan.folder, SpanRecord.from_plain(content))
 
@@ -95,8 +96,9 @@ def _tokens_table(plan: SpanPlan, decisions: Mapping[str, Floats]) -> pd.DataFra
     )
 
 
-def _save(prepared: PreparedSpans, fits: TokenFits) -> str | None:
-    """Write the selected layer's probe; None where it is of a kind that cannot be written."""
+def _save(prepared: PreparedSpans, fits: TokenFits) -> tuple[str | None, str]:
+    """Write the selected layer's probe, in place of an earlier run's; its file stem, or why there
+    is none."""
     plan, identity = prepared.plan, prepared.plan.handle.identity
     meta = ProbeMeta(
         probe=prepared.options.probe,
@@ -114,6 +116,8 @@ def _save(prepared: PreparedSpans, fits: TokenFits) -> str | None:
     )
     try:
         save_probe(plan.folder / PROBE, fits.probe.fitted, meta)
-    except UsageError:
-        return None
-    return PROBE
+    except UsageError as error:
+        for old in PROBE_FILES:
+            (plan.folder / old).unlink(missing_ok=True)
+        return None, f"The probe was not saved: {error}"
+    return PROBE, ""

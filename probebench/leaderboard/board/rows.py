@@ -153,7 +153,7 @@ class Board:
         name.
 
         Runs come before published figures, and a model that has both stands there twice: their
-            ranks are never counted together.
+        ranks are never counted together.
         """
         mine: dict[str, list[BoardRow]] = {m.slug: [] for m in self.models}
         for row in self.rows:

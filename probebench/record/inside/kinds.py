@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from probebench.errors import BadFileError
-from probebench.files import joined
+from probebench.files import joined, readable
 
 SPANS = "spans.json"
 """The record of a run at tokens inside answers (`probebench.record.inside.spans`)."""
@@ -31,6 +36,30 @@ def freed_words(record: Path) -> str:
         f"keeps its hidden states no longer: they were freed. To have them again, delete {record} "
         "and run the same command again."
     )
+
+
+@contextmanager
+def table_of(folder: Path, name: str) -> Iterator[Any]:
+    """A table of a run, to be read by arrow.
+
+    Raises:
+        BadFileError: it is not there, or cannot be read.
+    """
+    try:
+        yield readable(folder / name)
+    except FileNotFoundError:
+        raise BadFileError(
+            f"{folder} is not a whole run: it has no {name}. Run `probebench eval` again."
+        ) from None
+    except (OSError, ValueError) as error:  # what arrow cannot read is a ValueError
+        said = (str(error).splitlines() or ["empty"])[0]
+        raise BadFileError(f"{folder / name} cannot be read: {said}") from None
+
+
+def read_table(folder: Path, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table of a run, or some of its columns; errors as `table_of`."""
+    with table_of(folder, name) as path:
+        return pd.read_parquet(path, columns=columns and list(columns))
 
 
 def holds_spans(folder: Path) -> bool:

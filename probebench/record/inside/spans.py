@@ -12,8 +12,8 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from probebench.errors import BadFileError
-from probebench.files import joined, place, readable
-from probebench.record.inside.kinds import SPANS, are_freed
+from probebench.files import joined, place
+from probebench.record.inside.kinds import SPANS, are_freed, read_table
 from probebench.record.parts.described import (
     Data,
     ModelFacts,
@@ -215,14 +215,14 @@ class SpanRun:
     @property
     def tokens(self) -> pd.DataFrame:
         """One row per token that was read: answer, place, characters, label and decisions."""
-        return pd.read_parquet(readable(self.folder / "tokens.parquet"))
+        return read_table(self.folder, "tokens.parquet")
 
     @property
     def spans(self) -> pd.DataFrame:
         """One row per labelled span, with its characters and tokens."""
-        return pd.read_parquet(readable(self.folder / "spans.parquet"))
+        return read_table(self.folder, "spans.parquet")
 
     @property
     def answers(self) -> pd.DataFrame:
         """Questions and answers with their groups and splits, and whether all tokens were read."""
-        return pd.read_parquet(readable(self.folder / "answers.parquet"))
+        return read_table(self.folder, "answers.parquet")

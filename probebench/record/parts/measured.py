@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
 from probebench.record.parts.described import Rate
 from probebench.record.parts.part import (
@@ -295,6 +295,3 @@ class PositionBest(Part):
     test_auroc: Share | None = None
     test_auroc_95: ShareEnds = (None, None)
     n_test: Count | None = None
-
-
-JsonObject = dict[str, JsonValue]

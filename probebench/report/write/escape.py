@@ -71,7 +71,7 @@ def latex(text: str) -> str:
     """One line that LaTeX sets as the same text.
 
     Letters beyond ASCII are kept: LaTeX reads UTF-8 and names those that the font lacks. Other
-        signs become question marks.
+    signs become question marks.
     """
     told = "".join(
         SPECIAL.get(c) or (c if c.isascii() or unicodedata.category(c)[0] in "LMN" else "?")

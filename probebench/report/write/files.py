@@ -61,7 +61,7 @@ def write_report(
     for kind in formats or ():
         if kind not in FORMATS:
             raise UnknownNameError("format", kind, FORMATS)
-    inside = _inside(runs)
+    inside = _inside(runs, transfer)
     loaded = [Run.load(run) for run in runs] if inside is None else []
     alone = inside if inside is not None else loaded[0] if len(loaded) == 1 else None
     path = place(out) if out is not None else alone.folder / NAME if alone else Path(NAME)
@@ -83,9 +83,13 @@ def write_report(
     return written
 
 
-def _inside(runs: Sequence[Run | str | Path]) -> SpanRun | None:
+def _inside(runs: Sequence[Run | str | Path], transfer: str | Path | None) -> SpanRun | None:
     """The one run at tokens inside answers; None where there are others."""
     one = runs[0]
     if len(runs) > 1 or isinstance(one, Run) or not holds_spans(place(one)):
         return None
+    if transfer:
+        raise UsageError(
+            f"--transfer is of runs with a map of places; {one} is one at tokens inside answers."
+        )
     return SpanRun.load(one)

@@ -110,8 +110,8 @@ def gold_span(example: Example, answer: str) -> Span | None:
     """The first mention of an accepted answer.
 
     It looks at the label: Orgad et al. 2025 take the exact answer from the references when the
-        answer is right and from a
-    model when it is wrong. For comparison only, with `--exact-answer gold`.
+    answer is right and from a model when it is wrong. For comparison only, with `--exact-answer
+    gold`.
     """
     spans = [span for reference in example.references if (span := find_words(answer, reference))]
     return min(spans, key=lambda s: (s.start, -s.end)) if spans else None

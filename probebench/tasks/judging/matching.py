@@ -226,9 +226,8 @@ def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) 
     """Is all that the answer says beyond the question a distinctive part of the alias?
 
     Its words stand in the alias in the same order, and they are at least half of it or its end:
-        "Madeira" for "Madeira
-    Island", "Luke Combs" for "Luke Albert Combs", "1936" for "October 1936". A part that loses a
-    number or a word like "West" or "New" is another thing.
+    "Madeira" for "Madeira Island", "Luke Combs" for "Luke Albert Combs", "1936" for "October 1936".
+    A part that loses a number or a word like "West" or "New" is another thing.
     """
     kept = [w for w in said if w not in question and w not in SAYING]
     if not kept or len(kept) >= len(alias) or len(set(alias)) == 1:  # Duran is not Duran Duran

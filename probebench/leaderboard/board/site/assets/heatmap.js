@@ -2,11 +2,12 @@
 // A layer x position map: colours, a tip on hover and focus, arrow keys from cell to cell, and the same numbers as a table.
 PB.heatmap = (box, map, { label, metric }) => {
   const METRICS = {
-    auroc: { title: "test AUROC", values: map.a, middle: 0.5, reach: 0.5, digits: 3 },
-    validation: { title: "validation AUROC", values: map.v, middle: 0.5, reach: 0.5, digits: 3 },
-    selectivity: { title: "selectivity (AUROC minus shuffled labels)", values: map.s, middle: 0, reach: 0.5, digits: 3 },
+    auroc: { title: "test AUROC", values: map.a, middle: 0.5 },
+    validation: { title: "validation AUROC", values: map.v, middle: 0.5 },
+    selectivity: { title: "selectivity (AUROC minus shuffled labels)", values: map.s, middle: 0 },
   };
-  const { title, values, middle, reach, digits } = METRICS[metric];
+  const REACH = 0.5, DIGITS = 3;
+  const { title, values, middle } = METRICS[metric];
   const at = (grid, i, j) => (Array.isArray(grid) ? (PB.known(grid[i][j]) ? grid[i][j] / 1e6 : null) : null);
   const n = (i, j) => (Array.isArray(map.n) ? map.n[i][j] : map.n);
   const cells = map.layers.flatMap((layer, i) => map.positions.map((position, j) => ({
@@ -16,7 +17,7 @@ PB.heatmap = (box, map, { label, metric }) => {
   const layerWord = (layer) => (layer === "emb" ? "embedding" : `layer ${layer}`);
   const words = (c) => {
     const figure = PB.known(c.auroc) ? `test AUROC ${PB.figure(c.auroc)}, 95 % interval ${PB.interval(c.low, c.high).slice(1, -1).replace(",", " to") || "absent"}` : `absent${c.why ? `: ${c.why}` : ""}`;
-    const extra = metric === "auroc" || !PB.known(c.value) ? "" : `, ${title} ${c.value.toFixed(digits)}`;
+    const extra = metric === "auroc" || !PB.known(c.value) ? "" : `, ${title} ${c.value.toFixed(DIGITS)}`;
     return `${layerWord(c.layer)}, ${c.position}: ${figure}${extra}, n ${PB.count(c.n)}${c.selected ? ", selected on validation" : ""}`;
   };
 
@@ -25,7 +26,7 @@ PB.heatmap = (box, map, { label, metric }) => {
   const width = margin.left + w * map.positions.length + margin.right, height = margin.top + h * map.layers.length + margin.bottom;
   const ends = PB.dark() ? ["#cdbdf7", "#5d4893", "#232a33", "#35618f", "#8cc2ff"] : ["#3f007d", "#a79ad3", "#f6f4ef", "#7fb0d9", "#0d3f77"];
   const ramp = d3.piecewise(d3.interpolateLab, ends);
-  const colour = (value) => ramp(Math.min(1, Math.max(0, 0.5 + (value - middle) / (2 * reach))));
+  const colour = (value) => ramp(Math.min(1, Math.max(0, 0.5 + (value - middle) / (2 * REACH))));
   // Dark or light, whichever stands out more (relative luminance, WCAG 2).
   const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
   const luminance = (c) => { const { r, g, b } = d3.rgb(c); return 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255); };
@@ -65,7 +66,7 @@ PB.heatmap = (box, map, { label, metric }) => {
 
   const ring = plot.append("rect").attr("class", "ring").attr("width", w + 3).attr("height", h + 3).attr("visibility", "hidden");
 
-  const every = few || map.layers.length <= 24 ? 1 : map.layers.length <= 48 ? 2 : 5;
+  const every = map.layers.length <= 24 ? 1 : map.layers.length <= 48 ? 2 : 5;
   const axes = svg.append("g").attr("class", "axis").attr("aria-hidden", "true");
   const edges = [map.layers.find((layer) => layer !== "emb"), map.layers.at(-1)];
   axes.selectAll(".layer").data(map.layers.map((layer, i) => [layer, i]).filter(([layer]) => layer === "emb" || Number(layer) % every === 0 || edges.includes(layer))).join("text")
@@ -77,14 +78,14 @@ PB.heatmap = (box, map, { label, metric }) => {
   const tall = Math.min(200, Math.max(90, h * map.layers.length)), side = margin.left + w * map.positions.length + 18;
   axes.append("rect").attr("x", side).attr("y", margin.top).attr("width", 12).attr("height", tall).attr("fill", "url(#ramp)");
   axes.selectAll(".tick").data([0, 0.25, 0.5, 0.75, 1]).join("text").attr("x", side + 18).attr("y", (t) => margin.top + tall * (1 - t) + 3.5)
-    .text((t) => (middle - reach + 2 * reach * t).toFixed(2));
+    .text((t) => (middle - REACH + 2 * REACH * t).toFixed(2));
 
   function show(node, c) {
     const line = (text, kind) => PB.el("div", { class: kind }, text);
     tip.replaceChildren(line(`${layerWord(c.layer)} · ${c.position}`, "where"),
       line(PB.known(c.auroc) ? `AUROC ${PB.figure(c.auroc)} ${PB.interval(c.low, c.high)}` : `absent${c.why ? `: ${c.why}` : ""}`),
       line(`n = ${PB.count(c.n)}${c.selected ? " · selected on validation" : ""}`));
-    if (metric !== "auroc" && PB.known(c.value)) tip.append(line(`${title}: ${c.value.toFixed(digits)}`));
+    if (metric !== "auroc" && PB.known(c.value)) tip.append(line(`${title}: ${c.value.toFixed(DIGITS)}`));
     tip.hidden = false;
     const frame = box.getBoundingClientRect(), spot = node.getBoundingClientRect();
     const left = Math.min(Math.max(0, spot.left - frame.left + spot.width / 2 - tip.offsetWidth / 2), Math.max(0, frame.width - tip.offsetWidth));
