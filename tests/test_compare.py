@@ -285,6 +285,9 @@ def test_positions_and_cells_are_compared_on_common_examples():
     assert found.a.label == "probe, best layer at -1: resid, 0"
     assert found.b.label == "probe, resid, layer 1, -1"
     assert found.difference_95.low > 0, "layer 0 has four times the signal"
+    a.record["by_position"] += [SimpleNamespace(position="-7", layer=None, masked="no token")]
+    with pytest.raises(UsageError, match="No cell at -7 could be fitted: no token"):
+        compare(a, a, detector="-7")
     for name in ("resid:9:-1", "resid:0:-7", "resid:x:-1", "other:0:-1", "resid:0"):
         with pytest.raises(UsageError, match=r"did not read resid of layer 9|Unknown detector"):
             compare(a, a, detector=name)

@@ -309,6 +309,8 @@ def test_plot_refuses_what_a_map_does_not_take(run):
     for words in ("1-", "-1", "²", "1--2", "0,2-"):
         assert "is not a layer or a range of layers" in fails("--layers", words)
     assert "--vmax 0.4 is not above 0.5, where the colours begin" in fails("--vmax", "0.4")
+    components = fails("--map", "components", "--vmin", "1")
+    assert "--vmin 1 is not below 1, where the colours end" in components
     assert "below --vmax, both of them numbers; got --vmin 0.7, --vmax 0.7" in fails(
         "--vmin", "0.7", "--vmax", "0.7"
     )

@@ -443,7 +443,8 @@ def test_two_perfect_detectors_are_not_known_to_be_the_same():
     apart = difference_interval(draws, y, one, other)
     assert apart.low < 0 < apart.high
     above = difference_interval(draws, y, one, same)
-    assert 0.2 < above.low < 0.5 < above.high
+    assert 0.2 < above.low < above.high == 0.5, "no AUROC is further from .5"
     assert difference_interval(draws, y, same, same + 1) == Interval(0, 0)
     scores = y + np.random.default_rng(0).normal(size=40)
     assert difference_interval(draws, y, scores, 2 * scores) == Interval(0, 0)
+    assert difference_interval(draws, y, one, 3 * one) == Interval(0, 0), "one order, one detector"

@@ -258,3 +258,30 @@ def test_a_column_that_is_read_makes_another_run(first, tmp_path, model_folder):
     plain = key()
     assert key(comment="x") == plain, "nothing reads it"
     assert len({plain, key(topic="x"), key(topic="y"), key(polarity=1)}) == 4
+
+
+def test_a_finished_run_is_not_replaced_where_a_column_that_is_read_has_changed(
+    tmp_path, model_folder
+):
+    rows = [
+        {
+            "id": f"a{i}",
+            "question": f"Where is {i}?",
+            "answer": " Here.",
+            "label": i % 2,
+            "topic": "x",
+        }
+        for i in range(200)
+    ]
+    path = tmp_path / "a.jsonl"
+
+    def asked(rows):
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+        words = {**SMALL, "answers": path, "out": tmp_path / "run"}
+        return probebench.evaluate(str(model_folder()), **words)
+
+    record = asked(rows).record
+    assert (record.data.split, record.data.columns is None) == ("hash", False)
+    with pytest.raises(UsageError, match=r"differs in the content of .*a\.jsonl"):
+        asked([{**r, "topic": "y"} for r in rows])
+    assert asked(rows).resumed

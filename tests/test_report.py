@@ -700,3 +700,12 @@ def test_detectors_that_score_fewer_carry_their_n(run):
 
 def test_two_hyphens_are_no_dash():
     assert markup.latex("--encoder a---b") == "-{}-encoder a-{}-{}-b"
+
+
+def test_an_older_record_is_compared_on_one_sample(run):
+    """Without the choice by validation: the nearest of those that score what the probe scores."""
+    detectors = run.record.plain()["detectors"]
+    few = next(d for d in detectors[1:] if d["kind"] == "baseline" and d["name"] != "majority")
+    few |= {"n": few["n"] - 5, "probe_minus_this": -0.4}
+    found = headline(changed(run, readable=None, detectors=detectors).record)
+    assert found.signal["name"] != few["name"] and found.n == found.signal["n"]

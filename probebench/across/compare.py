@@ -203,8 +203,10 @@ def _table(run: Run, name: str) -> pd.DataFrame:
         decisions, answers.attrs["label"] = cell_decisions(run, named), named.label
     else:
         sites = [site for site, facts in run.record.sites.items() if facts.best]
-        known = [*dict.fromkeys(predictions.detector), *sites, *run.record.positions]
-        hint = f"Or a cell, such as {run.record.selection.site}:0:{run.record.positions[-1]}."
+        places = [best.position for best in run.record.by_position]
+        known = [*dict.fromkeys(predictions.detector), *sites, *places]
+        at = run.record.selection
+        hint = f"Or a cell, such as {at.site}:{at.layer}:{at.position}."
         raise UnknownNameError(f"detector of {run.folder}", name, known, hint)
     return answers.assign(decision=np.where(answers.split == "test", decisions, np.nan))
 

@@ -33,7 +33,7 @@ class Listed:
     """Why a record cannot be read, or which files are not there; else empty."""
     n_bytes: int
     inside: SpanRun | None = None
-    """A finished run at tokens inside answers."""
+    """A run at tokens inside answers, with its record."""
 
     @property
     def has_states(self) -> bool:

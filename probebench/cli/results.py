@@ -205,7 +205,8 @@ def _detectors(ctx: click.Context) -> Iterable[str]:
         with suppress(ProbebenchError):
             if run is not None:
                 record = Run.load(run).record
-                yield from [*(d.name for d in record.detectors), *record.sites, *record.positions]
+                places = (best.position for best in record.by_position if best.layer is not None)
+                yield from [*(d.name for d in record.detectors), *record.sites, *places]
 
 
 @click.command("compare")

@@ -87,7 +87,7 @@ def _facts(own: Listed) -> dict[str, Any]:
         return {
             "folder": str(own.folder),
             "state": own.state,
-            "why": None,
+            "why": own.why or None,
             "bytes": own.n_bytes,
             "states": own.has_states,
             "model": inside.model.name,

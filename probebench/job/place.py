@@ -120,12 +120,18 @@ def _differences(record: Record, options: Options, plan: Plan) -> Iterator[str]:
         here = getattr(options, o.name)
         if bool(theirs.get(o.name)) != bool(here):
             yield from _differ(o.flag, theirs.get(o.name), _json(here))
-        elif (
-            here
-            and theirs.get("limit") == options.limit
-            and record.data.sha256 != plan.questions.facts["sha256"]
-        ):
-            yield f"the content of {here if isinstance(here, str) else ', '.join(here)}"
+        elif here and theirs.get("limit") == options.limit and _other_content(record, plan):
+            files = here if isinstance(here, str) else ", ".join(here)
+            taken = "the examples taken from" if options.limit else "the content of"
+            yield f"{taken} {files}"
+
+
+def _other_content(record: Record, plan: Plan) -> bool:
+    """Are the questions others, or the columns that are read beside them? An older record does not
+    say what these were."""
+    data, here = record.data, plan.questions.facts
+    told = data.split is not None
+    return data.sha256 != here["sha256"] or (told and data.columns != here["columns"])
 
 
 def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
@@ -159,6 +165,10 @@ def _found(record: Record, options: Options, plan: Plan) -> Iterator[str]:
                 continue  # named as an option
             there, here = record.model.get(name), getattr(identity, name)
             yield from _differ(f"the model's {name.replace('_', ' ')}", there, here)
+    judge, opinion = plan.beside.judge, record.second_opinion
+    if judge is not None and opinion is not None:
+        there, here = opinion.revision, judge.identity.revision
+        yield from _differ("the judge model's revision", there, here)
     # without a task it is called after the file of its answers
     if options.task is not None or record["settings"].get("task") is not None:
         yield from _differ("the task", old["name"], plan.name)

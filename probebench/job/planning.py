@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,6 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle, find: Find = f
     reading, fitting = plan_reading(o, handle, positions, layers), _fitting(o)
     beside = _beside(o, handle, find, statements=statements)
     asked = answer_inputs(o, task, handle, questions, generation)
-    columns = questions.content_of((POLARITY, *SOURCES))
     name = task.name if task else Path(o.answers or "").stem
     return Plan(
         name=name,
@@ -96,7 +95,7 @@ def make_plan(o: Options, task: Task | None, handle: ModelHandle, find: Find = f
         beside=beside,
         seed=o.seed,
         answer_inputs=asked,
-        inputs=run_inputs(o, asked, exact, reading, fitting, beside, columns),
+        inputs=run_inputs(o, asked, exact, reading, fitting, beside, questions.facts["columns"]),
     )
 
 
@@ -105,17 +104,20 @@ def read_questions(
 ) -> Questions:
     """What is asked, or was asked elsewhere; `new` are the tokens that an answer may have."""
     if o.answers is not None:
-        return given_questions(Path(o.answers), task, handle, limit=o.limit)
-    assert task is not None  # checked with the options
-    return task_questions(
-        task,
-        handle,
-        o.data,
-        limit=o.limit,
-        thinking=o.thinking,
-        max_new_tokens=new,
-        offline=o.offline,
-    )
+        found = given_questions(Path(o.answers), task, handle, limit=o.limit)
+    else:
+        assert task is not None  # checked with the options
+        found = task_questions(
+            task,
+            handle,
+            o.data,
+            limit=o.limit,
+            thinking=o.thinking,
+            max_new_tokens=new,
+            offline=o.offline,
+        )
+    columns = found.content_of((POLARITY, *SOURCES))
+    return replace(found, facts={**found.facts, "columns": columns})
 
 
 def exact_rule(
@@ -230,9 +232,6 @@ def _beside(o: Options, handle: ModelHandle, find: Find, *, statements: bool) ->
         neutral=open_neutral(o.neutral, asdict(handle.identity)) if o.neutral else None,
         keep_tokens=o.keep_tokens,
     )
-
-
-# -- content keys ----------------------------------------------------------------------------------
 
 
 def probe_inputs(o: Options) -> list[Any]:

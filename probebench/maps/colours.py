@@ -123,6 +123,8 @@ class Scale:
         if high <= start:
             raise UsageError(
                 f"--vmax {high:g} is not above {start:g}, where the colours begin. Give --vmin too."
+                if low is None
+                else f"--vmin {start:g} is not below {high:g}, where the colours end."
             )
         violet = start >= CHANCE and below_chance(matrix)
         low = float(np.floor(least(matrix) * 10) / 10) if violet else start

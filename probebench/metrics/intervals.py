@@ -129,11 +129,13 @@ class Side(NamedTuple):
     value: float
     replicates: Floats
     """(resample,), NaN = undefined there."""
+    scores: Floats
+    """(example,)."""
 
     @classmethod
     def of(cls, draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Side:
         """Of (example,) scores, all finite."""
-        return cls(y, auroc(y, scores), draws.auroc(y, scores))
+        return cls(y, auroc(y, scores), draws.auroc(y, scores), scores)
 
 
 class Difference(NamedTuple):
@@ -148,12 +150,12 @@ class Difference(NamedTuple):
 
 def area_difference(draws: Resamples, a: Side, b: Side) -> Difference:
     """95 % interval of the AUROC of `a` minus that of `b`: Student's quantile times the standard
-    error to either side, cut off at -1 and 1.
+    error to either side, cut off at what a difference can be.
 
     The variance is the bootstrap's of the difference, and at least what it would be had each AUROC
     the least variance that its classes allow (`least_variance`), with the correlation that their
     resamples have: near 1, with few wrong answers, those of one say too little of its spread. That
-    of scores that are the same for all has none. Where both vary and never differ, the difference
+    of scores that are the same for all has none. Where both order all examples alike the difference
     is 0 without a width.
     """
     from scipy.stats import t as student
@@ -167,19 +169,26 @@ def area_difference(draws: Resamples, a: Side, b: Side) -> Difference:
     both = np.stack([a.replicates[there], b.replicates[there]])
     variance = float((both[0] - both[1]).var(ddof=1) * widen)
     own = np.array([part.var(ddof=1) * widen for part in both])
-    if variance > 0 or own.min() == 0:
+    silent = [_says_nothing(s.value, part) for s, part in zip((a, b), both, strict=True)]
+    if variance > 0 or not _alike(a, b):
         together = float(own.sum() - variance) / 2  # their covariance
         shared = together / float(own.prod()) ** 0.5 if own.min() > 0 else 0.0
         first, second = (
-            0.0
-            if _says_nothing(side.value, part)
-            else max(float(v), least_variance(side.value, draws.sides(side.y)))
-            for v, side, part in zip(own, (a, b), both, strict=True)
+            0.0 if none else max(float(v), least_variance(side.value, draws.sides(side.y)))
+            for v, side, none in zip(own, (a, b), silent, strict=True)
         )
         variance = max(variance, first + second - 2 * shared * (first * second) ** 0.5)
     se, gap = variance**0.5, a.value - b.value
     half = float(student.ppf(0.975, groups - 1)) * se
-    return Difference(Interval(max(-1.0, gap - half), min(1.0, gap + half)), se, groups)
+    most = 0.5 if any(silent) else 1.0  # from .5 it is no further to 0 or 1
+    return Difference(Interval(max(-most, gap - half), min(most, gap + half)), se, groups)
+
+
+def _alike(a: Side, b: Side) -> bool:
+    """Do two scores put all examples in one order, ties among them?"""
+    from scipy.stats import rankdata
+
+    return bool(np.array_equal(rankdata(a.scores), rankdata(b.scores)))
 
 
 def least_variance(area: float, sides: Sides) -> float:

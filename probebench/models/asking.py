@@ -123,6 +123,7 @@ def given_questions(
     """
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, limit)
     columns = [] if task is None else prompt_columns(task)
+    columns = [name for name in columns if any(name in g.example.fields for g in given)]
     rows = [
         [
             e.id,

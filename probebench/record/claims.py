@@ -99,7 +99,9 @@ def headline(record: Record) -> Against:
     chosen, probe = record.selection, record.detectors[0]
     if (facts := of_its_time(record)) is not None:
         return against_of(facts)
-    best = nearest(d for d in record.detectors if d.name not in NO_RIVALS)
+    # on one sample: that of the table
+    rivals = (d for d in record.detectors if d.name not in NO_RIVALS and d.n == probe.n)
+    best = nearest(rivals)
     return Against(
         probe.auroc,
         probe.auroc_95,

@@ -25,13 +25,19 @@ class NamedCell(NamedTuple):
 
 def named_cell(record: Record, name: str) -> NamedCell | None:
     """The best cell of a site or position by validation, or the one that `site:layer:position`
-    names; None for what names none."""
+    names; None for what names none.
+
+    Raises:
+        UsageError: a position none of whose cells could be fitted, with the reason.
+    """
     if (site := record.sites.get(name)) and site.best:
         at = f"layer {site.best.layer}, {site.best.position}"
         return NamedCell(cell_of(site.best), f"probe, best cell of {name}: {at}", site.best.C)
     own = record.selection.site
     for best in record.by_position:
-        if best.position == name and best.layer is not None:
+        if best.position == name:
+            if best.layer is None:
+                raise UsageError(f"No cell at {name} could be fitted: {best.masked}.")
             cell = Cell(own, layer_number(best.layer), name)
             return NamedCell(cell, f"probe, best layer at {name}: {own}, {best.layer}", best.C)
     own, _, rest = name.partition(":")

@@ -205,7 +205,8 @@ def _score(d: Detector, on: _Examples, decisions: Floats, *, first: bool) -> Det
     gap, apart, by_delong = float("nan"), UNDEFINED, UNDEFINED
     if not first:
         gap = on.auroc - own.value
-        apart = area_difference(draws, Side(y, on.auroc, on.drawn), own).interval
+        probe = Side(y, on.auroc, on.drawn, on.probe.decisions[on.rows])
+        apart = area_difference(draws, probe, own).interval
         by_delong = delong_difference(y, on.probe.decisions[on.rows], scores)
     return DetectorScore(
         name=d.name,

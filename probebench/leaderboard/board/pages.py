@@ -41,6 +41,7 @@ from probebench.leaderboard.board.rows import (
     Run,
     best_first,
     hardest_baselines,
+    old_words,
     turned_round,
 )
 from probebench.leaderboard.board.said import (
@@ -127,15 +128,12 @@ class Site:
         model = safe_slug(entry.slug)
         if (curve := layer_curve(entry)) is not None:
             self.curves.setdefault(entry.task, []).append(curve)
+        old = "" if entry.current else old_words(entry.protocol_version, entry.task_version)
         if entry.warnings:
-            words = (
-                f"{entry.task}: "
-                if entry.current
-                else f"{entry.task}, version {entry.task_version}: "
-            )
+            words = f"{entry.task}, {old}: " if old else f"{entry.task}: "
             self.warnings.setdefault(model, []).extend(words + w for w in entry.warnings)
         for site in dict.fromkeys(c.site for c in entry.cells):
-            task = entry.task if entry.current else f"{entry.task} (version {entry.task_version})"
+            task = f"{entry.task} ({old})" if old else entry.task
             name = f"v{entry.protocol_version}-{safe_slug(entry.task_folder)}-{safe_slug(site)}"
             key = f"maps/{model}/{name}"
             self.put(key, map_data(entry, site))

@@ -24,6 +24,12 @@ Run = tuple[str, int | None, int | None, str]
 """Task, its version, protocol and model."""
 
 
+def old_words(protocol: int | None, version: int | None) -> str:
+    """What of a row that is not current is an older version's."""
+    by_protocol = protocol not in (None, PROTOCOL_VERSION)
+    return f"protocol {protocol}" if by_protocol else f"version {version}"
+
+
 @dataclass(frozen=True, slots=True)
 class BoardRow:
     """One detector on one model and task."""
@@ -78,10 +84,7 @@ class BoardRow:
     @property
     def old(self) -> str:
         """What of it is an older version's; empty where nothing is."""
-        if self.current:
-            return ""
-        by_protocol = self.protocol not in (None, PROTOCOL_VERSION)
-        return f"protocol {self.protocol}" if by_protocol else f"version {self.version}"
+        return "" if self.current else old_words(self.protocol, self.version)
 
     @property
     def nothing_read(self) -> bool:

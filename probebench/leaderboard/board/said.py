@@ -72,8 +72,7 @@ def said(
     kinds: Mapping[str, str],
     turned: Mapping[Run, BoardRow],
 ) -> list[Said]:
-    """All measured runs of the current version of their task, each model's under its newest
-    protocol, best first.
+    """All measured runs of the current version of their task and of the protocol, best first.
 
     Args:
         rows: any rows; those of a selected probe are taken.
@@ -82,10 +81,9 @@ def said(
         turned: as `turned_round` gives them.
     """
     runs = [r for r in rows if r.headline and r.cell and r.current and r.auroc is not None]
-    newest = {(r.task, r.model.slug): r for r in sorted(runs, key=lambda r: r.protocol or 0)}
     return [
         Said(r, hardest.get(r.run), terms_of(kinds.get(r.task, "")), turned.get(r.run))
-        for r in sorted(newest.values(), key=best_first)
+        for r in sorted(runs, key=best_first)
     ]
 
 

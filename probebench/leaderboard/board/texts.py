@@ -151,10 +151,7 @@ def _more(n: int) -> list[str]:
 
 
 def _markdown_cells(r: BoardRow) -> list[str]:
-    n, tier = (
-        "" if r.n is None else f"{r.n:,}",
-        r.tier if r.current else f"{r.tier}, version {r.version}",
-    )
+    n, tier = ("" if r.n is None else f"{r.n:,}", f"{r.tier}, {r.old}" if r.old else r.tier)
     return [group(r), md(r.model.name), figure(r), md(r.label), n, tier]
 
 

@@ -93,6 +93,9 @@ class Data(Part):
     split: Literal["hash", "official", "file"] | None = None
     """By a hash of the group, as the publisher has it, or as the file of answers says; null in
     older records."""
+    columns: Sha256 | None = None
+    """Of what detectors and studies read of the rows beside questions and labels; null where no row
+    has any of it, and in older records."""
     test_is: Annotated[str | None, at_most(20)] = None
     """`validation` where the file has no test split and its validation is reported as test."""
     validation_is: str | None = None

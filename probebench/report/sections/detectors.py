@@ -95,7 +95,7 @@ def _detector_notes(record: Record) -> list[str]:
     """The sample of the table, what it leaves out, and detectors that are not in it."""
     what, right, _ = terms(record)
     c, s, fewer = record.comparison, record.selection, _fewer(record)
-    again = f"{fewer}: there the probe is taken on the same ones" if fewer else ""
+    again = f" and of {fewer}: there the probe is taken on the same ones" if fewer else ""
     notes = [
         f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that of "
         f"shuffled labels{again}; positive class: {right}. 95 % intervals: "
@@ -122,17 +122,16 @@ def _detector_notes(record: Record) -> list[str]:
 
 
 def _fewer(record: Record) -> str:
-    """How many rows stand on fewer examples, to go on `the same for every row`; nothing where none
-    does."""
+    """How many rows stand on fewer examples; nothing where none does."""
     few = sum(d.n < record.comparison.n_compared for d in record.detectors)
-    return f" but {few} that score fewer" if few else ""
+    return f"{few} that score fewer" if few else ""
 
 
 def metrics_tables(record: Record) -> list[Table]:
     """The probe's further metrics with their intervals, and those of every detector."""
     detectors = record.detectors
     own = detectors[0]["metrics"]
-    seen = [m for m in METRICS if m in own]
+    seen, fewer = [m for m in METRICS if m in own], _fewer(record)
     columns = (Column("Metric"), Column("Value", True), INTERVAL, N, Column("Positive class"))
     rows = tuple(_metric(METRICS[m], own[m]) for m in seen)
     first = Table("probe-metrics", "The probe's metrics with their intervals", columns, rows)
@@ -142,7 +141,7 @@ def metrics_tables(record: Record) -> list[Table]:
     )
     notes = (
         f"Positive class: {terms(record).right}, prevalence {number(detectors[0]['prevalence'])}.",
-        f"n = {detectors[0].n:,}, the same for every row{_fewer(record)}.",
+        f"n = {detectors[0].n:,}, the same for every row{f' but {fewer}' if fewer else ''}.",
         *(text for m, text in METRIC_NOTES.items() if m in seen),
     )
     heads = (Column("Detector"), *(Column(METRICS[m], True) for m in seen))
