@@ -220,8 +220,8 @@ def test_tokens_are_compared_on_the_test_answers_that_have_both(asked, monkeypat
     assert f"it is {contest.outcome} on 1 ({next(iter(own))})" in said
     names = [p.position for p in asked.record.by_position if not p.barred]
     luck = sum(name.startswith("exact_answer") for name in names) / len(names)
-    assert f"prefers one at or beside it in {kept['preferred']:d}; " in said
-    assert f"among as many tokens {luck:.1f} would be by luck" in said
+    assert f"prefers one at or beside it in {kept['preferred']:d} of 1; " in said
+    assert f"by their number among the tokens chance gives {luck:.1f}" in said
     assert kept["words"] in "".join(answers.question(asked, kept))
     monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
     assert answers.Contest.of(asked) is None

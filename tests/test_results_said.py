@@ -158,7 +158,7 @@ def test_the_selected_cell_of_every_map_is_orange(name):
 
 
 def test_rows_whose_form_does_more_than_the_best_signal_are_named(scripts, shelf):
-    """On winogrande the probe is worse than what needs no look into the model."""
+    """On winogrande two probes are worse than what needs no look into the model."""
     questions, tables = scripts("results_questions"), scripts("results_tables")
     [line] = questions.outdone(scripts("results_runs").affirmed(shelf.ranked))
     assert f"\n- {line}\n" in PAGE
@@ -167,5 +167,5 @@ def test_rows_whose_form_does_more_than_the_best_signal_are_named(scripts, shelf
         form, signal = run.record.confounds.linear, claims.headline(run.record).signal
         more = run in shelf.ranked and bool(form) and form.auroc > signal["auroc"]
         assert (f"{tables.named(run)} (" in line) == more
-    own = next(r for r in shelf.asked if r.record.task.name == "winogrande").record.confounds.linear
-    assert own.probe_minus_this_95[1] < 0
+    forms = [r.record.confounds.linear for r in shelf.ranked if r.record.task.name == "winogrande"]
+    assert sum(form.probe_minus_this_95[1] < 0 for form in forms) >= 2
