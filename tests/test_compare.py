@@ -282,7 +282,7 @@ def test_positions_and_cells_are_compared_on_common_examples():
     a = planted("t", {0: 2 * axis(0), 1: 0.5 * axis(0)}, y=Y)
     a.record["by_position"] = [SimpleNamespace(position="-1", layer="0", C=0.1)]
     found = compare(a, a, detector="-1", detector_b="resid:1:-1")
-    assert found.a.label == "probe, best layer at -1: resid, 0"
+    assert found.a.label == "probe, best layer at -1: resid, layer 0"
     assert found.b.label == "probe, resid, layer 1, -1"
     assert found.difference_95.low > 0, "layer 0 has four times the signal"
     a.record["by_position"] += [SimpleNamespace(position="-7", layer=None, masked="no token")]

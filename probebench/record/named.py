@@ -39,7 +39,9 @@ def named_cell(record: Record, name: str) -> NamedCell | None:
             if best.layer is None:
                 raise UsageError(f"No cell at {name} could be fitted: {best.masked}.")
             cell = Cell(own, layer_number(best.layer), name)
-            return NamedCell(cell, f"probe, best layer at {name}: {own}, {best.layer}", best.C)
+            return NamedCell(
+                cell, f"probe, best layer at {name}: {own}, layer {best.layer}", best.C
+            )
     own, _, rest = name.partition(":")
     layer, _, position = rest.partition(":")
     known = own in record.sites and position in record.positions
