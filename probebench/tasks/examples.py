@@ -28,8 +28,9 @@ def sampled(names: Sequence[str], limit: int | None) -> list[int]:
     """Places of `limit` names, always the same ones whatever their order, in that order; of all
     where there are no more."""
     every = range(len(names))
-    ranked = sorted(every, key=lambda i: hashlib.sha256(names[i].encode()).digest())
-    return list(every) if limit is None else sorted(ranked[:limit])
+    if limit is None or limit >= len(names):
+        return list(every)
+    return sorted(sorted(every, key=lambda i: hashlib.sha256(names[i].encode()).digest())[:limit])
 
 
 def to_example(task: Task, row: FileRow) -> Example:

@@ -81,8 +81,10 @@ def read_answers(
     every = [filled(row) for row in read_rows(path)]
     if not every:
         raise BadFileError(f"{path.name} holds no answers.")
-    said = [json.dumps(row.fields, default=str, sort_keys=True) for row in every]
-    rows = [every[i] for i in sampled(said, limit)]
+    rows = every
+    if limit is not None:
+        said = [json.dumps(row.fields, default=str, sort_keys=True) for row in every]
+        rows = [every[i] for i in sampled(said, limit)]
     marks = Marks.of(tokenizer, stops)
     prompts = _prompts(rows, tokenizer, marks)
     answers = _answers(rows, prompts, tokenizer, marks)
