@@ -12,7 +12,7 @@ import pandas as pd
 from results_pictures import depth, detector, short
 from results_tables import above_shuffled, difference, named
 
-from probebench.leaderboard.board.ranks import holm
+from probebench.leaderboard.board.ranks import step_down
 from probebench.record.claims import chance, headline, nearest, of_its_time, outcome
 from probebench.record.run import Run
 from probebench.record.tables import same_token_letters
@@ -120,7 +120,8 @@ def _won(won: Sequence[Run], runs: Sequence[Run]) -> list[str]:
     """On how many rows the probe is better, also where they are looked at together."""
     tested = [(r, f.difference_p) for r in runs if (f := of_its_time(r.record))]
     tested = [(r, p) for r, p in tested if p is not None]
-    left = holm(np.array([p for _, p in tested]))
+    holm = np.arange(len(tested), 0, -1)
+    left = step_down(np.array([p for _, p in tested]), holm)
     held = [r for (r, _), is_left in zip(tested, left, strict=True) if is_left and r in won]
     adds = [r for r in won if (a := r.record.added) and as_float(a.difference_95[0]) > 0]
     return [

@@ -1,11 +1,14 @@
-"""How often two equally good models are told apart on the leaderboard, by the number of answers.
+"""How often equally good models are told apart on the leaderboard, by the number of answers, of
+models, and of the groups that the wrong answers lie in.
 
     python scripts/simulate_ranks.py --sets 2000
 
 Two models answer different questions of one task: k correct and k wrong test answers each, or k of
 the rarer class and 200 of the other, with normal scores of the same AUROC. Printed is the share of
 pairs that would be in different rank groups (5 % is nominal): with the standard error of the
-decisions alone, which is 0 for a perfect separation, and with the least one.
+decisions alone, which is 0 for a perfect separation, and with the least one. Then: k models of 200
+answers each, whose best leads a group of its own; and two whose 40 wrong answers lie in few groups,
+half of the variance of their scores theirs.
 """
 
 from __future__ import annotations
@@ -25,10 +28,37 @@ def estimates(rng: np.random.Generator, fewer: int, more: int, area: float) -> l
     """One model's AUROC, with its own standard error and with the least one."""
     y = np.repeat([0, 1], [fewer, more])
     scores = rng.normal(size=len(y)) + y * norm.ppf(area) * 2**0.5
-    value, sums = auroc(y, scores), influence(y, scores, np.arange(len(y)), len(y))
+    value, moved = auroc(y, scores), influence(y, scores, np.arange(len(y)), len(y))
     least = least_variance(value, Sides(more, fewer, more, fewer))
-    own = float(standard_error(sums)) if sums is not None else float("nan")
+    own = standard_error(moved.sums, moved.groups) if moved is not None else float("nan")
     return [Estimate(value, own), Estimate(value, max(own, least**0.5))]
+
+
+def in_groups(rng: np.random.Generator, groups: int) -> Estimate:
+    """One model's AUROC of 200 correct answers and 40 wrong ones, which lie in so many groups."""
+    y = np.repeat([0, 1], [40, 200])
+    group = np.r_[np.arange(40) % groups, groups + np.arange(200)]
+    shared = rng.normal(size=group.max() + 1)[group]
+    scores = (shared + rng.normal(size=len(y))) / 2**0.5 + y * norm.ppf(0.8) * 2**0.5
+    value, moved = auroc(y, scores), influence(y, scores, group, int(group.max()) + 1)
+    own = standard_error(moved.sums, moved.groups)
+    return Estimate(value, max(own, least_variance(value, Sides(200, 40, 200, 40)) ** 0.5))
+
+
+def of_many(models: int, sets: int, seed: int = 0) -> float:
+    """Share of sets of equal models that make more than one group."""
+    rng, found = np.random.default_rng(seed), 0
+    for _ in range(sets):
+        found += max(rank_groups([estimates(rng, 100, 100, 0.8)[1] for _ in range(models)])) > 1
+    return found / sets
+
+
+def of_few_groups(groups: int, sets: int, seed: int = 0) -> float:
+    """Share of pairs in different rank groups."""
+    rng, found = np.random.default_rng(seed), 0
+    for _ in range(sets):
+        found += max(rank_groups([in_groups(rng, groups) for _ in range(2)])) > 1
+    return found / sets
 
 
 def apart(fewer: int, more: int, area: float, sets: int, seed: int = 0) -> tuple[float, float]:
@@ -62,6 +92,12 @@ def main() -> None:
         print(
             f"| {fewer}, {more} | " + " | ".join(f"{rate:.1%}" for rate in rates) + " |", flush=True
         )
+    print("\n| models | more than one group |\n|---|---|")
+    for models in (2, 3, 5, 10, 30, 100):
+        print(f"| {models} | {of_many(models, asked.sets):.1%} |", flush=True)
+    print("\n| 40 wrong answers in groups | told apart |\n|---|---|")
+    for groups in (2, 4, 10, 20, 40):
+        print(f"| {groups} | {of_few_groups(groups, asked.sets):.1%} |", flush=True)
 
 
 if __name__ == "__main__":

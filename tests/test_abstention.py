@@ -84,6 +84,16 @@ def test_what_stands_in_the_record_is_what_the_decisions_say():
     assert [c["name"] for c in found["curves"]] == ["probe", "weak"]
     assert curve[-1]["coverage"] == 1.0
     assert curve[-1]["risk"] == pytest.approx(found["base_risk"])
+    # what is not scored is withheld, of wrong answers as of right ones
+    scored = np.where((y == 0) & (rng.random(n) < 0.2), np.nan, d[0].decisions)
+    half = np.where(rng.random(n) < 0.5, np.nan, d[1].decisions)
+    lacks = [d[0], Detector("some", "some", scored), Detector("half", "half", half)]
+    beside = abstention(lacks, y, splits, groups, evaluate_detectors(lacks, y, splits, groups, 0), 0)
+    assert beside["detectors"][0] == probe
+    assert [one["name"] for one in beside["detectors"]] == ["probe", "some"]
+    level = beside["detectors"][1]["levels"][3]
+    assert level["n_answered"] == int((scored[test] > level["threshold"]).sum())
+    assert level["coverage"] == level["n_answered"] / len(test)
     few = [s if s == "test" or i < 20 else "train" for i, s in enumerate(splits)]
     short = abstention(d, y, few, groups, evaluate_detectors(d, y, few, groups, 0), 0)
     assert "too few" in short["detectors"][0]["levels"][0]["reason"]

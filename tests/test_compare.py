@@ -57,6 +57,9 @@ def test_groups_are_drawn_whole():
     for run in (a, b):
         run.tables["answers"] = run.answers.assign(group=group)
     found = compare(a, b, detector_b="length")
+    outside = not found.difference_95.low < 0 < found.difference_95.high
+    assert (found.p < 0.05) is outside, "of the same groups as the interval"
+    assert found.p != found.delong_p
     test = np.flatnonzero(a.answers.split == "test")
     decisions = [
         a.predictions.query("detector == @name and split == 'test'").decision.to_numpy()

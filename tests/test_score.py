@@ -137,9 +137,9 @@ def test_matrix_has_each_cell_on_its_own_examples():
     assert np.isnan(m.values[2, 0])
 
 
-def test_all_detectors_on_the_same_examples_and_differences_pair():
+def test_detectors_stand_on_the_examples_of_the_probe_and_differences_pair():
     probe, other = noisy(2), noisy(0.5, 2)
-    other[TEST[:10]] = np.nan
+    probe[TEST[:10]] = np.nan
     c = compare(
         [
             Detector("probe", "p", probe),
@@ -159,9 +159,12 @@ def test_all_detectors_on_the_same_examples_and_differences_pair():
     assert b.difference_interval.low < b.difference < b.difference_interval.high
 
 
-def test_a_detector_of_some_examples_stands_on_these_and_takes_none_from_the_others():
+@pytest.mark.parametrize("lacking", [0.01, 0.05, 0.4])
+def test_a_detector_of_some_examples_stands_on_these_and_takes_none_from_the_others(lacking):
+    """Even one that lacks few of all may lack most of a class."""
     probe, other, exact = noisy(2), noisy(0.5, 2), noisy(1.5, 3)
-    exact[TEST[: len(TEST) * 4 // 10]] = np.nan
+    wrong = TEST[LABELS.y[TEST] == 0]
+    exact[wrong[: max(int(len(TEST) * lacking), 1)]] = np.nan
     detectors = [Detector(n, n, d) for n, d in (("p", probe), ("o", other), ("e", exact))]
     c = compare(detectors, LABELS, GROUPS, 0)
     assert not sum(c.dropped.values())
@@ -197,15 +200,10 @@ def test_constant_scores_are_exactly_one_half():
 
 
 def test_one_class_left_is_an_error():
-    y = LABELS.y.copy()
-    y[TEST[8:]] = 1
-    y[TEST[:8]] = 0
-    few = dataclasses.replace(LABELS, y=y)
-    s, t = noisy(1), noisy(1)
-    s[TEST[:4]], t[TEST[4:8]] = np.nan, np.nan
-    detectors = [Detector(n, n, d) for n, d in (("p", noisy(1)), ("a", s), ("b", t))]
+    probe = noisy(1)
+    probe[LABELS.y == 0] = np.nan
     with pytest.raises(LabelError, match="one class only"):
-        compare(detectors, few, GROUPS, 0)
+        compare([Detector("p", "p", probe), Detector("a", "a", noisy(1))], LABELS, GROUPS, 0)
 
 
 def test_a_detector_of_one_class_is_left_out_with_the_reason():
@@ -255,11 +253,11 @@ def test_every_metric_has_value_interval_n_and_positive_class():
         assert tuple(s.metrics) == METRICS
         for name, m in s.metrics.items():
             assert (m.n, m.positive) == (
-                len(TEST) - 10,
+                s.n,
                 "wrong" if name.startswith("recall") else "correct",
             )
             assert np.isnan(m.value) or m.interval.low <= m.value <= m.interval.high
-    assert [s.n_missing for s in c.scores] == [0, 10, 0]
+    assert [(len(TEST) - s.n, s.n_missing) for s in c.scores] == [(0, 0), (10, 10), (0, 0)]
     probe, _, same = (s.metrics for s in c.scores)
     assert probe["auprc"].value > same["auprc"].value
     assert probe["brier"].value < same["brier"].value
@@ -291,7 +289,7 @@ def test_a_perfect_ranking_has_a_rejection_ratio_of_one_and_no_interval_of_it(wr
 
 def test_a_quantile_that_validation_cannot_place_is_not_defined():
     c = compare(some_detectors(), LABELS, GROUPS, 0)
-    validation = split_index(LABELS.splits)["validation"][5:]
+    validation = split_index(LABELS.splits)["validation"]
     assert 19 <= LABELS.y[validation].sum() < 99
     first = c.scores[0].metrics
     assert np.isnan(first["recall_at_fpr_01"].value)
@@ -316,7 +314,7 @@ def test_thresholds_are_placed_on_validation_and_not_on_test():
     after = compare([Detector("probe", "p", moved), *detectors[1:]], LABELS, GROUPS, 0).scores[0]
     assert after.auroc == pytest.approx(compare(detectors, LABELS, GROUPS, 0).scores[0].auroc)
     assert after.metrics["accuracy"].detail["threshold"] == before["accuracy"].detail["threshold"]
-    assert after.metrics["accuracy"].value == pytest.approx(1 - LABELS.y[TEST[10:]].mean())
+    assert after.metrics["accuracy"].value == pytest.approx(1 - LABELS.y[TEST].mean())
     assert (
         after.metrics["recall_at_fpr_05"].value
         == after.metrics["recall_at_fpr_05"].detail["false_alarms"]["value"]

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from made import make_submission
 from probebench.leaderboard.check import recompute
 from probebench.leaderboard.check.comment import comment
 from probebench.leaderboard.check.rules.mentions import check_mentions, check_readable
-from probebench.leaderboard.check.submission import check
-from probebench.leaderboard.check.validate import run_checks, validate
+from probebench.leaderboard.check.submission import check, lines_of
+from probebench.leaderboard.check.validate import resolve, run_checks, validate
 from probebench.leaderboard.submission import columns
 from probebench.leaderboard.submission.read import (
     Decisions,
@@ -911,6 +912,64 @@ def test_rows_that_stand_there_twice(tmp_path):
     }
     assert "name" in fields
     assert any("d:probe" in f.field for f in reports["v2/org__other/people"].suspicious)
+
+
+def test_a_row_of_the_base_under_another_name_is_no_new_one(valid, tmp_path):
+    """Also where the copy comes first by its name, and nothing is said of the row that was there."""
+    base = valid.parent.parent.parent
+    for name in ("a__copy", "z__copy"):
+        head = shutil.copytree(base, tmp_path / name)
+        copy = head / "v2" / name / "people"
+        shutil.copytree(valid, copy)
+        change(copy, put(name.replace("__", "/"), "model", "name"))
+        old, new = validate(head, base, workers=0)
+        assert old.unchanged and old.ok and not old.suspicious
+        assert new.path == f"v2/{name}/people"
+        assert [f.field for f in new.failures] == ["key"]
+        assert [f.field for f in new.suspicious] == ["d:probe"]
+        assert "probe" not in lines_of(old)[0]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_row_of_an_older_protocol_stays_and_is_not_computed(valid, tmp_path, version):
+    head = tmp_path / "head"
+    folder = shutil.copytree(valid, head / "v1" / "org__model" / "people")
+    change(folder, put(version, "protocol_version"))
+    (report,) = validate(head, workers=0)
+    if version == 1:
+        assert report.ok and report.unchecked == ("numbers: protocol 1 is older than 2",)
+    else:
+        assert [f.field for f in report.failures] == ["protocol_version"]
+    if version == 1:
+        assert [r.unchanged for r in validate(head, head, workers=0)] == [True]
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        assert [f.field for r in validate(head, empty, workers=0) for f in r.failures]
+
+
+def test_a_folder_of_somebody_called_as_a_version_is_not_the_leaderboards(valid, tmp_path):
+    root = shutil.copytree(valid.parent.parent.parent, tmp_path / "v2" / "mine" / "leaderboards")
+    for path in (root, root / FOLDER, root / "v2"):
+        assert resolve(path) == (root, [root / FOLDER])
+
+
+def test_a_string_without_an_end_takes_no_hours(valid, tmp_path):
+    folder = shutil.copytree(valid, tmp_path / FOLDER)
+    for text in (b'{"a":"' + 900_000 * b'\\"', b'{"a":"' + 900_000 * b'\\"' + b"\\"):
+        (folder / "record.json").write_bytes(text)
+        began = time.process_time()
+        assert [f.field for f in check(folder).failures] == ["JSON"]
+        assert time.process_time() - began < 30, "by the square of its length it would be hours"
+
+
+@pytest.mark.parametrize("now", [None, '{"agrees": true}'])
+def test_what_maintainers_said_of_a_row_stays(valid, tmp_path, now):
+    base = shutil.copytree(valid.parent.parent.parent, tmp_path / "base")
+    head = shutil.copytree(base, tmp_path / "head")
+    (base / FOLDER / "rerun.json").write_text('{"agrees": false}')
+    if now is not None:
+        (head / FOLDER / "rerun.json").write_text(now)
+    assert [f.file for r in validate(head, base, workers=0) for f in r.failures] == ["rerun.json"]
 
 
 def test_rows_of_the_base_stay(valid, tmp_path):

@@ -181,6 +181,7 @@ def _described(both: _Common, result: Paired, other: int, n_groups: int) -> RunC
         difference=result.difference,
         difference_95=result.interval,
         difference_95_delong=result.delong,
+        p=result.p,
         delong_p=result.delong_p,
         differs=differs,
         notes=_notes(runs, sides, differs, other, answers),

@@ -58,6 +58,9 @@ class RunComparison:
     """AUROC of A minus AUROC of B."""
     difference_95: Interval
     """Paired cluster bootstrap: the same groups drawn for both."""
+    p: float
+    """Two-sided p of a difference of zero, of the same resamples: below .05 exactly where
+    `difference_95` leaves out 0."""
     difference_95_delong: Interval
     """Paired DeLong, examples independent; NaN with different labels, for which it is not
     defined."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.probes.choose import COVERAGE
+from probebench.probes.kinds import linear_map
 from probebench.probes.labels import Labels
 from probebench.probes.parts import OneScale
 from probebench.record.parts.measured import CellName
@@ -64,7 +65,7 @@ def union_probe(sources: Sequence[Reopened], cell: Cell) -> CellProbe:
     Each run's vectors are first centred on their own train mean and divided by their own scale, so
     that no task's offset or spread stands for its share of correct answers. A linear probe then
     needs neither to rank the examples of another task: a shift and one positive factor leave their
-    order as it is. C is the one with the best mean validation AUROC over the runs. Every example
+    order as it is. Any other would, so it gives no such probe. C is the one with the best mean validation AUROC over the runs. Every example
     counts once, so larger tasks count more.
     """
     vectors, y, there, starts = [], [], [], [0]
@@ -85,6 +86,8 @@ def union_probe(sources: Sequence[Reopened], cell: Cell) -> CellProbe:
     validation = np.array(splits) == "validation"
     parts = [start + np.flatnonzero(validation[start:end]) for start, end in pairwise(starts)]
     labels = Labels(np.concatenate(y), tuple(splits), tuple(groups))
-    return fit_probe(
-        np.concatenate(vectors), np.concatenate(there), labels, sources[0].probe, parts
-    )
+    X, known = np.concatenate(vectors), np.concatenate(there)
+    fitted = fit_probe(X, known, labels, sources[0].probe, parts)
+    if fitted.estimator is not None and linear_map(fitted.estimator) is None:
+        return no_probe(f"a probe of several tasks has to be linear, and {sources[0].probe.name} is not")
+    return fitted

@@ -9,7 +9,7 @@ the same code.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ DELTA = 0.1
 """How often, over draws of the validation examples, a threshold may break its level."""
 SHARES = 20
 """Thresholds that compete: where 5 %, 10 % ... 100 % of the validation examples are answered."""
+NEARLY_ALL = 0.9
+"""Part of the probe's examples, of validation and of test, that a detector must score: what it
+cannot score it withholds, and one that lacks more would abstain by lack of a token."""
 STARTS = (1, 4, 10, 20)
 """Of these each begins a sequence of its own, with a fourth of DELTA: 5 %, 20 %, 50 %, 100 %."""
 
@@ -77,7 +80,7 @@ def threshold_at(
 
     Args:
         y: (validation example,) 1 = correct.
-        decisions: (validation example,) all finite.
+        decisions: (validation example,) -inf: withheld at any threshold.
         groups: (validation example,) number of each one's group.
         level: part of the answers given that may be wrong.
     """
@@ -99,11 +102,11 @@ def threshold_at(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """What detectors abstain on: the examples of the table, and those of validation that all
-    score."""
+    """What detectors abstain on: the examples of the selected probe. Which these are, and what is
+    withheld for lack of a score, no label decides, so that validation and test are alike."""
 
     detectors: tuple[Detector, ...]
-    """Those of the table, the probe first."""
+    """The probe first; -inf where one has no score."""
     test: NDArray[np.int64]
     validation: NDArray[np.int64]
     groups: NDArray[np.int64]
@@ -133,18 +136,13 @@ def abstention(
     """
     y, names = np.asarray(y), {s.name for s in comparison.scores}
     validation, test = split_index(splits)["validation"], comparison.rows
-    # those that score part of the table only would abstain by lack of a token
-    whole = [
-        d
+    rows = validation[np.isfinite(detectors[0].decisions[validation])]
+    able = tuple(
+        replace(d, decisions=np.where(np.isfinite(d.decisions), d.decisions, -np.inf))
         for d in detectors
         if d.name in names
-        and np.isfinite(d.decisions[test]).all()
-        and np.isfinite(d.decisions[validation]).any()
-    ]
-    fixed = [d for d in whole if d.kind != "method"]  # what else is asked for moves no threshold
-    scored = np.all([np.isfinite(d.decisions[validation]) for d in fixed], axis=0)
-    rows = validation[scored]
-    able = tuple(d for d in whole if np.isfinite(d.decisions[rows]).all())
+        and all(np.isfinite(d.decisions[at]).mean() >= NEARLY_ALL for at in (rows, test) if len(at))
+    )
     draws = Resamples.draw([groups[i] for i in test], seed)
     codes = np.unique(np.asarray(groups), return_inverse=True)[1]
     data = Compared(able, test, rows, codes, draws)

@@ -23,9 +23,6 @@ from probebench.probes.labels import split_index
 from probebench.scoring.measures import Metric, Sample, all_metrics, calibration_facts, metric_facts
 from probebench.types import Detector, DetectorKind, Floats, Interval, SplitName, When
 
-NEARLY_ALL = 0.9
-"""Part of the probe's test examples that a detector must score to decide which examples all others
-are compared on."""
 LEAST = 0.5
 """Part of them that a detector must score to stand in the table at all."""
 UNDEFINED = Interval(float("nan"), float("nan"))
@@ -36,8 +33,8 @@ the table."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectorScore:
-    """One detector's row in the table, on the test examples that every detector could score, or on
-    those of them that it scores where these are few."""
+    """One detector's row in the table, on the test examples that the selected probe scores, or on
+    those of them that it scores itself."""
 
     name: str
     label: str
@@ -70,14 +67,14 @@ class DetectorScore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
-    """All detectors on the same examples."""
+    """All detectors on the examples of the selected probe."""
 
     scores: tuple[DetectorScore, ...]
     rows: NDArray[np.int64]
-    """Test examples that every detector scored which takes none from the others."""
+    """Test examples that the selected probe scores."""
     n_test: int
     dropped: Mapping[str, int]
-    """Test examples left out, by class, because some detector has no score for them."""
+    """The other test examples, by class."""
     absent: Mapping[str, str]
     """Detectors without any score, and why they are not in the table."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
@@ -91,14 +88,12 @@ def evaluate_detectors(
     groups: Sequence[str],
     seed: int,
 ) -> Comparison:
-    """Score every detector on the test examples that all of them cover; the first detector is the
-    selected probe.
+    """Score every detector on the test examples of the selected probe, which is the first of them.
 
-    One that scores fewer than nine tenths of the probe's test examples, or that is a method asked
-    for beside the main job, stands on those that it scores, with the probe beside it on the same,
-    and takes none from the others. Thresholds and
-    probabilities are fitted on validation, on the examples that every detector with a validation
-    score covers, as in test.
+    One that lacks a score for some of them stands on those that it scores, with the probe beside it
+    on the same, and takes none from the others: what it lacks is mostly of one class, as exact
+    answers are that were not found. Thresholds and probabilities are fitted on validation, on the
+    same rule.
 
     Args:
         detectors: decisions over the same examples. Train rows are not looked at and may be left
@@ -109,40 +104,36 @@ def evaluate_detectors(
         seed: of the resamples.
 
     Raises:
-        LabelError: the common examples hold one class only.
+        LabelError: the probe's test examples hold one class only.
     """
     y, index = np.asarray(y), split_index(splits)
     test, validation = index["test"], index["validation"]
     probe = detectors[0]
     own = test[np.isfinite(probe.decisions[test])]
     absent = {d.name: reason for d in detectors if (reason := why_absent(d, y, test, own))}
-    used = [d for d in detectors if d.name not in absent]
-    fixed = [d for d in used if d.kind != "method"]  # what else is asked for moves no number
-    whole = [d for d in fixed if np.isfinite(d.decisions[own]).mean() >= NEARLY_ALL]
-    covered = np.all([np.isfinite(d.decisions[test]) for d in whole], axis=0)
-    rows = test[covered]
-    if len(np.unique(y[rows])) < 2:
+    if len(np.unique(y[own])) < 2:
         raise LabelError(
-            f"The {len(rows)} test examples that every detector can score hold one class only, so "
+            f"The {len(own)} test examples that the selected probe scores hold one class only, so "
             "nothing can be compared."
         )
-    finite = [f for d in whole if (f := np.isfinite(d.decisions[validation])).any()]
-    held = validation[np.all(finite, axis=0)] if finite else validation[:0]
+    held = validation[np.isfinite(probe.decisions[validation])]
     names = np.asarray(groups)
-    common = _Examples.of(probe, y, rows, held, names, seed)
+    common = _Examples.of(probe, y, own, held, names, seed)
     scores = []
-    for d in used:
-        on = common if d in whole or common.all_by(d) else common.scored_by(d, y, names, seed)
+    for d in detectors:
+        if d.name in absent:
+            continue
+        on = common if common.all_by(d) else common.scored_by(d, y, names, seed)
         if on is None:
             absent[d.name] = "of the examples of the table it can score those of one class only"
         else:
             scores.append(_score(d, on, d.decisions[test], first=d is probe))
-    left_out = y[test[~covered]]
+    left_out = y[np.setdiff1d(test, own)]
     dropped = {"correct": int((left_out == 1).sum()), "wrong": int((left_out == 0).sum())}
-    decisions = probe.decisions[rows], probe.decisions[held]
-    calibration = calibration_facts(common.sample, *decisions, names[rows].tolist())
+    decisions = probe.decisions[own], probe.decisions[held]
+    calibration = calibration_facts(common.sample, *decisions, names[own].tolist())
     return Comparison(
-        tuple(scores), rows, len(test), dropped, absent, {"detector": probe.name, **calibration}
+        tuple(scores), own, len(test), dropped, absent, {"detector": probe.name, **calibration}
     )
 
 

@@ -235,20 +235,12 @@ def _left_out(run: Concern) -> Iterator[str]:
     """Cells without a probe, and test examples without a place in the table."""
     masked = Counter(f.masked for f in run.fits if f.masked)
     yield from (f"{n} cells are masked: {reason}." for reason, n in masked.items())
-    c, selection = run.comparison, run.record.selection
+    c = run.comparison
     if sum(c.dropped.values()):
-        both = (
-            ""
-            if selection.n_test == len(c.rows)
-            else (
-                f" There the probe has an AUROC of {c.scores[0].auroc:.3f}, over all "
-                f"{selection.n_test} that have its token {number(selection.test_auroc)}."
-            )
-        )
         yield (
             f"Detectors are compared over {len(c.rows)} of {c.n_test} test examples, without "
-            f"{c.dropped['correct']} correct and "
-            f"{c.dropped['wrong']} wrong ones, which some detector cannot score.{both}"
+            f"{c.dropped['correct']} correct and {c.dropped['wrong']} wrong ones, which lack the "
+            "token of the selected probe."
         )
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.detectors import suite
-from probebench.leaderboard.board.models import Model, computed_in, model_of
+from probebench.leaderboard.board.models import Model, computed_in, model_of, safe_slug
 from probebench.leaderboard.board.ranks import (
     Estimate,
+    Influence,
     difference_se,
     influence,
     rank_groups,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from probebench.leaderboard.submission.read import Decisions
 
 RANKED_CLASS = 10
-"""Test answers of each class from which on a detector is ranked (scripts/simulate_ranks.py)."""
+"""Test answers of each class, and groups that hold one, from which on a detector is ranked
+(scripts/simulate_ranks.py)."""
 PAIRED = 50
 """Runs of one task up to which every two are compared on the site: they are a square of numbers."""
 PRINTED = 0.01 / 12**0.5
@@ -82,7 +84,7 @@ def rank_pool(pool: Sequence[Entry], models: dict[str, Model]) -> list[BoardRow]
         estimates = [_estimate(d, influences[i].get(name)) for i, d in there]
         groups = rank_groups(estimates)
         rivals = sum(g is not None for g in groups)
-        paired = _paired([pool[i].slug for i, _ in there], estimates)
+        paired = _paired([safe_slug(pool[i].slug) for i, _ in there], estimates)
         ranks |= {
             (i, name): (g if rivals > 1 else None, rivals, se)
             for (i, _), g, se in zip(there, groups, paired, strict=True)
@@ -154,7 +156,7 @@ def _row(
     )
 
 
-def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
+def _estimate(d: DetectorRow, moved: Influence | None) -> Estimate:
     """With the decisions' own standard error where they are there, else from the interval or the
     printed spread; without one where a class has too few answers to rank."""
     value = float("nan") if d.auroc is None else d.auroc
@@ -162,15 +164,18 @@ def _estimate(d: DetectorRow, sums: NDArray[np.float32] | None) -> Estimate:
         fewer, more = sorted((d.n_correct, d.n - d.n_correct))
         if fewer < RANKED_CLASS:
             return Estimate(value, float("nan"))
-        if sums is not None:
+        if moved is not None:
+            if moved.groups < RANKED_CLASS:
+                return Estimate(value, float("nan"))
             least = least_variance(value, Sides(more, fewer, more, fewer))
-            return Estimate(value, max(float(standard_error(sums)), least**0.5), sums)
+            own = standard_error(moved.sums, moved.groups)
+            return Estimate(value, max(own, least**0.5), moved.sums)
     if d.low is not None and d.high is not None:
         return Estimate(value, (d.high - d.low) / (2 * Z95))
     return Estimate(value, float("nan") if d.spread is None else float(np.hypot(d.spread, PRINTED)))
 
 
-def _influences(pool: Sequence[Entry]) -> list[dict[str, NDArray[np.float32]]]:
+def _influences(pool: Sequence[Entry]) -> list[dict[str, Influence]]:
     """Per entry and detector the influence of each group of questions, groups numbered alike for
     the whole pool.
 
@@ -202,20 +207,20 @@ def _influences(pool: Sequence[Entry]) -> list[dict[str, NDArray[np.float32]]]:
             )
         )
     return [
-        {name: np.pad(sums, (0, n_groups - len(sums))) for name, sums in part.items()}
+        {name: moved.among(n_groups) for name, moved in part.items()}
         for part in parts
     ]  # new groups may follow
 
 
 def _entry_influences(
     entry: Entry, read: Decisions, test: NDArray[np.bool_], group: NDArray[np.int64], n_groups: int
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, Influence]:
     label, found = read.label[test], {}
     for d in entry.detectors:
         if d.name in read.values:
             score = read.values[d.name][test]
             has = np.isfinite(score)
-            sums = influence(label[has], score[has], group[has], n_groups)
-            if sums is not None:
-                found[d.name] = sums
+            moved = influence(label[has], score[has], group[has], n_groups)
+            if moved is not None:
+                found[d.name] = moved
     return found

@@ -9,7 +9,7 @@ thousand rows are compared with each other in a second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from probebench.metrics.delong import placements
 from probebench.types import Floats
 
 ALPHA = 0.05
-"""Of all comparisons of one leader together (Holm 1979)."""
+"""Of all comparisons of one leader together."""
 ROUNDING = 1e-12
 """A variance of a difference below this share of its parts is rounding: the two rows are one
 measurement."""
@@ -36,17 +36,30 @@ class Estimate:
     0 for groups it was not measured on; None where there are no decisions per example."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Influence:
+    """How much each group of questions moves an AUROC."""
+
+    sums: NDArray[np.float32]
+    """(group,) of each example's influence on it."""
+    groups: int
+    """Groups that hold an answer of the class of which fewer do."""
+
+    def among(self, n_groups: int) -> Influence:
+        """The same with groups that follow and were not measured."""
+        return replace(self, sums=np.pad(self.sums, (0, n_groups - len(self.sums))))
+
+
 def influence(
     label: NDArray[np.integer], score: Floats, group: NDArray[np.integer], n_groups: int
-) -> NDArray[np.float32] | None:
-    """(n_groups,) sums per group of each example's influence on the AUROC; None when a class is
-    missing.
+) -> Influence | None:
+    """How much each group moves the AUROC; None when a class is missing.
 
     Args:
         label: (example,) 1 = correct.
         score: (example,), finite.
         group: (example,) index of the group that an example belongs to, below `n_groups`.
-        n_groups: length of the result.
+        n_groups: length of the sums.
     """
     positive = label == 1
     correct, wrong = placements(label, score)
@@ -57,16 +70,15 @@ def influence(
         (correct - correct.mean()) / len(correct),
         (wrong - correct.mean()) / len(wrong),
     )
-    return np.bincount(group, weights=each, minlength=n_groups).astype(np.float32)
+    sums = np.bincount(group, weights=each, minlength=n_groups).astype(np.float32)
+    return Influence(sums, min(len(np.unique(group[label == k])) for k in (0, 1)))
 
 
-def standard_error(influences: NDArray[np.float32]) -> Floats:
-    """Standard errors from (..., group) sums, with the small-sample factor of the groups that took
-    part."""
-    there = np.count_nonzero(influences, axis=-1).astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        factor = np.where(there > 1, there / (there - 1), 1.0)
-    return np.asarray(np.sqrt(np.square(influences, dtype=np.float64).sum(axis=-1) * factor))
+def standard_error(sums: NDArray[np.float32], groups: int) -> float:
+    """Standard error from (group,) sums, with the small-sample factor of the class that fewer
+    groups hold."""
+    factor = groups / (groups - 1) if groups > 1 else 1.0
+    return float(np.sqrt(np.square(sums, dtype=np.float64).sum() * factor))
 
 
 def difference_se(estimates: Sequence[Estimate]) -> Floats:
@@ -100,20 +112,38 @@ def p_values(difference: Floats, se: Floats) -> Floats:
     return np.asarray(2 * ndtr(-z))
 
 
-def holm(p: Floats, alpha: float = ALPHA) -> NDArray[np.bool_]:
-    """Which hypotheses fall at a family-wise error of `alpha` (Holm 1979)."""
+def step_down(p: Floats, tests: NDArray[np.integer], alpha: float = ALPHA) -> NDArray[np.bool_]:
+    """Which hypotheses fall: the smallest p at or below `alpha` by the first number of tests, the
+    next by the second, until one stays.
+
+    Args:
+        p: (hypothesis,).
+        tests: (hypothesis,) among how many tests the first, second ... has to hold; n, n - 1 ... 1
+            is Holm (1979).
+    """
     order = np.argsort(p, kind="stable")
-    passed = p[order] <= alpha / np.arange(len(p), 0, -1)
-    rejected = np.zeros(len(p), dtype=bool)
-    rejected[order] = np.logical_and.accumulate(passed)
-    return rejected
+    fallen = np.zeros(len(p), dtype=bool)
+    fallen[order] = np.logical_and.accumulate(p[order] <= alpha / tests)
+    return fallen
+
+
+def below_leader(p: Floats) -> NDArray[np.bool_]:
+    """Which rows are lower than the leader, of all of which it is the highest: any pair of k rows
+    might have been the one that is looked at, so the first has to hold among k (k - 1) / 2, the
+    next among the pairs of those that are left.
+
+    Args:
+        p: (row below the leader,) of its difference to the leader.
+    """
+    left = np.arange(len(p) + 1, 1, -1)
+    return step_down(p, left * (left - 1) // 2)
 
 
 def rank_groups(estimates: Sequence[Estimate]) -> list[int | None]:
     """The rank group of each estimate, 1 = best; None for one without an AUROC or a standard error.
 
     Sorted by AUROC, the highest leads group 1. Going down, the first that is significantly lower
-    than the leader (Holm over all rows below the leader) leads the next group, and so on. A row of
+    than the leader (`below_leader`) leads the next group, and so on. A row of
     little precision therefore never climbs above a better one.
     """
     known = [i for i, e in enumerate(estimates) if np.isfinite(e.auroc) and np.isfinite(e.se)]
@@ -127,7 +157,8 @@ def rank_groups(estimates: Sequence[Estimate]) -> list[int | None]:
     while start < len(order):
         group += 1
         below = slice(start + 1, None)
-        lower = np.flatnonzero(holm(p_values(value[start] - value[below], se[start, below])))
+        p = p_values(value[start] - value[below], se[start, below])
+        lower = np.flatnonzero(below_leader(p))
         end = start + 1 + int(lower[0]) if len(lower) else len(order)
         for i in order[start:end]:
             groups[i] = group

@@ -87,7 +87,7 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
             DECISIONS,
             "label",
             str(error),
-            "right and wrong answers among the test examples that all detectors score",
+            "right and wrong answers among the test examples that the probe scores",
         )
         return
     scores = {score.name: clean_json(detector_facts(score)) for score in found.scores}
@@ -120,7 +120,7 @@ def check_detectors(s: Submission) -> Iterator[Finding]:
             DECISIONS,
             "scored",
             f"{len(wrong)} rows differ",
-            "true for the test examples that every detector scores",
+            "true for the test examples that the probe scores",
         )
 
 

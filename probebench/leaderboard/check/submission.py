@@ -16,6 +16,7 @@ from probebench.leaderboard.submission.read import (
     FILES,
     RECORD,
     RERUN,
+    Submission,
     fingerprint,
     read_submission,
 )
@@ -27,8 +28,10 @@ from probebench.leaderboard.submission.strict import (
     read_json,
     shown,
 )
+from probebench.record.schema import PROTOCOL_VERSION
 
 MOST_FINDINGS = 40
+PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +65,17 @@ def check(folder: Path, base: Path | None = None) -> Checked:
     try:
         _check_folder(folder)
         if base is not None:
-            if (old := base / path).is_dir():
-                if wrong := _changed(old, folder):
-                    return Checked(path, (wrong,))
-                if _rerun_bytes(old) == _rerun_bytes(folder):
-                    return Checked(path, unchanged=True)
-            if (folder / RERUN).exists():
-                due = "nothing: maintainers write it after merging"
-                return Checked(path, (Finding(RERUN, "file", "a file", due),))
+            old = base / path
+            if old.is_dir() and (wrong := _changed(old, folder)):
+                return Checked(path, (wrong,))
+            if (was := _rerun_bytes(old)) != (now := _rerun_bytes(folder)):
+                given = "no file" if now is None else "a file" if was is None else "another file"
+                due = "as in the base: maintainers write it after merging"
+                return Checked(path, (Finding(RERUN, "file", given, due),))
+            if old.is_dir():
+                return Checked(path, unchanged=True, facts=_kept_facts(folder))
+        elif (version := int(folder.parts[-3][1:])) < PROTOCOL_VERSION:
+            return _older(folder, path, version)
         return _check_files(folder, path)
     except Broken as error:
         return Checked(path, (error.finding,))
@@ -95,6 +101,27 @@ def _changed(old: Path, folder: Path) -> Finding | None:
     return None
 
 
+def _older(folder: Path, path: str, version: int) -> Checked:
+    """A row that stayed when the protocol went on: its numbers are those of another computation."""
+    given = read_json(folder, RECORD).get("protocol_version")
+    if given != version:
+        found = Finding(RECORD, "protocol_version", shown(given), f"{version}, by the folder's name")
+        return Checked(path, (found,))
+    return Checked(
+        path, unchecked=(f"numbers: protocol {version} is older than {PROTOCOL_VERSION}",)
+    )
+
+
+def _kept_facts(folder: Path) -> Mapping[str, Any]:
+    """What a row of the base says for the new ones beside it; nothing of one that this suite does
+    not read any more."""
+    try:
+        s = read_submission(folder)
+        return {} if check_shape(s.record) or PROBE not in s.decisions.values else _facts(folder, s)
+    except Broken:
+        return {}
+
+
 def _check_folder(folder: Path) -> None:
     """A folder of its own, in a folder of its own.
 
@@ -115,20 +142,21 @@ def _names(folder: Path) -> set[str]:
 
 
 def _rerun_bytes(folder: Path) -> bytes | None:
-    return read_bytes(folder, RERUN, JSON_BYTES) if RERUN in _names(folder) else None
+    there = folder.is_dir() and RERUN in _names(folder)
+    return read_bytes(folder, RERUN, JSON_BYTES) if there else None
 
 
 def _check_files(folder: Path, path: str) -> Checked:
     s = read_submission(folder)
     if failures := check_shape(s.record):
         return Checked(path, tuple(failures[:MOST_FINDINGS]))
-    if "probe" not in s.decisions.values:
+    if PROBE not in s.decisions.values:
         return Checked(
             path,
             (
                 Finding(
                     "decisions.parquet",
-                    "d:probe",
+                    f"d:{PROBE}",
                     "no such column",
                     "the selected probe's decisions",
                 ),
@@ -137,8 +165,19 @@ def _check_files(folder: Path, path: str) -> Checked:
     failures = [found for rule in RULES for found in rule(s)]
     if (folder / RERUN).exists():
         failures += _rerun_problems(folder)
+    return Checked(
+        path,
+        tuple(failures[:MOST_FINDINGS]),
+        tuple(suspicious(s)),
+        tuple(_unchecked(s.record)),
+        facts=_facts(folder, s),
+    )
+
+
+def _facts(folder: Path, s: Submission) -> dict[str, Any]:
+    """What a comment says of a row, and by what rows are compared with each other."""
     first, task = s.record["detectors"][0], s.record["task"]
-    facts = {
+    return {
         "model": folder.parent.name,
         "task": folder.name,
         "task_name": task["name"],
@@ -150,20 +189,8 @@ def _check_files(folder: Path, path: str) -> Checked:
         "key": s.record["key"],
         "digest": probe_digest(s),
         "examples": example_digests(s.decisions),
-        "data": (
-            task["name"],
-            task["version"],
-            s.record["data"]["revision"],
-            s.record["data"]["sha256"],
-        ),
+        "data": (task["name"], task["version"], s.record["data"]["sha256"]),
     }
-    return Checked(
-        path,
-        tuple(failures[:MOST_FINDINGS]),
-        tuple(suspicious(s)),
-        tuple(_unchecked(s.record)),
-        facts=facts,
-    )
 
 
 def _unchecked(record: Mapping[str, Any]) -> Iterator[str]:
@@ -199,7 +226,7 @@ def lines_of(report: Checked) -> list[str]:
     word = "unchanged" if report.unchanged else "ok" if report.ok else "FAILED"
     probe = (
         f"  probe {report.facts['auroc']:.3f}, n {report.facts['n']:,}"
-        if report.ok and report.facts
+        if report.ok and report.facts and not report.unchanged
         else ""
     )
     return [

@@ -21,6 +21,7 @@ from probebench.leaderboard.submission.read import (
     find_submissions,
 )
 from probebench.leaderboard.submission.strict import Broken, Finding, read_bytes, shown
+from probebench.record.schema import PROTOCOL_VERSION
 
 MEMORY = 6 * 2**30
 """Bytes of address space of a worker, where the system can limit it."""
@@ -47,6 +48,8 @@ def resolve(path: Path, *, empty: bool = False) -> tuple[Path, list[Path]]:
     path = path.absolute()
     parents = [path, *path.parents]
     at = next((i for i, p in enumerate(parents[:3]) if VERSION_FOLDER.fullmatch(p.name)), None)
+    if path.is_dir() and any(VERSION_FOLDER.fullmatch(p.name) for p in path.iterdir()):
+        at = None  # a folder called so above it is somebody's own
     root = parents[at].parent if at is not None else path
     folders = (
         [f for f in find_submissions(root) if path in (f, *f.parents)] if root.is_dir() else []
@@ -76,6 +79,8 @@ def validate(path: Path, base: Path | None = None, workers: int = 2) -> Iterator
             root.name, (Finding("folder", "path", "a link", "the folder of the submissions"),)
         )
         return
+    if base is not None:  # what stands there is seen before what is new
+        folders.sort(key=lambda f: not base.joinpath(*f.parts[-3:]).is_dir())
     seen, changed = Together(), 0
     for report in run_checks(folders, base, workers):
         changed += base is not None and not report.unchanged
@@ -124,7 +129,7 @@ def _beside(root: Path, base: Path) -> Iterator[Checked]:
                         name,
                         "file",
                         "new or changed",
-                        "only submissions, below v1/: the rest is built from them",
+                        f"only submissions, below v{PROTOCOL_VERSION}/: the rest is built from them",
                     ),
                 ),
             )
@@ -142,7 +147,8 @@ class Together:
         self.groups: dict[tuple[Any, ...], tuple[str, str]] = {}
 
     def add(self, report: Checked) -> Checked:
-        """The report, with what the submissions before it say of it."""
+        """The report, with what the submissions before it say of it; one that stood there already is
+        only remembered."""
         failures, strange = list(report.failures), list(report.suspicious)
         other = self.rows.setdefault(report.path.casefold(), report.path)
         if other != report.path:
@@ -184,6 +190,8 @@ class Together:
             if first != digest:
                 due = f"those of {shown(where)}, which has the same examples"
                 strange.append(Finding(DECISIONS, "split, group", "other splits or groups", due))
+        if report.unchanged:
+            return report
         return replace(report, failures=tuple(failures), suspicious=tuple(strange))
 
 

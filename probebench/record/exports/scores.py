@@ -30,7 +30,7 @@ BOOTSTRAP, WILSON = "bootstrap over groups", "Wilson"
 """How an interval was computed."""
 PROBE, ACCURACY, AUROC = "probe", "answers.accuracy", "probe.auroc"
 """The selected cell's probe among the detectors; how often the model is right; the AUROC of the
-selected probe, on the test examples that all detectors score."""
+selected probe, on the test examples that it scores."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,7 +219,7 @@ class ComparisonFacts(Part):
 
     n_test: Annotated[Count, within(2, MANY)]
     n_compared: Annotated[Count, within(2, MANY)]
-    """Test examples that every detector scores."""
+    """Test examples that the selected probe scores."""
     dropped: Dropped
     """The others."""
     absent: Annotated[dict[str, Annotated[str, at_most(400)]], fewer(100), keys_like(SUITE_NAME)]

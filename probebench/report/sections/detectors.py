@@ -94,7 +94,7 @@ def _detector(d: DetectorFacts, *, first: bool) -> Row:
 def _detector_notes(record: Record) -> list[str]:
     """The sample of the table, what it leaves out, and detectors that are not in it."""
     what, right, _ = terms(record)
-    c, s, fewer = record.comparison, record.selection, _fewer(record)
+    c, fewer = record.comparison, _fewer(record)
     again = f" and of {fewer}: there the probe is taken on the same ones" if fewer else ""
     notes = [
         f"n = {c.n_compared:,} of {c.n_test:,} test {what}, the same for every row but that of "
@@ -104,14 +104,7 @@ def _detector_notes(record: Record) -> list[str]:
     ]
     if sum(c.dropped.values()):
         dropped = value_words(c.dropped)
-        notes.append(f"Left out because a detector cannot score them: {dropped}.")
-    if s.n_test not in (None, c.n_compared):
-        notes.append(
-            f"Over all {s.n_test:,} test {what} that have its token the selected cell has "
-            f"{number(s.test_auroc)}; in this table it stands with "
-            f"{number(record.detectors[0].auroc)} over the {c.n_compared:,} that every "
-            "detector scores."
-        )
+        notes.append(f"Left out, as they lack the token of the selected probe: {dropped}.")
     asked = lacking(record)
     return notes + [
         f"Without a score: {asked[name]}, {why}."

@@ -25,12 +25,17 @@ def _table(found: RunComparison, width: int) -> list[str]:
     for name, side in (("A", found.a), ("B", found.b)):
         table.add_row(f"{name} {side.detector}", number(side.auroc), _ends(side.auroc_95))
     ends = _ends(found.difference_95, signed=True)
-    table.add_row("A - B", number(found.difference, signed=True), ends, "paired, by group")
+    paired = f"paired, by group{_p(found.p)}"
+    table.add_row("A - B", number(found.difference, signed=True), ends, paired)
     if np.isfinite(found.difference_95_delong.low):
-        p = f", p = {found.delong_p:.2g}" if np.isfinite(found.delong_p) else ""
         ends = _ends(found.difference_95_delong, signed=True)
-        table.add_row("", "", ends, f"paired, DeLong{p}")
+        single = f"paired, DeLong{_p(found.delong_p)}"
+        table.add_row("", "", ends, single)
     return table_lines(table, width)
+
+
+def _p(value: float) -> str:
+    return f", p = {value:.2g}" if np.isfinite(value) else ""
 
 
 def _said(found: RunComparison) -> list[str]:

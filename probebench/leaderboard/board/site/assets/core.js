@@ -90,7 +90,7 @@ const PB = (() => {
   }
 
   function rank(row) {
-    if (!known(row.rank)) return el("span", { class: "absent", title: row.current ? "not ranked: no rival, or fewer than ten test answers of a class" : "of an older version, not ranked" }, "–");
+    if (!known(row.rank)) return el("span", { class: "absent", title: row.current ? "not ranked: no rival, or fewer than ten test answers of a class, or groups of them" : "of an older version, not ranked" }, "–");
     return el("span", { class: row.rank === 1 ? "rank first" : "rank" }, `${row.published ? "P" : ""}${row.rank}`);
   }
 
