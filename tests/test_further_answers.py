@@ -150,6 +150,14 @@ def test_each_way_chooses_its_own_answer():
     }
 
 
+def test_no_answer_is_not_the_likeliest_one():
+    """An answer that stops at once, or a thought that is cut off, has no token to be unlikely."""
+    empty = made("", 0, logprobs=())
+    some = ((empty, made("b", 1, logprobs=(-1.5,)), empty), (empty, empty, empty))
+    found = chosen(DATA, Samples(some, 1.0, 1.0), np.array([0, 1]), np.full((2, 3), np.nan))
+    assert found["logprob"].tolist() == [1, 0]
+
+
 def test_differences_are_paired_and_by_type():
     rows = np.array([0, 1])
     vectors = SampleVectors(

@@ -20,9 +20,11 @@ from probebench.detectors.registry import (
     detector,
 )
 from probebench.errors import (
+    EngineError,
     MemoryLimitError,
     RunError,
     UnavailableError,
+    UnfinishedError,
     UnknownNameError,
     WriteError,
 )
@@ -155,6 +157,8 @@ def test_what_cannot_be_made_has_a_reason(runs):
         WriteError("Cannot write x."),
         MemoryLimitError("too small."),
         UnavailableError("no hub."),
+        EngineError("workers died."),
+        UnfinishedError("part 2 has not done its share."),
         OSError("disk"),
         RuntimeError("CUDA out of memory."),
     ],
@@ -172,6 +176,23 @@ def test_what_may_pass_stops_the_run_and_is_no_reason(error):
     with pytest.raises(type(error)), pytest.MonkeyPatch.context() as patch:
         patch.setattr(suite, "_there", lambda data: {"text"})
         list(suite._made(group, data, None))
+
+
+def test_a_baseline_that_rows_must_have_is_missing_with_its_reason():
+    """An encoder gives statements no log-probabilities; its row on the board says so."""
+    beside = SimpleNamespace(skip=(), controls=(), detectors=())
+    data = SimpleNamespace(plan=SimpleNamespace(beside=beside, statements=True), statements=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(suite, "_there", lambda data: {"text"})
+        missing = [
+            d
+            for group in suite.in_order()
+            if not any(r.needs <= {"text"} for r in group.rows)
+            for d in suite._made(group, data, None)
+        ]
+    due = {n for n, r in suite.known().items() if "statements" in r.required and r.needs != {"text"}}
+    assert {d.name for d in missing} == due != set()
+    assert all(d.reason.startswith("needs ") for d in missing)
 
 
 def test_a_reason_is_one_line_of_some_letters():

@@ -9,6 +9,7 @@ from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.delong import delong_difference, delong_interval, delong_many
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
 from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
+from probebench.metrics.strata import stratified_auroc
 from probebench.scoring.comparison import ends
 from probebench.types import Interval
 
@@ -448,3 +449,15 @@ def test_two_perfect_detectors_are_not_known_to_be_the_same():
     scores = y + np.random.default_rng(0).normal(size=40)
     assert difference_interval(draws, y, scores, 2 * scores) == Interval(0, 0)
     assert difference_interval(draws, y, one, 3 * one) == Interval(0, 0), "one order, one detector"
+
+
+@pytest.mark.parametrize("strata", [3, 4, 8])
+def test_a_few_pairs_that_all_are_in_order_are_no_proof(strata):
+    """One right and one wrong answer each: chance orders all of three rightly, or all wrongly, one
+    time in four."""
+    y, rng, held = np.tile([0, 1], strata), np.random.default_rng(strata), 0
+    draws = Resamples.draw([str(i) for i in range(len(y))], 0, 200)
+    for _ in range(300):
+        found = stratified_auroc(draws, y, rng.normal(size=len(y)), np.repeat(range(strata), 2))
+        held += found.interval.low <= 0.5 <= found.interval.high
+    assert held / 300 >= 0.93

@@ -117,7 +117,7 @@ def test_how_pandas_writes_a_missing_value_is_no_question_and_no_group(tmp_path,
         ("cities", {"statement": word, "label": 1}, "statement"),
         ("cities", {"statement": "Oslo is in Norway.", "label": 1, "city": word}, "city"),
     ):
-        message = rf"line 1: '{column}' is the text '{word.strip()}', which is how pandas writes"
+        message = rf"line 1: '{column}' is the text '{word.strip()}', which is how a missing value is"
         with pytest.raises(BadFileError, match=message):
             asked(path, row, task=task)
     t = truth_of("chat")
@@ -125,6 +125,69 @@ def test_how_pandas_writes_a_missing_value_is_no_question_and_no_group(tmp_path,
         row = {"question": "Who?", "answer": " Anna", "label": 1, column: word}
         with pytest.raises(BadFileError, match=f"line 1: '{column}' is the text '{word.strip()}'"):
             read_answers(lines(path, row), t.tokenizer, t.stops)
+
+
+@pytest.mark.parametrize("word", ["None", "null", "NULL", "NA", "N/A", "nan"])
+def test_nothing_is_no_accepted_answer(tmp_path, word):
+    """A database, Python or R has written it; what a model has written is its answer."""
+    path = tmp_path / "a.jsonl"
+    row = {"question": "Who?", "answers": word}
+    with pytest.raises(BadFileError, match=f"line 1: 'answers' is the text '{word}', .* missing"):
+        asked(path, row)
+    assert asked(path, {**row, "answers": [word]})[0].references == (word,)
+    if word != "nan":
+        t = truth_of("chat")
+        lines(path, {"question": "Who?", "answer": word, "references": ["Ann"], "stopped": 1})
+        assert read_answers(path, t.tokenizer, t.stops, load_task("triviaqa"))
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", [], "None", float("nan")])
+@pytest.mark.parametrize(
+    ("task", "column"),
+    [
+        ("natural_questions_with_context", "context"),
+        ("hotpotqa_with_context", "context"),
+        ("winobias", "q_instruct"),
+    ],
+)
+def test_a_column_of_the_prompt_that_holds_nothing_is_refused(tmp_path, task, column, value):
+    path = tmp_path / "a.jsonl"
+    row = {"question": "Who?", "answers": ["Ann"], "wrong_answers": ["Bob"]}
+    assert asked(path, row, task=task), "a plain row needs no such column"
+    assert asked(path, {**row, column: "Ann came."}, task=task)
+    with pytest.raises(BadFileError, match=f"line 1: '{column}' is "):
+        asked(path, {**row, column: value}, task=task)
+
+
+def test_both_forms_in_one_row_mean_both(tmp_path):
+    """The kit's TruthfulQA has `answers` beside the publisher's `best_answer`."""
+    path = tmp_path / "a.jsonl"
+    row = {
+        "question": "What do veins look like?",
+        "best_answer": "Blue",
+        "answers": ["Blue", "Bluish", "Green"],
+        "incorrect_answers": ["Red"],
+    }
+    (example,) = asked(path, row, task="truthfulqa")
+    assert set(example.references) == {"Blue", "Bluish", "Green"}
+    assert example.wrong == ("Red",)
+    (example,) = asked(path, {k: v for k, v in row.items() if k != "best_answer"}, task="truthfulqa")
+    assert (len(example.references), example.wrong) == (3, ("Red",))
+    row = {"question": "Which?", "answer": "Oslo", "answers": ["Oslo", "Christiania"]}
+    for task in ("nq_open", "hotpotqa"):
+        assert asked(path, row, task=task)[0].references == ("Oslo", "Christiania")
+
+
+def test_a_reference_is_one_of_the_options(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for task, row in (
+        ("imdb", {"text": "Good.", "label": "pos"}),
+        ("imdb", {"text": "Good.", "label": True}),
+        ("mnli", {"Question": "It rains. It is wet.", "Answer": "-"}),
+    ):
+        with pytest.raises(BadFileError, match=f"line 1: .* none of the options of task '{task}'"):
+            asked(path, row, task=task)
+    assert asked(path, {"text": "Good.", "label": 1}, task="imdb")[0].references == ("positive",)
 
 
 def test_such_a_word_in_a_list_or_in_other_letters_is_meant(tmp_path):

@@ -211,6 +211,11 @@ def test_a_file_without_the_official_split_is_said_to_be_split_by_a_hash(loaded,
         if "split" in note
     ]
     assert note.startswith("math keeps its publisher's split, which no example here names")
+    named = [{**row, "split": ("train", "test")[i % 2]} for i, row in enumerate(rows)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in named))
+    own = task_questions(load_task("math"), loaded().handle, str(path)).notes
+    assert any("The column 'split' is not used" in note for note in own)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     mine = replace(load_task("math"), split="hash")
     notes = task_questions(mine, loaded().handle, str(path)).notes
     assert not [note for note in notes if "split" in note]

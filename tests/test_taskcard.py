@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from http.client import IncompleteRead
 
 import pytest
 import yaml
@@ -166,6 +167,22 @@ def test_pinned_file_is_fetched_once_and_kept(mine, tmp_path):
     assert first.origin == "files:rows.jsonl"
 
 
+def test_a_column_of_groups_that_is_not_there_is_told(mine):
+    rows = [{**row, "person": "Ann"} for row in ROWS]
+    path = mine(lambda c: c.update(fields={"group": {"columns": ["persn"]}}), rows)
+    assert f"{len(ROWS)} lack a column that the task groups by ('persn')" in failed(path)["groups"]
+
+
+def test_a_download_that_is_cut_short_is_one_line(mine, monkeypatch):
+    def cut(url, timeout):
+        raise IncompleteRead(b"abc", 997)
+
+    task = load_task(str(mine()))
+    monkeypatch.setattr("urllib.request.urlopen", cut)
+    with pytest.raises(UnavailableError, match="IncompleteRead.*3 bytes read"):
+        load_dataset(task)
+
+
 def test_offline_without_a_copy_says_what_to_do(mine):
     with pytest.raises(UnavailableError, match="offline forbids to fetch it.*data=FILE"):
         load_dataset(load_task(str(mine())), offline=True)
@@ -185,17 +202,29 @@ def test_variants_change_only_what_they_name(mine):
 def test_pin_writes_the_commit_that_was_resolved(mine, monkeypatch):
     import datasets
 
+    newest = "c" * 40
+
     def hub(path, name, *, split, revision):
         table = datasets.Dataset.from_list(ROWS)
-        table.info.download_checksums = {f"hf://datasets/a/b@{'c' * 40}/data.parquet": {}}
+        given = revision or newest
+        table.info.download_checksums = {f"hf://datasets/{path}@{given}/data.parquet": {}}
         return table
 
     monkeypatch.setattr(datasets, "load_dataset", hub)
-    path = mine(lambda c: c.update(source={"hub": "a/b", "split": "test"}))
-    assert pin(load_task(str(path))) == "c" * 40
-    assert load_task(str(path)).source.revision == "c" * 40
-    pin(load_task(str(path)))
-    assert path.read_text().count("revision") == 1
+
+    def sources(content):
+        content["source"] = {"hub": "a/b", "split": "test"}
+        other = {"hub": "a/other", "split": "test", "revision": "f" * 40}
+        content["variants"] = {"mine_other": {"source": other}}
+
+    path = mine(sources)
+    assert pin(load_task(str(path))) == newest
+    assert load_task(str(path)).source.revision == newest
+    newest = "d" * 40
+    assert pin(load_task(str(path))) == newest, "and not the one that is written there"
+    assert load_task(str(path)).source.revision == newest
+    assert load_task(f"{path}:mine_other").source.revision == "f" * 40
+    assert path.read_text().count("revision") == 2
     with pytest.raises(BadFileError, match="nothing to pin"):
         pin(load_task("people"))
 

@@ -14,10 +14,12 @@ from probebench.detectors.sampled import eigen, inferred, likelihood, meaning, s
 from probebench.detectors.stored import directions, haloscope, prism, saplma, ttpd
 from probebench.detectors.whole import looks, pooled
 from probebench.errors import (
+    EngineError,
     LockedError,
     MemoryLimitError,
     ProbebenchError,
     UnavailableError,
+    UnfinishedError,
     WriteError,
 )
 from probebench.states.looks import EAGER
@@ -64,7 +66,15 @@ LACKING: dict[Need, str] = {
     "attention maps": "attention maps (--attn-implementation eager)",
 }
 """What a run lacks, in words for its reader."""
-PASSING = (MemoryLimitError, UnavailableError, WriteError, LockedError, OSError)
+PASSING = (
+    MemoryLimitError,
+    UnavailableError,
+    WriteError,
+    LockedError,
+    EngineError,
+    UnfinishedError,
+    OSError,
+)
 """What stops a run instead of becoming a reason: another time it may be different."""
 REASON = 300
 """Letters of a reason."""
@@ -171,7 +181,8 @@ def _made(group: Detectors, data: RunData, runner: Runner) -> Iterator[Detector 
     wanted = {row.name: row for row in group.rows if _wanted(row, data.plan)}
     rows = {name: row for name, row in wanted.items() if row.needs <= there}
     for name, row in wanted.items():
-        if row.asked is not None and name not in rows:
+        due = row.asked is not None or (data.statements and "statements" in row.required)
+        if due and name not in rows:
             yield Missing(name, _lacking(row, there))
     done: set[str] = set()
     try:

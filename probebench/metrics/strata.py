@@ -45,6 +45,9 @@ def stratified_auroc(
     found = over_pairs(draws, y, scores, strata)
     used = found.used
     independent = draws.take(used).independent(y[used]) if found.n else 0
+    if found.auroc in (0.0, 1.0):
+        # where no resample differs, the pairs without a common answer are all that speaks
+        independent = min(independent, found.n_apart)
     interval = bootstrap_interval(found.auroc, found.replicates, independent)
     return Stratified(found.auroc, interval, found.n, int(used.sum()), found.n_strata)
 
@@ -57,6 +60,8 @@ class Pairs(NamedTuple):
     replicates: Floats
     """(resample,) NaN where none of its strata does."""
     n: int
+    n_apart: int
+    """The most of these pairs of which no two share an answer."""
     used: NDArray[np.bool_]
     """(example,) is its stratum one that holds both classes?"""
     n_strata: int
@@ -68,14 +73,16 @@ def over_pairs(
 ) -> Pairs:
     """The AUROC over all pairs of a correct and a wrong answer of one stratum, each counting once;
     arguments as of `stratified_auroc`."""
-    right, pairs, used, n_strata = 0.0, 0, np.zeros(len(y), dtype=bool), 0
+    right, pairs, apart, used, n_strata = 0.0, 0, 0, np.zeros(len(y), dtype=bool), 0
     drawn_right, drawn_pairs = np.zeros((2, len(draws.counts)))
     for stratum in np.unique(strata):
         here = np.flatnonzero(strata == stratum)
         truth, own = y[here], draws.take(here)
-        n = int((truth == 1).sum()) * int((truth == 0).sum())
+        each = int((truth == 1).sum()), int((truth == 0).sum())
+        n = each[0] * each[1]
         if not n:
             continue
+        apart += min(each)
         right, pairs, n_strata = right + n * auroc(truth, scores[here]), pairs + n, n_strata + 1
         used[here] = True
         counts = own.counts.astype(np.float64)
@@ -85,4 +92,4 @@ def over_pairs(
     with np.errstate(invalid="ignore", divide="ignore"):
         replicates = drawn_right / drawn_pairs
     value = right / pairs if pairs else float("nan")
-    return Pairs(value, replicates, pairs, used, n_strata)
+    return Pairs(value, replicates, pairs, apart, used, n_strata)

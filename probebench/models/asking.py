@@ -18,7 +18,7 @@ from probebench.tasks.examples import loses_group
 from probebench.tasks.given import GivenAnswer, read_answers
 from probebench.tasks.labelled.rendered import encode_turns
 from probebench.tasks.local.notes import split_note
-from probebench.tasks.prompts import encode_prompt, encode_statement, prompt_columns, render_prompt
+from probebench.tasks.prompts import encode_prompt, encode_statement, render_prompt
 from probebench.tasks.schema import Task
 from probebench.tasks.sources import load_dataset
 from probebench.types import Example
@@ -122,7 +122,7 @@ def given_questions(
         BadFileError: the file cannot be read as what it should be.
     """
     given = read_answers(path, handle.tokenizer, handle.stop_ids, task, limit)
-    columns = [] if task is None else prompt_columns(task)
+    columns = [] if task is None else task.prompt.columns
     columns = [name for name in columns if any(name in g.example.fields for g in given)]
     rows = [
         [

@@ -12,12 +12,16 @@ from probebench.errors import BadFileError
 from probebench.tasks.judging.amounts import amounts, read_amount
 from probebench.tasks.labelled.spans import Marked, marked_of
 from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
-from probebench.tasks.local.rows import FileRow, check_there, lookup, strings, text_of, value_of
+from probebench.tasks.local.rows import NOTHING, FileRow, check_there, lookup, strings, text_of, value_of
 from probebench.tasks.schema import Task
 from probebench.types import Example
 
 WITH_OPTIONS = ("choice", "closest")
 """Judges that compare what is right with what is wrong."""
+ANSWERS = "answers"
+"""Column of the accepted answers in the plain form."""
+WRONG = "wrong_answers"
+"""The same of answers known to be wrong."""
 PLAIN = "plain form"
 """Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 POLARITY = "polarity"
@@ -58,11 +62,11 @@ def to_example(task: Task, row: FileRow) -> Example:
     if statements:
         label = _label(task, fields, where)
     else:
-        references = _answers(task, fields, task.fields.answers, where)
+        references = _answers(task, fields, _and(task.fields.answers, ANSWERS), where)
         if not references:
-            plain = ["answers"] if PLAIN in fields else []
-            raise _missing("answer", [*task.fields.answers, *plain], row)
-    wrong = _answers(task, fields, task.fields.wrong, where)
+            named = _and(task.fields.answers, ANSWERS) if PLAIN in fields else task.fields.answers
+            raise _missing("answer", named, row)
+    wrong = _answers(task, fields, _and(task.fields.wrong, WRONG), where)
     check_options(task, references, wrong, where)
     wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
     if not statements:
@@ -74,9 +78,22 @@ def to_example(task: Task, row: FileRow) -> Example:
     context = " ".join(strings(lookup(fields, task.fields.context))) if task.fields.context else ""
     split = row.split if task.split == "official" else None
     columns = {**fields, "context": context} if context else dict(fields)
+    _check_prompted(task, columns, where)
     return Example(
         text_of(identity), question.strip(), references, group, split, wrong, label, columns, turns
     )
+
+
+def _check_prompted(task: Task, columns: Mapping[str, Any], where: str) -> None:
+    """Complain about a column of the prompt that is there and holds nothing: the word None, or
+    nothing, would stand in its place."""
+    for name in (name for name in task.prompt.columns if name in columns):
+        check_there(columns[name], name, where, listed=False, words=NOTHING)
+        if not strings(columns[name]):
+            raise BadFileError(
+                f"{where}: {name!r} is empty, and the prompt of task {task.name!r} holds it. Fill "
+                "it in, or leave the row out."
+            )
 
 
 def _marked(task: Task, row: FileRow, marked: Marked) -> Example:
@@ -125,14 +142,19 @@ def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     own = task.fields
     if (
         "question" not in fields
-        or "answers" not in fields
+        or ANSWERS not in fields
         or any(lookup(fields, path) is not None for path in own.answers)
     ):
         return fields
-    named = {own.question: fields["question"], own.answers[0]: fields["answers"]}
-    if own.wrong:
-        named[own.wrong[0]] = fields.get("wrong_answers")
+    named = {own.question: fields["question"], own.answers[0]: fields[ANSWERS]}
+    if own.wrong and WRONG in fields:
+        named[own.wrong[0]] = fields[WRONG]
     return {**fields, **named, PLAIN: True}
+
+
+def _and(paths: Sequence[str], plain: str) -> list[str]:
+    """The task's own columns and the plain form's: a row that has both means both."""
+    return [*paths, *(() if plain in {path.partition(".")[0] for path in paths} else (plain,))]
 
 
 def _answers(
@@ -141,7 +163,7 @@ def _answers(
     """Answers in the given columns, cut out, split and renamed as the task says."""
     found: dict[str, None] = {}
     for path in paths:
-        name = "answers" if PLAIN in fields and path == task.fields.answers[0] else path
+        name = ANSWERS if PLAIN in fields and path == task.fields.answers[0] else path
         for text in strings(value_of(lookup(fields, path), name, where)):
             if task.fields.answer_pattern:
                 match = re.search(task.fields.answer_pattern, text)
@@ -167,12 +189,20 @@ def _check_alone(task: Task, text: str, where: str) -> None:
 
 
 def check_options(task: Task, references: Sequence[str], wrong: Sequence[str], where: str) -> None:
-    """Complain about an option that a row calls right and, in other case or spaces, wrong; where
-    all options are listed as wrong, the right one among them to the letter, it is taken out.
+    """Complain about an option that a row calls right and, in other case or spaces, wrong, and
+    about a right one that is none of the task's; where all options are listed as wrong, the right
+    one among them to the letter, it is taken out.
 
     Raises:
         BadFileError: there is one.
     """
+    known = {normalise(option) for option in task.options}
+    strange = next((text for text in references if normalise(text) not in known), None)
+    if known and strange is not None:
+        raise BadFileError(
+            f"{where}: {strange!r} is none of the options of task {task.name!r}: "
+            f"{', '.join(task.options)}. Write one of them, or leave the row out."
+        )
     right = {normalise(text) for text in references}
     others = (text for text in wrong if text not in references)
     both = next((text for text in others if normalise(text) in right), None)
@@ -206,7 +236,7 @@ def group_of(task: Task, fields: Mapping[str, Any], question: str, where: str) -
     """The group key of a row: case and outer spaces do not count.
 
     Raises:
-        BadFileError: the task's pattern does not match, or how pandas writes that there is nothing.
+        BadFileError: the task's pattern does not match, or a word for a missing value.
     """
     rule = task.fields.group
     values = [lookup(fields, column) for column in rule.columns]

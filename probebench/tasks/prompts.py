@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from string import Formatter
 from typing import TYPE_CHECKING
 
 from probebench.errors import UsageError
@@ -60,12 +59,6 @@ def fill_prompt(task: Task, example: Example, *, chat: bool) -> str:
             f"{task.path}: the prompt uses {{{error.args[0]}}}, which no column provides; columns "
             f"here: {', '.join(map(str, example.fields))}."
         ) from None
-
-
-def prompt_columns(task: Task) -> list[str]:
-    """Columns besides the question that the task's prompt is filled with."""
-    names = {name for _, name, _, _ in Formatter().parse(task.prompt.chat) if name}
-    return sorted(names - {"question"})
 
 
 def chat(tokenizer: PreTrainedTokenizerBase, text: str, *, thinking: bool | None = None) -> str:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal
 
 from probebench.errors import BadFileError, UnknownNameError
@@ -98,6 +99,12 @@ class Prompt:
 
     chat: str = "{question}"
     base: str = "Q: {question}\nA:"
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns besides the question that it is filled with."""
+        names = {name for _, name, _, _ in Formatter().parse(self.chat) if name}
+        return sorted(names - {"question"})
 
 
 @dataclass(frozen=True, slots=True)

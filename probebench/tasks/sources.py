@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,9 @@ def _fetched(task: Task, *, offline: bool) -> list[tuple[File, Path]]:
         try:
             with urllib.request.urlopen(file.url, timeout=60) as answer:
                 content = answer.read()
-        except OSError as error:
-            raise _unreachable(task, _file_words(missing[i:]), str(error)) from None
+        except (OSError, HTTPException) as error:  # the second where a download is cut short
+            said = str(error) or type(error).__name__
+            raise _unreachable(task, _file_words(missing[i:]), said) from None
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:
             raise UnavailableError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from probebench.errors import BadFileError, ProbebenchError, UnavailableError, UsageError
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
+from probebench.tasks.examples import loses_group
 from probebench.tasks.exact.rules import MODEL_RULE, RULES, check_rule
 from probebench.tasks.judge import get_judge
 from probebench.tasks.labelled.rendered import encode_turns
@@ -138,10 +140,11 @@ def validate(
         told = f"official, of {n:,} of {len(found.examples):,} examples"
         others = "" if n else ": all are split by a hash of their group"
         yield Check("split", n > 0 or data is not None, told + others)
-    groups = {e.group for e in found.examples}
-    yield Check(
-        "groups", len(groups) >= 5, f"{len(groups):,} groups in {len(found.examples):,} examples"
-    )
+    groups, n = {e.group for e in found.examples}, len(found.examples)
+    lost = sum(loses_group(task, e.fields) for e in found.examples)
+    named = ", ".join(map(repr, task.fields.group.columns))
+    told = f"; {lost:,} lack a column that the task groups by ({named})" if lost else ""
+    yield Check("groups", len(groups) >= 5 and not lost, f"{len(groups):,} groups in {n:,} examples{told}")
     if task.spans:
         labels = [s.label for e in found.examples if e.marked for s in e.marked.spans]
         right, lost = sum(labels), sum(e.marked.n_lost for e in found.examples if e.marked)
@@ -239,20 +242,39 @@ def pin(task: Task, *, offline: bool = False) -> str:
             f"Task {task.name!r} reads {task.source.name}, which is pinned by its content; there "
             "is nothing to pin."
         )
-    revision = load_dataset(task, offline=offline).revision
+    newest = replace(task, source=replace(task.source, revision=None))
+    revision = load_dataset(newest, offline=offline).revision
     if revision is None:
         raise UnavailableError(
             f"The hub did not say which commit of {task.source.hub!r} it gave, so nothing was "
             "written."
         )
     path = Path(task.path)
-    text = path.read_text(encoding="utf-8")
-    line = re.compile(rf"^(?P<indent>\s+)hub: {re.escape(task.source.hub)}[ \t]*$", re.MULTILINE)
-    without = re.sub(r"^\s+revision: .*\n", "", text, flags=re.MULTILINE)
-    if len(line.findall(without)) != 1:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    found = [i for i, line in enumerate(lines) if line.strip() == f"hub: {task.source.hub}"]
+    if len(found) != 1:
         raise BadFileError(
             f"{path}: expected one line 'hub: {task.source.hub}'; write 'revision: {revision}' "
             "there by hand."
         )
-    path.write_text(line.sub(rf"\g<0>\n\g<indent>revision: {revision}", without), encoding="utf-8")
+    (at,) = found
+    indent = lines[at][: -len(lines[at].lstrip())]
+    beside = _block(lines, at, indent)
+    lines[at] = f"{lines[at].rstrip()}\n{indent}revision: {revision}\n"
+    kept = [
+        line
+        for i, line in enumerate(lines)
+        if i not in beside or not line.startswith(f"{indent}revision:")
+    ]
+    path.write_text("".join(kept), encoding="utf-8")
     return revision
+
+
+def _block(lines: Sequence[str], at: int, indent: str) -> range:
+    """Lines around one that are indented as it is, or more."""
+    first, last = at, at
+    while first > 0 and lines[first - 1].startswith(indent):
+        first -= 1
+    while last + 1 < len(lines) and lines[last + 1].startswith(indent):
+        last += 1
+    return range(first, last + 1)

@@ -55,7 +55,7 @@ def chosen(
 
     Of a random choice it is the share of correct answers, which is what it comes to. The majority
     knows no label: it is the first answer of the largest cluster. Where no answer has the probe's
-    token, or none an exact answer, the first is taken. `any` is no way to choose, but the most that
+    token, none an exact answer, or none a word, the first is taken. `any` is no way to choose, but the most that
     one could reach.
 
     Args:
@@ -110,6 +110,7 @@ def _majority(answers: Sequence[LabelledAnswer], *, gold: bool) -> int:
 
 
 def _logprob(a: LabelledAnswer) -> float:
-    """Log-probability of the whole answer, without its stop token and the thoughts before it; 0 of
-    an empty one."""
-    return float(a.answer.logprobs[words(a)].astype(np.float64).sum())
+    """Log-probability of the whole answer, without its stop token and the thoughts before it; -inf
+    where nothing is left: no answer is not the likeliest one."""
+    own = a.answer.logprobs[words(a)].astype(np.float64)
+    return float(own.sum()) if len(own) else -np.inf

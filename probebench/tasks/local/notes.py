@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from probebench.types import SPLITS
+
 if TYPE_CHECKING:
     from probebench.tasks.schema import Task
     from probebench.types import Example
@@ -44,8 +46,15 @@ MENDED = {
 
 
 def split_note(task: Task | None, examples: Sequence[Example]) -> Iterator[str]:
-    """That a task's official split is not in the data."""
-    if task is None or task.split != "official" or any(e.split is not None for e in examples):
+    """That a task's official split is not in the data, or one that the data name is not used."""
+    if task is None or any(e.split is not None for e in examples):
+        return
+    if all(e.fields.get("split") in SPLITS for e in examples):
+        yield (
+            "The column 'split' is not used: examples are split by a hash of their group, as all "
+            "questions of a task are. In a file for --answers it counts."
+        )
+    if task.split != "official":
         return
     yield (
         f"{task.name} keeps its publisher's split, which no example here names: all are split by a "

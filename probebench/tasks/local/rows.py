@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -21,6 +21,8 @@ HALF = re.compile("[\ud800-\udfff]")
 """Half of a character beyond the first 65,536, which JSON writes in two parts."""
 PANDAS = ("nan", "NaN", "<NA>", "NaT")
 """How pandas writes a missing value as text."""
+NOTHING = (*PANDAS, "None", "null", "NULL", "N/A", "#N/A", "NA")
+"""The same of Python, databases, spreadsheets and R, where no model has written it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,9 @@ def value_of(value: Any, name: str, where: str) -> Any:
     """An answer of a row as it is, if it can be one; a time at midnight is its day.
 
     Raises:
-        BadFileError: a record without a `text`, a map, or how pandas writes that there is nothing.
+        BadFileError: a record without a `text`, a map, or a word for a missing value.
     """
-    check_there(value, name, where)
+    check_there(value, name, where, words=NOTHING)
     items = value if isinstance(value, list) else [value]
     for item in items:
         if isinstance(item, tuple) or (isinstance(item, Mapping) and "text" not in item):
@@ -167,22 +169,30 @@ def _day(value: datetime) -> date:
     return value.date() if exact else value
 
 
-def check_there(value: Any, name: str, where: str, *, listed: bool = True) -> None:
-    """Complain about how pandas writes that there is nothing.
+def check_there(
+    value: Any,
+    name: str,
+    where: str,
+    *,
+    listed: bool = True,
+    words: Collection[str] = PANDAS,
+) -> None:
+    """Complain about a word for a missing value.
 
     Args:
         value: of a row.
         name: its column.
         where: file and line.
         listed: the column may hold a list, in which such a word is meant.
+        words: those that count as such.
 
     Raises:
         BadFileError: the value is such a word.
     """
-    if isinstance(value, str) and value.strip() in PANDAS:
+    if isinstance(value, str) and value.strip() in words:
         word = value.strip()
         meant = f'Leave it empty; if it is meant, write a list: ["{word}"].'
         raise BadFileError(
-            f"{where}: {name!r} is the text {word!r}, which is how pandas writes a missing value. "
+            f"{where}: {name!r} is the text {word!r}, which is how a missing value is written. "
             f"{meant if listed else 'Leave the row out, or say what it holds.'}"
         )
