@@ -585,6 +585,14 @@ def test_imported_states_say_what_they_are_of(finished, elsewhere, tmp_path):
             (model | {"revision": "sha256:0"}, content, POSITIONS),
             "of another model: revision sha256:.*, not sha256:0",
         ),
+        (
+            (model | {"peft": "sha256:1"}, content, POSITIONS),
+            "of another model: peft None, not sha256:1",
+        ),
+        (
+            (model | {"quantization": "bitsandbytes-4bit-nf4"}, content, POSITIONS),
+            "of another model: quantization none, not bitsandbytes-4bit-nf4",
+        ),
         ((model, "0", POSITIONS), "of other answers, or in another order"),
         (
             (model, content, POSITIONS[:2]),

@@ -436,6 +436,10 @@ def test_states_that_are_gone_are_made_again(discarded, model_folder, tmp_path):
     out = shutil.copytree(first.folder, tmp_path / "run")
     again = probebench.evaluate(str(model_folder()), out=out, discard_states=True, **words)
     assert again.resumed
+    left = out / "stages" / "states-0123456789abcdef"  # killed between its record and the deletion
+    left.mkdir()
+    assert probebench.evaluate(str(model_folder()), out=out, discard_states=True, **words).resumed
+    assert not left.exists()
     with_states = probebench.evaluate(str(model_folder()), out=out, **words)
     assert not with_states.resumed
     assert with_states.hidden_states().values.shape[0] == 240

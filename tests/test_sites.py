@@ -190,6 +190,31 @@ CASES = {
         head_dim=8,
         rope_parameters={"rope_type": "default", "rope_theta": 1e4},
     ),
+    "granite-moe": llama_like(
+        "GraniteMoeConfig", adds=False, num_local_experts=4, num_experts_per_tok=2
+    ),
+    "granite-moe-shared": llama_like(
+        "GraniteMoeSharedConfig",
+        adds=False,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        shared_intermediate_size=40,
+    ),
+    "granite-moe-swa": llama_like(
+        "GraniteMoeSWAConfig",
+        adds=False,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        shared_intermediate_size=40,
+    ),
+    "nanochat": llama_like("NanoChatConfig"),
+    "minimax": llama_like(
+        "MiniMaxConfig",
+        adds=False,
+        head_dim=8,
+        num_local_experts=2,
+        layer_types=["linear_attention", "full_attention", "full_attention"],
+    ),
     "granite4": llama_like(
         "GraniteMoeHybridConfig",
         num_local_experts=0,
@@ -562,6 +587,7 @@ ELSEWHERE = {
     "gemma4-moe": "MLP and experts have inputs of their own",
     "falcon-h1": "attention and a state-space mixer are added",
     "nemotron-h": "an MLP is a block of its own",
+    "minimax": "adds to the normed stream, scaled",
     "mamba": "no MLP",
     "mamba2": "no MLP",
 }
@@ -587,6 +613,14 @@ def test_what_goes_into_the_mlp_is_the_norm_of_the_stream(name):
         close(getattr(block, norm)(stream) if norm else stream, seen["mlp.in", layer])
         checked += 1
     assert checked
+
+
+def test_every_family_has_a_case():
+    there = {
+        config.model_type for case in CASES.values() if (config := getattr(t, case.config, None))
+    }
+    lacking = [family.name for family in FAMILIES if not there & set(family.model_types)]
+    assert not lacking or OLD, lacking
 
 
 def test_what_goes_into_a_block_that_is_an_mlp():
@@ -760,7 +794,7 @@ def test_mixtures_of_experts_have_one_output_and_no_up():
     assert "layer 1 is a mixture of experts" in said["mlp.up", 1]
     for name in ("mixtral", "gpt-oss", "deepseek-v3", "jamba"):
         assert not reasons(name, "mlp.out")
-    for name in ("gemma4-moe", "granite4-moe"):  # experts and MLP are added outside of both
+    for name in ("gemma4-moe", "granite4-moe", "granite-moe-shared", "granite-moe-swa"):  # experts and MLP are added outside of both
         assert "adds experts" in reasons(name, "mlp.out")["mlp.out", 0]
         assert ("mlp.down", 0) in reasons(name, "mlp.down")
 

@@ -6,7 +6,13 @@ from conftest import TEXT
 
 from probebench.states.positions import FURTHER, locate, present
 from probebench.tasks.prompts import chat, encode_prompt, short_question
-from probebench.tasks.thinking import FAMILIES, find_thinking, occurrences, thinking_ids
+from probebench.tasks.thinking import (
+    FAMILIES,
+    close_thinking,
+    find_thinking,
+    occurrences,
+    thinking_ids,
+)
 from probebench.types import Thinking, TokenizedAnswer
 
 USER = "{{ '<|im_start|>user\n' + messages[-1].content + '<|im_end|>\n<|im_start|>assistant\n' }}"
@@ -189,9 +195,41 @@ def test_tokenizers_without_delimiters_mark_nothing(loaded):
 def test_short_questions_are_asked_without_thinking(kind):
     tokenizer = tokenizer_of(kind)
     marks = thinking_ids(tokenizer)
-    ids = encode_prompt(tokenizer, short_question(tokenizer, "Copy the words."))
+    asked = short_question(tokenizer, "Copy the words.")
+    ids = encode_prompt(tokenizer, asked)
     t = find_thinking((*ids, 5), len(ids), marks)
-    assert t is None or t.final == len(ids)
+    if kind == "gpt-oss":
+        assert asked.endswith("assistant<|channel|>final<|message|>")
+        assert t is None, "the final channel is open, so all that follows is the answer"
+    else:
+        assert asked.count("</think>") == 1
+        assert (t.first, t.final) == (None, len(ids))
+    assert close_thinking(asked, marks) == asked
+
+
+def test_thinking_is_not_closed_where_only_the_tokenizer_knows_of_it():
+    """Models that do not think share the tokenizer of those that do."""
+    tokenizer = tokenizer_of("qwen3")
+    tokenizer.chat_template = USER
+    assert thinking_ids(tokenizer).family == "think"
+    assert "think" not in short_question(tokenizer, "Copy the words.")
+    tokenizer.chat_template = USER.replace("content", "content.split('</think>')[-1]")
+    assert short_question(tokenizer, "Copy.").endswith("assistant\n<think>\n\n</think>\n\n")
+
+
+def test_a_turn_that_ends_as_a_channel_does_is_none():
+    """`<|end|>` closes the turns of Phi, and of the embedded model."""
+    from probebench.models.loading import ModelSpec, find_model
+
+    tokenizer = find_model(ModelSpec("tiny")).tokenizer
+    assert "<|end|>" in tokenizer.chat_template
+    assert thinking_ids(tokenizer) is None
+
+
+def test_thoughts_in_spite_of_the_template_are_no_answer():
+    t, names, n, _ = found("qwen3", "<think>The poet.</think>It is Paris.", thinking=False)
+    assert (names["last"], names["end"], names["final"]) == (".", "</think>", "It")
+    assert t.first > n
 
 
 def test_an_earlier_turn_s_thinking_is_not_this_one_s():

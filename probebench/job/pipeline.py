@@ -12,7 +12,7 @@ from probebench.errors import UnfinishedError
 from probebench.job.options import Options
 from probebench.job.place import check_place
 from probebench.job.prepare import Prepared, prepare
-from probebench.job.write import Findings, write_run
+from probebench.job.write import Findings, discard, write_run
 from probebench.progress import Progress
 from probebench.record.exports.trackers import log_to_all
 from probebench.record.run import Run
@@ -68,6 +68,8 @@ def _run(prepared: Prepared, engine: Engine) -> Run:
     started, plan = time.time(), prepared.plan
     with Lock(plan.folder):
         if (finished := prepared.finished()) is not None:
+            if finished.record.states is None:
+                discard(prepared)  # where it was killed between its record and that
             return finished
         check_place(prepared.options, plan)  # again: it was not locked before
         progress, offline = prepared.progress, prepared.options.offline

@@ -116,11 +116,15 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
     timing = timing_facts(prepared, answers, started)
     run = Run(folder, run.record.changed(files=files, timing=timing))
     write_json(folder / RECORD, run.record.plain())
-    if prepared.options.discard_states:
-        drop_all(
-            folder, [*StatesStage.__subclasses__(), *([] if plan.beside.keep_tokens else [Tokens])]
-        )
+    discard(prepared)
     return run
+
+
+def discard(prepared: Prepared) -> None:
+    """Delete the hidden states of a finished run, if it was asked to keep none."""
+    if prepared.options.discard_states:
+        tokens = [] if prepared.plan.beside.keep_tokens else [Tokens]
+        drop_all(prepared.plan.folder, [*StatesStage.__subclasses__(), *tokens])
 
 
 def _matrices(run: Run, result: Result) -> list[str]:

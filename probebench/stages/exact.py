@@ -130,7 +130,7 @@ def _copied(plan: Plan, runner: Runner, examples: Sequence[Example], said: Seque
         raise UsageError(
             f"{handle.identity.name!r} holds {room} tokens, and asking it for an exact answer "
             f"takes up to {stage.longest}. Take --exact-answer new_words, or --extractor-model "
-            "with a model that holds more; the answers are kept."
+            f"with a model that holds more, and --out {plan.folder}, where the answers are kept."
         )
     found = dict(zip(rows, in_order(runner.run(stage)), strict=True))
     return [found.get(i) for i in range(len(said))]

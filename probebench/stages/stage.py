@@ -132,7 +132,7 @@ class Finished(Generic[T]):
 def drop_all(folder: Path, kinds: Iterable[type[Stage[Any]]]) -> None:
     """Delete every stage of some kinds in a run directory, whole or not."""
     names = {kind.name for kind in kinds}
-    for place in (folder / STAGES).iterdir():
+    for place in (folder / STAGES).glob("*"):
         if place.name.rpartition("-")[0] in names:
             remove_tree(place)
 
@@ -227,4 +227,5 @@ class LocalRunner:
                 content = stage.pack(part, shards[i])
                 del part  # before the next shard is computed
                 writer.submit(done.store.write, shard_name(i, stage.suffix), content)
+                del content  # which the writer has now
                 counter.advance(len(shards[i]))

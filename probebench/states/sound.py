@@ -44,7 +44,8 @@ def check_finite(
         raise StatesError(
             f"{len(bad)} vectors of {site} are not finite in {dtype}, the first at layer {layer}, "
             f"position {place!r}. If the model itself gives finite values, keep them with "
-            f"--states-dtype {wider}. If not, try --dtype float32."
+            f"--states-dtype {wider}; with --out and this run's folder its answers are kept too. "
+            "If not, try --dtype float32."
         )
 
 

@@ -67,6 +67,10 @@ class ThinkingIds:
     final: tuple[int, ...]
     open_text: str
     close_text: str
+    final_text: str
+    in_template: bool
+    """Does the chat template speak of thinking, or the model write channels? A tokenizer may have
+    the delimiters of a family whose model does not think."""
 
 
 def thinking_ids(tokenizer: PreTrainedTokenizerBase) -> ThinkingIds | None:
@@ -74,19 +78,22 @@ def thinking_ids(tokenizer: PreTrainedTokenizerBase) -> ThinkingIds | None:
     thinking.
 
     A tokenizer belongs to a family when both delimiters begin with one of its added tokens, or one
-    of them stands in its chat template.
+    that means nothing else stands in its chat template.
     """
     template, added = str(tokenizer.chat_template or ""), tokenizer.get_added_vocab()
     for row in FAMILIES:
         first_added = [
             next((a for a in added if text.startswith(a)), None) for text in (row.open, row.close)
         ]
-        if all(first_added) or row.open in template or row.close in template:
+        # the end of a harmony message is also that of a turn in Phi's templates
+        named = row.open in template or (row.close in template and not row.final)
+        if all(first_added) or named:
             begin, end, final = (
                 tuple(tokenizer.encode(t, add_special_tokens=False))
                 for t in (row.open, row.close, row.final)
             )
-            return ThinkingIds(row.family, begin, end, final, row.open, row.close)
+            texts = row.open, row.close, row.final
+            return ThinkingIds(row.family, begin, end, final, *texts, named or bool(row.final))
     return None
 
 
@@ -100,12 +107,12 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
     """
     opened = [i for i in occurrences(ids, marks.open) if i + len(marks.open) <= n_prompt]
     closed = [i for i in occurrences(ids, marks.close) if i + len(marks.close) <= n_prompt]
-    if closed and not marks.final and n_prompt - (closed[-1] + len(marks.close)) <= TAIL:
+    generated = [i for i in occurrences(ids, marks.open) if i >= n_prompt]
+    ends = [i for i in occurrences(ids, marks.close) if i >= n_prompt]
+    if _is_closed(n_prompt, closed, marks) and not generated and not ends:
         return _switched_off(closed[-1], opened, len(ids), n_prompt, marks)
     begun = bool(opened) and (not closed or opened[-1] > closed[-1])
     first: int | None = opened[-1] + len(marks.open) if begun else None
-    generated = [i for i in occurrences(ids, marks.open) if i >= n_prompt]
-    ends = [i for i in occurrences(ids, marks.close) if i >= n_prompt]
     answer = _final_answer(ids, n_prompt, marks)
     if marks.final:
         ends = [i for i in ends if answer is not None and i < answer][-1:]
@@ -132,6 +139,14 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
         last=end - 1 if first < end else None,
         end=end + len(marks.close) - 1,
         final=after if after is not None and after < len(ids) else None,
+    )
+
+
+def _is_closed(n_prompt: int, closed: Sequence[int], marks: ThinkingIds) -> bool:
+    """Does a prompt end with a closing delimiter? Where a model thinks all the same, that counts
+    for nothing."""
+    return (
+        bool(closed) and not marks.final and n_prompt - (closed[-1] + len(marks.close)) <= TAIL
     )
 
 
@@ -209,8 +224,12 @@ def place_answer(
 
 
 def close_thinking(prompt: str, marks: ThinkingIds) -> str:
-    """A rendered prompt in which thinking, if the template has just opened it, is closed at
-    once."""
-    if prompt.rstrip().endswith(marks.open_text.rstrip()):
-        return f"{prompt.rstrip()}\n{marks.close_text}\n\n"
-    return prompt
+    """A rendered prompt behind which the answer follows at once: thinking that the template has
+    opened is closed, and where it leaves the opening to the model, what stands there is an empty
+    thought or the mark of the final answer."""
+    ended = prompt.rstrip()
+    if ended.endswith(marks.open_text.rstrip()):
+        return f"{ended}\n{marks.close_text}\n\n"
+    if not marks.in_template or ended.endswith((marks.close_text, marks.final_text or "\0")):
+        return prompt
+    return prompt + (marks.final_text or f"{marks.open_text}\n\n{marks.close_text}\n\n")

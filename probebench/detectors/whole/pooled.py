@@ -21,7 +21,7 @@ from probebench.record.parts.measured import KEPT
 from probebench.stages.data import RunData
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Runner
-from probebench.stages.whole.tokens import LONGEST, SPREAD, Tokens, kept_layers
+from probebench.stages.whole.tokens import LONGEST, SPREAD, Tokens, kept_layers, layers_there
 
 if TYPE_CHECKING:
     from probebench.detectors.whole.nets import Net
@@ -131,7 +131,9 @@ def pooled_probes(data: RunData, runner: Runner) -> Iterator[Scores]:
         RunError: too few answers of a class have a word.
     """
     plan, (found, sequences) = data.plan, of_words(data)
-    layers = kept_layers(plan.handle.identity.n_layers, data.chosen.cell.layer)
+    handle = plan.handle
+    layers = kept_layers(handle.identity.n_layers, data.chosen.cell.layer)
+    layers = layers_there(handle.skeleton, handle.identity.n_layers, layers)
     stage = Tokens(plan, sequences, layers)
     done = runner.run(stage)
     tried: dict[str, list[tuple[int, int | None, Trained]]] = {kind.name: [] for kind in KINDS}

@@ -8,7 +8,7 @@ from typing import Any
 from probebench.errors import BadFileError, ProbebenchError, UsageError
 from probebench.job.options import Options
 from probebench.job.place import check_apart, run_folder
-from probebench.job.planning import probe_inputs
+from probebench.job.planning import plan_reading, probe_inputs
 from probebench.models.blocks.sites import resolve_layers
 from probebench.models.devices import pick_device
 from probebench.models.handles import ModelHandle
@@ -151,6 +151,7 @@ def _plan(o: Options, task: Task, handle: ModelHandle) -> SpanPlan:
     ids, rows = [e.id for e in examples], rows_of(handle.skeleton)
     check_inside([m.ids for m in marked], ids, handle.tokenizer, rows, handle.identity.name)
     device = pick_device(o.model.device)
+    reading = plan_reading(o, handle, (), resolve_layers(o.layers, handle.identity.n_layers))
     return SpanPlan(
         folder=run_folder(o, task.name),
         task=task,
@@ -158,7 +159,7 @@ def _plan(o: Options, task: Task, handle: ModelHandle) -> SpanPlan:
         examples=examples,
         marked=marked,
         splits=tuple(split_examples(examples, o.seed)),
-        layers=resolve_layers(o.layers, handle.identity.n_layers),
+        layers=reading.layout["resid"].layers,  # some models pass over some blocks
         dtype=o.states_dtype,
         batching=o.batching,
         probe=get_probe(o.probe, o.solver),

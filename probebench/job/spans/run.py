@@ -28,6 +28,7 @@ from probebench.progress import Progress
 from probebench.record.inside.kinds import SPANS
 from probebench.record.inside.spans import SPANS_VERSION, SpanRun
 from probebench.scoring.spans import LEVELS, SpanRows, draws_of, rows_of, units_of
+from probebench.stages.stage import drop_all
 from probebench.stages.tokens.fits import TokenFits, fit_layers, labels_of
 from probebench.stages.tokens.plan import SpanPlan
 from probebench.stages.tokens.read import TokenStates, TokenVectors
@@ -53,6 +54,8 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
     started, plan = time.time(), prepared.plan
     with Lock(plan.folder):
         if (finished := prepared.finished()) is not None:
+            if prepared.options.discard_states and finished.record.states is None:
+                drop_all(plan.folder, [TokenStates])  # where it was killed before that
             return finished
         offline = prepared.options.offline
         with LocalEngine().runner(plan.folder, progress, offline=offline) as runner:

@@ -127,12 +127,12 @@ FAMILIES = (
     ),
     Family(
         "GraniteMoE",
-        _types("granitemoe granitemoe_swa"),
+        ("granitemoe",),
         {**LLAMA, "mlp.in": enters("", "block_sparse_moe"), "mlp.out": Place("block_sparse_moe")},
     ),
     Family(
         "Granite 4",
-        _types("granitemoehybrid granitemoeshared"),
+        _types("granitemoehybrid granitemoeshared granitemoe_swa"),
         {
             **LLAMA,
             **plain("shared_mlp", "input_linear", "output_linear", "shared_mlp|block_sparse_moe"),

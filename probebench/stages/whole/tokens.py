@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,12 @@ from probebench.models.handles import ModelHandle
 from probebench.stages.engine import Work
 from probebench.stages.plan import Plan
 from probebench.stages.stage import Finished, Stage
-from probebench.states.extract import Extractor
+from probebench.states.extract import Extractor, site_layouts
 from probebench.states.looks import Written
 from probebench.states.shards import Shard, host_dtype, read_states_bytes, states_bytes
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SITE = "resid"
 SPREAD = 4
@@ -35,6 +38,11 @@ def kept_layers(n_layers: int, selected: int) -> tuple[int, ...]:
     where it is a block."""
     quarters = {round((k + 1) * n_layers / SPREAD) - 1 for k in range(SPREAD)}
     return tuple(sorted({k for k in quarters | {selected} if k >= 0}))
+
+
+def layers_there(model: nn.Module, n_layers: int, layers: Sequence[int]) -> tuple[int, ...]:
+    """Those of some layers that a model has vectors of: some pass over some of their blocks."""
+    return site_layouts(plan_sites(model, n_layers, (SITE,), layers))[SITE].layers
 
 
 @dataclass(frozen=True, slots=True, eq=False)

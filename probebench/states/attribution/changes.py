@@ -149,9 +149,9 @@ def _estimated(
     """Estimates of one batch, by a pass, a gradient of each target, and passes of single blocks."""
     import torch
 
-    given: list[Given] = []
-    outputs: list[torch.Tensor] = []
-    hooks = [hook for block in blocks for hook in _keep(block, given, outputs)]
+    given: dict[int, Given] = {}
+    outputs: dict[int, torch.Tensor] = {}
+    hooks = [h for layer, block in enumerate(blocks) for h in _keep(layer, block, given, outputs)]
     hooks.append(blocks[0].register_forward_pre_hook(_with_gradient, with_kwargs=True))
     try:
         with torch.enable_grad():
@@ -159,14 +159,16 @@ def _estimated(
     finally:
         for hook in hooks:
             hook.remove()
+    called, reached = tuple(outputs), tuple(outputs.values())
     gradients = {
-        name: torch.autograd.grad(value.values.sum(), outputs, retain_graph=True, allow_unused=True)
+        name: dict(zip(called, _gradients(value.values.sum(), reached), strict=True))
         for name, value in found.items()
     }
     have = {name: value.rows for name, value in found.items()}
-    del found, outputs  # the graph goes before blocks are run again
+    del found, outputs, reached  # the graph goes before blocks are run again
     with torch.no_grad():
-        for layer, block in enumerate(blocks):
+        for layer in called:  # Mllama passes over its blocks for pictures where there is none
+            block = blocks[layer]
             before, decided = _again(block, given[layer], batch, targets)
             for key in (k for k in swap.taps if k[1] == layer):
                 hook = swap.set(key)
@@ -181,6 +183,15 @@ def _estimated(
                         every = _dot(after - before, gradients[name][layer], batch)
                         change = every[list(rows)]
                     yield name, key, Value(rows, change)
+
+
+def _gradients(
+    value: torch.Tensor, outputs: Sequence[torch.Tensor]
+) -> Sequence[torch.Tensor | None]:
+    """Of one number with respect to each output, None where it does not depend on it."""
+    import torch
+
+    return torch.autograd.grad(value, outputs, retain_graph=True, allow_unused=True)
 
 
 def _again(
@@ -213,16 +224,18 @@ def _own(x: Any) -> Any:
     return dict(x) if isinstance(x, dict) else x
 
 
-def _keep(block: nn.Module, given: list[Given], outputs: list[torch.Tensor]) -> list[Any]:
+def _keep(
+    layer: int, block: nn.Module, given: dict[int, Given], outputs: dict[int, torch.Tensor]
+) -> list[Any]:
     """Keep what a block is given and what it gives; what goes on is a copy, since some models
     change it in place."""
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        given.append((tuple(map(_own, args)), {k: _own(v) for k, v in kwargs.items()}))
+        given[layer] = tuple(map(_own, args)), {k: _own(v) for k, v in kwargs.items()}
 
     def after(module: Any, args: Any, output: Any) -> Any:
-        outputs.append(states_in(output))
-        return with_states(output, outputs[-1].clone())
+        outputs[layer] = states_in(output)
+        return with_states(output, outputs[layer].clone())
 
     return [
         block.register_forward_pre_hook(before, with_kwargs=True),

@@ -3,9 +3,10 @@ changes nothing before it, so that over all blocks half of the work is spared.""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from probebench.models.blocks.forwards import forwards
@@ -22,8 +23,8 @@ class Resumed:
     """What each block of a pass gave."""
 
     blocks: Sequence[nn.Module]
-    outputs: Sequence[Any]
-    """One per block: a tensor, or a tuple that begins with one."""
+    outputs: Mapping[int, Sequence[Any]]
+    """By block that was called, of each call: a tensor, or a tuple that begins with one."""
 
     @classmethod
     def after(cls, blocks: Sequence[nn.Module], whole: Callable[[], T]) -> tuple[Resumed, T]:
@@ -41,7 +42,8 @@ class Resumed:
         def standing_in(output: Any) -> Callable[..., Any]:
             return lambda *args, **kwargs: _copy(output)
 
-        return forwards([(self.blocks[i], standing_in(self.outputs[i])) for i in layers])
+        called = [i for i in layers if i in self.outputs]
+        return forwards([(self.blocks[i], standing_in(self.outputs[i][0])) for i in called])
 
     def holds(self, whole: Callable[[], object]) -> bool:
         """Does every block give what it gave when no other is run? It does not, or raises, where
@@ -49,11 +51,11 @@ class Resumed:
         block stands in the model twice."""
         import torch
 
-        if len({id(block) for block in self.blocks}) < len(self.outputs):
+        if any(len(calls) > 1 for calls in self.outputs.values()):
             return False
-        n = len(self.blocks)
-        for layer in reversed(range(n)):  # what a block leaves behind comes too late for later ones
-            others = [i for i in range(n) if i != layer]
+        # what a block leaves behind comes too late for later ones
+        for layer, (own,) in reversed(self.outputs.items()):
+            others = [i for i in self.outputs if i != layer]
             try:
                 with self._without(others), _outputs([self.blocks[layer]]) as outputs:
                     whole()
@@ -61,20 +63,20 @@ class Resumed:
                 raise
             except Exception:  # whatever a block says that lacks something of an earlier one
                 return False
-            if not torch.equal(states_in(outputs[0]), states_in(self.outputs[layer])):
+            if not torch.equal(states_in(outputs[0][0]), states_in(own)):
                 return False
         return True
 
 
 @contextmanager
-def _outputs(blocks: Sequence[nn.Module]) -> Iterator[list[Any]]:
-    """Meanwhile what each of these blocks gives is put into the list."""
-    kept: list[Any] = []
+def _outputs(blocks: Sequence[nn.Module]) -> Iterator[dict[int, list[Any]]]:
+    """Meanwhile what each of these blocks gives is kept by its number."""
+    kept: dict[int, list[Any]] = {}
 
-    def keep(module: Any, args: Any, output: Any) -> None:
-        kept.append(_copy(output))
+    def keep(layer: int, module: Any, args: Any, output: Any) -> None:
+        kept.setdefault(layer, []).append(_copy(output))
 
-    hooks = [block.register_forward_hook(keep) for block in blocks]
+    hooks = [block.register_forward_hook(partial(keep, k)) for k, block in enumerate(blocks)]
     try:
         yield kept
     finally:
