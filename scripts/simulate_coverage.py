@@ -3,6 +3,7 @@ known.
 
     python scripts/simulate_coverage.py                 # the table of docs/protocol.md
     python scripts/simulate_coverage.py --datasets 100  # a quick look
+    python scripts/simulate_coverage.py --uneven        # some groups are large
 
 A data set holds a validation and a test split of the same size. The label and the decisions each
 have a normal part that a group shares and one of the example's own; the share of the group's part
@@ -51,10 +52,15 @@ class Design:
     group."""
     shifts: tuple[float, float] = SHIFTS
     """How far correct answers stand above wrong ones, for the two detectors."""
+    large: tuple[int, ...] = ()
+    """Sizes of groups beside which the others hold two examples each; none: sizes are drawn."""
 
     @property
     def name(self) -> str:
         """As it stands in the table."""
+        if self.large:
+            sizes = ", ".join(map(str, self.large))
+            return f"groups of {sizes} and of 2, {self.prevalence:.0%} correct"
         kind = f"{'groups of 2-8' if self.icc else 'independent'}, {self.prevalence:.0%} correct"
         high = self.shifts != SHIFTS
         return kind + f", AUROC {norm.cdf(self.shifts[0] / np.sqrt(2)):.2f}" * high
@@ -62,9 +68,10 @@ class Design:
 
 def draw(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats, list[str]]:
     """Labels (example,), decisions of both detectors (2, example), and groups of one split."""
-    sizes: list[int] = []
+    sizes = list(design.large)
     while sum(sizes) < design.n:
-        sizes.append(int(rng.integers(2, 9)) if design.icc else 1)
+        drawn = 2 if design.large else int(rng.integers(2, 9))
+        sizes.append(drawn if design.icc else 1)
     index = np.repeat(np.arange(len(sizes)), sizes)[: design.n]
 
     def normal() -> Floats:
@@ -172,6 +179,18 @@ HIGH = [
     for n in (100, 200, 400)
 ]
 """Few wrong answers and a detector that nearly separates them, beside one of AUROC .90."""
+UNEVEN = [
+    Design(n, 0.7, icc, large=large)
+    for n, large in (
+        (400, (40,)),
+        (400, (100,)),
+        (400, (200,)),
+        (400, (60, 50, 40, 30)),
+        (200, (60,)),
+    )
+    for icc in (0.2, 0.5)
+]
+"""Some groups are a large part of the whole."""
 DESIGNS = [
     Design(n, prevalence, icc)
     for icc in (0.0, 0.5)
@@ -191,10 +210,11 @@ def main() -> None:
     parser.add_argument(
         "--high", action="store_true", help="few wrong answers, an AUROC of .95 and more"
     )
+    parser.add_argument("--uneven", action="store_true", help="some groups are large")
     asked = parser.parse_args()
     found = {
-        (d.name, d.n): coverage(simulate(d, asked.datasets, asked.seed, asked.resamples))
-        for d in (HIGH if asked.high else DESIGNS)
+        (d.name, d.icc, d.n): coverage(simulate(d, asked.datasets, asked.seed, asked.resamples))
+        for d in (HIGH if asked.high else UNEVEN if asked.uneven else DESIGNS)
     }
     for title, column, form in (
         ("Coverage", "inside", "{:.1%}"),
@@ -203,11 +223,12 @@ def main() -> None:
     ):
         table = pd.DataFrame({key: one[column] for key, one in found.items()}).T
         print(
-            f"\n{title}, {asked.datasets} data sets\n\n| design | n | {' | '.join(table.columns)} |"
+            f"\n{title}, {asked.datasets} data sets\n\n"
+            f"| design | shared | n | {' | '.join(table.columns)} |"
         )
-        print("|" + "---|" * (len(table.columns) + 2))
-        for (name, n), row in table.iterrows():
-            print(f"| {name} | {n} | {' | '.join(form.format(v) for v in row)} |")
+        print("|" + "---|" * (len(table.columns) + 3))
+        for (name, icc, n), row in table.iterrows():
+            print(f"| {name} | {icc:g} | {n} | {' | '.join(form.format(v) for v in row)} |")
 
 
 if __name__ == "__main__":

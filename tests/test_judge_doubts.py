@@ -376,3 +376,69 @@ def test_what_only_looks_like_a_doubt_is_none(judge, reference, answer):
 def test_a_bound_is_the_answer_where_one_is_asked_for(question, reference, answer):
     assert correct("aliases", reference, answer, question)
     assert not correct("aliases", reference, answer, "How many were there?")
+
+
+@pytest.mark.parametrize(
+    ("reference", "wrong", "answer", "right"),
+    [
+        ("entailment", "contradiction", "There is no contradiction, so it is entailment.", True),
+        ("contradiction", "entailment", "No entailment. Contradiction", True),
+        ("contradiction", "entailment", "no contradiction", False),
+        ("contradiction", "entailment", "No, contradiction.", True),
+        ("negative", "positive", "There is nothing positive about it. Negative.", True),
+    ],
+)
+def test_an_option_that_is_not_there_is_not_chosen(reference, wrong, answer, right):
+    assert correct("choice", reference, answer, wrong=[wrong]) is right
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [
+        ("There is no Paris.", False),
+        ("It is hardly Paris.", False),
+        ("Lyon, not to be confused with Paris.", False),
+        ("There is no doubt that it is Paris.", True),
+        ("There is no other answer than Paris.", True),
+        ("The city known for art, Paris", True),
+    ],
+)
+def test_no_and_hardly_deny(answer, right):
+    assert correct("aliases", "Paris", answer, "What is the capital of France?") is right
+
+
+@pytest.mark.parametrize("question", ["Who won the cup in 1998?", "Who won in 12 BC?"])
+@pytest.mark.parametrize(
+    "answer", ["Brazil, France, Germany and Italy", "1. Brazil\n2. France\n3. Italy"]
+)
+def test_a_year_in_the_question_asks_for_no_list(question, answer):
+    assert not correct("aliases", "France", answer, question)
+    assert correct("aliases", "France", answer, "Name 3 teams that won the cup.")
+
+
+BOTH = "Are Anna Ross and Ben Todd both painters?"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "told"),
+    [
+        (BOTH, "They are both painters.", True),
+        (BOTH, "Both are painters.", True),
+        (BOTH, "Anna Ross and Ben Todd are both painters.", True),
+        (BOTH, "Anna Ross and Ben Todd aren't both painters.", False),
+        (BOTH, "Unfortunately not.", False),
+        (BOTH, "Affirmative", True),
+        (BOTH, "Negative.", False),
+        (BOTH, "Hardly.", False),
+        (BOTH, "Never.", False),
+        (BOTH, "Only Anna Ross is a painter.", None),
+        (BOTH, "Painters are artists.", None),
+        ("Is the tower in Paris?", "The tower is in Paris.", True),
+        ("Is the tower in Rome?", "The tower is in Paris.", None),
+        ("Isn't the tower in Paris?", "The tower is in Paris.", None),
+        ("What is the tower in Paris?", "The tower is in Paris.", None),
+    ],
+)
+def test_a_question_put_as_a_statement_is_a_yes(question, answer, told):
+    assert correct("aliases", "yes", answer, question) is (told is True)
+    assert correct("aliases", "no", answer, question) is (told is False)

@@ -153,3 +153,25 @@ def test_half_a_doubled_name_is_not_the_name(name):
     assert not correct(name, half)
     assert not correct(name, f"It is {half}.")
     assert correct(half, half)
+
+
+@pytest.mark.parametrize(
+    ("references", "answer", "right"),
+    [
+        (["Germany", "DE", "de"], "It is in Rio de Janeiro.", False),
+        (["Canada", "CA", "ca"], "It was built ca. 1900 in Sweden.", False),
+        (["Japan", "JA", "Ja"], "Ja, it is in Sweden.", False),
+        (["France", "FR", "fr"], "Fr. John was in Sweden.", False),
+        (["Germany", "DE", "de"], "de", True),
+        (["Germany", "DE", "de"], "It is in DE.", True),
+        (["Canada", "CA"], "It is in Los Angeles, CA.", False),
+        (["California", "CA"], "It is in Los Angeles, CA.", True),
+        (["India", "IN"], "Gary, IN.", False),
+        (["Oklahoma", "OK"], "OK, it is Texas.", False),
+        (["Oklahoma", "OK"], "Tulsa, OK.", True),
+        (["Oklahoma", "OK"], "OK.", True),
+    ],
+)
+def test_a_code_is_meant_and_no_word_and_no_state(references, answer, right):
+    example = Example("1", "Where is it?", tuple(references), "g")
+    assert get_judge("aliases")(example, answer).correct is right

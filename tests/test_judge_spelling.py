@@ -179,3 +179,30 @@ def test_options_that_differ_in_number_are_two(one, two):
         example = Example("1", "Which?", (right,), "g", wrong=(wrong,))
         assert get_judge("choice")(example, right).correct
         assert not get_judge("choice")(example, wrong).correct
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("World War II", "WWII"),
+        ("World War II", "WW2"),
+        ("World War II", "WW II"),
+        ("World War I", "WWI"),
+        ("6 p.m.", "6 pm"),
+        ("6 p.m.", "6 PM"),
+        ("9 AM", "9 a.m."),
+        ("20 per cent", "20 percent"),
+        ("20 per cent", "20 %"),
+    ],
+)
+def test_what_is_often_cut_short(one, other):
+    for reference, answer in ((one, other), (other, one)):
+        assert correct(reference, answer, "What was it?")
+        assert correct(reference, f"It was {answer}.", "What was it?")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("World War II", "WWI"), ("7 a.m.", "7 p.m."), ("20 per cent", "20 people")]
+)
+def test_what_is_cut_short_to_something_else(one, other):
+    assert not correct(one, f"It was {other}.", "What was it?")

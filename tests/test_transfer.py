@@ -568,6 +568,18 @@ def test_a_refit_of_the_selected_cell_is_the_saved_probe(runs):
     )
 
 
+def test_a_probe_of_several_tasks_is_linear_or_none():
+    """Each task is centred by itself, and the target is not: any other probe would be given vectors
+    unlike all that it was fitted to."""
+    sources = [planted(f"t{k}", {0: axis(0)}, seed=k, offset=100.0, scale=20.0) for k in range(3)]
+    for run in sources:
+        run.record["probe"] = {"name": "mlp", "solver": None}
+    opened = [Reopened(run) for run in sources]
+    found = union_probe(opened[:2], Cell("resid", 0, "-1"))
+    assert found.estimator is None
+    assert found.why == "a probe of several tasks has to be linear, and 'mlp' is not"
+
+
 def test_the_command_writes_tables_and_maps_in_eighty_columns(runs, tmp_path):
     folders = [str(r.folder) for r in runs]
     done = CliRunner().invoke(main, ["transfer", *folders, "--out", str(tmp_path / "out")])

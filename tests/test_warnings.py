@@ -1,6 +1,7 @@
 """Warnings: a clean run has none but the missing encoder; each planted fault is named."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 
@@ -298,10 +299,19 @@ def test_faults_of_fits_and_detectors():
     absent = noisy(2, 1)
     absent[::12] = np.nan
     assert not any("compared over" in w for w in of(text=absent)), "the others lose nothing"
-    table = comparison(probe=absent)
-    (said,) = (w for w in warnings(clean(), [fit()], table) if "Detectors are compared" in w)
-    assert f"over {len(table.rows)} of {table.n_test} test examples" in said
-    assert "lack the token of the selected probe" in said
+    table, record = comparison(probe=absent), clean()
+    record["selection"]["n_test"] = len(table.rows)
+    record["counts"]["test"]["n"] = table.n_test
+    (said,) = (w for w in warnings(record, [fit()], table) if "are compared over" in w)
+    assert f"{len(table.rows)} of {table.n_test} test examples" in said
+    assert f"without {table.dropped['correct']} correct" in said
+
+
+def test_a_group_that_is_most_of_the_test_split_is_told():
+    assert not any("largest group" in w for w in warnings({}, [fit()], comparison()))
+    one = dataclasses.replace(comparison(), largest_group=90)
+    (said,) = (w for w in warnings({}, [fit()], one) if "largest group" in w)
+    assert f"The largest group holds 90 of the {len(one.rows)} test examples" in said
 
 
 def test_confounds_are_not_blamed_for_a_probe_that_reads_nothing():

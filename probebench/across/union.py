@@ -89,5 +89,6 @@ def union_probe(sources: Sequence[Reopened], cell: Cell) -> CellProbe:
     X, known = np.concatenate(vectors), np.concatenate(there)
     fitted = fit_probe(X, known, labels, sources[0].probe, parts)
     if fitted.estimator is not None and linear_map(fitted.estimator) is None:
-        return no_probe(f"a probe of several tasks has to be linear, and {sources[0].probe.name} is not")
+        kind = sources[0].probe.name
+        return no_probe(f"a probe of several tasks has to be linear, and {kind!r} is not")
     return fitted

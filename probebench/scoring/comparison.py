@@ -77,6 +77,8 @@ class Comparison:
     """The other test examples, by class."""
     absent: Mapping[str, str]
     """Detectors without any score, and why they are not in the table."""
+    largest_group: int
+    """Test examples of the largest group."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """Platt scaling of the selected probe, and the bins of its reliability plot."""
 
@@ -132,8 +134,9 @@ def evaluate_detectors(
     dropped = {"correct": int((left_out == 1).sum()), "wrong": int((left_out == 0).sum())}
     decisions = probe.decisions[own], probe.decisions[held]
     calibration = calibration_facts(common.sample, *decisions, names[own].tolist())
+    facts = {"detector": probe.name, **calibration}
     return Comparison(
-        tuple(scores), own, len(test), dropped, absent, {"detector": probe.name, **calibration}
+        tuple(scores), own, len(test), dropped, absent, _largest(names[own]), facts
     )
 
 
@@ -217,6 +220,11 @@ def _score(d: Detector, on: _Examples, decisions: Floats, *, first: bool) -> Det
         metrics=all_metrics(on.sample, scores, d.decisions[on.held]),
         detail=d.detail,
     )
+
+
+def _largest(groups: NDArray[np.str_]) -> int:
+    """Examples of the largest group."""
+    return int(np.unique(groups, return_counts=True)[1].max())
 
 
 def why_absent(

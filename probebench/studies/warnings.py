@@ -17,6 +17,8 @@ from probebench.tasks.local.notes import data_notes
 from probebench.text import as_float, defined, interval, number
 from probebench.types import CellFit
 
+UNEVEN = 0.1
+"""Part of the test examples that one group may hold."""
 BALANCED = (0.1, 0.9)
 """Shares of correct answers outside of which classes count as unbalanced."""
 RATE_APART = 0.05
@@ -57,9 +59,23 @@ def _beaten(run: Concern) -> Iterator[str]:
 def _sample(run: Concern) -> Iterator[str]:
     """The selected cell's token is absent from part of the test examples."""
     if partly := coverage(run.record):
+        left = run.comparison.dropped
         yield (
             f"The selected cell's token exists in {partly[0]:,} of {partly[1]:,} test examples: "
-            "its numbers are over these, and cells of other positions are over others."
+            f"all detectors are compared over these, without {left['correct']:,} correct and "
+            f"{left['wrong']:,} wrong ones, and cells of other positions are over others."
+        )
+
+
+@concern
+def _uneven(run: Concern) -> Iterator[str]:
+    """A group that is a large part of the test split."""
+    largest, n = run.comparison.largest_group, len(run.comparison.rows)
+    if largest > UNEVEN * n:
+        yield (
+            f"The largest group holds {largest:,} of the {n:,} test examples: intervals count it "
+            "as one of many, and are too narrow where its answers are much alike (docs/protocol.md, "
+            "Intervals)."
         )
 
 
@@ -235,13 +251,6 @@ def _left_out(run: Concern) -> Iterator[str]:
     """Cells without a probe, and test examples without a place in the table."""
     masked = Counter(f.masked for f in run.fits if f.masked)
     yield from (f"{n} cells are masked: {reason}." for reason, n in masked.items())
-    c = run.comparison
-    if sum(c.dropped.values()):
-        yield (
-            f"Detectors are compared over {len(c.rows)} of {c.n_test} test examples, without "
-            f"{c.dropped['correct']} correct and {c.dropped['wrong']} wrong ones, which lack the "
-            "token of the selected probe."
-        )
 
 
 @concern

@@ -18,7 +18,7 @@ from probebench.tasks.judging.bounds import commits
 from probebench.tasks.judging.final import final_amount, final_number
 from probebench.tasks.judging.mentions import Aliases
 from probebench.tasks.judging.options import earliest_option
-from probebench.tasks.judging.polarity import polarity_of, wanted_polarity
+from probebench.tasks.judging.polarity import polarity_of, restated, wanted_polarity
 from probebench.tasks.judging.reading.wording import words
 from probebench.tasks.judging.refusals import (
     after_turn,
@@ -67,6 +67,7 @@ def aliases_judge(example: Example, answer: str) -> Verdict:
     if (wanted := wanted_polarity(example.references)) is not None:
         refused = refuses(text)
         told = polarity_of(after_turn(text) if refused else text)
+        told = restated(example.question, text) if told is None else told
         return Verdict(correct=told is wanted, refused=refused and told is None)
     correct = Aliases(example).accept(text)
     return Verdict(correct=correct, refused=not correct and refuses(text))

@@ -25,7 +25,14 @@ from probebench.tasks.judging.matching import (
     side_by_side,
     stands_alone,
 )
-from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
+from probebench.tasks.judging.names import (
+    careful_places,
+    in_capitals,
+    is_other_name,
+    is_state,
+    names_a_place,
+    needs_care,
+)
 from probebench.tasks.judging.options import ASKED_BACK, chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
 from probebench.tasks.judging.reading.kinds import DISTINGUISHING
@@ -103,7 +110,7 @@ class Aliases:
     @cached_property
     def references(self) -> list[str]:
         """The aliases with odd characters made plain."""
-        return [tidy(reference).strip() for reference in self.example.references]
+        return in_capitals([tidy(reference).strip() for reference in self.example.references])
 
     @cached_property
     def plain(self) -> list[Form]:
@@ -168,6 +175,8 @@ class Aliases:
 
     def _meant_with_care(self, said: Wording, form: Form, first: int, last: int) -> bool:
         if self._rejected(said.text, first, last):
+            return False
+        if is_state(said.text, first, last, self.references):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False

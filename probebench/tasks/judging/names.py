@@ -72,6 +72,61 @@ def needs_care(alias: str, form: Sequence[str], question: str) -> bool:
     )
 
 
+def in_capitals(references: Sequence[str]) -> list[str]:
+    """References without those of two or three letters that also stand there in capitals: data
+    sets list a code in every case ("DE", "de"), and in small letters it is a word of some language.
+    """
+    known = set(references)
+    return [
+        r
+        for r in references
+        if not (2 <= len(r) <= 3 and r.isalpha() and r != r.upper() and r.upper() in known)
+    ]
+
+
+def is_state(text: str, start: int, end: int, references: Sequence[str]) -> bool:
+    """Is a code behind a town that of an American state, which is not asked for: "Los Angeles, CA"
+    where CA is a name of Canada? Is "OK" the beginning of a sentence?"""
+    code = text[start:end].replace(".", "")
+    if code == "OK" and re.search(r"(?:^|[.!?])\W*$", text[:start]):
+        return bool(re.match(r"[,.!]\s*\w", text[end:]))
+    state = STATES.get(code)
+    wanted = {r.casefold() for r in references}
+    behind = re.search(r"[A-Z][\w.'’-]*,\s*$", text[max(0, start - 40) : start])
+    return state is not None and bool(behind) and state not in wanted
+
+
+STATES = {
+    "AL": "alabama",
+    "AR": "arkansas",
+    "AZ": "arizona",
+    "CA": "california",
+    "CO": "colorado",
+    "DE": "delaware",
+    "GA": "georgia",
+    "ID": "idaho",
+    "IL": "illinois",
+    "IN": "indiana",
+    "KY": "kentucky",
+    "LA": "louisiana",
+    "MA": "massachusetts",
+    "MD": "maryland",
+    "ME": "maine",
+    "MN": "minnesota",
+    "MO": "missouri",
+    "MS": "mississippi",
+    "MT": "montana",
+    "NC": "north carolina",
+    "NE": "nebraska",
+    "PA": "pennsylvania",
+    "SC": "south carolina",
+    "SD": "south dakota",
+    "TN": "tennessee",
+    "VA": "virginia",
+}
+"""Postal codes of states that are codes of countries too (ISO 3166)."""
+
+
 def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
     """Characters where an abbreviation or a common word is meant and not used.
 

@@ -41,6 +41,8 @@ NEAR = 2
 ASKED_BACK = re.compile(r"[\"'”’]?\?\s*no\b", re.IGNORECASE)
 """After a mention that the answer only asks about: "Paris? No, it is Lyon"."""
 FAR_FROM = re.compile(r"\bfar from (?:being )?$", re.IGNORECASE)
+NO = re.compile(r"\b(?:no|nothing|hardly|lacks(?: any)?)\s+$", re.IGNORECASE)
+"""Before an option that the answer says is not there: "no contradiction"."""
 ARTICLE = re.compile(r"(?:the|an?)\s+(?=\w{3})", re.IGNORECASE)
 APOSTROPHES = str.maketrans(dict.fromkeys("‘’ʼʻ", "'"))
 
@@ -92,6 +94,7 @@ def _counts(answer: str, start: int, end: int) -> bool:
         or in_refusal(answer, start)
         or ASKED_BACK.match(answer, end)
         or FAR_FROM.search(answer, 0, start)
+        or NO.search(answer, max(0, start - 12), start)
         or is_taken_back(answer, start, end)
     )
 

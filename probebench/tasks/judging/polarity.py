@@ -4,6 +4,7 @@ idea"."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 POLAR = {
@@ -45,14 +46,16 @@ SUBJECT = r"(?:(?:it|he|she|they|both|these|those|we|you)(?: of (?:them|these|th
 VERB = r"(?:is|are|was|were|do|does|did|has|have|had|can|could|would|will)"
 NUMBERED = re.compile(r"\.\s?\d{1,3}\b(?=\W*(?:$|[.,;:!?]|(?:is|was|are|were)\b))")
 """After "No" as in "No. 5"."""
+REGRET = r"(?:(?:unfortunately|sadly|alas|regrettably|i(?:['’]m| am) afraid),?)"
 WITHOUT = {
     True: re.compile(
         rf"\W*(?:{SURELY}\b(?!,?\s+not\b)|i (?:do )?(?:think|believe|guess|suppose) so\b"
-        rf"|{SUBJECT} (?:both |indeed |all )?{VERB}\s*(?:[.!,;]|$)|(?:y|sure)\W*$)",
+        rf"|{SUBJECT} (?:both |indeed |all )?{VERB}\s*(?:[.!,;]|$)|(?:y|sure|affirmative)\W*$)",
         re.IGNORECASE,
     ),
     False: re.compile(
-        r"\W*(?:i (?:do not|don['’]t) (?:really )?(?:think|believe) so\b|n\W*$"
+        r"\W*(?:i (?:do not|don['’]t) (?:really )?(?:think|believe) so\b"
+        rf"|(?:n|negative|never|hardly|{REGRET}\s+not)\W*$"
         rf"|both (?:of them )?(?:are|were|do|did) not\b|(?:{SURELY},?\s+)?not\b"
         r"|(?:it|he|she|they|both|this|that)\s+"
         rf"(?:(?:is|are|was|were|do|does|did|has|have|had|can|could)(?:\s+not|n['’]t)|cannot)\b){OPEN}",
@@ -102,3 +105,29 @@ def polarity_of(text: str) -> bool | None:
             continue
         return POLAR[word] is not denied
     return next((said for said, pattern in WITHOUT.items() if pattern.match(text)), None)
+
+
+ASKING = frozenset("is are was were has have had can could will would".split())
+PRONOUNS = frozenset("it he she they both these those".split())
+NOTS = frozenset("not never".split())
+
+
+def restated(question: str, text: str) -> bool | None:
+    """What an answer says that puts the question as a statement, and nothing else: True for "They
+    are both painters", False for "Anna is not a painter"; None for any other text."""
+    asked = _plain(question)
+    if not asked or asked[0] not in ASKING or NOTS & set(asked):
+        return None
+    first = re.split(r"[.!;\n]", text.strip(), maxsplit=1)[0]
+    for part in (first, first.partition(",")[0]):
+        said = _plain(part)
+        own = [w for w in said if w not in NOTS]
+        short = own[:1] and own[0] in PRONOUNS and len(own) > 2 and own[-1] == asked[-1]
+        if sorted(own) == sorted(asked) or (short and not Counter(own[1:]) - Counter(asked)):
+            return len(own) == len(said)
+    return None
+
+
+def _plain(text: str) -> list[str]:
+    """The words of a text in small letters, "isn't" as two."""
+    return re.findall(r"[^\W_]+", re.sub(r"n['’]t\b", " not", text.casefold()))

@@ -93,6 +93,9 @@ DENYING = (
     "except(?: for)?",
     "excluding",
     "unlike",
+    "hardly",
+    "there (?:is|was|are|were) no",
+    "(?:confused|mistaken) (?:with|for)",
     "as opposed to",
     "anything but",
     "would(?:n['’]t| not) say",
@@ -117,7 +120,7 @@ NEGATED = re.compile(
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
 NEGATOR = re.compile(
-    r"\b(?:not|never|neither|nor|doubt|false|untrue|wrong|incorrect|myth|misconception)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b",
+    r"\b(?:not|never|neither|nor|doubt|false|untrue|wrong|incorrect|myth|misconception|hardly|no)\b|n['’]t\b|\b(?:than|of|but|except|unlike|with|for)\b",
     re.IGNORECASE,
 )
 """Quick look: without one of these nothing is denied."""

@@ -63,6 +63,9 @@ APOSTROPHES = str.maketrans(dict.fromkeys("\u02bb\u02bc\u02bd\u02bf\u02be\u02b9\
 """The okina of Hawaiian and its like."""
 INITIALS = re.compile(r"(?<![\w.])(?:[A-Z]\.){3,}[A-Z]?(?!\w)(?!\s*[A-Z][a-z])|\b[Pp]h\. ?D\b\.?")
 ERA = re.compile(r"(?<=\d )(?:B\. ?C\.(?: ?E\.)?|C\. ?E\.|A\. ?D\.)|\bA\. ?D\.(?= \d)")
+WARS = re.compile(r"\bWW ?(I{1,3}|[123])\b")
+CLOCK = re.compile(r"(?<=\d) ?([ap])\.? ?m(?![\w.]*\w)\.?", re.IGNORECASE)
+PER_CENT = re.compile(r"\bper cent\b", re.IGNORECASE)
 YEARS = re.compile(r"(?<![\d/-])(1\d|20)(\d\d)([-–/])(\d\d)(?![\d/–-]|\.\d)")
 """A span of years whose second one is cut short: "1914-18"."""
 DECADE = re.compile(r"\b19(\d0)['’]?s\b")
@@ -161,6 +164,9 @@ def tidy(text: str) -> str:
     if "." in text:
         text = INITIALS.sub(lambda m: re.sub(r"[. ]", "", m.group()), text)
         text = ERA.sub(lambda m: re.sub(r"[. ]", "", m.group()), text)
+    if WARS.search(text):
+        text = WARS.sub(r"World War \1", text)
+    text = CLOCK.sub(r"\1m", PER_CENT.sub("percent", text))
     text = YEARS.sub(_whole_years, text)
     return (
         FOR_A_LETTER.sub(lambda m: "s" if m.group() == "$" else "i", text)
