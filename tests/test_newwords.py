@@ -117,3 +117,28 @@ def test_words_are_cut_without_loss():
     for word in cut_words(text):
         assert text[word.start : word.end] == word.text
     assert cut_words(text)[-1].after == "."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Sure! The capital of Norway is Oslo.",
+        "Great question! The capital of Norway is Oslo.",
+        "**I'm not sure.** The capital of Norway is Oslo.",
+        "Hello! I'm not sure. But I think it is Oslo.",
+        "Here is the answer:\n\nOslo",
+        "Sure! Here's the answer: Oslo",
+        "**Answer:** Oslo",
+        "1. Oslo",
+        "Oslo. Sure!",
+    ],
+)
+def test_what_an_answer_begins_with_is_not_what_it_says(answer):
+    span = new_phrase("What is the capital of Norway?", answer)
+    assert answer[span.start : span.end] == "Oslo"
+
+
+@pytest.mark.parametrize("answer", ["Sure.", "I'm not sure."])
+def test_what_is_all_that_is_said_is_the_answer(answer):
+    span = new_phrase("What is the capital of Norway?", answer)
+    assert answer[span.start : span.end] == answer.rstrip(".")

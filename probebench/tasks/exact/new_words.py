@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from probebench.tasks.exact.kinds import Stretch, has_capital, is_number, kinds_asked, kinds_of
 from probebench.tasks.exact.phrases import BE, FUNCTION, TextWord, cut_words, sentences
+from probebench.tasks.judging.refusals import refuses
 from probebench.types import Span
 
 SHORT = 5
@@ -21,10 +22,17 @@ docs/tasks.md)."""
 KEPT_WORDS = 8
 """Words of what is taken from a sentence that says nothing new."""
 LEAD = re.compile(
-    r"\s*(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*[:\-]|a\s*:|answer\s*:)\s*",
+    r"\s*\**(?:(?:here(?:['’]s| is)\s+)?(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\**\s*[:\-]|a\s*:|answer\s*:))\**\s*",
     re.IGNORECASE,
 )
 """What some models write before the answer itself."""
+OPENING = re.compile(
+    r"\W*(?:sure(?: thing)?|of course|certainly|absolutely|ok(?:ay)?|all ?right|well|hmm+|hi|hello"
+    r"|(?:great|good|interesting|excellent) question|no problem|happy to help"
+    r"|here(?:['’]s| is) (?:the|your|my)(?: \w+)? answer)\W*",
+    re.IGNORECASE,
+)
+"""A sentence that some models begin with, and that says nothing."""
 GLUE = frozenset(
     (
         "of the de la le du des del della di da van von der den and & y e in for on at to a an "
@@ -44,12 +52,11 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
         answer: the reply, thinking left out.
         short: words of a first sentence that is its own exact answer.
     """
-    lead = LEAD.match(answer)
-    found = cut_words(answer)
-    found = [w for w in found if w.start >= (lead.end() if lead else 0)] or found
-    if not found:
+    parts = sentences(_led(answer, cut_words(answer)))
+    if not parts:
         return None
-    parts = sentences(found)
+    while len(parts) > 1 and _says_nothing(answer, parts):
+        parts = sentences(_led(answer, [word for part in parts[1:] for word in part]))
     if len(parts[0]) <= short:
         return Span(parts[0][0].start, parts[0][-1].end)
     asked = cut_words(question)
@@ -59,6 +66,25 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     wanted = kinds_asked(question)
     best = max(enumerate(runs), key=lambda r: _score(r[1], wanted, r[0]))[1]
     return best.named if wanted[0] == "who" else best.span
+
+
+def _led(answer: str, found: Sequence[TextWord]) -> Sequence[TextWord]:
+    """Words without what leads to the answer, unless there are no others."""
+    lead = LEAD.match(answer, found[0].start) if found else None
+    lead = lead or LEAD.match(answer)
+    return [w for w in found if w.start >= (lead.end() if lead else 0)] or found
+
+
+def _says_nothing(answer: str, parts: Sequence[Sequence[TextWord]]) -> bool:
+    """Is the first of several sentences an opening, the mark of a list, or a doubt before what is
+    said all the same?"""
+    first = parts[0]
+    text = answer[first[0].start : parts[1][0].start].strip()
+    return (
+        OPENING.fullmatch(text) is not None
+        or re.fullmatch(r"\d{1,2}[.)]", text) is not None
+        or refuses(text)
+    )
 
 
 def _last_said(answer: str, sentence: Sequence[TextWord]) -> Span:

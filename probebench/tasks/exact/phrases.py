@@ -116,7 +116,7 @@ def sentences(found: Sequence[TextWord]) -> list[list[TextWord]]:
     for word in found:
         result[-1].append(word)
         if "\n" in word.after or (
-            re.search(r"[.!?]['\"”’)\]]*\s", word.after) and not _abbreviation(word.text)
+            re.search(r"[.!?]['\"”’)\]*_]*\s", word.after) and not _abbreviation(word.text)
         ):
             result.append([])
     return [s for s in result if s]
