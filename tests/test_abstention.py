@@ -88,7 +88,9 @@ def test_what_stands_in_the_record_is_what_the_decisions_say():
     scored = np.where((y == 0) & (rng.random(n) < 0.2), np.nan, d[0].decisions)
     half = np.where(rng.random(n) < 0.5, np.nan, d[1].decisions)
     lacks = [d[0], Detector("some", "some", scored), Detector("half", "half", half)]
-    beside = abstention(lacks, y, splits, groups, evaluate_detectors(lacks, y, splits, groups, 0), 0)
+    beside = abstention(
+        lacks, y, splits, groups, evaluate_detectors(lacks, y, splits, groups, 0), 0
+    )
     assert beside["detectors"][0] == probe
     assert [one["name"] for one in beside["detectors"]] == ["probe", "some"]
     level = beside["detectors"][1]["levels"][3]

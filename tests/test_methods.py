@@ -190,7 +190,9 @@ def test_a_baseline_that_rows_must_have_is_missing_with_its_reason():
             if not any(r.needs <= {"text"} for r in group.rows)
             for d in suite._made(group, data, None)
         ]
-    due = {n for n, r in suite.known().items() if "statements" in r.required and r.needs != {"text"}}
+    due = {
+        n for n, r in suite.known().items() if "statements" in r.required and r.needs != {"text"}
+    }
     assert {d.name for d in missing} == due != set()
     assert all(d.reason.startswith("needs ") for d in missing)
 

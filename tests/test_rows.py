@@ -117,7 +117,9 @@ def test_how_pandas_writes_a_missing_value_is_no_question_and_no_group(tmp_path,
         ("cities", {"statement": word, "label": 1}, "statement"),
         ("cities", {"statement": "Oslo is in Norway.", "label": 1, "city": word}, "city"),
     ):
-        message = rf"line 1: '{column}' is the text '{word.strip()}', which is how a missing value is"
+        message = (
+            rf"line 1: '{column}' is the text '{word.strip()}', which is how a missing value is"
+        )
         with pytest.raises(BadFileError, match=message):
             asked(path, row, task=task)
     t = truth_of("chat")
@@ -171,7 +173,9 @@ def test_both_forms_in_one_row_mean_both(tmp_path):
     (example,) = asked(path, row, task="truthfulqa")
     assert set(example.references) == {"Blue", "Bluish", "Green"}
     assert example.wrong == ("Red",)
-    (example,) = asked(path, {k: v for k, v in row.items() if k != "best_answer"}, task="truthfulqa")
+    (example,) = asked(
+        path, {k: v for k, v in row.items() if k != "best_answer"}, task="truthfulqa"
+    )
     assert (len(example.references), example.wrong) == (3, ("Red",))
     row = {"question": "Which?", "answer": "Oslo", "answers": ["Oslo", "Christiania"]}
     for task in ("nq_open", "hotpotqa"):

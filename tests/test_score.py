@@ -1,5 +1,3 @@
-import dataclasses
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -252,10 +250,7 @@ def test_every_metric_has_value_interval_n_and_positive_class():
     for s in c.scores:
         assert tuple(s.metrics) == METRICS
         for name, m in s.metrics.items():
-            assert (m.n, m.positive) == (
-                s.n,
-                "wrong" if name.startswith("recall") else "correct",
-            )
+            assert (m.n, m.positive) == (s.n, "wrong" if name.startswith("recall") else "correct")
             assert np.isnan(m.value) or m.interval.low <= m.value <= m.interval.high
     assert [(len(TEST) - s.n, s.n_missing) for s in c.scores] == [(0, 0), (10, 10), (0, 0)]
     probe, _, same = (s.metrics for s in c.scores)

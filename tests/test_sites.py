@@ -794,7 +794,12 @@ def test_mixtures_of_experts_have_one_output_and_no_up():
     assert "layer 1 is a mixture of experts" in said["mlp.up", 1]
     for name in ("mixtral", "gpt-oss", "deepseek-v3", "jamba"):
         assert not reasons(name, "mlp.out")
-    for name in ("gemma4-moe", "granite4-moe", "granite-moe-shared", "granite-moe-swa"):  # experts and MLP are added outside of both
+    for name in (
+        "gemma4-moe",
+        "granite4-moe",
+        "granite-moe-shared",
+        "granite-moe-swa",
+    ):  # experts and MLP are added outside of both
         assert "adds experts" in reasons(name, "mlp.out")["mlp.out", 0]
         assert ("mlp.down", 0) in reasons(name, "mlp.down")
 

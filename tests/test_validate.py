@@ -915,7 +915,7 @@ def test_rows_that_stand_there_twice(tmp_path):
 
 
 def test_a_row_of_the_base_under_another_name_is_no_new_one(valid, tmp_path):
-    """Also where the copy comes first by its name, and nothing is said of the row that was there."""
+    """Also where the copy comes first by its name; nothing is said of the row that was there."""
     base = valid.parent.parent.parent
     for name in ("a__copy", "z__copy"):
         head = shutil.copytree(base, tmp_path / name)

@@ -649,10 +649,14 @@ def test_a_run_from_folder_to_record(whole, answers_file, tmp_path, monkeypatch)
     )
     assert run.matrix(site="resid").dropna(how="all").index.tolist() == ["emb", "0", "2", "3"]
     told = run.attribution
-    assert sorted(told[told.site == "attn.o"].layer.unique()) == ["0", "2", "3"], "1 is for pictures"
+    assert sorted(told[told.site == "attn.o"].layer.unique()) == ["0", "2", "3"], (
+        "1 is for pictures"
+    )
 
 
 def test_tokens_inside_answers_are_read_where_a_text_goes(whole, tmp_path):
     """Of the blocks for pictures there is no vector, and none of another block in its place."""
-    run = probebench.evaluate_spans(str(whole("mllama")[1]), "lives", limit=100, out=tmp_path / "run")
+    run = probebench.evaluate_spans(
+        str(whole("mllama")[1]), "lives", limit=100, out=tmp_path / "run"
+    )
     assert [row.layer for row in run.record.layers] == ["emb", "0", "2", "3"]

@@ -65,8 +65,8 @@ def union_probe(sources: Sequence[Reopened], cell: Cell) -> CellProbe:
     Each run's vectors are first centred on their own train mean and divided by their own scale, so
     that no task's offset or spread stands for its share of correct answers. A linear probe then
     needs neither to rank the examples of another task: a shift and one positive factor leave their
-    order as it is. Any other would, so it gives no such probe. C is the one with the best mean validation AUROC over the runs. Every example
-    counts once, so larger tasks count more.
+    order as it is. Any other would, so it gives no such probe. C is the one with the best mean
+    validation AUROC over the runs. Every example counts once, so larger tasks count more.
     """
     vectors, y, there, starts = [], [], [], [0]
     splits: list[SplitName] = []

@@ -135,9 +135,7 @@ def evaluate_detectors(
     decisions = probe.decisions[own], probe.decisions[held]
     calibration = calibration_facts(common.sample, *decisions, names[own].tolist())
     facts = {"detector": probe.name, **calibration}
-    return Comparison(
-        tuple(scores), own, len(test), dropped, absent, _largest(names[own]), facts
-    )
+    return Comparison(tuple(scores), own, len(test), dropped, absent, _largest(names[own]), facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,8 +74,8 @@ def _uneven(run: Concern) -> Iterator[str]:
     if largest > UNEVEN * n:
         yield (
             f"The largest group holds {largest:,} of the {n:,} test examples: intervals count it "
-            "as one of many, and are too narrow where its answers are much alike (docs/protocol.md, "
-            "Intervals)."
+            "as one of many, and are too narrow where its answers are much alike "
+            "(docs/protocol.md, Intervals)."
         )
 
 

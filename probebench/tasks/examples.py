@@ -12,7 +12,15 @@ from probebench.errors import BadFileError
 from probebench.tasks.judging.amounts import amounts, read_amount
 from probebench.tasks.labelled.spans import Marked, marked_of
 from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
-from probebench.tasks.local.rows import NOTHING, FileRow, check_there, lookup, strings, text_of, value_of
+from probebench.tasks.local.rows import (
+    NOTHING,
+    FileRow,
+    check_there,
+    lookup,
+    strings,
+    text_of,
+    value_of,
+)
 from probebench.tasks.schema import Task
 from probebench.types import Example
 

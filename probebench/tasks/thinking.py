@@ -145,9 +145,7 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
 def _is_closed(n_prompt: int, closed: Sequence[int], marks: ThinkingIds) -> bool:
     """Does a prompt end with a closing delimiter? Where a model thinks all the same, that counts
     for nothing."""
-    return (
-        bool(closed) and not marks.final and n_prompt - (closed[-1] + len(marks.close)) <= TAIL
-    )
+    return bool(closed) and not marks.final and n_prompt - (closed[-1] + len(marks.close)) <= TAIL
 
 
 def _switched_off(

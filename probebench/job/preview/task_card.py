@@ -10,8 +10,8 @@ from pathlib import Path
 from probebench.errors import BadFileError, ProbebenchError, UnavailableError, UsageError
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
-from probebench.tasks.examples import loses_group
 from probebench.tasks.exact.rules import MODEL_RULE, RULES, check_rule
+from probebench.tasks.examples import loses_group
 from probebench.tasks.judge import get_judge
 from probebench.tasks.labelled.rendered import encode_turns
 from probebench.tasks.labelled.tokens import tokenize_marked
@@ -144,7 +144,9 @@ def validate(
     lost = sum(loses_group(task, e.fields) for e in found.examples)
     named = ", ".join(map(repr, task.fields.group.columns))
     told = f"; {lost:,} lack a column that the task groups by ({named})" if lost else ""
-    yield Check("groups", len(groups) >= 5 and not lost, f"{len(groups):,} groups in {n:,} examples{told}")
+    yield Check(
+        "groups", len(groups) >= 5 and not lost, f"{len(groups):,} groups in {n:,} examples{told}"
+    )
     if task.spans:
         labels = [s.label for e in found.examples if e.marked for s in e.marked.spans]
         right, lost = sum(labels), sum(e.marked.n_lost for e in found.examples if e.marked)

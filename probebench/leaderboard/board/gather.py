@@ -207,8 +207,7 @@ def _influences(pool: Sequence[Entry]) -> list[dict[str, Influence]]:
             )
         )
     return [
-        {name: moved.among(n_groups) for name, moved in part.items()}
-        for part in parts
+        {name: moved.among(n_groups) for name, moved in part.items()} for part in parts
     ]  # new groups may follow
 
 

@@ -105,7 +105,9 @@ def _older(folder: Path, path: str, version: int) -> Checked:
     """A row that stayed when the protocol went on: its numbers are those of another computation."""
     given = read_json(folder, RECORD).get("protocol_version")
     if given != version:
-        found = Finding(RECORD, "protocol_version", shown(given), f"{version}, by the folder's name")
+        found = Finding(
+            RECORD, "protocol_version", shown(given), f"{version}, by the folder's name"
+        )
         return Checked(path, (found,))
     return Checked(
         path, unchecked=(f"numbers: protocol {version} is older than {PROTOCOL_VERSION}",)

@@ -129,7 +129,7 @@ def _beside(root: Path, base: Path) -> Iterator[Checked]:
                         name,
                         "file",
                         "new or changed",
-                        f"only submissions, below v{PROTOCOL_VERSION}/: the rest is built from them",
+                        f"only submissions, below v{PROTOCOL_VERSION}/: the rest is built",
                     ),
                 ),
             )
@@ -147,8 +147,8 @@ class Together:
         self.groups: dict[tuple[Any, ...], tuple[str, str]] = {}
 
     def add(self, report: Checked) -> Checked:
-        """The report, with what the submissions before it say of it; one that stood there already is
-        only remembered."""
+        """The report, with what the submissions before it say of it; one that stood there already
+        is only remembered."""
         failures, strange = list(report.failures), list(report.suspicious)
         other = self.rows.setdefault(report.path.casefold(), report.path)
         if other != report.path:

@@ -191,7 +191,10 @@ def _gradients(
     """Of one number with respect to each output, None where it does not depend on it."""
     import torch
 
-    return torch.autograd.grad(value, outputs, retain_graph=True, allow_unused=True)
+    found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+        value, outputs, retain_graph=True, allow_unused=True
+    )
+    return found
 
 
 def _again(

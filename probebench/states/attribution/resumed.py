@@ -54,7 +54,8 @@ class Resumed:
         if any(len(calls) > 1 for calls in self.outputs.values()):
             return False
         # what a block leaves behind comes too late for later ones
-        for layer, (own,) in reversed(self.outputs.items()):
+        for layer in reversed(list(self.outputs)):
+            (own,) = self.outputs[layer]
             others = [i for i in self.outputs if i != layer]
             try:
                 with self._without(others), _outputs([self.blocks[layer]]) as outputs:

@@ -55,8 +55,8 @@ def chosen(
 
     Of a random choice it is the share of correct answers, which is what it comes to. The majority
     knows no label: it is the first answer of the largest cluster. Where no answer has the probe's
-    token, none an exact answer, or none a word, the first is taken. `any` is no way to choose, but the most that
-    one could reach.
+    token, none an exact answer, or none a word, the first is taken. `any` is no way to choose, but
+    the most that one could reach.
 
     Args:
         data: the run.

@@ -22,7 +22,8 @@ docs/tasks.md)."""
 KEPT_WORDS = 8
 """Words of what is taken from a sentence that says nothing new."""
 LEAD = re.compile(
-    r"\s*\**(?:(?:here(?:['’]s| is)\s+)?(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\**\s*[:\-]|a\s*:|answer\s*:))\**\s*",
+    r"\s*\**(?:(?:here(?:['’]s| is)\s+)?"
+    r"(?:(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\**\s*[:\-]|a\s*:|answer\s*:))\**\s*",
     re.IGNORECASE,
 )
 """What some models write before the answer itself."""

@@ -10,7 +10,8 @@ from probebench.tasks.judging.reading.wording import SAYING, words
 from probebench.tasks.judging.refusals import SENTENCE_END
 
 SEVERAL = re.compile(
-    r"\b(?:list|names?|two|three|four|five|six|seven|ten|(?<![\d.,-])(?:[2-9]|1\d|20)(?= (?-i:[a-z]))|several|some|all|both|pair|either|any|are|were|do|"
+    r"\b(?:list|names?|two|three|four|five|six|seven|ten|several|some|all|both|pair|either|any|are"
+    r"|were|do|(?<![\d.,-])(?:[2-9]|1\d|20)(?= (?-i:[a-z]))|"
     r"(?:what|which|name)(?: \w+){0,2} \w+[^s\Wu]s)\b",
     re.IGNORECASE,
 )

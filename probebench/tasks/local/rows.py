@@ -170,12 +170,7 @@ def _day(value: datetime) -> date:
 
 
 def check_there(
-    value: Any,
-    name: str,
-    where: str,
-    *,
-    listed: bool = True,
-    words: Collection[str] = PANDAS,
+    value: Any, name: str, where: str, *, listed: bool = True, words: Collection[str] = PANDAS
 ) -> None:
     """Complain about a word for a missing value.
 
