@@ -140,13 +140,7 @@ def validate(
         told = f"official, of {n:,} of {len(found.examples):,} examples"
         others = "" if n else ": all are split by a hash of their group"
         yield Check("split", n > 0 or data is not None, told + others)
-    groups, n = {e.group for e in found.examples}, len(found.examples)
-    lost = sum(loses_group(task, e.fields) for e in found.examples)
-    named = ", ".join(map(repr, task.fields.group.columns))
-    told = f"; {lost:,} lack a column that the task groups by ({named})" if lost else ""
-    yield Check(
-        "groups", len(groups) >= 5 and not lost, f"{len(groups):,} groups in {n:,} examples{told}"
-    )
+    yield _grouped(task, found)
     if task.spans:
         labels = [s.label for e in found.examples if e.marked for s in e.marked.spans]
         right, lost = sum(labels), sum(e.marked.n_lost for e in found.examples if e.marked)
@@ -170,6 +164,16 @@ def validate(
             len(wrong) <= 0.01 * len(found.examples),
             f"{detail} ({len(wrong)} of {len(found.examples):,})",
         )
+
+
+def _grouped(task: Task, found: Dataset) -> Check:
+    """Are there groups, by the columns that the task names?"""
+    groups, n = {e.group for e in found.examples}, len(found.examples)
+    lost = sum(loses_group(task, e.fields) for e in found.examples)
+    named = ", ".join(map(repr, task.fields.group.columns))
+    told = f"; {lost:,} lack a column that the task groups by ({named})" if lost else ""
+    whole = len(groups) >= 5 and not lost
+    return Check("groups", whole, f"{len(groups):,} groups in {n:,} examples{told}")
 
 
 def _closed(bibtex: str) -> bool:

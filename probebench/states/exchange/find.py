@@ -157,7 +157,7 @@ def open_states(path: str | Path) -> Stored:
 
 
 CHANGED = ("peft", "quantization", "remote_code")
-"""What makes another model of the same weights."""
+"""What makes another model of the same weights; states of before do not name it."""
 
 
 def states_of(
@@ -177,9 +177,7 @@ def states_of(
         StatesError: they are of something else.
     """
     stored = open_states(path)
-    for name in ("revision", "tokenizer", *CHANGED):
-        if name in CHANGED and name not in stored.model:
-            continue  # states that were written before it was told
+    for name in ("revision", "tokenizer", *(n for n in CHANGED if n in stored.model)):
         if stored.model.get(name) != model.get(name):
             raise StatesError(
                 f"The hidden states in {stored.folder} are of another model: {name} "
@@ -195,9 +193,8 @@ def states_of(
         raise StatesError(
             f"The hidden states in {stored.folder} are of other answers, or in another order: the "
             "token ids or the places of the "
-            "exact answers differ. Import them again with the answers file that is used here; "
-            "where the task finds exact answers by a rule, which an import does not, they have to "
-            "stand in a column 'exact_answer' of it."
+            "exact answers differ. Import them again with the answers file that is used here; exact "
+            "answers, which an import finds by no rule, stand in its column 'exact_answer'."
         )
     return stored
 

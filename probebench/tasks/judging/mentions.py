@@ -16,6 +16,7 @@ from probebench.tasks.judging.matching import (
     WHERE,
     Form,
     forms,
+    in_capitals,
     is_hyphenated,
     is_part,
     items,
@@ -25,14 +26,7 @@ from probebench.tasks.judging.matching import (
     side_by_side,
     stands_alone,
 )
-from probebench.tasks.judging.names import (
-    careful_places,
-    in_capitals,
-    is_other_name,
-    is_state,
-    names_a_place,
-    needs_care,
-)
+from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
 from probebench.tasks.judging.options import ASKED_BACK, chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
 from probebench.tasks.judging.reading.kinds import DISTINGUISHING
@@ -169,14 +163,12 @@ class Aliases:
         if needs_care(form.raw, form.words, self.example.question):
             return any(
                 self._meant_with_care(said, form, *place)
-                for place in careful_places(said.text, form.raw)
+                for place in careful_places(said.text, form.raw, self.references)
             )
         return any(self._meant(said, form, start, end) for start, end in places(said, form.words))
 
     def _meant_with_care(self, said: Wording, form: Form, first: int, last: int) -> bool:
         if self._rejected(said.text, first, last):
-            return False
-        if is_state(said.text, first, last, self.references):
             return False
         if form.place and not (self.place_wanted or names_a_place(said.text, first, last)):
             return False

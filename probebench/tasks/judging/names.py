@@ -72,19 +72,7 @@ def needs_care(alias: str, form: Sequence[str], question: str) -> bool:
     )
 
 
-def in_capitals(references: Sequence[str]) -> list[str]:
-    """References without those of two or three letters that also stand there in capitals: data
-    sets list a code in every case ("DE", "de"), and in small letters it is a word of some language.
-    """
-    known = set(references)
-    return [
-        r
-        for r in references
-        if not (2 <= len(r) <= 3 and r.isalpha() and r != r.upper() and r.upper() in known)
-    ]
-
-
-def is_state(text: str, start: int, end: int, references: Sequence[str]) -> bool:
+def _is_state(text: str, start: int, end: int, references: Sequence[str]) -> bool:
     """Is a code behind a town that of an American state, which is not asked for: "Los Angeles, CA"
     where CA is a name of Canada? Is "OK" the beginning of a sentence?"""
     code = text[start:end].replace(".", "")
@@ -127,8 +115,11 @@ STATES = {
 """Postal codes of states that are codes of countries too (ISO 3166)."""
 
 
-def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
-    """Characters where an abbreviation or a common word is meant and not used.
+def careful_places(
+    text: str, alias: str, references: Sequence[str] = ()
+) -> Iterator[tuple[int, int]]:
+    """Characters where an abbreviation or a common word is meant and not used, nor the code of a
+    state that no reference names.
 
     It is the whole answer, stands in quotation marks, ends a sentence that names it, or is written
     in its own capitals in the middle of a text that is not all capitals.
@@ -140,7 +131,8 @@ def careful_places(text: str, alias: str) -> Iterator[tuple[int, int]]:
         text,
         re.IGNORECASE,
     ):
-        if _is_meant(text, match.start(), match.end(), alias, abbreviation=bool(letters)):
+        meant = _is_meant(text, *match.span(), alias, abbreviation=bool(letters))
+        if meant and not _is_state(text, *match.span(), references):
             yield match.span()
 
 
