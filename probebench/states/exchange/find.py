@@ -192,8 +192,8 @@ def states_of(
     if stored.inputs.get("content") != content:
         raise StatesError(
             f"The hidden states in {stored.folder} are of other answers, or in another order: the "
-            "token ids or the places of the "
-            "exact answers differ. Import them again with the answers file that is used here; exact "
+            "token ids or the places of the exact "
+            "answers differ. Import them again with the answers file that is used here; exact "
             "answers, which an import finds by no rule, stand in its column 'exact_answer'."
         )
     return stored
