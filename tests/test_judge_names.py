@@ -156,6 +156,25 @@ def test_half_a_doubled_name_is_not_the_name(name):
 
 
 @pytest.mark.parametrize(
+    ("reference", "answer", "right"),
+    [
+        ("Gulf of Mexico", "Mexico", False),
+        ("Bank of England", "England", False),
+        ("Prince of Wales", "Wales", False),
+        ("Treaty of Paris", "Paris", False),
+        ("University of Oxford", "Oxford", True),
+        ("Kingdom of Norway", "Norway", True),
+        ("Prince of Wales", "The Prince of Wales", True),
+        ("Prince Charles", "Charles", True),
+    ],
+)
+def test_what_a_thing_is_of_is_not_the_thing(reference, answer, right):
+    assert correct(reference, answer) is right
+    if "Treaty" in reference:
+        assert correct(reference, answer, "Which treaty ended it?"), "then it says which"
+
+
+@pytest.mark.parametrize(
     ("references", "answer", "right"),
     [
         (["Germany", "DE", "de"], "It is in Rio de Janeiro.", False),

@@ -26,7 +26,13 @@ from probebench.tasks.judging.matching import (
     side_by_side,
     stands_alone,
 )
-from probebench.tasks.judging.names import careful_places, is_other_name, names_a_place, needs_care
+from probebench.tasks.judging.names import (
+    careful_places,
+    is_other_name,
+    is_owner,
+    names_a_place,
+    needs_care,
+)
 from probebench.tasks.judging.options import ASKED_BACK, chosen_first, joined_by_or, rivals
 from probebench.tasks.judging.reading.dates import dates, whole_date
 from probebench.tasks.judging.reading.kinds import DISTINGUISHING
@@ -64,11 +70,7 @@ class Aliases:
         said = read(tidy(answer))
         if self._lists_many(said.text):
             return False
-        if (
-            self._mentioned(said, self.plain)
-            or self._mentioned(said, self.shorter)
-            or self._lists_all(said)
-        ):
+        if self._mentioned(said, (*self.plain, *self.shorter)) or self._lists_all(said):
             return True
         if any(self._mentioned_as(name, said) for name in VARIANTS) or self._mentioned_whole(said):
             return True
@@ -87,18 +89,16 @@ class Aliases:
         return any(
             is_part(said.forms, form.words, self.asked.forms)
             for form in known
-            if not is_hyphenated(form.raw)
+            if not (is_hyphenated(form.raw) or is_owner(form.raw, kept, self.asked.forms))
             and not other_money(form.raw, said.text, 0, len(said.text))
         )
 
     def _dated(self, answer: str) -> bool:
         """Is an accepted date said in another spelling, or its month and year?"""
         wanted = [date for reference in self.references if (date := whole_date(reference))]
-        told = (
-            [d for d in dates(answer) if not self._rejected(answer, d.start, d.end)]
-            if wanted
-            else []
-        )
+        if not wanted:
+            return False
+        told = [d for d in dates(answer) if not self._rejected(answer, d.start, d.end)]
         return any(said.is_within(date) for said in told for date in wanted)
 
     @cached_property

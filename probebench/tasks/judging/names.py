@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from probebench.tasks.judging.reading.dates import MONTHS
 from probebench.tasks.judging.reading.kinds import CITIES, OFFICES, RANKS
@@ -25,6 +25,13 @@ FIRST_OF_NAME = re.compile(
 RANK = re.compile(rf"\b({'|'.join(RANKS)})[ -]$", re.IGNORECASE)
 PART = re.compile(r"[:,]? (?:Part|Volume|Vol\.?) (?!(?:I|1|One)\b)(?:[IVX]+|\d+|[A-Z][a-z]+)\b")
 """After a title: another part of it."""
+OF = re.compile(
+    r"^(?:the )?(Gulf|Bank|Treaty|Bay|Strait|Sea|Prince|Princess|King|Queen|Emperor|President|Mayor"
+    r"|Governor|Bishop|Archbishop|Lord|Tower|Statue|Museum|Palace|Port|Cape|Court|Flag|Capital"
+    r"|History) of (?:the )?",
+    re.IGNORECASE,
+)
+"""What is another thing than what it is of, unlike a kingdom or a university."""
 CITY = re.compile(r" City\b")
 LAST_OF_NAME = re.compile(r"-[A-Z]| (?:I[IVX]{1,3}|V|VI{1,3}|XI{0,3}|XI?V)(?=\s*(?:[.,;:!?)]|$))")
 NUMBER_AT_END = re.compile(r" \d{1,2}[\"'”’.]*$")
@@ -58,6 +65,15 @@ def is_other_name(text: str, start: int, end: int, alias: Sequence[str]) -> bool
         return False
     short = start < 30 and alias[-1] not in MONTHS
     return bool(LAST_OF_NAME.match(text, end) or (short and NUMBER_AT_END.match(text, end)))
+
+
+def is_owner(raw: str, kept: Collection[str], question: Collection[str]) -> bool:
+    """Is what is kept of a name only what it is of: "Mexico" for the Gulf of Mexico? "Versailles"
+    does where the question says that a treaty is asked for."""
+    found = OF.search(raw)
+    if found is None or found.group(1).casefold() in question:
+        return False
+    return set(kept) <= set(words(raw[found.end() :]))
 
 
 def needs_care(alias: str, form: Sequence[str], question: str) -> bool:
