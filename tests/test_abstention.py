@@ -96,6 +96,17 @@ def test_what_stands_in_the_record_is_what_the_decisions_say():
     level = beside["detectors"][1]["levels"][3]
     assert level["n_answered"] == int((scored[test] > level["threshold"]).sum())
     assert level["coverage"] == level["n_answered"] / len(test)
+    assert not level["answers_all"]
+    easy = np.where(rng.random(n) < 0.03, 0, 1)
+    gaps = Detector("gaps", "gaps", np.where(rng.random(n) < 0.05, np.nan, easy + rng.random(n)))
+    whole = [Detector("probe", "probe", easy + rng.normal(size=n), "probe"), gaps]
+    table = evaluate_detectors(whole, easy, splits, groups, 0)
+    probe, beside = abstention(whole, easy, splits, groups, table, 0)["detectors"]
+    assert probe["levels"][3]["answers_all"] and probe["levels"][3]["coverage"] == 1
+    level = beside["levels"][3]
+    assert not level["answers_all"], "who answers all would answer what it cannot score"
+    scored = np.isfinite(gaps.decisions[test]) & (gaps.decisions[test] > level["threshold"])
+    assert level["coverage"] == pytest.approx(scored.mean()) and level["coverage"] < 1
     few = [s if s == "test" or i < 20 else "train" for i, s in enumerate(splits)]
     short = abstention(d, y, few, groups, evaluate_detectors(d, y, few, groups, 0), 0)
     assert "too few" in short["detectors"][0]["levels"][0]["reason"]

@@ -407,13 +407,27 @@ def test_no_and_hardly_deny(answer, right):
     assert correct("aliases", "Paris", answer, "What is the capital of France?") is right
 
 
+@pytest.mark.parametrize(
+    ("question", "answer", "reference"),
+    [
+        ("What is missing on the Moon?", "There is no oxygen.", "oxygen"),
+        ("Which animals are not found in Ireland?", "There are no snakes in Ireland.", "snakes"),
+        ("What is a mirage mistaken for?", "It is often mistaken for water.", "water"),
+        ("What is it confused with?", "It is not to be confused with the tapir.", "the tapir"),
+    ],
+)
+def test_what_is_not_there_may_be_what_is_asked_for(question, answer, reference):
+    assert correct("aliases", reference, answer, question)
+
+
 @pytest.mark.parametrize("question", ["Who won the cup in 1998?", "Who won in 12 BC?"])
 @pytest.mark.parametrize(
     "answer", ["Brazil, France, Germany and Italy", "1. Brazil\n2. France\n3. Italy"]
 )
 def test_a_year_in_the_question_asks_for_no_list(question, answer):
     assert not correct("aliases", "France", answer, question)
-    assert correct("aliases", "France", answer, "Name 3 teams that won the cup.")
+    for several in ("Give 3 teams that won the cup.", "Give 25 European nations."):
+        assert correct("aliases", "France", answer, several)
 
 
 BOTH = "Are Anna Ross and Ben Todd both painters?"
@@ -437,6 +451,10 @@ BOTH = "Are Anna Ross and Ben Todd both painters?"
         ("Is the tower in Rome?", "The tower is in Paris.", None),
         ("Isn't the tower in Paris?", "The tower is in Paris.", None),
         ("What is the tower in Paris?", "The tower is in Paris.", None),
+        ("Is Anna taller than Ben?", "Anna is taller than Ben.", True),
+        ("Is Anna taller than Ben?", "Ben is taller than Anna.", None),
+        ("Is B in A?", "A is in B.", None),
+        ("Is Rome larger than the capital of France?", "It is the capital of France.", None),
     ],
 )
 def test_a_question_put_as_a_statement_is_a_yes(question, answer, told):

@@ -1,5 +1,7 @@
 """Words of an answer, and the phrase in it that the question does not hold."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,6 +138,29 @@ def test_words_are_cut_without_loss():
 def test_what_an_answer_begins_with_is_not_what_it_says(answer):
     span = new_phrase("What is the capital of Norway?", answer)
     assert answer[span.start : span.end] == "Oslo"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "said"),
+    [
+        ("How many legs have spiders?", "8. Spiders have four pairs of legs.", "8"),
+        ("What is six times seven?", "42. It is a number that Douglas Adams liked.", "42"),
+        ("How many are left?", "1. The others are gone.", "1"),
+        ("Who was it?", "I don't know the answer. Please provide more context.", None),
+        ("Who was it?", "I'm not sure. Could you please clarify the question?", None),
+    ],
+)
+def test_an_answer_is_no_opening_and_a_request_no_answer(question, answer, said):
+    span = new_phrase(question, answer)
+    found = answer[span.start : span.end]
+    assert found == said if said else found in answer.partition(".")[0]
+
+
+def test_many_openings_take_no_square_of_time():
+    began = time.process_time()
+    for opening in ("I'm not sure. ", "1. ", "Sure! "):
+        new_phrase("Who was it?", opening * 2000)
+    assert time.process_time() - began < 3, "by the square of their number it took sixteen seconds"
 
 
 @pytest.mark.parametrize("answer", ["Sure.", "I'm not sure."])

@@ -144,21 +144,26 @@ def test_nothing_is_no_accepted_answer(tmp_path, word):
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", [], "None", float("nan")])
-@pytest.mark.parametrize(
-    ("task", "column"),
-    [
-        ("natural_questions_with_context", "context"),
-        ("hotpotqa_with_context", "context"),
-        ("winobias", "q_instruct"),
-    ],
-)
-def test_a_column_of_the_prompt_that_holds_nothing_is_refused(tmp_path, task, column, value):
+@pytest.mark.parametrize("task", ["natural_questions_with_context", "hotpotqa_with_context"])
+def test_a_passage_of_the_prompt_that_holds_nothing_is_refused(tmp_path, task, value):
     path = tmp_path / "a.jsonl"
-    row = {"question": "Who?", "answers": ["Ann"], "wrong_answers": ["Bob"]}
+    row = {"question": "Who?", "answers": ["Ann"]}
     assert asked(path, row, task=task), "a plain row needs no such column"
-    assert asked(path, {**row, column: "Ann came."}, task=task)
-    with pytest.raises(BadFileError, match=f"line 1: '{column}' is "):
-        asked(path, {**row, column: value}, task=task)
+    assert asked(path, {**row, "context": "Ann came."}, task=task)
+    with pytest.raises(BadFileError, match="line 1: 'context' is "):
+        asked(path, {**row, "context": value}, task=task)
+
+
+@pytest.mark.parametrize(("value", "refused"), [(None, True), (float("nan"), True), ("", False)])
+def test_another_column_of_the_prompt_may_be_empty_but_not_missing(tmp_path, value, refused):
+    path = tmp_path / "a.jsonl"
+    row = {"question": "Who?", "answers": ["Ann"], "wrong_answers": ["Bob"], "q_instruct": value}
+    if refused:
+        with pytest.raises(BadFileError, match="line 1: 'q_instruct' is "):
+            asked(path, row, task="winobias")
+    else:
+        assert asked(path, row, task="winobias")
+    assert asked(path, {**row, "q_instruct": "None"}, task="winobias"), "an option may be called so"
 
 
 def test_both_forms_in_one_row_mean_both(tmp_path):
@@ -180,6 +185,10 @@ def test_both_forms_in_one_row_mean_both(tmp_path):
     row = {"question": "Which?", "answer": "Oslo", "answers": ["Oslo", "Christiania"]}
     for task in ("nq_open", "hotpotqa"):
         assert asked(path, row, task=task)[0].references == ("Oslo", "Christiania")
+    row = {"question": "Which?", "answers": ["Oslo", "Bergen"], "best_answer": "Oslo"}
+    (example,) = asked(path, {**row, "incorrect_answers": ["Bergen"]}, task="truthfulqa")
+    assert (example.references, example.wrong) == (("Oslo",), ("Bergen",)), "they are the options"
+    assert not asked(path, {**row, "wrong_answers": ["Rome"]})[0].wrong, "which no task asks for"
 
 
 def test_a_reference_is_one_of_the_options(tmp_path):

@@ -217,6 +217,12 @@ def test_thinking_is_not_closed_where_only_the_tokenizer_knows_of_it():
     assert short_question(tokenizer, "Copy.").endswith("assistant\n<think>\n\n</think>\n\n")
 
 
+@pytest.mark.parametrize("answer", ["It is Paris. <think> Or", "It is Paris.</think>"])
+def test_delimiters_behind_an_answer_take_nothing_from_it(answer):
+    t, names, n, _ = found("qwen3", answer, thinking=False)
+    assert (t.first, t.final, names["final"]) == (None, n, "It")
+
+
 def test_a_turn_that_ends_as_a_channel_does_is_none():
     """`<|end|>` closes the turns of Phi, and of the embedded model."""
     from probebench.models.loading import ModelSpec, find_model

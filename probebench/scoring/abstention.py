@@ -70,7 +70,11 @@ def risk_p(n: float, wrong: float, level: float) -> float:
 
 
 def threshold_at(
-    y: NDArray[np.integer], decisions: Floats, groups: NDArray[np.integer], level: float
+    y: NDArray[np.integer],
+    decisions: Floats,
+    groups: NDArray[np.integer],
+    level: float,
+    lowest: float = -np.inf,
 ) -> Threshold:
     """The threshold that answers most among those at which validation rejects that the risk is
     above `level`: learn then test (Angelopoulos et al. 2021), the family-wise error held by fixed
@@ -83,11 +87,12 @@ def threshold_at(
         decisions: (validation example,) -inf: withheld at any threshold.
         groups: (validation example,) number of each one's group.
         level: part of the answers given that may be wrong.
+        lowest: threshold at which nothing is withheld that can be scored.
     """
     n, order = len(y), np.argsort(-decisions, kind="stable")
     found = Threshold(float("nan"), n, 0, 0)
     ranks = [n * k // SHARES for k in range(1, SHARES + 1)]
-    cuts = [float(decisions[order[k]]) if k < n else -np.inf for k in ranks]
+    cuts = [max(float(decisions[order[k]]), lowest) if k < n else lowest for k in ranks]
     for start in STARTS:
         for cut in cuts[start - 1 :]:
             given = decisions > cut
@@ -170,8 +175,11 @@ def abstention(
 def _levels(d: Detector, y: NDArray[np.integer], data: Compared) -> Iterator[dict[str, Any]]:
     """Each level's threshold, and what it gives on test."""
     held, codes = data.validation, data.groups[data.validation]
+    lowest, scored = -np.inf, d.decisions[held][np.isfinite(d.decisions[held])]
+    if not np.isfinite(d.decisions[np.concatenate([held, data.test])]).all():
+        lowest = float(np.nextafter(scored.min(), -np.inf))
     for level in LEVELS:
-        found = threshold_at(y[held], d.decisions[held], codes, level)
+        found = threshold_at(y[held], d.decisions[held], codes, level, lowest)
         facts = {
             "level": level,
             "threshold": found.value if np.isfinite(found.value) else None,
@@ -227,7 +235,7 @@ def _curve(d: Detector, y: NDArray[np.integer], data: Compared) -> Iterator[dict
     scores, truth, last = d.decisions[data.test], y[data.test], 0
     for k in range(1, SHARES + 1):
         rank = max(1, len(scores) * k // SHARES)
-        given = scores >= np.sort(scores)[::-1][rank - 1]
+        given = (scores >= np.sort(scores)[::-1][rank - 1]) & np.isfinite(scores)
         if int(given.sum()) > last:
             last = int(given.sum())
             facts = _given(given, truth, data)

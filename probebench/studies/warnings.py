@@ -248,7 +248,7 @@ def _read(run: Concern) -> Iterator[str]:
 
 @concern
 def _left_out(run: Concern) -> Iterator[str]:
-    """Cells without a probe, and test examples without a place in the table."""
+    """Cells without a probe."""
     masked = Counter(f.masked for f in run.fits if f.masked)
     yield from (f"{n} cells are masked: {reason}." for reason, n in masked.items())
 

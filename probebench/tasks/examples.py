@@ -14,6 +14,7 @@ from probebench.tasks.labelled.spans import Marked, marked_of
 from probebench.tasks.labelled.turns import LABELS, as_text, turns_of
 from probebench.tasks.local.rows import (
     NOTHING,
+    PANDAS,
     FileRow,
     check_there,
     lookup,
@@ -70,11 +71,13 @@ def to_example(task: Task, row: FileRow) -> Example:
     if statements:
         label = _label(task, fields, where)
     else:
-        references = _answers(task, fields, _and(task.fields.answers, ANSWERS), where)
+        references = _answers(task, fields, task.fields.answers, where)
         if not references:
-            named = _and(task.fields.answers, ANSWERS) if PLAIN in fields else task.fields.answers
-            raise _missing("answer", named, row)
-    wrong = _answers(task, fields, _and(task.fields.wrong, WRONG), where)
+            plain = [ANSWERS] if PLAIN in fields else []
+            raise _missing("answer", [*task.fields.answers, *plain], row)
+    wrong = _answers(task, fields, task.fields.wrong, where)
+    if row.file and not statements:
+        references = _with_plain(task, fields, references, wrong, where)
     check_options(task, references, wrong, where)
     wrong = tuple(dict.fromkeys(w for w in (*wrong, *task.options) if w not in references))
     if not statements:
@@ -93,11 +96,12 @@ def to_example(task: Task, row: FileRow) -> Example:
 
 
 def _check_prompted(task: Task, columns: Mapping[str, Any], where: str) -> None:
-    """Complain about a column of the prompt that is there and holds nothing: the word None, or
-    nothing, would stand in its place."""
+    """Complain about a column of the prompt that is there and has no value: the word None would
+    stand in its place. A passage has words."""
     for name in (name for name in task.prompt.columns if name in columns):
-        check_there(columns[name], name, where, listed=False, words=NOTHING)
-        if not strings(columns[name]):
+        value, passage = columns[name], name in ("context", task.fields.context)
+        check_there(value, name, where, listed=False, words=NOTHING if passage else PANDAS)
+        if value is None or value != value or (passage and not strings(value)):
             raise BadFileError(
                 f"{where}: {name!r} is empty, and the prompt of task {task.name!r} holds it. Fill "
                 "it in, or leave the row out."
@@ -160,9 +164,21 @@ def _from_plain(task: Task, fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**fields, **named, PLAIN: True}
 
 
-def _and(paths: Sequence[str], plain: str) -> list[str]:
-    """The task's own columns and the plain form's: a row that has both means both."""
-    return [*paths, *(() if plain in {path.partition(".")[0] for path in paths} else (plain,))]
+def _with_plain(
+    task: Task,
+    fields: Mapping[str, Any],
+    references: tuple[str, ...],
+    wrong: Sequence[str],
+    where: str,
+) -> tuple[str, ...]:
+    """Accepted answers of a given file's row in the task's own columns and, where it has them
+    beside these, in the plain form's; not where that holds all wrong ones too: the options."""
+    own = {path.partition(".")[0] for path in task.fields.answers}
+    if ANSWERS in own or ANSWERS not in fields:
+        return references
+    more = _answers(task, fields, (ANSWERS,), where)
+    options = bool(wrong) and set(wrong) <= set(more)
+    return references if options else tuple(dict.fromkeys((*references, *more)))
 
 
 def _answers(

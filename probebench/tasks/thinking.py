@@ -109,7 +109,8 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
     closed = [i for i in occurrences(ids, marks.close) if i + len(marks.close) <= n_prompt]
     generated = [i for i in occurrences(ids, marks.open) if i >= n_prompt]
     ends = [i for i in occurrences(ids, marks.close) if i >= n_prompt]
-    if _is_closed(n_prompt, closed, marks) and not generated and not ends:
+    again = bool(generated) and generated[0] - n_prompt <= TAIL
+    if _is_closed(n_prompt, closed, marks) and not again:
         return _switched_off(closed[-1], opened, len(ids), n_prompt, marks)
     begun = bool(opened) and (not closed or opened[-1] > closed[-1])
     first: int | None = opened[-1] + len(marks.open) if begun else None
@@ -143,8 +144,7 @@ def find_thinking(ids: Sequence[int], n_prompt: int, marks: ThinkingIds) -> Thin
 
 
 def _is_closed(n_prompt: int, closed: Sequence[int], marks: ThinkingIds) -> bool:
-    """Does a prompt end with a closing delimiter? Where a model thinks all the same, that counts
-    for nothing."""
+    """Does a prompt end with a closing delimiter?"""
     return bool(closed) and not marks.final and n_prompt - (closed[-1] + len(marks.close)) <= TAIL
 
 

@@ -174,7 +174,8 @@ class MetricFacts(Part):
 
 
 class DetectorFacts(Part):
-    """One row of the table of detectors, on the test examples that all of them score."""
+    """One row of the table of detectors, on the test examples that the selected probe scores, or
+    on those of them that it scores itself."""
 
     name: DetectorName
     label: Annotated[str, at_most(120)]

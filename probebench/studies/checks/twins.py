@@ -95,27 +95,23 @@ def near_twins(run: Scored) -> dict[str, Any]:
 
 
 def _without(run: Scored, twin: NDArray[np.bool_]) -> dict[str, Any]:
-    """The probe and the baseline best on validation, over the compared test examples that are no
-    near twins."""
+    """The probe and the baseline best on validation, over the test examples that both score and
+    that are no near twins."""
     labels, compared = run.data.labels, run.result.comparison
-    table_names = {s.name for s in compared.scores}
-    table = compared.rows
-    used = [
-        d
-        for d in run.result.detectors
-        if d.name in table_names and np.isfinite(d.decisions[table]).all()
-    ]
+    names = {s.name for s in compared.scores}
+    used = [d for d in run.result.detectors if d.name in names]
     probe, baselines = used[0], [d for d in used if d.kind == "baseline"]
-    held, rows = split_index(labels.splits)["validation"], compared.rows[~twin[compared.rows]]
+    held = split_index(labels.splits)["validation"]
+    beside = [d.decisions[held] for d in baselines]
+    best = best_on_common(labels.y[held], np.array(beside)) if beside else None
+    other = probe if best is None else baselines[best]
+    rows = compared.rows[~twin[compared.rows] & np.isfinite(other.decisions[compared.rows])]
     y = labels.y[rows]
     facts: dict[str, Any] = {"n": len(rows), "n_correct": int(y.sum())}
     if len(np.unique(y)) < 2:
         return {**facts, "reason": "the test examples that are no near twins are of one class only"}
-    beside = [d.decisions[held] for d in baselines]
-    best = best_on_common(labels.y[held], np.array(beside)) if beside else None
-    other = (probe if best is None else baselines[best]).decisions[rows]
-    names, seed = labels.group_names(rows), run.data.plan.seed
-    found = paired(y, y, probe.decisions[rows], other, names, seed)
+    groups, seed = labels.group_names(rows), run.data.plan.seed
+    found = paired(y, y, probe.decisions[rows], other.decisions[rows], groups, seed)
     facts |= {"probe_auroc": found.values[0], "probe_auroc_95": ends(found.intervals[0])}
     if best is None:
         return {**facts, "reason": "no baseline has decisions on validation"}

@@ -41,6 +41,7 @@ GLUE = frozenset(
     ).split()
 )
 """Words that may stand between the parts of one name: "Henry of Navarre", "Lord of the Rings"."""
+REQUEST = re.compile(r"\b(?:please|(?:could|can|would) you|clarify|provide)\b", re.IGNORECASE)
 QUOTED = re.compile(r"[\"“«]([^\"“”«»\n]{2,80})[\"”»]|(?<!\w)['‘]([^'‘’\n]{3,80})['’](?!\w)")
 PLACES = frozenset("in at on near from through along off to".split())
 
@@ -56,8 +57,13 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     parts = sentences(_led(answer, cut_words(answer)))
     if not parts:
         return None
-    while len(parts) > 1 and _says_nothing(answer, parts):
-        parts = sentences(_led(answer, [word for part in parts[1:] for word in part]))
+    first, number = 0, kinds_asked(question)[1] == "number"
+    while first + 1 < len(parts) and _says_nothing(
+        answer, parts[first], parts[first + 1], number=number
+    ):
+        first += 1
+    if first:
+        parts = sentences(_led(answer, [word for part in parts[first:] for word in part]))
     if len(parts[0]) <= short:
         return Span(parts[0][0].start, parts[0][-1].end)
     asked = cut_words(question)
@@ -76,16 +82,17 @@ def _led(answer: str, found: Sequence[TextWord]) -> Sequence[TextWord]:
     return [w for w in found if w.start >= (lead.end() if lead else 0)] or found
 
 
-def _says_nothing(answer: str, parts: Sequence[Sequence[TextWord]]) -> bool:
-    """Is the first of several sentences an opening, the mark of a list, or a doubt before what is
-    said all the same?"""
-    first = parts[0]
-    text = answer[first[0].start : parts[1][0].start].strip()
-    return (
-        OPENING.fullmatch(text) is not None
-        or re.fullmatch(r"\d{1,2}[.)]", text) is not None
-        or refuses(text)
-    )
+def _says_nothing(
+    answer: str, first: Sequence[TextWord], second: Sequence[TextWord], *, number: bool
+) -> bool:
+    """Is a sentence an opening, the mark of a list, or a doubt before what is said all the same? A
+    request is no answer, and where a number is asked for "1." may be it."""
+    text = answer[first[0].start : second[0].start].strip()
+    if re.fullmatch(r"1[.)]", text):
+        return not number
+    if OPENING.fullmatch(text):
+        return True
+    return refuses(text) and not REQUEST.search(answer, second[0].start, second[-1].end)
 
 
 def _last_said(answer: str, sentence: Sequence[TextWord]) -> Span:

@@ -222,18 +222,6 @@ def literally(alias: str, text: str) -> bool:
     )
 
 
-def in_capitals(references: Sequence[str]) -> list[str]:
-    """References without those of two or three letters that also stand there in capitals: data
-    sets list a code in every case ("DE", "de"), and in small letters it is a word of some language.
-    """
-    known = set(references)
-    return [
-        r
-        for r in references
-        if not (2 <= len(r) <= 3 and r.isalpha() and r != r.upper() and r.upper() in known)
-    ]
-
-
 def is_part(said: Sequence[str], alias: Sequence[str], question: Sequence[str]) -> bool:
     """Is all that the answer says beyond the question a distinctive part of the alias?
 

@@ -89,53 +89,49 @@ def needs_care(alias: str, form: Sequence[str], question: str) -> bool:
 
 
 def _is_state(text: str, start: int, end: int, references: Sequence[str]) -> bool:
-    """Is a code behind a town that of an American state, which is not asked for: "Los Angeles, CA"
-    where CA is a name of Canada? Is "OK" the beginning of a sentence?"""
-    code = text[start:end].replace(".", "")
-    if code == "OK" and re.search(r"(?:^|[.!?])\W*$", text[:start]):
-        return bool(re.match(r"[,.!]\s*\w", text[end:]))
-    state = STATES.get(code)
-    wanted = {r.casefold() for r in references}
-    behind = re.search(r"[A-Z][\w.'’-]*,\s*$", text[max(0, start - 40) : start])
-    return state is not None and bool(behind) and state not in wanted
+    """Is a code behind a town that of an American state, where a country of that code is asked for:
+    "Los Angeles, CA" and Canada? Is "OK" the beginning of a sentence?"""
+    code, before = text[start:end].replace(".", ""), text[max(0, start - 40) : start]
+    if code == "OK" and re.search(r"(?:^|[.!?])\W{0,3}$", before):
+        return bool(re.match(r"[,.!]\s*\w", text[end : end + 9]))
+    country = STATES.get(code)
+    behind = re.search(r"[A-Z][\w.'’-]*,\s*$", before)
+    return bool(behind) and country in {r.casefold() for r in references}
 
 
 STATES = {
-    "AL": "alabama",
-    "AR": "arkansas",
-    "AZ": "arizona",
-    "CA": "california",
-    "CO": "colorado",
-    "DE": "delaware",
-    "GA": "georgia",
-    "ID": "idaho",
-    "IL": "illinois",
-    "IN": "indiana",
-    "KY": "kentucky",
-    "LA": "louisiana",
-    "MA": "massachusetts",
-    "MD": "maryland",
-    "ME": "maine",
-    "MN": "minnesota",
-    "MO": "missouri",
-    "MS": "mississippi",
-    "MT": "montana",
-    "NC": "north carolina",
-    "NE": "nebraska",
-    "PA": "pennsylvania",
-    "SC": "south carolina",
-    "SD": "south dakota",
-    "TN": "tennessee",
-    "VA": "virginia",
+    "AL": "albania",
+    "AR": "argentina",
+    "AZ": "azerbaijan",
+    "CA": "canada",
+    "CO": "colombia",
+    "DE": "germany",
+    "GA": "gabon",
+    "ID": "indonesia",
+    "IL": "israel",
+    "IN": "india",
+    "KY": "cayman islands",
+    "LA": "laos",
+    "MA": "morocco",
+    "MD": "moldova",
+    "ME": "montenegro",
+    "MN": "mongolia",
+    "MT": "malta",
+    "NE": "niger",
+    "PA": "panama",
+    "SC": "seychelles",
+    "SD": "sudan",
+    "TN": "tunisia",
+    "VA": "vatican city",
 }
-"""Postal codes of states that are codes of countries too (ISO 3166)."""
+"""Postal codes of American states, and the countries that have the same (ISO 3166)."""
 
 
 def careful_places(
     text: str, alias: str, references: Sequence[str] = ()
 ) -> Iterator[tuple[int, int]]:
-    """Characters where an abbreviation or a common word is meant and not used, nor the code of a
-    state that no reference names.
+    """Characters where an abbreviation or a common word is meant and not used, nor the code of an
+    American state for that of a country.
 
     It is the whole answer, stands in quotation marks, ends a sentence that names it, or is written
     in its own capitals in the middle of a text that is not all capitals.

@@ -4,7 +4,6 @@ idea"."""
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 POLAR = {
@@ -118,14 +117,30 @@ def restated(question: str, text: str) -> bool | None:
     asked = _plain(question)
     if not asked or asked[0] not in ASKING or NOTS & set(asked):
         return None
+    verb, rest = asked[0], asked[1:]
     first = re.split(r"[.!;\n]", text.strip(), maxsplit=1)[0]
     for part in (first, first.partition(",")[0]):
         said = _plain(part)
         own = [w for w in said if w not in NOTS]
-        short = own[:1] and own[0] in PRONOUNS and len(own) > 2 and own[-1] == asked[-1]
-        if sorted(own) == sorted(asked) or (short and not Counter(own[1:]) - Counter(asked)):
-            return len(own) == len(said)
+        if verb not in own[1:]:
+            continue
+        own.remove(verb)
+        if own == rest or (own[0] in PRONOUNS and _is_predicate(question, rest, own[1:])):
+            return len(own) + 1 == len(said)
     return None
+
+
+def _is_predicate(question: str, asked: Sequence[str], said: Sequence[str]) -> bool:
+    """Is this the end of a question, and what stands before it names alone?"""
+    at = len(asked) - len(said)
+    names = re.findall(r"[^\W_]+", question)[1 : at + 1]
+    joined = ("and", "the", "both", "of")
+    return (
+        bool(said)
+        and list(asked[at:]) == list(said)
+        and at > 0
+        and all(name[0].isupper() or name in joined for name in names)
+    )
 
 
 def _plain(text: str) -> list[str]:

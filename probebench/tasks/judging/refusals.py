@@ -94,8 +94,6 @@ DENYING = (
     "excluding",
     "unlike",
     "hardly",
-    "there (?:is|was|are|were) no",
-    "(?:confused|mistaken) (?:with|for)",
     "as opposed to",
     "anything but",
     "would(?:n['’]t| not) say",
@@ -120,7 +118,7 @@ NEGATED = re.compile(
 )
 """Before a mention: a word that denies it, then only little words and the beginning of the name."""
 NEGATOR = re.compile(
-    r"\b(?:not|never|neither|nor|doubt|false|untrue|wrong|incorrect|myth|misconception|hardly|no)\b|n['’]t\b|\b(?:than|of|but|except|unlike|with|for)\b",
+    r"\b(?:not|never|neither|nor|doubt|false|untrue|wrong|incorrect|myth|misconception|hardly)\b|n['’]t\b|\b(?:than|of|but|except|unlike)\b",
     re.IGNORECASE,
 )
 """Quick look: without one of these nothing is denied."""

@@ -11,7 +11,7 @@ from probebench.tasks.judging.refusals import SENTENCE_END
 
 SEVERAL = re.compile(
     r"\b(?:list|names?|two|three|four|five|six|seven|ten|several|some|all|both|pair|either|any|are"
-    r"|were|do|(?<![\d.,-])(?:[2-9]|1\d|20)(?= (?-i:[a-z]))|"
+    r"|were|do|(?<![\d.,-])(?:[2-9]|[1-9]\d{1,2})(?= (?!(?:bce?|ad|ce|[ap]m)\b)[a-z])|"
     r"(?:what|which|name)(?: \w+){0,2} \w+[^s\Wu]s)\b",
     re.IGNORECASE,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,7 +65,7 @@ APOSTROPHES = str.maketrans(dict.fromkeys("\u02bb\u02bc\u02bd\u02bf\u02be\u02b9\
 INITIALS = re.compile(r"(?<![\w.])(?:[A-Z]\.){3,}[A-Z]?(?!\w)(?!\s*[A-Z][a-z])|\b[Pp]h\. ?D\b\.?")
 ERA = re.compile(r"(?<=\d )(?:B\. ?C\.(?: ?E\.)?|C\. ?E\.|A\. ?D\.)|\bA\. ?D\.(?= \d)")
 WARS = re.compile(r"\bWW ?(I{1,3}|[123])\b")
-CLOCK = re.compile(r"(?<=\d) ?([ap])\.? ?m(?![\w.]*\w)\.?", re.IGNORECASE)
+CLOCK = re.compile(r"(?<=\d) ?([ap])\.? ?m(?!\.?\w)\.?", re.IGNORECASE)
 PER_CENT = re.compile(r"\bper cent\b", re.IGNORECASE)
 YEARS = re.compile(r"(?<![\d/-])(1\d|20)(\d\d)([-–/])(\d\d)(?![\d/–-]|\.\d)")
 """A span of years whose second one is cut short: "1914-18"."""
@@ -173,6 +174,24 @@ def tidy(text: str) -> str:
         if "$" in text or "!" in text
         else text
     )
+
+
+def in_capitals(references: Sequence[str]) -> list[str]:
+    """References without codes that also stand there in capitals: data sets list one in every case
+    ("DE", "De", "de"), and in small letters it is a word of some language. Of three letters "Max"
+    may be a name beside "MAX".
+    """
+    known = set(references)
+    return [
+        r
+        for r in references
+        if not (
+            r.isalpha()
+            and (len(r) == 2 or (len(r) == 3 and r.islower()))
+            and r != r.upper()
+            and r.upper() in known
+        )
+    ]
 
 
 def _whole_years(match: re.Match[str]) -> str:
