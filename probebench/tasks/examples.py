@@ -30,7 +30,6 @@ WITH_OPTIONS = ("choice", "closest")
 ANSWERS = "answers"
 """Column of the accepted answers in the plain form."""
 WRONG = "wrong_answers"
-"""The same of answers known to be wrong."""
 PLAIN = "plain form"
 """Marks a row that came as `question, answers`: prompts then use the question as it stands."""
 POLARITY = "polarity"

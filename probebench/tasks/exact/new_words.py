@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 from probebench.tasks.exact.kinds import Stretch, has_capital, is_number, kinds_asked, kinds_of
 from probebench.tasks.exact.phrases import BE, FUNCTION, TextWord, cut_words, sentences
@@ -58,9 +59,9 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     if not parts:
         return None
     first, number = 0, kinds_asked(question)[1] == "number"
-    while first + 1 < len(parts) and _says_nothing(
-        answer, parts[first], parts[first + 1], number=number
-    ):
+    for one, after in pairwise(parts):
+        if not _says_nothing(answer, one, after, number=number):
+            break
         first += 1
     if first:
         parts = sentences(_led(answer, [word for part in parts[first:] for word in part]))
