@@ -63,8 +63,8 @@ def make(tmp_path_factory, model_folder):
 
 @pytest.fixture(scope="module")
 def common(make):
-    """The selected cell's token is in all test answers; the table of detectors stands on those with
-    an exact answer."""
+    """The selected cell's token is in all test answers; baselines of the exact answer score those
+    that have one."""
     return make("last_q", "second_answer")
 
 
@@ -150,16 +150,19 @@ def test_every_view_says_the_same_numbers_with_their_n(which, request, monkeypat
             assert f"{s['n_test']} of" in text, view
 
 
-def test_the_three_samples_of_a_run_differ_here(common, rare):
-    """Else the tests above would show nothing."""
+def test_the_table_stands_on_the_examples_of_the_probe_whatever_others_lack(common, rare):
+    """And samples differ here; else the tests above would show nothing."""
     c, s = common.record["comparison"], common.record["selection"]
     assert (
         c["n_compared"]
-        < s["n_test"]
+        == s["n_test"]
         == common.record["readable"]["after"]["n"]
         == common.record["counts"]["test"]["n"]
     )
-    assert common.record["detectors"][0]["auroc"] != s["test_auroc"]
+    first, *others = common.record["detectors"]
+    assert (first["auroc"], first["n"]) == (s["test_auroc"], s["n_test"])
+    fewer = [d for d in others if d["n"] < s["n_test"]]
+    assert fewer and all(d["probe_auroc"] != s["test_auroc"] for d in fewer)
     assert coverage(common.record) is None
     r = rare.record
     assert coverage(r) == (r["selection"]["n_test"], r["counts"]["test"]["n"])
