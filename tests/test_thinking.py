@@ -11,6 +11,7 @@ from probebench.tasks.thinking import (
     close_thinking,
     find_thinking,
     occurrences,
+    reply_start,
     thinking_ids,
 )
 from probebench.types import Thinking, TokenizedAnswer
@@ -215,6 +216,24 @@ def test_thinking_is_not_closed_where_only_the_tokenizer_knows_of_it():
     assert "think" not in short_question(tokenizer, "Copy the words.")
     tokenizer.chat_template = USER.replace("content", "content.split('</think>')[-1]")
     assert short_question(tokenizer, "Copy.").endswith("assistant\n<think>\n\n</think>\n\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<think>\nThe poet.\n</think>\n\nIt is Paris.", "It is Paris."),
+        ("The poet.</think>It is Paris.", "It is Paris."),
+        ("<think>\nThe poet", ""),
+        ("It is Paris.", "It is Paris."),
+    ],
+)
+def test_delimiters_that_are_joined_with_the_next_line_are_read_as_text(text, said):
+    """A tokenizer that has no token for them may have one for ">" and a line break."""
+    tokenizer = tokenizer_of("r1", single_tokens=False)
+    marks = thinking_ids(tokenizer)
+    assert len(marks.close) > 1
+    ids = (5,) * 9  # which hold no delimiter
+    assert text[reply_start(tokenizer, marks, (6, 7), ids, text) :].strip() == said
 
 
 @pytest.mark.parametrize("answer", ["It is Paris. <think> Or", "It is Paris.</think>"])

@@ -187,14 +187,25 @@ def reply_start(
     text: str,
 ) -> int:
     """Character of an answer's text where its final answer begins: 0 without thinking, its end when
-    thinking was cut off."""
+    thinking was cut off.
+
+    Delimiters of several tokens may be joined with what stands beside them, and are in no ids then:
+    their text is looked for.
+    """
     found = find_thinking((*prompt_ids, *answer_ids), len(prompt_ids), marks) if marks else None
     if found is None:
-        return 0
+        return 0 if marks is None or len(marks.close) < 2 else _behind(text, marks)
     if found.final is None:
         return len(text)
     at = found.final - len(prompt_ids)
     return token_spans(tokenizer, answer_ids)[at].start if at else 0
+
+
+def _behind(text: str, marks: ThinkingIds) -> int:
+    """Character behind the closing delimiter in a text; its end where only an opening one is."""
+    if (at := text.find(marks.close_text)) >= 0:
+        return at + len(marks.close_text)
+    return len(text) if text.lstrip().startswith(marks.open_text) else 0
 
 
 def place_answer(
