@@ -107,6 +107,9 @@ def test_what_stands_in_the_record_is_what_the_decisions_say():
     assert not level["answers_all"], "who answers all would answer what it cannot score"
     scored = np.isfinite(gaps.decisions[test]) & (gaps.decisions[test] > level["threshold"])
     assert level["coverage"] == pytest.approx(scored.mean()) and level["coverage"] < 1
+    blind = Detector("probe", "probe", np.where(np.arange(n) % 2, np.nan, whole[0].decisions))
+    table = evaluate_detectors([blind, gaps], easy, splits, groups, 0)
+    assert abstention([blind, gaps], easy, splits, groups, table, 0)["n_validation"] == 0
     few = [s if s == "test" or i < 20 else "train" for i, s in enumerate(splits)]
     short = abstention(d, y, few, groups, evaluate_detectors(d, y, few, groups, 0), 0)
     assert "too few" in short["detectors"][0]["levels"][0]["reason"]

@@ -395,7 +395,6 @@ def test_an_option_that_is_not_there_is_not_chosen(reference, wrong, answer, rig
 @pytest.mark.parametrize(
     ("answer", "right"),
     [
-        ("There is no Paris.", False),
         ("It is hardly Paris.", False),
         ("Lyon, not to be confused with Paris.", False),
         ("There is no doubt that it is Paris.", True),
@@ -411,6 +410,8 @@ def test_no_and_hardly_deny(answer, right):
     ("question", "answer", "reference"),
     [
         ("What is missing on the Moon?", "There is no oxygen.", "oxygen"),
+        ("Why is the sky black there?", "There is no atmosphere.", "atmosphere"),
+        ("What does he bend?", "There is no spoon.", "spoon"),
         ("Which animals are not found in Ireland?", "There are no snakes in Ireland.", "snakes"),
         ("What is a mirage mistaken for?", "It is often mistaken for water.", "water"),
         ("What is it confused with?", "It is not to be confused with the tapir.", "the tapir"),

@@ -163,6 +163,8 @@ def test_half_a_doubled_name_is_not_the_name(name):
         ("Prince of Wales", "Wales", False),
         ("Treaty of Paris", "Paris", False),
         ("University of Oxford", "Oxford", True),
+        ("Palace of Versailles", "Versailles", True),
+        ("Statue of Liberty", "Liberty", True),
         ("Kingdom of Norway", "Norway", True),
         ("Prince of Wales", "The Prince of Wales", True),
         ("Prince Charles", "Charles", True),
@@ -171,7 +173,8 @@ def test_half_a_doubled_name_is_not_the_name(name):
 def test_what_a_thing_is_of_is_not_the_thing(reference, answer, right):
     assert correct(reference, answer) is right
     if "Treaty" in reference:
-        assert correct(reference, answer, "Which treaty ended it?"), "then it says which"
+        for question in ("Which treaty ended it?", "Which of the treaties ended it?"):
+            assert correct(reference, answer, question), "then it says which"
 
 
 @pytest.mark.parametrize(
@@ -189,6 +192,9 @@ def test_what_a_thing_is_of_is_not_the_thing(reference, answer, right):
         (["Los Angeles", "LA"], "Hollywood, LA.", True),
         (["Max", "MAX"], "The dog was named Max, a terrier.", True),
         (["Max", "MAX"], "Max was the dog.", True),
+        (["cat", "CAT"], "It is a cat on the mat.", True),
+        (["ten", "TEN"], "There are ten of them.", True),
+        (["Bo", "BO"], "It was Bo Jackson.", True),
         (["Oklahoma", "OK"], "OK, it is Texas.", False),
         (["Oklahoma", "OK"], "Tulsa, OK.", True),
         (["Oklahoma", "OK"], "OK.", True),

@@ -189,6 +189,8 @@ def test_both_forms_in_one_row_mean_both(tmp_path):
     (example,) = asked(path, {**row, "incorrect_answers": ["Bergen"]}, task="truthfulqa")
     assert (example.references, example.wrong) == (("Oslo",), ("Bergen",)), "they are the options"
     assert not asked(path, {**row, "wrong_answers": ["Rome"]})[0].wrong, "which no task asks for"
+    (example,) = asked(path, {**row, "incorrect_answers": ["bergen", "Rome"]}, task="truthfulqa")
+    assert (example.references, example.wrong) == (("Oslo",), ("bergen", "Rome"))
 
 
 def test_a_reference_is_one_of_the_options(tmp_path):

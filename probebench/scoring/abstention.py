@@ -87,7 +87,7 @@ def threshold_at(
         decisions: (validation example,) -inf: withheld at any threshold.
         groups: (validation example,) number of each one's group.
         level: part of the answers given that may be wrong.
-        lowest: threshold at which nothing is withheld that can be scored.
+        lowest: threshold at which nothing of these is withheld that has a score.
     """
     n, order = len(y), np.argsort(-decisions, kind="stable")
     found = Threshold(float("nan"), n, 0, 0)
@@ -176,7 +176,7 @@ def _levels(d: Detector, y: NDArray[np.integer], data: Compared) -> Iterator[dic
     """Each level's threshold, and what it gives on test."""
     held, codes = data.validation, data.groups[data.validation]
     lowest, scored = -np.inf, d.decisions[held][np.isfinite(d.decisions[held])]
-    if not np.isfinite(d.decisions[np.concatenate([held, data.test])]).all():
+    if len(scored) and not np.isfinite(d.decisions[np.concatenate([held, data.test])]).all():
         lowest = float(np.nextafter(scored.min(), -np.inf))
     for level in LEVELS:
         found = threshold_at(y[held], d.decisions[held], codes, level, lowest)

@@ -171,13 +171,13 @@ def _with_plain(
     where: str,
 ) -> tuple[str, ...]:
     """Accepted answers of a given file's row in the task's own columns and, where it has them
-    beside these, in the plain form's; not where that holds all wrong ones too: the options."""
+    beside these, in the plain form's, which may be the options: without what is wrong."""
     own = {path.partition(".")[0] for path in task.fields.answers}
     if ANSWERS in own or ANSWERS not in fields:
         return references
     more = _answers(task, fields, (ANSWERS,), where)
-    options = bool(wrong) and set(wrong) <= set(more)
-    return references if options else tuple(dict.fromkeys((*references, *more)))
+    right = (t for t in more if normalise(t) not in set(map(normalise, wrong)))
+    return tuple(dict.fromkeys((*references, *right)))
 
 
 def _answers(

@@ -29,9 +29,9 @@ LEAD = re.compile(
 )
 """What some models write before the answer itself."""
 OPENING = re.compile(
-    r"\W*(?:sure(?: thing)?|of course|certainly|absolutely|ok(?:ay)?|all ?right|well|hmm+|hi|hello"
-    r"|(?:great|good|interesting|excellent) question|no problem|happy to help"
-    r"|here(?:['’]s| is) (?:the|your|my)(?: \w+)? answer)\W*",
+    r"[\s*_#]*(?:(sure(?: thing)?|of course|certainly|absolutely|ok(?:ay)?|all ?right|well|hmm+"
+    r"|hi|hello)|(?:great|good|interesting|excellent) question|no problem|happy to help"
+    r"|here(?:['’]s| is) (?:the|your|my)(?: \w+)? answer)[\s*_.!,:]*",
     re.IGNORECASE,
 )
 """A sentence that some models begin with, and that says nothing."""
@@ -42,7 +42,11 @@ GLUE = frozenset(
     ).split()
 )
 """Words that may stand between the parts of one name: "Henry of Navarre", "Lord of the Rings"."""
-REQUEST = re.compile(r"\b(?:please|(?:could|can|would) you|clarify|provide)\b", re.IGNORECASE)
+REQUEST = re.compile(r"(?:please|(?:could|can|would) you|if you)\b", re.IGNORECASE)
+POLAR = re.compile(
+    r"\s*(?:is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|should)\b",
+    re.IGNORECASE,
+)
 QUOTED = re.compile(r"[\"“«]([^\"“”«»\n]{2,80})[\"”»]|(?<!\w)['‘]([^'‘’\n]{3,80})['’](?!\w)")
 PLACES = frozenset("in at on near from through along off to".split())
 
@@ -58,9 +62,9 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
     parts = sentences(_led(answer, cut_words(answer)))
     if not parts:
         return None
-    first, number = 0, kinds_asked(question)[1] == "number"
+    first = 0
     for one, after in pairwise(parts):
-        if not _says_nothing(answer, one, after, number=number):
+        if not _says_nothing(question, answer, one, after):
             break
         first += 1
     if first:
@@ -84,16 +88,18 @@ def _led(answer: str, found: Sequence[TextWord]) -> Sequence[TextWord]:
 
 
 def _says_nothing(
-    answer: str, first: Sequence[TextWord], second: Sequence[TextWord], *, number: bool
+    question: str, answer: str, first: Sequence[TextWord], second: Sequence[TextWord]
 ) -> bool:
     """Is a sentence an opening, the mark of a list, or a doubt before what is said all the same? A
-    request is no answer, and where a number is asked for "1." may be it."""
+    request is no answer; where a number is asked for "1." may be it, and "Certainly." of a question
+    of yes or no."""
     text = answer[first[0].start : second[0].start].strip()
     if re.fullmatch(r"1[.)]", text):
-        return not number
-    if OPENING.fullmatch(text):
-        return True
-    return refuses(text) and not REQUEST.search(answer, second[0].start, second[-1].end)
+        return kinds_asked(question)[1] != "number"
+    if opening := OPENING.fullmatch(text):
+        word = (opening[1] or "").casefold()
+        return not word or not (POLAR.match(question) or word in question.casefold())
+    return refuses(text) and not REQUEST.match(answer, second[0].start)
 
 
 def _last_said(answer: str, sentence: Sequence[TextWord]) -> Span:

@@ -117,14 +117,8 @@ PAST = re.compile(
 """Questions to which what once was is the answer."""
 
 
-NOT_THERE = re.compile(
-    r"\b(?:there (?:is|was|are|were) no|not to be (?:confused|mistaken) (?:with|for)(?: the)?) $",
-    re.IGNORECASE,
-)
-ASKS_NOT = re.compile(
-    r"\b(?:no|not|never|without|missing|absent|lack\w*|confused|mistaken)\b|n['’]t\b", re.IGNORECASE
-)
-"""A question whose answer may be what is not there."""
+CONFUSED = re.compile(r"\bnot to be (?:confused|mistaken) (?:with|for)(?: the)? $", re.IGNORECASE)
+ASKS_THAT = re.compile(r"\b(?:confused?|mistaken|mistake)\b", re.IGNORECASE)
 
 
 def is_rejected(question: str, text: str, start: int, end: int) -> bool:
@@ -136,7 +130,7 @@ def is_rejected(question: str, text: str, start: int, end: int) -> bool:
         or is_taken_back(text, start, end)
         or is_conceded(text, start, end)
         or (is_past(text, start, end) and not PAST.search(question))
-        or (NOT_THERE.search(text[max(0, start - 60) : start]) and not ASKS_NOT.search(question))
+        or (CONFUSED.search(text[max(0, start - 60) : start]) and not ASKS_THAT.search(question))
     )
 
 

@@ -178,15 +178,16 @@ def tidy(text: str) -> str:
 
 def in_capitals(references: Sequence[str]) -> list[str]:
     """References without codes that also stand there in capitals: data sets list one in every case
-    ("DE", "De", "de"), and in small letters it is a word of some language. Of three letters "Max"
-    may be a name beside "MAX".
+    ("DE", "De", "de") beside the name, and in small letters it is a word of some language. Of three
+    letters "Max" may be a name beside "MAX".
     """
-    known = set(references)
+    known, words_ = set(references), {r.casefold() for r in references}
     return [
         r
         for r in references
         if not (
-            r.isalpha()
+            len(words_) > 1
+            and r.isalpha()
             and (len(r) == 2 or (len(r) == 3 and r.islower()))
             and r != r.upper()
             and r.upper() in known
