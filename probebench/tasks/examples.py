@@ -176,8 +176,8 @@ def _with_plain(
     if ANSWERS in own or ANSWERS not in fields:
         return references
     more = _answers(task, fields, (ANSWERS,), where)
-    right = (t for t in more if normalise(t) not in set(map(normalise, wrong)))
-    return tuple(dict.fromkeys((*references, *right)))
+    known = set(map(normalise, wrong))
+    return tuple(dict.fromkeys((*references, *(t for t in more if normalise(t) not in known))))
 
 
 def _answers(
