@@ -14,6 +14,8 @@ half of the variance of their scores theirs.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from scipy.stats import norm
@@ -45,20 +47,15 @@ def in_groups(rng: np.random.Generator, groups: int) -> Estimate:
     return Estimate(value, max(own, least_variance(value, Sides(200, 40, 200, 40)) ** 0.5))
 
 
-def of_many(models: int, sets: int, seed: int = 0) -> float:
-    """Share of sets of equal models that make more than one group."""
-    rng, found = np.random.default_rng(seed), 0
-    for _ in range(sets):
-        found += max(rank_groups([estimates(rng, 100, 100, 0.8)[1] for _ in range(models)])) > 1
-    return found / sets
+def some_apart(models: Sequence[Callable[[np.random.Generator], Estimate]], sets: int) -> float:
+    """Share of sets of models, each drawn by its function, that make more than one group."""
+    rng = np.random.default_rng(0)
+    return sum(max(rank_groups([draw(rng) for draw in models])) > 1 for _ in range(sets)) / sets
 
 
-def of_few_groups(groups: int, sets: int, seed: int = 0) -> float:
-    """Share of pairs in different rank groups."""
-    rng, found = np.random.default_rng(seed), 0
-    for _ in range(sets):
-        found += max(rank_groups([in_groups(rng, groups) for _ in range(2)])) > 1
-    return found / sets
+def of_one_size(rng: np.random.Generator) -> Estimate:
+    """One model's AUROC of 100 correct and 100 wrong answers."""
+    return estimates(rng, 100, 100, 0.8)[1]
 
 
 def apart(fewer: int, more: int, area: float, sets: int, seed: int = 0) -> tuple[float, float]:
@@ -94,10 +91,11 @@ def main() -> None:
         )
     print("\n| models | more than one group |\n|---|---|")
     for models in (2, 3, 5, 10, 30, 100):
-        print(f"| {models} | {of_many(models, asked.sets):.1%} |", flush=True)
+        print(f"| {models} | {some_apart([of_one_size] * models, asked.sets):.1%} |", flush=True)
     print("\n| 40 wrong answers in groups | told apart |\n|---|---|")
     for groups in (2, 4, 10, 20, 40):
-        print(f"| {groups} | {of_few_groups(groups, asked.sets):.1%} |", flush=True)
+        draw = partial(in_groups, groups=groups)
+        print(f"| {groups} | {some_apart([draw] * 2, asked.sets):.1%} |", flush=True)
 
 
 if __name__ == "__main__":

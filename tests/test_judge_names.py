@@ -8,7 +8,8 @@ from probebench.types import Example
 
 
 def correct(references, answer, question=""):
-    return get_judge("aliases")(Example("1", question, (references,), "g"), answer).correct
+    references = (references,) if isinstance(references, str) else tuple(references)
+    return get_judge("aliases")(Example("1", question, references, "g"), answer).correct
 
 
 @pytest.mark.parametrize(
@@ -201,5 +202,4 @@ def test_what_a_thing_is_of_is_not_the_thing(reference, answer, right):
     ],
 )
 def test_a_code_is_meant_and_no_word_and_no_state(references, answer, right):
-    example = Example("1", "Where is it?", tuple(references), "g")
-    assert get_judge("aliases")(example, answer).correct is right
+    assert correct(references, answer, "Where is it?") is right

@@ -120,13 +120,16 @@ def evaluate_detectors(
         )
     held = validation[np.isfinite(probe.decisions[validation])]
     names = np.asarray(groups)
-    common = _Examples.of(probe, y, own, held, names, seed)
+    common, seen = _Examples.of(probe, y, own, held, names, seed), np.concatenate([own, held])
+    samples: dict[bytes, _Examples | None] = {np.isfinite(probe.decisions[seen]).tobytes(): common}
     scores = []
     for d in detectors:
         if d.name in absent:
             continue
-        on = common if common.all_by(d) else common.scored_by(d, y, names, seed)
-        if on is None:
+        scored = np.isfinite(d.decisions[seen]).tobytes()
+        if scored not in samples:  # those of the exact answer all lack the same ones
+            samples[scored] = common.scored_by(d, y, names, seed)
+        if (on := samples[scored]) is None:
             absent[d.name] = "of the examples of the table it can score those of one class only"
         else:
             scores.append(_score(d, on, d.decisions[test], first=d is probe))
@@ -168,10 +171,6 @@ class _Examples:
         sample = Sample.of(y[rows], y[held], draws)
         own = auroc(y[rows], decisions), draws.auroc(y[rows], decisions)
         return cls(probe, rows, held, sample, *own)
-
-    def all_by(self, d: Detector) -> bool:
-        """Does a detector score every one of them?"""
-        return all(np.isfinite(d.decisions[at]).all() for at in (self.rows, self.held))
 
     def scored_by(
         self, d: Detector, y: NDArray[np.integer], groups: NDArray[np.str_], seed: int

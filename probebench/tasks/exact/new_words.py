@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from probebench.tasks.exact.kinds import Stretch, has_capital, is_number, kinds_asked, kinds_of
 from probebench.tasks.exact.phrases import BE, FUNCTION, TextWord, cut_words, sentences
+from probebench.tasks.judging.polarity import VERB
 from probebench.tasks.judging.refusals import refuses
 from probebench.types import Span
 
@@ -43,10 +44,7 @@ GLUE = frozenset(
 )
 """Words that may stand between the parts of one name: "Henry of Navarre", "Lord of the Rings"."""
 REQUEST = re.compile(r"(?:please|(?:could|can|would) you|if you)\b", re.IGNORECASE)
-POLAR = re.compile(
-    r"\s*(?:is|are|am|was|were|do|does|did|has|have|had|can|could|will|would|should)\b",
-    re.IGNORECASE,
-)
+YES_OR_NO = re.compile(rf"\s*(?:{VERB}|am|should)\b", re.IGNORECASE)
 QUOTED = re.compile(r"[\"“«]([^\"“”«»\n]{2,80})[\"”»]|(?<!\w)['‘]([^'‘’\n]{3,80})['’](?!\w)")
 PLACES = frozenset("in at on near from through along off to".split())
 
@@ -83,7 +81,6 @@ def new_phrase(question: str, answer: str, *, short: int = SHORT) -> Span | None
 def _led(answer: str, found: Sequence[TextWord]) -> Sequence[TextWord]:
     """Words without what leads to the answer, unless there are no others."""
     lead = LEAD.match(answer, found[0].start) if found else None
-    lead = lead or LEAD.match(answer)
     return [w for w in found if w.start >= (lead.end() if lead else 0)] or found
 
 
@@ -98,7 +95,7 @@ def _says_nothing(
         return kinds_asked(question)[1] != "number"
     if opening := OPENING.fullmatch(text):
         word = (opening[1] or "").casefold()
-        return not word or not (POLAR.match(question) or word in question.casefold())
+        return not word or not (YES_OR_NO.match(question) or word in question.casefold())
     return refuses(text) and not REQUEST.match(answer, second[0].start)
 
 

@@ -70,9 +70,11 @@ class Aliases:
         said = read(tidy(answer))
         if self._lists_many(said.text):
             return False
-        if self._mentioned(said, (*self.plain, *self.shorter)) or self._lists_all(said):
+        if self._mentioned(said, self.plain) or self._mentioned(said, self.shorter):
             return True
-        if any(self._mentioned_as(name, said) for name in VARIANTS) or self._mentioned_whole(said):
+        if self._lists_all(said) or any(self._mentioned_as(name, said) for name in VARIANTS):
+            return True
+        if self._mentioned_whole(said):
             return True
         return not refuses(said.text) and (self._dated(said.text) or self._part_said(said))
 
@@ -96,10 +98,8 @@ class Aliases:
     def _dated(self, answer: str) -> bool:
         """Is an accepted date said in another spelling, or its month and year?"""
         wanted = [date for reference in self.references if (date := whole_date(reference))]
-        if not wanted:
-            return False
-        told = [d for d in dates(answer) if not self._rejected(answer, d.start, d.end)]
-        return any(said.is_within(date) for said in told for date in wanted)
+        told = (d for d in dates(answer) if not self._rejected(answer, d.start, d.end))
+        return bool(wanted) and any(said.is_within(date) for said in told for date in wanted)
 
     @cached_property
     def references(self) -> list[str]:
