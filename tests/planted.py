@@ -14,6 +14,7 @@ from probebench.metrics.auroc import auroc
 from probebench.record.run import Run
 from probebench.states.reader import SiteLayout
 from probebench.tasks.split import split_of
+from probebench.types import Cell
 
 MODEL = {
     "name": "planted",
@@ -224,3 +225,21 @@ def made_plan(*, skip=(), causal=True, statements=False):
         reading=SimpleNamespace(cells=()),
         statements=statements,
     )
+
+
+CELL = Cell("resid", 1, "-1")
+
+
+class OneCell:
+    """Stands for stored states: the vectors of one cell, and who has its token."""
+
+    positions = ("-1",)
+
+    def __init__(self, X, there):
+        self.X, self.mask = X, there
+
+    def there(self, position):
+        return self.mask
+
+    def cell(self, layer, position, site="resid"):
+        return self.X

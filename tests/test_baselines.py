@@ -3,78 +3,22 @@ planted truth."""
 
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from answered import SPLITS, N, answer, detectors, many
 from conftest import byte_level_tokenizer
-from planted import made_plan
 
 import probebench
-from probebench.detectors import suite
 from probebench.detectors.text import TEXT_GRID, fit_rows
 from probebench.errors import UsageError
 from probebench.metrics.auroc import auroc
 from probebench.models.loading import load_model
 from probebench.models.passes.embed import embed, encode_texts, find_encoder
 from probebench.probes.labels import Labels
-from probebench.tasks.split import split_of
-from probebench.types import Answer, Cell, CellFit, Example, LabelledAnswer, Span, TokenizedAnswer
 
-N = 120
-SPLITS = tuple(split_of(f"g{i}") for i in range(N))
 BEFORE = {"text_question", "length_question", "majority"}
-
-
-def answer(
-    i=0,
-    logprobs=(-0.1, -0.5, -2.0, -0.01),
-    logits=(5.0, 3.0, -1.0, 9.0),
-    entropies=(0.2, 0.7, 1.5, 0.1),
-    *,
-    stopped=True,
-    exact=(1, 2),
-    label=None,
-    words="It is Paris.",
-):
-    """An answer of a prompt of three tokens; the stop token is the last one."""
-    n = len(logprobs)
-    single = (np.array(x, dtype=np.float32) for x in (logprobs, logits, entropies))
-    given = Answer(f"a{i}", (7, 8, 9), tuple(range(n)), stopped, words, *single)
-    tokens = TokenizedAnswer(3, 3 + n, exact and (exact[0] + 3, exact[1] + 3))
-    example = Example(f"a{i}", f"Where was poet {i}?", ("Paris",), f"g{i}", label=label)
-    return LabelledAnswer(
-        example,
-        given,
-        i % 2 if label is None else label,
-        False,
-        exact and Span(6, 11),
-        tokens,
-        SPLITS[i],
-    )
-
-
-def detectors(answers):
-    """Every baseline that needs no further pass: of a model that cannot be asked, without an
-    encoder."""
-    labels = Labels(np.array([a.label for a in answers]), tuple(a.split for a in answers))
-    nothing = CellFit(Cell("resid", 0, "-1"), labels.y * 1.0, 1.0, 0.5, True, 1, "")
-    data = SimpleNamespace(
-        plan=made_plan(skip=("p-true",), statements=answers[0].example.label is not None),
-        samples=None,
-        answers=answers,
-        labels=labels,
-        statements=answers[0].example.label is not None,
-        fits=(nothing,),
-        chosen=nothing,
-    )
-    return {d.name: d for d in suite.detectors(data, None).detectors if d.kind == "baseline"}
-
-
-def many(first, **columns):
-    """One odd answer before ordinary ones, so that text baselines have something to fit."""
-    return [first, *(answer(i, **columns) for i in range(1, N))]
 
 
 def test_every_signal_by_its_formula():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from planted import CELL, OneCell
 
 from probebench.errors import UsageError
 from probebench.metrics.auroc import auroc
@@ -12,25 +13,8 @@ from probebench.probes.kinds import get_probe
 from probebench.probes.labels import Labels, split_index
 from probebench.studies.curves import check_sizes, learning_curve, nested
 from probebench.tasks.split import split_of
-from probebench.types import Cell
 
 N, WIDTH = 2400, 40
-CELL = Cell("resid", 1, "-1")
-
-
-class OneCell:
-    """Stands for stored states: the vectors of one cell, and who has its token."""
-
-    positions = ("-1",)
-
-    def __init__(self, X, there):
-        self.X, self.mask = X, there
-
-    def there(self, position):
-        return self.mask
-
-    def cell(self, layer, position, site="resid"):
-        return self.X
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from test_padding import CASES, UNKNOWN, loaded_of, prompts
+from decoders import CASES, UNKNOWN, Counter, loaded_of, prompts
 
 from probebench.errors import MemoryLimitError
 from probebench.models.decoding.continuous import Decoder
@@ -29,26 +29,6 @@ def ends(limit, stops=(), tokenizer=None):
 
 def alone(model, some, limit, stops=()):
     return [generate(model, [Request("", ids)], limit, frozenset(stops))[0] for ids in some]
-
-
-class Counter:
-    """Tokens that go through a model, padding included, and rows of each pass."""
-
-    def __init__(self, model):
-        self.shapes = []
-        self.hook = model.get_input_embeddings().register_forward_hook(
-            lambda module, args, out: self.shapes.append(tuple(args[0].shape))
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *args):
-        self.hook.remove()
-
-    @property
-    def tokens(self):
-        return sum(n * q for n, q in self.shapes)
 
 
 @pytest.mark.parametrize("name", [*CASES, *UNKNOWN])

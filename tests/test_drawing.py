@@ -7,8 +7,7 @@ from collections import Counter as Counts
 import numpy as np
 import pytest
 import torch
-from test_decoding import Counter
-from test_padding import CASES, UNKNOWN, loaded_of, prompts
+from decoders import CASES, UNKNOWN, Counter, loaded_of, prompts
 
 from probebench.models.decoding.continuous import Decoder
 from probebench.models.decoding.drawing import Drawing, Named

@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers as t
 from conftest import byte_level_tokenizer, small_config
-from test_sites import CASES, OLD, TOKENS
+from decoders import CASES, OLD, TOKENS
 
 from probebench.job.preview.sizes import device_memory
 from probebench.job.preview.timing import Timer, _long_cache

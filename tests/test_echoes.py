@@ -2,20 +2,11 @@
 line."""
 
 import pytest
-from test_given import EOS, QUESTIONS, REPLIES, TOKENIZERS, Truth, read, written
+from dumped import EOS, QUESTIONS, TOKENIZERS, read, truth_of, written
 
 from probebench.errors import BadFileError
 from probebench.tasks.local.notes import data_notes
 from probebench.tasks.prompts import chat, encode_prompt
-
-
-def truth_of(name):
-    tokenizer = TOKENIZERS[name]()
-    shown = [chat(tokenizer, q) if tokenizer.chat_template else f"Q: {q}\nA:" for q in QUESTIONS]
-    prompts = [encode_prompt(tokenizer, text) for text in shown]
-    answers = [tuple(tokenizer(r, add_special_tokens=False)["input_ids"]) for r in REPLIES]
-    answers = [(*a, tokenizer.eos_token_id) for a in answers]
-    return Truth(tokenizer, prompts, answers, tokenizer.pad_token_id)
 
 
 @pytest.fixture(scope="module", params=list(TOKENIZERS))

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from decoders import forward
 from safetensors.numpy import save
 
 import probebench
@@ -467,41 +468,6 @@ def test_a_run_s_own_folder_knows_its_run(finished):
 
 
 # -- from elsewhere --------------------------------------------------------------------------------
-
-
-def forward(folder, ids):
-    """`hidden_states` of transformers, and the outputs of the blocks as hooks see them: (layer,
-    token, width) each."""
-    from transformers import AutoModelForCausalLM
-
-    model, out = AutoModelForCausalLM.from_pretrained(folder).eval(), []
-    base = model.base_model
-    for sequence in ids:
-        seen = []
-        hooks = [
-            block.register_forward_hook(
-                lambda m, a, o, seen=seen: seen.append(
-                    (o[0] if isinstance(o, tuple) else o).detach().clone()
-                )
-            )
-            for block in (base.layers if hasattr(base, "layers") else base.h)
-        ]
-        with torch.inference_mode():
-            hidden = (
-                torch.cat(model(torch.tensor([sequence]), output_hidden_states=True).hidden_states)
-                .numpy()
-                .copy()
-            )
-        for hook in hooks:
-            hook.remove()
-        out.append(
-            {
-                "hf": hidden,
-                "blocks": torch.cat(seen).numpy(),
-                "tl": np.concatenate([hidden[:1], torch.cat(seen).numpy()]),
-            }
-        )
-    return out
 
 
 @pytest.fixture(scope="module")

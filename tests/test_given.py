@@ -5,83 +5,15 @@ import dataclasses
 import json
 
 import pytest
-from conftest import byte_level_tokenizer, metaspace_tokenizer
+from dumped import BOS, EOS, PAD, QUESTIONS, REPLIES, TOKENIZERS, Truth, read, written
 
 from probebench.errors import BadFileError
 from probebench.models.asking import given_questions
-from probebench.tasks.given import read_answers
 from probebench.tasks.local.notes import MENDED, data_notes
 from probebench.tasks.prompts import chat, encode_prompt
 
-QUESTIONS = (
-    "Who wrote the letter?",
-    "Where?",
-    "In which year was the old poet born, and where?",
-    "What is the capital?",
-)
-REPLIES = (
-    "Anna Smith wrote it.",
-    "In Paris.",
-    "In 1896, near the old river and in the capital of France, near the",
-    "It is Paris",
-)
 CUT_OFF = 2
 """Which reply has no end."""
-
-
-def with_special(tokenizer, **special):
-    for name, token in special.items():
-        setattr(tokenizer, name, token)
-    return tokenizer
-
-
-def with_begin(tokenizer):
-    """The begin token before every text, as Llama's tokenizers put it."""
-    from tokenizers.processors import TemplateProcessing
-
-    begin = tokenizer.bos_token
-    template = TemplateProcessing(
-        single=f"{begin} $A", special_tokens=[(begin, tokenizer.bos_token_id)]
-    )
-    tokenizer._tokenizer.post_processor = template
-    return tokenizer
-
-
-TOKENIZERS = {
-    "chat": lambda: byte_level_tokenizer(chat=True),
-    "base": lambda: byte_level_tokenizer(chat=False),
-    "chat, padded with its end": lambda: with_special(
-        byte_level_tokenizer(chat=True), pad_token="<eos>"
-    ),
-    "chat, no padding token": lambda: with_special(byte_level_tokenizer(chat=True), pad_token=None),
-    "one token for all": lambda: with_special(
-        byte_level_tokenizer(chat=False), pad_token="<eos>", bos_token="<eos>"
-    ),
-    "metaspace": lambda: with_begin(metaspace_tokenizer()),
-}
-
-
-@dataclasses.dataclass
-class Truth:
-    """What a model saw and wrote."""
-
-    tokenizer: object
-    prompts: list
-    answers: list
-    pad: int
-
-    @property
-    def stops(self):
-        return frozenset({self.tokenizer.eos_token_id})
-
-    def rows(self, shape):
-        return [shape(self, i) for i in range(len(self.prompts))]
-
-    def left(self, ids, width):
-        return [self.pad] * (width - len(ids)) + list(ids)
-
-    def right(self, ids, width):
-        return list(ids) + [self.pad] * (width - len(ids))
 
 
 @pytest.fixture(scope="module", params=list(TOKENIZERS))
@@ -149,17 +81,6 @@ SHAPES = {
 }
 
 
-def read(tmp_path, truth, rows, **more):
-    path = tmp_path / "answers.jsonl"
-    path.write_text(
-        "".join(
-            json.dumps({"id": i, "label": i % 2, **row, **more}) + "\n"
-            for i, row in enumerate(rows)
-        )
-    )
-    return read_answers(path, truth.tokenizer, truth.stops)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ids_in_every_shape_are_what_the_model_saw_and_wrote(tmp_path, truth, shape):
     given = read(tmp_path, truth, truth.rows(SHAPES[shape]))
@@ -179,10 +100,6 @@ def test_a_batch_without_a_column_ends_at_its_first_stop_token(tmp_path, truth):
         [{"prompt_ids": truth.prompts[i], "answer_ids": batch(truth, i)} for i in range(4)],
     )
     assert [g.answer_ids for g in given] == truth.answers
-
-
-def written(truth, ids):
-    return truth.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["answers", "whole sequences"])
@@ -275,9 +192,6 @@ def plain_chat():
         [tuple(tokenizer(" It is Paris", add_special_tokens=False)["input_ids"])] * 3,
         0,
     )
-
-
-BOS, EOS, PAD = 1, 2, 0
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from decoders import forward
 from safetensors.torch import save_file
-from test_exchange import forward
 
 from probebench.cli.main import main
 from probebench.errors import BadFileError, MemoryLimitError, StatesError, UnknownNameError

@@ -146,6 +146,13 @@ def test_every_module_says_what_it_is_for():
         assert ast.get_docstring(ast.parse(path.read_text())), path
 
 
+def test_no_test_takes_from_another():
+    """What two of them want stands in a module of its own beside them."""
+    for path in (ROOT / "tests").glob("*.py"):
+        taken = re.findall(r"^\s*(?:from|import) (test_\w+)", path.read_text(), re.M)
+        assert not taken, f"{path.name} imports from {taken}"
+
+
 def test_the_page_names_the_same_order():
     page = (ROOT / "docs" / "architecture.md").read_text()
     said = re.search(r"Packages import downwards only: (.*?), on top of (.*?)\.\n", page, re.S)

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from answered import answer, detectors, many
 from made import make_submission
-from test_baselines import answer, detectors, many
 
 from probebench.leaderboard.check.rules.detectors import check_names, check_signals
 from probebench.leaderboard.check.rules.every import check_counts, check_protocol

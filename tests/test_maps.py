@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from dumped import answers_in
 
 import probebench
 from probebench.across.draw import draw
@@ -51,29 +52,6 @@ def closed():
 
     yield
     plt.close("all")
-
-
-def answers_in(folder, n=240):
-    import json
-
-    rng = np.random.default_rng(0)
-    words = ["Paris", "river", "poet", "Anna", "letter", "capital", "France", "Smith"]
-    rows = []
-    for i in range(n):
-        a, b = words[rng.integers(8)], words[rng.integers(8)]
-        rows.append(
-            {
-                "id": f"a{i}",
-                "question": f"Where was {b} {i}?",
-                "answer": f" It is {a}.",
-                "exact_answer": a,
-                "label": int(rng.random() < 0.5),
-                "group": f"g{i // 2}",
-            }
-        )
-    path = folder / "answers.jsonl"
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    return path
 
 
 def tick_labels(axis):

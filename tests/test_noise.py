@@ -3,8 +3,8 @@ gives the truth back."""
 
 import numpy as np
 import pytest
+from planted import CELL, OneCell
 from sklearn.metrics import cohen_kappa_score
-from test_curves import CELL, OneCell
 
 import probebench
 from probebench.errors import UnknownNameError, UsageError

@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import transformers as t
 from conftest import byte_level_tokenizer
-from test_sites import CASES, OLD, TOKENS, build
+from decoders import CASES, UNKNOWN, loaded_of, prompts
 from tokenizers.processors import TemplateProcessing
 
 from probebench.errors import StatesError, UsageError
@@ -33,77 +31,8 @@ from probebench.tasks.chats import turn_note
 from probebench.tasks.prompts import encode_prompt, encode_statement
 from probebench.types import EMB, Answer
 
-LENGTHS = (3, 14, 9, 9, 30)
-UNKNOWN = {
-    "rwkv": (
-        "RwkvConfig",
-        {"num_hidden_layers": 3, "attention_hidden_size": 32, "context_length": 64},
-    ),
-    "doge": (
-        "DogeConfig",
-        {
-            "num_hidden_layers": 2,
-            "intermediate_size": 40,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-        },
-    ),
-    "minimax": (
-        "MiniMaxConfig",
-        {
-            "num_hidden_layers": 2,
-            "intermediate_size": 40,
-            "num_attention_heads": 4,
-            "head_dim": 8,
-            "num_key_value_heads": 2,
-            "num_local_experts": 2,
-            "layer_types": ["linear_attention", "full_attention"],
-        },
-    ),
-}
 RUN_ON = ("recurrent-gemma", "rwkv", "minimax", "mamba", "falcon-h1", "qwen3-next")
 """With states that go on from token to token."""
-
-
-@cache
-def model_of(name):
-    if name in CASES:
-        return build(name)
-    kind, arguments = UNKNOWN[name]
-    if not hasattr(t, kind):
-        if not OLD:
-            raise AttributeError(kind)
-        pytest.skip(f"transformers {t.__version__} does not know {name} yet")
-    torch.manual_seed(0)
-    model = t.AutoModelForCausalLM.from_config(
-        getattr(t, kind)(vocab_size=64, hidden_size=32, **arguments, **TOKENS)
-    ).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.normal_(0, 0.25) if p.ndim > 1 else p.add_(torch.randn_like(p) * 0.2)
-    return model.requires_grad_(False)
-
-
-@cache
-def tokenizer():
-    return byte_level_tokenizer(chat=False)
-
-
-def loaded_of(name):
-    model = model_of(name)
-    model.generation_config = t.GenerationConfig()
-    handle = SimpleNamespace(
-        identity=SimpleNamespace(dtype="float32", n_layers=model.config.num_hidden_layers)
-    )
-    base = getattr(model, model.base_model_prefix, None) or model.model
-    return SimpleNamespace(
-        model=model, base=base, tokenizer=tokenizer(), device=torch.device("cpu"), handle=handle
-    )
-
-
-def prompts(lengths=LENGTHS):
-    rng = np.random.default_rng(0)
-    return [tuple(int(i) for i in rng.integers(3, 64, n)) for n in lengths]
 
 
 @pytest.mark.parametrize("name", [*CASES, *UNKNOWN])

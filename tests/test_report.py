@@ -522,6 +522,15 @@ def test_the_long_table_of_transfer_is_read_too(run, undrawn, tmp_path):
         page(tmp_path, run, transfer=tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize("ending", [".pdf", ".htm", ".PDF", ".txt"])
+def test_an_ending_that_is_none_of_a_report_is_refused(run, tmp_path, ending):
+    with pytest.raises(
+        UsageError, match=rf"r{ending}'? ends in {ending}; a report is html, md, tex"
+    ):
+        write_report([run], tmp_path / f"r{ending}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_latex_tables_are_well_formed(run, tmp_path):
     (path,) = write_report([run], tmp_path / "r.html", formats=("tex",))
     text = path.read_text()
@@ -655,7 +664,7 @@ def test_command_writes_into_the_run(run, undrawn, tmp_path):
         ("page.tex", ("html", "tex"), ["page.html", "page.tex"]),
         ("Qwen2.5", None, ["Qwen2.5.html"]),
         ("Qwen2.5.html", ("md",), ["Qwen2.5.md"]),
-        ("notes.txt", None, ["notes.txt.html"]),
+        ("run.v2", None, ["run.v2.html"]),
     ],
 )
 def test_a_page_keeps_the_name_that_it_was_given(run, undrawn, tmp_path, out, formats, written):

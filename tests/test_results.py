@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dumped import answers_in
 from planted import Planted, axis, planted
-from test_maps import answers_in
 
 import probebench
 from probebench.job.options import OPTIONS

@@ -6,7 +6,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_echoes import truth_of
+from dumped import truth_of
 
 from probebench.errors import BadFileError
 from probebench.tasks.given import read_answers

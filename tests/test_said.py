@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_thinking import tokenizer_of
+from templates import tokenizer_of
 
 from probebench.detectors.sampled import eigen, likelihood, meaning, sar
 from probebench.detectors.signals import words

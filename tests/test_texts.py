@@ -4,8 +4,7 @@ line."""
 import json
 
 import pytest
-from test_echoes import truth_of
-from test_given import read
+from dumped import read, truth_of
 
 from probebench.errors import BadFileError
 from probebench.tasks.local.texts import answer_in, asked_in

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from dumped import answers_in
 from planted import MODEL, axis, planted
-from test_maps import answers_in
 
 import probebench
 from probebench.across.label_free import best_label_free

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import click
 
-from probebench.cli.values import echo_checks, model_names, offered, several, task_names
+from probebench.cli.values import echo_checks, model_names, offered, several, takes, task_names
 
 TASKS = offered(task_names, path=True)
 """A task by name or file, as a shell completes it."""
+SOURCE = (
+    click.option(
+        "--data",
+        multiple=True,
+        callback=several,
+        metavar="FILE",
+        type=click.Path(),
+        help="A local file or folder instead of the task's source. Repeat for several.",
+    ),
+    click.option("--offline", is_flag=True, help="Never ask the hub."),
+)
+"""Where the examples come from."""
 
 
 @click.group("tasks", invoke_without_command=True)
@@ -41,15 +53,7 @@ def tasks_list() -> None:
     shell_complete=offered(model_names, path=True),
     help="Render the examples for this model, special tokens included.",
 )
-@click.option(
-    "--data",
-    multiple=True,
-    callback=several,
-    metavar="FILE",
-    type=click.Path(),
-    help="A local file or folder instead of the task's source. Repeat for several.",
-)
-@click.option("--offline", is_flag=True, help="Never ask the hub.")
+@takes(*SOURCE)
 def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offline: bool) -> None:
     """What one task asks, how it is judged, three examples, and how to cite it."""
     from probebench.job.preview.task_card import describe
@@ -63,15 +67,7 @@ def tasks_show(name: str, model: str | None, data: tuple[str, ...] | None, offli
 
 @tasks_group.command("validate", short_help="Check a task by name or file.")
 @click.argument("file", shell_complete=TASKS)
-@click.option(
-    "--data",
-    multiple=True,
-    callback=several,
-    metavar="FILE",
-    type=click.Path(),
-    help="A local file or folder instead of the task's source. Repeat for several.",
-)
-@click.option("--offline", is_flag=True, help="Never ask the hub.")
+@takes(*SOURCE)
 def tasks_validate(file: str, data: tuple[str, ...] | None, offline: bool) -> None:
     """Check a task by name or file: schema, source, templates on every row, judge, groups."""
     from probebench.errors import BadFileError

@@ -22,6 +22,8 @@ from probebench.report.write.markdown import to_markdown
 FORMATS: dict[str, Callable[[Report], str]] = {"html": to_html, "md": to_markdown, "tex": to_latex}
 """Ending of a file -> what writes it."""
 NAME = "report.html"
+OTHERS = frozenset(".htm .xhtml .pdf .markdown .rst .txt .latex .docx .json .csv .png .svg".split())
+"""Endings of other files; what stands behind another dot is part of a name (`Qwen2.5`)."""
 
 
 @speaks_python()
@@ -49,7 +51,7 @@ def write_report(
         The files written.
 
     Raises:
-        UsageError: no run, an unknown format, or a place that cannot be written to.
+        UsageError: no run, an unknown format or ending, or a place that cannot be written to.
         BadFileError: a directory is not a finished run, or one of its files cannot be read.
     """
     if not runs:
@@ -64,9 +66,7 @@ def write_report(
     inside = _inside(runs, transfer)
     loaded = [Run.load(run) for run in runs] if inside is None else []
     alone = inside if inside is not None else loaded[0] if len(loaded) == 1 else None
-    path = place(out) if out is not None else alone.folder / NAME if alone else Path(NAME)
-    if path.is_dir():
-        path /= NAME
+    path = _named(out, alone)
     make_folder(path.parent)
     if inside is not None:
         report = span_report(inside, title, examples)
@@ -81,6 +81,23 @@ def write_report(
         write_atomic(target, FORMATS[kind](report).encode())
         written.append(target)
     return written
+
+
+def _named(out: str | Path | None, alone: Run | SpanRun | None) -> Path:
+    """Where the page goes.
+
+    Raises:
+        UsageError: by its name it is no report.
+    """
+    path = place(out) if out is not None else alone.folder / NAME if alone else Path(NAME)
+    if path.is_dir():
+        path /= NAME
+    elif path.suffix.lower() in OTHERS:
+        raise UsageError(
+            f"--out {path} ends in {path.suffix}; a report is {', '.join(FORMATS)}. A browser "
+            f"prints {path.with_suffix('.html').name} as PDF."
+        )
+    return path
 
 
 def _inside(runs: Sequence[Run | str | Path], transfer: str | Path | None) -> SpanRun | None:
