@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rows_made import HOSTILE, build_site, decisions, detector, paper_entry, run_entry
 from scipy.stats import binomtest
 
-from probebench.errors import UsageError
+from probebench.errors import BadFileError, RunError, UsageError
 from probebench.leaderboard.board.build import build
 from probebench.leaderboard.board.curves import down, layer_curve
 from probebench.leaderboard.board.data import map_data, script_text
@@ -401,6 +401,36 @@ def test_a_rebuild_forgets_what_is_gone_and_spares_other_folders(built, tmp_path
     with pytest.raises(UsageError, match="mine exists and is not a site"):
         build(tmp_path / "leaderboards", tmp_path / "mine")
     assert (tmp_path / "mine/thesis.tex").exists()
+
+
+def test_a_build_that_fails_leaves_the_site_that_was_there(built, tmp_path):
+    folder = built(run_entry("one"), run_entry("two", "places"))
+    files = [p for p in (folder / "site").rglob("*") if p.is_file()]
+    before = {p: p.read_bytes() for p in files}
+
+    def broken():
+        yield run_entry("three")
+        raise BadFileError("half of it")
+
+    with pytest.raises(BadFileError, match="half of it"):
+        built(*broken())
+    with pytest.raises(BadFileError, match="half of it"):
+        build_site(folder, broken())
+    assert {p: p.read_bytes() for p in (folder / "site").rglob("*") if p.is_file()} == before
+
+
+def test_a_full_disk_ends_a_build_with_its_name(built, monkeypatch):
+    folder = built(run_entry("one"))
+    page = (folder / "site/index.html").read_bytes()
+
+    def full(self, *_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        built(run_entry("two"))
+    assert (folder / "site/index.html").read_bytes() == page
 
 
 def test_hostile_text_stays_text_in_every_file(built):

@@ -297,8 +297,30 @@ def test_the_probe_on_disk_gives_the_decisions(run):
 def test_the_same_run_again_computes_nothing(run):
     again = probebench.evaluate_spans("tiny", "lives", limit=160, layers=[3, 7], out=run.folder)
     assert again.resumed
-    with pytest.raises(UsageError, match="holds a finished run that this one would replace"):
+    with pytest.raises(UsageError, match=r"would replace; it differs in limit \(160 there, 100"):
         probebench.evaluate_spans("tiny", "lives", limit=100, layers=[3, 7], out=run.folder)
+
+
+def test_a_run_of_other_versions_is_replaced_by_the_same_one_alone(run, tmp_path, monkeypatch):
+    folder, newer = shutil.copytree(run.folder, tmp_path / "run"), {"probebench": "99.0"}
+    monkeypatch.setattr("probebench.job.spans.prepare.versions", lambda: newer)
+    before = (folder / "spans.json").read_bytes()
+    with pytest.raises(UsageError, match=r"it differs in seed \(0 there, 7 here\)"):
+        probebench.evaluate_spans("tiny", "lives", limit=160, layers=[3, 7], seed=7, out=folder)
+    assert (folder / "spans.json").read_bytes() == before
+    again = probebench.evaluate_spans("tiny", "lives", limit=160, layers=[3, 7], out=folder)
+    assert not again.resumed and again.record.versions == newer
+
+
+def test_neither_kind_of_run_replaces_the_other(run, tmp_path):
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+    with pytest.raises(UsageError, match="differs in the kind of its task, whose labels are insi"):
+        probebench.evaluate("tiny", "people", limit=100, out=folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
+    (folder / "spans.json").rename(folder / "record.json")
+    with pytest.raises(UsageError, match="differs in the kind of its task, whose answers are"):
+        probebench.evaluate_spans("tiny", "lives", limit=160, layers=[3, 7], out=folder)
 
 
 def test_freed_vectors_leave_it_finished(run, tmp_path):

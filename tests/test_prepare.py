@@ -10,6 +10,7 @@ import probebench
 from probebench.detectors.suite import SKIPPED
 from probebench.errors import UnknownNameError, UsageError
 from probebench.job.options import Options
+from probebench.job.place import differing
 from probebench.job.prepare import prepare
 from probebench.job.rules import skips
 from probebench.leaderboard.check.rules.detectors import check_baselines
@@ -110,6 +111,36 @@ def test_what_only_adds_to_a_run_may_take_its_place_and_not_the_reverse(first):
         again()
     (run.folder / "record.json").unlink()
     assert again().record["learning_curve"] is None
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "said"),
+    [
+        ({}, {"temperature": 0.7}, ["--temperature (1.0 there, 0.7 here)"]),
+        ({"temperature": 0.7}, {}, ["--temperature (0.7 there, 1.0 here)"]),
+        ({"top_p": 0.5}, {"top_p": 0.9}, ["--top-p (0.5 there, 0.9 here)"]),
+        ({}, {"temperature": 1.0, "samples": 12}, []),
+        ({"samples": 0}, {"temperature": 0.7}, []),
+    ],
+)
+def test_other_samples_take_the_place_of_none(there, here, said):
+    """How they are drawn adds something only where there were none."""
+    asked = {"model": "tiny", "task": "people", "samples": 10}
+    settings = Options.asked({**asked, **there}).recorded()
+    found = list(differing(settings, Options.asked({**asked, **here})))
+    assert found == said
+
+
+def test_a_record_of_another_version_is_replaced_by_the_same_model_and_task_alone(
+    first, tmp_path, answers_file
+):
+    run, _, again = first
+    record = json.loads((run.folder / "record.json").read_text())
+    (run.folder / "record.json").write_text(json.dumps({**record, "schema_version": 1}))
+    other = answers_file(name="others.jsonl")
+    with pytest.raises(UsageError, match=r"the task \(a there, others here\).*out=DIR"):
+        again(answers=other)
+    assert not again().resumed
 
 
 def test_more_splits_only_add_to_those_that_are_there(first):

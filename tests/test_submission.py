@@ -136,6 +136,11 @@ REFUSED = {
         lambda r: r["settings"].update(overrides={"exact_answer": "gold"}),
         "--exact-answer gold",
     ),
+    "no thinking": (lambda r: r["settings"].update(overrides={"thinking": False}), "--no-thinking"),
+    "another reader": (
+        lambda r: r["settings"].update(overrides={"extractor_model": {"name": "tiny", "peft": ""}}),
+        "--extractor-model tiny. Run",
+    ),
     "probe": (lambda r: r["probe"].update(name="mlp"), "'mlp'"),
     "task of one's own": (lambda r: r["task"].update(name="mine"), "'mine'"),
     "changed task": (lambda r: r["task"].update(hash="0" * 64), "was changed"),
@@ -431,6 +436,37 @@ def test_rows_of_an_older_task_stay_and_are_not_ranked(tmp_path):
     row = next(read_entries(tmp_path))
     assert not row.current
     assert {r.rank for r in gather([row, row]).rows} == {None}
+
+
+def test_nothing_is_written_that_would_not_validate(run, tmp_path):
+    root = tmp_path / "leaderboards"
+    edit(run, lambda r: r["selection"].update(test_auroc=0.123))
+    done = CliRunner().invoke(main, ["leaderboard", "submit", str(run), "--root", str(root)])
+    assert done.exit_code == 2 and "would not validate, and was not written" in done.output
+    assert not root.exists()
+
+
+def test_a_row_that_was_run_again_is_not_changed(run, tmp_path):
+    root = tmp_path / "leaderboards"
+    folder = write_submission(Run.load(run), root)
+    second = shutil.copytree(run, tmp_path / "second")
+    edit(second, lambda r: r.update(timing={"total_seconds": 7}))
+    rerun(folder, Run.load(second))
+    submit = ["leaderboard", "submit", "--root", str(root)]
+    assert CliRunner().invoke(main, [*submit, str(run)]).exit_code == 0  # the same files
+    before = {p: p.read_bytes() for p in folder.iterdir()}
+    done = CliRunner().invoke(main, [*submit, str(second)])
+    assert done.exit_code == 2 and "was run again by the maintainers" in done.output
+    assert {p: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_submission_is_run_again_by_a_path_of_few_parts(run, tmp_path, monkeypatch):
+    folder = write_submission(Run.load(run), tmp_path / "leaderboards")
+    second = shutil.copytree(run, tmp_path / "second")
+    edit(second, lambda r: r.update(timing={"total_seconds": 7}))
+    monkeypatch.chdir(folder.parent)
+    done = CliRunner().invoke(main, ["leaderboard", "rerun", folder.name, str(second)])
+    assert done.exit_code == 0, done.output
 
 
 def test_a_broken_row_says_which(tmp_path):

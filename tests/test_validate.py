@@ -1064,6 +1064,21 @@ def test_strangers_words_cannot_leave_their_place():
     assert "<" not in comment([], None)
 
 
+def test_a_row_of_an_older_protocol_has_its_line_in_a_comment(valid, tmp_path):
+    from probebench.cli.main import main
+
+    old = tmp_path / "leaderboards/v1" / "/".join(valid.parts[-2:])
+    shutil.copytree(valid, old)
+    change(old, put(1, "protocol_version"))
+    out = tmp_path / "comment.md"
+    done = CliRunner().invoke(
+        main,
+        ["leaderboard", "validate", str(old), "--workers", "0", "--comment", str(out)],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0 and "v1/" in out.read_text()
+
+
 def test_reading_gives_the_numbers_back(valid):
     s = read_submission(valid)
     assert len(s.cells) == 60 and s.decisions.shuffled.shape[0] == 20

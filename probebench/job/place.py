@@ -4,7 +4,7 @@ from what is asked."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from probebench.job.options import OPTIONS, Options
 from probebench.models.specs import EMBEDDED, ModelSpec
 from probebench.options.config import TYPED, as_config, lies_there
 from probebench.options.field import Option, own_options
-from probebench.record.run import Run
+from probebench.record.inside.kinds import holds_spans
+from probebench.record.run import RECORD, Run
 from probebench.record.schema import Record
 from probebench.stages.plan import Plan
 from probebench.text import clipped
@@ -38,6 +39,9 @@ MODEL = (
     "quantization",
 )
 """Parts of a model's identity that can change under the same name and options."""
+DRAWN = {"temperature": 1.0, "top_p": 1.0}
+"""How `--samples` are drawn, and what stands for None: where there are some, another value takes
+them away."""
 
 
 def run_folder(o: Options, name: str) -> Path:
@@ -97,16 +101,43 @@ def check_place(options: Options, plan: Plan) -> None:
         UsageError: settings, weights or files differ, with what and how.
     """
     check_apart(options, plan.folder)
+    if holds_spans(plan.folder):
+        refuse(plan.folder, ["the kind of its task, whose labels are inside answers"])
     found = Run.there(plan.folder)
-    if found is None or found.record.key == plan.key:
-        return
-    differ = list(_differences(found.record, options, plan))
+    if found is None:
+        refuse(plan.folder, list(_unread(plan)))
+    elif found.record.key != plan.key:
+        refuse(plan.folder, list(_differences(found.record, options, plan)))
+
+
+def refuse(folder: Path, differ: Sequence[str]) -> None:
+    """Complain about a run that would be replaced.
+
+    Args:
+        folder: where it lies.
+        differ: in what it is another run; nothing is said where it is the same.
+
+    Raises:
+        UsageError: it is another one.
+    """
     if differ:
         raise UsageError(
-            f"{plan.folder} holds a finished run that this one would replace; it differs in "
+            f"{folder} holds a finished run that this one would replace; it differs in "
             f"{'; '.join(differ)}. Write this one "
             f"elsewhere with --out DIR, or delete the folder if that run may go."
         )
+
+
+def _unread(plan: Plan) -> Iterator[str]:
+    """Model and task there and here, by a record of another version, whose settings cannot be
+    compared. One that is broken is no run."""
+    try:
+        there = json.loads((plan.folder / RECORD).read_text(encoding="utf-8"))
+        model, task = there["model"]["name"], there["task"]["name"]
+    except (OSError, ValueError, TypeError, LookupError):
+        return
+    yield from _differ("the model", model, plan.handle.identity.name)
+    yield from _differ("the task", task, plan.name)
 
 
 def _differences(record: Record, options: Options, plan: Plan) -> Iterator[str]:
@@ -142,7 +173,10 @@ def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
                 continue
             # a record may be older than the option
             before, here = _json(old.get(o.name, o.default)), _json(getattr(asked, o.name))
-            if o.changes != "adds" or not _adds(before, here):
+            if o.name in DRAWN and old.get("samples") and options.samples:
+                before, here = (DRAWN[o.name] if v is None else v for v in (before, here))
+                yield from _differ(o.flag, before, here)
+            elif o.changes != "adds" or not _adds(before, here):
                 yield from _differ(o.flag, before, here)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from probebench.errors import BadFileError, ProbebenchError, UnavailableError, UsageError
+from probebench.files import write_atomic
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import ModelSpec, find_model
 from probebench.tasks.exact.rules import MODEL_RULE, RULES, check_rule
@@ -272,7 +273,7 @@ def pin(task: Task, *, offline: bool = False) -> str:
         for i, line in enumerate(lines)
         if i not in beside or not line.startswith(f"{indent}revision:")
     ]
-    path.write_text("".join(kept), encoding="utf-8")
+    write_atomic(path, "".join(kept).encode())
     return revision
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from probebench.errors import BadFileError, ProbebenchError, UsageError
 from probebench.job.options import Options
-from probebench.job.place import check_apart, run_folder
+from probebench.job.place import check_apart, differing, refuse, run_folder
 from probebench.job.planning import plan_reading, probe_inputs
 from probebench.models.blocks.sites import resolve_layers
 from probebench.models.devices import pick_device
@@ -16,7 +17,7 @@ from probebench.models.loading import find_model
 from probebench.models.passes.padding import check_inside, rows_of
 from probebench.options.field import own_options
 from probebench.probes.kinds import get_probe
-from probebench.record.inside.spans import SpanRun
+from probebench.record.inside.spans import SpanRecord, SpanRun
 from probebench.record.run import RECORD
 from probebench.record.versions import versions
 from probebench.stages.tokens.fits import check_tokens
@@ -131,8 +132,7 @@ def prepare_spans(options: Options) -> PreparedSpans:
         )
     plan = _plan(options, task, handle)
     check_tokens(plan)
-    check_apart(options, plan.folder)
-    _check_place(plan)
+    check_place(options, plan)
     return PreparedSpans(options, plan)
 
 
@@ -177,17 +177,31 @@ def _plan(o: Options, task: Task, handle: ModelHandle) -> SpanPlan:
     )
 
 
-def _check_place(plan: SpanPlan) -> None:
-    """Complain where the folder holds another finished run."""
+def check_place(options: Options, plan: SpanPlan) -> None:
+    """Complain where the folder holds another finished run, or is no place for one.
+
+    The same settings under other versions of the package or its libraries are the same run.
+
+    Raises:
+        UsageError: it does, with what differs.
+    """
+    check_apart(options, plan.folder)
+    if (plan.folder / RECORD).is_file():
+        refuse(plan.folder, ["the kind of its task, whose answers are right or wrong as a whole"])
     try:
         there = SpanRun.load(plan.folder).record
     except BadFileError:
-        there = None
-    other = there is not None and there.key != plan.key and there.versions == plan.versions
-    if other or (plan.folder / RECORD).is_file():
-        what = f"{there.model.name} on {there.task.name}" if there else "of another kind of task"
-        raise UsageError(
-            f"{plan.folder} holds a finished run that this one would replace ({what}, with other "
-            "settings or data). Write this one elsewhere with --out DIR, or delete the folder if "
-            "that run may go."
-        )
+        return
+    if there.key != plan.key:
+        refuse(plan.folder, list(_differences(there, options, plan)))
+
+
+def _differences(there: SpanRecord, options: Options, plan: SpanPlan) -> Iterator[str]:
+    """In what a run is another one."""
+    names = there.model.name, plan.handle.identity.name
+    for what, (old, new) in {"model": names, "task": (there.task.name, plan.task.name)}.items():
+        if old != new:
+            yield f"the {what} ({old} there, {new} here)"
+    yield from differing(there.settings, options)
+    if there.data.sha256 != plan.facts["sha256"]:
+        yield "the content of its data"

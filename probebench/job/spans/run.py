@@ -17,7 +17,7 @@ from probebench.engines.mapped import map_facts
 from probebench.files import write_json
 from probebench.job.options import Options
 from probebench.job.record import commit
-from probebench.job.spans.prepare import PreparedSpans, prepare_spans
+from probebench.job.spans.prepare import PreparedSpans, check_place, prepare_spans
 from probebench.job.spans.write import write_spans
 from probebench.metrics.auroc import auroc
 from probebench.metrics.intervals import auroc_interval
@@ -57,6 +57,7 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
             if prepared.options.discard_states and finished.record.states is None:
                 drop_all(plan.folder, [TokenStates])  # where it was killed before that
             return finished
+        check_place(prepared.options, plan)  # again: it was not locked before
         offline = prepared.options.offline
         with LocalEngine().runner(plan.folder, progress, offline=offline) as runner:
             map_facts(plan.handle, [m.prompt_ids for m in plan.marked], runner)

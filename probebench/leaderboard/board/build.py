@@ -3,8 +3,13 @@ records."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from probebench._version import __version__
+from probebench.errors import RunError, UsageError
 from probebench.files import write_atomic
 from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.models import safe_slug
@@ -14,6 +19,10 @@ from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 
 TABLES = "tables"
 """Folder of the files with every detector, all of them built."""
+MARK = ".probebench-site"
+"""A file that says: everything here was built, and may be replaced."""
+NEW = ".new"
+"""Folder, in the site's own, of what is being built."""
 
 
 def build(root: Path, out: Path, *, published: bool = True) -> Board:
@@ -35,11 +44,12 @@ def build(root: Path, out: Path, *, published: bool = True) -> Board:
     """
     from probebench.leaderboard.board.entries import read_entries
 
-    site = Site(out)
-    board = gather(read_entries(root, published=published), seen=site.add_maps)
-    table = to_csv(r for r in board.rows if r.headline)
-    site.write(board)
-    write_atomic(out / "data" / "leaderboard.csv", table.encode())
+    with building(out) as new:
+        site = Site(new)
+        board = gather(read_entries(root, published=published), seen=site.add_maps)
+        table = to_csv(r for r in board.rows if r.headline)
+        site.write(board)
+        write_atomic(new / "data" / "leaderboard.csv", table.encode())
     for name, text in (
         ("README.md", to_markdown(board)),
         ("leaderboard.csv", table),
@@ -51,3 +61,39 @@ def build(root: Path, out: Path, *, published: bool = True) -> Board:
     for task in board.tasks:
         write_atomic(root / TABLES / f"{safe_slug(task)}.csv", to_csv(board.of_task(task)).encode())
     return board
+
+
+@contextmanager
+def building(site: Path) -> Iterator[Path]:
+    """An empty folder to build in. What is in it then replaces what the site had under the same
+    names; where building fails, nothing is replaced.
+
+    Args:
+        site: its folder; new, empty, or built by an earlier call.
+
+    Raises:
+        UsageError: the folder holds something else.
+        RunError: the disk is full or not writable.
+    """
+    if site.exists() and (
+        not site.is_dir() or (any(site.iterdir()) and not (site / MARK).is_file())
+    ):
+        raise UsageError(
+            f"{site} exists and is not a site of an earlier build; choose another folder with "
+            "--out."
+        )
+    said, new = "the next build replaces what is here", site / NEW
+    write_atomic(site / MARK, f"Built by probebench {__version__}; {said}.\n".encode())
+    try:
+        shutil.rmtree(new, ignore_errors=True)  # of a build that was killed
+        new.mkdir()
+        yield new
+        for built in new.iterdir():
+            old = site / built.name
+            if old.is_dir():
+                shutil.rmtree(old)
+            built.replace(old)
+    except OSError as error:
+        raise RunError(f"Cannot write the site to {site}: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

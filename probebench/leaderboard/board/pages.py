@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probebench._version import __version__
-from probebench.errors import ProbebenchError, RunError, UsageError
+from probebench.errors import ProbebenchError
+from probebench.files import write_atomic
 from probebench.leaderboard.board.curves import (
     BANDS,
     LayerCurve,
@@ -64,8 +65,6 @@ if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Entry
     from probebench.tasks.schema import Task
 HERE = Path(__file__).parent / "site"
-MARK = ".probebench-site"
-"""A file that says: everything here was built, and may be replaced."""
 FIRST = 50
 """Rows that stand in a page itself, for readers without scripts."""
 SENTENCES = 8
@@ -78,10 +77,7 @@ class Site:
     """A site being written.
 
     Args:
-        out: its folder; new, empty, or built by an earlier call.
-
-    Raises:
-        UsageError: the folder holds something else.
+        out: an empty folder.
     """
 
     def __init__(self, out: Path) -> None:
@@ -102,25 +98,7 @@ class Site:
         self.turned: dict[Run, BoardRow] = {}
         """Of some runs, one that would be harder, were its sign not fixed."""
         self.environment = _environment()
-        if out.exists() and (
-            not out.is_dir() or (any(out.iterdir()) and not (out / MARK).is_file())
-        ):
-            raise UsageError(
-                f"{out} exists and is not a site of an earlier build; choose another folder with "
-                "--out."
-            )
-        try:
-            for folder in ("assets", "data", "models", "tasks"):
-                shutil.rmtree(out / folder, ignore_errors=True)
-                (out / folder).mkdir(parents=True)
-            (out / MARK).write_text(
-                f"Built by probebench {__version__}; the next build replaces what is here.\n",
-                encoding="utf-8",
-            )
-            for asset in sorted((HERE / "assets").iterdir()):
-                shutil.copyfile(asset, out / "assets" / asset.name)
-        except OSError as error:
-            raise RunError(f"Cannot write the site to {out}: {error.strerror}.") from None
+        shutil.copytree(HERE / "assets", out / "assets", copy_function=shutil.copyfile)
 
     def add_maps(self, entry: Entry) -> None:
         """Write the maps of a submission, one file per site; called while its cells are in
@@ -141,9 +119,7 @@ class Site:
 
     def put(self, key: str, content: Mapping[str, Any]) -> None:
         """One data file."""
-        path = self.out / "data" / f"{key}.js"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(script(key, content), encoding="utf-8")
+        write_atomic(self.out / "data" / f"{key}.js", script(key, content).encode())
 
     def write(self, board: Board) -> None:
         """All pages."""
@@ -185,14 +161,13 @@ class Site:
             "slugs": self.slugs,
         }
         text = self.environment.get_template(template).render(**common, **values)
-        (self.out / path).write_text(text, encoding="utf-8")
+        write_atomic(self.out / path, text.encode())
 
     def _task(self, name: str, rows: Sequence[BoardRow]) -> dict[str, Any]:
         """Page, data and table of one task; what the overview says of it."""
         slug, headline = self.slugs[name], [r for r in rows if r.headline]
         self.put(f"tasks/{slug}", {"name": name, **row_data(rows, self.slugs)})
-        table = self.out / "data" / "tasks" / f"{slug}.csv"
-        table.write_text(to_csv(rows), encoding="utf-8")
+        write_atomic(self.out / "data" / "tasks" / f"{slug}.csv", to_csv(rows).encode())
         self._page(
             f"tasks/{slug}.html",
             "task.html",

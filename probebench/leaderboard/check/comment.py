@@ -47,7 +47,8 @@ def comment(reports: Iterable[Checked], base: Path | None) -> str:
             ),
         ]
     for r in (r for r in changed if r.ok):
-        lines += [f"### {_code(r.path)}", "", *_table(r, base), ""]
+        lines += [f"### {_code(r.path)}", ""]
+        lines += [*_table(r, base), ""] if r.facts else []
         lines += [
             f"- Look at: {_code(f.file)} {_code(f.field)}: {_code(f.given)}; {_code(f.expected)}"
             for f in r.suspicious

@@ -30,9 +30,9 @@ SAME = (
 def rerun(folder: Path, run: Run) -> dict[str, Any]:
     """Compare, and write `rerun.json` beside the submission.
 
-    They agree when every probe and baseline of the submission has its AUROC of the second run
-    inside the 95 % interval of the first, and the other way round for the selected probe. A control
-    may differ: its repeats are noise.
+    They agree when every probe and baseline that both have has its AUROC of the second run inside
+    the 95 % interval of the first, and the other way round for the selected probe. A control may
+    differ: its repeats are noise.
 
     Args:
         folder: the submission.
@@ -45,6 +45,7 @@ def rerun(folder: Path, run: Run) -> dict[str, Any]:
         BadFileError: the submission does not validate.
         UsageError: the run could not be submitted itself, or is of another experiment.
     """
+    folder = folder.absolute()  # by its name it is of a protocol, a model and a task
     theirs = _submitted(folder)
     if reasons := refusals(run):
         raise UsageError(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from probebench.errors import BadFileError
 from probebench.leaderboard.check.submission import check, lines_of
-from probebench.leaderboard.submission.read import FILES
+from probebench.leaderboard.submission.read import FILES, RERUN, fingerprint
 from probebench.leaderboard.submission.submit import write_submission
 from probebench.record.run import Run
 
@@ -31,17 +32,23 @@ def submit(run: Path, root: Path) -> Submitted:
         BadFileError: no finished run there, or its numbers do not follow from its decisions.
     """
     loaded = Run.load(run)
-    folder = write_submission(loaded, root)
-    report = check(folder)
-    if not report.ok:  # numbers on the edge of a bin can need every digit of the decisions
-        folder = write_submission(loaded, root, exact=True)
-        report = check(folder)
+    with TemporaryDirectory() as aside:  # a row that is there is replaced by a valid one only
+        written = write_submission(loaded, Path(aside))
+        if exact := not (report := check(written)).ok:  # on the edge of a bin every digit counts
+            report = check(write_submission(loaded, Path(aside), exact=True))
+        there = root.joinpath(*written.parts[-3:])
+        if (there / RERUN).exists() and fingerprint(there) != fingerprint(written):
+            raise BadFileError(
+                f"{there} was run again by the maintainers, and {RERUN} is of the files as they "
+                "are. docs/leaderboard.md says how such a row is corrected."
+            )
     if not report.ok:
         found = "\n".join(f"- {f}" for f in report.failures[:10])
         raise BadFileError(
-            f"{folder} was written and does not validate; please report this with the run's "
-            f"record:\n{found}"
+            f"The submission of {loaded.folder} would not validate, and was not written; please "
+            f"report this with the run's record:\n{found}"
         )
+    folder = write_submission(loaded, root, exact=exact)
     return Submitted(
         folder,
         {name: (folder / name).stat().st_size for name in FILES},

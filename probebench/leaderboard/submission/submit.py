@@ -65,11 +65,7 @@ def _protocol(record: Record) -> Iterator[str]:
     if (states := changed.pop("states", settings.states)) is not None:
         yield f"The hidden states were made elsewhere: --states {states}."
     for name, value in changed.items():
-        words = ",".join(map(str, value)) if isinstance(value, list | tuple) else value
-        yield (
-            f"A setting of the protocol is overridden: --{name.replace('_', '-')} {words}. Run it "
-            "without."
-        )
+        yield f"A setting of the protocol is overridden: {_asked(name, value)}. Run it without."
     if record.probe.name != "logistic" and "probe" not in changed:
         yield f"The probe is {record.probe.name!r}; the protocol's is 'logistic'."
     task = record.task
@@ -81,6 +77,16 @@ def _protocol(record: Record) -> Iterator[str]:
             f"The task {task.name!r} is not the suite's version {task.version}: its file was "
             "changed."
         )
+
+
+def _asked(name: str, value: Any) -> str:
+    """An option and its value as a command line has them."""
+    flag = next((o.flag for o in OPTIONS if o.name == name), f"--{name.replace('_', '-')}")
+    if isinstance(value, bool):
+        return flag if value else f"--no-{flag.removeprefix('--')}"
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    return f"{flag} {','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
 
 
 def _source(record: Record) -> Iterator[str]:

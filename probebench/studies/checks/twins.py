@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from probebench.metrics.paired import paired
 from probebench.probes.labels import split_index
-from probebench.scoring.best import best_on_common
 from probebench.scoring.comparison import ends
+from probebench.studies.readable import best_baseline
 from probebench.studies.registry import Concern, Scored, concern, study
 from probebench.text import interval, number
 from probebench.types import Floats
@@ -101,10 +101,8 @@ def _without(run: Scored, twin: NDArray[np.bool_]) -> dict[str, Any]:
     names = {s.name for s in compared.scores}
     used = [d for d in run.result.detectors if d.name in names]
     probe, baselines = used[0], [d for d in used if d.kind == "baseline"]
-    held = split_index(labels.splits)["validation"]
-    beside = [d.decisions[held] for d in baselines]
-    best = best_on_common(labels.y[held], np.array(beside)) if beside else None
-    other = probe if best is None else baselines[best]
+    best = best_baseline(baselines, labels, probe.when, np.isfinite(probe.decisions))
+    other = probe if best is None else best.detector
     rows = compared.rows[~twin[compared.rows] & np.isfinite(other.decisions[compared.rows])]
     y = labels.y[rows]
     facts: dict[str, Any] = {"n": len(rows), "n_correct": int(y.sum())}
@@ -117,7 +115,7 @@ def _without(run: Scored, twin: NDArray[np.bool_]) -> dict[str, Any]:
         return {**facts, "reason": "no baseline has decisions on validation"}
     return {
         **facts,
-        "baseline": baselines[best].label,
+        "baseline": other.label,
         "baseline_auroc": found.values[1],
         "baseline_auroc_95": ends(found.intervals[1]),
         "difference": found.difference,
