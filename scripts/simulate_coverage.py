@@ -4,6 +4,7 @@ known.
     python scripts/simulate_coverage.py                 # the table of docs/protocol.md
     python scripts/simulate_coverage.py --datasets 100  # a quick look
     python scripts/simulate_coverage.py --uneven        # some groups are large
+    python scripts/simulate_coverage.py --alike         # groups of near copies
 
 A data set holds a validation and a test split of the same size. The label and the decisions each
 have a normal part that a group shares and one of the example's own; the share of the group's part
@@ -54,6 +55,8 @@ class Design:
     """How far correct answers stand above wrong ones, for the two detectors."""
     large: tuple[int, ...] = ()
     """Sizes of groups beside which the others hold two examples each; none: sizes are drawn."""
+    size: int = 0
+    """Of every group; 0: sizes are drawn."""
 
     @property
     def name(self) -> str:
@@ -61,7 +64,8 @@ class Design:
         if self.large:
             sizes = ", ".join(map(str, self.large))
             return f"groups of {sizes} and of 2, {self.prevalence:.0%} correct"
-        kind = f"{'groups of 2-8' if self.icc else 'independent'}, {self.prevalence:.0%} correct"
+        groups = f"groups of {self.size or '2-8'}" if self.icc else "independent"
+        kind = f"{groups}, {self.prevalence:.0%} correct"
         high = self.shifts != SHIFTS
         return kind + f", AUROC {norm.cdf(self.shifts[0] / np.sqrt(2)):.2f}" * high
 
@@ -70,7 +74,7 @@ def draw(design: Design, rng: np.random.Generator) -> tuple[NDArray[np.int64], F
     """Labels (example,), decisions of both detectors (2, example), and groups of one split."""
     sizes = list(design.large)
     while sum(sizes) < design.n:
-        drawn = 2 if design.large else int(rng.integers(2, 9))
+        drawn = 2 if design.large else design.size or int(rng.integers(2, 9))
         sizes.append(drawn if design.icc else 1)
     index = np.repeat(np.arange(len(sizes)), sizes)[: design.n]
 
@@ -191,6 +195,14 @@ UNEVEN = [
     for icc in (0.2, 0.5)
 ]
 """Some groups are a large part of the whole."""
+ALIKE = [
+    Design(n, 0.5, icc, (float(norm.ppf(area)) * 2**0.5, float(norm.ppf(0.9)) * 2**0.5), size=8)
+    for icc in (0.5, 0.95)
+    for area in (0.9, 0.95, 0.97, 0.99)
+    for n in (160, 400)
+]
+"""Answers of a group are alike, up to near copies of one label, and the detector nearly separates
+them."""
 DESIGNS = [
     Design(n, prevalence, icc)
     for icc in (0.0, 0.5)
@@ -211,10 +223,12 @@ def main() -> None:
         "--high", action="store_true", help="few wrong answers, an AUROC of .95 and more"
     )
     parser.add_argument("--uneven", action="store_true", help="some groups are large")
+    parser.add_argument("--alike", action="store_true", help="groups of near copies")
     asked = parser.parse_args()
+    designs = HIGH if asked.high else UNEVEN if asked.uneven else ALIKE if asked.alike else DESIGNS
     found = {
         (d.name, d.icc, d.n): coverage(simulate(d, asked.datasets, asked.seed, asked.resamples))
-        for d in (HIGH if asked.high else UNEVEN if asked.uneven else DESIGNS)
+        for d in designs
     }
     for title, column, form in (
         ("Coverage", "inside", "{:.1%}"),

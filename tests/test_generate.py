@@ -7,7 +7,7 @@ from probebench.errors import MemoryLimitError, UsageError
 from probebench.models.decoding.ends import Ends
 from probebench.models.generate import Request, generate, pick_generation, stop_tokens
 from probebench.models.loading import ModelSpec, find_model, load_model
-from probebench.models.passes.batches import Budget, halving, in_batches, plan_batches
+from probebench.models.passes.batches import Budget, attempt, halving, in_batches, plan_batches
 from probebench.models.passes.scored import score_answers
 from probebench.tasks.prompts import chat, encode_prompt, tokens_with
 from probebench.tasks.schema import Generation
@@ -219,6 +219,18 @@ def test_out_of_memory_shrinks_the_budget_for_good_and_begins_again():
     assert sizes == [2, 2, 2, 2]
     with pytest.raises(MemoryLimitError, match="single example of 10 tokens while testing"):
         in_batches(lengths, lambda batch: (_ for _ in ()).throw(MemoryError), "testing", Budget())
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "can't allocate memory"]
+)
+def test_every_library_says_in_its_own_words_that_memory_ran_out(words):
+    def run(batch):
+        raise RuntimeError(words)
+
+    assert attempt(run, [1, 2]) is None
+    with pytest.raises(RuntimeError, match="shapes"):
+        attempt(lambda batch: (_ for _ in ()).throw(RuntimeError("shapes differ")), [1])
 
 
 def test_out_of_memory_halves_and_ends():

@@ -202,3 +202,13 @@ def test_long_numbers_are_compared_digit_by_digit():
 def test_an_option_without_a_word_is_no_option():
     for option in ("?", "-", "...", ""):
         assert judged("aliases", ["Ann"], "Ann", "Who, Ann or Bob?", wrong=[option]).correct
+
+
+@pytest.mark.parametrize("name", [n for n in JUDGES if n != "given"])
+@pytest.mark.parametrize("digits", ["፩፪፫፬", "²³", "①②③④", "٢٠٠١"])
+def test_digits_of_other_scripts_end_no_run(name, digits):
+    for question in ("When was it?", "How many were there?"):
+        for form in ("{}", "May {}", "{} million", "3 {} 2001", "12/{}/2001", "{}%"):
+            said = form.replace("{}", digits)
+            for reference, answer in ((digits, said), ("May 2001", said), (said, digits)):
+                assert judged(name, [reference], answer, question, ["8"]).correct in (True, False)

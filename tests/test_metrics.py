@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtri
 from sklearn.metrics import roc_auc_score
 
 from probebench.metrics.auroc import auroc, auroc_labels, auroc_many, auroc_rows
@@ -9,6 +10,7 @@ from probebench.metrics.bootstrap import Resamples, percentile_interval
 from probebench.metrics.delong import delong_difference, delong_interval, delong_many
 from probebench.metrics.intervals import auroc_interval, bootstrap_interval, difference_interval
 from probebench.metrics.permutation import fdr, max_statistic_p, permutation_p
+from probebench.metrics.power import end_effect
 from probebench.metrics.strata import stratified_auroc
 from probebench.scoring.comparison import ends
 from probebench.types import Interval
@@ -435,6 +437,46 @@ def test_a_difference_from_a_constant_is_as_sure_as_the_score_alone():
         truth = 0.7377 - 0.5  # Phi(.9 / sqrt 2)
         covered += found.low <= truth <= found.high
     assert abs(covered / tries - 0.95) < 3 * (0.95 * 0.05 / tries) ** 0.5
+
+
+@pytest.mark.parametrize("gap", [5.0, 0.9])
+def test_copies_of_answers_say_nothing_new(gap):
+    """Near a perfect separation too, where resamples of groups show nothing."""
+    rng, y = np.random.default_rng(3), np.repeat([0, 1], [6, 6])
+    scores, other = (rng.uniform(0, 1, 12) + gap * y for _ in range(2))
+    assert auroc(y, scores) > 0.9
+    found = []
+    for copies in (1, 8, 50):
+        draws = Resamples.draw([f"g{i:02}" for i in range(12) for _ in range(copies)], 0)
+        of = [np.repeat(x, copies) for x in (y, scores, other)]
+        interval = auroc_interval(draws, *of[:2])
+        found.append([interval.low, difference_interval(draws, *of).high])
+    assert found[0][0] < 0.85 and found[0][1] > 0.1
+    np.testing.assert_allclose(found[1:], [found[0]] * 2, atol=0.03)
+
+
+def test_intervals_near_a_perfect_separation_hold_the_truth_where_answers_of_a_group_are_alike():
+    """Twenty groups of eight answers, each of one label, that are nearly copies: without what
+    groups do near 1 some two thirds of the intervals hold it."""
+    rng, truth, held = np.random.default_rng(0), 0.97, []
+    group = np.repeat(np.arange(20), 8)
+    for _ in range(150):
+        y = np.repeat(rng.permutation(np.repeat([0, 1], 10)), 8)
+        noise = 0.95**0.5 * rng.normal(size=20)[group] + 0.05**0.5 * rng.normal(size=160)
+        scores = noise + 2**0.5 * ndtri(truth) * y
+        draws = Resamples.draw([f"g{i:02}" for i in group], 0, 200)
+        found = auroc_interval(draws, y, scores)
+        held.append(found.low <= truth <= found.high)
+    assert np.mean(held) > 0.9
+
+
+def test_what_groups_do_near_the_end_cancels_where_both_classes_share_it():
+    y, group = np.tile([0, 1], 40), np.repeat(np.arange(40), 2)
+    shared = np.random.default_rng(0).normal(size=40)[group] * 0.1
+    assert end_effect(1.0, y, shared + y, group) == 1
+    assert end_effect(0.9, y, shared + y, np.repeat(np.arange(4), 20)) == 1  # resamples show it
+    tens = np.repeat(np.arange(8), 10)
+    assert end_effect(1.0, tens % 2, 1.0 * tens + 9 * (tens % 2), tens) == pytest.approx(10)
 
 
 def test_two_perfect_detectors_are_not_known_to_be_the_same():

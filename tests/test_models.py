@@ -74,6 +74,15 @@ def changed(model_folder, tmp_path):
     return change
 
 
+@pytest.mark.parametrize("name", ["BartModel", "T5EncoderModel", "BartForConditionalGeneration"])
+def test_a_decoder_is_not_read_without_its_encoder(changed, name):
+    """A bare model of two parts loads as one, and its decoder would see nothing of the text."""
+    kind = "t5" if name.startswith("T5") else "bart"
+    folder = changed(architectures=[name], model_type=kind, is_encoder_decoder=True)
+    with pytest.raises(UsageError, match="has an encoder and a decoder, so question and answer"):
+        find_model(ModelSpec(str(folder)))
+
+
 # -- what a folder holds ---------------------------------------------------------------------------
 
 

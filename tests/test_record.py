@@ -1,6 +1,7 @@
 """The record is typed, read whole, written again byte by byte, and never changed."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from records import content, record
 
 from probebench.errors import BadFileError
 from probebench.files import write_json
+from probebench.job.record import commit
 from probebench.record.parts.measured import FalseAlarms
 from probebench.record.parts.part import LONGEST, Part
 from probebench.record.run import Run
@@ -127,3 +129,36 @@ def test_a_record_of_protocol_1_is_read_and_is_no_row():
     assert record.plain() == old
     with pytest.raises(ValidationError, match="protocol_version"):
         Record.from_plain(old, "ranked")
+
+
+def test_the_commit_is_the_packages_own_wherever_one_stands(tmp_path, monkeypatch):
+    """Neither of the folder where somebody works, nor of the project that it is installed into."""
+
+    def git(*words, at):
+        said = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(["git", *said, "-C", at, *words], capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    for name in ("package/probebench/job", "theirs/site-packages/probebench/job"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "record.py").write_text("")
+    for name in ("package", "theirs"):
+        git("init", at=tmp_path / name)
+        git("add", ".", at=tmp_path / name)
+        git("commit", "-m", name, at=tmp_path / name)
+    monkeypatch.chdir(tmp_path / "theirs")
+    own = tmp_path / "package/probebench/job/record.py"
+    monkeypatch.setattr("probebench.job.record.__file__", str(own))
+    head = git("rev-parse", "HEAD", at=tmp_path / "package")
+    assert commit() == {"commit": head, "dirty": False}
+    (tmp_path / "package/notes.txt").write_text("of no file of the package")
+    assert commit()["dirty"] is False
+    for changed in (own, tmp_path / "package/tasks/people.yaml"):
+        changed.parent.mkdir(exist_ok=True)
+        changed.write_text("name: x")
+        assert commit()["dirty"] is True
+        git("stash", "--include-untracked", at=tmp_path / "package")
+        assert commit()["dirty"] is False
+    inside = tmp_path / "theirs/site-packages/probebench/job/record.py"
+    monkeypatch.setattr("probebench.job.record.__file__", str(inside))
+    assert commit() == {"commit": None, "dirty": None}

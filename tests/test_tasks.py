@@ -10,7 +10,7 @@ import yaml
 from probebench.errors import BadFileError, UnknownNameError
 from probebench.tasks.exact.rules import check_rule
 from probebench.tasks.judge import get_judge
-from probebench.tasks.schema import list_tasks, load_task, read_file, task_folder
+from probebench.tasks.schema import Prompt, list_tasks, load_task, read_file, task_folder
 from probebench.tasks.sources import load_dataset
 from probebench.tasks.split import split_examples
 from probebench.types import Example
@@ -196,3 +196,10 @@ def test_hash_ignores_words_and_follows_numbers(tmp_path):
         read_file(broken(tmp_path, lambda c: c["generation"].update(max_new_tokens=33)))[0].hash
         != plain.hash
     )
+
+
+def test_columns_of_a_prompt_are_those_of_both_templates():
+    """Of a base model's own one too: the word None would stand where a row has no value."""
+    assert Prompt(chat="{question}", base="{hint} {question}").columns == ["hint"]
+    assert Prompt(chat="{context} {question}").columns == ["context"]
+    assert Prompt().columns == []

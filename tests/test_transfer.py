@@ -31,6 +31,7 @@ from probebench.metrics.intervals import difference_interval
 from probebench.probes.fit import fit_cells
 from probebench.progress import Progress
 from probebench.record.reopened import Reopened
+from probebench.report.terminal.transfer import _topics as topic_lines
 from probebench.report.terminal.transfer import transfer_lines
 from probebench.types import Cell
 
@@ -638,6 +639,43 @@ def test_transfer_needs_no_torch(runs):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "8 []", done.stderr[-2000:]
+
+
+def test_ids_of_two_files_that_count_alike_are_no_topics_of_others(tmp_path):
+    """Texts say which statement it is; an id does where a row has nothing else, and not twice."""
+    run = topical(dict.fromkeys(("red", "green", "blue"), 5 * axis(0)))
+    run.tables["answers"] = run.answers.drop(columns="topic").assign(id=range(900))
+    texts = list(Reopened(run).texts)
+    for name, at in (("cities", range(100)), ("animals", range(100, 200))):
+        rows = [{"id": i, "statement": texts[k]} for i, k in enumerate(at)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    files = [tmp_path / "cities.jsonl", tmp_path / "animals.jsonl"]
+    [(_, topics)] = topics_of([Reopened(run)], files)
+    assert topics.tolist() == ["cities"] * 100 + ["animals"] * 100 + [None] * 700
+    rows = [{"id": i, "topic": int(i > 1)} for i in range(4)] + [{"id": 3, "topic": "x"}]
+    (tmp_path / "ids.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    [(_, topics)] = topics_of([Reopened(run)], [tmp_path / "ids.jsonl"])
+    assert topics.tolist()[:5] == ["0", "0", "1", None, None]
+
+
+def test_topics_that_are_numbers_are_held_out_as_others():
+    run = topical(dict.fromkeys(("red", "green", "blue"), 5 * axis(0)))
+    number = {"red": 0, "green": 1, "blue": 2}
+    run.tables["answers"] = run.answers.assign(topic=run.answers.topic.map(number))
+    [(_, topics)] = topics_of([Reopened(run)])
+    assert set(topics) == {"0", "1", "2"}
+
+
+def test_topics_of_two_runs_are_told_apart_where_they_are_printed():
+    table = transfer([topical(dict.fromkeys(("red", "green", "blue"), 5 * axis(0)))])
+    table = table[table.kind == "topic"]
+    other = table.assign(
+        test_task=table.test_task.str.replace("colours", "shades"), baseline="length"
+    )
+    alone = "\n".join(topic_lines(table, 100))
+    assert "colours: red" not in alone and "red" in alone
+    both = "\n".join(topic_lines(pd.concat([table, other]), 100))
+    assert "colours: red" in both and "shades: red" in both and "shades: length" in both
 
 
 def test_examples_without_a_topic_take_no_part():

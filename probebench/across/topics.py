@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +45,11 @@ def topics_of(
     for run in runs:
         if "topic" in run.answers and not files:
             own = run.answers.topic
-            topics = own.astype(object).where(own.notna(), None).to_numpy()
+            topics = own.astype(object).where(own.notna(), None).map(_word).to_numpy()
         else:
             ids = [str(i) for i in run.answers.id]
             topics = np.array(
-                [by_id.get(i, by_text.get(t)) for i, t in zip(ids, run.texts, strict=True)],
+                [by_text.get(t, by_id.get(i)) for i, t in zip(ids, run.texts, strict=True)],
                 dtype=object,
             )
         known += sum(topic is not None for topic in topics)
@@ -63,26 +64,32 @@ def topics_of(
     return found
 
 
-def _read(files: Sequence[str | Path]) -> tuple[dict[str, str], dict[str, str | None]]:
-    """Topic by id and by normalised text."""
-    by_id: dict[str, str] = {}
+def _word(topic: Any) -> str | None:
+    """A topic as its name, a number too; None where none is given."""
+    return None if topic is None or topic == "" else str(topic)
+
+
+def _read(files: Sequence[str | Path]) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """Topic by id, of rows without a text, and by normalised text; None where two are said. Ids
+    beside texts are those of the file, and two files may count alike."""
+    by_id: dict[str, str | None] = {}
     by_text: dict[str, str | None] = {}
     for file in map(Path, files):
         stem = file.stem
         for ending in ENDINGS:
             stem = stem.removesuffix(ending)
         for row in read_rows(file):
-            topic = str(row.fields.get("topic") or stem)
+            topic = _word(row.fields.get("topic")) or stem
             text = next((str(row.fields[name]) for name in TEXTS if row.fields.get(name)), None)
-            if text is None and row.fields.get("id") is None:
+            identity = row.fields.get("id")
+            if text is None and identity is None:
                 raise BadFileError(
                     f"{row.where}: a row of topics needs 'id', 'statement' or 'question' beside "
                     "'topic'."
                 )
-            if text is not None and by_text.setdefault(normalise(text), topic) != topic:
-                by_text[normalise(text)] = None
-            if row.fields.get("id") is not None:
-                by_id[str(row.fields["id"])] = topic
+            known, key = (by_id, str(identity)) if text is None else (by_text, normalise(text))
+            if known.setdefault(key, topic) != topic:
+                known[key] = None
     return by_id, by_text
 
 

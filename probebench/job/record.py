@@ -6,7 +6,6 @@ from __future__ import annotations
 import subprocess
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,14 @@ from probebench.studies.warnings import warnings
 from probebench.types import EMB, SPLITS, CellFit, LabelledAnswer, layer_name
 
 
-@cache
 def commit() -> dict[str, Any]:
     """Git commit of the package's own folder, when it is a checkout."""
-    here = Path(__file__).parent.parent
+    root = Path(__file__).parent.parent.parent  # paths below are as seen from there
 
     def git(*words: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", "-C", str(here), *words],
+                ["git", "-C", str(root), *words],
                 capture_output=True,
                 text=True,
                 timeout=10,
@@ -50,12 +48,10 @@ def commit() -> dict[str, Any]:
         return done.stdout.strip()
 
     top = git("rev-parse", "--show-toplevel")
-    if top is None or Path(top) != here.parent:
+    if top is None or Path(top) != root:
         return {"commit": None, "dirty": None}
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "dirty": bool(git("status", "--porcelain", "--", "probebench", "tasks")),
-    }
+    changed = git("status", "--porcelain", "--", "probebench", "tasks")
+    return {"commit": git("rev-parse", "HEAD"), "dirty": None if changed is None else bool(changed)}
 
 
 def counts(answers: Sequence[LabelledAnswer]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from probebench.metrics.power import end_effect
 from probebench.types import Floats, Interval
 
 RESAMPLES = 1000
@@ -71,6 +72,11 @@ class Resamples:
         correct, wrong = np.asarray(y) == 1, np.asarray(y) == 0
         groups = self.n_groups(correct), self.n_groups(wrong)
         return Sides(int(correct.sum()), int(wrong.sum()), *groups)
+
+    def effect(self, area: float, y: NDArray[np.integer], scores: Floats) -> float:
+        """By how much groups raise the variance of an AUROC of (example,) scores beyond what its
+        resamples can show (`end_effect`)."""
+        return 1.0 if self.group is None else end_effect(area, y, scores, self.group)
 
     def independent(self, y: NDArray[np.integer]) -> int:
         """Independent observations behind a number that needs both classes: twice the groups of the

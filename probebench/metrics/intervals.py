@@ -24,7 +24,7 @@ ROUNDING = 1e-9
 
 def auroc_interval(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> Interval:
     """Interval of the AUROC of (example,) scores, on the examples that `draws` resamples."""
-    return area_interval(auroc(y, scores), draws.auroc(y, scores), draws, y)
+    return area_interval(Side.of(draws, y, scores), draws)
 
 
 def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) -> list[Interval]:
@@ -49,51 +49,49 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
             np.asarray(y)[mask],
             scores[np.ix_(cells, np.flatnonzero(mask))],
         )
-        groups, sides = own.independent(truth), own.sides(truth)
-        for cell, value, replicates in zip(
-            cells.tolist(), auroc_many(truth, values), own.auroc_many(truth, values), strict=True
+        for cell, *side in zip(
+            cells.tolist(),
+            auroc_many(truth, values).tolist(),
+            own.auroc_many(truth, values),
+            values,
+            strict=True,
         ):
-            found[cell] = _score_interval(float(value), replicates, groups, sides)
+            found[cell] = area_interval(Side(truth, *side), own)
     return found
 
 
-def area_interval(
-    value: float, replicates: Floats, draws: Resamples, y: NDArray[np.integer]
-) -> Interval:
+def area_interval(side: Side, draws: Resamples) -> Interval:
     """95 % interval of an AUROC: the values t from which the observed one lies no further than
     Student's quantile times the standard error *at* t (a score interval).
 
     Near 1 the spread of the resamples says too little: with few wrong answers, all of them low by
     chance, it is small or nothing. So the standard error at t is that of two normal distributions
     that overlap as much (`auroc_covariance`), times the factor by which the bootstrap's variance at
-    the observed value is larger; the factor is at least that of independent examples. The interval
-    of a perfect separation has a lower end by the same rule.
+    the observed value is larger; the factor is at least that of independent examples, as many
+    as groups leave near its ends (`end_effect`). The interval of a perfect separation has a lower
+    end by the same rule.
 
     Args:
-        value: of the sample itself.
-        replicates: (resample,), NaN = undefined there.
-        draws: whose resamples these are.
-        y: (example,) 1 = correct.
+        side: the AUROC.
+        draws: whose resamples its replicates are.
 
     Returns:
         NaN when fewer than half of the replicates are defined, or a class is in no group; the value
         itself for scores that are all equal.
     """
-    return _score_interval(value, replicates, draws.independent(y), draws.sides(y))
-
-
-def _score_interval(value: float, replicates: Floats, groups: int, sides: Sides) -> Interval:
-    """`area_interval` from the independent observations and classes of its examples."""
     from scipy.stats import t as student
 
+    (y, value, replicates, _), groups = side, draws.independent(side.y)
+    sides = draws.sides(y)
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
         return Interval(float("nan"), float("nan"))
     if _says_nothing(value, defined):
         return Interval(0.5, 0.5)
+    effect = draws.effect(value, y, side.scores)
     inner = float(np.clip(value, NEAR_END, 1 - NEAR_END))
     by_group = auroc_covariance(inner, 1.0, sides.groups_correct, sides.groups_wrong)
-    by_example = auroc_covariance(inner, 1.0, sides.correct, sides.wrong)
+    by_example = auroc_covariance(inner, 1.0, sides.correct / effect, sides.wrong / effect)
     found = defined.var(ddof=1) * groups / (groups - 1) if NEAR_END < value < 1 - NEAR_END else 0.0
     factor = max(found, by_example) / by_group
     reach = float(student.ppf(0.975, groups - 1)) ** 2 * factor
@@ -174,7 +172,7 @@ def area_difference(draws: Resamples, a: Side, b: Side) -> Difference:
         together = float(own.sum() - variance) / 2  # their covariance
         shared = together / float(own.prod()) ** 0.5 if own.min() > 0 else 0.0
         first, second = (
-            0.0 if none else max(float(v), least_variance(side.value, draws.sides(side.y)))
+            0.0 if none else max(float(v), _least(draws, side))
             for v, side, none in zip(own, (a, b), silent, strict=True)
         )
         variance = max(variance, first + second - 2 * shared * (first * second) ** 0.5)
@@ -191,11 +189,18 @@ def _alike(a: Side, b: Side) -> bool:
     return bool(np.array_equal(rankdata(a.scores), rankdata(b.scores)))
 
 
-def least_variance(area: float, sides: Sides) -> float:
+def _least(draws: Resamples, side: Side) -> float:
+    effect = draws.effect(side.value, side.y, side.scores)
+    return least_variance(side.value, draws.sides(side.y), effect)
+
+
+def least_variance(area: float, sides: Sides, effect: float = 1.0) -> float:
     """Least variance of an AUROC: that of independent examples with normal scores, at a value at
-    least half an answer of the rarer class away from 0 and 1."""
-    inner = 0.5 / max(1, min(sides.correct, sides.wrong))
-    return auroc_covariance(float(np.clip(area, inner, 1 - inner)), 1.0, sides.correct, sides.wrong)
+    least half an answer of the rarer class away from 0 and 1; `effect` answers that a group makes
+    alike count as one."""
+    correct, wrong = sides.correct / effect, sides.wrong / effect
+    inner = 0.5 / max(1, min(correct, wrong))
+    return auroc_covariance(float(np.clip(area, inner, 1 - inner)), 1.0, correct, wrong)
 
 
 def difference_interval(draws: Resamples, y: NDArray[np.integer], a: Floats, b: Floats) -> Interval:

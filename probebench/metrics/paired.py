@@ -85,7 +85,7 @@ def paired(y_a: Ints, y_b: Ints, a: Floats, b: Floats, groups: Sequence[str], se
         )
     draws = Resamples.draw([groups[i] for i in rows.tolist()], seed)
     sides = Side.of(draws, y_a, a), Side.of(draws, y_b, b)
-    first, second = (area_interval(s.value, s.replicates, draws, s.y) for s in sides)
+    first, second = (area_interval(s, draws) for s in sides)
     values = sides[0].value, sides[1].value
     difference, found = values[0] - values[1], area_difference(draws, *sides)
     p = _tested(difference, found)

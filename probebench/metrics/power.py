@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.delong import Z95
+from probebench.types import Floats
 
 POWER = Z95 + 0.8416212335729143
 """97.5 % and 80 % quantiles of the normal distribution: a difference of this many standard errors
 is found 4 times out of 5 by a two-sided test at 5 %."""
 
 
-def auroc_covariance(area: float, shared: float, n1: int, n0: int) -> float:
+def auroc_covariance(area: float, shared: float, n1: float, n0: float) -> float:
     """Covariance of the estimated AUROCs of two detectors, on the same examples; of one with itself
     its variance.
 
@@ -26,7 +27,7 @@ def auroc_covariance(area: float, shared: float, n1: int, n0: int) -> float:
     Args:
         area: AUROC of both.
         shared: correlation of their decisions within a class; 1 for the variance of one.
-        n1: correct answers.
+        n1: correct answers; a part of one where groups make answers alike.
         n0: wrong ones.
     """
     if not 0 < area < 1:
@@ -62,6 +63,38 @@ def detectable_difference(
         return float("nan")
     variance = 2 * (auroc_covariance(area, 1, n1, n0) - auroc_covariance(area, shared, n1, n0))
     return float(POWER * np.sqrt(effect * variance))
+
+
+def end_effect(
+    area: float, y: NDArray[np.integer], scores: Floats, group: NDArray[np.integer]
+) -> float:
+    """By how much groups raise the variance of an AUROC so near to 0 or 1 that its own resamples
+    cannot show it: nearer than one group of the class of which fewer groups have an answer. 1
+    elsewhere.
+
+    It is read from where scores stand inside their own class, which says something even where the
+    classes are apart: the design effect (Kish 1965) of the difference of the classes' mean ranks;
+    at least 1. What raises correct and wrong answers of a group alike cancels out. A group of
+    copies counts as one answer.
+
+    Args:
+        area: the AUROC.
+        y: (example,) 1 = correct.
+        scores: (example,), finite.
+        group: (example,) number of each example's group, from 0.
+    """
+    from scipy.stats import rankdata
+
+    classes = [np.flatnonzero(np.asarray(y) == value) for value in (1, 0)]
+    near = 1 / max(1, min(len(np.unique(group[own])) for own in classes))
+    if near <= area <= 1 - near:
+        return 1.0
+    off = np.zeros(len(y))
+    for own, sign in zip(classes, (1, -1), strict=True):
+        share = rankdata(scores[own]) / max(1, len(own))
+        off[own] = sign * (share - share.mean()) / len(own)
+    alone = float((off**2).sum())
+    return max(1.0, float((np.bincount(group, off) ** 2).sum()) / alone) if alone else 1.0
 
 
 def group_effect(

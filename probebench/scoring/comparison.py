@@ -208,7 +208,7 @@ def _score(d: Detector, on: _Examples, decisions: Floats, *, first: bool) -> Det
         n_positive=int(y.sum()),
         n_missing=int((~np.isfinite(decisions)).sum()),
         auroc=own.value,
-        interval=area_interval(own.value, own.replicates, draws, y),
+        interval=area_interval(own, draws),
         delong=delong_interval(y, scores),
         probe_auroc=on.auroc,
         difference=gap,

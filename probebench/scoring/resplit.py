@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from probebench.errors import LabelError
 from probebench.metrics.bootstrap import Resamples
-from probebench.metrics.intervals import area_interval
+from probebench.metrics.intervals import Side, area_interval
 from probebench.metrics.strata import over_pairs
 from probebench.probes.choose import with_bars
 from probebench.probes.fit import Job, fit_cells, masked_cell
@@ -163,5 +163,11 @@ def cross_fitted(
     draws = Resamples.draw(names, seed)
     found = over_pairs(draws, y, decisions, folds)
     wider = found.auroc + np.sqrt(TWICE) * (found.replicates - found.auroc)
-    interval = area_interval(found.auroc, wider, draws, y)
+    from scipy.stats import rankdata
+
+    placed = np.empty(len(y))
+    for fold in np.unique(folds):  # decisions of one fold are not on the scale of another
+        own = np.flatnonzero(folds == fold)
+        placed[own] = rankdata(decisions[own]) / len(own)
+    interval = area_interval(Side(y, found.auroc, wider, placed), draws)
     return CrossFitted(found.auroc, interval, len(there), int(y.sum()), len(set(names)))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from probebench.stages.stage import Stage
+from probebench.tasks.local.rows import text_of
 from probebench.types import Answer, Cell, CellFit, LabelledAnswer
 
 
@@ -122,7 +123,9 @@ def answers_table(answers: Sequence[LabelledAnswer]) -> pd.DataFrame:
                 "exact_first": first,
                 "exact_last": last,
                 "judged": a.judged,
-                "topic": a.example.fields.get("topic"),
+                "topic": None
+                if (topic := a.example.fields.get("topic")) is None
+                else text_of(topic),
             }
         )
     table = pd.DataFrame(rows)

@@ -102,8 +102,9 @@ class Prompt:
 
     @property
     def columns(self) -> list[str]:
-        """Columns besides the question that it is filled with."""
-        names = {name for _, name, _, _ in Formatter().parse(self.chat) if name}
+        """Columns besides the question that either template is filled with."""
+        parts = [*Formatter().parse(self.chat), *Formatter().parse(self.base)]
+        names = {name for _, name, _, _ in parts if name}
         return sorted(names - {"question"})
 
 

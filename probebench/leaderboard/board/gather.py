@@ -167,7 +167,7 @@ def _estimate(d: DetectorRow, moved: Influence | None) -> Estimate:
         if moved is not None:
             if moved.groups < RANKED_CLASS:
                 return Estimate(value, float("nan"))
-            least = least_variance(value, Sides(more, fewer, more, fewer))
+            least = least_variance(value, Sides(more, fewer, more, fewer), moved.effect)
             own = standard_error(moved.sums, moved.groups)
             return Estimate(value, max(own, least**0.5), moved.sums)
     if d.low is not None and d.high is not None:

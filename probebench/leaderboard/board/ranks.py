@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from probebench.metrics.delong import placements
+from probebench.metrics.power import end_effect
 from probebench.types import Floats
 
 ALPHA = 0.05
@@ -44,6 +45,8 @@ class Influence:
     """(group,) of each example's influence on it."""
     groups: int
     """Groups that hold an answer of the class of which fewer do."""
+    effect: float
+    """By how much groups raise its variance beyond what the sums show (`end_effect`)."""
 
     def among(self, n_groups: int) -> Influence:
         """The same with groups that follow and were not measured."""
@@ -71,7 +74,8 @@ def influence(
         (wrong - correct.mean()) / len(wrong),
     )
     sums = np.bincount(group, weights=each, minlength=n_groups).astype(np.float32)
-    return Influence(sums, min(len(np.unique(group[label == k])) for k in (0, 1)))
+    fewer = min(len(np.unique(group[label == k])) for k in (0, 1))
+    return Influence(sums, fewer, end_effect(float(correct.mean()), label, score, group))
 
 
 def standard_error(sums: NDArray[np.float32], groups: int) -> float:

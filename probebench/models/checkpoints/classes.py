@@ -131,10 +131,9 @@ def check_readable(found: Checkpoint, config: Any) -> None:
         UsageError: with the reason.
     """
     kind, causal = config.model_type, is_causal(config)
-    two = getattr(config, "is_encoder_decoder", False) and any(
-        "Conditional" in name for name in config.architectures or ()
-    )
-    if causal and two:
+    two = any("Conditional" in name for name in config.architectures or ())
+    # a bare model of such a type would be read as its decoder, which nothing has gone into
+    if getattr(config, "is_encoder_decoder", False) and (two or not causal):
         raise UsageError(
             f"The model {found.name!r} (type {kind!r}) has an encoder and a decoder, so question "
             "and answer are not one sequence. "

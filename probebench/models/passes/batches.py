@@ -180,8 +180,8 @@ def attempt(run: Callable[[E], T], batch: E) -> T | None:
         results = run(batch)
     except (torch.OutOfMemoryError, MemoryError):
         results = None
-    except RuntimeError as error:  # what PyTorch's CPU allocator raises
-        if "alloc" not in str(error):
+    except RuntimeError as error:  # what PyTorch's CPU allocator raises, and cuBLAS in capitals
+        if "alloc" not in str(error).lower():
             raise
         results = None
     # out of the except block, whose traceback holds on to tensors

@@ -107,16 +107,19 @@ def _topics(table: pd.DataFrame, width: int) -> list[str]:
         return []
     scored = plain_table("", *PAIRED, "own", "n", right=("AUROC", "free", "own", "n"), gap=1)
     absent = plain_table("", "", "", right=("n",))
-    for row in topics.itertuples():
-        name = str(row.test_task).split(": ", 1)[-1]
+    whole = [str(task).split(": ", 1) for task in topics.test_task]
+    several = len({task for task, *_ in whole}) > 1
+    for row, (task, *topic) in zip(topics.itertuples(), whole, strict=True):
+        name = f"{task}: {topic[-1]}" if several else topic[-1]
         if np.isfinite(row.auroc):
             scored.add_row(name, *_figures(row), _narrow(row.own_auroc), str(row.n))
         else:
             few = f"absent: {row.correct} right, {row.n - row.correct} wrong"
             absent.add_row(name, few, str(row.n))
-    baseline = topics.baseline.iloc[0] or "there is none"
+    named = {task: b or "none" for (task, *_), b in zip(whole, topics.baseline, strict=True)}
+    baselines = "; ".join(f"{t}: {b}" if several else b for t, b in named.items())
     explained = (
-        f"- baseline: minus the run's best label-free baseline by validation ({baseline}). own: "
+        f"- baseline: minus the run's best label-free baseline by validation ({baselines}). own: "
         "the run's probe, fitted to that topic too, on the same examples. absent: fewer than "
         f"{FEWEST} right or {FEWEST} wrong test examples."
     )

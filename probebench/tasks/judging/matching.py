@@ -283,4 +283,4 @@ def _decides(word: str) -> bool:
 
 
 def _is_year(word: str) -> bool:
-    return len(word) == 4 and word.isdigit()
+    return len(word) == 4 and word.isdecimal()

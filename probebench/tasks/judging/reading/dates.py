@@ -59,7 +59,7 @@ def dates(text: str) -> Iterator[Date]:
         for match in pattern.finditer(text):
             found = match.groupdict()
             month = MONTHS.get(found["month"].casefold()) or (
-                int(found["month"]) if found["month"].isdigit() else 0
+                int(found["month"]) if found["month"].isdecimal() else 0
             )
             day = int(found["day"]) if found.get("day") else None
             if 1 <= month <= 12 and (day is None or 1 <= day <= 31):

@@ -49,7 +49,7 @@ def _decimal(match: re.Match[str]) -> str:
         bottom = int(found["bottom"])
         return plain(int(found["top"]) / bottom) if bottom else match.group()
     said = (found.get("count") or "").casefold()
-    count = float(said) if said.isdigit() else float(COUNTS.get(said, 0))
+    count = float(said) if said.isdecimal() else float(COUNTS.get(said, 0))
     if found.get("part"):
         return plain(count / PARTS[found["part"].casefold()])
     value = count + (0.5 if found.get("half") else 0)
