@@ -114,6 +114,9 @@ def test_types_are_those_of_the_published_code():
 
 
 def test_few_answers_are_never_many():
+    assert types_of(Scatter(1, 0, (1,), 0)) == {"C", "C1"}, "one answer: half of it is none"
+    assert types_of(Scatter(1, 0, (), 0)) == {"none"}
+    assert types_of(Scatter(1, 1, (), 0)) == {"B", "B1"}
     assert types_of(Scatter(8, 4, (1, 1, 1, 1), 0)) == {"B", "B2"}
 
 

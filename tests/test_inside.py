@@ -17,8 +17,9 @@ from probebench.job.spans.prepare import prepare_spans
 from probebench.models.loading import ModelSpec, find_model
 from probebench.probes.labels import Labels
 from probebench.progress import Progress
-from probebench.record.inside.spans import SpanRun
+from probebench.record.inside.spans import SpanRecord, SpanRun
 from probebench.record.run import Run
+from probebench.report.inside.page import notes_of
 from probebench.report.write.files import write_report
 from probebench.scoring.spans import SpanRows, draws_of, rows_of, units_of
 from probebench.stages.tokens.fits import fit_layers
@@ -369,6 +370,25 @@ def test_the_page_paints_tokens_and_loads_nothing(run, tmp_path):
     assert "http://" not in page
     assert all(str(q) in page for q in shown.question)
     assert "labelled wrong, P(wrong)" in text
+
+
+def test_a_page_says_what_was_left_out_and_which_side_is_ahead(run):
+    def notes(difference_95=(None, None), **data):
+        rows = [
+            {**row.plain(), "difference_95": difference_95} if row.level == "token" else row.plain()
+            for row in run.record.rows
+        ]
+        whole = run.record.plain()
+        return "\n".join(
+            notes_of(SpanRecord.from_plain(whole | {"rows": rows, "data": whole["data"] | data}))
+        )
+
+    assert "By token the probe is distinguishable from none" in notes((-0.1, 0.1))
+    worse = notes((-0.3, -0.1))
+    assert "By token the probe is significantly worse than: " in worse and "from none" not in worse
+    assert "from none" not in notes((0.1, 0.3))
+    left = notes(n_too_long=7, n_ungrouped=3)
+    assert "7 answers do not fit" in left and "3 of 160 examples lack the columns" in left
 
 
 def test_foreign_text_in_a_painted_answer_is_no_markup(run, tmp_path):

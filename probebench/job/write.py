@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,10 +19,12 @@ from probebench.job.prepare import Prepared
 from probebench.job.record import build_record
 from probebench.models.blocks.sites import COMPONENTS
 from probebench.models.devices import hardware
+from probebench.models.handles import ModelHandle
 from probebench.models.passes.padding import known_alike
 from probebench.probes.disk import save_probe
 from probebench.probes.kinds import get_probe
 from probebench.probes.saved import ProbeMeta
+from probebench.progress import Progress
 from probebench.record.run import PROBE, PROBE_FILES, RECORD, Run
 from probebench.record.schema import Record
 from probebench.scoring.score import Result
@@ -38,7 +40,6 @@ from probebench.stages.whole.tokens import Tokens
 from probebench.states.attribution.summary import Attribution
 from probebench.states.exchange.find import CONVENTION
 from probebench.states.positions import POSITIONS
-from probebench.types import LabelledAnswer
 
 ATTRIBUTION, SAMPLES = "attribution.parquet", "samples.parquet"
 MATRICES = (
@@ -113,7 +114,11 @@ def write_run(prepared: Prepared, runner: Runner, found: Findings, started: floa
         if old not in files:  # of an earlier run into this folder
             (folder / old).unlink(missing_ok=True)
     write_config(folder, prepared.options)
-    timing = timing_facts(prepared, answers, started)
+    tokens = {
+        "prompts": sum(len(a.answer.prompt_ids) for a in answers),
+        "answers": sum(len(a.answer.answer_ids) for a in answers),
+    }
+    timing = {**timing_facts(plan.handle, prepared.progress, started), "tokens": tokens}
     run = Run(folder, run.record.changed(files=files, timing=timing))
     write_json(folder / RECORD, run.record.plain())
     discard(prepared)
@@ -228,17 +233,11 @@ def _head(prepared: Prepared, runner: Runner, found: Findings) -> dict[str, Any]
     }
 
 
-def timing_facts(
-    prepared: Prepared, answers: Sequence[LabelledAnswer], started: float
-) -> dict[str, Any]:
-    """The record's `timing`: seconds and tokens of this process alone."""
+def timing_facts(handle: ModelHandle, progress: Progress, started: float) -> dict[str, Any]:
+    """The record's `timing`, but for tokens: seconds of this process alone."""
     return {
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        "device": hardware(prepared.plan.handle.placement.device),
-        "stages": prepared.progress.facts(),
-        "tokens": {
-            "prompts": sum(len(a.answer.prompt_ids) for a in answers),
-            "answers": sum(len(a.answer.answer_ids) for a in answers),
-        },
+        "device": hardware(handle.placement.device),
+        "stages": progress.facts(),
         "total_seconds": round(time.time() - started, 2),
     }

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from probebench.detectors import suite
+from probebench.engines.mapped import unchecked
 from probebench.models.passes.agreement import disagreement
 from probebench.record.claims import against_of, chance, coverage, of_its_time, outcome
 from probebench.record.schema import Record
@@ -101,7 +102,7 @@ def _spread(run: Concern) -> Iterator[str]:
     """Nobody knows whether the parts of a model on several devices fit together."""
     generation = run.record.generation
     if generation and (found := generation.mapped) and found.why:
-        yield f"That the model's parts fit together (--device-map) was not checked: {found.why}."
+        yield unchecked(found.why)
 
 
 @concern

@@ -14,7 +14,7 @@ from probebench.models.blocks.sites import resolve_layers
 from probebench.models.devices import pick_device
 from probebench.models.handles import ModelHandle
 from probebench.models.loading import find_model
-from probebench.models.passes.padding import check_inside, rows_of
+from probebench.models.passes.padding import beyond_note, check_inside, rows_of
 from probebench.options.field import own_options
 from probebench.probes.kinds import get_probe
 from probebench.record.inside.spans import SpanRecord, SpanRun
@@ -22,7 +22,9 @@ from probebench.record.run import RECORD
 from probebench.record.versions import versions
 from probebench.stages.tokens.fits import check_tokens
 from probebench.stages.tokens.plan import NEITHER, SpanPlan
+from probebench.tasks.examples import loses_group
 from probebench.tasks.labelled.tokens import tokenize_marked
+from probebench.tasks.local.notes import split_note
 from probebench.tasks.schema import Task, load_task
 from probebench.tasks.sources import load_dataset
 from probebench.tasks.split import split_examples
@@ -66,6 +68,8 @@ class PreparedSpans:
             "layers": len(plan.layers),
             "bytes": plan.n_bytes,
             "folder": str(plan.folder),
+            "left_out": plan.facts["n_too_long"] + plan.facts["n_dropped"],
+            "notes": list(plan.notes),
             "finished": self.finished() is not None,
         }
 
@@ -76,7 +80,8 @@ class PreparedSpans:
         return "\n".join(
             [
                 f"{plan.handle.identity.name} on {f['task']}: labels inside answers",
-                f"answers    {f['answers']:,} in {f['groups']:,} groups",
+                f"answers    {f['answers']:,} in {f['groups']:,} groups"
+                + (f"; {f['left_out']:,} left out" if f["left_out"] else ""),
                 f"spans      {spans['right']:,} right, {spans['wrong']:,} wrong",
                 f"tokens     {tokens['right']:,} right, {tokens['wrong']:,} wrong, "
                 f"{tokens['other']:,} others read",
@@ -84,6 +89,7 @@ class PreparedSpans:
                 f"vectors    {f['bytes'] / 1e6:,.1f} MB on disk",
                 f"directory  {plan.folder}"
                 + (" (finished: nothing would be computed)" if f["finished"] else ""),
+                *(f"note       {note}" for note in f["notes"]),
                 "",
                 "the first prompt and answer, special tokens included:",
                 plan.handle.tokenizer.decode(plan.marked[0].ids[:SHOWN]),
@@ -171,7 +177,9 @@ def _plan(o: Options, task: Task, handle: ModelHandle) -> SpanPlan:
             "sha256": found.sha256,
             "n_dropped": found.n_dropped,
             "n_too_long": len(every) - len(kept),
+            "n_ungrouped": sum(loses_group(task, e.fields) for e in examples),
         },
+        notes=(*handle.notes, *beyond_note(handle.tokenizer, rows), *split_note(task, examples)),
         fitting=probe_inputs(o),
         versions=versions(),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,15 @@ import numpy as np
 from probebench._version import __version__
 from probebench.detectors.text import fit_text
 from probebench.engines.engine import LocalEngine
-from probebench.engines.mapped import map_facts
+from probebench.engines.mapped import map_facts, unchecked
 from probebench.files import write_json
 from probebench.job.options import Options
 from probebench.job.record import commit
 from probebench.job.spans.prepare import PreparedSpans, check_place, prepare_spans
 from probebench.job.spans.write import write_spans
+from probebench.job.write import timing_facts
 from probebench.metrics.auroc import auroc
 from probebench.metrics.intervals import auroc_interval
-from probebench.models.devices import hardware
 from probebench.probes.kinds import get_probe
 from probebench.probes.labels import split_index
 from probebench.progress import Progress
@@ -60,22 +59,19 @@ def run_spans(prepared: PreparedSpans, progress: Progress) -> SpanRun:
         check_place(prepared.options, plan)  # again: it was not locked before
         offline = prepared.options.offline
         with LocalEngine().runner(plan.folder, progress, offline=offline) as runner:
-            map_facts(plan.handle, [m.prompt_ids for m in plan.marked], runner)
+            mapped = map_facts(plan.handle, [m.prompt_ids for m in plan.marked], runner)
             done = runner.run(TokenStates(plan))
             vectors = TokenVectors.of(plan, done)
             fits = fit_layers(plan, vectors, progress)
             with progress.stage("Scoring", 1, "table") as counter:
                 decisions = _decisions(plan, vectors, fits)
                 record = _record(prepared, fits, decisions)
+                if mapped and mapped["why"]:
+                    record["notes"].append(unchecked(mapped["why"]))
                 counter.advance()
             place = None if prepared.options.discard_states else str(done.store.folder)
             run = write_spans(prepared, (record, fits, decisions), place)
-            timing = {
-                "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-                "device": hardware(plan.handle.placement.device),
-                "stages": progress.facts(),
-                "total_seconds": round(time.time() - started, 2),
-            }
+            timing = timing_facts(plan.handle, progress, started)
             run = SpanRun(run.folder, run.record.changed(timing=timing))
             write_json(plan.folder / SPANS, run.record.plain())
             if place is None:
@@ -207,5 +203,5 @@ def _record(
         "selected": fits.chosen.cell.row,
         "platt": {"slope": fits.platt.slope, "intercept": fits.platt.intercept},
         "rows": _rows(plan, decisions),
-        "notes": list(plan.handle.notes),
+        "notes": list(plan.notes),
     }

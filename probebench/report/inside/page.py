@@ -27,6 +27,7 @@ from probebench.report.blocks import (
     TableCell,
 )
 from probebench.report.format import between, count, interval, number
+from probebench.tasks.local.notes import data_notes
 from probebench.text import as_float
 
 LEVELS = {
@@ -62,7 +63,7 @@ def span_report(run: SpanRun, title: str | None = None, examples: int = 3) -> Re
 
 
 def sentence(r: SpanRecord) -> str:
-    """The result in a sentence: the probe by token and by span, beside the best baseline."""
+    """The result in a sentence: the probe by token and by span."""
     found = []
     for level, words in (("token", "by token"), ("span_max", "by span")):
         row = r.row("probe", level)
@@ -76,16 +77,18 @@ def sentence(r: SpanRecord) -> str:
 def notes_of(r: SpanRecord) -> list[str]:
     """What a reader should know."""
     notes = list(r.notes)
-    better = [
-        LABELS[row.detector]
-        for row in r.rows
-        if row.level == "span_max" and row.difference is not None and _below(row)
-    ]
-    if better:
-        notes.append(f"By span the probe is significantly worse than: {', '.join(better)}.")
-    beaten = [row for row in r.rows if row.level == "token" and row.detector not in _PROBES]
-    if beaten and not any(_above(row) for row in beaten):
+    for level, words in (("token", "token"), ("span_max", "span")):
+        worse = [LABELS[row.detector] for row in r.rows if row.level == level and _below(row)]
+        if worse:
+            notes.append(f"By {words} the probe is significantly worse than: {', '.join(worse)}.")
+    beside = [row for row in r.rows if row.level == "token" and row.detector not in _PROBES]
+    if beside and not any(_above(row) or _below(row) for row in beside):
         notes.append("By token the probe is distinguishable from none of the simpler signals.")
+    notes += data_notes(r.data, sum(counts.answers for counts in r.counts.values()))
+    if r.data.n_too_long:
+        notes.append(
+            f"{r.data.n_too_long:,} answers do not fit into the model's context and were left out."
+        )
     if r.n_lost:
         notes.append(
             f"{r.n_lost:,} labelled texts do not stand in their answers and were left out."

@@ -75,6 +75,8 @@ class SpanPlan:
     fitting: Sequence[Any]
     """Everything that decides the fits, for content keys."""
     versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the model and of how the answers were read."""
 
     @cached_property
     def shown(self) -> frozenset[int]:

@@ -64,7 +64,7 @@ def scatter(answers: Sequence[LabelledAnswer]) -> Scatter:
 
 def types_of(s: Scatter) -> set[str]:
     """The names of its types."""
-    half, third, sixth = s.n // 2, s.n // 3, s.n // 6
+    half, third, sixth = max(1, s.n // 2), s.n // 3, s.n // 6  # of one answer no half is none
     distinct = len(s.wrong)
     refuses = s.refused > s.correct and s.refused == s.most
     found = {
