@@ -118,6 +118,11 @@ def test_command_and_function_take_what_options_hold():
         ),
         (["eval", "--model", "tiny", "--task", "people", "--layers", "x"], 2, "'x' is not a layer"),
         (
+            ["eval", "--model", "tiny", "--task", "people", "--layers", "0-9999999999"],
+            2,
+            "are more layers than any model has",
+        ),
+        (
             ["eval", "--model", "tiny", "--task", "people", "--sites", "rezid"],
             2,
             "Did you mean 'resid'?",
@@ -227,6 +232,10 @@ def test_json_is_the_record(tmp_path, monkeypatch, model_folder, answers_file):
     assert record == json.loads((tmp_path / "r" / "record.json").read_text())
     quiet = run(*words, "--quiet")
     assert (quiet.exit_code, quiet.output) == (0, "")
+    dry = run(*words, "--quiet", "--dry-run")
+    assert (dry.exit_code, dry.output) == (0, "")
+    told = run(*words, "--discard-states")
+    assert "keeps its hidden states. `probebench clean r --states` frees them" in told.output
     again = run(*words)
     assert "nothing was computed again" in again.output
     part = "answers of answers.jsonl (--answers)"
@@ -259,6 +268,9 @@ def test_the_form_for_answers_is_one_that_can_be_read(tmp_path, loaded):
     none, both = run("answers"), run("answers", "x", "--template")
     assert none.exit_code == both.exit_code == 2
     assert ["not both" in found.output for found in (none, both)] == [False, True]
+    for words in (["--limit", "3"], ["--json"], ["--wrong"]):
+        refused = run("answers", "--template", *words)
+        assert refused.exit_code == 2 and f"{words[0]} is of a run's answers" in refused.output
 
 
 def test_every_column_of_answers_stands_in_the_docs():

@@ -89,6 +89,8 @@ TOGETHER = [
         "extractor_model and exact_answer='whole' exclude each other: the rule 'whole' asks no",
     ),
     ({"answers": "a.jsonl", "samples": 2}, "samples=2 and answers exclude each other: further"),
+    ({"answers": "a.jsonl", "max_new_tokens": 9}, "max_new_tokens=9 and answers exclude each"),
+    ({"answers": "a.jsonl", "generation": "fast"}, "generation='fast' and answers exclude each"),
     (
         {"task": "people", "top_p": 0.5},
         "top_p=0.5 is of drawn answers; say how many with samples=K",

@@ -56,7 +56,10 @@ def runs_under(folder: Path) -> list[Listed]:
 
 
 def _places(folder: Path) -> Iterator[Path]:
-    held = list(folder.iterdir())
+    try:
+        held = list(folder.iterdir())
+    except OSError as error:
+        raise BadFileError(f"{folder} cannot be read: {error.strerror}.") from None
     names = {path.name for path in held}
     own = RECORD in names or SPANS in names or bool(_stages(folder))
     if own:
@@ -64,7 +67,7 @@ def _places(folder: Path) -> Iterator[Path]:
     for path in held:
         if own and path.name == STAGES:
             continue  # what lies there belongs to the run
-        with suppress(OSError):  # a folder that may not be read hides nothing else
+        with suppress(OSError, BadFileError):  # what may not be read hides nothing else
             if path.is_dir() and not path.is_symlink():
                 yield from _places(path)
 
@@ -134,11 +137,12 @@ def size_of(place: Path, but: Sequence[Path] = ()) -> int:
     """Bytes of all files in a folder, but for those in some folders within it; links are not
     followed."""
     apart = set(but)
-    return sum(
-        p.stat().st_size
-        for p in place.rglob("*")
-        if p.is_file() and not p.is_symlink() and apart.isdisjoint(p.parents)
-    )
+    total = 0
+    for p in place.rglob("*"):
+        with suppress(OSError):  # a run that goes on renames its files meanwhile
+            if p.is_file() and not p.is_symlink() and apart.isdisjoint(p.parents):
+                total += p.stat().st_size
+    return total
 
 
 @dataclass(frozen=True, slots=True)

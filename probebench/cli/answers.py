@@ -37,6 +37,9 @@ def answers_command(
         both = "; not both" if template else ""
         raise UsageError(f"Give a run directory, or --template for a form to fill in{both}.")
     if template:
+        given = {"--limit": limit is not None, "--json": as_json, f"--{kind}": kind is not None}
+        if of_run := [flag for flag, there in given.items() if there]:
+            raise UsageError(f"{of_run[0]} is of a run's answers; --template takes none.")
         from probebench.tasks.local.columns import template as form
 
         click.echo(form(), nl=False)

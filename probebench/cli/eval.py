@@ -88,7 +88,7 @@ def eval_command(dry_run: bool, as_json: bool, quiet: bool, **given: Any) -> Non
     if len(wanted) == 1 and is_spans(wanted[0]):
         _inside(wanted[0], dry_run=dry_run, as_json=as_json, quiet=quiet)
     elif dry_run:
-        _dry_runs(wanted, as_json)
+        _dry_runs(wanted, as_json=as_json, quiet=quiet)
     else:
         _runs(wanted, as_json=as_json, quiet=quiet)
 
@@ -103,7 +103,9 @@ def _inside(wanted: Options, *, dry_run: bool, as_json: bool, quiet: bool) -> No
 
     prepared = prepare_spans(wanted)
     if dry_run:
-        click.echo(json.dumps(prepared.facts(), indent=1) if as_json else prepared.text())
+        facts = json.dumps(prepared.facts(), indent=1, ensure_ascii=False) if as_json else None
+        if not quiet:
+            click.echo(facts or prepared.text())
         return
     run = run_spans(prepared, Progress() if quiet or as_json else TerminalProgress())
     if as_json:
@@ -115,7 +117,8 @@ def _inside(wanted: Options, *, dry_run: bool, as_json: bool, quiet: bool) -> No
 
 
 def _say_freed(run: Run | SpanRun, wanted: Options) -> None:
-    """A run that is found finished without the hidden states that it kept once."""
+    """A run that is found finished without the hidden states that it kept once, or with those that
+    nobody wants."""
     from probebench.record.inside.kinds import SPANS, freed_words, holds_spans
     from probebench.record.run import RECORD
 
@@ -123,6 +126,12 @@ def _say_freed(run: Run | SpanRun, wanted: Options) -> None:
         record = run.folder / (SPANS if holds_spans(run.folder) else RECORD)
         said = freed_words(record)
         click.echo(f"probebench: {run.folder} was finished before and {said}", err=True)
+    elif run.resumed and run.has_states and wanted.discard_states:
+        click.echo(
+            f"probebench: {run.folder} was finished before and keeps its hidden states. "
+            f"`probebench clean {run.folder} --states` frees them.",
+            err=True,
+        )
 
 
 def _runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
@@ -173,7 +182,7 @@ def _not_again(run: Run, trackers: Sequence[str]) -> str:
     return f"probebench: {run.folder} was finished already and is not logged again: {by_hand}"
 
 
-def _dry_runs(wanted: Sequence[Options], as_json: bool) -> None:
+def _dry_runs(wanted: Sequence[Options], *, as_json: bool, quiet: bool) -> None:
     """What each run would do; of several, one that cannot work does not hide what is said of the
     next."""
     from probebench.job.preview.dry_run import preview
@@ -191,9 +200,9 @@ def _dry_runs(wanted: Sequence[Options], as_json: bool) -> None:
             click.echo(f"probebench: {options.model.name} on {options.task}: {error}", err=True)
             continue
         facts.append(found.facts())
-        if not as_json:
+        if not as_json and not quiet:
             click.echo(found.text())
-    if as_json:
+    if as_json and not quiet:
         click.echo(json.dumps(facts[0] if len(facts) == 1 else facts, indent=1, ensure_ascii=False))
     if code:
         sys.exit(code)

@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 EMB = -1
 """The row `emb`, as `probebench.types.EMB`, which would import numpy here."""
+MOST_LAYERS = 10_000
 UNITS = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 """Of bytes."""
 Command = Callable[..., Any]
@@ -146,6 +147,8 @@ def layers(
             last = int(ends[0] if ends else first)
             if last < int(first):
                 raise click.BadParameter(f"{part!r} runs backwards; write {last}-{int(first)}.")
+            if last - int(first) >= MOST_LAYERS:
+                raise click.BadParameter(f"{part!r} are more layers than any model has.")
             numbers += range(int(first), last + 1)
         return tuple(numbers)
 

@@ -223,6 +223,23 @@ def _samples_are_generated(samples: int, answers: str | None) -> str | None:
     )
 
 
+def _answers_are_there(
+    answers: str | None, max_new_tokens: int | None, thinking: bool | None, generation: str | None
+) -> str | None:
+    named = {
+        f"--max-new-tokens {max_new_tokens}": max_new_tokens,
+        "--thinking" if thinking else "--no-thinking": thinking,
+        f"--generation {generation}": generation,
+    }
+    asked = next((flag for flag, value in named.items() if value is not None), None)
+    if answers is None or asked is None:
+        return None
+    return (
+        f"{asked} and --answers exclude each other: it says how the model answers, and these "
+        "answers are there."
+    )
+
+
 def _sampling_needs_samples(
     samples: int, temperature: float | None, top_p: float | None
 ) -> str | None:
@@ -263,6 +280,7 @@ RULES: tuple[Rule, ...] = (
     _nli_is_asked,
     _tokens_are_read,
     _samples_are_generated,
+    _answers_are_there,
     _sampling_needs_samples,
     _workers_have_their_gpus,
     _parts_or_workers,

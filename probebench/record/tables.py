@@ -38,7 +38,7 @@ METRICS = {
 """What `Run.matrix` can show of the cells, and its column of the scores."""
 NO_SHUFFLES = (
     "This run has no shuffled-label fits to compare with. Run `probebench eval` again with "
-    "--shuffles 100."
+    "--shuffles 100, and without --skip shuffles."
 )
 SAME = 0.95
 """Part of the answers in which columns with one letter are one token."""

@@ -78,7 +78,7 @@ def read_replies(folder: str | Path) -> list[Reply]:
 
 
 def _reply(row: Mapping[Any, Any], *, sought: bool) -> Reply:
-    statement = row["text"] == row["question"]
+    statement = row["text"] == row["question"] and not row.get("judged", False)
     exact = row["exact_answer"]
     return Reply(
         id=str(row["id"]),
