@@ -10,8 +10,8 @@
 # other task of questions, the others somewhat longer: all of it is about a day of two cores. What is finished is found
 # finished; what was stopped goes on. counterfact and all questions but nq_open of the two smaller models are computed in
 # bfloat16, which the models were published in: in float32 they take about twice as long. Runs keep their hidden states, which
-# transfer between tasks reads, 1 MB an example at most; once the page is written they may be deleted (write_results.py says
-# what stays), so that rows can be added a few at a time. Weights and encoder come as packages of the Python index
+# transfer between tasks reads, 1 MB an example at most, until the page is written (write_results.py says what stays); with
+# KEEP_STATES=1 they stay, for rows that are added a few at a time. Weights and encoder come as packages of the Python index
 # (scripts/fetch_models.py), statements and questions from their publishers, each held against its sha256. QA names a folder
 # with questions and answers of one's own, triviaqa.jsonl and others, for what does not rank.
 set -eu
@@ -77,7 +77,10 @@ pictures() {
         one $model cities_sites --task cities $parts $wide --positions -2,statement_last
         [ $model = $deep ] || one $model sp_en_trans_sites --task sp_en_trans $parts --positions -2,statement_last
     done
-    [ -n "${QA:-}" ] || return 0
+    if [ -z "${QA:-}" ]; then
+        echo "left out: all own files (triviaqa, popqa, ...), as QA names no folder" >&2
+        return 0
+    fi
     short="--max-new-tokens 24 --skip p-true"
     # shellcheck disable=SC2086
     {
@@ -123,5 +126,6 @@ for model in $smol $gemma $qwen $deep; do
     done
 done
 $probebench leaderboard validate
-$probebench leaderboard build --out site
 $python scripts/write_results.py "$runs"
+$probebench leaderboard build --out site
+[ -n "${KEEP_STATES:-}" ] || $probebench clean "$runs" --states --yes

@@ -6,14 +6,14 @@ negations and back, and which token of an answer is read best; and which runs ga
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from results_claims import between, transferred
-from results_pictures import picture, short, short_name
+from results_pictures import short, short_name
 from results_questions import Contest
 from results_runs import KEPT, NEGATED, ORDER, affirmed, place
 from results_tables import named, transfer_table
@@ -22,7 +22,6 @@ from probebench.across.transfer import transfer
 from probebench.files import write_json
 from probebench.leaderboard.submission.submit import refusals
 from probebench.record.run import Run
-from probebench.text import slug
 
 FOUND = KEPT.parent / "found.json"
 NEGATIONS = (
@@ -74,7 +73,21 @@ class Found:
                 name = task if own == task else f"{own}, own file"
                 self.failed[f"{name} ({short_name(path.parent.name)})"] = path.read_text().strip()
 
-    def add(self, runs: Sequence[Run], pictures: Path) -> None:
+    def absent(self, models: Iterable[str]) -> list[dict[str, str]]:
+        """Runs of the leaderboard's tasks that gave no row, as `leaderboard build` reads them.
+
+        Args:
+            models: folders of models that have rows.
+        """
+        folders = {short_name(folder): folder for folder in models}
+        keys = {f"{task} ({name})": (task, name) for task in ORDER for name in folders}
+        return [
+            {"model": folders[name], "task": task, "why": self.failed[key]}
+            for key, (task, name) in keys.items()
+            if key in self.failed
+        ]
+
+    def add(self, runs: Sequence[Run]) -> None:
         """Measure what finished runs with hidden states allow.
 
         What was measured on as many tasks of a model, or more, stays unless all of them are there.
@@ -98,7 +111,6 @@ class Found:
                     **transferred(model, table),
                     "table": transfer_table(table),
                 }
-                picture(own, pictures / f"{slug(model)}-transfer.png", "transfer")
 
     def _negations(self, runs: Sequence[Run]) -> None:
         there = {(short(r), r.record.model.dtype, r.record.task.name): r for r in runs}

@@ -17,6 +17,7 @@ from PIL import Image
 from scipy.spatial import cKDTree
 
 from probebench.across.draw import draw
+from probebench.across.transfer_map import draw_matrix
 from probebench.maps.colours import LIGHT, SELECTED, ramp
 from probebench.maps.style import save_figure, style
 from probebench.record.run import Run
@@ -116,6 +117,23 @@ def _with_scales(whole: Image.Image) -> Image.Image:
 def picture(runs: Sequence[Run], path: Path, kind: str = "positions", /, **options: object) -> Path:
     """A map of the suite under a name of the page."""
     return keep(draw(runs, path.parent, kind=kind, formats=("png",), **options), path)
+
+
+def draw_transfers(lines: Sequence[str], runs: Sequence[Run], target: Path) -> Path:
+    """The map of the page's own table of transfer, whose runs may have no hidden states left.
+
+    Args:
+        lines: the table in Markdown, `0.73 (0.10)` or `**0.96**` in its cells.
+        runs: rows of its tasks.
+        target: the picture.
+    """
+    head, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line]
+    values = [[float(c.strip("*").split(" ")[0]) for c in cells] for _, *cells in rows]
+    matrix = pd.DataFrame(values, index=[name for name, *_ in rows], columns=head[1:])
+    n = [run.record.detectors[0].n for run in runs]
+    with style("publication"):
+        axes = draw_matrix(matrix, [run.record for run in runs], n)
+        return keep(save_figure(axes, target.parent, target.stem, ("png",)), target)
 
 
 def relative_curve(run: Run, position: str) -> pd.DataFrame:

@@ -7,7 +7,8 @@ Rows are the leaderboard's submissions. Of the runs, those that could not be sub
 record and tables in docs/results/kept/, and what only hidden states tell goes into
 docs/results/found.json. The page is written from these three, so that runs may be made a few at a
 time, on several machines, and deleted; without RUNS it is only written again. No sentence holds a
-number of its own, and what is not there is not spoken of.
+number of its own, and what is not there is not spoken of. Runs that gave no row, and why, stand in
+leaderboards/absent.json too, for `probebench leaderboard build`.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ import results_questions as answers
 import results_tables as tables
 import results_words as words
 from results_found import Found
-from results_pictures import draw_curves, draw_forest, picture, short
-from results_runs import ORDER, ROOT, Shelf, affirmed, finished, keep, unranked
+from results_pictures import draw_curves, draw_forest, draw_transfers, picture, short
+from results_runs import BOARD, ORDER, ROOT, Shelf, affirmed, finished, keep, unranked
 
-from probebench.files import write_atomic
+from probebench.files import write_atomic, write_json
 from probebench.text import slug
 
 PAGE = ROOT / "docs" / "results.md"
@@ -177,7 +178,8 @@ def transfers(shelf: Shelf, found: Found) -> Iterator[str]:
         yield from (told, "")
     for model, of in found.transfers.items():
         yield from (f"{model}:", "", *of["table"])
-        path = PICTURES / f"{slug(model)}-transfer.png"
+        own = [r for r in shelf.rows if short(r) == model and r.record.task.name in of["tasks"]]
+        path = draw_transfers(of["table"], own, PICTURES / f"{slug(model)}-transfer.png")
         yield from image(f"transfer between tasks, {model}", path)
 
 
@@ -238,7 +240,7 @@ def main() -> None:
             parser.error(f"{asked.runs} holds no finished run")
         for run in filter(unranked, runs):
             keep(run)
-        found.add(runs, PICTURES)
+        found.add(runs)
         found.add_failures(asked.runs)
         found.save()
     shelf = Shelf.find()
@@ -261,6 +263,8 @@ def main() -> None:
         ),
         *foot(shelf, found),
     ]
+    models = [folder.name for folder in BOARD.iterdir()]
+    write_json(BOARD.parent / "absent.json", found.absent(models))
     text = "\n".join(lines).rstrip() + "\n"
     write_atomic(PAGE, text.encode())
     for path in PICTURES.glob("*.png"):

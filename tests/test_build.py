@@ -403,6 +403,29 @@ def test_a_rebuild_forgets_what_is_gone_and_spares_other_folders(built, tmp_path
     assert (tmp_path / "mine/thesis.tex").exists()
 
 
+def test_a_run_without_a_row_is_said_with_its_reason(built, tmp_path):
+    why = "3 correct and 397 wrong <answers>: fewer than 20 of one class."
+    rows = [
+        {"model": "two", "task": "people", "why": why},
+        {"model": "one", "task": "people", "why": "a row came since"},
+        {"model": "nobody", "task": "people", "why": "no such model"},
+        {"model": "two", "task": "nothing", "why": "no such task"},
+    ]
+    (tmp_path / "leaderboards").mkdir()
+    (tmp_path / "leaderboards/absent.json").write_text(json.dumps(rows))
+    folder = built(run_entry("one"), run_entry("two", "places"))
+    text = (folder / "leaderboards/README.md").read_text()
+    people = text.partition("## people")[2].partition("## places")[0]
+    assert "No row of two: 3 correct and 397 wrong" in people and text.count("No row") == 1
+    for page, words in (("tasks/people", "No row of "), ("models/two", "No row on ")):
+        html = (folder / f"site/{page}.html").read_text()
+        assert html.count(words) == 1 and "397 wrong &lt;answers&gt;" in html
+    assert "No row" not in (folder / "site/models/one.html").read_text()
+    (tmp_path / "leaderboards/absent.json").write_text("[3]")
+    with pytest.raises(BadFileError, match="is no list of runs without a row, each with 'model'"):
+        built(run_entry("one"))
+
+
 def test_a_build_that_fails_leaves_the_site_that_was_there(built, tmp_path):
     folder = built(run_entry("one"), run_entry("two", "places"))
     files = [p for p in (folder / "site").rglob("*") if p.is_file()]

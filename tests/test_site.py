@@ -313,6 +313,8 @@ def test_a_phone_shows_an_auroc_without_scrolling_sideways(visit, path):
     page.wait_for_timeout(50)
     figure = page.locator("table .num", has_text="0.").first.bounding_box()
     assert figure["x"] >= 0 and figure["x"] + figure["width"] <= 390
+    first = page.locator(".num", has_text="0.").first.bounding_box()
+    assert first["y"] < 844, "the first figure of the page needs no scrolling down"
 
 
 def test_the_sentences_and_the_best_map_stand_before_the_tables(visit):
@@ -322,6 +324,7 @@ def test_the_sentences_and_the_best_map_stand_before_the_tables(visit):
         "Maps",
         "Task by task",
         "All detectors",
+        "How it was run",
     ]
     tasks = texts(page, "[aria-labelledby=tasks-h] tbody th")
     assert sorted(tasks) == ["people", "places"] and tasks == texts(page, ".said b")

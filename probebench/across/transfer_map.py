@@ -75,8 +75,27 @@ def draw_transfer(
         at: `source` or `target`.
         **options: of `plot_transfer`.
     """
-    record = records[0]
     shown = table[table.kind.isin(["pair", "all_but_one"]) & (table["at"] == at)]
+    return draw_matrix(transfer_matrix(table, at=at), records, shown.n, at, **options)
+
+
+def draw_matrix(
+    matrix: pd.DataFrame,
+    records: Sequence[Record],
+    n: Sequence[int],
+    at: str = "source",
+    **options: Any,
+) -> Axes:
+    """The map of AUROCs, train tasks x test tasks.
+
+    Args:
+        matrix: as `transfer_matrix` gives it.
+        records: of the runs of its tasks.
+        n: test examples of the cells.
+        at: `source` or `target`.
+        **options: of `plot_transfer`.
+    """
+    record = records[0]
     cell = (
         "the train task's selected cell"
         if at == "source"
@@ -84,11 +103,10 @@ def draw_transfer(
     )
     lines = [
         f"Test AUROC on the test task of the {probe_words(record)} of {cell}, never flipped;",
-        f"n = {extremes(shown.n)} per cell; framed: its own task.",
+        f"n = {extremes(n)} per cell; framed: its own task.",
     ]
-    if OTHERS in set(table.train_task):
+    if OTHERS in matrix.index:
         lines.append("Lowest row: one probe of all tasks but the tested one.")
-    matrix = transfer_matrix(table, at=at)
     lines += undefined_words(matrix)
     settings = {
         "title": f"{record.model.name}: transfer between tasks",

@@ -3,20 +3,24 @@ records."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from probebench._version import __version__
-from probebench.errors import RunError, UsageError
+from probebench.errors import BadFileError, RunError, UsageError
 from probebench.files import write_atomic
 from probebench.leaderboard.board.gather import gather
 from probebench.leaderboard.board.models import safe_slug
 from probebench.leaderboard.board.pages import Site
-from probebench.leaderboard.board.rows import Board
+from probebench.leaderboard.board.rows import Absent, Board
 from probebench.leaderboard.board.texts import to_csv, to_latex, to_markdown
 
+ABSENT = "absent.json"
+"""File of the runs that gave no row: for each a model's folder, a task, and why."""
 TABLES = "tables"
 """Folder of the files with every detector, all of them built."""
 MARK = ".probebench-site"
@@ -33,7 +37,8 @@ def build(root: Path, out: Path, *, published: bool = True) -> Board:
     `tables/<task>.csv` below `root`.
 
     Args:
-        root: the folder `leaderboards/`, with submissions in `v<protocol>/<model>/<task>/`.
+        root: the folder `leaderboards/`, with submissions in `v<protocol>/<model>/<task>/`, and in
+            `absent.json` the runs that gave no row.
         out: folder of the site; new, empty, or built by an earlier call.
         published: with figures from papers.
 
@@ -47,6 +52,7 @@ def build(root: Path, out: Path, *, published: bool = True) -> Board:
     with building(out) as new:
         site = Site(new)
         board = gather(read_entries(root, published=published), seen=site.add_maps)
+        board = replace(board, absent=tuple(_absent(root / ABSENT, board)))
         table = to_csv(r for r in board.rows if r.headline)
         site.write(board)
         write_atomic(new / "data" / "leaderboard.csv", table.encode())
@@ -97,3 +103,23 @@ def building(site: Path) -> Iterator[Path]:
         raise RunError(f"Cannot write the site to {site}: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _absent(path: Path, board: Board) -> Iterator[Absent]:
+    """Runs that gave no row, of models and tasks that have others; a row that came since wins.
+
+    Raises:
+        BadFileError: the file cannot be read.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+        found = [(row["model"], row["task"], str(row["why"])) for row in rows]
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise BadFileError(
+            f"{path} is no list of runs without a row, each with 'model', 'task' and 'why': {error}"
+        ) from None
+    models = {model.slug: model for model in board.models}
+    there = {(r.model.slug, r.task) for r in board.rows if r.current}
+    for slug, task, why in sorted(found):
+        if slug in models and task in board.tasks and (slug, task) not in there:
+            yield Absent(models[slug], task, why)

@@ -12,6 +12,7 @@ import numpy as np
 from probebench.files import compact_json
 from probebench.leaderboard.board.models import Model
 from probebench.leaderboard.board.rows import TIERS, BoardRow, Standing
+from probebench.record.claims import p_words
 
 if TYPE_CHECKING:
     from probebench.leaderboard.board.entries import Entry
@@ -139,6 +140,7 @@ def map_data(entry: Entry, site: str) -> dict[str, Any]:
             if c is not None and c.masked
         },
         "selected": [chosen.layer, chosen.position] if chosen and chosen.site == site else None,
+        "p": p_words(entry.map_p) if chosen and chosen.site == site and entry.map_p else None,
     }
 
 

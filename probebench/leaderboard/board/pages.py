@@ -37,6 +37,7 @@ from probebench.leaderboard.board.data import (
 from probebench.leaderboard.board.models import Model, safe_slug
 from probebench.leaderboard.board.rows import (
     TIERS,
+    Absent,
     Board,
     BoardRow,
     Run,
@@ -67,8 +68,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent / "site"
 FIRST = 50
 """Rows that stand in a page itself, for readers without scripts."""
-SENTENCES = 8
-"""Runs that are said in words at once; the others unfold."""
+SENTENCES, FEW = 8, 3
+"""Runs that are said in words at once, and before a map; the others unfold."""
 MOST = 200
 """Runs that are said in words at all: a sentence is half a kilobyte of a page."""
 
@@ -97,6 +98,8 @@ class Site:
         """Of each run, the baseline that is hardest to beat."""
         self.turned: dict[Run, BoardRow] = {}
         """Of some runs, one that would be harder, were its sign not fixed."""
+        self.absent: Sequence[Absent] = ()
+        """Runs that gave no row."""
         self.environment = _environment()
         shutil.copytree(HERE / "assets", out / "assets", copy_function=shutil.copyfile)
 
@@ -124,6 +127,7 @@ class Site:
     def write(self, board: Board) -> None:
         """All pages."""
         self.slugs = {name: safe_slug(name) for name in board.tasks}
+        self.absent = board.absent
         self.places = places(c for curves in self.curves.values() for c in curves)
         of_task: dict[str, list[BoardRow]] = {name: [] for name in board.tasks}
         of_model: dict[str, list[BoardRow]] = {model.slug: [] for model in board.models}
@@ -179,6 +183,7 @@ class Site:
             said=said(headline, self.hardest, self.kinds, self.turned),
             curves=colours(best_curves(self.curves.get(name, ())), self.places),
             lines=len(self.curves.get(name, ())),
+            absent=[a for a in self.absent if a.task == name],
             bands=BANDS,
             across=across,
             down=down,
@@ -224,6 +229,7 @@ class Site:
             ],
             said=told,
             warnings=self.warnings.get(model.slug, []),
+            absent=[a for a in self.absent if a.model.slug == model.slug],
         )
 
 
@@ -246,6 +252,7 @@ def _environment() -> Environment:
         "token_words": token_words,
         "tally": tally,
         "SENTENCES": SENTENCES,
+        "FEW": FEW,
         "MOST": MOST,
     }
     environment.globals["m"] = environment.get_template("macros.html").module

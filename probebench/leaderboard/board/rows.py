@@ -134,12 +134,23 @@ class Duel:
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """A run that gave no row."""
+
+    model: Model
+    task: str
+    why: str
+    """In sentences, as the run said it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """Everything there is to show."""
 
     rows: tuple[BoardRow, ...]
     models: tuple[Model, ...]
     tasks: tuple[str, ...]
+    absent: tuple[Absent, ...] = ()
 
     @property
     def measured(self) -> int:

@@ -137,6 +137,8 @@ def to_markdown(board: Board) -> str:
         ]
         lines += [f"| {' | '.join(_markdown_cells(r))} |" for r in rows[:SHOWN]]
         lines += _more(len(rows))
+        for a in (a for a in board.absent if a.task == task):
+            lines += ["", f"No row of {md(a.model.name)}: {md(a.why)}"]
     return "\n".join([*lines, ""])
 
 

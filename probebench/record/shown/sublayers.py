@@ -7,7 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from probebench.record.schema import Record
-from probebench.record.shown.captions import caption, n_words, probe_words, width_words
+from probebench.record.shown.captions import (
+    caption,
+    n_words,
+    probe_words,
+    smallest_words,
+    width_words,
+)
 from probebench.record.tables import (
     FDR,
     SUBLAYERS,
@@ -52,6 +58,7 @@ def shown_sublayers(
     lines = [
         f"Selected (coloured): {rule}; {probe_words(record)} on attn.o and mlp.down at "
         f"{position}, {n_words(record, own)}. Below each number its test AUROC.",
+        *smallest_words(record, own, shown=len(own)),
         "Numbering: attention of layer l is sublayer 2l + 1, its MLP 2l + 2.",
         *(["Hatched: no probe there."] if table.auroc.isna().any() else []),
         *([width_words(record)] if record.probe.width else []),

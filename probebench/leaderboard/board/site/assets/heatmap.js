@@ -26,7 +26,12 @@ PB.heatmap = (box, map, { label, metric }) => {
   const width = margin.left + w * map.positions.length + margin.right, height = margin.top + h * map.layers.length + margin.bottom;
   const ends = PB.dark() ? ["#cdbdf7", "#5d4893", "#232a33", "#35618f", "#8cc2ff"] : ["#3f007d", "#a79ad3", "#f6f4ef", "#7fb0d9", "#0d3f77"];
   const ramp = d3.piecewise(d3.interpolateLab, ends);
-  const colour = (value) => ramp(Math.min(1, Math.max(0, 0.5 + (value - middle) / (2 * REACH))));
+  // As on the suite's own maps violet begins with the first value that is printed as below the middle, already pale violet there.
+  const PALE = 0.12, HALF_DIGIT = 0.005;
+  const colour = (value) => {
+    const off = (value - middle) / REACH;
+    return ramp(value < middle - HALF_DIGIT ? 0.5 - 0.5 * (PALE + (1 - PALE) * Math.min(1, -off)) : 0.5 + 0.5 * Math.min(1, Math.max(0, off)));
+  };
   // Dark or light, whichever stands out more (relative luminance, WCAG 2).
   const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
   const luminance = (c) => { const { r, g, b } = d3.rgb(c); return 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255); };
@@ -74,7 +79,7 @@ PB.heatmap = (box, map, { label, metric }) => {
   axes.selectAll(".position").data(map.positions).join("text")
     .attr("transform", (_, j) => `translate(${margin.left + j * w + w / 2 + 3},${margin.top + map.layers.length * h + 14}) rotate(-45)`).attr("text-anchor", "end").text((p) => p);
   const bar = defs.append("linearGradient").attr("id", "ramp").attr("x1", 0).attr("x2", 0).attr("y1", 1).attr("y2", 0);
-  ends.forEach((_, k) => bar.append("stop").attr("offset", k / 4).attr("stop-color", ramp(k / 4)));
+  d3.range(0, 1.001, 0.0125).forEach((t) => bar.append("stop").attr("offset", t).attr("stop-color", colour(middle - REACH + 2 * REACH * t)));
   const tall = Math.min(200, Math.max(90, h * map.layers.length)), side = margin.left + w * map.positions.length + 18;
   axes.append("rect").attr("x", side).attr("y", margin.top).attr("width", 12).attr("height", tall).attr("fill", "url(#ramp)");
   axes.selectAll(".tick").data([0, 0.25, 0.5, 0.75, 1]).join("text").attr("x", side + 18).attr("y", (t) => margin.top + tall * (1 - t) + 3.5)
