@@ -29,10 +29,10 @@ def claims(
     near = [r for r in runs if as_float(r.record.selection.test_auroc) >= SEPARATE]
     lines = [
         "*True and false statements are linearly separable inside a model* (Marks and Tegmark "
-        f"2024, Bürger et al. 2024): {above} of {len(runs)} maps lie above shuffled labels, as "
-        f"a cue in the text would too; an AUROC of {number(SEPARATE, 2)} or more is reached on "
-        f"{len(near)}, {len(solved_by_text(near))} of them on tasks that text alone solves; "
-        f"{better} probes are better than the best simpler signal."
+        f"2024, Bürger et al. 2024): {above} of {len(runs)} maps lie above shuffled labels "
+        f"(each at 5 %), as a cue in the text would too; an AUROC of {number(SEPARATE, 2)} or more "
+        f"is reached on {len(near)}, {len(solved_by_text(near))} of them on tasks that text alone "
+        f"solves; {better} probes are better than the best simpler signal."
     ]
     if transfers:
         counts = "pairs", "above", "below", "free", "better", "worse"

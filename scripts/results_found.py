@@ -79,7 +79,7 @@ class Found:
         Args:
             models: folders of models that have rows.
         """
-        folders = {short_name(folder): folder for folder in models}
+        folders = {short_name(folder): folder for folder in sorted(models)}
         keys = {f"{task} ({name})": (task, name) for task in ORDER for name in folders}
         return [
             {"model": folders[name], "task": task, "why": self.failed[key]}

@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results_pictures import short
-from results_tables import above_shuffled, difference, named, task_words
+from results_pictures import detector
+from results_tables import above_shuffled, difference, named
 from results_words import said
 
 from probebench.metrics.auroc import auroc
 from probebench.metrics.bootstrap import Resamples
 from probebench.metrics.intervals import difference_interval
-from probebench.record.claims import chance, headline, nearest, outcome, p_words
+from probebench.record.claims import chance, headline, outcome, p_words
 from probebench.record.parts.measured import PositionBest
 from probebench.record.reopened import Reopened
 from probebench.record.run import Run
-from probebench.record.words import on_fewer
 from probebench.text import as_float, interval, number
 from probebench.types import Cell, Floats, layer_number
 
@@ -28,6 +27,8 @@ FORM = "lengths, whether an exact answer was found and where, what was chosen, r
 """Of answers, as a record's `confounds` have it."""
 FEW = 20
 """Right or wrong answers in test below which little can be said."""
+MOVED = 0.02
+"""By how much an AUROC without some answers differs before it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +113,61 @@ def question(run: Run, contest: Mapping[str, Any] | None) -> list[str]:
             f" Exact answers are found by `{found.rule}`; of {found.holds_answer.of:,} right "
             f"answers {found.holds_answer.n:,} have an accepted one in it."
         )
-    hardest = nearest(r.detectors)
-    assert hardest is not None  # majority is always there
     return [
-        f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right; test "
+        f"{named(run)}: {counts.all.n:,} questions, {counts.all.accuracy:.1%} right, "
+        f"{counts.all.not_stopped / counts.all.n:.0%} cut off, "
+        f"{counts.all.refused / counts.all.n:.0%} refused; test "
         f"{counts.test.n:,} with {counts.test.correct:,} right; any cell against shuffled labels "
         f"{p_words(chance(r).map_p)}. {told} "
         f"The simpler signal that validation chose is {best.signal['label']}, "
         f"{number(best.signal['auroc'], 2)}; probe minus it "
-        f"{difference(best.difference, best.difference_95)}. The one that comes nearest on "
-        f"test is {hardest.label}, {number(hardest.auroc, 2)}{on_fewer(hardest, best.n)}; probe "
-        "minus it "
-        f"{difference(hardest.probe_minus_this, hardest.probe_minus_this_95)}.{_form(run)}",
+        f"{difference(best.difference, best.difference_95)}.{_hardest(run)}{form(run)}"
+        f"{_within(run)}{_without(run)}",
         "",
     ]
+
+
+def _hardest(run: Run) -> str:
+    """The simpler signal that comes nearest on test, by the lower end of the paired interval."""
+    if run.record.added is None:
+        return ""
+    near, probe = run.record.added.against_all.nearest, run.record.detectors[0]
+    own = detector(run, near.name)
+    assert own is not None  # a baseline of the same table
+    there = ""
+    if near.n < probe.n:
+        on = number(own.auroc + as_float(near.difference), 2)
+        there = f" on the {near.n:,} answers that it scores, where the probe has {on}"
+    return (
+        f" The one that comes nearest on test is {near.label}, {number(own.auroc, 2)}{there}; "
+        f"probe minus it {difference(near.difference, near.difference_95)}."
+    )
+
+
+def _within(run: Run) -> str:
+    """What the probe tells apart among answers that say the same."""
+    said_same = run.record.said
+    if not said_same or said_same.within is None or said_same.within.auroc is None:
+        return ""
+    same = said_same.within
+    return (
+        f" Among answers that say the same the probe has {number(same.auroc, 2)} "
+        f"{interval(same.auroc_95, 2)} (n = {same.n:,})."
+    )
+
+
+def _without(run: Run) -> str:
+    """What is left without refusals, and without answers that were cut off, where that is another
+    number."""
+    probe, n = run.record.detectors[0], run.record.counts.test.n
+    told = [
+        f" Without {part.without} ({part.n_left_out / n:.0%} of the test answers) it has "
+        f"{number(part.auroc, 2)} {interval(part.auroc_95, 2)}, {part.baseline_label} "
+        f"{number(part.baseline_auroc, 2)} (n = {part.n:,}, {part.n_correct:,} right)."
+        for part in run.record.subsets or ()
+        if part.auroc is not None and abs(part.auroc - probe.auroc) > MOVED
+    ]
+    return "".join(told)
 
 
 def _apart(run: Run) -> str:
@@ -135,15 +177,17 @@ def _apart(run: Run) -> str:
     return f"Tokens at the exact answer and others cannot be compared: {because}."
 
 
-def _form(run: Run) -> str:
+def form(run: Run) -> str:
     """What the answer's form alone gives, and what of the probe it leaves."""
     c = run.record.confounds
     if not (c and c.linear and c.residual):
         return ""
+    other = c.residual_validation
+    also = f" (fitted on validation {number(other.auroc, 2)})" if other else ""
     return (
         f" A linear model of the answers' form alone has {number(c.linear.auroc, 2)}; with that "
         f"form regressed out the probe has {number(c.residual.auroc, 2)} "
-        f"{interval(c.residual.auroc_95, 2)}."
+        f"{interval(c.residual.auroc_95, 2)}{also}."
     )
 
 
@@ -153,68 +197,9 @@ def rarer(run: Run, split: str = "test") -> int:
     return min(of.correct, of.n - of.correct)
 
 
-def few(runs: Sequence[Run]) -> list[str]:
-    """Runs whose splits hold too few of one class to say much."""
-    test, validation = _rare(runs, "test"), _rare(runs, "validation")
-    lines = []
-    if test:
-        lines.append(
-            f"The rarer of right and wrong has fewer than {FEW} test answers, so that little can "
-            f"be told: {test}."
-        )
-    if validation:
-        lines.append(
-            f"The rarer of right and wrong has fewer than {FEW} in validation, which chooses cell "
-            f"and simpler signal: {validation}."
-        )
-    return lines
-
-
-def _rare(runs: Sequence[Run], split: str) -> str:
-    """How many answers the rarer class has, where they are few: a task once for its models."""
-    by: dict[str, list[str]] = {}
-    for run in runs:
-        if (n := rarer(run, split)) < FEW:
-            of = getattr(run.record.counts, split).n
-            by.setdefault(f"{n:,} of {of:,} on {task_words(run)}", []).append(short(run))
-    return said([f"{what} ({said(models)})" for what, models in by.items()]) if by else ""
-
-
 def shows(run: Run, contest: Mapping[str, Any] | None) -> bool:
     """Can its map say where the exact answer is read, and not mostly chance?"""
     return contest is not None and rarer(run) >= FEW and above_shuffled(run)
-
-
-def formal(runs: Sequence[Run]) -> list[str]:
-    """Probes that lie above chance, and of which the answer's form leaves nothing."""
-    found = []
-    for run in runs:
-        own, c = run.record.selection.test_auroc_95, run.record.confounds
-        left = c.residual.auroc_95[0] if c and c.residual else None
-        if left is not None and left <= 0.5 < as_float(own[0]) and (told := _form(run)):
-            found.append(f"{named(run)}.{told}")
-    return [f"The probe reads the form of answers ({FORM}) on {line}" for line in found]
-
-
-def outdone(runs: Sequence[Run]) -> list[str]:
-    """Rows on which a linear model of the answers' form does more than the best simpler signal."""
-    told = []
-    for run in runs:
-        c, signal = run.record.confounds, headline(run.record).signal
-        if not (c and c.linear and signal) or run.record.task.kind == "statements":
-            continue
-        form = c.linear
-        if as_float(form.auroc) > as_float(signal["auroc"]):
-            told.append(
-                f"{named(run)} ({number(form.auroc, 2)} to {number(signal['auroc'], 2)}; probe "
-                f"minus form {difference(form.probe_minus_this, form.probe_minus_this_95)})"
-            )
-    if not told:
-        return []
-    return [
-        "A linear model of the answers' form, which is fitted as the probe is and is none of the "
-        f"simpler signals, does more than the best of them on {said(told)}."
-    ]
 
 
 def claim(runs: Sequence[Run], contests: Mapping[str, Mapping[str, Any] | None]) -> str:

@@ -193,7 +193,8 @@ def negations(t: pd.DataFrame) -> list[str]:
 
 def positions(run: Run) -> list[str]:
     """The best layer of each token, best validation AUROC first."""
-    best = sorted(run.record.by_position, key=lambda p: -as_float(p.validation_auroc))
+    there = [p for p in run.record.by_position if p.validation_auroc is not None]
+    best = sorted(there, key=lambda p: -as_float(p.validation_auroc))
     return table(
         ["token", "layer", "validation AUROC", "test AUROC", "test n"],
         (
@@ -205,7 +206,6 @@ def positions(run: Run) -> list[str]:
                 f"{p.n_test:,}",
             ]
             for p in best
-            if p.validation_auroc is not None
         ),
     )
 

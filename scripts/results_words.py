@@ -13,7 +13,7 @@ from results_pictures import depth, detector, short
 from results_tables import above_shuffled, difference, named
 
 from probebench.leaderboard.board.ranks import step_down
-from probebench.record.claims import chance, headline, nearest, of_its_time, outcome
+from probebench.record.claims import chance, headline, of_its_time, outcome
 from probebench.record.run import Run
 from probebench.record.tables import same_token_letters
 from probebench.text import as_float, interval, number
@@ -23,7 +23,8 @@ READ = 0.9
 EASY = 0.9
 """AUROC of text alone from which a task says nothing about a model."""
 LEAK = 0.05
-"""How far above 0.5 the whole interval of shuffled labels must lie to be spoken of."""
+"""How far from 0.5 the mean of shuffled labels must lie, its interval beside it, to be spoken
+of."""
 LEVEL = 0.02
 """How far below the selected cell's validation AUROC a layer counts as as good."""
 TWINS = 0.2
@@ -85,8 +86,8 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame, limits: Sequence[str]) ->
         )
     if easy:
         lines.append(
-            f"Text alone reaches {number(EASY, 1)} on {grouped(easy)}: there what a probe "
-            "reads of the model cannot be told from what stands in the text."
+            f"The text alone (TF-IDF) reaches {number(EASY, 1)} on {grouped(easy)}: there what a "
+            "probe reads of the model cannot be told from what stands in the text."
         )
     more = (_hindsight, _twins, _ensembles, _leaks, _untrained)
     return [*lines, *(line for of in more for line in of(runs)), *_won(by["better"], runs)]
@@ -94,17 +95,13 @@ def losses(runs: Sequence[Run], negated: pd.DataFrame, limits: Sequence[str]) ->
 
 def _hindsight(runs: Sequence[Run]) -> list[str]:
     """Against the simpler signal that comes nearest on the test split itself."""
-    held = []
-    for run in runs:
-        hardest = nearest(run.record.detectors)
-        if hardest is not None and outcome(hardest.probe_minus_this_95) != "better":
-            held.append(run)
+    held = [r for r in runs if r.record.added and not r.record.added.against_all.better]
     if not held:
         return []
     return [
-        "Against the simpler signal that comes nearest on the test examples themselves, which "
-        f"nobody could have chosen, the probe is not found better on {len(held)} of {len(runs)} "
-        f"rows: {grouped(held)}."
+        "Against each simpler signal, paired and one by one, with the one that comes nearest on "
+        "the test examples themselves, which nobody could have chosen, the probe is not found "
+        f"better on {len(held)} of {len(runs)} rows: {grouped(held)}."
     ]
 
 
@@ -116,18 +113,24 @@ def _untrained(runs: Sequence[Run]) -> list[str]:
     return [f"The same probe on the same architecture with random weights reaches {each}."]
 
 
-def _won(won: Sequence[Run], runs: Sequence[Run]) -> list[str]:
-    """On how many rows the probe is better, also where they are looked at together."""
+def held_together(runs: Sequence[Run]) -> tuple[int, int]:
+    """On how many rows the probe is better when all are tested together (Holm, 5 %), and how many
+    are."""
     tested = [(r, f.difference_p) for r in runs if (f := of_its_time(r.record))]
     tested = [(r, p) for r, p in tested if p is not None]
-    holm = np.arange(len(tested), 0, -1)
-    left = step_down(np.array([p for _, p in tested]), holm)
-    held = [r for (r, _), is_left in zip(tested, left, strict=True) if is_left and r in won]
+    held = step_down(np.array([p for _, p in tested]), np.arange(len(tested), 0, -1))
+    better = [headline(r.record).outcome == "better" for r, _ in tested]
+    return int((held & np.array(better)).sum()), len(tested)
+
+
+def _won(won: Sequence[Run], runs: Sequence[Run]) -> list[str]:
+    """On how many rows the probe is better, also where they are looked at together."""
+    held, tested = held_together(runs)
     adds = [r for r in won if (a := r.record.added) and as_float(a.difference_95[0]) > 0]
     return [
         f"The probe is better than the best simpler signal, paired on the same test examples, on "
         f"{len(won)} of {len(runs)} rows{': ' + grouped(won) if won else ''}. Models share the "
-        f"test examples of a task; {len(held)} of these rows are left when all {len(tested)} are "
+        f"test examples of a task; {held} of these rows are left when all {tested} are "
         f"tested together (Holm, 5 %), and on {len(adds)} the probe also adds to all simpler "
         "signals taken together."
     ]
@@ -151,14 +154,21 @@ def _ensembles(runs: Sequence[Run]) -> list[str]:
 def _leaks(runs: Sequence[Run]) -> list[str]:
     """Where a probe of shuffled labels is above 0.5 too."""
     means = [(r, r.record.controls.shuffled_labels) for r in runs]
-    found = [(r, m) for r, m in means if m and as_float(m.mean_auroc_95[0]) > 0.5 + LEAK]
+    found = [(r, m) for r, m in means if m and abs(as_float(m.mean_auroc) - 0.5) > LEAK]
+    found = [(r, m) for r, m in found if not m.mean_auroc_95[0] <= 0.5 <= m.mean_auroc_95[1]]
     if not found:
         return []
-    each = said([f"{number(m.mean_auroc, 2)} on {named(r)}" for r, m in found])
+    each = said(
+        [
+            f"{number(m.mean_auroc, 2)} {interval(m.mean_auroc_95, 2)} on {named(r)}"
+            for r, m in found
+        ]
+    )
     return [
-        f"Labels that were shuffled between groups of one size still give probes of {each} on "
-        "average, as happens where the size of a group goes with its labels. *Any cell* allows for "
-        "that, a comparison with 0.5 does not."
+        f"Labels that were shuffled between groups of one size still give probes of {each}, on "
+        "average over 20: shuffles keep the size of a group, and where a direction of the states "
+        "is strong each lies far from 0.5. *Any cell* allows for that, a comparison with 0.5 does "
+        "not."
     ]
 
 
@@ -243,7 +253,7 @@ def onsets(run: Run) -> list[str]:
     return [
         f"{named(run)}: a test AUROC of {number(READ, 1)} is first reached at {said(said_of)}"
         f"{f'; never at {said(never)}' if never else ''}."
-        f"{f' Of one token with another: {said(same)}.' if same else ''}",
+        f"{f' The same token as one before it: {said(same)}.' if same else ''}",
         "",
     ]
 

@@ -16,10 +16,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import results_claims as published
 import results_parts as inside
 import results_questions as answers
+import results_short as brief
 import results_tables as tables
 import results_words as words
 from results_found import Found
@@ -31,6 +33,8 @@ from probebench.text import slug
 
 PAGE = ROOT / "docs" / "results.md"
 PICTURES = PAGE.with_suffix("")
+Contests = dict[str, dict[str, Any] | None]
+"""Run on questions -> what its tokens are found to hold; None where they cannot be compared."""
 WIDE, LAST = "cities", "statement_last"
 """The task of statements whose maps are shown, and the token of the layer curves."""
 
@@ -65,12 +69,15 @@ ROWS = """\
 vectors of the text, lengths and p(True). *Added to all*: AUROC of one model of all these signals
 and the probe, fitted on validation, minus that of one without the probe. *Embedding row*: the
 probe before the first block, which sees one token and nothing of the others. *Random weights*: the
-same architecture untrained. All of a row stand on the same test examples; a second n, in brackets,
-is of those that every signal scores, where they are fewer: the columns from *added to all* on, the
-picture and the leaderboard are over these. Layers count from 0, and *emb* stands before the first.
+same architecture untrained. *Test n* is of the examples that both probe and best simpler signal
+score; in brackets, where there are more, all that the probe scores, over which the columns from
+*added to all* on, the picture and the leaderboard are. Layers count from 0, and *emb* stands before
+the first.
 """
 TRANSFER = """\
-The probe of a task's selected cell on the test statements of the other tasks of the table; never
+The probe of a task's selected cell on the test statements of the other tasks of the table (two of
+the ten tasks of single statements, common_claim and azaria_mitchell, were read when the hidden
+states of the others were gone, and counterfact is computed in another number format); never
 flipped, so that below .5 it ranks the wrong way round. In brackets the cosine of its direction with
 that of the tested task's own probe in the same cell. Last row: one probe of all tasks but the
 tested one.
@@ -86,22 +93,26 @@ QUESTIONS = """\
 Orgad et al. (2025) read models of 7 B and more best at the tokens of the exact answer. Models of
 this size answer few open questions correctly, so that the test split holds few right answers and
 the intervals are wide. Tokens counted from the end may be the exact answer's where answers are
-short. An *own file* (`--data`) holds questions of the published set of its name; such runs do not
-rank. A map stands here where tokens at the exact answer and others can be compared, test holds
-{few} right and {few} wrong answers and a cell lies above shuffled labels: else its colours are
-mostly chance. The leaderboard's site draws those of all rows. The *form* of answers is what can be
-known without reading the model: {form}.
+short. An *own file* (`--data`) holds questions of the published set of its name, with answers of
+at most 24 tokens (GSM8K: 300), so that most are cut off and the tokens counted from the end lie at
+the cut; such runs do not rank. A map stands here where tokens at the exact answer and others can be
+compared, test holds {few} right and {few} wrong answers and a cell lies above shuffled labels: else
+its colours are mostly chance. The leaderboard's site draws those of all rows. The *form* of answers
+is what can be known without reading the model: {form}.
 """
 
 
-def head(shelf: Shelf, found: Found) -> Iterator[str]:
+def head(shelf: Shelf, found: Found, contests: Contests) -> Iterator[str]:
     """What was run, and the short answer."""
     yield HEAD
     yield from tables.models((*shelf.rows, *shelf.asked, *shelf.components), shelf.ranked)
-    yield from ("## In short, what did not work first", "")
     ranked = affirmed(shelf.ranked)
-    limits = [*answers.formal(ranked), *answers.outdone(ranked), *answers.few(ranked)]
-    yield from bullets(words.losses(ranked, found.negated, limits))
+    told = list(found.transfers.values())
+    yield from ("## In short", "")
+    yield from bullets(brief.answer(ranked, shelf.asked, contests, told, found.negated))
+    yield from ("## In detail, what did not work first", "")
+    limits = [of(ranked) for of in (brief.formal, brief.outdone, brief.left, brief.few)]
+    yield from bullets(words.losses(ranked, found.negated, [line for of in limits for line in of]))
 
 
 def statements(shelf: Shelf) -> Iterator[str]:
@@ -246,7 +257,7 @@ def main() -> None:
     shelf = Shelf.find()
     contests = {tables.named(r): found.contests.get(tables.named(r)) for r in shelf.asked}
     lines = [
-        *head(shelf, found),
+        *head(shelf, found, contests),
         *statements(shelf),
         *components(shelf),
         *negations(found),

@@ -2,6 +2,7 @@
 weights are held against their sha256."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ import probebench
 from probebench.job.options import OPTIONS
 from probebench.record.run import Run
 from probebench.tasks.schema import list_tasks
-from probebench.text import interval, number, slug
+from probebench.text import interval, number
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/results.md").read_text()
@@ -44,14 +45,15 @@ def scripts(monkeypatch):
 def test_runs_with_few_right_or_wrong_answers_are_named_and_have_no_map(
     scripts, asked, monkeypatch
 ):
-    answers = scripts("results_questions")
+    answers, brief = scripts("results_questions"), scripts("results_short")
     rare = {split: answers.rarer(asked, split) for split in ("test", "validation")}
     for few in {r + more for r in rare.values() for more in (0, 1)}:
         with monkeypatch.context() as patch:
-            patch.setattr(answers, "FEW", few)
-            assert len(answers.few([asked])) == sum(r < few for r in rare.values())
+            for module in (answers, brief):
+                patch.setattr(module, "FEW", few)
+            assert len(brief.few([asked])) == sum(r < few for r in rare.values())
             assert not answers.shows(asked, {}), "no labels were shuffled"
-    test, validation = answers.few(scripts("results_runs").Shelf.find().ranked)
+    test, validation = brief.few(scripts("results_runs").Shelf.find().ranked)
     assert "4 of 3,487 on movies (SmolLM2-135M)" in test and f"\n- {test}\n" in PAGE
     assert "5 of 3,594 on movies (SmolLM2-135M)" in validation and f"\n- {validation}\n" in PAGE
     assert "movies.png" not in PAGE and "truthfulqa.png" not in PAGE
@@ -141,7 +143,7 @@ def test_the_script_of_the_rows_asks_for_what_is_there(fetching):
     assert {*due.split(), *lists["small"].split()} == tasks | {"pictures"}, (
         "every task has its turn"
     )
-    asked = set(re.findall(r"(?<=[\s\"])--[a-z-]+", text)) - {"--root"}
+    asked = set(re.findall(r"(?<=[\s\"])--[a-z-]+", text)) - {"--root", "--states", "--yes"}
     assert asked and asked <= {option.flag for option in OPTIONS}
 
 
@@ -177,8 +179,18 @@ def test_the_script_runs_what_is_asked_for_and_says_what_failed(tmp_path):
     failed = sorted(p.relative_to(tmp_path / "runs") for p in tmp_path.rglob("*.failed"))
     assert len(failed) == 3 and {p.name for p in failed} == {"facts.log.failed"}
     assert (tmp_path / "runs" / failed[0]).read_text() == "bad\n" and "bad" in done.stdout
-    last = calls.read_text().splitlines()[-1]
-    assert last.startswith("scripts/write_results.py"), "the page is written all the same"
+    *_, page, site, clean = calls.read_text().splitlines()
+    assert page.startswith("scripts/write_results.py"), "the page is written all the same"
+    assert " leaderboard build " in site, "with the runs that gave no row, which the page keeps"
+    assert clean.endswith("runs --states --yes"), "no hidden states are left"
+    kept = {**given, "KEEP_STATES": "1", "SKIP_RUNS": "1", "TASKS": "pictures"}
+    script = ["sh", ROOT / "scripts/real_rows.sh", tmp_path / "runs"]
+    subprocess.run(script, env=kept, check=True, capture_output=True)
+    assert " leaderboard build " in calls.read_text().splitlines()[-1]
+    told = subprocess.run(
+        script, env={**given, "TASKS": "pictures"}, check=True, capture_output=True, text=True
+    )
+    assert "left out: all own files" in told.stderr
 
 
 @pytest.fixture(scope="module")
@@ -275,12 +287,12 @@ def test_a_file_and_a_limit_of_one_s_own_are_kept_by_name(scripts, asked, tmp_pa
 def test_findings_stay_when_the_states_are_gone(asked, scripts, tmp_path, monkeypatch):
     found = scripts("results_found")
     first = found.Found()
-    first.add([asked], tmp_path)
+    first.add([asked])
     first.save(tmp_path / "found.json")
     again = found.Found.load(tmp_path / "found.json")
     assert again == first and list(again.contests) == [scripts("results_tables").named(asked)]
     monkeypatch.setattr(type(asked), "has_states", property(lambda run: False))
-    again.add([asked], tmp_path)
+    again.add([asked])
     assert again == first
     assert found.Found.load(tmp_path / "none.json") == found.Found()
 
@@ -297,6 +309,30 @@ def test_a_run_that_failed_is_remembered(scripts, tmp_path):
     }
 
 
+def test_runs_without_a_row_are_told_to_the_leaderboard(scripts):
+    found = scripts("results_found").Found()
+    found.failed = {"facts (a-1B)": "why", "gsm8k, own file (a-1B)": "own", "math (b-2B)": "other"}
+    absent = found.absent(["a-1B-Instruct.gguf--x", "tiny"])
+    assert absent == [{"model": "a-1B-Instruct.gguf--x", "task": "facts", "why": "why"}]
+    there = json.loads((ROOT / "leaderboards/absent.json").read_text())
+    known = scripts("results_found").Found.load()
+    assert there == known.absent(p.name for p in scripts("results_runs").BOARD.iterdir())
+
+
+def test_a_map_of_transfers_shows_the_table_of_the_page(scripts, tmp_path, monkeypatch):
+    pictures, runs = scripts("results_pictures"), scripts("results_runs").Shelf.find().rows[:2]
+    drawn = []
+    plot = pictures.draw_matrix
+    monkeypatch.setattr(
+        pictures, "draw_matrix", lambda matrix, *more: drawn.append(matrix) or plot(matrix, *more)
+    )
+    lines = ["| probe of | a | b |", "| --- | --- | --- |", "| a | **0.96** | 0.42 (-0.10) |"]
+    lines += ["| b | 0.73 (0.10) | **0.90** |", "| all others | 0.50 (0.01) | 0.60 |", ""]
+    path = pictures.draw_transfers(lines, runs, tmp_path / "x.png")
+    assert path.stat().st_size > 1000 and [p.name for p in tmp_path.iterdir()] == ["x.png"]
+    assert drawn[0].loc["a", "b"] == 0.42 and list(drawn[0].index) == ["a", "b", "all others"]
+
+
 def test_transfers_of_more_tasks_are_not_lost_to_fewer(scripts, monkeypatch, tmp_path):
     found = scripts("results_found")
     monkeypatch.setattr(found, "refusals", lambda run: [])
@@ -309,7 +345,7 @@ def test_transfers_of_more_tasks_are_not_lost_to_fewer(scripts, monkeypatch, tmp
 
     every = [statements("a"), statements("b"), statements("neg_a", -1)]
     kept = found.Found()
-    kept.add(every, tmp_path)
+    kept.add(every)
     (model,) = kept.transfers
     assert kept.transfers[model]["tasks"] == ["a", "b"], "negations are no further evidence"
     assert kept.transfers[model]["pairs"] == kept.transfers[model]["above"] == 2
@@ -318,11 +354,10 @@ def test_transfers_of_more_tasks_are_not_lost_to_fewer(scripts, monkeypatch, tmp
         ("neg_a", "a"),
     ]
     assert all(r["high"] < 0.5 for r in kept.negations)
-    assert [p.name for p in tmp_path.iterdir()] == [f"{slug(model)}-transfer.png"]
     before = found.asdict(kept)
-    kept.add([every[0], statements("c")], tmp_path)
+    kept.add([every[0], statements("c")])
     assert found.asdict(kept) == before, "b is not among them"
-    kept.add([*every, statements("c")], tmp_path)
+    kept.add([*every, statements("c")])
     assert kept.transfers[model]["tasks"] == ["a", "b", "c"] and len(kept.negations) == 2
     kept.save(tmp_path / "found.json")
     assert found.Found.load(tmp_path / "found.json") == kept

@@ -159,13 +159,14 @@ def test_the_selected_cell_of_every_map_is_orange(name):
 
 def test_rows_whose_form_does_more_than_the_best_signal_are_named(scripts, shelf):
     """On winogrande two probes are worse than what needs no look into the model."""
-    questions, tables = scripts("results_questions"), scripts("results_tables")
-    [line] = questions.outdone(scripts("results_runs").affirmed(shelf.ranked))
+    brief, tables = scripts("results_short"), scripts("results_tables")
+    [line] = brief.outdone(scripts("results_runs").affirmed(shelf.ranked))
     assert f"\n- {line}\n" in PAGE
     claims = import_module("probebench.record.claims")
     for run in shelf.asked:
         form, signal = run.record.confounds.linear, claims.headline(run.record).signal
-        more = run in shelf.ranked and bool(form) and form.auroc > signal["auroc"]
+        enough = scripts("results_questions").rarer(run) >= brief.FEW
+        more = enough and run in shelf.ranked and bool(form) and form.auroc > signal["auroc"]
         assert (f"{tables.named(run)} (" in line) == more
     forms = [r.record.confounds.linear for r in shelf.ranked if r.record.task.name == "winogrande"]
     assert sum(form.probe_minus_this_95[1] < 0 for form in forms) >= 2

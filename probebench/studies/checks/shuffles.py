@@ -41,7 +41,7 @@ def _controls(run: Concern) -> Iterator[str]:
             "with others of their size."
             if told
             else "look for groups that cross the splits, or classes that differ in which tokens "
-            "exist."
+            "exist; where a direction of the states is strong, few shuffles can fall to one side."
         )
         yield (
             f"Probes of shuffled labels score {mean:.3f} on average over {n}, away from 0.5 "
