@@ -17,9 +17,14 @@ def parts(run: Run) -> list[str]:
     if not best:
         return []
     at, test = sorted(as_float(cell.test_auroc) for cell in best), run.record.counts.test
+    little = (
+        f" With fewer than {FEW} of a class the colours of its maps are mostly chance."
+        if rarer(run) < FEW
+        else ""
+    )
     return [
-        f"- Test holds {test.n:,} examples with {test.correct:,} right. The best cells of its "
-        f"{len(best)} parts, by validation, have test AUROCs from "
+        f"- Test holds {test.n:,} examples with {test.correct:,} right.{little} The best cells of "
+        f"its {len(best)} parts, by validation, have test AUROCs from "
         f"{number(at[0], 3)} to {number(at[-1], 3)}, the residual stream's has "
         f"{number(run.record.selection.test_auroc, 3)} "
         f"{interval(run.record.selection.test_auroc_95, 3)}."
@@ -33,7 +38,9 @@ def agreement(run: Run) -> list[str]:
         *(
             f"- {row.target}: estimates and measured changes have a rank correlation of "
             f"{number(row.spearman, 2)} {interval(row.spearman_95, 2)} over "
-            f"{row.n_components} parts of layers, on {row.n} answers."
+            f"{row.n_components} parts of layers (components times layers), on {row.n} answers: "
+            "the map of estimates is an order in bulk, and its largest need not be the largest "
+            "measured."
             for row in (found.agreement if found else ())
         ),
         "",

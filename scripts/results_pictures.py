@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 ALIKE = 24
 """How far of 255 a colour may move in any channel when a picture gets fewer."""
+GROUND, SHADE = 800, 6
+"""From how many pixels on a colour is the ground of cells, and how far it may move."""
 LINES = (("#08519c", "-"), ("#1b7837", "--"), ("#333333", "-."))
 """Colour and dashes of models: neither the orange of what was selected nor the violet of what is
 below chance."""
@@ -85,19 +87,26 @@ def fewer_colours(picture: bytes) -> bytes:
     with Image.open(io.BytesIO(picture)) as image:
         whole = image.convert("RGB")
     few = whole.quantize(256, dither=Image.Dither.NONE)
-    if _loses_selected(whole, few):
+    if _loses(whole, few):
         few = _with_scales(whole)
     out = io.BytesIO()
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
-def _loses_selected(whole: Image.Image, few: Image.Image) -> bool:
-    """Is the orange of the selected cell another colour once there are few?"""
-    before, after = (np.asarray(i.convert("RGB"), dtype=np.int16) for i in (whole, few))
+def _loses(whole: Image.Image, few: Image.Image) -> bool:
+    """Is the orange of the selected cell another colour once there are few, or the ground of some
+    cells one that stands for another value?"""
+    before, after = (
+        np.asarray(i.convert("RGB"), dtype=np.int16).reshape(-1, 3) for i in (whole, few)
+    )
     orange = np.rint(255 * np.array(hex2color(SELECTED)))
     at = (before == orange).all(axis=-1)
-    return bool(at.any() and np.abs(after[at] - orange).max() > ALIKE)
+    if at.any() and np.abs(after[at] - orange).max() > ALIKE:
+        return True
+    _, place, size = np.unique(before, axis=0, return_inverse=True, return_counts=True)
+    wide = size[place.ravel()] >= GROUND
+    return bool(np.abs(after[wide] - before[wide]).max(initial=0) > SHADE)
 
 
 def _with_scales(whole: Image.Image) -> Image.Image:

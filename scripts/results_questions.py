@@ -172,7 +172,8 @@ def _without(run: Run) -> str:
 
 def _apart(run: Run) -> str:
     """Why the exact answer's tokens and others are not compared."""
-    why = next((w for p, w in run.record.selection.barred.items() if p.startswith(EXACT)), None)
+    barred = run.record.selection.barred.items()
+    why = next((f"of `{p}` {w}" for p, w in barred if p.startswith(EXACT)), None)
     because = why or "not both could compete"
     return f"Tokens at the exact answer and others cannot be compared: {because}."
 

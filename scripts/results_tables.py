@@ -47,8 +47,18 @@ def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
     """One line per model of `runs`, with its number of ranked ones."""
     of = {short(run): run.record.model for run in runs}
     tasks = Counter(short(run) for run in ranked)
+    negated = Counter(short(run) for run in ranked if run.record.task.name.startswith("neg_"))
     return table(
-        ["model", "file", "architecture", "parameters", "blocks x width", "weights", "rows"],
+        [
+            "model",
+            "file",
+            "architecture",
+            "parameters",
+            "blocks x width",
+            "asked by",
+            "weights",
+            "rows, of them negated",
+        ],
         (
             [
                 name,
@@ -56,9 +66,10 @@ def models(runs: Sequence[Run], ranked: Sequence[Run]) -> list[str]:
                 m.architecture.removesuffix("ForCausalLM"),
                 f"{m.n_parameters / 1e6:,.0f} M",
                 f"{m.n_layers} x {m.width}",
+                "its chat template" if m.chat_template else "plain text, to the end of a line",
                 f"{m.gguf.quantization if m.gguf else m.quantization}, computed in "
                 f"{computed([run for run in runs if short(run) == name])}",
-                str(tasks[name]),
+                f"{tasks[name]}, {negated[name]}",
             ]
             for name, m in of.items()
         ),

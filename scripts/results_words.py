@@ -189,7 +189,12 @@ def depths(runs: Sequence[Run]) -> list[str]:
             f"within {number(LEVEL, 2)} of the selected one's validation AUROC reach over "
             f"{reach:.0%} of the depth (median over tasks)."
         )
-    return [*lines, ""]
+    return [
+        "Of tasks with a map above shuffled labels that text alone does not solve:",
+        "",
+        *lines,
+        "",
+    ]
 
 
 def _reach(run: Run) -> float:

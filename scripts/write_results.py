@@ -29,6 +29,7 @@ from results_pictures import draw_curves, draw_forest, draw_transfers, picture, 
 from results_runs import BOARD, ORDER, ROOT, Shelf, affirmed, finished, keep, unranked
 
 from probebench.files import write_atomic, write_json
+from probebench.tasks.schema import list_tasks
 from probebench.text import slug
 
 PAGE = ROOT / "docs" / "results.md"
@@ -235,8 +236,15 @@ def foot(shelf: Shelf, found: Found) -> Iterator[str]:
             *lines,
             "Small models on two processor cores: no row of a model above "
             f"{largest:,.0f} million parameters.",
+            f"Of the variants of these tasks: {words.said(variants())}.",
         ]
     )
+
+
+def variants() -> list[str]:
+    """Names of variants of the tasks of statements that no run is of."""
+    of = {t.path for t in list_tasks() if t.kind == "statements" and t.name in ORDER}
+    return [f"`{t.name}`" for t in list_tasks() if t.path in of and t.name not in ORDER]
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,11 @@ def test_columns_of_a_prompt_are_those_of_both_templates():
     assert Prompt(chat="{question}", base="{hint} {question}").columns == ["hint"]
     assert Prompt(chat="{context} {question}").columns == ["context"]
     assert Prompt().columns == []
+
+
+def test_the_list_of_tasks_is_that_of_their_files(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "scripts")
+    page = import_module("write_tasks")
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert page.written(text) == text, "python scripts/write_tasks.py"
+    assert all(f"`{name}`" in text.partition(page.BEGIN)[2] for name in TASKS)
