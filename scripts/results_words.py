@@ -189,6 +189,8 @@ def depths(runs: Sequence[Run]) -> list[str]:
             f"within {number(LEVEL, 2)} of the selected one's validation AUROC reach over "
             f"{reach:.0%} of the depth (median over tasks)."
         )
+    if not lines:
+        return [""]
     return [
         "Of tasks with a map above shuffled labels that text alone does not solve:",
         "",

@@ -75,7 +75,7 @@ def test_depths_leave_out_where_nothing_is_chosen(scripts, shelf):
     chance = next(r for r in own if r.record.task.name == "animal_class")
     at = scripts("results_pictures").depth(chance, chance.record.selection.layer)
     assert at == 1.0
-    [line, _] = words.depths(own)
+    _, _, line, _ = words.depths(own)
     assert f"to {at:.0%}" not in line and words.depths([chance]) == [""]
 
 
