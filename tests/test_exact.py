@@ -1,9 +1,13 @@
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from probebench.errors import UnknownNameError, UsageError
+from probebench.stages.exact import spans_of
 from probebench.tasks.exact.rules import RULES, check_rule, declines, find_words
 from probebench.tasks.schema import ExactAnswer
-from probebench.types import Example
+from probebench.types import Answer, Example
 
 EXAMPLE = Example("1", "Who wrote it?", ("Anna",), "g")
 
@@ -86,3 +90,24 @@ def test_rules_that_cannot_work():
         check_rule(ExactAnswer("pattern", ("a(.*)",)), "t.yaml")
     with pytest.raises(UsageError, match="not a regular expression"):
         check_rule(ExactAnswer("pattern", ("(",)), "t.yaml")
+
+
+def test_one_question_asked_twice_keeps_the_span_of_each_answer():
+    """Keyed by the question's text, the second would get the words of the first."""
+    examples = [Example(name, "Where was she born?", (), "g") for name in "ab"]
+    texts = ["She was born in Paris.", "In the old town of Rome, she said."]
+    none = np.zeros(0, dtype=np.float32)
+    answers = [
+        Answer(e.id, (), (), True, t, none, none, none)
+        for e, t in zip(examples, texts, strict=True)
+    ]
+    plan = SimpleNamespace(
+        reply=lambda answer: (0, answer.text),
+        task=SimpleNamespace(exact_answer=ExactAnswer()),
+        exact=SimpleNamespace(blind="new_words", name="new_words"),
+    )
+    for order in ((0, 1), (1, 0), (0, 1, 0)):
+        found = spans_of(plan, None, [examples[i] for i in order], [answers[i] for i in order])
+        words = [texts[i][s.start : s.end] for i, s in zip(order, found, strict=True)]
+        assert ["Paris" in w for w in words] == [i == 0 for i in order]
+        assert ["Rome" in w for w in words] == [i == 1 for i in order]
