@@ -21,7 +21,7 @@
   function draw() {
     const chosen = data.maps[Number(mapSelect.value)];
     PB.load(chosen.key).then((map) => {
-      note.textContent = `${chosen.task}, ${chosen.site}: ${map.layers.length} rows of layers, ${map.positions.length} tokens${map.p ? `; its best cell against shuffled labels: ${map.p}` : ""}.`;
+      note.textContent = `${chosen.task}, ${chosen.site}: ${map.layers.length} rows of layers, ${map.positions.length} tokens${map.p ? `; its best cell against shuffled labels: ${map.p.replaceAll(" ", "\u00a0")}` : ""}.`;
       PB.heatmap(drawing, map, { label: `${data.name} on ${chosen.task}, ${chosen.site}`, metric: metricSelect.value });
     }, () => { note.textContent = "This map's file is missing from the site."; });
   }
