@@ -27,6 +27,8 @@ FORM = "lengths, whether an exact answer was found and where, what was chosen, r
 """Of answers, as a record's `confounds` have it."""
 FEW = 20
 """Right or wrong answers in test below which little can be said."""
+SAID = 100
+"""Answers that say the same as others from which on it is said what is told apart among them."""
 MOVED = 0.02
 """By how much an AUROC without some answers differs before it is said."""
 
@@ -147,9 +149,8 @@ def _hardest(run: Run) -> str:
 def _within(run: Run) -> str:
     """What the probe tells apart among answers that say the same."""
     said_same = run.record.said
-    if not said_same or said_same.within is None or said_same.within.auroc is None:
+    if not said_same or not (same := said_same.within) or same.n < SAID:
         return ""
-    same = said_same.within
     return (
         f" Among answers that say the same the probe has {number(same.auroc, 2)} "
         f"{interval(same.auroc_95, 2)} (n = {same.n:,})."
@@ -165,7 +166,8 @@ def _without(run: Run) -> str:
         f"{number(part.auroc, 2)} {interval(part.auroc_95, 2)}, {part.baseline_label} "
         f"{number(part.baseline_auroc, 2)} (n = {part.n:,}, {part.n_correct:,} right)."
         for part in run.record.subsets or ()
-        if part.auroc is not None and abs(part.auroc - probe.auroc) > MOVED
+        if min(part.n_correct, part.n - part.n_correct) >= FEW
+        and abs(as_float(part.auroc) - probe.auroc) > MOVED
     ]
     return "".join(told)
 
