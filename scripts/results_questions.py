@@ -146,11 +146,24 @@ def _hardest(run: Run) -> str:
     )
 
 
+def one_answer(run: Run) -> str | None:
+    """What a model says to all questions; None where it says more than that."""
+    if (found := run.record.said) is None:
+        return None
+    both = found.commonest.correct, found.commonest.wrong
+    return both[0].answer if {(c.answer, c.share) for c in both} == {(both[0].answer, 1)} else None
+
+
 def _within(run: Run) -> str:
     """What the probe tells apart among answers that say the same."""
     said_same = run.record.said
     if not said_same or not (same := said_same.within) or same.n < SAID:
         return ""
+    if (only := one_answer(run)) is not None:
+        return (
+            f" The model answers all questions with *{only}*: which answers are right is a matter "
+            "of the questions alone, and so is what the probe reads."
+        )
     return (
         f" Among answers that say the same the probe has {number(same.auroc, 2)} "
         f"{interval(same.auroc_95, 2)} (n = {same.n:,})."

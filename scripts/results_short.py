@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 from results_pictures import short
-from results_questions import FEW, FORM, form, rarer, shows
+from results_questions import FEW, FORM, form, one_answer, rarer, shows
 from results_tables import difference, named, task_words
 from results_words import held_together, said, solved_by_text
 
@@ -141,6 +141,17 @@ def outdone(runs: Sequence[Run]) -> list[str]:
     return [
         "A linear model of the answers' form, which is fitted as the probe is and is none of the "
         f"simpler signals, has a higher AUROC than the best of them (not tested) on {said(told)}."
+    ]
+
+
+def single(runs: Sequence[Run]) -> list[str]:
+    """Rows whose model says one thing to all questions."""
+    told = [f"{named(r)} (*{only}*)" for r in runs if (only := one_answer(r)) is not None]
+    if not told:
+        return []
+    return [
+        f"To all questions one answer is given on {said(told)}: there right or wrong is a kind of "
+        "question, which a probe tells apart without knowing whether the model knows."
     ]
 
 

@@ -112,7 +112,9 @@ def head(shelf: Shelf, found: Found, contests: Contests) -> Iterator[str]:
     yield from ("## In short", "")
     yield from bullets(brief.answer(ranked, shelf.asked, contests, told, found.negated))
     yield from ("## In detail, what did not work first", "")
-    limits = [of(ranked) for of in (brief.formal, brief.outdone, brief.left, brief.few)]
+    limits = [
+        of(ranked) for of in (brief.single, brief.formal, brief.outdone, brief.left, brief.few)
+    ]
     yield from bullets(words.losses(ranked, found.negated, [line for of in limits for line in of]))
 
 

@@ -109,3 +109,9 @@ def test_one_answer_that_makes_up_a_class_is_a_warning():
     assert "correct 64% ('neutral')" in text
     assert "0.600 [0.50, 0.70]" in text
     assert not list(_one_answer(concern(0.4)))
+    every = concern(1)
+    every.record.said.commonest.wrong = every.record.said.commonest.correct
+    (text,) = _one_answer(every)
+    assert text.startswith(
+        "Every answer is 'neutral': which of them are right is a matter of the q"
+    )

@@ -45,7 +45,9 @@ def topics_of(
     for run in runs:
         if "topic" in run.answers and not files:
             own = run.answers.topic
-            topics = own.astype(object).where(own.notna(), None).map(_word).to_numpy()
+            known_there = zip(own, own.notna(), strict=True)
+            words = [_word(topic) if there else None for topic, there in known_there]
+            topics = np.array(words, dtype=object)
         else:
             ids = [str(i) for i in run.answers.id]
             topics = np.array(

@@ -129,10 +129,17 @@ def _one_answer(run: Concern) -> Iterator[str]:
     """One answer makes up most of a class."""
     if (found := run.record.said) is None:
         return
-    classes = found.commonest
+    both = {"correct": found.commonest.correct, "wrong": found.commonest.wrong}
+    if len({(c.answer, c.share) for c in both.values()}) == 1 and both["correct"].share == 1:
+        yield (
+            f"Every answer is '{both['correct'].answer}': which of them are right is a matter of "
+            "the questions alone, so that the probe tells kinds of questions apart and not whether "
+            "the model knows."
+        )
+        return
     top = [
         f"{name} {c.share:.0%} ('{c.answer}')"
-        for name, c in (("correct", classes.correct), ("wrong", classes.wrong))
+        for name, c in both.items()
         if c.share is not None and c.share > MOST and c.of >= FEWEST
     ]
     if top:
