@@ -44,7 +44,7 @@ def answer(
         f"Right or wrong can be read: on {by['better']} of {len(enough)} rows that hold {FEW} "
         f"right and {FEW} wrong test answers the probe is better than the best simpler signal "
         f"({held_together(enough)[0]} of them when all are tested together), on {by['worse']} it "
-        "is worse, on the others no difference is found."
+        f"is worse, on the others no difference is found.{_alike(enough)}"
     ]
     if not negated.empty:
         lines.append(
@@ -142,6 +142,12 @@ def outdone(runs: Sequence[Run]) -> list[str]:
         "A linear model of the answers' form, which is fitted as the probe is and is none of the "
         f"simpler signals, has a higher AUROC than the best of them (not tested) on {said(told)}."
     ]
+
+
+def _alike(runs: Sequence[Run]) -> str:
+    """On how many of the rows that the probe wins the model says one thing to all questions."""
+    n = sum(one_answer(r) is not None and headline(r.record).outcome == "better" for r in runs)
+    return f" On {n} of them the model answers all questions alike." if n else ""
 
 
 def single(runs: Sequence[Run]) -> list[str]:
