@@ -95,11 +95,6 @@ class Mapped(Stage[dict[str, Any]]):
         return dict(json.loads(content))
 
 
-def unchecked(why: str) -> str:
-    """What a reader must know of a model whose parts nobody could check."""
-    return f"That the model's parts fit together (--device-map) was not checked: {why}."
-
-
 def map_facts(
     handle: ModelHandle, prompts: Sequence[tuple[int, ...]], runner: Runner
 ) -> dict[str, Any] | None:

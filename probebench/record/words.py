@@ -106,6 +106,11 @@ def on_fewer(d: DetectorFacts, n: int) -> str:
     return "" if d.n >= n else f", n = {d.n:,}"
 
 
+def unchecked(why: str) -> str:
+    """What a reader must know of a model whose parts nobody could check."""
+    return f"That the model's parts fit together (--device-map) was not checked: {why}."
+
+
 def ranked(record: Record, target: str) -> bool:
     """Do estimates of attribution to a target rank components as replacing them does?"""
     found = record.attribution

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from probebench.detectors import suite
-from probebench.engines.mapped import unchecked
 from probebench.models.passes.agreement import disagreement
 from probebench.record.claims import against_of, chance, coverage, of_its_time, outcome
 from probebench.record.schema import Record
+from probebench.record.words import unchecked
 from probebench.scoring.comparison import Comparison
 from probebench.studies.registry import CONCERNS, Concern, concern
 from probebench.tasks.local.notes import data_notes

@@ -12,7 +12,7 @@ import numpy as np
 from probebench._version import __version__
 from probebench.detectors.text import fit_text
 from probebench.engines.engine import LocalEngine
-from probebench.engines.mapped import map_facts, unchecked
+from probebench.engines.mapped import map_facts
 from probebench.files import write_json
 from probebench.job.options import Options
 from probebench.job.record import commit
@@ -26,6 +26,7 @@ from probebench.probes.labels import split_index
 from probebench.progress import Progress
 from probebench.record.inside.kinds import SPANS
 from probebench.record.inside.spans import SPANS_VERSION, SpanRun
+from probebench.record.words import unchecked
 from probebench.scoring.spans import LEVELS, SpanRows, draws_of, rows_of, units_of
 from probebench.stages.stage import drop_all
 from probebench.stages.tokens.fits import TokenFits, fit_layers, labels_of
