@@ -92,7 +92,7 @@ pictures() {
         for task in popqa webquestions truthfulqa hotpotqa; do
             one $smol ${task}_kit --task $task --data "$QA/$task.jsonl" --limit 500 $short --encoder "$encoder"
         done
-        one $smol gsm8k_kit --task gsm8k --data "$QA/gsm8k.jsonl" --limit 500 --skip p-true --encoder "$encoder"
+        one $smol gsm8k_kit --task gsm8k --data "$QA/gsm8k.jsonl" --skip p-true --encoder "$encoder"
     }
 }
 
