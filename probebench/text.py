@@ -30,6 +30,12 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
     return text if float(text.replace(",", "")) else f"{0:.{digits}f}"
 
 
+def and_more(names: str) -> str:
+    """Of names with commas between, the first and how many more: `a.csv and 6 more`."""
+    first, *more = names.split(", ")
+    return f"{first} and {len(more)} more" if more else first
+
+
 def counted(n: int, what: str) -> str:
     """How many of a thing: `1 group`, `2,000 groups`."""
     return f"{n:,} {what}{'s' * (n != 1)}"

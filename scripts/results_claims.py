@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 import pandas as pd
-from results_tables import above_shuffled
+from results_tables import above_shuffled, read_transfers
 from results_words import said, solved_by_text
 
 from probebench.across.transfer_map import predicted_by_angle
@@ -67,13 +67,13 @@ def medians(transfers: Mapping[str, Mapping[str, Any]], solved: Sequence[str]) -
 
 def _between_others(table: Sequence[str], left_out: Sequence[str]) -> list[float]:
     """AUROCs of a table of transfers, off its diagonal, without some tasks."""
-    (_, *tasks), _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in table[:-1]]
+    values = read_transfers(table)
+    tasks = [name for name in values.columns if name not in left_out]
     return [
-        float(cell.split(" ")[0])
-        for train, *cells in rows
-        for test, cell in zip(tasks, cells, strict=True)
-        if train in tasks and train != test and not {train, test} & {*left_out}
-        if cell[:1].isdigit()  # else it is not defined
+        float(values.loc[train, test])
+        for train in tasks
+        for test in tasks
+        if train != test and pd.notna(values.loc[train, test])
     ]
 
 

@@ -128,17 +128,14 @@ def picture(runs: Sequence[Run], path: Path, kind: str = "positions", /, **optio
     return keep(draw(runs, path.parent, kind=kind, formats=("png",), **options), path)
 
 
-def draw_transfers(lines: Sequence[str], runs: Sequence[Run], target: Path) -> Path:
+def draw_transfers(matrix: pd.DataFrame, runs: Sequence[Run], target: Path) -> Path:
     """The map of the page's own table of transfer, whose runs may have no hidden states left.
 
     Args:
-        lines: the table in Markdown, `0.73 (0.10)` or `**0.96**` in its cells.
+        matrix: its AUROCs (`results_tables.read_transfers`).
         runs: rows of its tasks.
         target: the picture.
     """
-    head, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line]
-    values = [[float(c.strip("*").split(" ")[0]) for c in cells] for _, *cells in rows]
-    matrix = pd.DataFrame(values, index=[name for name, *_ in rows], columns=head[1:])
     n = [run.record.detectors[0].n for run in runs]
     with style("publication"):
         axes = draw_matrix(matrix, [run.record for run in runs], n)

@@ -182,6 +182,14 @@ def transfer_table(t: pd.DataFrame) -> list[str]:
     )
 
 
+def read_transfers(lines: Sequence[str]) -> pd.DataFrame:
+    """The AUROCs of such a table again, NaN where one is not defined."""
+    head, _, *rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line]
+    values = [[c.strip("*").split(" ")[0] for c in cells] for _, *cells in rows]
+    numbers = [[float(v) if v[:1].isdigit() else float("nan") for v in row] for row in values]
+    return pd.DataFrame(numbers, index=[name for name, *_ in rows], columns=head[1:])
+
+
 def negations(t: pd.DataFrame) -> list[str]:
     """Probes of statements on their negations, and the other way round."""
     return table(

@@ -193,7 +193,8 @@ def transfers(shelf: Shelf, found: Found) -> Iterator[str]:
     for model, of in found.transfers.items():
         yield from (f"{model}:", "", *of["table"])
         own = [r for r in shelf.rows if short(r) == model and r.record.task.name in of["tasks"]]
-        path = draw_transfers(of["table"], own, PICTURES / f"{slug(model)}-transfer.png")
+        matrix = tables.read_transfers(of["table"])
+        path = draw_transfers(matrix, own, PICTURES / f"{slug(model)}-transfer.png")
         yield from image(f"transfer between tasks, {model}", path)
 
 

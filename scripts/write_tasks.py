@@ -1,7 +1,4 @@
-"""Write the list of tasks in docs/tasks.md from the task files.
-
-python scripts/write_tasks.py
-"""
+"""Write the list of tasks in docs/tasks.md from the task files: `python scripts/write_tasks.py`."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from pathlib import Path
 
 from probebench.files import write_atomic
 from probebench.tasks.schema import Task, list_tasks
+from probebench.text import and_more
 
 PAGE = Path(__file__).parent.parent / "docs" / "tasks.md"
 BEGIN, END = "<!-- tasks, by scripts/write_tasks.py -->", "<!-- end of tasks -->"
@@ -19,8 +17,7 @@ BEGIN, END = "<!-- tasks, by scripts/write_tasks.py -->", "<!-- end of tasks -->
 def source(task: Task) -> str:
     """Where its examples come from, and whether that is fixed."""
     if task.source.hub is None:
-        files = [name.strip() for name in task.source.name.split(",")]
-        return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
+        return and_more(task.source.name)
     return f"hub, {task.source.hub}{'' if task.source.revision else ' (not pinned)'}"
 
 

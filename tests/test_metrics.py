@@ -473,10 +473,12 @@ def test_intervals_near_a_perfect_separation_hold_the_truth_where_answers_of_a_g
 def test_what_groups_do_near_the_end_cancels_where_both_classes_share_it():
     y, group = np.tile([0, 1], 40), np.repeat(np.arange(40), 2)
     shared = np.random.default_rng(0).normal(size=40)[group] * 0.1
-    assert end_effect(1.0, y, shared + y, group) == 1
-    assert end_effect(0.9, y, shared + y, np.repeat(np.arange(4), 20)) == 1  # resamples show it
+    assert end_effect(1.0, 40, y, shared + y, group) == 1
+    assert end_effect(0.9, 4, y, shared + y, np.repeat(np.arange(4), 20)) == 1
     tens = np.repeat(np.arange(8), 10)
-    assert end_effect(1.0, tens % 2, 1.0 * tens + 9 * (tens % 2), tens) == pytest.approx(10)
+    own = tens % 2, 1.0 * tens + 9 * (tens % 2), tens
+    assert end_effect(0.7, 4, *own) == 1  # resamples show it
+    assert end_effect(1.0, 4, tens % 2, 1.0 * tens + 9 * (tens % 2), tens) == pytest.approx(10)
 
 
 def test_two_perfect_detectors_are_not_known_to_be_the_same():

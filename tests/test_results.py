@@ -328,7 +328,8 @@ def test_a_map_of_transfers_shows_the_table_of_the_page(scripts, tmp_path, monke
     )
     lines = ["| probe of | a | b |", "| --- | --- | --- |", "| a | **0.96** | 0.42 (-0.10) |"]
     lines += ["| b | 0.73 (0.10) | **0.90** |", "| all others | 0.50 (0.01) | 0.60 |", ""]
-    path = pictures.draw_transfers(lines, runs, tmp_path / "x.png")
+    matrix = scripts("results_tables").read_transfers(lines)
+    path = pictures.draw_transfers(matrix, runs, tmp_path / "x.png")
     assert path.stat().st_size > 1000 and [p.name for p in tmp_path.iterdir()] == ["x.png"]
     assert drawn[0].loc["a", "b"] == 0.42 and list(drawn[0].index) == ["a", "b", "all others"]
 

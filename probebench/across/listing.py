@@ -47,19 +47,19 @@ def runs_under(folder: Path) -> list[Listed]:
     A run directory holds a record, or stages of a run that has not finished.
 
     Raises:
-        BadFileError: there is no such folder.
+        BadFileError: there is no such folder, or it cannot be read.
     """
     if not folder.is_dir():
         raise BadFileError(f"There is no folder {folder}; runs lie in runs/<model>/<task>.")
-    places = sorted(_places(folder))
+    try:
+        places = sorted(_places(folder))
+    except OSError as error:
+        raise BadFileError(f"{folder} cannot be read: {error.strerror}.") from None
     return [_listed(at, [p for p in places if at in p.parents]) for at in places]
 
 
 def _places(folder: Path) -> Iterator[Path]:
-    try:
-        held = list(folder.iterdir())
-    except OSError as error:
-        raise BadFileError(f"{folder} cannot be read: {error.strerror}.") from None
+    held = list(folder.iterdir())
     names = {path.name for path in held}
     own = RECORD in names or SPANS in names or bool(_stages(folder))
     if own:
@@ -67,7 +67,7 @@ def _places(folder: Path) -> Iterator[Path]:
     for path in held:
         if own and path.name == STAGES:
             continue  # what lies there belongs to the run
-        with suppress(OSError, BadFileError):  # what may not be read hides nothing else
+        with suppress(OSError):  # a folder that may not be read hides nothing else
             if path.is_dir() and not path.is_symlink():
                 yield from _places(path)
 

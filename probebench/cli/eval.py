@@ -103,9 +103,10 @@ def _inside(wanted: Options, *, dry_run: bool, as_json: bool, quiet: bool) -> No
 
     prepared = prepare_spans(wanted)
     if dry_run:
-        facts = json.dumps(prepared.facts(), indent=1, ensure_ascii=False) if as_json else None
-        if not quiet:
-            click.echo(facts or prepared.text())
+        if as_json and not quiet:
+            click.echo(json.dumps(prepared.facts(), indent=1, ensure_ascii=False))
+        elif not quiet:
+            click.echo(prepared.text())
         return
     run = run_spans(prepared, Progress() if quiet or as_json else TerminalProgress())
     if as_json:

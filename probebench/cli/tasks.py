@@ -35,13 +35,12 @@ def tasks_list() -> None:
     """Every task of the suite; variants stand below their task."""
     from probebench.report.terminal.table import plain_table, print_table, terminal
     from probebench.tasks.schema import list_tasks
+    from probebench.text import and_more
 
     table = plain_table("task", "version", "kind", "source", right=("version",))
     for task in list_tasks():
         variant = "" if task.path.endswith(f"{task.name}.yaml") else "  "
-        first, *more = task.source.name.split(", ")
-        source = f"{first} and {len(more)} more" if more else first
-        table.add_row(variant + task.name, str(task.version), task.kind, source)
+        table.add_row(variant + task.name, str(task.version), task.kind, and_more(task.source.name))
     print_table(table, terminal())
 
 

@@ -136,8 +136,8 @@ def _unread(plan: Plan) -> Iterator[str]:
         model, task = there["model"]["name"], there["task"]["name"]
     except (OSError, ValueError, TypeError, LookupError):
         return
-    yield from _differ("the model", model, plan.handle.identity.name)
-    yield from _differ("the task", task, plan.name)
+    yield from differ("the model", model, plan.handle.identity.name)
+    yield from differ("the task", task, plan.name)
 
 
 def _differences(record: Record, options: Options, plan: Plan) -> Iterator[str]:
@@ -150,7 +150,7 @@ def _differences(record: Record, options: Options, plan: Plan) -> Iterator[str]:
             continue
         here = getattr(options, o.name)
         if bool(theirs.get(o.name)) != bool(here):
-            yield from _differ(o.flag, theirs.get(o.name), _json(here))
+            yield from differ(o.flag, theirs.get(o.name), _json(here))
         elif here and theirs.get("limit") == options.limit and _other_content(record, plan):
             files = here if isinstance(here, str) else ", ".join(here)
             taken = "the examples taken from" if options.limit else "the content of"
@@ -175,9 +175,9 @@ def differing(settings: Mapping[str, Any], options: Options) -> Iterator[str]:
             before, here = _json(old.get(o.name, o.default)), _json(getattr(asked, o.name))
             if o.name in DRAWN and old.get("samples") and options.samples:
                 before, here = (DRAWN[o.name] if v is None else v for v in (before, here))
-                yield from _differ(o.flag, before, here)
+                yield from differ(o.flag, before, here)
             elif o.changes != "adds" or not _adds(before, here):
-                yield from _differ(o.flag, before, here)
+                yield from differ(o.flag, before, here)
 
 
 def _adds(before: Any, here: Any) -> bool:
@@ -192,27 +192,28 @@ def _found(record: Record, options: Options, plan: Plan) -> Iterator[str]:
     """The same of what was found under a name: model and task."""
     identity, old, new = plan.handle.identity, record.task, plan.task
     asked = record.settings["model"]
-    yield from _differ("the model", record.model.name, identity.name)
+    yield from differ("the model", record.model.name, identity.name)
     if record.model.name == identity.name:
         for name in MODEL:
             if name in asked and asked[name] != _json(getattr(options.model, name)):
                 continue  # named as an option
             there, here = record.model.get(name), getattr(identity, name)
-            yield from _differ(f"the model's {name.replace('_', ' ')}", there, here)
+            yield from differ(f"the model's {name.replace('_', ' ')}", there, here)
     judge, opinion = plan.beside.judge, record.second_opinion
     if judge is not None and opinion is not None:
         there, here = opinion.revision, judge.identity.revision
-        yield from _differ("the judge model's revision", there, here)
+        yield from differ("the judge model's revision", there, here)
     # without a task it is called after the file of its answers
     if options.task is not None or record["settings"].get("task") is not None:
-        yield from _differ("the task", old["name"], plan.name)
+        yield from differ("the task", old["name"], plan.name)
     # a task of the suite changes with the package
     own = options.task is not None and options.task.endswith((".yaml", ".yml"))
     if own and new is not None and old["name"] == new.name and old["hash"] != new.hash:
         yield f"the content of {options.task}"
 
 
-def _differ(what: str, there: Any, here: Any) -> Iterator[str]:
+def differ(what: str, there: Any, here: Any) -> Iterator[str]:
+    """What is another one here, with both; nothing where it is the same."""
     if there != here:
         yield f"{what} ({_word(there)} there, {_word(here)} here)"
 

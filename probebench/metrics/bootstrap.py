@@ -73,10 +73,13 @@ class Resamples:
         groups = self.n_groups(correct), self.n_groups(wrong)
         return Sides(int(correct.sum()), int(wrong.sum()), *groups)
 
-    def effect(self, area: float, y: NDArray[np.integer], scores: Floats) -> float:
+    def effect(self, area: float, sides: Sides, y: NDArray[np.integer], scores: Floats) -> float:
         """By how much groups raise the variance of an AUROC of (example,) scores beyond what its
-        resamples can show (`end_effect`)."""
-        return 1.0 if self.group is None else end_effect(area, y, scores, self.group)
+        resamples can show (`end_effect`); `sides` are those of `y`."""
+        if self.group is None:
+            return 1.0
+        fewer = min(sides.groups_correct, sides.groups_wrong)
+        return end_effect(area, fewer, y, scores, self.group)
 
     def independent(self, y: NDArray[np.integer]) -> int:
         """Independent observations behind a number that needs both classes: twice the groups of the

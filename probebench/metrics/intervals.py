@@ -49,6 +49,7 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
             np.asarray(y)[mask],
             scores[np.ix_(cells, np.flatnonzero(mask))],
         )
+        groups, sides = own.independent(truth), own.sides(truth)
         for cell, *side in zip(
             cells.tolist(),
             auroc_many(truth, values).tolist(),
@@ -56,7 +57,7 @@ def auroc_intervals(draws: Resamples, y: NDArray[np.integer], scores: Floats) ->
             values,
             strict=True,
         ):
-            found[cell] = area_interval(Side(truth, *side), own)
+            found[cell] = _score_interval(Side(truth, *side), own, groups, sides)
     return found
 
 
@@ -79,16 +80,20 @@ def area_interval(side: Side, draws: Resamples) -> Interval:
         NaN when fewer than half of the replicates are defined, or a class is in no group; the value
         itself for scores that are all equal.
     """
+    return _score_interval(side, draws, draws.independent(side.y), draws.sides(side.y))
+
+
+def _score_interval(side: Side, draws: Resamples, groups: int, sides: Sides) -> Interval:
+    """`area_interval` from the independent observations and classes of its examples."""
     from scipy.stats import t as student
 
-    (y, value, replicates, _), groups = side, draws.independent(side.y)
-    sides = draws.sides(y)
+    y, value, replicates, scores = side
     defined = replicates[np.isfinite(replicates)]
     if not np.isfinite(value) or groups < 2 or len(defined) < max(2, len(replicates) / 2):
         return Interval(float("nan"), float("nan"))
     if _says_nothing(value, defined):
         return Interval(0.5, 0.5)
-    effect = draws.effect(value, y, side.scores)
+    effect = draws.effect(value, sides, y, scores)
     inner = float(np.clip(value, NEAR_END, 1 - NEAR_END))
     by_group = auroc_covariance(inner, 1.0, sides.groups_correct, sides.groups_wrong)
     by_example = auroc_covariance(inner, 1.0, sides.correct / effect, sides.wrong / effect)
@@ -190,8 +195,8 @@ def _alike(a: Side, b: Side) -> bool:
 
 
 def _least(draws: Resamples, side: Side) -> float:
-    effect = draws.effect(side.value, side.y, side.scores)
-    return least_variance(side.value, draws.sides(side.y), effect)
+    sides = draws.sides(side.y)
+    return least_variance(side.value, sides, draws.effect(side.value, sides, side.y, side.scores))
 
 
 def least_variance(area: float, sides: Sides, effect: float = 1.0) -> float:

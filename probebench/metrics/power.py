@@ -66,11 +66,10 @@ def detectable_difference(
 
 
 def end_effect(
-    area: float, y: NDArray[np.integer], scores: Floats, group: NDArray[np.integer]
+    area: float, fewer: int, y: NDArray[np.integer], scores: Floats, group: NDArray[np.integer]
 ) -> float:
     """By how much groups raise the variance of an AUROC so near to 0 or 1 that its own resamples
-    cannot show it: nearer than one group of the class of which fewer groups have an answer. 1
-    elsewhere.
+    cannot show it: nearer than one of the `fewer` groups. 1 elsewhere.
 
     It is read from where scores stand inside their own class, which says something even where the
     classes are apart: the design effect (Kish 1965) of the difference of the classes' mean ranks;
@@ -79,18 +78,19 @@ def end_effect(
 
     Args:
         area: the AUROC.
+        fewer: groups that have an answer of the class of which fewer have one.
         y: (example,) 1 = correct.
         scores: (example,), finite.
         group: (example,) number of each example's group, from 0.
     """
     from scipy.stats import rankdata
 
-    classes = [np.flatnonzero(np.asarray(y) == value) for value in (1, 0)]
-    near = 1 / max(1, min(len(np.unique(group[own])) for own in classes))
+    near = 1 / max(1, fewer)
     if near <= area <= 1 - near:
         return 1.0
     off = np.zeros(len(y))
-    for own, sign in zip(classes, (1, -1), strict=True):
+    for value, sign in ((1, 1), (0, -1)):
+        own = np.flatnonzero(np.asarray(y) == value)
         share = rankdata(scores[own]) / max(1, len(own))
         off[own] = sign * (share - share.mean()) / len(own)
     alone = float((off**2).sum())

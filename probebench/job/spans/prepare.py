@@ -8,7 +8,7 @@ from typing import Any
 
 from probebench.errors import BadFileError, ProbebenchError, UsageError
 from probebench.job.options import Options
-from probebench.job.place import check_apart, differing, refuse, run_folder
+from probebench.job.place import check_apart, differ, differing, refuse, run_folder
 from probebench.job.planning import plan_reading, probe_inputs
 from probebench.models.blocks.sites import resolve_layers
 from probebench.models.devices import pick_device
@@ -206,10 +206,8 @@ def check_place(options: Options, plan: SpanPlan) -> None:
 
 def _differences(there: SpanRecord, options: Options, plan: SpanPlan) -> Iterator[str]:
     """In what a run is another one."""
-    names = there.model.name, plan.handle.identity.name
-    for what, (old, new) in {"model": names, "task": (there.task.name, plan.task.name)}.items():
-        if old != new:
-            yield f"the {what} ({old} there, {new} here)"
+    yield from differ("the model", there.model.name, plan.handle.identity.name)
+    yield from differ("the task", there.task.name, plan.task.name)
     yield from differing(there.settings, options)
     if there.data.sha256 != plan.facts["sha256"]:
         yield "the content of its data"

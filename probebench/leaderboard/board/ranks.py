@@ -75,7 +75,7 @@ def influence(
     )
     sums = np.bincount(group, weights=each, minlength=n_groups).astype(np.float32)
     fewer = min(len(np.unique(group[label == k])) for k in (0, 1))
-    return Influence(sums, fewer, end_effect(float(correct.mean()), label, score, group))
+    return Influence(sums, fewer, end_effect(float(correct.mean()), fewer, label, score, group))
 
 
 def standard_error(sums: NDArray[np.float32], groups: int) -> float:
